@@ -1,0 +1,77 @@
+"""Waking workers: a FIFO for each, into which whoever changed something writes a byte."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Optional
+
+from queuectl.liveness import unlink_quietly
+
+_SUFFIX = ".bell"
+_FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Bell:
+    """The FIFO of one worker. A FIFO that several share wakes only about one of them."""
+
+    def __init__(self, folder: str, worker_id: str) -> None:
+        self.path = os.path.join(folder, worker_id + _SUFFIX)
+        os.mkfifo(self.path, 0o600)
+        self._reader = os.open(self.path, os.O_RDONLY | _FLAGS)
+        # A writer of our own: without any, the reader would be readable for ever (end of file).
+        self._writer = os.open(self.path, os.O_WRONLY | _FLAGS)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when the bell was rung."""
+        return self._reader
+
+    def hush(self) -> None:
+        """Forget the rings so far."""
+        try:
+            while len(os.read(self._reader, 65536)) == 65536:
+                pass
+        except BlockingIOError:
+            pass
+
+    def remove(self) -> None:
+        """Take the FIFO away."""
+        unlink_quietly(self.path)
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def ring(folder: str, worker_id: Optional[str] = None) -> None:
+    """Wake all workers, or one. Never waits and never fails: a bell without a reader is stale.
+
+    Python ignores SIGPIPE, which a reader that leaves right now would raise; this relies on it.
+    """
+    if worker_id is not None:
+        _ring(os.path.join(folder, worker_id + _SUFFIX))
+        return
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(_SUFFIX):
+            _ring(os.path.join(folder, name))
+
+
+def remove(folder: str, worker_id: str) -> None:
+    """Take away the bell of a dead worker."""
+    unlink_quietly(os.path.join(folder, worker_id + _SUFFIX))
+
+
+def _ring(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | _FLAGS)
+    except OSError:  # ENXIO: no reader; ENOENT: just removed
+        return
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.write(descriptor, b"!")
+    except OSError:  # EAGAIN: rung already; EPIPE: the reader just left
+        pass
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,16 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    # Before anything slow is imported: Ctrl+C ends the command by the signal itself, so that a
+    # calling loop stops, and every step is safe to be killed at. One that was ignored stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from queuectl.cli.app import run  # only now
+
+    run()

@@ -1,0 +1,141 @@
+"""The top of the command line: its commands by section, and the one place where it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any, Dict, List, NoReturn, Optional, Tuple
+
+import click
+
+from queuectl import __version__
+from queuectl.cli import output
+from queuectl.cli.command import Failure, QueueGroup, queue_options
+
+_SECTIONS: Dict[str, Tuple[str, ...]] = {
+    "Put work in": ("enqueue",),
+    "Run it": ("worker",),
+    "Look": ("status", "list", "show", "logs"),
+    "Act on jobs": ("dlq",),
+    "Keep house": ("config", "completion"),
+}
+_MODULES = {
+    "enqueue": "enqueue",
+    "worker": "worker",
+    "status": "status",
+    "list": "jobs",
+    "show": "jobs",
+    "logs": "logs",
+    "dlq": "dlq",
+    "config": "config",
+    "completion": "completion",
+}
+_FOREIGN_WORDS = {
+    "add": "enqueue",
+    "submit": "enqueue",
+    "push": "enqueue",
+    "run": "worker start",
+    "start": "worker start",
+    "stop": "worker stop",
+    "workers": "worker list",
+    "clean": "dlq purge",
+    "restart": "dlq retry",
+    "retry": "dlq retry",
+    "ps": "list",
+    "ls": "list",
+    "jobs": "list",
+    "follow": "logs --follow",
+    "tail": "logs --follow",
+    "log": "logs",
+    "info": "show",
+    "stats": "status",
+}
+
+
+class _Root(QueueGroup):
+    """The commands, each imported only when it is called: the start of the command stays fast."""
+
+    foreign_words = _FOREIGN_WORDS
+
+    def list_commands(self, ctx: click.Context) -> List[str]:
+        """Return the names in the order of the help."""
+        return [name for names in _SECTIONS.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        """Import the command's module and return the command."""
+        if cmd_name not in _MODULES:
+            return None
+        module = import_module(f"queuectl.cli.{_MODULES[cmd_name]}")
+        name = "list_jobs" if cmd_name == "list" else cmd_name
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the commands in sections, a line each."""
+        widest = max(len(name) for name in self.list_commands(ctx))
+        for section, names in _SECTIONS.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                if command is not None:
+                    rows.append((name.ljust(widest), command.get_short_help_str(80)))
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+@click.group(
+    "queuectl",
+    cls=_Root,
+    params=queue_options(hidden=False),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="queuectl", message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """Run shell commands from a durable queue on this host.
+
+    \b
+    queuectl enqueue 'make report'     store a command; prints its id
+    queuectl worker start --count 2    run what is stored
+    queuectl status                    see how it goes
+    """
+    ctx.color = output.wants_color()
+
+
+def run(arguments: Optional[List[str]] = None) -> NoReturn:
+    """Run one command and end the process with its exit code.
+
+    The only place where an error becomes a line and an exit code, on every version of click.
+    """
+    output.prepare_streams()
+    try:
+        code: Any = root.main(args=arguments, prog_name="queuectl", standalone_mode=False)
+    except Failure as failure:
+        output.error(failure.command, failure.message)
+        code = failure.exit_code
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "queuectl"
+        output.error(path, error.format_message())
+        code = 2
+    except click.ClickException as error:
+        output.error("queuectl", error.format_message())
+        code = error.exit_code
+    except click.Abort:
+        code = 1
+    except OSError as error:
+        output.error("queuectl", str(error))
+        code = 1
+    _end(code if isinstance(code, int) else 0)
+
+
+def _end(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            code = code or 1
+            if stream is sys.stdout:
+                output.error("queuectl", f"cannot write to stdout: {error.strerror}")
+    # Everything is closed and flushed: taking the interpreter apart would cost 5 ms for nothing.
+    os._exit(code)

@@ -1,0 +1,166 @@
+"""What every command shares: how it is parsed, which queue it means, and how it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import MappingProxyType
+from typing import Any, Callable, List, Mapping, NoReturn, Optional, Sequence, TypeVar
+
+import click
+
+from queuectl import files
+from queuectl.errors import QueueError
+from queuectl.specs import suggestion
+from queuectl.storage import Storage
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """An error with the command it belongs to and its exit code."""
+
+    def __init__(self, command: str, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.command = command
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+class QueueCommand(click.Command):
+    """A command: it knows --db, and turns the errors of the floors below into failures."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(queue_options(hidden=True))
+
+    def make_context(
+        self,
+        info_name: Optional[str],
+        args: List[str],
+        parent: Optional[click.Context] = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse the arguments; what a parameter refuses becomes a failure."""
+        try:
+            return super().make_context(info_name, args, parent=parent, **extra)
+        except QueueError as error:
+            path = f"{parent.command_path} {info_name}" if parent else str(info_name)
+            raise Failure(path, str(error), error.exit_code) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what the floors below refuse becomes a failure."""
+        try:
+            return super().invoke(ctx)
+        except QueueError as error:
+            raise Failure(ctx.command_path, str(error), error.exit_code) from error
+
+
+class QueueGroup(click.Group):
+    """A group that suggests, knows foreign words, and answers a bare call with help and exit 2."""
+
+    command_class = QueueCommand
+    foreign_words: Mapping[str, str] = MappingProxyType({})
+    """What other tools call things, and our command for each."""
+
+    def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
+        """Parse; without any argument the help goes to stderr."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: List[str]) -> Any:
+        """Find the subcommand, or say which one may be meant."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            if name.startswith("-"):
+                raise click.NoSuchOption(name, ctx=ctx)
+            if name in self.foreign_words:
+                hint = f" (here it is: {ctx.command_path} {self.foreign_words[name]})"
+            else:
+                hint = suggestion(name, self.list_commands(ctx))
+            raise click.UsageError(f"no such command: {name}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+QueueGroup.group_class = QueueGroup
+
+
+def queue_options(*, hidden: bool) -> List[click.Parameter]:
+    """Return --db and --allow-shared, which stand before or after a command's name."""
+
+    def remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if value not in (None, False) and param.name is not None:
+            ctx.find_root().params[param.name] = value
+        return value
+
+    return [
+        click.Option(
+            ["--db"],
+            metavar="PATH",
+            expose_value=False,
+            callback=remember,
+            hidden=hidden,
+            help="The queue's file (else QUEUECTL_DB, else ~/.local/state/queuectl/queue.db).",
+        ),
+        click.Option(
+            ["--allow-shared"],
+            is_flag=True,
+            expose_value=False,
+            callback=remember,
+            hidden=hidden,
+            help="Use a queue that others can write, and so run commands as you.",
+        ),
+    ]
+
+
+def queue_files(ctx: Optional[click.Context] = None) -> files.QueueFiles:
+    """Return the files of the queue that this call means."""
+    given = (ctx or click.get_current_context()).find_root().params
+    return files.find(
+        given.get("db"), os.environ.get("QUEUECTL_DB"), bool(given.get("allow_shared"))
+    )
+
+
+def open_storage(*, create: bool = False, write: bool = False) -> Storage:
+    """Open the queue that this call means, until the command ends."""
+    # Until the bells were rung: one without a reader would kill us.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    storage = Storage.open(
+        queue_files(), create=create, write=write, notice=lambda line: click.echo(line, err=True)
+    )
+    click.get_current_context().call_on_close(storage.close)
+    return storage
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing unless it fails.")
+
+
+def usage_error(message: str) -> NoReturn:
+    """End the command for wrong usage: exit 2."""
+    raise click.UsageError(message, click.get_current_context())
+
+
+def each(
+    names: Sequence[str],
+    act: Callable[[str], None],
+    *,
+    done: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Do something to each of several jobs; a line for each that cannot, and exit 1 then."""
+    from queuectl.cli import output
+
+    failed = False
+    for name in names:
+        try:
+            act(name)
+        except QueueError as error:
+            if len(names) == 1 or error.exit_code == 75:
+                raise
+            output.error(click.get_current_context().command_path, str(error))
+            failed = True
+        else:
+            done(name)
+    if failed:
+        click.get_current_context().exit(1)

@@ -1,0 +1,114 @@
+"""The commands `dlq list`, `dlq retry` and `dlq purge`: jobs that failed for good."""
+
+from __future__ import annotations
+
+import sys
+from typing import List, Optional, Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import (
+    QueueCommand,
+    QueueGroup,
+    each,
+    json_option,
+    open_storage,
+    quiet_option,
+    usage_error,
+)
+from queuectl.cli.selecting import all_option, chosen_jobs, jobs_argument, queue_names, queue_option
+from queuectl.errors import QueueError, WrongState
+from queuectl.models import Job, JobState, Selection
+from queuectl.times import utcnow
+
+_DEAD = (JobState.DEAD,)
+
+
+@click.group("dlq", cls=QueueGroup)
+def dlq() -> None:
+    """See, retry or delete jobs that failed for good."""
+
+
+@dlq.command("list", cls=QueueCommand)
+@queue_option
+@click.option("-n", "newest", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@click.option("--ids", is_flag=True, help="Print ids only.")
+@click.option("--show-env", is_flag=True, help="With --json: do not mask the values of env.")
+@json_option
+def dlq_list(
+    queues: Sequence[str], newest: Optional[int], ids: bool, show_env: bool, as_json: bool
+) -> None:
+    """List the dead jobs with the reason of each.
+
+    Example: queuectl dlq list
+    """
+    storage = open_storage()
+    selection = Selection(queues=queue_names(queues), states=_DEAD)
+    jobs = storage.jobs(selection, newest=newest)
+    if as_json:
+        output.jobs_json(jobs, show_env=show_env)
+    elif ids:
+        for job in jobs:
+            output.emit(job.id)
+    elif not output.job_pages(jobs, output.dead_table):
+        output.tell("no dead jobs")
+
+
+@dlq.command("retry", cls=QueueCommand)
+@jobs_argument(JobState.DEAD)
+@queue_option
+@all_option("Retry all dead jobs.")
+@quiet_option
+def dlq_retry(jobs: Sequence[str], queues: Sequence[str], everything: bool, quiet: bool) -> None:
+    """Run dead jobs again from the start; history is kept.
+
+    Example: queuectl dlq retry nightly-backup
+    """
+    storage = open_storage(write=True)
+    names = chosen_jobs(storage, jobs, queues, everything=everything, among=_DEAD)
+
+    def retry(name: str) -> None:
+        storage.retry(storage.get(name), now=utcnow(), states=_DEAD)
+
+    each(
+        names,
+        retry,
+        done=lambda name: None if quiet else output.emit(f"{output.escape(name)} is pending again"),
+    )
+    if not names and not quiet:
+        output.tell("no dead jobs")
+
+
+@dlq.command("purge", cls=QueueCommand)
+@jobs_argument(JobState.DEAD)
+@queue_option
+@all_option("Delete all dead jobs.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@quiet_option
+def dlq_purge(
+    jobs: Sequence[str], queues: Sequence[str], everything: bool, yes: bool, quiet: bool
+) -> None:
+    """Delete dead jobs for good, with their history and logs.
+
+    Example: queuectl dlq purge --all --yes
+    """
+    if everything and not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            usage_error("this deletes all dead jobs: confirm with --yes")
+        click.confirm("Delete all dead jobs?", abort=True, err=True)
+    storage = open_storage(write=True)
+    names = chosen_jobs(storage, jobs, queues, everything=everything, among=_DEAD)
+    purged: List[Job] = []
+
+    def purge(name: str) -> None:
+        job = storage.get(name)
+        if job.state is not JobState.DEAD:
+            raise WrongState(job.id, job.state.value, "dead")
+        if not storage.prune(states=_DEAD, before=utcnow(), jobs=[job]):
+            raise QueueError(f"{job.id} is kept: an unfinished job waits for it")
+        purged.append(job)
+
+    each(names, purge)
+    if not quiet:
+        output.emit(f"{len(purged)} deleted")

@@ -1,0 +1,159 @@
+"""The commands that look at jobs: `list` and `show`."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.selecting import (
+    job_argument,
+    queue_names,
+    queue_option,
+    state_names,
+    state_option,
+    the_job,
+)
+from queuectl.models import Execution, Job, JobState, Selection
+from queuectl.runner import signal_name
+from queuectl.storage import Storage
+from queuectl.times import format_duration, utcnow
+
+_ON_A_TERMINAL = 100
+
+
+@click.command("list", cls=QueueCommand)
+@state_option
+@queue_option
+@click.option("-n", "newest", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@click.option("--ids", is_flag=True, help="Print ids only.")
+@click.option("--show-env", is_flag=True, help="With --json: do not mask the values of env.")
+@json_option
+def list_jobs(
+    states: Sequence[Any],
+    queues: Sequence[str],
+    newest: Optional[int],
+    ids: bool,
+    show_env: bool,
+    as_json: bool,
+) -> None:
+    """List jobs in the order of their entry, newest last.
+
+    Example: queuectl list --state failed,dead
+    """
+    selection = Selection(queues=queue_names(queues), states=state_names(states))
+    storage = open_storage()
+    hidden = 0
+    if newest is None and output.on_terminal() and not (ids or as_json):
+        newest = _ON_A_TERMINAL
+        hidden = storage.count(selection) - newest
+    jobs = storage.jobs(selection, newest=newest)
+    if as_json:
+        output.jobs_json(jobs, show_env=show_env)
+    elif ids:
+        for job in jobs:
+            output.emit(job.id)
+    else:
+        if not output.job_pages(jobs, output.jobs_table):
+            output.tell("no jobs")
+        if hidden > 0:
+            output.tell(f"{hidden} more (queuectl list -n N)")
+        _mention_dead(storage, selection)
+
+
+def _mention_dead(storage: Storage, selection: Selection) -> None:
+    if selection.states != (JobState.FAILED,) or storage.count(selection):
+        return
+    dead = storage.count(Selection(queues=selection.queues, states=(JobState.DEAD,)))
+    if dead:
+        output.tell(f"{dead} {'is' if dead == 1 else 'are'} dead: queuectl dlq list")
+
+
+@click.command("show", cls=QueueCommand)
+@job_argument
+@click.option("--show-env", is_flag=True, help="Do not mask the values of env.")
+@json_option
+def show(job: Optional[str], show_env: bool, as_json: bool) -> None:
+    """Show one job and its attempts.
+
+    Example: queuectl show nightly-backup
+    """
+    storage = open_storage()
+    found = the_job(storage, job)
+    executions = storage.executions(found)
+    if as_json:
+        shown = output.job_json(found, show_env=show_env)
+        shown["executions"] = [output.execution_json(execution) for execution in executions]
+        output.emit_json(shown)
+        return
+    _print_job(found, show_env)
+    if executions:
+        output.emit("")
+        _print_executions(executions)
+        _print_output_hint(found, executions[-1])
+
+
+def _print_job(job: Job, show_env: bool) -> None:
+    now = utcnow()
+    env = output.masked(job.env, show_env=show_env)
+    output.fields(
+        [
+            ("ID", output.escape(job.id)),
+            ("Label", None if job.label is None else output.escape(job.label)),
+            ("Command", output.escape(job.command)),
+            ("State", output.state(job.state)),
+            ("Queue", output.escape(job.queue)),
+            ("Priority", str(job.priority)),
+            ("Runs", f"{job.attempts} of {job.max_retries}"),
+            ("Timeout", format_duration(job.timeout) if job.timeout else "none"),
+            ("Runs at", None if job.run_at is None else output.ago(job.run_at, now=now)),
+            ("Enqueued", output.ago(job.created_at, now=now)),
+            ("Finished", None if job.finished_at is None else output.ago(job.finished_at, now=now)),
+            ("Worker", job.locked_by),
+            ("Since", None if job.locked_at is None else output.ago(job.locked_at, now=now)),
+            ("Folder", "the worker's" if job.cwd is None else output.escape(job.cwd)),
+            ("Env", output.escape(" ".join(f"{k}={v}" for k, v in sorted(env.items()))) or None),
+            ("Unique key", None if job.unique_key is None else output.escape(job.unique_key)),
+            ("Last error", None if job.last_error is None else output.escape(job.last_error)),
+        ]
+    )
+
+
+def _print_executions(executions: List[Execution]) -> None:
+    now = utcnow()
+    rows = []
+    for execution in executions:
+        memory = execution.max_rss_bytes
+        rows.append(
+            [
+                str(execution.attempt),
+                output.ago(execution.started_at, now=now),
+                _ending(execution),
+                output.seconds(execution.seconds) or "-",
+                output.seconds(execution.cpu_seconds) or "-",
+                "-" if memory is None else f"{memory / 1048576:.0f} MiB",
+                str(execution.output.size_bytes),
+                execution.worker,
+            ]
+        )
+    headers = ("RUN", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
+    output.emit(output.table(headers, rows))
+
+
+def _ending(execution: Execution) -> str:
+    if execution.outcome is None:
+        return "running"
+    if execution.signal is not None:
+        return f"{execution.outcome.value} {signal_name(execution.signal)}"
+    if execution.exit_code:
+        return f"{execution.outcome.value} {execution.exit_code}"
+    return execution.outcome.value
+
+
+def _print_output_hint(job: Job, last: Execution) -> None:
+    if last.leftovers:
+        output.emit("\nIt left processes running, which queuectl let be (key leftovers).")
+    if last.output.size_bytes:
+        output.emit(f"\nOutput: queuectl logs {output.escape(job.id)}")

@@ -1,0 +1,202 @@
+"""The command `logs`: what a job printed, as it printed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+from typing import Callable, Optional
+
+import click
+
+from queuectl.cli.command import QueueCommand, open_storage
+from queuectl.cli.selecting import job_argument, the_job
+from queuectl.errors import QueueError
+from queuectl.models import FINISHED_STATES, Execution, Job
+from queuectl.storage import Storage
+
+_CHUNK_BYTES = 1 << 16
+_POLL_SECONDS = 0.1
+
+
+@click.command("logs", cls=QueueCommand)
+@job_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job's end, across retries.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last.")
+@click.option(
+    "--attempt", type=click.IntRange(min=1), metavar="N", help="Of this run (else the last)."
+)
+def logs(job: Optional[str], follow: bool, tail: Optional[int], attempt: Optional[int]) -> None:
+    """Print what a job printed: stdout and stderr as one, byte by byte.
+
+    Example: queuectl logs --follow nightly-backup
+    """
+    storage = open_storage()
+    found = the_job(storage, job)
+    execution = _execution(storage, found, attempt)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if follow and attempt is None:
+        _follow_job(storage, found, execution, tail)
+    elif execution is not None:
+        printer = _Printer(storage, tail)
+        (printer.follow if follow else printer.print_now)(execution)
+
+
+def _execution(storage: Storage, job: Job, attempt: Optional[int]) -> Optional[Execution]:
+    executions = storage.executions(job)
+    if attempt is not None:
+        executions = [execution for execution in executions if execution.attempt == attempt]
+        if not executions:
+            raise QueueError(f"{job.id} has no attempt {attempt}")
+    return executions[-1] if executions else None
+
+
+def _follow_job(
+    storage: Storage, job: Job, execution: Optional[Execution], tail: Optional[int]
+) -> None:
+    while True:
+        if execution is not None:
+            _Printer(storage, tail).follow(execution)
+            tail = None
+        last = execution.id if execution is not None else 0
+        while True:
+            current = storage.get(job.id)
+            later = [e for e in storage.executions(current) if e.id > last]
+            if later:
+                execution = later[0]
+                break
+            if current.state in FINISHED_STATES:
+                return
+            time.sleep(_POLL_SECONDS)
+
+
+class _Printer:
+    """Prints the output of one attempt, from its file while it runs and from its record after."""
+
+    def __init__(self, storage: Storage, tail: Optional[int]) -> None:
+        self._storage = storage
+        self._tail = tail
+        self._position = 0
+
+    def print_now(self, execution: Execution) -> None:
+        """Print what there is."""
+        if not (execution.outcome is None and self._print_running(execution, whole=True)):
+            current = self._storage.execution(execution.id)
+            if current is not None:
+                self._print_ended(current)
+
+    def follow(self, execution: Execution) -> None:
+        """Print until the attempt ends."""
+        while True:
+            current = self._storage.execution(execution.id)
+            if current is None:
+                return
+            if current.outcome is not None:
+                self._print_ended(current)
+                return
+            if not self._print_running(current, whole=False):
+                time.sleep(_POLL_SECONDS)
+
+    def _print_running(self, execution: Execution, *, whole: bool) -> bool:
+        """Print what the running attempt has printed by now; whether there was anything.
+
+        One file serves a worker's jobs one after the other: what was read counts only if the
+        attempt still runs afterwards.
+        """
+        limit = self._storage.settings().output_limit
+        try:
+            descriptor = os.open(
+                self._storage.files.worker_log(execution.worker), os.O_RDONLY | os.O_NOFOLLOW
+            )
+        except OSError:
+            return False
+        printed = False
+        try:
+            size = os.fstat(descriptor).st_size
+            if self._tail is not None:
+                self._position = _tail_start(partial(os.pread, descriptor), size, self._tail)
+                self._tail = None
+            while self._position < size:
+                half = limit // 2
+                if size > limit and half <= self._position < size - half:
+                    self._skip(size - half - self._position)
+                    continue
+                chunk = os.pread(descriptor, _CHUNK_BYTES, self._position)
+                current = self._storage.execution(execution.id)
+                if not chunk or current is None or current.outcome is not None:
+                    return printed and whole
+                _write(chunk)
+                printed = True
+                self._position += len(chunk)
+        finally:
+            os.close(descriptor)
+        return printed or whole
+
+    def _skip(self, count: int) -> None:
+        _write(b"\n[queuectl: %d bytes not kept]\n" % count)
+        self._position += count
+
+    def _print_ended(self, execution: Execution) -> None:
+        """Print the rest of what an ended attempt printed."""
+        kept = execution.output
+        if not kept.in_file:
+            if kept.truncated:
+                _write(b"[queuectl: %d bytes not kept]\n" % (kept.size_bytes - len(kept.tail)))
+            start = self._position
+            if self._tail is not None:
+                start = _tail_start(lambda length, begin: kept.tail[begin : begin + length],
+                                    len(kept.tail), self._tail)  # fmt: skip
+            _write(kept.tail[start:])
+            return
+        try:
+            descriptor = os.open(
+                self._storage.files.execution_log(execution.id), os.O_RDONLY | os.O_NOFOLLOW
+            )
+        except OSError as error:
+            raise QueueError(f"its log is gone: {error.strerror}") from None
+        try:
+            size = os.fstat(descriptor).st_size
+            if self._tail is not None:
+                self._position = _tail_start(partial(os.pread, descriptor), size, self._tail)
+            elif kept.truncated and self._position:
+                # Past the head, count from the end: there the file and what was printed agree.
+                head = min(self._position, self._storage.settings().output_limit // 2)
+                self._position = max(head, size - (kept.size_bytes - self._position))
+            while True:
+                chunk = os.pread(descriptor, _CHUNK_BYTES, self._position)
+                if not chunk:
+                    return
+                _write(chunk)
+                self._position += len(chunk)
+        finally:
+            os.close(descriptor)
+
+
+def _write(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def _tail_start(read: Callable[[int, int], bytes], size: int, lines: int) -> int:
+    """Return where the last so many lines begin; `read` takes a length and a start."""
+    if lines == 0:
+        return size
+    wanted, end, first = lines, size, True
+    while end > 0:
+        begin = max(0, end - _CHUNK_BYTES)
+        chunk = read(end - begin, begin)
+        position = len(chunk)
+        if first and chunk.endswith(b"\n"):
+            position -= 1
+        first = False
+        while True:
+            position = chunk.rfind(b"\n", 0, position)
+            if position < 0:
+                break
+            wanted -= 1
+            if wanted == 0:
+                return begin + position + 1
+        end = begin
+    return 0

@@ -1,0 +1,303 @@
+"""How jobs, counts and errors look: tables, JSON, colour, and control characters made harmless."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from datetime import datetime
+from itertools import islice
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+import click
+
+from queuectl.models import Execution, Job, JobState, Worker
+from queuectl.times import format_duration, to_text, utcnow
+
+MASK = "***"
+_PAGE = 500
+
+_COLORS = {
+    JobState.COMPLETED: "green",
+    JobState.PROCESSING: "cyan",
+    JobState.FAILED: "yellow",
+    JobState.DEAD: "red",
+    JobState.CANCELLED: "bright_black",
+}
+
+
+def prepare_streams() -> None:
+    """Make the standard streams fit for any text, and let a closed pipe end the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def wants_color() -> Optional[bool]:
+    """Return what the environment says about colour; None leaves it to the terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return False if os.environ.get("TERM") == "dumb" else None
+
+
+def emit(text: str, *, line_break: bool = True) -> None:
+    """Print data to stdout."""
+    # From here on a closed pipe ends the process in silence; the bells have been rung.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    click.echo(text, nl=line_break)
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON document."""
+    import json  # not every command needs it
+
+    emit(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def tell(text: str) -> None:
+    """Say something to a person, on stderr."""
+    click.echo(escape(text), err=True)
+
+
+def error(command: str, message: str) -> None:
+    """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
+    text = " ".join(message.split("\n")).strip().rstrip(".")
+    first = text.split(" ", 1)[0]
+    if first[:1].isupper() and first[1:].islower():
+        text = text[:1].lower() + text[1:]
+    click.echo(escape(f"{command}: {text}"), err=True)
+
+
+def escape(text: str) -> str:
+    """Show control characters, line breaks among them, as escapes: nothing drives the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )
+
+
+def on_terminal() -> bool:
+    """Whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
+def ago(instant: Optional[datetime], *, now: datetime) -> str:
+    """Return `3 min ago` or `in 2 h` for people, the full time off a terminal."""
+    if instant is None:
+        return "-"
+    if not on_terminal():
+        return to_text(instant)
+    seconds = (now - instant).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if abs(seconds) >= length or unit == "s":
+            count = int(abs(seconds) / length)
+            return f"in {count} {unit}" if seconds < 0 else f"{count} {unit} ago"
+    raise AssertionError
+
+
+def state(value: JobState) -> str:
+    """Return a state's name, coloured where colours are shown."""
+    return click.style(value.value, fg=_COLORS.get(value))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows in columns."""
+    from tabulate import tabulate  # costs 60 ms
+
+    return tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+
+
+def fields(pairs: Iterable[Tuple[str, Optional[str]]]) -> None:
+    """Print names and values in two columns; an absent value leaves its line out."""
+    present = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in present), default=0) + 1
+    for name, value in present:
+        emit(f"{name + ':':<{width}} {value}")
+
+
+def jobs_table(jobs: Sequence[Job]) -> None:
+    """Print jobs, a line each; on a terminal commands are cut to its width."""
+    now = utcnow()
+    rows = [
+        [
+            escape(job.id),
+            state(job.state),
+            escape(job.queue),
+            str(job.priority),
+            f"{job.attempts}/{job.max_retries}",
+            ago(job.updated_at, now=now),
+            escape(job.command),
+        ]
+        for job in jobs
+    ]
+    _fit_last_column(rows)
+    emit(table(("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND"), rows))
+
+
+def job_pages(jobs: Iterator[Job], show: Callable[[Sequence[Job]], None]) -> bool:
+    """Print jobs as tables of bounded length, so that memory stays flat; whether there were any."""
+    page = list(islice(jobs, _PAGE))
+    found = bool(page)
+    while page:
+        show(page)
+        page = list(islice(jobs, _PAGE))
+    return found
+
+
+def dead_table(jobs: Sequence[Job]) -> None:
+    """Print dead jobs with their reasons, a line each."""
+    now = utcnow()
+    rows = [
+        [
+            escape(job.id),
+            escape(job.queue),
+            f"{job.attempts}/{job.max_retries}",
+            ago(job.finished_at, now=now),
+            escape(job.last_error or "-"),
+            escape(job.command),
+        ]
+        for job in jobs
+    ]
+    _fit_last_column(rows)
+    emit(table(("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND"), rows))
+
+
+def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
+    """Print one array, an object a line, without holding all of it."""
+    import json  # not every command needs it
+
+    opening = "["
+    for job in jobs:
+        shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=False)
+        emit(opening + shown, line_break=False)
+        opening = ",\n "
+    emit("]" if opening != "[" else "[]")
+
+
+def _fit_last_column(rows: List[List[str]]) -> None:
+    """On a terminal, cut the last column to what is left of the width."""
+    if not on_terminal() or not rows:
+        return
+    import shutil  # only here
+
+    width = shutil.get_terminal_size().columns
+    others = range(len(rows[0]) - 1)
+    used = sum(max(len(click.unstyle(row[column])) for row in rows) + 2 for column in others)
+    for row in rows:
+        row[-1] = cut(row[-1], max(20, width - used))
+
+
+def cut(text: str, width: int) -> str:
+    """Shorten a text to a width."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def time_or_none(instant: Optional[datetime]) -> Optional[str]:
+    """Return an instant as JSON shows it."""
+    return None if instant is None else to_text(instant)
+
+
+def job_json(job: Job, *, show_env: bool) -> Dict[str, Any]:
+    """Return a job as JSON shows it; the values of its env are masked unless asked for."""
+    return {
+        "id": job.id,
+        "queue": job.queue,
+        "label": job.label,
+        "command": job.command,
+        "state": job.state.value,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "max_retries": job.max_retries,
+        "timeout": job.timeout,
+        "run_at": time_or_none(job.run_at),
+        "created_at": to_text(job.created_at),
+        "updated_at": to_text(job.updated_at),
+        "finished_at": time_or_none(job.finished_at),
+        "locked_by": job.locked_by,
+        "locked_at": time_or_none(job.locked_at),
+        "cwd": job.cwd,
+        "env": masked(job.env, show_env=show_env),
+        "unique_key": job.unique_key,
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "last_error": job.last_error,
+        "cancel_requested": job.cancel_requested,
+        "cancel_reason": job.cancel_reason,
+    }
+
+
+def masked(env: Mapping[str, str], *, show_env: bool) -> Dict[str, str]:
+    """Return the variables, their values hidden unless asked for: they may be secrets."""
+    return dict(env) if show_env else dict.fromkeys(env, MASK)
+
+
+def execution_json(execution: Execution) -> Dict[str, Any]:
+    """Return an attempt as JSON shows it."""
+    return {
+        "id": execution.id,
+        "attempt": execution.attempt,
+        "worker": execution.worker,
+        "pid": execution.pid,
+        "started_at": to_text(execution.started_at),
+        "finished_at": time_or_none(execution.finished_at),
+        "outcome": None if execution.outcome is None else execution.outcome.value,
+        "exit_code": execution.exit_code,
+        "signal": execution.signal,
+        "seconds": execution.seconds,
+        "cpu_seconds": execution.cpu_seconds,
+        "max_rss_bytes": execution.max_rss_bytes,
+        "output_bytes": execution.output.size_bytes,
+        "output_truncated": execution.output.truncated,
+        "leftovers": execution.leftovers,
+    }
+
+
+def worker_json(worker: Worker) -> Dict[str, Any]:
+    """Return a worker as JSON shows it."""
+    return {
+        "id": worker.id,
+        "supervisor": worker.supervisor,
+        "pid": worker.pid,
+        "host": worker.host,
+        "started_at": to_text(worker.started_at),
+        "queues": list(worker.queues),
+        "job": worker.job,
+    }
+
+
+def workers_table(workers: Sequence[Worker]) -> None:
+    """Print workers, a line each."""
+    now = utcnow()
+    rows: List[List[str]] = [
+        [
+            worker.id,
+            str(worker.pid),
+            ago(worker.started_at, now=now),
+            escape(", ".join(worker.queues)) or "all",
+            escape(worker.job or "-"),
+            "-" if worker.job_since is None else ago(worker.job_since, now=now),
+        ]
+        for worker in workers
+    ]
+    emit(table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows))
+
+
+def seconds(value: Optional[float]) -> Optional[str]:
+    """Return a duration for people, None as None."""
+    return None if value is None else format_duration(value)

@@ -1,0 +1,164 @@
+"""Naming jobs on the command line: ids, `-`, queues and states; and their completion."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
+
+import click
+
+from queuectl.cli.command import usage_error
+from queuectl.errors import InvalidInput, QueueError
+from queuectl.files import find
+from queuectl.models import Job, JobState, Selection
+from queuectl.specs import suggestion
+from queuectl.storage import Storage
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_COMPLETED_AT_MOST = 200
+
+
+class _StateType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """One or several states: `failed`, `failed,dead`."""
+
+    name = "state"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Tuple[JobState, ...]:
+        """Return the states that are named."""
+        if isinstance(value, tuple):
+            return value
+        known = [state.value for state in JobState]
+        states = []
+        for word in str(value).split(","):
+            if word not in known:
+                raise InvalidInput(f"no such state: {word}{suggestion(word, known)}")
+            states.append(JobState(word))
+        return tuple(states)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> List[Any]:
+        """Offer the states' names."""
+        from click.shell_completion import CompletionItem  # only for completion
+
+        return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
+
+
+def queue_option(function: _Function) -> _Function:
+    """Add `--queue`, repeated or `a,b`."""
+    return click.option(
+        "--queue", "queues", multiple=True, metavar="Q", help="Only of this queue (repeatable)."
+    )(function)
+
+
+def state_option(function: _Function) -> _Function:
+    """Add `--state`, repeated or `a,b`."""
+    return click.option(
+        "--state",
+        "states",
+        type=_StateType(),
+        multiple=True,
+        metavar="S",
+        help="Only in this state (repeatable, or a,b).",
+    )(function)
+
+
+def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
+    """Add `JOB...`; completion offers ids of jobs in these states (none: in any)."""
+    return click.argument("jobs", nargs=-1, metavar="JOB...", shell_complete=completer(*states))
+
+
+def job_argument(function: _Function) -> _Function:
+    """Add `JOB`, which may be left out on a terminal."""
+    return click.argument("job", required=False, metavar="JOB", shell_complete=completer())(
+        function
+    )
+
+
+def the_job(storage: Storage, name: Optional[str]) -> Job:
+    """Return the job that is named; on a terminal, without a name, the one enqueued last."""
+    if name is not None:
+        return storage.get(name)
+    if not sys.stdout.isatty():
+        usage_error("which job? (give its id)")
+    newest = storage.newest()
+    if newest is None:
+        raise QueueError("there are no jobs yet")
+    return newest
+
+
+def queue_names(given: Sequence[str]) -> Tuple[str, ...]:
+    """Return the queues that `--queue` named, repeated or `a,b`, each checked."""
+    from queuectl.specs import check_queue
+
+    return tuple(check_queue(name) for item in given for name in item.split(","))
+
+
+def state_names(given: Sequence[Tuple[JobState, ...]]) -> Tuple[JobState, ...]:
+    """Return the states that `--state` named, each once."""
+    return tuple(dict.fromkeys(state for item in given for state in item))
+
+
+def all_option(help_text: str) -> Callable[[_Function], _Function]:
+    """Add `--all`, which a verb that can harm asks for when no job is named."""
+    return click.option("--all", "everything", is_flag=True, help=help_text)
+
+
+def chosen_jobs(
+    storage: Storage,
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Tuple[JobState, ...]] = (),
+    *,
+    everything: bool,
+    among: Sequence[JobState],
+) -> List[str]:
+    """Return the ids that a verb is to act on: those named, else those that the options select.
+
+    Only jobs in the states `among` are selected. Without a name, an option or `--all`: exit 2.
+    """
+    names = named_jobs(jobs)
+    if names:
+        if queues or states or everything:
+            usage_error("name jobs or select them, not both")
+        return list(names)
+    if jobs:  # `-` with nothing on stdin: nothing to do is done
+        return []
+    if not (queues or states or everything):
+        usage_error("which jobs? (give their ids, --queue, or --all)")
+    wanted = state_names(states) or tuple(among)
+    selection = Selection(
+        queues=queue_names(queues), states=tuple(state for state in wanted if state in among)
+    )
+    return [job.id for job in storage.jobs(selection)] if selection.states else []
+
+
+def named_jobs(jobs: Sequence[str]) -> Tuple[str, ...]:
+    """Return the ids that were given; `-` stands for those on stdin."""
+    if "-" not in jobs:
+        return tuple(dict.fromkeys(jobs))
+    if list(jobs) != ["-"]:
+        usage_error("- stands alone: the ids come from stdin")
+    return tuple(dict.fromkeys(sys.stdin.read().split()))
+
+
+def completer(*states: JobState) -> Callable[[click.Context, Any, str], List[Any]]:
+    """Return a completion of ids; it opens read-only, makes nothing and prints no errors."""
+
+    def complete(ctx: click.Context, _param: Any, incomplete: str) -> List[Any]:
+        from click.shell_completion import CompletionItem  # only for completion
+
+        try:
+            given = ctx.find_root().params
+            files = find(given.get("db"), os.environ.get("QUEUECTL_DB"), False)
+            if not files.exists():
+                return []
+            storage = Storage.open(files)
+            try:
+                jobs = storage.jobs(Selection(states=states), newest=_COMPLETED_AT_MOST)
+                return [CompletionItem(job.id) for job in jobs if job.id.startswith(incomplete)]
+            finally:
+                storage.close()
+        except QueueError:
+            return []
+
+    return complete

@@ -1,0 +1,127 @@
+"""The command `status`: what is in the queue, and who works on it."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional
+
+import click
+
+from queuectl import liveness
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.models import JobState, Worker
+from queuectl.storage import Storage
+from queuectl.times import utcnow
+
+_RULE = "=" * 50
+_THIN_RULE = "-" * 50
+_SEED_ROWS = (
+    ("Pending", JobState.PENDING),
+    ("Processing", JobState.PROCESSING),
+    ("Completed", JobState.COMPLETED),
+    ("Failed", JobState.FAILED),
+    ("Dead (DLQ)", JobState.DEAD),
+)
+_ADDED_ROWS = (
+    ("Scheduled", JobState.SCHEDULED),
+    ("Blocked", JobState.BLOCKED),
+    ("Cancelled", JobState.CANCELLED),
+)
+
+
+@click.command("status", cls=QueueCommand)
+@json_option
+def status(as_json: bool) -> None:
+    """Show how many jobs are in which state, and the workers.
+
+    Example: queuectl status
+    """
+    storage = open_storage()
+    counts = storage.by_state()
+    workers = living_workers(storage)
+    if as_json:
+        output.emit_json(_json(storage, counts, workers))
+        return
+    for line in _block(counts):
+        output.emit(line)
+    output.emit("")
+    _workers_and_file(storage, counts, workers)
+
+
+def living_workers(storage: Storage) -> List[Worker]:
+    """Return the workers that are alive, as their locks prove."""
+    return [
+        worker
+        for worker in storage.workers()
+        if liveness.is_alive(storage.files.workers, worker.id)
+    ]
+
+
+def _block(counts: Dict[JobState, int]) -> List[str]:
+    total = sum(counts.values())
+    rows = [f"  {label + ':':<13}{counts[state]:>6}" for label, state in _SEED_ROWS]
+    rows += [
+        f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ADDED_ROWS if counts[state]
+    ]
+    return [
+        "Job Queue Status",
+        _RULE,
+        "",
+        "Jobs by State:",
+        *rows,
+        _THIN_RULE,
+        f"  {'Total:':<13}{total:>6}",
+        "",
+        "Completion Rate:",
+        _rate(counts[JobState.COMPLETED], total),
+        "",
+        "Permanent Failures:",
+        _rate(counts[JobState.DEAD], total),
+        "",
+        f"Active/Pending Work: {counts[JobState.PENDING] + counts[JobState.PROCESSING]} job(s)",
+        _RULE,
+    ]
+
+
+def _rate(part: int, total: int) -> str:
+    return f"  {100 * part / total if total else 0:.1f}% ({part}/{total})"
+
+
+def _workers_and_file(storage: Storage, counts: Dict[JobState, int], workers: List[Worker]) -> None:
+    now = utcnow()
+    if workers:
+        output.emit(f"Workers: {len(workers)}")
+        for worker in workers:
+            queues = output.escape(", ".join(worker.queues)) or "all queues"
+            doing = "idle"
+            if worker.job is not None:
+                since = output.ago(worker.job_since, now=now)
+                doing = f"runs {output.escape(worker.job)} since {since}"
+            output.emit(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
+    else:
+        waiting = sum(counts[state] for state in JobState if state.value in
+                      ("pending", "failed", "scheduled", "processing"))  # fmt: skip
+        hint = " (start some: queuectl worker start)" if waiting else ""
+        output.emit(f"Workers: none{hint}")
+    if counts[JobState.DEAD]:
+        output.emit("Dead jobs: queuectl dlq list")
+    absent = "" if storage.files.exists() else " (not made yet)"
+    output.emit(f"Database: {output.escape(storage.files.database)}{absent}")
+
+
+def _json(
+    storage: Storage, counts: Dict[JobState, int], workers: List[Worker]
+) -> Dict[str, object]:
+    total = sum(counts.values())
+
+    def rate(state: JobState) -> Optional[float]:
+        return counts[state] / total if total else None
+
+    return {
+        "database": storage.files.database,
+        "jobs": {state.value: counts[state] for state in JobState},
+        "total": total,
+        "completion_rate": rate(JobState.COMPLETED),
+        "failure_rate": rate(JobState.DEAD),
+        "workers": [output.worker_json(worker) for worker in workers],
+    }

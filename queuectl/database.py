@@ -1,0 +1,301 @@
+"""The connection to SQLite, its settings, and transactions under the write lock."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from types import TracebackType
+from typing import Callable, Optional, Type
+
+from queuectl import legacy, schema
+from queuectl.errors import DiskFailure, NoQueue, QueueBusy, QueueUnusable, QueueUpgraded
+from queuectl.files import QueueFiles
+from queuectl.times import utcnow
+from queuectl.writelock import WriteLock
+
+_BUSY_SECONDS = 1.0
+WAIT_SECONDS = 30.0
+"""How long a command waits for the write lock before it gives up (exit 75)."""
+
+
+class Database:
+    """One connection of one process; it must not cross a fork.
+
+    `wait_seconds` is how long a write transaction waits for its turn.
+    """
+
+    def __init__(
+        self, files: QueueFiles, connection: sqlite3.Connection, wait_seconds: float
+    ) -> None:
+        self.files = files
+        self.connection = connection
+        self.wait_seconds = wait_seconds
+        self.lock = WriteLock(files.write_lock)
+
+    @classmethod
+    def open(
+        cls,
+        files: QueueFiles,
+        *,
+        create: bool,
+        new_id: Callable[[], str],
+        wait_seconds: float = WAIT_SECONDS,
+        notice: Optional[Callable[[str], None]] = None,
+    ) -> Database:
+        """Connect; make or upgrade the file first where that is needed.
+
+        Without `create` a file that is not there raises NoQueue. `notice` is told of an upgrade.
+        """
+        if not files.exists():
+            if not create:
+                raise NoQueue(files.database)
+            files.prepare_to_write()
+            files.refuse_network()
+            files.create_database()
+        database = cls(files, _connect(files.database), wait_seconds)
+        try:
+            if not database._is_current():
+                database._bring_up_to_date(create, new_id, notice)
+            database._configure()
+        except sqlite3.Error as error:
+            database.close()
+            raise translated(error, files.database) from error
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def empty(cls, files: QueueFiles) -> Database:
+        """A queue in memory that holds nothing, for reading where none has been made yet."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        schema.migrate(connection, 0)
+        return cls(files, connection, 0.0)
+
+    def close(self) -> None:
+        """Give the connection and the lock's file back."""
+        self.connection.close()
+        self.lock.close()
+
+    def transaction(self, *, finishing: bool = False) -> Transaction:
+        """Begin a write: BEGIN IMMEDIATE … COMMIT under the write lock, rollback on any exception.
+
+        `finishing` allows it beside a newer schema that still lets ours record results.
+        """
+        return Transaction(self, finishing)
+
+    def snapshot(self) -> Snapshot:
+        """Begin a read of several queries that all see the same moment; no lock."""
+        return Snapshot(self)
+
+    def _is_current(self) -> bool:
+        version = _pragma(self.connection, "user_version")
+        application = _pragma(self.connection, "application_id")
+        if application == schema.APPLICATION_ID and version > schema.VERSION:
+            raise QueueUnusable(
+                f"{self.files.database} was made by a newer queuectl (install that one)"
+            )
+        if application != schema.APPLICATION_ID and (application or version):
+            raise self._foreign()
+        return application == schema.APPLICATION_ID and version == schema.VERSION
+
+    def _foreign(self) -> QueueUnusable:
+        return QueueUnusable(f"{self.files.database} is not a queue (another program made it)")
+
+    def _bring_up_to_date(
+        self, create: bool, new_id: Callable[[], str], notice: Optional[Callable[[str], None]]
+    ) -> None:
+        conn = self.connection
+        has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
+        if not has_tables and not create:
+            raise NoQueue(self.files.database)
+        self.files.prepare_to_write()
+        self.lock.acquire(self.wait_seconds)
+        try:
+            # Whoever held the lock before us may have done it all.
+            if self._is_current():
+                return
+            version = _pragma(conn, "user_version")
+            has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
+            old = version == 0 and has_tables
+            if old and not legacy.is_legacy(conn):
+                raise self._foreign()
+            if old:
+                kept = legacy.back_up(conn, self.files.database)
+            self._switch_to_wal()
+            conn.execute("BEGIN IMMEDIATE")
+            try:
+                if old:
+                    legacy.convert(conn, now=utcnow(), new_id=new_id)
+                else:
+                    schema.migrate(conn, version)
+                conn.execute("COMMIT")
+            except BaseException:
+                _roll_back(conn)
+                raise
+        finally:
+            self.lock.release()
+        if old and notice:
+            notice(f"upgraded {self.files.database}; the old file is kept as {kept}")
+
+    def _switch_to_wal(self) -> None:
+        # The switch ignores busy_timeout, so it is made under the write lock and asked for again.
+        deadline = time.monotonic() + self.wait_seconds
+        while True:
+            try:
+                mode = self.connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
+                continue
+            if mode != "wal":
+                raise QueueUnusable(f"{self.files.database}: its file system does not allow WAL")
+            return
+
+    def _configure(self) -> None:
+        # FULL: with NORMAL a power cut can take back an enqueue that was acknowledged.
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF",
+                       "journal_size_limit = 16777216", "temp_store = MEMORY"):  # fmt: skip
+            self.connection.execute(f"PRAGMA {pragma}")
+        if sys.platform == "darwin":
+            # There fsync leaves data in the drive's cache.
+            self.connection.execute("PRAGMA fullfsync = ON")
+            self.connection.execute("PRAGMA checkpoint_fullfsync = ON")
+
+
+class Transaction:
+    """A write transaction as a context; see `Database.transaction`."""
+
+    __slots__ = ("_database", "_finishing")
+
+    def __init__(self, database: Database, finishing: bool) -> None:
+        self._database = database
+        self._finishing = finishing
+
+    def __enter__(self) -> sqlite3.Connection:
+        database = self._database
+        conn, lock = database.connection, database.lock
+        deadline = time.monotonic() + database.wait_seconds
+        while True:
+            lock.acquire(max(0.0, deadline - time.monotonic()))
+            try:
+                conn.execute("BEGIN IMMEDIATE")
+                self._refuse_other_schema(conn)
+                return conn
+            except sqlite3.Error as error:
+                _roll_back(conn)
+                lock.release()
+                if not is_busy(error):
+                    raise translated(error, database.files.database) from error
+                if time.monotonic() >= deadline:
+                    raise QueueBusy(
+                        f"the queue stayed busy for {database.wait_seconds:.0f} s: another program"
+                        f" is writing {database.files.database} (try again)"
+                    ) from None
+            except BaseException:
+                _roll_back(conn)
+                lock.release()
+                raise
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        _traceback: Optional[TracebackType],
+    ) -> None:
+        conn = self._database.connection
+        try:
+            if kind is None:
+                try:
+                    conn.execute("COMMIT")
+                except sqlite3.Error as failure:
+                    _roll_back(conn)
+                    raise translated(failure, self._database.files.database) from failure
+            else:
+                _roll_back(conn)
+                if isinstance(error, sqlite3.Error):
+                    raise translated(error, self._database.files.database) from error
+        finally:
+            self._database.lock.release()
+
+    def _refuse_other_schema(self, conn: sqlite3.Connection) -> None:
+        version = _pragma(conn, "user_version")
+        if version == schema.VERSION:
+            return
+        if self._finishing and version > schema.VERSION:
+            row = conn.execute("SELECT value FROM meta WHERE key = 'min_writer'").fetchone()
+            if row and int(row[0]) <= schema.VERSION:
+                return
+        raise QueueUpgraded("the queue was upgraded: start the workers again")
+
+
+class Snapshot:
+    """A read transaction as a context; see `Database.snapshot`."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._database.connection.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise translated(error, self._database.files.database) from error
+        return self._database.connection
+
+    def __exit__(
+        self,
+        _kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        _traceback: Optional[TracebackType],
+    ) -> None:
+        _roll_back(self._database.connection)
+        if isinstance(error, sqlite3.Error):
+            raise translated(error, self._database.files.database) from error
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether somebody else's lock was in the way. (Error codes come with Python 3.11 only.)"""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def translated(error: sqlite3.Error, path: str) -> Exception:
+    """Return what a user can act on in place of SQLite's error; a bug stays what it is."""
+    text = str(error)
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        return error
+    if is_busy(error):
+        return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
+    if "full" in text:
+        return DiskFailure(f"cannot write {path}: the disk is full")
+    if "disk I/O error" in text:
+        return DiskFailure(f"cannot read or write {path}: disk I/O error")
+    if "readonly" in text or "unable to open" in text:
+        return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
+    if "not a database" in text or "malformed" in text:
+        return QueueUnusable(f"{path} is damaged or not a queue: {text}")
+    return error
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # As a URI, since only that can say: do not create. Its own special characters are escaped.
+    escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    try:
+        return sqlite3.connect(
+            f"file:{escaped}?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
+        )
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+
+
+def _pragma(conn: sqlite3.Connection, name: str) -> int:
+    return int(conn.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _roll_back(conn: sqlite3.Connection) -> None:
+    # Some errors have rolled back already.
+    if conn.in_transaction:
+        conn.execute("ROLLBACK")

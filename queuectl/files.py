@@ -1,0 +1,223 @@
+"""Where a queue's files are, and that nobody else can put anything there."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from queuectl.errors import InvalidInput, QueueUnusable
+
+DEFAULT_DATABASE = "~/.local/state/queuectl/queue.db"
+
+_NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs4 cifs smb2 smb3 smbfs 9p ceph glusterfs lustre afs gpfs ocfs2 gfs2 beegfs orangefs "
+    "ncpfs coda vboxsf prl_fs vmhgfs".split()
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class QueueFiles:
+    """The paths of one queue: the database, and a private folder beside it for all the rest."""
+
+    database: str
+    is_default: bool = False
+    allow_shared: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The private folder beside the database."""
+        return self.database + ".d"
+
+    @property
+    def write_lock(self) -> str:
+        """The file whose flock orders all writers."""
+        return os.path.join(self.folder, "write.lock")
+
+    @property
+    def start_lock(self) -> str:
+        """The file whose flock orders the decisions of `worker start --unless-running`."""
+        return os.path.join(self.folder, "start.lock")
+
+    @property
+    def workers(self) -> str:
+        """The folder of the lock files and bells of workers and supervisors."""
+        return os.path.join(self.folder, "workers")
+
+    @property
+    def logs(self) -> str:
+        """The folder of what jobs print."""
+        return os.path.join(self.folder, "logs")
+
+    def execution_log(self, execution_id: int) -> str:
+        """The file that keeps the output of an ended attempt, if it is not in its row."""
+        return os.path.join(self.logs, f"{execution_id}.log")
+
+    def worker_log(self, worker_id: str) -> str:
+        """The file into which the running job of a worker prints."""
+        return os.path.join(self.logs, f"{worker_id}.log")
+
+    def exists(self) -> bool:
+        """Whether there is a database; QueueUnusable if that cannot be known or it is no file."""
+        try:
+            mode = os.stat(self.database).st_mode
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise QueueUnusable(f"cannot look at {self.database}: {error.strerror}") from None
+        if not stat.S_ISREG(mode):
+            raise QueueUnusable(f"{self.database} is not a file")
+        return True
+
+    def prepare_to_write(self) -> None:
+        """Refuse a place that others can write, and make the private folders.
+
+        The folder of the database itself is made for the default place only.
+        """
+        parent = os.path.dirname(self.database)
+        if self.is_default:
+            _make_folders(parent)
+        self.refuse_shared()
+        for folder in (self.folder, self.workers, self.logs):
+            _make_private(folder, self.allow_shared)
+
+    def refuse_shared(self) -> None:
+        """Raise QueueUnusable if others can write the database's folder, or it is not there."""
+        parent = os.path.dirname(self.database)
+        try:
+            status = os.stat(parent)
+        except OSError as error:
+            raise QueueUnusable(f"cannot use the folder {parent}: {error.strerror}") from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise QueueUnusable(f"{parent} is not a folder")
+        if status.st_mode & 0o022 and not self.allow_shared:
+            raise QueueUnusable(
+                f"others can write {parent}, so they could run commands as you "
+                f"(chmod go-w {parent}, or --allow-shared)"
+            )
+
+    def create_database(self) -> None:
+        """Make an empty database file that only its owner can use; one that exists is left."""
+        try:
+            descriptor = os.open(
+                self.database,
+                os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+            )
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise QueueUnusable(f"cannot make {self.database}: {error.strerror}") from None
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+        sync_folder(os.path.dirname(self.database))
+
+    def refuse_network(self) -> None:
+        """Raise QueueUnusable on a network file system: locks and shared memory fail there."""
+        kind = file_system(os.path.dirname(self.database))
+        if kind and (kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")):
+            raise QueueUnusable(
+                f"{self.database} is on a network file system ({kind}), where a queue is not safe "
+                "(use --db with a path on a local disk)"
+            )
+
+
+def find(path: Optional[str], environment_path: Optional[str], allow_shared: bool) -> QueueFiles:
+    """Return the files of the queue meant: `path`, else the environment's, else the default.
+
+    Symbolic links are followed, so that one database never gets two folders.
+    """
+    given = path or environment_path
+    expanded = os.path.expanduser(given or DEFAULT_DATABASE)
+    if expanded.startswith("~"):
+        raise QueueUnusable(
+            f"cannot find the home folder in {given or DEFAULT_DATABASE} (set HOME)"
+        )
+    try:
+        expanded.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("the path of the database is not valid UTF-8") from None
+    if "\0" in expanded:
+        raise InvalidInput("the path of the database holds a NUL byte")
+    return QueueFiles(os.path.realpath(expanded), is_default=not given, allow_shared=allow_shared)
+
+
+def file_system(path: str) -> Optional[str]:
+    """Return the type of the file system that holds `path`, None where the kernel does not tell.
+
+    Read from mountinfo, since statfs reports some network file systems as local ones.
+    """
+    best: Tuple[int, Optional[str]] = (-1, None)
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                left, _, right = line.partition(" - ")
+                # White space in a path is written in octal: "\\040".
+                mount = _OCTAL.sub(lambda m: chr(int(m.group(1), 8)), left.split(" ")[4])
+                inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+                if inside and len(mount) >= best[0]:
+                    best = (len(mount), right.split(" ")[0])
+    except (OSError, IndexError):
+        return None
+    return best[1]
+
+
+def sync_folder(path: str) -> None:
+    """Make what was created in a folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_private(path: str) -> int:
+    """Open or make a file of ours for reading and writing, never through a link; a descriptor."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise QueueUnusable(f"cannot open {path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise QueueUnusable(f"{path} is not a plain file (remove it)")
+    return descriptor
+
+
+def _make_folders(path: str) -> None:
+    """Make a folder and those above it, 0700 each; what exists is left as it is."""
+    if not os.path.isdir(path):
+        _make_folders(os.path.dirname(path))
+        _make_folder(path)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise QueueUnusable(f"cannot make the folder {path}: {error.strerror}") from None
+    sync_folder(os.path.dirname(path))
+
+
+def _make_private(path: str, allow_shared: bool) -> None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        _make_folder(path)
+        status = os.lstat(path)
+    except OSError as error:
+        raise QueueUnusable(f"cannot look at {path}: {error.strerror}") from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise QueueUnusable(f"{path} is not a folder (remove it)")
+    if allow_shared:
+        return
+    if status.st_uid != os.geteuid():
+        raise QueueUnusable(f"{path} belongs to somebody else (use your own --db)")
+    if status.st_mode & 0o022:
+        raise QueueUnusable(f"others can write {path} (chmod go-w {path})")

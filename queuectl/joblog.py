@@ -1,0 +1,203 @@
+"""What jobs print: a file of the worker's, bounded while it grows, kept when the attempt ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from dataclasses import replace
+from typing import Optional, Tuple
+
+from queuectl.liveness import unlink_quietly
+from queuectl.models import Output
+
+INLINE_BYTES = 4096
+"""An output up to this size is kept in the attempt's row, and no file is made for it."""
+
+_TAIL_BYTES = 1024
+_LOOK_SECONDS = 0.25
+_HASTY_LOOK_SECONDS = 0.02
+_COPY_BYTES = 1 << 20
+_LOWEST_DESCRIPTOR = 10
+_PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
+
+
+class JobLog:
+    """The file that the running job of one worker prints into.
+
+    It is locked (flock) and the job inherits the locked descriptor, so the lock is held for as
+    long as anything of the job still has it. One file serves job after job: making and removing
+    one for each costs more than most of what is printed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._limit = INLINE_BYTES
+        self._punched = 0
+        self._discarded = 0
+        self._aside: Optional[str] = None
+        self.descriptor = self._open_locked()
+
+    def begin(self, limit_bytes: int) -> None:
+        """Make ready for a job whose output is kept up to `limit_bytes`: first and last half."""
+        self._limit = limit_bytes
+        self._punched = self._discarded = 0
+        self._aside = None
+
+    @property
+    def identity(self) -> Tuple[int, int]:
+        """Device and inode, by which the processes that hold the file are found."""
+        status = os.fstat(self.descriptor)
+        return status.st_dev, status.st_ino
+
+    def watch(self) -> float:
+        """Bound what the file takes on the disk; return after how many seconds to come again."""
+        size = os.fstat(self.descriptor).st_size
+        half = self._limit // 2
+        if size <= half:
+            return _LOOK_SECONDS
+        if size > self._limit:
+            start = max(half, self._punched)
+            if not self._discarded and _punch(self.descriptor, start, size - half - start):
+                self._punched = size - half
+            else:
+                self._set_aside(size, half)
+        return _HASTY_LOOK_SECONDS
+
+    def collect(self, kept_path: str) -> Tuple[Output, bool]:
+        """Take what the ended job printed; return it, and whether something still holds the file.
+
+        Beyond INLINE_BYTES it goes to `kept_path`: whole, or its first and last half around a line
+        that tells how much is missing.
+        """
+        # The lock belongs to the open file that the job shares: only another one can test it.
+        os.close(self.descriptor)
+        descriptor = _open_file(self.path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftovers = False
+        except BlockingIOError:
+            leftovers = True
+        size = os.fstat(descriptor).st_size
+        truncated = self._discarded > 0 or size > self._limit
+        in_file = truncated or leftovers or size > INLINE_BYTES
+        kept_bytes = _TAIL_BYTES if in_file else size
+        output = Output(
+            size + self._discarded,
+            truncated,
+            os.pread(descriptor, kept_bytes, max(0, size - kept_bytes)),
+            in_file,
+        )
+        moved = False
+        try:
+            if truncated:
+                self._keep_both_ends(descriptor, size, kept_path)
+            elif in_file:
+                os.rename(self.path, kept_path)
+                moved = True
+        except OSError:  # a full disk costs the output, never the result
+            output = replace(output, truncated=True, in_file=False)
+        if moved or leftovers:
+            os.close(descriptor)
+            if not moved:
+                os.unlink(self.path)
+            descriptor = self._open_locked()
+        elif size:
+            os.ftruncate(descriptor, 0)
+        self.descriptor = descriptor
+        return output, leftovers
+
+    def remove(self) -> None:
+        """Take the file away: the worker leaves."""
+        os.close(self.descriptor)
+        unlink_quietly(self.path)
+
+    def _open_locked(self) -> int:
+        descriptor = _open_file(self.path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # held by what a dead worker's job left running
+            os.close(descriptor)
+            os.unlink(self.path)
+            return self._open_locked()
+        return descriptor
+
+    def _set_aside(self, size: int, half: int) -> None:
+        """Bound the file where no hole can be punched: its end goes aside, then it is cut.
+
+        What is printed between the copy and the cut is lost, uncounted.
+        """
+        aside = self.path + ".tail"
+        with open(aside, "wb") as copy:
+            _copy(self.descriptor, size - half, size, copy.fileno())
+        self._aside = aside
+        os.ftruncate(self.descriptor, half)
+        self._discarded += size - half
+
+    def _keep_both_ends(self, descriptor: int, size: int, kept_path: str) -> None:
+        half = self._limit // 2
+        aside = -1 if self._aside is None else os.open(self._aside, os.O_RDONLY | os.O_CLOEXEC)
+        set_aside = 0 if self._aside is None else os.fstat(aside).st_size
+        head, after_head = min(half, size), max(0, size - half)
+        from_file = min(half, after_head)
+        from_aside = min(half - from_file, set_aside)
+        missing = size + self._discarded - head - from_file - from_aside
+        unfinished = kept_path + ".new"
+        unlink_quietly(unfinished)
+        kept = os.open(
+            unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        try:
+            _copy(descriptor, 0, head, kept)
+            os.write(kept, b"\n[queuectl: %d bytes not kept]\n" % missing)
+            _copy(aside, set_aside - from_aside, set_aside, kept)
+            _copy(descriptor, size - from_file, size, kept)
+            os.rename(unfinished, kept_path)
+        except OSError:
+            unlink_quietly(unfinished)
+            raise
+        finally:
+            os.close(kept)
+            if self._aside is not None:
+                os.close(aside)
+                os.unlink(self._aside)
+
+
+def _open_file(path: str) -> int:
+    """Open or make the log, above the descriptors that a job expects to be its own."""
+    # Appending: what truncates the file (`> /dev/stderr`) must not leave a hole before the rest.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    if descriptor >= _LOWEST_DESCRIPTOR:
+        return descriptor
+    higher = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
+    os.close(descriptor)
+    return int(higher)
+
+
+def _copy(source: int, start: int, stop: int, target: int) -> None:
+    while start < stop:
+        chunk = os.pread(source, min(_COPY_BYTES, stop - start), start)
+        if not chunk:
+            return
+        start += len(chunk)
+        while chunk:
+            chunk = chunk[os.write(target, chunk) :]
+
+
+def _punch(descriptor: int, start: int, length: int) -> bool:
+    """Give the disk back what lies in the middle of a file; False where that is impossible."""
+    if sys.platform != "linux":
+        return False
+    if length <= 0:
+        return True
+    import ctypes  # costs 1 MB and 10 ms; only for a job that prints this much
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    fallocate = getattr(libc, "fallocate64", libc.fallocate)
+    arguments = (ctypes.c_int64(start), ctypes.c_int64(length))
+    while fallocate(descriptor, _PUNCH_HOLE, *arguments) != 0:
+        if ctypes.get_errno() != errno.EINTR:
+            return False
+    return True

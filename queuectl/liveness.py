@@ -1,0 +1,220 @@
+"""The lock files that prove who is alive: the kernel drops a lock when its process ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import sys
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from queuectl.errors import QueueUnusable
+
+_SUFFIX = ".lock"
+_RUNNING_BYTES = 64
+"""The file begins with a line of this width: what the worker runs. After it stands JSON."""
+
+
+class Running(NamedTuple):
+    """The job process that a worker started; `start_ticks` is None where the kernel tells none."""
+
+    execution_id: int
+    pid: int
+    start_ticks: Optional[int]
+
+
+class LifeLock:
+    """A lock file held for as long as this process lives."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, folder: str, owner: str, about: Mapping[str, Any]) -> LifeLock:
+        """Make `folder`/`owner`.lock, locked from the first moment that others can see it."""
+        path = os.path.join(folder, owner + _SUFFIX)
+        unfinished = os.path.join(folder, f".{owner}.new")
+        descriptor = os.open(
+            unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock = cls(path, descriptor)
+        lock.show_running(None)
+        os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
+        os.rename(unfinished, path)
+        return lock
+
+    def show_running(self, running: Optional[Running]) -> None:
+        """Say which process this worker runs, so that an heir can find it. No fsync: after a power
+        cut there is no process left to find.
+        """
+        text = " ".join(str(part if part is not None else "-") for part in running or ())
+        os.pwrite(self._descriptor, text.ljust(_RUNNING_BYTES - 1).encode() + b"\n", 0)
+
+    def abandon(self) -> None:
+        """Close the descriptor in a forked child, where the lock would outlive its owner."""
+        os.close(self._descriptor)
+
+    def remove(self) -> None:
+        """Take the file away and let go."""
+        unlink_quietly(self.path)
+        os.close(self._descriptor)
+
+
+class Remains:
+    """The lock file of a process that is dead, held by us so that only one settles it."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @property
+    def running(self) -> Optional[Running]:
+        """The last job process that the dead worker started, if any."""
+        return _read_running(os.pread(self._descriptor, _RUNNING_BYTES, 0))
+
+    def remove(self) -> None:
+        """Take the file away: nothing is left to settle."""
+        unlink_quietly(self.path)
+        os.close(self._descriptor)
+
+    def close(self) -> None:
+        """Let go and leave the file for another to settle."""
+        os.close(self._descriptor)
+
+
+def is_alive(folder: str, owner: str) -> Optional[bool]:
+    """Whether the owner's lock is held; None when there is no file, which proves nothing."""
+    descriptor = _open(os.path.join(folder, owner + _SUFFIX))
+    if descriptor is None:
+        return None
+    try:
+        # Shared: two that ask at once must not take each other for the owner.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def seize(folder: str, owner: str) -> Optional[Remains]:
+    """Take over the lock file of a dead owner; None if it lives, is gone or is being settled."""
+    path = os.path.join(folder, owner + _SUFFIX)
+    descriptor = _open(path)
+    if descriptor is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another may have settled and removed it between our open and our lock.
+        current = os.stat(path)
+    except (BlockingIOError, FileNotFoundError):
+        os.close(descriptor)
+        return None
+    if current.st_ino != os.fstat(descriptor).st_ino:
+        os.close(descriptor)
+        return None
+    return Remains(path, descriptor)
+
+
+def owners(folder: str) -> List[str]:
+    """Return the ids that have a lock file, dead or alive, sorted."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise QueueUnusable(f"cannot look into {folder}: {error.strerror}") from None
+    return sorted(name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX))
+
+
+def about(folder: str, owner: str) -> Dict[str, Any]:
+    """Return what the owner wrote about itself when it took its lock; empty if that is gone."""
+    descriptor = _open(os.path.join(folder, owner + _SUFFIX))
+    if descriptor is None:
+        return {}
+    try:
+        written = json.loads(os.pread(descriptor, 1 << 20, _RUNNING_BYTES) or b"{}")
+    except ValueError:
+        return {}
+    finally:
+        os.close(descriptor)
+    return written if isinstance(written, dict) else {}
+
+
+def started_something(folder: str, owner: str) -> bool:
+    """Whether a worker got as far as starting a job."""
+    descriptor = _open(os.path.join(folder, owner + _SUFFIX))
+    if descriptor is None:
+        return False
+    try:
+        return _read_running(os.pread(descriptor, _RUNNING_BYTES, 0)) is not None
+    finally:
+        os.close(descriptor)
+
+
+def start_ticks(pid: int) -> Optional[int]:
+    """Return when a process started, in clock ticks since boot; None if that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as status:
+            # The name, in parentheses, may hold anything; field 22 is the 20th after it.
+            return int(status.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def boot_id() -> Optional[str]:
+    """Return what names this boot of the machine; None if that cannot be known."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
+            return source.read().strip()
+    except OSError:
+        return None
+
+
+def same_process(pid: int, ticks: Optional[int], boot: Optional[str]) -> bool:
+    """Whether that process still runs: its number and its start, in the same boot.
+
+    Where the kernel tells no start, only its number is asked for.
+    """
+    if boot != boot_id():
+        return False
+    if sys.platform == "linux":
+        return ticks is not None and start_ticks(pid) == ticks
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def unlink_quietly(path: str) -> None:
+    """Remove a file that another may have removed already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _open(path: str) -> Optional[int]:
+    try:
+        # Not blocking, should somebody have put a FIFO there.
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _read_running(line: bytes) -> Optional[Running]:
+    parts = line.split()
+    if len(parts) != 3:
+        return None
+    ticks = None if parts[2] == b"-" else int(parts[2])
+    return Running(int(parts[0]), int(parts[1]), ticks)

@@ -1,0 +1,214 @@
+"""What travels between the floors: jobs, their attempts and their ends, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Mapping, Optional, Tuple
+
+from queuectl.settings import Settings
+
+
+class JobState(str, Enum):
+    """Where a job stands. `pending` always means: may be claimed now."""
+
+    BLOCKED = "blocked"
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+FINISHED_STATES = (JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED)
+UNFINISHED_STATES = tuple(state for state in JobState if state not in FINISHED_STATES)
+
+
+class OutcomeKind(str, Enum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+    SPAWN_ERROR = "spawn-error"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the queue. Times are aware UTC; `timeout` is in seconds, 0 means no limit."""
+
+    seq: int
+    id: str
+    command: str
+    state: JobState
+    queue: str
+    label: Optional[str]
+    priority: int
+    attempts: int
+    max_retries: int
+    timeout: float
+    run_at: Optional[datetime]
+    created_at: datetime
+    updated_at: datetime
+    finished_at: Optional[datetime]
+    locked_by: Optional[str]
+    locked_at: Optional[datetime]
+    cwd: Optional[str]
+    env: Mapping[str, str]
+    unique_key: Optional[str]
+    exit_code: Optional[int]
+    signal: Optional[int]
+    last_error: Optional[str]
+    cancel_requested: bool
+    cancel_reason: Optional[str]
+    id_made: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an attempt printed: its size in bytes, and where it is kept.
+
+    `tail` is all of it when `in_file` is false, else the end of it.
+    """
+
+    size_bytes: int = 0
+    truncated: bool = False
+    tail: bytes = b""
+    in_file: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The fact of how an attempt ended; no decision.
+
+    `exit_code` is None and `signal` a number when a signal ended it, by whomever.
+    """
+
+    kind: OutcomeKind
+    exit_code: Optional[int] = None
+    signal: Optional[int] = None
+    reason: Optional[str] = None
+    pid: Optional[int] = None
+    seconds: float = 0.0
+    cpu_seconds: Optional[float] = None
+    max_rss_bytes: Optional[int] = None
+    output: Output = field(default_factory=Output)
+    leftovers: bool = False
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One recorded attempt of a job; all that comes after `started_at` is unset while it runs."""
+
+    id: int
+    job_seq: int
+    attempt: int
+    worker: str
+    pid: Optional[int]
+    started_at: datetime
+    finished_at: Optional[datetime]
+    outcome: Optional[OutcomeKind]
+    exit_code: Optional[int]
+    signal: Optional[int]
+    seconds: Optional[float]
+    cpu_seconds: Optional[float]
+    max_rss_bytes: Optional[int]
+    leftovers: bool
+    output: Output
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that a worker holds, under the fence `execution_id`."""
+
+    job: Job
+    execution_id: int
+    settings: Settings
+    """The configuration at the time of the claim."""
+    earlier: Tuple[int, ...] = ()
+    """Execution ids of the job's earlier attempts: what they left must be gone before this one."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a job after an attempt; `run_at` is set when it waits for a retry."""
+
+    state: JobState
+    run_at: Optional[datetime] = None
+    last_error: Optional[str] = None
+
+
+class Recorded(Enum):
+    """Whether a result was written."""
+
+    DONE = "done"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process. `queues` is empty when it serves all."""
+
+    id: str
+    supervisor: str
+    pid: int
+    start_ticks: Optional[int]
+    boot_id: Optional[str]
+    host: str
+    queues: Tuple[str, ...]
+    started_at: datetime
+    job: Optional[str] = None
+    job_since: Optional[datetime] = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which jobs a verb is about; an empty tuple does not restrict."""
+
+    ids: Tuple[str, ...] = ()
+    queues: Tuple[str, ...] = ()
+    states: Tuple[JobState, ...] = ()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a supervisor wants of one worker process.
+
+    `slot` is 0 … N-1 and kept by a replacement. `heir_of` names a dead worker whose job is to be
+    settled first; with `settles_only` that is all. `until` is a time of the monotonic clock after
+    which nothing is claimed. `orders` is the descriptor on which the supervisor gives orders.
+    """
+
+    worker: str
+    supervisor: str
+    slot: int
+    queues: Tuple[str, ...]
+    orders: int
+    drain: bool = False
+    max_jobs: Optional[int] = None
+    until: Optional[float] = None
+    heir_of: Optional[str] = None
+    settles_only: bool = False
+
+
+class Order(bytes, Enum):
+    """What a supervisor tells a worker, a byte each. The end of the pipe means: you are alone."""
+
+    STOP = b"s"
+    KILL = b"k"
+
+
+class WorkerExit(int, Enum):
+    """Why a worker process ended; any other status is a crash."""
+
+    DONE = 0
+    FAILED = 1
+    REPLACE_ME = 10
+    UPGRADED = 11

@@ -1,0 +1,133 @@
+"""The known configuration keys: type, default, range and help, and how a value is read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Callable, Dict, Mapping, Tuple
+
+from queuectl.errors import InvalidInput
+from queuectl.specs import MAX_RETRIES_LIMIT
+from queuectl.times import parse_duration
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+_NAMES = re.compile(r"\*|(?:[A-Za-z_][A-Za-z0-9_]*(?:[ ,]+[A-Za-z_][A-Za-z0-9_]*)*)?", re.ASCII)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) > MAX_RETRIES_LIMIT:
+        raise InvalidInput(f"not a whole number from 0 to {MAX_RETRIES_LIMIT}: {text!r}")
+    return max(1, int(text))
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise InvalidInput(f"not a number from {low:g} to {high:g}: {text!r}")
+        return value
+
+    return read
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise InvalidInput(f"not a size: {text!r} (use bytes, or 64KiB 10MiB 1GiB)")
+    size = int(float(match.group(1)) * 1024 ** " kmg".index(match.group(2).lower() or " "))
+    if not 1024 <= size <= 1 << 40:
+        raise InvalidInput(f"a size is 1 KiB to 1 TiB, not {text!r}")
+    return size
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise InvalidInput(f"not one of {', '.join(words)}: {text!r}")
+        return text
+
+    return read
+
+
+def _variables(text: str) -> Tuple[str, ...]:
+    if not _NAMES.fullmatch(text):
+        raise InvalidInput(f"not names of variables, nor *: {text!r}")
+    return tuple(text.replace(",", " ").split())
+
+
+@dataclass(frozen=True)
+class Key:
+    """One configuration key: how its text is read, its default as text, and what it does."""
+
+    read: Callable[[str], Any]
+    default: str
+    help: str
+
+
+KEYS: Dict[str, Key] = {
+    "max-retries": Key(_count, "3", "how often a job is run before it is dead; taken at enqueue"),
+    "backoff-base": Key(_number(1, 1000), "2", "retry n comes after base ** n seconds"),
+    "backoff-max": Key(parse_duration, "1h", "the longest delay before a retry"),
+    "backoff-jitter": Key(_number(0, 1), "0.1", "share by which a delay varies at random"),
+    "job-timeout": Key(parse_duration, "300", "a job is killed after this; 0 = never; at enqueue"),
+    "kill-grace": Key(parse_duration, "10", "time between TERM and KILL when a job is ended"),
+    "output-limit": Key(_size, "10MiB", "output kept of an attempt: its first and last half"),
+    "retention": Key(parse_duration, "30d", "finished jobs are kept so long; 0 = for ever"),
+    "leftovers": Key(_choice("keep", "kill"), "keep", "what a job that ended left running"),
+    "capture-env": Key(_variables, "PATH", "variables taken at enqueue; * = all, empty = none"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration in force. Durations are in seconds, sizes in bytes."""
+
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    backoff_jitter: float
+    job_timeout: float
+    kill_grace: float
+    output_limit: int
+    retention: float
+    leftovers: str
+    capture_env: Tuple[str, ...]
+
+
+def check_key(key: str) -> Key:
+    """Return what is known of a key; InvalidInput with the known ones if it is none."""
+    if key not in KEYS:
+        raise InvalidInput(f"unknown key {key!r} (known: {' '.join(KEYS)})")
+    return KEYS[key]
+
+
+def check_value(key: str, value: str) -> Any:
+    """Read the text of a value; InvalidInput names the key and what it takes."""
+    try:
+        return check_key(key).read(value)
+    except InvalidInput as error:
+        if key not in KEYS:
+            raise
+        raise InvalidInput(f"{key}: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def effective(stored: Tuple[Tuple[str, str], ...]) -> Settings:
+    """Build the settings from what is stored; an unreadable or unknown entry counts as unset.
+
+    Only a file that an older tool wrote can hold one: `config set` refuses them.
+    """
+    given: Mapping[str, str] = dict(stored)
+    values = {}
+    for field in fields(Settings):
+        name = field.name.replace("_", "-")
+        key = KEYS[name]
+        try:
+            values[field.name] = key.read(given.get(name, key.default))
+        except InvalidInput:
+            values[field.name] = key.read(key.default)
+    return Settings(**values)

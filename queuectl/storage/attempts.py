@@ -1,0 +1,373 @@
+"""The life of an attempt: claimed, then recorded or put back."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+
+from queuectl.models import (
+    FINISHED_STATES,
+    Claim,
+    Execution,
+    Job,
+    JobState,
+    Outcome,
+    Recorded,
+    Verdict,
+)
+from queuectl.settings import Settings
+from queuectl.storage.base import Base
+from queuectl.storage.dependencies import settle_dependants
+from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, optional_time, to_execution, to_job
+from queuectl.times import to_text
+
+_PROMOTED_AT_ONCE = 500
+
+# The best of the heads of the queues that are neither paused nor full. One index step a queue,
+# whatever they hold: a paused queue with 100,000 waiting jobs costs the others nothing.
+_HEADS = """
+    SELECT (SELECT head.seq
+              FROM jobs AS head
+             WHERE head.state = 'pending'
+               AND head.queue = counted.queue
+             ORDER BY head.priority DESC, head.seq
+             LIMIT 1) AS seq
+      FROM job_counts AS counted
+      LEFT JOIN queues ON queues.name = counted.queue
+     WHERE counted.state = 'pending'
+       AND counted.jobs > 0
+       AND queues.paused_at IS NULL
+       AND (queues.job_limit IS NULL
+            OR queues.job_limit > (SELECT count(*)
+                                     FROM jobs AS running
+                                    WHERE running.state = 'processing'
+                                      AND running.queue = counted.queue))
+       AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '' AND paused_at IS NOT NULL)
+"""
+_BEST_HEAD = """
+    SELECT jobs.seq
+      FROM ({heads}) AS heads
+      JOIN jobs ON jobs.seq = heads.seq
+     ORDER BY jobs.priority DESC, jobs.seq
+     LIMIT 1
+"""
+
+
+def _best_head(queues: Sequence[str]) -> str:
+    served = f" AND counted.queue IN ({', '.join('?' * len(queues))})" if queues else ""
+    return _BEST_HEAD.format(heads=_HEADS + served)
+
+
+class Ready(NamedTuple):
+    """What an idle worker sees: whether a claim may succeed, else when the next job is due."""
+
+    now: bool
+    next_due: Optional[datetime]
+
+
+class Attempts(Base):
+    """Claiming jobs and recording what became of them."""
+
+    def ready(self, queues: Sequence[str], *, now: datetime) -> Ready:
+        """Look, without the write lock, whether a claim is worth the try."""
+        with self._snapshot() as conn:
+            due = conn.execute(
+                """
+                SELECT run_at
+                  FROM jobs
+                 WHERE state = 'scheduled' OR state = 'failed'
+                 ORDER BY run_at, seq
+                 LIMIT 1
+                """
+            ).fetchone()
+            next_due = optional_time(due[0]) if due else None
+            if next_due is not None and next_due <= now:
+                return Ready(True, next_due)
+            head = conn.execute(_best_head(queues), tuple(queues)).fetchone()
+            return Ready(head is not None, next_due)
+
+    def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Optional[Claim]:
+        """Take the next job of these queues (none named: of all), pending -> processing.
+
+        The attempt is counted. None if nothing may be claimed.
+        """
+        with self._transaction() as conn:
+            return self._claim(conn, worker, queues, now)
+
+    def record(
+        self, claim: Claim, outcome: Outcome, verdict: Verdict, *, now: datetime
+    ) -> Recorded:
+        """Write the end of an attempt, processing -> completed, failed, dead or cancelled.
+
+        SUPERSEDED if the attempt was given up meanwhile: then nothing is changed.
+        """
+        with self._transaction(finishing=True) as conn:
+            recorded, freed = self._record(conn, claim, outcome, verdict, now)
+        if freed:
+            self._ring()
+        return recorded
+
+    def record_and_claim(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        verdict: Verdict,
+        worker: str,
+        queues: Sequence[str] = (),
+        *,
+        now: datetime,
+    ) -> Tuple[Recorded, Optional[Claim]]:
+        """Record, then claim the next job in the same transaction: one fsync a job."""
+        with self._transaction() as conn:
+            recorded, freed = self._record(conn, claim, outcome, verdict, now)
+            claimed = self._claim(conn, worker, queues, now)
+        if freed:
+            self._ring()
+        return recorded, claimed
+
+    def release(self, claim: Claim, outcome: Outcome, *, now: datetime) -> Recorded:
+        """Put back a job whose attempt was cut short; the attempt is not counted.
+
+        A job whose cancel was asked for is cancelled instead. SUPERSEDED as in `record`.
+        """
+        with self._transaction(finishing=True) as conn:
+            released = conn.execute(
+                """
+                UPDATE jobs
+                   SET state = 'pending',
+                       attempts = attempts - 1,
+                       execution_id = NULL,
+                       locked_by = NULL,
+                       locked_at = NULL,
+                       updated_at = :now
+                 WHERE seq = :job
+                   AND state = 'processing'
+                   AND execution_id = :execution
+                   AND cancel_requested = 0
+                """,
+                {"now": to_text(now), "job": claim.job.seq, "execution": claim.execution_id},
+            ).rowcount
+            if released:
+                _end_execution(conn, claim.execution_id, outcome, now)
+                recorded = Recorded.DONE
+            else:
+                cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
+                recorded, _ = self._record(conn, claim, outcome, cancelled, now)
+        self._ring()
+        return recorded
+
+    def held_by(self, worker: str) -> Optional[Claim]:
+        """Return what a worker has claimed and not ended; for the heir of a dead one."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                SELECT_JOB + "WHERE state = 'processing' AND locked_by = ? ORDER BY seq", (worker,)
+            ).fetchone()
+            if row is None:
+                return None
+            job = to_job(row)
+            ids = _execution_ids(conn, job.seq)
+            return Claim(job, ids[-1], self._settings(conn), tuple(ids[:-1]))
+
+    def cancel_requested(self, claim: Claim) -> bool:
+        """Whether the running attempt is to be ended: cancelled, or superseded."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                SELECT cancel_requested
+                  FROM jobs
+                 WHERE seq = ?
+                   AND state = 'processing'
+                   AND execution_id = ?
+                """,
+                (claim.job.seq, claim.execution_id),
+            ).fetchone()
+        return row is None or bool(row[0])
+
+    def execution(self, execution_id: int) -> Optional[Execution]:
+        """Return one attempt by its number."""
+        with self._snapshot() as conn:
+            row = conn.execute(SELECT_EXECUTION + "WHERE id = ?", (execution_id,)).fetchone()
+        return None if row is None else to_execution(row)
+
+    def settings(self) -> Settings:
+        """Return the configuration in force."""
+        with self._snapshot() as conn:
+            return self._settings(conn)
+
+    def _claim(
+        self, conn: sqlite3.Connection, worker: str, queues: Sequence[str], now: datetime
+    ) -> Optional[Claim]:
+        at = to_text(now)
+        _promote(conn, at)
+        head = conn.execute(_best_head(queues), tuple(queues)).fetchone()
+        if head is None:
+            return None
+        row = conn.execute(SELECT_JOB + "WHERE seq = ?", head).fetchone()
+        job = to_job(row)
+        earlier = tuple(_execution_ids(conn, job.seq))
+        execution_id = conn.execute(
+            "INSERT INTO executions (job_seq, attempt, worker, started_at) VALUES (?, ?, ?, ?)",
+            (job.seq, job.attempts + 1, worker, at),
+        ).lastrowid
+        assert execution_id is not None
+        conn.execute(
+            """
+            UPDATE jobs
+               SET state = 'processing',
+                   attempts = attempts + 1,
+                   locked_by = :worker,
+                   locked_at = :now,
+                   execution_id = :execution,
+                   updated_at = :now
+             WHERE seq = :job
+               AND state = 'pending'
+            """,
+            {"worker": worker, "now": at, "execution": execution_id, "job": job.seq},
+        )
+        return Claim(_claimed(job, worker, now), execution_id, self._settings(conn), earlier)
+
+    def _record(
+        self,
+        conn: sqlite3.Connection,
+        claim: Claim,
+        outcome: Outcome,
+        verdict: Verdict,
+        now: datetime,
+    ) -> Tuple[Recorded, bool]:
+        """Return what was recorded and whether that made something else claimable."""
+        finished = verdict.state in FINISHED_STATES
+        # A cancel that came too late to stop the command still stops its retries.
+        heeds_cancel = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
+        parameters: Dict[str, Any] = {
+            "state": verdict.state.value,
+            "now": to_text(now),
+            "finished_at": to_text(now) if finished else None,
+            "run_at": None if verdict.run_at is None else to_text(verdict.run_at),
+            "exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+            "last_error": verdict.last_error,
+            "job": claim.job.seq,
+            "execution": claim.execution_id,
+            "heeds_cancel": heeds_cancel,
+        }
+        changed = conn.execute(
+            """
+            UPDATE jobs
+               SET state = :state,
+                   run_at = coalesce(:run_at, run_at),
+                   updated_at = :now,
+                   finished_at = :finished_at,
+                   locked_by = NULL,
+                   locked_at = NULL,
+                   execution_id = NULL,
+                   exit_code = :exit_code,
+                   signal = :signal,
+                   last_error = :last_error
+             WHERE seq = :job
+               AND state = 'processing'
+               AND execution_id = :execution
+               AND (cancel_requested = 0 OR :heeds_cancel)
+            """,
+            parameters,
+        ).rowcount
+        if not changed:
+            if heeds_cancel or not _still_holds(conn, claim):
+                return Recorded.SUPERSEDED, False
+            cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
+            return self._record(conn, claim, outcome, cancelled, now)
+        _end_execution(conn, claim.execution_id, outcome, now)
+        freed = finished and settle_dependants(
+            conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
+        )
+        return Recorded.DONE, freed or _is_limited(conn, claim.job.queue)
+
+
+def _claimed(job: Job, worker: str, now: datetime) -> Job:
+    changed = {
+        "state": JobState.PROCESSING,
+        "attempts": job.attempts + 1,
+        "locked_by": worker,
+        "locked_at": now,
+        "updated_at": now,
+    }
+    # dataclasses.replace would check every field again, on every claim.
+    return Job(**{**job.__dict__, **changed})
+
+
+def _promote(conn: sqlite3.Connection, at: str) -> None:
+    """Make due jobs claimable: scheduled and failed -> pending."""
+    conn.execute(
+        """
+        UPDATE jobs
+           SET state = 'pending',
+               updated_at = :now
+         WHERE seq IN (SELECT seq
+                         FROM jobs
+                        WHERE (state = 'scheduled' OR state = 'failed')
+                          AND run_at <= :now
+                        ORDER BY run_at, seq
+                        LIMIT :most)
+        """,
+        {"now": at, "most": _PROMOTED_AT_ONCE},
+    )
+
+
+def _execution_ids(conn: sqlite3.Connection, job_seq: int) -> Sequence[int]:
+    rows = conn.execute("SELECT id FROM executions WHERE job_seq = ? ORDER BY id", (job_seq,))
+    return [row[0] for row in rows]
+
+
+def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:
+    row = conn.execute(
+        "SELECT 1 FROM jobs WHERE seq = ? AND state = 'processing' AND execution_id = ?",
+        (claim.job.seq, claim.execution_id),
+    ).fetchone()
+    return row is not None
+
+
+def _is_limited(conn: sqlite3.Connection, queue: str) -> bool:
+    row = conn.execute("SELECT job_limit FROM queues WHERE name = ?", (queue,)).fetchone()
+    return row is not None and row[0] is not None
+
+
+def _end_execution(
+    conn: sqlite3.Connection, execution_id: int, outcome: Outcome, now: datetime
+) -> None:
+    output = outcome.output
+    conn.execute(
+        """
+        UPDATE executions
+           SET finished_at = :now,
+               outcome = :outcome,
+               exit_code = :exit_code,
+               signal = :signal,
+               pid = :pid,
+               seconds = :seconds,
+               cpu_seconds = :cpu_seconds,
+               max_rss_bytes = :max_rss_bytes,
+               leftovers = :leftovers,
+               output_bytes = :output_bytes,
+               output_truncated = :output_truncated,
+               output_in_file = :output_in_file,
+               output_tail = :output_tail
+         WHERE id = :execution
+           AND outcome IS NULL
+        """,
+        {
+            "now": to_text(now),
+            "outcome": outcome.kind.value,
+            "exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+            "pid": outcome.pid,
+            "seconds": outcome.seconds,
+            "cpu_seconds": outcome.cpu_seconds,
+            "max_rss_bytes": outcome.max_rss_bytes,
+            "leftovers": outcome.leftovers,
+            "output_bytes": output.size_bytes,
+            "output_truncated": output.truncated,
+            "output_in_file": output.in_file,
+            "output_tail": output.tail,
+            "execution": execution_id,
+        },
+    )

@@ -1,0 +1,285 @@
+"""Putting jobs in: one transaction, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+
+from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
+from queuectl.models import JobState
+from queuectl.settings import Settings
+from queuectl.specs import JobSpec, check_variable
+from queuectl.storage.base import Base, new_id
+from queuectl.storage.dependencies import unblock
+from queuectl.storage.rows import UNFINISHED
+from queuectl.times import to_text
+
+_WAITING = ("scheduled", "blocked", "pending", "failed")
+_NOBODY_ELSE = ("completed", "dead", "cancelled")
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """What became of one wish. `existing`: a job that was there already stands for it."""
+
+    seq: int
+    id: str
+    queue: str
+    timeout: float
+    max_retries: int
+    existing: bool = False
+    never_met: Tuple[str, ...] = ()
+    """Ids of dead or cancelled jobs that it waits for."""
+
+
+class Intake(Base):
+    """Enqueueing."""
+
+    def enqueue(
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        now: datetime,
+        environ: Optional[Mapping[str, str]] = None,
+    ) -> List[Enqueued]:
+        """Store jobs, in their order, in one transaction; return what became of each.
+
+        `environ` is where the variables named by the key capture-env are taken from. `after` may
+        name any job of the same call. Raises DuplicateId, UniqueKeyHeld, NoSuchJob or InvalidInput
+        (a cycle) and then stores nothing.
+        """
+        made: List[Enqueued] = []
+        needs: List[Tuple[int, JobSpec]] = []
+        with self._transaction() as conn:
+            settings = self._settings(conn)
+            captured = captured_variables(settings, environ or {})
+            encoded = json.dumps(captured)
+            for spec in specs:
+                enqueued = self._existing(conn, spec, now, settings, captured)
+                if enqueued is None:
+                    env = json.dumps({**captured, **spec.env}) if spec.env else encoded
+                    enqueued = _insert(conn, spec, env, now, settings)
+                if (spec.after or spec.after_any) and not enqueued.existing:
+                    needs.append((len(made), spec))
+                made.append(enqueued)
+            for index, spec in needs:
+                never_met = _add_needs(conn, made[index].seq, spec, now)
+                made[index] = replace(made[index], never_met=never_met)
+            _refuse_cycles(conn, [made[index].seq for index, _ in needs])
+        self._ring()
+        return made
+
+    def _existing(
+        self,
+        conn: sqlite3.Connection,
+        spec: JobSpec,
+        now: datetime,
+        settings: Settings,
+        captured: Mapping[str, str],
+    ) -> Optional[Enqueued]:
+        """Return the unfinished job that holds the unique key, replaced if that is wished."""
+        if spec.unique_key is None:
+            return None
+        holder = key_holder(conn, spec.unique_key)
+        if holder is None:
+            return None
+        seq, job_id, state = holder
+        if spec.if_dup == "error":
+            raise UniqueKeyHeld(spec.unique_key, job_id)
+        if spec.if_dup == "replace" and state in _WAITING:
+            _replace(conn, seq, spec, json.dumps({**captured, **spec.env}), now, settings)
+        row = conn.execute(
+            "SELECT queue, timeout, max_retries FROM jobs WHERE seq = ?", (seq,)
+        ).fetchone()
+        queue, timeout, max_retries = row
+        return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True)
+
+
+def captured_variables(settings: Settings, environ: Mapping[str, str]) -> Dict[str, str]:
+    """Return the variables that a new job keeps from where it was enqueued."""
+    everything = "*" in settings.capture_env
+    captured = {}
+    for name in sorted(environ) if everything else settings.capture_env:
+        if name not in environ or name.startswith("QUEUECTL_"):
+            continue
+        try:
+            check_variable(name, environ[name])
+        except InvalidInput:
+            # What `*` sweeps up need not all be fit to keep; what was named must be.
+            if not everything:
+                raise
+            continue
+        captured[name] = environ[name]
+    return captured
+
+
+def key_holder(conn: sqlite3.Connection, key: str) -> Optional[Tuple[int, str, str]]:
+    """Return seq, id and state of the unfinished job that holds a unique key."""
+    row: Optional[Tuple[int, str, str]] = conn.execute(
+        "SELECT seq, id, state FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
+        + UNFINISHED
+        + " ORDER BY seq",
+        (key,),
+    ).fetchone()
+    return row
+
+
+def _insert(
+    conn: sqlite3.Connection, spec: JobSpec, env: str, now: datetime, settings: Settings
+) -> Enqueued:
+    at = to_text(now)
+    timeout = settings.job_timeout if spec.timeout is None else spec.timeout
+    max_retries = settings.max_retries if spec.max_retries is None else spec.max_retries
+    while True:
+        job_id = spec.id or new_id()
+        try:
+            seq = conn.execute(
+                """
+                INSERT INTO jobs (id, id_made, command, state, queue, priority, max_retries,
+                                  timeout, run_at, created_at, updated_at, cwd, env, unique_key,
+                                  label)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                (
+                    job_id,
+                    spec.id is None,
+                    spec.command,
+                    _first_state(spec, now).value,
+                    spec.queue,
+                    spec.priority,
+                    max_retries,
+                    timeout,
+                    None if spec.run_at is None else to_text(spec.run_at),
+                    at,
+                    at,
+                    spec.cwd,
+                    env,
+                    spec.unique_key,
+                    spec.label,
+                ),
+            ).lastrowid
+        except sqlite3.IntegrityError:
+            taken = conn.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            if taken is None:
+                raise
+            if spec.id is not None:
+                raise DuplicateId(spec.id, taken[0]) from None
+            continue
+        assert seq is not None
+        return Enqueued(seq, job_id, spec.queue, timeout, max_retries)
+
+
+def _first_state(spec: JobSpec, now: datetime) -> JobState:
+    if spec.after or spec.after_any:
+        return JobState.BLOCKED
+    if spec.run_at is not None and spec.run_at > now:
+        return JobState.SCHEDULED
+    return JobState.PENDING
+
+
+def _replace(
+    conn: sqlite3.Connection,
+    seq: int,
+    spec: JobSpec,
+    env: str,
+    now: datetime,
+    settings: Settings,
+) -> None:
+    """Give a waiting job the command and settings of another wish; it keeps its id and place."""
+    conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (seq,))
+    conn.execute(
+        """
+        UPDATE jobs
+           SET command = :command,
+               state = :state,
+               queue = :queue,
+               priority = :priority,
+               attempts = 0,
+               max_retries = :max_retries,
+               timeout = :timeout,
+               run_at = :run_at,
+               updated_at = :now,
+               exit_code = NULL,
+               signal = NULL,
+               last_error = NULL,
+               cwd = :cwd,
+               env = :env,
+               label = :label
+         WHERE seq = :seq
+           AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending' OR state = 'failed')
+        """,
+        {
+            "command": spec.command,
+            "state": _first_state(spec, now).value,
+            "queue": spec.queue,
+            "priority": spec.priority,
+            "max_retries": (settings.max_retries if spec.max_retries is None else spec.max_retries),
+            "timeout": settings.job_timeout if spec.timeout is None else spec.timeout,
+            "run_at": None if spec.run_at is None else to_text(spec.run_at),
+            "now": to_text(now),
+            "cwd": spec.cwd,
+            "env": env,
+            "label": spec.label,
+            "seq": seq,
+        },
+    )
+    if spec.after or spec.after_any:
+        _add_needs(conn, seq, spec, now)
+        _refuse_cycles(conn, [seq])
+
+
+def _add_needs(conn: sqlite3.Connection, seq: int, spec: JobSpec, now: datetime) -> Tuple[str, ...]:
+    """Store what a new job waits for; return the ids that will not complete by themselves."""
+    never_met = []
+    # Of a job that is named in both, completion is the stronger need.
+    wanted = dict.fromkeys(spec.after_any, True)
+    wanted.update(dict.fromkeys(spec.after, False))
+    for job_id, however in wanted.items():
+        row = conn.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NoSuchJob(job_id)
+        needed_seq, state = row
+        if needed_seq == seq:
+            raise InvalidInput(f"{job_id} waits for itself")
+        if state == "completed" or (however and state in _NOBODY_ELSE):
+            continue
+        if state in _NOBODY_ELSE:
+            never_met.append(job_id)
+        conn.execute(
+            "INSERT INTO dependencies (job_seq, needs_seq, however) VALUES (?, ?, ?)",
+            (seq, needed_seq, however),
+        )
+    unblock(conn, seq, now=now)
+    return tuple(never_met)
+
+
+def _refuse_cycles(conn: sqlite3.Connection, changed: List[int]) -> None:
+    """Raise InvalidInput if one of these jobs waits, over others, for itself."""
+    needs: Dict[int, List[int]] = {}
+    done = set()
+    for start in changed:
+        # Depth first without recursion: a chain may have 100,000 links.
+        trail, on_trail = [start], {start}
+        while trail:
+            seq = trail[-1]
+            if seq not in needs:
+                rows = conn.execute(
+                    "SELECT needs_seq FROM dependencies WHERE job_seq = ? ORDER BY needs_seq",
+                    (seq,),
+                )
+                needs[seq] = [row[0] for row in rows]
+            if not needs[seq] or seq in done:
+                done.add(seq)
+                on_trail.discard(seq)
+                trail.pop()
+                continue
+            following = needs[seq].pop()
+            if following in on_trail:
+                row = conn.execute("SELECT id FROM jobs WHERE seq = ?", (following,)).fetchone()
+                raise InvalidInput(f"the jobs wait for each other in a circle: {row[0]}")
+            if following not in done:
+                trail.append(following)
+                on_trail.add(following)

@@ -1,0 +1,114 @@
+"""Deleting what has finished: the only part that removes jobs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import datetime
+from typing import Any, List, Sequence
+
+from queuectl.liveness import unlink_quietly
+from queuectl.models import Job, JobState
+from queuectl.storage.base import Base
+from queuectl.times import to_text
+
+_DELETED_AT_ONCE = 500
+_SWEPT_AT_ONCE = 5000
+
+
+class Retention(Base):
+    """Pruning jobs and their logs."""
+
+    def prune(
+        self,
+        *,
+        states: Sequence[JobState],
+        before: datetime,
+        queues: Sequence[str] = (),
+        jobs: Sequence[Job] = (),
+        at_most: int = 1 << 62,
+        dry_run: bool = False,
+    ) -> int:
+        """Delete finished jobs that ended before an instant, with their history and logs.
+
+        Never one that an unfinished job waits for. With `jobs`, only those. In small transactions;
+        returns how many were deleted, or with `dry_run` how many would be.
+        """
+        seqs = [job.seq for job in jobs]
+        chunks: List[List[int]] = [
+            seqs[start : start + _DELETED_AT_ONCE]
+            for start in range(0, len(seqs), _DELETED_AT_ONCE)
+        ] or [[]]
+        total = 0
+        for state in states:
+            for chunk in chunks:
+                where, values = _prunable(state, before, queues, chunk)
+                if dry_run:
+                    with self._snapshot() as conn:
+                        total += conn.execute(
+                            "SELECT count(*) FROM jobs WHERE " + where, values
+                        ).fetchone()[0]
+                    continue
+                while total < at_most:
+                    deleted = self._delete(where, values)
+                    total += deleted
+                    if deleted < _DELETED_AT_ONCE:
+                        break
+        return total
+
+    def sweep_logs(self) -> int:
+        """Remove logs whose attempt is gone: a kill between a commit and its unlink leaves them."""
+        try:
+            names = os.listdir(self.files.logs)
+        except OSError:
+            return 0
+        numbers = [
+            int(name[:-4]) for name in names if name.endswith(".log") and name[:-4].isdigit()
+        ]
+        removed = 0
+        for number in sorted(numbers)[:_SWEPT_AT_ONCE]:
+            with self._snapshot() as conn:
+                known = conn.execute("SELECT 1 FROM executions WHERE id = ?", (number,)).fetchone()
+            if known is None:
+                unlink_quietly(self.files.execution_log(number))
+                removed += 1
+        return removed
+
+    def _delete(self, where: str, values: Sequence[Any]) -> int:
+        with self._transaction() as conn:
+            seqs = [
+                row[0]
+                for row in conn.execute(
+                    "SELECT seq FROM jobs WHERE " + where + " ORDER BY finished_at, seq LIMIT ?",
+                    (*values, _DELETED_AT_ONCE),
+                )
+            ]
+            logs = [number for seq in seqs for number in _logged(conn, seq)]
+            conn.executemany("DELETE FROM jobs WHERE seq = ?", [(seq,) for seq in seqs])
+            conn.execute("DELETE FROM job_counts WHERE jobs = 0")
+        # After the commit: a log without a job is swept later, a job without its log is a loss.
+        for number in logs:
+            unlink_quietly(self.files.execution_log(number))
+        return len(seqs)
+
+
+def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Sequence[int]) -> Any:
+    """Return a WHERE condition and its values; the text is made of fixed pieces only."""
+    pieces = [f"state = '{state.value}'"]
+    if state is not JobState.DEAD:
+        pieces.append("(state = 'completed' OR state = 'cancelled')")
+    pieces.append("finished_at < ?")
+    values: List[Any] = [to_text(before)]
+    for column, wanted in (("queue", queues), ("seq", seqs)):
+        if wanted:
+            pieces.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+            values.extend(wanted)
+    pieces.append("NOT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = jobs.seq)")
+    return " AND ".join(pieces), values
+
+
+def _logged(conn: sqlite3.Connection, seq: int) -> List[int]:
+    rows = conn.execute(
+        "SELECT id FROM executions WHERE job_seq = ? AND output_in_file = 1 ORDER BY id", (seq,)
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,327 @@
+"""Forking N workers, replacing the dead, passing orders on. It never opens the database."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
+
+from queuectl import liveness, signals
+from queuectl.files import QueueFiles, open_private
+from queuectl.models import Assignment, Order, WorkerExit
+
+_log = logging.getLogger(__name__)
+
+_SCAN_SECONDS = 2.0
+_YOUNG_SECONDS = 5.0
+_FIRST_BACKOFF_SECONDS = 1.0
+_LONGEST_BACKOFF_SECONDS = 60.0
+
+WorkerMain = Callable[[QueueFiles, Assignment], WorkerExit]
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """What `worker start` asked for. `queues` is empty for all; `max_runtime` is in seconds."""
+
+    count: int
+    queues: Tuple[str, ...] = ()
+    drain: bool = False
+    max_jobs: Optional[int] = None
+    max_runtime: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class RunningPool:
+    """A supervisor that is alive, as its lock file tells."""
+
+    id: str
+    pid: int
+    queues: Tuple[str, ...]
+
+    def serves(self, queues: Sequence[str]) -> bool:
+        """Whether it works on all of these queues (none named: on all there are)."""
+        return not self.queues or (bool(queues) and set(queues) <= set(self.queues))
+
+
+def running_pools(files: QueueFiles) -> List[RunningPool]:
+    """Return the supervisors that are alive."""
+    pools = []
+    for owner in liveness.owners(files.workers):
+        if is_supervisor(owner) and liveness.is_alive(files.workers, owner):
+            written = liveness.about(files.workers, owner)
+            if written:
+                pools.append(RunningPool(owner, written["pid"], tuple(written["queues"])))
+    return pools
+
+
+def is_supervisor(owner: str) -> bool:
+    """Whether the owner of a lock file is a supervisor; its workers are named ID-1, ID-2, …"""
+    return "-" not in owner
+
+
+def open_pool(
+    files: QueueFiles, plan: PoolPlan, *, unless_running: bool
+) -> Optional[Tuple[str, liveness.LifeLock]]:
+    """Make a supervisor known; None if `unless_running` and its queues are served already.
+
+    Decided under a lock, so that of any number that start at once one remains.
+    """
+    descriptor = open_private(files.start_lock)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if unless_running and any(pool.serves(plan.queues) for pool in running_pools(files)):
+            return None
+        supervisor_id = os.urandom(4).hex()
+        about = {"pid": os.getpid(), "queues": plan.queues, "count": plan.count}
+        return supervisor_id, liveness.LifeLock.take(files.workers, supervisor_id, about)
+    finally:
+        os.close(descriptor)
+
+
+def close_strange_descriptors() -> None:
+    """Close all but the standard ones: what the starting shell had open is not for jobs."""
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        return
+    for name in names:
+        if name.isdigit() and int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:  # the one that the listing itself used
+                pass
+
+
+@dataclass(frozen=True)
+class _Child:
+    assignment: Assignment
+    orders: int
+    """The writing end of the pipe that it takes orders from."""
+    born: float
+
+
+class Supervisor:
+    """A pool of worker processes."""
+
+    def __init__(
+        self,
+        files: QueueFiles,
+        supervisor_id: str,
+        plan: PoolPlan,
+        life: liveness.LifeLock,
+        worker_main: WorkerMain,
+    ) -> None:
+        self._files = files
+        self._id = supervisor_id
+        self._plan = plan
+        self._life = life
+        self._worker_main = worker_main
+        self._children: Dict[int, _Child] = {}
+        self._born = 0
+        self._stopping = False
+        self._killed_by: Optional[int] = None
+        self._failed = False
+        self._waiting: List[Tuple[float, Assignment]] = []
+        """Replacements that are held back, each with the time it may start at."""
+        self._backoff: Dict[int, float] = {}
+        self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> int:
+        """Run the pool to its end; return the exit code, or end by the signal that killed it.
+
+        `ready` is called once the workers are forked.
+        """
+        stream = signals.SignalStream(
+            (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
+        )
+        for slot in range(self._plan.count):
+            self._fork(self._assignment(slot))
+        ready()
+        next_scan = 0.0
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLIN)
+        while self._children or self._waiting:
+            now = time.monotonic()
+            if now >= next_scan:
+                next_scan = now + _SCAN_SECONDS
+                self._settle_strangers()
+            self._start_waiting(now)
+            wake = min([next_scan] + [at for at, _ in self._waiting])
+            poll.poll(max(0, int((wake - now) * 1000 + 0.999)))
+            for number in stream.read():
+                self._heed(number)
+            self._reap()
+        self._life.remove()
+        if self._killed_by is not None:
+            signals.die_by(self._killed_by)
+        _log.info("all workers have left")
+        return 1 if self._failed else 0
+
+    def _assignment(self, slot: int, heir_of: Optional[str] = None) -> Assignment:
+        self._born += 1
+        return Assignment(
+            worker=f"{self._id}-{self._born}",
+            supervisor=self._id,
+            slot=slot,
+            queues=self._plan.queues,
+            orders=-1,
+            drain=self._plan.drain,
+            max_jobs=self._plan.max_jobs,
+            until=self._until,
+            heir_of=heir_of,
+        )
+
+    def _fork(self, assignment: Assignment) -> None:
+        reader, writer = os.pipe()
+        # No signal may meet the child before it has handlers of its own.
+        mask = signals.block_all()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            signals.restore(mask)
+            _log.error("cannot fork a worker: %s; trying again", error.strerror)
+            self._waiting.append((time.monotonic() + _FIRST_BACKOFF_SECONDS, assignment))
+            return
+        if pid == 0:
+            self._become_worker(replace(assignment, orders=reader), writer, mask)
+        os.close(reader)
+        self._children[pid] = _Child(assignment, writer, time.monotonic())
+        signals.restore(mask)
+
+    def _become_worker(
+        self, assignment: Assignment, writer: int, mask: Set[signal.Signals]
+    ) -> None:
+        """Be the worker, in the forked child; never returns."""
+        status: int = WorkerExit.FAILED
+        try:
+            # Held here too, the supervisor's lock would outlive it.
+            self._life.abandon()
+            os.close(writer)
+            for child in self._children.values():
+                os.close(child.orders)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signals.nothing)
+            signals.restore(mask)
+            status = self._worker_main(self._files, assignment)
+        except BaseException:  # noqa: BLE001 (the outermost loop of a process)
+            _log.exception("worker %s crashed", assignment.worker)
+        finally:
+            # Not sys.exit: what the supervisor has open or registered is not the worker's to end.
+            os._exit(status)
+
+    def _heed(self, number: int) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not self._stopping:
+            self._stopping = True
+            self._waiting = [entry for entry in self._waiting if entry[1].heir_of]
+            self._order(Order.STOP)
+            _log.warning("stopping: running jobs are finished first (again: they are put back)")
+        elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            self._stopping = True
+            self._killed_by = number
+            self._order(Order.KILL)
+            _log.warning("killing the running jobs; they are put back")
+
+    def _order(self, order: Order) -> None:
+        for child in self._children.values():
+            try:
+                os.write(child.orders, order.value)
+            except BrokenPipeError:  # it is just leaving
+                pass
+
+    def _reap(self) -> None:
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            child = self._children.pop(pid, None)
+            if child is not None:
+                os.close(child.orders)
+                self._replace(child, status)
+
+    def _replace(self, child: _Child, status: int) -> None:
+        """Decide what follows a worker that ended."""
+        assignment = child.assignment
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        if assignment.settles_only:
+            if code != WorkerExit.DONE and self._stopping:
+                self._failed = True  # the next `worker start` settles it
+            elif code != WorkerExit.DONE:
+                self._hold_back(assignment, assignment.slot)
+            return
+        if code == WorkerExit.DONE:
+            return
+        if code == WorkerExit.UPGRADED:
+            self._failed = True
+            if not self._stopping:
+                self._heed(signal.SIGTERM)
+            return
+        if code == WorkerExit.REPLACE_ME:
+            if not self._stopping:
+                self._fork(self._assignment(assignment.slot))
+            return
+        how = f"exit {code}" if code is not None else f"signal {os.WTERMSIG(status)}"
+        _log.warning("worker %s died (%s)", assignment.worker, how)
+        if self._stopping:
+            self._failed = self._failed or code is not None
+            self._settle(assignment.worker)
+            return
+        heir = self._assignment(assignment.slot, heir_of=assignment.worker)
+        young = time.monotonic() - child.born < _YOUNG_SECONDS
+        if young and not liveness.started_something(self._files.workers, assignment.worker):
+            # Its own predecessor may still be unsettled if it died that early.
+            if assignment.heir_of is not None:
+                self._settle(assignment.heir_of)
+            self._hold_back(heir, assignment.slot)
+        else:
+            self._backoff.pop(assignment.slot, None)
+            self._fork(heir)
+
+    def _hold_back(self, assignment: Assignment, slot: int) -> None:
+        """Start it later: at once the first time, then after 1, 2, 4 … 60 seconds."""
+        delay = self._backoff.get(slot, 0.0)
+        self._backoff[slot] = min(max(2 * delay, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
+        self._waiting.append((time.monotonic() + delay, assignment))
+
+    def _start_waiting(self, now: float) -> None:
+        due = [entry for entry in self._waiting if entry[0] <= now]
+        self._waiting = [entry for entry in self._waiting if entry[0] > now]
+        for _, assignment in due:
+            if self._stopping and not assignment.settles_only:
+                if assignment.heir_of is not None:
+                    self._settle(assignment.heir_of)
+            else:
+                self._fork(assignment)
+
+    def _settle(self, worker_id: str) -> None:
+        """Fork an extra heir that settles a dead worker and exits; it needs no free slot."""
+        if any(child.assignment.heir_of == worker_id for child in self._children.values()):
+            return
+        if liveness.is_alive(self._files.workers, worker_id) is False:
+            self._fork(replace(self._assignment(-1, heir_of=worker_id), settles_only=True))
+
+    def _settle_strangers(self) -> None:
+        """Settle what workers of other supervisors left when all of them were killed."""
+        folder = self._files.workers
+        mine = {child.assignment.worker for child in self._children.values()}
+        expected = {entry[1].heir_of for entry in self._waiting}
+        for owner in liveness.owners(folder):
+            if owner == self._id or owner in mine or owner in expected:
+                continue
+            if liveness.is_alive(folder, owner) is not False:
+                continue
+            if not is_supervisor(owner):
+                self._settle(owner)
+            else:
+                remains = liveness.seize(folder, owner)
+                if remains is not None:
+                    remains.remove()

@@ -1,0 +1,110 @@
+"""Instants as fixed-width UTC text, durations as float seconds: reading and writing both."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time, timedelta, timezone
+
+from queuectl.errors import InvalidInput
+
+MAX_DURATION = 10 * 366 * 86400.0
+"""The longest duration accepted, in seconds: about ten years, far from any overflow."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ms|[smhdw])", re.ASCII)
+_SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)", re.ASCII)
+
+
+def utcnow() -> datetime:
+    """The present, with its zone."""
+    return datetime.now(timezone.utc)
+
+
+def to_text(instant: datetime) -> str:
+    """Write an aware instant as `2026-01-31T12:00:00.000000Z`: text order is time order."""
+    naive = instant.astimezone(timezone.utc).replace(tzinfo=None)
+    return naive.isoformat(timespec="microseconds") + "Z"
+
+
+def from_text(text: str) -> datetime:
+    """Read what `to_text` wrote."""
+    return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)
+
+
+def parse_iso(text: str) -> datetime:
+    """Read an ISO-8601 date or instant, `Z` and any number of decimals allowed, on Python 3.8 too.
+
+    The result is naive when the text names no zone. ValueError if it is not one.
+    """
+    text = _FRACTION.sub(lambda match: "." + match.group(1)[:6].ljust(6, "0"), text.strip())
+    if text[-1:] in ("Z", "z"):
+        text = text[:-1] + "+00:00"
+    return datetime.fromisoformat(text)
+
+
+def parse_instant(text: str, *, now: datetime) -> datetime:
+    """Read when something is to happen, as an aware instant; what is past means `now`.
+
+    `18:00` is the next time that the local clock shows it; `2026-12-24`, `2026-12-24T18:00` and
+    other ISO-8601 are local unless they name a zone. InvalidInput if it is none of these.
+    """
+    refusal = InvalidInput(
+        f"not a time: {text!r} (use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
+    )
+    clock = _CLOCK.fullmatch(text.strip())
+    try:
+        if clock:
+            local_now = now.astimezone()
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            at = time(hour, minute, second)
+            # Through naive local time, so that a change of daylight saving keeps the clock's face.
+            instant = datetime.combine(local_now.date(), at).astimezone()
+            if instant < now:
+                instant = datetime.combine(local_now.date() + timedelta(days=1), at).astimezone()
+        else:
+            instant = parse_iso(text).astimezone(timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        raise refusal from None
+    return max(instant.astimezone(timezone.utc), now)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration in seconds: `90`, `500ms`, `90s`, `10m`, `1h30m`, `1.5h`, `2d`.
+
+    InvalidInput if it is not one, or is longer than MAX_DURATION.
+    """
+    stripped = text.strip()
+    if _SECONDS.fullmatch(stripped):
+        seconds = float(stripped)
+    else:
+        parts = _DURATION.findall(stripped)
+        if not parts or "".join(parts) != stripped:
+            raise InvalidInput(f"not a duration: {text!r} (use seconds, or 500ms 90s 10m 1h30m 2d)")
+        seconds = 0.0
+        for part in parts:
+            unit = part.lstrip("0123456789.")
+            seconds += float(part[: -len(unit)]) * _UNITS[unit]
+    return check_duration(seconds)
+
+
+def check_duration(seconds: float) -> float:
+    """Return `seconds` if a duration may be that long, else raise InvalidInput."""
+    if not 0 <= seconds <= MAX_DURATION:
+        raise InvalidInput(f"a duration is 0 to 10 years, not {seconds:g} s")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration for people: `0.01 s`, `42 s`, `5m`, `1h30m`, `2d`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds != int(seconds) else f"{int(seconds)} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    rest, parts = round(seconds), []
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, int(_UNITS[unit]))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])

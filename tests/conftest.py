@@ -1,0 +1,263 @@
+"""What the tests share: a queue of their own, the installed command, and real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, TypeVar, Union
+
+import pytest
+
+from queuectl import files
+from queuectl.storage import Storage
+
+COMMAND = str(Path(sys.executable).with_name("queuectl"))
+"""The installed console script."""
+
+PATIENCE_SECONDS = 30.0
+"""How long a test waits for what must happen; long, since other work shares the machine."""
+
+_Result = TypeVar("_Result")
+
+
+def wait_until(
+    condition: Callable[[], _Result], timeout: float = PATIENCE_SECONDS, what: str = ""
+) -> _Result:
+    """Return the condition's first true value; fail when the time is over."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            pytest.fail(f"waited {timeout:g} s in vain for {what or condition}")
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return text.rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        if Path("/proc/self").exists():
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Queue:
+    """One queue in a folder of its own, driven through the installed command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir(mode=0o700)
+        self.database = folder / "queue.db"
+        self.work = folder / "work"
+        self.work.mkdir()
+        self.processes: List["subprocess.Popen[str]"] = []
+        self.env: Dict[str, str] = {
+            "HOME": str(self.home),
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "QUEUECTL_DB": str(self.database),
+            "TEST_QUEUE": str(folder),
+        }
+
+    @property
+    def files(self) -> files.QueueFiles:
+        return files.find(str(self.database), None, False)
+
+    def run(
+        self,
+        *args: Union[str, bytes],
+        stdin: Optional[Union[str, bytes]] = None,
+        env: Optional[Mapping[str, str]] = None,
+        cwd: Optional[Path] = None,
+        timeout: float = 60,
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `queuectl ARGS` to its end, whatever its exit code; off a terminal."""
+        raw = subprocess.run(
+            [COMMAND, *args],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**self.env, **(env or {})},
+            cwd=str(cwd or self.work),
+            timeout=timeout,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            raw.args,
+            raw.returncode,
+            raw.stdout.decode("utf-8", "surrogateescape"),
+            raw.stderr.decode("utf-8", "surrogateescape"),
+        )
+
+    def ok(self, *args: str, **kwargs: Any) -> str:
+        """Run `queuectl ARGS`, which must succeed; return its stdout, stripped."""
+        done = self.run(*args, **kwargs)
+        assert done.returncode == 0, (args, done.returncode, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def fails(self, code: int, *args: Union[str, bytes], **kwargs: Any) -> str:
+        """Run `queuectl ARGS`, which must fail so, with nothing on stdout; return its one line."""
+        done = self.run(*args, **kwargs)
+        assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
+        assert done.stdout == ""
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("queuectl"), lines
+        return lines[0]
+
+    def json(self, *args: str, **kwargs: Any) -> Any:
+        """Run `queuectl ARGS --json` and return what it printed."""
+        return json.loads(self.ok(*args, "--json", **kwargs))
+
+    def enqueue(self, command: str, *options: str, **kwargs: Any) -> str:
+        """Enqueue a shell command and return its id."""
+        return self.ok("enqueue", *options, "--", command, **kwargs)
+
+    def show(self, job: str) -> Dict[str, Any]:
+        """Return `show JOB --json`."""
+        return self.json("show", job)
+
+    def state(self, job: str) -> str:
+        return self.show(job)["state"]
+
+    def counts(self) -> Dict[str, int]:
+        """Return the states that hold jobs, with their counts."""
+        return {state: n for state, n in self.json("status")["jobs"].items() if n}
+
+    def wait_for(self, job: str, *states: str, timeout: float = PATIENCE_SECONDS) -> Dict[str, Any]:
+        """Wait until a job is in one of these states; return it as `show --json` does."""
+
+        def there() -> Optional[Dict[str, Any]]:
+            shown = self.show(job)
+            return shown if shown["state"] in states else None
+
+        return wait_until(there, timeout, f"{job} to be {' or '.join(states)}")
+
+    def spawn(
+        self, *args: str, env: Optional[Mapping[str, str]] = None, **kwargs: Any
+    ) -> "subprocess.Popen[str]":
+        """Start `queuectl ARGS` in a session of its own; it is ended with the test."""
+        kwargs.setdefault("stdout", subprocess.PIPE)
+        kwargs.setdefault("stderr", subprocess.PIPE)
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [COMMAND, *args],
+            env={**self.env, **(env or {})},
+            cwd=str(self.work),
+            start_new_session=True,
+            text=True,
+            **kwargs,
+        )
+        self.processes.append(process)
+        return process
+
+    def start(self, *args: str, workers: int = 1, **kwargs: Any) -> "subprocess.Popen[str]":
+        """Run `worker start --count WORKERS ARGS`; return once these workers are there."""
+        before = {worker["id"] for worker in self.json("worker", "list")} if self.exists() else set()
+        kwargs.setdefault("stderr", (self.folder / "workers.log").open("a"))
+        process = self.spawn("worker", "start", "--count", str(workers), *args, **kwargs)
+        wait_until(
+            lambda: self.exists()
+            and len({w["id"] for w in self.json("worker", "list")} - before) >= workers,
+            what="the workers",
+        )
+        return process
+
+    def exists(self) -> bool:
+        """Whether the queue has been made, and by now is complete."""
+        return self.run("status").returncode == 0
+
+    def drain(self, *args: str, workers: int = 2, timeout: float = 60) -> str:
+        """Run `worker start --drain` to its end; return what it logged."""
+        done = self.run(
+            "worker", "start", "--drain", "--count", str(workers), *args, timeout=timeout
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def pids(self) -> List[int]:
+        """Return the processes that were started for this queue, jobs included (Linux only)."""
+        mark = f"TEST_QUEUE={self.folder}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (path / "environ").read_bytes().split(b"\0") and alive(int(path.name)):
+                    found.append(int(path.name))
+            except OSError:
+                continue
+        return found
+
+    def close(self) -> List[int]:
+        """End all that is left of this queue; return the processes that had to be killed.
+
+        Workers that a test left running are told to stop first: that is no fault.
+        """
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGQUIT)
+        deadline = time.monotonic() + 15
+        for process in self.processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        left = self.pids()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return left
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    """A queue of the test's own; nothing of it may be left running."""
+    made = Queue(tmp_path)
+    yield made
+    left = made.close()
+    assert not left, f"left running: {left}"
+
+
+class Clock:
+    """A time that goes on only when told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
+
+    def tick(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    """An open, empty storage."""
+    opened = Storage.open(files.find(str(tmp_path / "queue.db"), None, False), create=True)
+    yield opened
+    opened.close()
