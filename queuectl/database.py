@@ -15,6 +15,7 @@ from queuectl.times import utcnow
 from queuectl.writelock import WriteLock
 
 _BUSY_SECONDS = 1.0
+_PAGE_BYTES = 2048
 WAIT_SECONDS = 30.0
 """How long a command waits for the write lock before it gives up (exit 75)."""
 
@@ -100,6 +101,9 @@ class Database:
             raise self._foreign()
         return application == schema.APPLICATION_ID and version == schema.VERSION
 
+    def _is_unversioned(self) -> bool:
+        return _pragma(self.connection, "application_id") == 0
+
     def _foreign(self) -> QueueUnusable:
         return QueueUnusable(f"{self.files.database} is not a queue (another program made it)")
 
@@ -110,6 +114,9 @@ class Database:
         has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
         if not has_tables and not create:
             raise NoQueue(self.files.database)
+        # Before anything is put beside it. Asked last whether another made it a queue meanwhile.
+        if has_tables and not legacy.is_legacy(conn) and self._is_unversioned():
+            raise self._foreign()
         self.files.prepare_to_write()
         self.lock.acquire(self.wait_seconds)
         try:
@@ -140,6 +147,8 @@ class Database:
             notice(f"upgraded {self.files.database}; the old file is kept as {kept}")
 
     def _switch_to_wal(self) -> None:
+        # Of a new file only: a commit writes whole pages, and it changes little of each.
+        self.connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         # The switch ignores busy_timeout, so it is made under the write lock and asked for again.
         deadline = time.monotonic() + self.wait_seconds
         while True:

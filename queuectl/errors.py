@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Sequence
+from typing import ClassVar, Optional, Sequence
 
 
 class QueueError(Exception):
     """Refused or failed; nothing was changed. The message is one lower-case line."""
 
     exit_code: ClassVar[int] = 1
+    position: Optional[int] = None
+    """Which of several inputs it is about, from 0."""
 
 
 class InvalidInput(QueueError):

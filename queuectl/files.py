@@ -52,6 +52,11 @@ class QueueFiles:
         """The folder of what jobs print."""
         return os.path.join(self.folder, "logs")
 
+    @property
+    def detached_log(self) -> str:
+        """What detached workers log."""
+        return os.path.join(self.folder, "workers.log")
+
     def execution_log(self, execution_id: int) -> str:
         """The file that keeps the output of an ended attempt, if it is not in its row."""
         return os.path.join(self.logs, f"{execution_id}.log")
@@ -182,9 +187,12 @@ def open_private(path: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise QueueUnusable(f"cannot open {path}: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise QueueUnusable(f"{path} is not a plain file (remove it)")
+    if status.st_mode & 0o600 != 0o600:
+        os.fchmod(descriptor, 0o600)  # the umask took some of it away
     return descriptor
 
 
@@ -202,6 +210,7 @@ def _make_folder(path: str) -> None:
         return
     except OSError as error:
         raise QueueUnusable(f"cannot make the folder {path}: {error.strerror}") from None
+    os.chmod(path, 0o700)  # the umask may have taken some of it away
     sync_folder(os.path.dirname(path))
 
 

@@ -50,15 +50,17 @@ def back_up(conn: sqlite3.Connection, path: str) -> str:
 def convert(conn: sqlite3.Connection, *, now: datetime, new_id: Any) -> None:
     """Turn the old tables into a queue of version 1, inside the caller's transaction.
 
-    No row is dropped, whatever its types; the config table stays as it is. `new_id` makes ids.
+    No row is dropped, whatever its types; the config table stays as it is, but for what could not
+    be read as text. `new_id` makes ids.
     """
     conn.execute("DROP INDEX IF EXISTS idx_jobs_state")
     conn.execute("DROP INDEX IF EXISTS idx_jobs_priority")
     conn.execute("ALTER TABLE jobs RENAME TO jobs_before_upgrade")
     schema.migrate(conn, 0)
     # Bytes that are not UTF-8 must not stop the upgrade.
-    conn.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    conn.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     try:
+        _make_readable(conn)
         cursor = conn.execute("SELECT * FROM jobs_before_upgrade ORDER BY created_at, rowid")
         names = [column[0] for column in cursor.description]
         for row in cursor:
@@ -67,6 +69,15 @@ def convert(conn: sqlite3.Connection, *, now: datetime, new_id: Any) -> None:
     finally:
         conn.text_factory = str
     conn.execute("DROP TABLE jobs_before_upgrade")
+
+
+def _make_readable(conn: sqlite3.Connection) -> None:
+    """Turn config entries of other types into text: every claim reads them all."""
+    rows = conn.execute("SELECT rowid, key, value FROM config ORDER BY rowid").fetchall()
+    for rowid, key, value in rows:
+        readable = (None if key is None else _shown(key), _shown(value))
+        if readable != (key, value):
+            conn.execute("UPDATE config SET key = ?, value = ? WHERE rowid = ?", (*readable, rowid))
 
 
 def _insert(conn: sqlite3.Connection, job: Dict[str, object]) -> None:
@@ -90,8 +101,8 @@ def _converted(row: Dict[str, Any], now: datetime, new_id: Any) -> Dict[str, obj
     command, command_error = _command(row["command"])
     state, state_error = _state(row["state"])
 
-    if command_error or state_error:
-        state = JobState.DEAD
+    if command_error and not state_error and state not in FINISHED_STATES:
+        state, state_error = JobState.DEAD, command_error
     elif state is JobState.PROCESSING:
         state = JobState.PENDING
     elif state is JobState.FAILED:
@@ -119,7 +130,7 @@ def _converted(row: Dict[str, Any], now: datetime, new_id: Any) -> Dict[str, obj
         "created_at": to_text(created),
         "updated_at": to_text(updated),
         "finished_at": to_text(updated) if state in FINISHED_STATES else None,
-        "last_error": command_error or state_error,
+        "last_error": state_error,
         "label": label,
     }
 
@@ -149,16 +160,22 @@ def _state(value: object) -> Tuple[JobState, Optional[str]]:
 
 
 def _command(value: object) -> Tuple[str, Optional[str]]:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
     try:
         return check_command(text), None
     except InvalidInput as error:
-        return text, f"it cannot be run: {error}"
+        return _shown(text), f"it cannot be run: {error}"
 
 
 def _label(value: object) -> Optional[str]:
     """Keep what an unusable id said, as far as it can be shown."""
     if value is None:
         return None
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return "".join(char if char.isprintable() else "?" for char in text)[:200] or None
+    return "".join(char if char.isprintable() else "?" for char in _shown(value))[:200] or None
+
+
+def _shown(value: object) -> str:
+    """Write a value of any type as text, bytes that are not UTF-8 as in `\\xff`."""
+    if not isinstance(value, bytes):
+        value = str(value).encode("utf-8", "surrogateescape")
+    return value.decode("utf-8", "backslashreplace")

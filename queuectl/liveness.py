@@ -157,12 +157,9 @@ def started_something(folder: str, owner: str) -> bool:
 
 def start_ticks(pid: int) -> Optional[int]:
     """Return when a process started, in clock ticks since boot; None if that cannot be known."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as status:
-            # The name, in parentheses, may hold anything; field 22 is the 20th after it.
-            return int(status.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
+    fields = _status(pid)
+    # Field 22 of all, the 20th after the name.
+    return int(fields[19]) if len(fields) > 19 else None
 
 
 def boot_id() -> Optional[str]:
@@ -182,7 +179,9 @@ def same_process(pid: int, ticks: Optional[int], boot: Optional[str]) -> bool:
     if boot != boot_id():
         return False
     if sys.platform == "linux":
-        return ticks is not None and start_ticks(pid) == ticks
+        # In a container without an init that reaps, a zombie may stay for ever.
+        lives = _status(pid)[:1] not in ([], [b"Z"], [b"X"])
+        return lives and ticks is not None and start_ticks(pid) == ticks
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -200,6 +199,16 @@ def unlink_quietly(path: str) -> None:
         pass
 
 
+def _status(pid: int) -> List[bytes]:
+    """Return the fields of /proc/PID/stat from the third, the state, on; none if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as status:
+            # The second, the name in parentheses, may hold anything.
+            return status.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
 def _open(path: str) -> Optional[int]:
     try:
         # Not blocking, should somebody have put a FIFO there.
@@ -213,8 +222,8 @@ def _open(path: str) -> Optional[int]:
 
 
 def _read_running(line: bytes) -> Optional[Running]:
-    parts = line.split()
-    if len(parts) != 3:
+    try:
+        execution_id, pid, ticks = line.split()
+        return Running(int(execution_id), int(pid), None if ticks == b"-" else int(ticks))
+    except ValueError:  # nothing runs, or a crash of the machine left something else there
         return None
-    ticks = None if parts[2] == b"-" else int(parts[2])
-    return Running(int(parts[0]), int(parts[1]), ticks)

@@ -103,10 +103,12 @@ def _record_lost(
     log_path = files.worker_log(worker_id)
     leader = None
     if running is not None and running.execution_id == claim.execution_id:
-        # Its number may be another's by now; its number and its start together may not.
+        # Its number may be another's by now; its number and its start, in one boot, may not.
         if running.start_ticks is not None:
-            alive = liveness.start_ticks(running.pid) == running.start_ticks
-            leader = running.pid if alive else None
+            boot = next((w.boot_id for w in storage.workers() if w.id == worker_id), None)
+            there = boot == liveness.boot_id()
+            there = there and liveness.start_ticks(running.pid) == running.start_ticks
+            leader = running.pid if there else None
         elif os.path.exists(log_path):
             leader = running.pid
     attempt = processtree.Attempt(

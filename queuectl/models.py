@@ -24,6 +24,7 @@ class JobState(str, Enum):
 
 
 FINISHED_STATES = (JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED)
+WAITING_STATES = (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING, JobState.FAILED)
 UNFINISHED_STATES = tuple(state for state in JobState if state not in FINISHED_STATES)
 
 
@@ -166,6 +167,19 @@ class Worker:
     started_at: datetime
     job: Optional[str] = None
     job_since: Optional[datetime] = None
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """One queue by name: whether it is held back, by whom, and how many may run at once."""
+
+    name: str
+    paused: bool
+    paused_at: Optional[datetime]
+    paused_by: Optional[str]
+    pause_reason: Optional[str]
+    limit: Optional[int]
+    counts: Mapping[JobState, int]
 
 
 @dataclass(frozen=True)

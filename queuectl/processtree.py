@@ -74,10 +74,13 @@ def end(attempt: Attempt, grace_seconds: float, pause: Callable[[float], None]) 
             break
         pause(min(left, length))
         length = min(2 * length, _LONGEST_PAUSE_SECONDS)
+    length = _FIRST_PAUSE_SECONDS
     for _ in range(_ROUNDS):
         if not _signal_all(attempt, signal.SIGKILL):
             return
-        pause(_FIRST_PAUSE_SECONDS)
+        # A process with much memory, or on a busy machine, takes its time to die.
+        pause(length)
+        length = min(2 * length, _LONGEST_PAUSE_SECONDS)
 
 
 def _signal_all(attempt: Attempt, number: signal.Signals) -> bool:

@@ -65,6 +65,8 @@ def run(
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
+            # As `cd` would, so that a name with links in it stays the one that the user knows.
+            environ["PWD"] = command.cwd
     except OSError as error:
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         why = "is gone" if gone else f"cannot be used: {error.strerror}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import uuid
 from typing import Callable, Sequence
 
 APPLICATION_ID = 0x71756374
@@ -215,7 +215,7 @@ _SCHEMA_1 = (
 def _create(conn: sqlite3.Connection) -> None:
     for statement in _SCHEMA_1:
         conn.execute(statement)
-    conn.execute("INSERT INTO meta VALUES ('queue_id', ?)", (uuid.uuid4().hex,))
+    conn.execute("INSERT INTO meta VALUES ('queue_id', ?)", (os.urandom(16).hex(),))
     # The oldest schema whose workers may still record the job they run after an upgrade.
     conn.execute("INSERT INTO meta VALUES ('min_writer', '1')")
 

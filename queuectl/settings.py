@@ -38,10 +38,10 @@ def _size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise InvalidInput(f"not a size: {text!r} (use bytes, or 64KiB 10MiB 1GiB)")
-    size = int(float(match.group(1)) * 1024 ** " kmg".index(match.group(2).lower() or " "))
-    if not 1024 <= size <= 1 << 40:
+    size = float(match.group(1)) * 1024 ** " kmg".index(match.group(2).lower() or " ")
+    if not 1024 <= size <= 1 << 40:  # infinity, which has no int, too
         raise InvalidInput(f"a size is 1 KiB to 1 TiB, not {text!r}")
-    return size
+    return int(size)
 
 
 def _choice(*words: str) -> Callable[[str], str]:

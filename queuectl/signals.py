@@ -7,6 +7,15 @@ import signal
 from types import FrameType
 from typing import Iterable, List, Optional, Set
 
+LEAVE_SIGNAL = signal.SIGUSR1
+"""Tells one worker to finish its job and leave for good; after TERM it is replaced."""
+
+KILL_SIGNAL = signal.SIGUSR2
+"""What QUIT means, to a supervisor or a worker that may have been started with QUIT ignored, as a
+shell script's `&` does."""
+
+_NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL))
+
 
 def nothing(_number: int, _frame: Optional[FrameType]) -> None:
     """Be there: an ignored signal would stay ignored in jobs, and would not wake the loop."""
@@ -15,7 +24,7 @@ def nothing(_number: int, _frame: Optional[FrameType]) -> None:
 class SignalStream:
     """The signals that arrived, read in a loop's own time.
 
-    One that was ignored when the process started stays ignored (nohup).
+    One that was ignored when the process started stays ignored (nohup), our own orders apart.
     """
 
     def __init__(self, numbers: Iterable[signal.Signals]) -> None:
@@ -24,7 +33,7 @@ class SignalStream:
         )
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in numbers:
-            if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGCHLD:
+            if signal.getsignal(number) is not signal.SIG_IGN or number in _NEVER_IGNORED:
                 signal.signal(number, nothing)
                 # What comes while a system call waits must end the wait only where we ask.
                 signal.siginterrupt(number, False)

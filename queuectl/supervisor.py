@@ -18,6 +18,7 @@ from queuectl.models import Assignment, Order, WorkerExit
 _log = logging.getLogger(__name__)
 
 _SCAN_SECONDS = 2.0
+_READY_POLL_SECONDS = 0.02
 _YOUNG_SECONDS = 5.0
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 60.0
@@ -135,15 +136,21 @@ class Supervisor:
     def run(self, ready: Callable[[], None] = lambda: None) -> int:
         """Run the pool to its end; return the exit code, or end by the signal that killed it.
 
-        `ready` is called once the workers are forked.
+        `ready` is called once, when the workers can be seen and woken, or one has ended already.
         """
         stream = signals.SignalStream(
-            (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
+            (
+                signal.SIGINT,
+                signal.SIGTERM,
+                signal.SIGHUP,
+                signal.SIGQUIT,
+                signal.SIGCHLD,
+                signals.KILL_SIGNAL,
+            )
         )
         for slot in range(self._plan.count):
             self._fork(self._assignment(slot))
-        ready()
-        next_scan = 0.0
+        next_scan, told = 0.0, False
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
         while self._children or self._waiting:
@@ -153,15 +160,25 @@ class Supervisor:
                 self._settle_strangers()
             self._start_waiting(now)
             wake = min([next_scan] + [at for at, _ in self._waiting])
+            if not told:
+                wake = min(wake, now + _READY_POLL_SECONDS)
             poll.poll(max(0, int((wake - now) * 1000 + 0.999)))
             for number in stream.read():
                 self._heed(number)
             self._reap()
+            if not told and self._are_ready():
+                told = True
+                ready()
         self._life.remove()
         if self._killed_by is not None:
             signals.die_by(self._killed_by)
         _log.info("all workers have left")
         return 1 if self._failed else 0
+
+    def _are_ready(self) -> bool:
+        seen = set(liveness.owners(self._files.workers))
+        mine = {child.assignment.worker for child in self._children.values()}
+        return mine <= seen
 
     def _assignment(self, slot: int, heir_of: Optional[str] = None) -> Assignment:
         self._born += 1
@@ -220,16 +237,23 @@ class Supervisor:
             os._exit(status)
 
     def _heed(self, number: int) -> None:
+        if number == signals.KILL_SIGNAL:
+            number = signal.SIGQUIT
         if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not self._stopping:
-            self._stopping = True
-            self._waiting = [entry for entry in self._waiting if entry[1].heir_of]
+            self._stop_replacing()
             self._order(Order.STOP)
             _log.warning("stopping: running jobs are finished first (again: they are put back)")
-        elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            self._stopping = True
+        # Never HUP: a terminal that closes sends it twice, from the kernel and from the shell.
+        elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+            self._stop_replacing()
             self._killed_by = number
             self._order(Order.KILL)
             _log.warning("killing the running jobs; they are put back")
+
+    def _stop_replacing(self) -> None:
+        """Start no worker from now on; what the dead left is settled at once."""
+        self._stopping = True
+        self._waiting = [(0.0, assignment) for _, assignment in self._waiting if assignment.heir_of]
 
     def _order(self, order: Order) -> None:
         for child in self._children.values():
@@ -257,6 +281,8 @@ class Supervisor:
                 self._failed = True  # the next `worker start` settles it
             elif code != WorkerExit.DONE:
                 self._hold_back(assignment, assignment.slot)
+            else:
+                self._backoff.pop(assignment.slot, None)
             return
         if code == WorkerExit.DONE:
             return

@@ -59,10 +59,13 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
             local_now = now.astimezone()
             hour, minute, second = (int(part or 0) for part in clock.groups())
             at = time(hour, minute, second)
-            # Through naive local time, so that a change of daylight saving keeps the clock's face.
-            instant = datetime.combine(local_now.date(), at).astimezone()
-            if instant < now:
-                instant = datetime.combine(local_now.date() + timedelta(days=1), at).astimezone()
+            # Through naive local time, so that a change of daylight saving keeps the clock's face;
+            # what the clock shows twice has two instants, what it skips is shown an hour later.
+            today = datetime.combine(local_now.date(), at)
+            for face in (today, today.replace(fold=1), today + timedelta(days=1)):
+                instant = datetime.fromtimestamp(face.timestamp(), timezone.utc)
+                if instant >= now:
+                    break
         else:
             instant = parse_iso(text).astimezone(timezone.utc)
     except (ValueError, OverflowError, OSError):

@@ -29,7 +29,7 @@ from queuectl.models import (
     Worker,
     WorkerExit,
 )
-from queuectl.signals import SignalStream
+from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
 from queuectl.storage import Storage
 from queuectl.times import format_duration, to_text, utcnow
 
@@ -46,9 +46,6 @@ _CHORE_SECONDS = 60.0
 _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 2.0
 
-LEAVE_SIGNAL = signal.SIGUSR1
-"""Tells one worker to finish its job and leave for good; after TERM it is replaced."""
-
 
 def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     """Serve the queue until there is a reason to leave. Runs in a forked process of its own."""
@@ -61,7 +58,7 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         return WorkerExit.FAILED
     try:
         if assignment.heir_of is not None:
-            maintenance.settle(storage, assignment.heir_of, now=utcnow, pause=attention.wait)
+            _settle(storage, assignment.heir_of, attention)
         if assignment.settles_only:
             return WorkerExit.DONE
         return _Worker(storage, assignment, attention).run()
@@ -73,6 +70,18 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         return WorkerExit.FAILED
     finally:
         storage.close()
+
+
+def _settle(storage: Storage, dead: str, attention: _Attention) -> None:
+    """Settle a dead worker, however long the queue stays busy, unless a stop is asked for."""
+    while True:
+        try:
+            maintenance.settle(storage, dead, now=utcnow, pause=attention.wait)
+            return
+        except QueueBusy:
+            attention.wait(_FIRST_RETRY_SECONDS)
+            if attention.leaving is not None:
+                raise
 
 
 class _Attention:
@@ -88,6 +97,7 @@ class _Attention:
                 signal.SIGQUIT,
                 signal.SIGCHLD,
                 LEAVE_SIGNAL,
+                KILL_SIGNAL,
             )
         )
         self._orders = orders
@@ -152,7 +162,7 @@ class _Attention:
                 self.leaving = WorkerExit.REPLACE_ME
             elif number == LEAVE_SIGNAL:
                 self.leaving = WorkerExit.DONE
-            elif number == signal.SIGQUIT:
+            elif number in (signal.SIGQUIT, KILL_SIGNAL):
                 self.leaving = WorkerExit.DONE
                 self.killing = True
 
@@ -174,6 +184,7 @@ class _Worker:
         self._environ = {
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
         }
+        self._folder = _current_folder()
         about = {"pid": os.getpid(), "supervisor": assignment.supervisor}
         self._life = liveness.LifeLock.take(self._files.workers, self._id, about)
         self._bell = Bell(self._files.workers, self._id)
@@ -269,7 +280,7 @@ class _Worker:
             shell_text=job.command,
             mark=self._mark(claim.execution_id),
             environ=self._job_environ(claim),
-            cwd=job.cwd,
+            cwd=self._folder if job.cwd is None else job.cwd,
             timeout_seconds=job.timeout,
             grace_seconds=settings.kill_grace,
             kills_leftovers=settings.leftovers == "kill",
@@ -397,6 +408,14 @@ class _Worker:
             raise
         except QueueError as error:
             _log.warning("housekeeping: %s", error)
+
+
+def _current_folder() -> Optional[str]:
+    """Return where `worker start` was called: jobs without a folder run there."""
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return None
 
 
 class _JobAttention:

@@ -45,7 +45,11 @@ class WriteLock:
             else:
                 self._poll(self._descriptor, wait_seconds)
         # Fixed width, so that a shorter number leaves nothing of a longer one behind.
-        os.pwrite(self._descriptor, b"%-20d\n" % os.getpid(), 0)
+        try:
+            os.pwrite(self._descriptor, b"%-20d\n" % os.getpid(), 0)
+        except OSError:
+            # A full disk: the lock is ours all the same, only our name is missing from it.
+            pass
 
     def release(self) -> None:
         """Give the lock to whoever waits."""

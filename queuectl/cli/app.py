@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, NoReturn, Optional
 
 import click
 
@@ -13,24 +13,36 @@ from queuectl import __version__
 from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueGroup, queue_options
 
-_SECTIONS: Dict[str, Tuple[str, ...]] = {
-    "Put work in": ("enqueue",),
-    "Run it": ("worker",),
-    "Look": ("status", "list", "show", "logs"),
-    "Act on jobs": ("dlq",),
-    "Keep house": ("config", "completion"),
+_SECTIONS: Dict[str, Dict[str, str]] = {
+    "Put work in": {"enqueue": "enqueue:enqueue"},
+    "Run it": {"worker": "worker:worker", "queue": "queue:queue"},
+    "Look": {
+        "status": "status:status",
+        "list": "jobs:list_jobs",
+        "show": "jobs:show",
+        "logs": "logs:logs",
+        "why": "why:why",
+    },
+    "Act on jobs": {
+        "wait": "wait:wait",
+        "cancel": "control:cancel",
+        "retry": "control:retry",
+        "edit": "control:edit",
+        "dlq": "dlq:dlq",
+    },
+    "Keep house": {
+        "config": "config:config",
+        "prune": "prune:prune",
+        "export": "carry:export",
+        "import": "carry:import_",
+        "backup": "carry:backup",
+        "check": "check:check",
+        "completion": "completion:completion",
+    },
 }
-_MODULES = {
-    "enqueue": "enqueue",
-    "worker": "worker",
-    "status": "status",
-    "list": "jobs",
-    "show": "jobs",
-    "logs": "logs",
-    "dlq": "dlq",
-    "config": "config",
-    "completion": "completion",
-}
+"""The commands as the help shows them, each with the module and the name it is found under."""
+
+_COMMANDS = {name: place for names in _SECTIONS.values() for name, place in names.items()}
 _FOREIGN_WORDS = {
     "add": "enqueue",
     "submit": "enqueue",
@@ -39,9 +51,10 @@ _FOREIGN_WORDS = {
     "start": "worker start",
     "stop": "worker stop",
     "workers": "worker list",
-    "clean": "dlq purge",
-    "restart": "dlq retry",
-    "retry": "dlq retry",
+    "pause": "queue pause",
+    "resume": "queue resume",
+    "limit": "queue limit",
+    "queues": "queue list",
     "ps": "list",
     "ls": "list",
     "jobs": "list",
@@ -50,6 +63,19 @@ _FOREIGN_WORDS = {
     "log": "logs",
     "info": "show",
     "stats": "status",
+    "kill": "cancel",
+    "abort": "cancel",
+    "rm": "prune",
+    "remove": "prune",
+    "delete": "prune",
+    "clean": "prune",
+    "clear": "prune",
+    "purge": "dlq purge",
+    "restart": "retry",
+    "requeue": "retry",
+    "dump": "export",
+    "load": "import",
+    "restore": "import",
 }
 
 
@@ -60,15 +86,14 @@ class _Root(QueueGroup):
 
     def list_commands(self, ctx: click.Context) -> List[str]:
         """Return the names in the order of the help."""
-        return [name for names in _SECTIONS.values() for name in names]
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
         """Import the command's module and return the command."""
-        if cmd_name not in _MODULES:
+        if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"queuectl.cli.{_MODULES[cmd_name]}")
-        name = "list_jobs" if cmd_name == "list" else cmd_name
-        command: click.Command = getattr(module, name)
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"queuectl.cli.{module}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -91,8 +116,7 @@ class _Root(QueueGroup):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="queuectl", message="%(prog)s %(version)s")
-@click.pass_context
-def root(ctx: click.Context) -> None:
+def root(**_queue: Any) -> None:
     """Run shell commands from a durable queue on this host.
 
     \b
@@ -100,7 +124,7 @@ def root(ctx: click.Context) -> None:
     queuectl worker start --count 2    run what is stored
     queuectl status                    see how it goes
     """
-    ctx.color = output.wants_color()
+    click.get_current_context().color = output.wants_color()
 
 
 def run(arguments: Optional[List[str]] = None) -> NoReturn:
@@ -134,8 +158,8 @@ def _end(code: int) -> NoReturn:
         try:
             stream.flush()
         except OSError as error:
-            code = code or 1
-            if stream is sys.stdout:
+            if stream is sys.stdout and not code:  # else a line has been said already
                 output.error("queuectl", f"cannot write to stdout: {error.strerror}")
+            code = code or 1
     # Everything is closed and flushed: taking the interpreter apart would cost 5 ms for nothing.
     os._exit(code)

@@ -41,11 +41,16 @@ class QueueCommand(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Parse the arguments; what a parameter refuses becomes a failure."""
+        path = f"{parent.command_path} {info_name}" if parent else str(info_name)
         try:
             return super().make_context(info_name, args, parent=parent, **extra)
         except QueueError as error:
-            path = f"{parent.command_path} {info_name}" if parent else str(info_name)
             raise Failure(path, str(error), error.exit_code) from error
+        except click.UsageError as error:
+            if error.ctx is not None:
+                raise
+            # click's parser does not say whose option it is that lacks its argument.
+            raise Failure(path, error.format_message(), error.exit_code) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the floors below refuse becomes a failure."""

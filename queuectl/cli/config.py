@@ -22,7 +22,7 @@ _key_argument = click.argument("key", metavar="KEY", shell_complete=_complete_ke
 
 @click.group("config", cls=QueueGroup)
 def config() -> None:
-    """Read and change the configuration, which is stored with the queue."""
+    """Read and change the queue's configuration."""
 
 
 @config.command("get", cls=QueueCommand)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import List, Optional, Sequence
+from typing import Optional, Sequence
 
 import click
 
@@ -17,9 +17,10 @@ from queuectl.cli.command import (
     quiet_option,
     usage_error,
 )
+from queuectl.cli.prune import delete_named
 from queuectl.cli.selecting import all_option, chosen_jobs, jobs_argument, queue_names, queue_option
-from queuectl.errors import QueueError, WrongState
-from queuectl.models import Job, JobState, Selection
+from queuectl.errors import QueueError
+from queuectl.models import JobState, Selection
 from queuectl.times import utcnow
 
 _DEAD = (JobState.DEAD,)
@@ -96,19 +97,12 @@ def dlq_purge(
     if everything and not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             usage_error("this deletes all dead jobs: confirm with --yes")
-        click.confirm("Delete all dead jobs?", abort=True, err=True)
+        # Not click.confirm: before 8.2 it prints a blank to stdout even when told to use stderr.
+        click.echo("Delete all dead jobs? [y/N]: ", nl=False, err=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise QueueError("nothing was deleted")
     storage = open_storage(write=True)
     names = chosen_jobs(storage, jobs, queues, everything=everything, among=_DEAD)
-    purged: List[Job] = []
-
-    def purge(name: str) -> None:
-        job = storage.get(name)
-        if job.state is not JobState.DEAD:
-            raise WrongState(job.id, job.state.value, "dead")
-        if not storage.prune(states=_DEAD, before=utcnow(), jobs=[job]):
-            raise QueueError(f"{job.id} is kept: an unfinished job waits for it")
-        purged.append(job)
-
-    each(names, purge)
+    purged = delete_named(storage, names, _DEAD, 0.0)
     if not quiet:
-        output.emit(f"{len(purged)} deleted")
+        output.emit(f"{purged} deleted")

@@ -1,59 +1,92 @@
-"""The command `enqueue`: from words, JSON and options to a job."""
+"""The command `enqueue`: one job, or many at once."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, open_storage, queue_files, quiet_option, usage_error
-from queuectl.errors import InvalidInput
-from queuectl.specs import JobSpec, check_fields, parse_object
-from queuectl.storage import Enqueued
-from queuectl.supervisor import running_pools
+from queuectl.cli.fields import current_folder, given_fields, job_options, option_fields
+from queuectl.cli.selecting import completer
+from queuectl.errors import QueueError
+from queuectl.models import UNFINISHED_STATES
+from queuectl.specs import JobSpec, check_fields
+from queuectl.storage import Enqueued, Storage
 from queuectl.times import format_duration, utcnow
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII | re.DOTALL)
+_BULK = ["-"]
 
 
 class _EnqueueCommand(QueueCommand):
     """Options come before the command; what follows its first word belongs to it.
 
-    After a JSON object, which is one word, options may still follow.
+    After a JSON object or `-`, which are one word, options may still follow.
     """
 
     def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
         """Find the first word, then parse by what it is."""
         ctx.allow_interspersed_args = False
-        _, words, _ = self.make_parser(ctx).parse_args(list(args))
+        found = self.make_parser(ctx).parse_args(list(args))[0].get("words")
+        # Without any word some versions of click have a sentinel here, others an empty tuple.
+        words = found if isinstance(found, (list, tuple)) else ()
         ctx.meta["forced"] = bool(words) and args[: -len(words)][-1:] == ["--"]
-        if words and words[0].startswith("{") and not ctx.meta["forced"]:
+        if words and not ctx.meta["forced"] and (words[0].startswith("{") or words[0] == "-"):
             ctx.allow_interspersed_args = True
         return super().parse_args(ctx, args)
 
 
 @click.command("enqueue", cls=_EnqueueCommand)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]...")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]... | -")
 @click.option("--id", "id", metavar="ID", help="The job's id (made by itself: 12 hex digits).")
-@click.option("--queue", metavar="NAME", help="The queue to put it into (default: default).")
-@click.option("--priority", type=int, metavar="N", help="Higher runs first (default: 0).")
-@click.option("--max-retries", type=int, metavar="N", help="Run it at most so often.")
-@click.option("--timeout", metavar="D", help="Kill it after so long: 90, 10m, 1h30m; 0 = never.")
-@click.option("--delay", metavar="D", help="Run it no sooner than after so long.")
-@click.option("--at", metavar="TIME", help="Run it no sooner than: 18:00, 2026-12-24T18:00.")
-@click.option("--cwd", metavar="DIR", help="The folder it runs in (default: this one).")
-@click.option("--env", multiple=True, metavar="K=V | K | *", help="A variable for it; K: as here.")
-@click.option("--label", metavar="TEXT", help="A note for people.")
+@job_options
+@click.option("--unique", "unique_key", metavar="KEY", help="One unfinished job a key.")
+@click.option(
+    "--if-dup",
+    type=click.Choice(["skip", "replace", "error"]),
+    help="If the key is held: print its job's id (default), give that the new command, or fail.",
+)
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=completer(*UNFINISHED_STATES),
+    help="Run it once that job has completed (repeatable, or a,b).",
+)
+@click.option(
+    "--after-any",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=completer(*UNFINISHED_STATES),
+    help="Run it once that job has ended, however.",
+)
+@click.option("-w", "--wait", is_flag=True, help="Wait for its end; stdout is what it prints.")
+@click.option(
+    "--output",
+    "shown",
+    type=click.Choice(["always", "on-failure", "none"]),
+    help="With --wait: what to show of its output (default: always).",
+)
+@click.option("--file", "path", metavar="F", help="Read JSON Lines from a file, as - from stdin.")
+@click.option("--lines", is_flag=True, help="With - or --file: a shell command a line.")
 @quiet_option
-def enqueue(words: Tuple[str, ...], env: Sequence[str], quiet: bool, **options: Any) -> None:
+def enqueue(
+    words: Tuple[str, ...],
+    env: Sequence[str],
+    wait: bool,
+    shown: Optional[str],
+    path: Optional[str],
+    lines: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Store a shell command as a job; prints its id.
 
     One word is a shell command as written, or the JSON object of a job; several words are one
-    command with its arguments. Options come before the command.
+    command with its arguments; - reads JSON Lines. Options come before the command.
 
     \b
     queuectl enqueue 'tar czf home.tgz ~ && echo ok'
@@ -61,125 +94,66 @@ def enqueue(words: Tuple[str, ...], env: Sequence[str], quiet: bool, **options: 
     queuectl enqueue '{"command": "make", "priority": 5}'
     """
     now = utcnow()
-    defaults = check_fields(_option_fields(options, env), now=now)
-    given = _given_fields(words, forced=click.get_current_context().meta["forced"])
-    if "cwd" not in defaults and given.get("cwd") is None:
-        defaults["cwd"] = _current_folder()
-    spec = JobSpec.from_fields(given, now=now, defaults=defaults)
+    forced = click.get_current_context().meta["forced"]
+    if shown is not None and not wait:
+        usage_error("--output goes with --wait")
+    defaults = check_fields(option_fields(options, env), now=now)
+    if path is not None or (list(words) == _BULK and not forced):
+        if words and path is not None:
+            usage_error("- and --file exclude each other, and a command")
+        for name, given in (("--wait", wait), ("--id", options["id"]),
+                            ("--unique", options["unique_key"])):  # fmt: skip
+            if given:
+                usage_error(f"{name} is for one job, not for many")
+        from queuectl.cli.bulk import enqueue_lines  # only here
+
+        enqueue_lines(path, defaults, as_commands=lines, quiet=quiet, now=now)
+        return
+    if lines:
+        usage_error("--lines goes with - or --file")
+    if words[:1] == ("-",) and not forced:
+        usage_error("nothing may follow - but options")
+    given_by_words = given_fields(words, forced=forced)
+    if "cwd" not in defaults and given_by_words.get("cwd") is None:
+        defaults["cwd"] = current_folder()
+    spec = JobSpec.from_fields(given_by_words, now=now, defaults=defaults)
     storage = open_storage(create=True)
     enqueued = storage.enqueue([spec], now=now, environ=os.environ)[0]
-    if quiet:
-        return
-    _print_id(enqueued)
-    if sys.stderr.isatty():
-        output.tell(_summary(enqueued))
+    warn_never_met(enqueued)
+    if wait:
+        from queuectl.cli.attached import wait_attached  # only here
+
+        wait_attached(storage, storage.get(enqueued.id), shown or "always", quiet=quiet)
+    if not quiet:
+        _print_id(enqueued)
+        if sys.stderr.isatty():
+            output.tell(_summary(storage, enqueued))
 
 
-def _option_fields(options: Mapping[str, Any], env: Sequence[str]) -> Dict[str, object]:
-    fields: Dict[str, object] = {"run_at": options["at"]}
-    for name in ("id", "queue", "priority", "max_retries", "cwd", "label"):
-        fields[name] = options[name]
-    for name in ("timeout", "delay"):
-        # A bare number of seconds is text here, but a number in JSON.
-        text = options[name]
-        fields[name] = float(text) if text is not None and text.strip().isdigit() else text
-    variables = _variables(env)
-    fields["env"] = variables or None
-    return fields
-
-
-def _variables(given: Sequence[str]) -> Dict[str, str]:
-    variables: Dict[str, str] = {}
-    for item in given:
-        name, equals, value = item.partition("=")
-        if item == "*":
-            variables.update(
-                (own, content)
-                for own, content in os.environ.items()
-                if not own.startswith("QUEUECTL_")
-            )
-        elif equals:
-            variables[name] = value
-        elif name in os.environ:
-            variables[name] = os.environ[name]
-        else:
-            raise InvalidInput(f"--env {name}: it is not set here")
-    return variables
-
-
-def _given_fields(words: Sequence[str], *, forced: bool) -> Dict[str, object]:
-    """Return the fields that the words make: those of a JSON object, or a command."""
-    if not words:
-        usage_error("there is no command (queuectl enqueue 'make report')")
-    first = words[0]
-    if first.startswith("{") and (len(words) == 1 or not forced):
-        try:
-            fields = parse_object(first)
-        except ValueError as error:
-            if not forced:
-                raise InvalidInput(
-                    f"not a JSON object: {error} (put -- before it if it is a command)"
-                ) from None
-        else:
-            if len(words) > 1:
-                usage_error(f"nothing may follow a JSON object but options: {words[1]}")
-            return fields
-    if len(words) == 1:
-        return {"command": first}
-    if any(char.isspace() for char in first) and not forced:
-        usage_error("options go before the command (or quote all of it as one word)")
-    return {"command": _shell_text(words)}
-
-
-def _shell_text(words: Sequence[str]) -> str:
-    """Return a command and its arguments as the shell must read them; `FOO=bar cmd` works."""
-    import shlex  # only here
-
-    texts = []
-    leading = True
-    for word in words:
-        assignment = _ASSIGNMENT.fullmatch(word) if leading else None
-        leading = assignment is not None
-        if assignment is not None:
-            texts.append(f"{assignment.group(1)}={shlex.quote(assignment.group(2))}")
-        else:
-            texts.append(shlex.quote(word))
-    return " ".join(texts)
-
-
-def _current_folder() -> str:
-    """Return the current folder under the name that the shell has for it, if that is right."""
-    try:
-        named = os.environ.get("PWD", "")
-        if os.path.isabs(named) and os.path.samefile(named, "."):
-            return os.path.normpath(named) if ".." not in named.split("/") else os.getcwd()
-        return os.getcwd()
-    except OSError:
-        pass
-    try:
-        return os.getcwd()
-    except OSError:
-        raise InvalidInput("the current folder is gone (use --cwd)") from None
+def warn_never_met(enqueued: Enqueued) -> None:
+    """Say that a job waits for what will not complete by itself."""
+    if enqueued.never_met:
+        output.tell(
+            f"{enqueued.id} waits for {', '.join(enqueued.never_met)}, which will not complete "
+            "unless retried (queuectl retry)"
+        )
 
 
 def _print_id(enqueued: Enqueued) -> None:
     try:
         output.emit(enqueued.id)
-        sys.stdout.flush()
-    except OSError as error:
-        raise click.ClickException(
-            f"job {enqueued.id} is enqueued, but cannot write to stdout: {error.strerror}"
-        ) from None
+    except QueueError as error:
+        raise QueueError(f"job {enqueued.id} is enqueued, but {error}") from None
 
 
-def _summary(enqueued: Enqueued) -> str:
+def _summary(storage: Storage, enqueued: Enqueued) -> str:
+    if enqueued.existing:
+        return f"{enqueued.id} is there already and stands for it"
     limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"
     runs = f"up to {enqueued.max_retries} run{'s' if enqueued.max_retries > 1 else ''}"
     parts = [f"queued in {enqueued.queue}", limit, runs]
-    if not _is_served(enqueued.queue):
+    from queuectl.supervisor import running_pools  # only on a terminal
+
+    if not any(pool.serves([enqueued.queue]) for pool in running_pools(queue_files())):
         parts.append("no worker is running (queuectl worker start)")
     return "; ".join(parts)
-
-
-def _is_served(queue: Optional[str]) -> bool:
-    return any(pool.serves([queue] if queue else []) for pool in running_pools(queue_files()))

@@ -17,7 +17,6 @@ from queuectl.cli.selecting import (
     the_job,
 )
 from queuectl.models import Execution, Job, JobState, Selection
-from queuectl.runner import signal_name
 from queuectl.storage import Storage
 from queuectl.times import format_duration, utcnow
 
@@ -146,6 +145,8 @@ def _ending(execution: Execution) -> str:
     if execution.outcome is None:
         return "running"
     if execution.signal is not None:
+        from queuectl.runner import signal_name  # imports subprocess, 13 ms; only here
+
         return f"{execution.outcome.value} {signal_name(execution.signal)}"
     if execution.exit_code:
         return f"{execution.outcome.value} {execution.exit_code}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from functools import partial
@@ -11,10 +10,11 @@ from typing import Callable, Optional
 
 import click
 
+from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, open_storage
 from queuectl.cli.selecting import job_argument, the_job
 from queuectl.errors import QueueError
-from queuectl.models import FINISHED_STATES, Execution, Job
+from queuectl.models import FINISHED_STATES, Execution, Job, JobState
 from queuectl.storage import Storage
 
 _CHUNK_BYTES = 1 << 16
@@ -29,16 +29,18 @@ _POLL_SECONDS = 0.1
     "--attempt", type=click.IntRange(min=1), metavar="N", help="Of this run (else the last)."
 )
 def logs(job: Optional[str], follow: bool, tail: Optional[int], attempt: Optional[int]) -> None:
-    """Print what a job printed: stdout and stderr as one, byte by byte.
+    """Print what a job printed.
+
+    Byte by byte, stdout and stderr as one.
 
     Example: queuectl logs --follow nightly-backup
     """
     storage = open_storage()
     found = the_job(storage, job)
     execution = _execution(storage, found, attempt)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    output.let_closed_pipe_end()
     if follow and attempt is None:
-        _follow_job(storage, found, execution, tail)
+        follow_job(storage, found, execution, tail)
     elif execution is not None:
         printer = _Printer(storage, tail)
         (printer.follow if follow else printer.print_now)(execution)
@@ -53,9 +55,24 @@ def _execution(storage: Storage, job: Job, attempt: Optional[int]) -> Optional[E
     return executions[-1] if executions else None
 
 
-def _follow_job(
-    storage: Storage, job: Job, execution: Optional[Execution], tail: Optional[int]
+def print_last_attempt(storage: Storage, job: Job) -> None:
+    """Print what the last attempt of a job printed, if there was one."""
+    execution = _execution(storage, job, None)
+    if execution is not None:
+        _Printer(storage, None).print_now(execution)
+
+
+def follow_job(
+    storage: Storage,
+    job: Job,
+    execution: Optional[Execution] = None,
+    tail: Optional[int] = None,
 ) -> None:
+    """Print what a job prints until its end, from an attempt on, or from the first.
+
+    Returns early when the job can never end by itself.
+    """
+    output.let_closed_pipe_end()
     while True:
         if execution is not None:
             _Printer(storage, tail).follow(execution)
@@ -68,6 +85,8 @@ def _follow_job(
                 execution = later[0]
                 break
             if current.state in FINISHED_STATES:
+                return
+            if current.state is JobState.BLOCKED and storage.stuck_on(current):
                 return
             time.sleep(_POLL_SECONDS)
 
@@ -123,10 +142,16 @@ class _Printer:
                 if size > limit and half <= self._position < size - half:
                     self._skip(size - half - self._position)
                     continue
-                chunk = os.pread(descriptor, _CHUNK_BYTES, self._position)
+                # A chunk ends where the middle that is not kept begins, or may begin later.
+                most = half - self._position if self._position < half else _CHUNK_BYTES
+                chunk = os.pread(descriptor, min(most, _CHUNK_BYTES), self._position)
                 current = self._storage.execution(execution.id)
                 if not chunk or current is None or current.outcome is not None:
-                    return printed and whole
+                    return False
+                grown = os.fstat(descriptor).st_size
+                if grown > limit and half <= self._position < grown - half:
+                    size = grown  # what was read may have been taken away just before
+                    continue
                 _write(chunk)
                 printed = True
                 self._position += len(chunk)
@@ -162,8 +187,9 @@ class _Printer:
                 self._position = _tail_start(partial(os.pread, descriptor), size, self._tail)
             elif kept.truncated and self._position:
                 # Past the head, count from the end: there the file and what was printed agree.
-                head = min(self._position, self._storage.settings().output_limit // 2)
-                self._position = max(head, size - (kept.size_bytes - self._position))
+                half = self._storage.settings().output_limit // 2
+                rest = kept.size_bytes - self._position
+                self._position = size - rest if rest <= half else min(self._position, half)
             while True:
                 chunk = os.pread(descriptor, _CHUNK_BYTES, self._position)
                 if not chunk:
@@ -175,8 +201,11 @@ class _Printer:
 
 
 def _write(chunk: bytes) -> None:
-    sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def _tail_start(read: Callable[[int, int], bytes], size: int, lines: int) -> int:

@@ -22,6 +22,7 @@ from typing import (
 
 import click
 
+from queuectl.errors import QueueError
 from queuectl.models import Execution, Job, JobState, Worker
 from queuectl.times import format_duration, to_text, utcnow
 
@@ -39,10 +40,14 @@ _COLORS = {
 
 def prepare_streams() -> None:
     """Make the standard streams fit for any text, and let a closed pipe end the process."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # Started with it closed: whatever was opened first would get its number.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+        errors = "backslashreplace" if number else "surrogateescape"
+        getattr(sys, name).reconfigure(errors=errors)
+    let_closed_pipe_end()
 
 
 def wants_color() -> Optional[bool]:
@@ -55,17 +60,29 @@ def wants_color() -> Optional[bool]:
 
 
 def emit(text: str, *, line_break: bool = True) -> None:
-    """Print data to stdout."""
-    # From here on a closed pipe ends the process in silence; the bells have been rung.
+    """Print data to stdout; QueueError if it does not take it."""
+    let_closed_pipe_end()
+    try:
+        click.echo(text, nl=line_break)
+    except OSError as error:
+        raise QueueError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def let_closed_pipe_end() -> None:
+    """From here on a closed pipe ends the process, in silence: the bells have been rung."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    click.echo(text, nl=line_break)
 
 
 def emit_json(value: Any) -> None:
     """Print one JSON document."""
     import json  # not every command needs it
 
-    emit(json.dumps(value, indent=2, ensure_ascii=False))
+    emit(json.dumps(value, indent=2, ensure_ascii=_needs_ascii()))
+
+
+def _needs_ascii() -> bool:
+    """Whether stdout cannot hold every character: JSON's own escapes must stand for them then."""
+    return not sys.stdout.encoding.lower().startswith("utf")
 
 
 def tell(text: str) -> None:
@@ -75,7 +92,8 @@ def tell(text: str) -> None:
 
 def error(command: str, message: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
-    text = " ".join(message.split("\n")).strip().rstrip(".")
+    # click lists choices on lines of their own, each after a tab.
+    text = " ".join(message.replace("\n\t", " ").split("\n")).strip().rstrip(".")
     first = text.split(" ", 1)[0]
     if first[:1].isupper() and first[1:].islower():
         text = text[:1].lower() + text[1:]
@@ -97,6 +115,11 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def can_animate() -> bool:
+    """Whether stdout is a terminal that can redraw."""
+    return on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
+
+
 def ago(instant: Optional[datetime], *, now: datetime) -> str:
     """Return `3 min ago` or `in 2 h` for people, the full time off a terminal."""
     if instant is None:
@@ -113,7 +136,8 @@ def ago(instant: Optional[datetime], *, now: datetime) -> str:
 
 def state(value: JobState) -> str:
     """Return a state's name, coloured where colours are shown."""
-    return click.style(value.value, fg=_COLORS.get(value))
+    color = _COLORS.get(value)
+    return value.value if color is None else click.style(value.value, fg=color)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -146,8 +170,9 @@ def jobs_table(jobs: Sequence[Job]) -> None:
         ]
         for job in jobs
     ]
-    _fit_last_column(rows)
-    emit(table(("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND"), rows))
+    headers = ("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND")
+    _fit_last_column(headers, rows)
+    emit(table(headers, rows))
 
 
 def job_pages(jobs: Iterator[Job], show: Callable[[Sequence[Job]], None]) -> bool:
@@ -174,8 +199,9 @@ def dead_table(jobs: Sequence[Job]) -> None:
         ]
         for job in jobs
     ]
-    _fit_last_column(rows)
-    emit(table(("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND"), rows))
+    headers = ("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND")
+    _fit_last_column(headers, rows)
+    emit(table(headers, rows))
 
 
 def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
@@ -184,21 +210,23 @@ def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
 
     opening = "["
     for job in jobs:
-        shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=False)
+        shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=_needs_ascii())
         emit(opening + shown, line_break=False)
         opening = ",\n "
     emit("]" if opening != "[" else "[]")
 
 
-def _fit_last_column(rows: List[List[str]]) -> None:
+def _fit_last_column(headers: Sequence[str], rows: List[List[str]]) -> None:
     """On a terminal, cut the last column to what is left of the width."""
     if not on_terminal() or not rows:
         return
     import shutil  # only here
 
     width = shutil.get_terminal_size().columns
-    others = range(len(rows[0]) - 1)
-    used = sum(max(len(click.unstyle(row[column])) for row in rows) + 2 for column in others)
+    used = 0
+    for column, header in enumerate(headers[:-1]):
+        # tabulate makes a column two wider than its header, and puts two spaces between columns.
+        used += max(len(header) + 2, *(len(click.unstyle(row[column])) for row in rows)) + 2
     for row in rows:
         row[-1] = cut(row[-1], max(20, width - used))
 

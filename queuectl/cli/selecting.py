@@ -69,17 +69,21 @@ def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
 
 def job_argument(function: _Function) -> _Function:
     """Add `JOB`, which may be left out on a terminal."""
-    return click.argument("job", required=False, metavar="JOB", shell_complete=completer())(
-        function
-    )
+
+    def check(ctx: click.Context, _param: Any, name: Optional[str]) -> Optional[str]:
+        if name is None and not (ctx.resilient_parsing or sys.stdout.isatty()):
+            raise click.UsageError("which job? (give its id)", ctx)
+        return name
+
+    return click.argument(
+        "job", required=False, metavar="JOB", callback=check, shell_complete=completer()
+    )(function)
 
 
 def the_job(storage: Storage, name: Optional[str]) -> Job:
-    """Return the job that is named; on a terminal, without a name, the one enqueued last."""
+    """Return the job that is named; without a name, the one enqueued last."""
     if name is not None:
         return storage.get(name)
-    if not sys.stdout.isatty():
-        usage_error("which job? (give its id)")
     newest = storage.newest()
     if newest is None:
         raise QueueError("there are no jobs yet")

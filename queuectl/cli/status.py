@@ -8,7 +8,7 @@ import click
 
 from queuectl import liveness
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.models import JobState, Worker
 from queuectl.storage import Storage
 from queuectl.times import utcnow
@@ -30,22 +30,30 @@ _ADDED_ROWS = (
 
 
 @click.command("status", cls=QueueCommand)
+@click.option("--watch", is_flag=True, help="Redraw it once a second, on a terminal.")
 @json_option
-def status(as_json: bool) -> None:
+def status(watch: bool, as_json: bool) -> None:
     """Show how many jobs are in which state, and the workers.
 
-    Example: queuectl status
+    Example: queuectl status --watch
     """
+    if watch and as_json:
+        usage_error("--watch and --json exclude each other")
     storage = open_storage()
-    counts = storage.by_state()
-    workers = living_workers(storage)
+    if watch and output.can_animate():
+        from queuectl.cli.watching import watch_lines  # only here
+
+        watch_lines(lambda: _lines(storage))
     if as_json:
-        output.emit_json(_json(storage, counts, workers))
-        return
-    for line in _block(counts):
-        output.emit(line)
-    output.emit("")
-    _workers_and_file(storage, counts, workers)
+        output.emit_json(_json(storage, storage.by_state(), living_workers(storage)))
+    else:
+        for line in _lines(storage):
+            output.emit(line)
+
+
+def _lines(storage: Storage) -> List[str]:
+    counts = storage.by_state()
+    return [*_block(counts), "", *_workers_and_file(storage, counts, living_workers(storage))]
 
 
 def living_workers(storage: Storage) -> List[Worker]:
@@ -87,26 +95,36 @@ def _rate(part: int, total: int) -> str:
     return f"  {100 * part / total if total else 0:.1f}% ({part}/{total})"
 
 
-def _workers_and_file(storage: Storage, counts: Dict[JobState, int], workers: List[Worker]) -> None:
+def _workers_and_file(
+    storage: Storage, counts: Dict[JobState, int], workers: List[Worker]
+) -> List[str]:
     now = utcnow()
+    lines = []
     if workers:
-        output.emit(f"Workers: {len(workers)}")
+        lines.append(f"Workers: {len(workers)}")
         for worker in workers:
             queues = output.escape(", ".join(worker.queues)) or "all queues"
             doing = "idle"
             if worker.job is not None:
                 since = output.ago(worker.job_since, now=now)
                 doing = f"runs {output.escape(worker.job)} since {since}"
-            output.emit(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
+            lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
     else:
-        waiting = sum(counts[state] for state in JobState if state.value in
-                      ("pending", "failed", "scheduled", "processing"))  # fmt: skip
-        hint = " (start some: queuectl worker start)" if waiting else ""
-        output.emit(f"Workers: none{hint}")
+        to_run = (JobState.PENDING, JobState.FAILED, JobState.SCHEDULED, JobState.PROCESSING)
+        hint = " (start some: queuectl worker start)" if any(counts[s] for s in to_run) else ""
+        lines.append(f"Workers: none{hint}")
+    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage)]
     if counts[JobState.DEAD]:
-        output.emit("Dead jobs: queuectl dlq list")
+        lines.append("Dead jobs: queuectl dlq list")
     absent = "" if storage.files.exists() else " (not made yet)"
-    output.emit(f"Database: {output.escape(storage.files.database)}{absent}")
+    lines.append(f"Database: {output.escape(storage.files.database)}{absent}")
+    return lines
+
+
+def _paused(storage: Storage) -> List[str]:
+    if storage.all_paused():
+        return ["all queues"]
+    return [output.escape(queue.name) for queue in storage.queues() if queue.paused]
 
 
 def _json(

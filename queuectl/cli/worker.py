@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Tuple, Union
 
 import click
 
@@ -20,29 +20,21 @@ from queuectl.cli.command import (
     queue_files,
     quiet_option,
 )
+from queuectl.cli.params import DURATION
 from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.errors import QueueError
 from queuectl.files import QueueFiles
 from queuectl.models import Worker
+from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL
 from queuectl.storage import Storage
-from queuectl.times import parse_duration
 
 if TYPE_CHECKING:
     from queuectl.supervisor import PoolPlan
 
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A duration: `90`, `10m`, `1h30m`; in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: object, ctx: object) -> float:
-        """Return the seconds."""
-        return value if isinstance(value, float) else parse_duration(str(value))
+_READY = "ready"
 
 
 @click.group("worker", cls=QueueGroup)
@@ -58,9 +50,11 @@ def worker() -> None:
 @click.option("--drain", is_flag=True, help="Leave when no job is pending, failed or running.")
 @click.option("--max-jobs", type=click.IntRange(min=1), metavar="N",
               help="Each worker leaves after N jobs.")  # fmt: skip
-@click.option("--max-runtime", type=Duration(), metavar="D", help="Claim nothing more after D.")
+@click.option("--max-runtime", type=DURATION, metavar="D", help="Claim nothing more after D.")
 @click.option("--unless-running", is_flag=True, help="Do nothing if these queues are served.")
-@click.option("--log-file", type=click.Path(dir_okay=False), metavar="F", help="Log there.")
+@click.option("--detach", is_flag=True, help="Return when the workers are ready; prints an id.")
+@click.option("--log-file", type=click.Path(dir_okay=False), metavar="F",
+              help="Log there (else to stderr; detached: beside the database).")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings only.")
 @click.pass_context
 def worker_start(
@@ -71,6 +65,7 @@ def worker_start(
     max_jobs: Optional[int],
     max_runtime: Optional[float],
     unless_running: bool,
+    detach: bool,
     log_file: Optional[str],
     quiet: bool,
 ) -> None:
@@ -90,9 +85,64 @@ def worker_start(
     code = _preflight(ctx, files)
     if code:
         ctx.exit(code)
+    if detach:
+        log_file = log_file or files.detached_log
+        announce = _detach(ctx, log_file, quiet=quiet)
     if log_file is not None:
         _log_to(log_file)
-    ctx.exit(_supervise(files, plan, unless_running=unless_running, quiet=quiet))
+    ctx.exit(
+        _supervise(
+            files,
+            plan,
+            announce if detach else _notify_systemd,
+            unless_running=unless_running,
+            quiet=quiet,
+        )
+    )
+
+
+def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> Callable[[str], None]:
+    """Go on in a process of its own session; return there what announces that it is ready.
+
+    The calling process ends here, with the supervisor's id on stdout once that is ready.
+    """
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with os.fdopen(reader, "r", encoding="ascii") as pipe:
+            # A line: READY and an id (none: nothing was to be done); or the end of the pipe.
+            word, _, supervisor_id = pipe.readline().rstrip("\n").partition(" ")
+        if word != _READY:
+            raise QueueError(f"the workers did not start (see {log_file})")
+        if supervisor_id and not quiet:
+            output.emit(supervisor_id)
+        ctx.exit(0)
+    os.close(reader)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+    def announce(supervisor_id: str) -> None:
+        os.write(writer, f"{_READY} {supervisor_id}\n".encode("ascii"))
+        os.close(writer)
+
+    return announce
+
+
+def _notify_systemd(supervisor_id: str) -> None:
+    """Tell a service manager that asked for it that the workers are ready (sd_notify(3))."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")) or not supervisor_id:
+        return
+    import socket  # only where it was asked for
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+        try:
+            notifier.sendto(b"READY=1", address.replace("@", "\0", 1))
+        except OSError:  # it does not listen; nothing depends on it
+            pass
 
 
 def _preflight(ctx: click.Context, files: QueueFiles) -> int:
@@ -121,18 +171,33 @@ def _log_to(path: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from None
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    if descriptor != 2:  # it is 2 itself when stderr was closed
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
 
 
-def _supervise(files: QueueFiles, plan: PoolPlan, *, unless_running: bool, quiet: bool) -> int:
+def _supervise(
+    files: QueueFiles,
+    plan: PoolPlan,
+    announce: Callable[[str], None],
+    *,
+    unless_running: bool,
+    quiet: bool,
+) -> int:
+    """Be the supervisor of a new pool; `announce` is told its id when it is ready, "" if none is
+    needed. Returns the exit code.
+    """
     import logging  # 15 ms, for this command alone
+
+    # A bell or a pipe whose reader just left, or a log that nobody reads, must end nobody.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     from queuectl import worker as worker_module
     from queuectl.supervisor import Supervisor, open_pool
 
     opened = open_pool(files, plan, unless_running=unless_running)
     if opened is None:
+        announce("")
         return 0
     supervisor_id, life = opened
     logging.basicConfig(
@@ -147,14 +212,16 @@ def _supervise(files: QueueFiles, plan: PoolPlan, *, unless_running: bool, quiet
         "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
         plan.count, "" if plan.count == 1 else "s", served, files.database, supervisor_id,
     )  # fmt: skip
-    return Supervisor(files, supervisor_id, plan, life, worker_module.work).run()
+    return Supervisor(files, supervisor_id, plan, life, worker_module.work).run(
+        lambda: announce(supervisor_id)
+    )
 
 
 @worker.command("stop", cls=QueueCommand)
 @click.argument("workers", nargs=-1, metavar="[WORKER]...")
 @queue_option
 @click.option("--now", is_flag=True, help="Kill the running jobs and put them back, uncounted.")
-@click.option("--timeout", type=Duration(), metavar="D", help="Wait no longer (exit 124).")
+@click.option("--timeout", type=DURATION, metavar="D", help="Wait no longer (exit 124).")
 @quiet_option
 @click.pass_context
 def worker_stop(
@@ -171,8 +238,9 @@ def worker_stop(
 
     Example: queuectl worker stop --timeout 1m
     """
+    chosen = queue_names(queues)
     storage = open_storage()
-    targets = _targets(storage, workers, queue_names(queues))
+    targets = _targets(storage, workers, chosen)
     if not targets:
         if not quiet:
             output.emit("no worker is running")
@@ -198,11 +266,9 @@ class _Target:
         self._supervises = supervises
 
     def stop(self, *, now: bool) -> None:
-        from queuectl.worker import LEAVE_SIGNAL  # imports what only workers need
-
         order = signal.SIGTERM if self._supervises else LEAVE_SIGNAL
         try:
-            os.kill(self._pid, signal.SIGQUIT if now else order)
+            os.kill(self._pid, KILL_SIGNAL if now else order)
         except ProcessLookupError:
             pass
         except PermissionError:
@@ -210,17 +276,22 @@ class _Target:
 
 
 def _targets(storage: Storage, names: Sequence[str], queues: Tuple[str, ...]) -> List[_Target]:
-    from queuectl.supervisor import running_pools
+    from queuectl.supervisor import RunningPool, running_pools
 
     pools = running_pools(storage.files)
+    living_ones = living_workers(storage)
     if not names:
+        supervised = {pool.id for pool in pools}
+        # Workers whose supervisor was killed finish their job all the same.
+        alone = [worker for worker in living_ones if worker.supervisor not in supervised]
+        owners: List[Union[RunningPool, Worker]] = [*pools, *alone]
         return [
-            _Target(pool.id, pool.pid, supervises=True)
-            for pool in pools
-            if not queues or set(queues) & set(pool.queues)
+            _Target(owner.id, owner.pid, supervises=isinstance(owner, RunningPool))
+            for owner in owners
+            if not queues or set(queues) & set(owner.queues)
         ]
     known = {pool.id: _Target(pool.id, pool.pid, supervises=True) for pool in pools}
-    for living in living_workers(storage):
+    for living in living_ones:
         known[living.id] = _Target(living.id, living.pid, supervises=False)
     for name in names:
         if name not in known:

@@ -9,15 +9,20 @@ from queuectl.errors import NoQueue
 from queuectl.files import QueueFiles
 from queuectl.storage.attempts import Attempts, Ready
 from queuectl.storage.base import new_id
+from queuectl.storage.carrying import Carrying
 from queuectl.storage.configuration import Configuration
 from queuectl.storage.control import Control
+from queuectl.storage.insight import Insight, Need
 from queuectl.storage.intake import Enqueued, Intake
 from queuectl.storage.pool import Pool
+from queuectl.storage.queues import Queues
 from queuectl.storage.reading import Count, Reading
 from queuectl.storage.retention import Retention
 
 
-class Storage(Intake, Attempts, Reading, Control, Retention, Configuration, Pool):
+class Storage(
+    Intake, Attempts, Carrying, Reading, Insight, Control, Queues, Retention, Configuration, Pool
+):
     """One open queue of one process. It makes no decisions, and must not cross a fork."""
 
     @classmethod
@@ -58,4 +63,4 @@ class Storage(Intake, Attempts, Reading, Control, Retention, Configuration, Pool
         self._database.close()
 
 
-__all__ = ["Count", "Enqueued", "Ready", "Storage"]
+__all__ = ["Count", "Enqueued", "Need", "Ready", "Storage"]

@@ -6,10 +6,10 @@ import json
 import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
-from queuectl.models import JobState
+from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, QueueError, UniqueKeyHeld
+from queuectl.models import WAITING_STATES, JobState
 from queuectl.settings import Settings
 from queuectl.specs import JobSpec, check_variable
 from queuectl.storage.base import Base, new_id
@@ -17,7 +17,6 @@ from queuectl.storage.dependencies import unblock
 from queuectl.storage.rows import UNFINISHED
 from queuectl.times import to_text
 
-_WAITING = ("scheduled", "blocked", "pending", "failed")
 _NOBODY_ELSE = ("completed", "dead", "cancelled")
 
 
@@ -31,6 +30,7 @@ class Enqueued:
     timeout: float
     max_retries: int
     existing: bool = False
+    replaced: bool = False
     never_met: Tuple[str, ...] = ()
     """Ids of dead or cancelled jobs that it waits for."""
 
@@ -45,32 +45,61 @@ class Intake(Base):
         now: datetime,
         environ: Optional[Mapping[str, str]] = None,
     ) -> List[Enqueued]:
-        """Store jobs, in their order, in one transaction; return what became of each.
+        """Store jobs as `enqueue_each` does; return what became of each."""
+        made: List[Enqueued] = []
+        warnings = self.enqueue_each(specs, made.append, now=now, environ=environ)
+        never_met = {warning.seq: warning.never_met for warning in warnings}
+        return [
+            replace(enqueued, never_met=never_met[enqueued.seq])
+            if enqueued.seq in never_met
+            else enqueued
+            for enqueued in made
+        ]
 
+    def enqueue_each(
+        self,
+        specs: Iterable[JobSpec],
+        report: Callable[[Enqueued], None],
+        *,
+        now: datetime,
+        environ: Optional[Mapping[str, str]] = None,
+    ) -> List[Enqueued]:
+        """Store jobs, in their order, in one transaction; `report` is told what became of each.
+
+        Nothing is certain before this returns: the jobs that wait for what will not complete.
         `environ` is where the variables named by the key capture-env are taken from. `after` may
         name any job of the same call. Raises DuplicateId, UniqueKeyHeld, NoSuchJob or InvalidInput
-        (a cycle) and then stores nothing.
+        (a cycle), with the `position` of the spec, and then stores nothing.
         """
-        made: List[Enqueued] = []
-        needs: List[Tuple[int, JobSpec]] = []
+        needs: Dict[int, Tuple[int, Enqueued, JobSpec]] = {}
+        warnings: List[Enqueued] = []
+        position = -1
         with self._transaction() as conn:
             settings = self._settings(conn)
             captured = captured_variables(settings, environ or {})
             encoded = json.dumps(captured)
-            for spec in specs:
-                enqueued = self._existing(conn, spec, now, settings, captured)
-                if enqueued is None:
-                    env = json.dumps({**captured, **spec.env}) if spec.env else encoded
-                    enqueued = _insert(conn, spec, env, now, settings)
-                if (spec.after or spec.after_any) and not enqueued.existing:
-                    needs.append((len(made), spec))
-                made.append(enqueued)
-            for index, spec in needs:
-                never_met = _add_needs(conn, made[index].seq, spec, now)
-                made[index] = replace(made[index], never_met=never_met)
-            _refuse_cycles(conn, [made[index].seq for index, _ in needs])
+            try:
+                for position, spec in enumerate(specs):
+                    enqueued = self._existing(conn, spec, now, settings, captured)
+                    if enqueued is None:
+                        env = json.dumps({**captured, **spec.env}) if spec.env else encoded
+                        enqueued = _insert(conn, spec, env, now, settings)
+                    if enqueued.replaced or not enqueued.existing:
+                        # A job of this call that is replaced by a later one has that one's needs.
+                        needs.pop(enqueued.seq, None)
+                        if spec.after or spec.after_any:
+                            needs[enqueued.seq] = (position, enqueued, spec)
+                    report(enqueued)
+                for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
+                    never_met = _add_needs(conn, enqueued.seq, spec, now)
+                    if never_met:
+                        warnings.append(replace(enqueued, never_met=never_met))
+            except QueueError as error:
+                error.position = position
+                raise
+            refuse_cycles(conn, list(needs))
         self._ring()
-        return made
+        return warnings
 
     def _existing(
         self,
@@ -89,13 +118,14 @@ class Intake(Base):
         seq, job_id, state = holder
         if spec.if_dup == "error":
             raise UniqueKeyHeld(spec.unique_key, job_id)
-        if spec.if_dup == "replace" and state in _WAITING:
+        replaced = spec.if_dup == "replace" and JobState(state) in WAITING_STATES
+        if replaced:
             _replace(conn, seq, spec, json.dumps({**captured, **spec.env}), now, settings)
         row = conn.execute(
             "SELECT queue, timeout, max_retries FROM jobs WHERE seq = ?", (seq,)
         ).fetchone()
         queue, timeout, max_retries = row
-        return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True)
+        return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True, replaced=replaced)
 
 
 def captured_variables(settings: Settings, environ: Mapping[str, str]) -> Dict[str, str]:
@@ -188,7 +218,10 @@ def _replace(
     now: datetime,
     settings: Settings,
 ) -> None:
-    """Give a waiting job the command and settings of another wish; it keeps its id and place."""
+    """Give a waiting job the command and settings of another wish; it keeps its id and place.
+
+    What it needs from now on is still to be added.
+    """
     conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (seq,))
     conn.execute(
         """
@@ -226,9 +259,6 @@ def _replace(
             "seq": seq,
         },
     )
-    if spec.after or spec.after_any:
-        _add_needs(conn, seq, spec, now)
-        _refuse_cycles(conn, [seq])
 
 
 def _add_needs(conn: sqlite3.Connection, seq: int, spec: JobSpec, now: datetime) -> Tuple[str, ...]:
@@ -256,7 +286,7 @@ def _add_needs(conn: sqlite3.Connection, seq: int, spec: JobSpec, now: datetime)
     return tuple(never_met)
 
 
-def _refuse_cycles(conn: sqlite3.Connection, changed: List[int]) -> None:
+def refuse_cycles(conn: sqlite3.Connection, changed: List[int]) -> None:
     """Raise InvalidInput if one of these jobs waits, over others, for itself."""
     needs: Dict[int, List[int]] = {}
     done = set()

@@ -31,6 +31,10 @@ class Reading(Base):
 
         Raises NoSuchJob, or AmbiguousJob when several made ids begin so. A whole id wins.
         """
+        try:
+            job.encode()
+        except UnicodeEncodeError:
+            raise NoSuchJob(job) from None
         with self._snapshot() as conn:
             row = conn.execute(SELECT_JOB + "WHERE id = ?", (job,)).fetchone()
             if row is None and _PREFIX.fullmatch(job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from datetime import datetime
 from typing import Any, List, Sequence
@@ -13,7 +14,7 @@ from queuectl.storage.base import Base
 from queuectl.times import to_text
 
 _DELETED_AT_ONCE = 500
-_SWEPT_AT_ONCE = 5000
+_LOG = re.compile(r"(\d{1,18})\.log", re.ASCII)
 
 
 class Retention(Base):
@@ -50,9 +51,10 @@ class Retention(Base):
                         ).fetchone()[0]
                     continue
                 while total < at_most:
-                    deleted = self._delete(where, values)
+                    wanted = min(_DELETED_AT_ONCE, at_most - total)
+                    deleted = self._delete(where, values, wanted)
                     total += deleted
-                    if deleted < _DELETED_AT_ONCE:
+                    if deleted < wanted:
                         break
         return total
 
@@ -62,25 +64,28 @@ class Retention(Base):
             names = os.listdir(self.files.logs)
         except OSError:
             return 0
-        numbers = [
-            int(name[:-4]) for name in names if name.endswith(".log") and name[:-4].isdigit()
-        ]
+        numbers = sorted(int(match.group(1)) for match in map(_LOG.fullmatch, names) if match)
         removed = 0
-        for number in sorted(numbers)[:_SWEPT_AT_ONCE]:
+        for start in range(0, len(numbers), _DELETED_AT_ONCE):
+            chunk = numbers[start : start + _DELETED_AT_ONCE]
             with self._snapshot() as conn:
-                known = conn.execute("SELECT 1 FROM executions WHERE id = ?", (number,)).fetchone()
-            if known is None:
-                unlink_quietly(self.files.execution_log(number))
-                removed += 1
+                rows = conn.execute(
+                    f"SELECT id FROM executions WHERE id IN ({', '.join('?' * len(chunk))})", chunk
+                )
+                known = {row[0] for row in rows}
+            for number in chunk:
+                if number not in known:
+                    unlink_quietly(self.files.execution_log(number))
+                    removed += 1
         return removed
 
-    def _delete(self, where: str, values: Sequence[Any]) -> int:
+    def _delete(self, where: str, values: Sequence[Any], at_most: int) -> int:
         with self._transaction() as conn:
             seqs = [
                 row[0]
                 for row in conn.execute(
                     "SELECT seq FROM jobs WHERE " + where + " ORDER BY finished_at, seq LIMIT ?",
-                    (*values, _DELETED_AT_ONCE),
+                    (*values, at_most),
                 )
             ]
             logs = [number for seq in seqs for number in _logged(conn, seq)]

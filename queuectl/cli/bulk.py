@@ -1,0 +1,163 @@
+"""Enqueueing many jobs at once: read and checked to the end, then stored in one transaction."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+from array import array
+from datetime import datetime
+from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, TypeVar
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import open_storage
+from queuectl.cli.enqueue import warn_never_met
+from queuectl.cli.fields import current_folder
+from queuectl.errors import InvalidInput, QueueError
+from queuectl.specs import JobSpec, parse_object
+from queuectl.storage import Enqueued
+
+_Item = TypeVar("_Item")
+_LONGEST_LINE_BYTES = 16 << 20
+_HELD_BYTES = 4 << 20
+_BAR_EVERY = 1000
+_BOM = b"\xef\xbb\xbf"
+
+
+def enqueue_lines(
+    path: Optional[str],
+    defaults: Mapping[str, Any],
+    *,
+    as_commands: bool,
+    quiet: bool,
+    now: datetime,
+) -> None:
+    """Enqueue a job a line, all or none; print the ids in order.
+
+    All is read before the write lock is taken: a producer that sleeps keeps nobody out.
+    """
+    if "cwd" not in defaults:
+        defaults = {**defaults, "cwd": current_folder()}
+    numbers = array("L")
+    specs: Spool[JobSpec] = Spool()
+    with open_lines(path) as source:
+        for number, fields in numbered_fields(source, as_commands=as_commands):
+            try:
+                specs.add(
+                    JobSpec.from_fields(fields, now=now, defaults=defaults),
+                    len(str(fields.get("command", ""))),
+                )
+            except QueueError as error:
+                raise InvalidInput(f"line {number}: {error}") from None
+            numbers.append(number)
+    if not numbers:
+        return
+    storage = open_storage(create=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:
+
+        def keep(enqueued: Enqueued) -> None:
+            ids.write(enqueued.id + "\n")
+
+        try:
+            warnings = storage.enqueue_each(
+                _with_bar(specs, len(numbers)), keep, now=now, environ=os.environ
+            )
+        except QueueError as error:
+            if error.position is not None:
+                error.args = (f"line {numbers[error.position]}: {error}",)
+            raise
+        for warning in warnings:
+            warn_never_met(warning)
+        if not quiet:
+            ids.seek(0)
+            output.let_closed_pipe_end()
+            shutil.copyfileobj(ids, sys.stdout)
+
+
+def numbered_fields(
+    source: IO[bytes], *, as_commands: bool = False
+) -> Iterator[tuple[int, Dict[str, object]]]:
+    """Yield the number and the fields of each line that holds a job.
+
+    With `as_commands` a line is a shell command; blank lines and those that begin with # are
+    skipped. InvalidInput names the line that is none.
+    """
+    for number, line in enumerate(iter(lambda: source.readline(_LONGEST_LINE_BYTES + 1), b""), 1):
+        if len(line) > _LONGEST_LINE_BYTES:
+            raise InvalidInput(f"line {number} is longer than {_LONGEST_LINE_BYTES >> 20} MiB")
+        if number == 1 and line.startswith(_BOM):
+            line = line[len(_BOM) :]
+        stripped = line.strip()
+        if not stripped or (as_commands and stripped.startswith(b"#")):
+            continue
+        try:
+            text = line.rstrip(b"\r\n").decode()
+            yield number, ({"command": text} if as_commands else parse_object(text))
+        except UnicodeDecodeError:
+            raise InvalidInput(f"line {number}: it is not valid UTF-8") from None
+        except ValueError as error:
+            raise InvalidInput(f"line {number}: not a JSON object: {error}") from None
+
+
+class Spool(Iterator[_Item]):
+    """Items in their order, beyond some MiB in a temporary file: memory stays flat."""
+
+    def __init__(self) -> None:
+        self._held: List[_Item] = []
+        self._held_bytes = 0
+        self._file: Optional[IO[bytes]] = None
+        self._reading: Optional[Iterator[_Item]] = None
+
+    def add(self, item: _Item, size_bytes: int) -> None:
+        """Append an item that takes about so much."""
+        self._held.append(item)
+        self._held_bytes += size_bytes + 200
+        if self._held_bytes >= _HELD_BYTES:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when read)
+            pickle.dump(self._held, self._file, pickle.HIGHEST_PROTOCOL)
+            self._held, self._held_bytes = [], 0
+
+    def __next__(self) -> _Item:
+        """Return the next item; from the first call on nothing can be added."""
+        if self._reading is None:
+            self._reading = self._read()
+        return next(self._reading)
+
+    def _read(self) -> Iterator[_Item]:
+        if self._file is not None:
+            with self._file as spooled:
+                spooled.seek(0)
+                while True:
+                    try:
+                        yield from pickle.load(spooled)  # noqa: S301 (our own, unlinked file)
+                    except EOFError:
+                        break
+        yield from self._held
+
+
+def open_lines(path: Optional[str]) -> IO[bytes]:
+    """Open a file of lines, stdin for None; InvalidInput if it cannot be read."""
+    if path is None:
+        return os.fdopen(os.dup(0), "rb")
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+
+
+def _with_bar(specs: Iterator[JobSpec], count: int) -> Iterator[JobSpec]:
+    """Show on a terminal how far it is."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or count < _BAR_EVERY:
+        yield from specs
+        return
+    with click.progressbar(length=count, label="enqueueing", file=sys.stderr) as bar:
+        for done, spec in enumerate(specs, 1):
+            yield spec
+            if done % _BAR_EVERY == 0:
+                bar.update(_BAR_EVERY)
+        bar.update(count % _BAR_EVERY)

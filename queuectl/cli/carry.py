@@ -1,0 +1,100 @@
+"""The commands `export`, `import` and `backup`: jobs and whole queues as files."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any, Optional, Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.bulk import Spool, numbered_fields, open_lines
+from queuectl.cli.command import QueueCommand, open_storage, quiet_option
+from queuectl.cli.selecting import queue_names, queue_option, state_names, state_option
+from queuectl.errors import InvalidInput, QueueError
+from queuectl.models import Selection
+from queuectl.times import utcnow
+from queuectl.transfer import TransferredJob, from_fields, to_line
+
+
+@click.command("export", cls=QueueCommand)
+@click.argument("path", required=False, metavar="[FILE]")
+@queue_option
+@state_option
+@click.option("--mask-env", is_flag=True, help="Leave the jobs' variables out: they may be secret.")
+def export(
+    path: Optional[str], queues: Sequence[str], states: Sequence[Any], mask_env: bool
+) -> None:
+    """Write jobs as JSON Lines.
+
+    With their true values, to stdout or a new file that only you can read.
+
+    Example: queuectl export --state dead dead.jsonl
+    """
+    storage = open_storage()
+    selection = Selection(queues=queue_names(queues), states=state_names(states))
+    lines = (to_line(transferred, mask_env=mask_env) for transferred in storage.export(selection))
+    if path is None or path == "-":
+        for line in lines:
+            output.emit(line)
+        return
+    with _new_file(path) as target:
+        try:
+            for line in lines:
+                target.write(line + "\n")
+            target.flush()
+            os.fsync(target.fileno())
+        except OSError as error:
+            os.unlink(path)
+            raise QueueError(f"cannot write {path}: {error.strerror}") from None
+
+
+@click.command("import", cls=QueueCommand)
+@click.argument("path", metavar="FILE|-")
+@click.option("--skip-existing", is_flag=True, help="Leave out jobs whose id is taken.")
+@quiet_option
+def import_(path: str, skip_existing: bool, quiet: bool) -> None:
+    """Take in jobs that export wrote.
+
+    All or none; a running one comes in as pending.
+
+    Example: queuectl import dead.jsonl
+    """
+    now = utcnow()
+    arriving: Spool[TransferredJob] = Spool()
+    with open_lines(None if path == "-" else path) as source:
+        for number, fields in numbered_fields(source):
+            try:
+                arriving.add(from_fields(fields, now=now), len(str(fields)))
+            except QueueError as error:
+                raise InvalidInput(f"line {number}: {error}") from None
+    made, skipped = open_storage(create=True).import_jobs(arriving, skip_existing=skip_existing)
+    if not quiet:
+        output.emit(f"{made} imported" + (f", {skipped} skipped" if skip_existing else ""))
+
+
+@click.command("backup", cls=QueueCommand)
+@click.argument("path", metavar="FILE")
+@quiet_option
+def backup(path: str, quiet: bool) -> None:
+    """Copy the queue to a new file, while it is in use.
+
+    Large outputs, which are kept beside the database, stay behind.
+
+    Example: queuectl backup /backup/queue.db
+    """
+    open_storage().back_up(path)
+    if not quiet:
+        output.emit(f"backed up to {output.escape(path)}")
+
+
+def _new_file(path: str) -> IO[str]:
+    try:
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+    except FileExistsError:
+        raise QueueError(f"{path} exists already") from None
+    except OSError as error:
+        raise QueueError(f"cannot write {path}: {error.strerror}") from None
+    return os.fdopen(descriptor, "w", encoding="utf-8")

@@ -1,0 +1,130 @@
+"""From words and options on the command line to the fields of a job."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Callable, Dict, Mapping, Sequence, TypeVar
+
+import click
+
+from queuectl.cli.command import usage_error
+from queuectl.errors import InvalidInput
+from queuectl.specs import parse_object
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII | re.DOTALL)
+
+_JOB_OPTIONS = (
+    click.option("--queue", metavar="NAME", help="The queue it is in (default: default)."),
+    click.option("--priority", type=int, metavar="N", help="Higher runs first (default: 0)."),
+    click.option("--max-retries", type=int, metavar="N", help="Run it at most so often."),
+    click.option(
+        "--timeout", metavar="D", help="Kill it after so long: 90, 10m, 1h30m; 0 = never."
+    ),
+    click.option("--delay", metavar="D", help="Run it no sooner than after so long."),
+    click.option("--at", metavar="TIME", help="Run it no sooner than: 18:00, 2026-12-24T18:00."),
+    click.option("--cwd", metavar="DIR", help="The folder it runs in (default: this one)."),
+    click.option(
+        "--env", multiple=True, metavar="K=V | K | *", help="A variable for it; K: as it is here."
+    ),
+    click.option("--label", metavar="TEXT", help="A note for people."),
+)
+
+
+def job_options(function: _Function) -> _Function:
+    """Add the options that say how a job runs."""
+    for option in reversed(_JOB_OPTIONS):
+        function = option(function)
+    return function
+
+
+def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> Dict[str, object]:
+    """Return what `job_options` (and --id, where there is one) gave, as fields of the JSON form."""
+    fields: Dict[str, object] = {"run_at": options["at"]}
+    for name in ("id", "queue", "priority", "max_retries", "cwd", "label", "unique_key", "if_dup"):
+        fields[name] = options.get(name)
+    for name in ("timeout", "delay"):
+        # A bare number of seconds is text here, but a number in JSON.
+        text = options[name]
+        fields[name] = float(text) if text is not None and text.strip().isdigit() else text
+    variables = _variables(env)
+    fields["env"] = variables or None
+    for name in ("after", "after_any"):
+        listed = options.get(name) or ()
+        fields[name] = [job for item in listed for job in item.split(",")] or None
+    return fields
+
+
+def _variables(given: Sequence[str]) -> Dict[str, str]:
+    variables: Dict[str, str] = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if item == "*":
+            variables.update(
+                (own, content)
+                for own, content in os.environ.items()
+                if not own.startswith("QUEUECTL_")
+            )
+        elif equals:
+            variables[name] = value
+        elif name in os.environ:
+            variables[name] = os.environ[name]
+        else:
+            raise InvalidInput(f"--env {name}: it is not set here")
+    return variables
+
+
+def given_fields(words: Sequence[str], *, forced: bool) -> Dict[str, object]:
+    """Return the fields that the words make: those of a JSON object, or a command."""
+    if not words:
+        usage_error("there is no command (queuectl enqueue 'make report')")
+    first = words[0]
+    if first.startswith("{") and (len(words) == 1 or not forced):
+        try:
+            fields = parse_object(first)
+        except ValueError as error:
+            if not forced:
+                raise InvalidInput(
+                    f"not a JSON object: {error} (put -- before it if it is a command)"
+                ) from None
+        else:
+            if len(words) > 1:
+                usage_error(f"nothing may follow a JSON object but options: {words[1]}")
+            return fields
+    if len(words) == 1 or not first.strip():  # the latter is refused: an unset $VARIABLE
+        return {"command": first}
+    if any(char.isspace() for char in first) and not forced:
+        usage_error("options go before the command (or quote all of it as one word)")
+    return {"command": shell_text(words)}
+
+
+def shell_text(words: Sequence[str]) -> str:
+    """Return a command and its arguments as the shell must read them; `FOO=bar cmd` works."""
+    import shlex  # only here
+
+    texts = []
+    leading = True
+    for word in words:
+        assignment = _ASSIGNMENT.fullmatch(word) if leading else None
+        leading = assignment is not None
+        if assignment is not None:
+            texts.append(f"{assignment.group(1)}={shlex.quote(assignment.group(2))}")
+        else:
+            texts.append(shlex.quote(word))
+    return " ".join(texts)
+
+
+def current_folder() -> str:
+    """Return the current folder under the name that the shell has for it, if that is right."""
+    try:
+        named = os.environ.get("PWD", "")
+        if os.path.isabs(named) and os.path.samefile(named, "."):
+            return os.path.normpath(named) if ".." not in named.split("/") else os.getcwd()
+        return os.getcwd()
+    except OSError:
+        pass
+    try:
+        return os.getcwd()
+    except OSError:
+        raise InvalidInput("the current folder is gone (use --cwd)") from None

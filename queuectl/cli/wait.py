@@ -1,0 +1,296 @@
+"""The command `wait`: until jobs have ended, and with what exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+)
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage
+from queuectl.cli.params import DURATION
+from queuectl.cli.selecting import (
+    chosen_jobs,
+    jobs_argument,
+    queue_names,
+    queue_option,
+    state_option,
+)
+from queuectl.errors import QueueError
+from queuectl.models import (
+    FINISHED_STATES,
+    UNFINISHED_STATES,
+    Job,
+    JobState,
+    OutcomeKind,
+    Selection,
+)
+from queuectl.runner import SPAWN_FAILED, signal_name
+from queuectl.storage import Storage
+from queuectl.supervisor import running_pools
+from queuectl.times import to_text, utcnow
+
+TIME_RAN_OUT = 124
+COULD_NOT = 125
+_CANCELLED = 143
+_LOST = 137
+_POLL_SECONDS = 0.04
+
+
+class Ending(NamedTuple):
+    """How a job ended: the exit code that stands for it, and why in words."""
+
+    job: Job
+    code: int
+    why: str
+
+
+class WaitFailure(QueueError):
+    """queuectl itself could not wait, or the time ran out."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]
+
+
+class _WaitCommand(QueueCommand):
+    """Tells the failures of queuectl from those of the job: 125."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is no usage error and no end of a job becomes 125."""
+        try:
+            return click.Command.invoke(self, ctx)
+        except QueueError as error:
+            code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT
+            raise Failure(ctx.command_path, str(error), code) from error
+
+
+@click.command("wait", cls=_WaitCommand)
+@jobs_argument(*UNFINISHED_STATES)
+@queue_option
+@state_option
+@click.option("--all", "everything", is_flag=True, help="Until nothing is unfinished.")
+@click.option("--any", "any_one", is_flag=True, help="Until the first of them ends; prints its id.")
+@click.option("--timeout", type=DURATION, metavar="D", help="Wait no longer (exit 124).")
+@json_option
+@click.pass_context
+def wait(
+    ctx: click.Context,
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Any],
+    everything: bool,
+    any_one: bool,
+    timeout: Optional[float],
+    as_json: bool,
+) -> None:
+    """Wait until jobs have ended, across their retries.
+
+    The exit code is the job's own; of several jobs 0 if all completed, else 1.
+
+    Example: queuectl wait "$id" && echo done
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    storage = open_storage()
+    if everything and not (jobs or states or any_one):
+        _wait_for_all(ctx, storage, queue_names(queues), deadline, as_json=as_json)
+        return
+    names = chosen_jobs(
+        storage, jobs, queues, states, everything=everything, among=UNFINISHED_STATES
+    )
+    waited_for = [storage.get(name) for name in names]
+    with _progress(len(waited_for)) as advance:
+        endings = wait_for(storage, waited_for, any_one=any_one, deadline=deadline, advance=advance)
+    if as_json:
+        output.emit_json([_ending_json(ending) for ending in endings])
+    elif any_one and endings:
+        output.emit(endings[0].job.id)
+    _finish(ctx, endings, single=any_one or len(names) == 1)
+
+
+def _finish(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> None:
+    bad = [ending for ending in endings if ending.code or ending.job.state in _NOT_COMPLETED]
+    if not bad:
+        return
+    if single:
+        _fail(ctx, f"{bad[0].job.id} {bad[0].why}", bad[0].code)
+    listed = ", ".join(f"{ending.job.id} {ending.why}" for ending in bad[:3])
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    _fail(ctx, f"{len(bad)} of {len(endings)} did not complete: {listed}{more}", 1)
+
+
+_NOT_COMPLETED = (JobState.DEAD, JobState.CANCELLED)
+
+
+def _fail(ctx: click.Context, message: str, code: int) -> NoReturn:
+    raise Failure(ctx.command_path, message, code)
+
+
+def wait_for(
+    storage: Storage,
+    jobs: Sequence[Job],
+    *,
+    any_one: bool = False,
+    deadline: Optional[float] = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> List[Ending]:
+    """Wait until all of these jobs have ended, or the first; return their endings in order.
+
+    `deadline` is a time of the monotonic clock. Raises WaitFailure when it is over, when a job can
+    never end by itself, or is deleted.
+    """
+    refuse_own_job(storage, jobs)
+    warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
+    waiting: Dict[int, Job] = {job.seq: job for job in jobs}
+    endings: Dict[int, Ending] = {}
+    version = None
+    while waiting:
+        current = storage.version()
+        if current != version:
+            version = current
+            found = storage.states_of(list(waiting))
+            for seq, job in list(waiting.items()):
+                if seq not in found:
+                    raise WaitFailure(f"{job.id} was deleted", COULD_NOT)
+                if found[seq] in FINISHED_STATES:
+                    endings[seq] = ending_of(storage, storage.get(job.id))
+                    del waiting[seq]
+                    advance(1)
+                    if any_one:
+                        return [endings[seq]]
+                elif found[seq] is JobState.BLOCKED:
+                    _refuse_stuck(storage, job)
+            continue
+        if deadline is not None and time.monotonic() >= deadline:
+            names = ", ".join(job.id for job in list(waiting.values())[:3])
+            raise WaitFailure(f"time ran out, unfinished: {names}", TIME_RAN_OUT)
+        time.sleep(_POLL_SECONDS)
+    return [endings[job.seq] for job in jobs]
+
+
+def ending_of(storage: Storage, job: Job) -> Ending:
+    """Return how a finished job ended, as an exit code and in words."""
+    if job.state is JobState.COMPLETED:
+        return Ending(job, 0, "completed")
+    if job.state is JobState.CANCELLED:
+        reason = f": {job.cancel_reason}" if job.cancel_reason else ""
+        return Ending(job, _CANCELLED, f"was cancelled{reason}")
+    executions = storage.executions(job)
+    outcome = executions[-1].outcome if executions else None
+    if outcome is OutcomeKind.TIMEOUT:
+        return Ending(job, TIME_RAN_OUT, f"is dead: {job.last_error}")
+    if outcome is OutcomeKind.LOST:
+        return Ending(job, _LOST, f"is dead: {job.last_error}")
+    if outcome is OutcomeKind.SPAWN_ERROR:
+        return Ending(job, SPAWN_FAILED, f"is dead: {job.last_error}")
+    if job.signal is not None:
+        return Ending(job, 128 + job.signal, f"was killed by signal {signal_name(job.signal)}")
+    code = job.exit_code or 1
+    return Ending(job, code, f"is dead: {job.last_error or f'exit {code}'}")
+
+
+def refuse_own_job(storage: Storage, jobs: Sequence[Job]) -> None:
+    """Raise when the caller runs inside one of these jobs: it would wait for ever."""
+    own = os.environ.get("QUEUECTL_JOB_ID")
+    if os.environ.get("QUEUECTL_DB") == storage.files.database and own in {j.id for j in jobs}:
+        raise WaitFailure(f"{own} cannot wait for itself", 1)
+
+
+def warn_unserved(storage: Storage, queues: Set[str]) -> None:
+    """Say, once, that no worker serves what is waited for."""
+    pools = running_pools(storage.files)
+    unserved = sorted(queue for queue in queues if not any(p.serves([queue]) for p in pools))
+    if unserved:
+        output.tell(f"no worker serves {', '.join(unserved)} (queuectl worker start)")
+
+
+def _refuse_stuck(storage: Storage, job: Job) -> None:
+    needed = storage.stuck_on(job)
+    if needed is not None:
+        raise WaitFailure(
+            f"{job.id} can never end: it waits for {needed.id}, which is {needed.state.value}",
+            COULD_NOT,
+        )
+
+
+def _wait_for_all(
+    ctx: click.Context,
+    storage: Storage,
+    queues: Sequence[str],
+    deadline: Optional[float],
+    *,
+    as_json: bool,
+) -> None:
+    """Wait until nothing is unfinished, by the kept counts: the number of jobs costs nothing."""
+    began = to_text(utcnow())
+    unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
+    own = os.environ.get("QUEUECTL_JOB_ID")
+    if own is not None and os.environ.get("QUEUECTL_DB") == storage.files.database:
+        refuse_own_job(storage, [storage.get(own)])
+    left = total = storage.count(unfinished)
+    warn_unserved(
+        storage,
+        {
+            count.queue
+            for count in storage.counts()
+            if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
+        },
+    )
+    version = None
+    with _progress(total) as advance:
+        while left:
+            current = storage.version()
+            if current != version:
+                version = current
+                now_left = storage.count(unfinished)
+                advance(max(0, left - now_left))
+                left = now_left
+                blocked = Selection(queues=tuple(queues), states=(JobState.BLOCKED,))
+                if left and storage.count(blocked) == left:
+                    for job in storage.jobs(blocked):
+                        _refuse_stuck(storage, job)
+                continue
+            if deadline is not None and time.monotonic() >= deadline:
+                _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
+            time.sleep(_POLL_SECONDS)
+    failed = storage.finished_badly(queues, since=began) if total else 0
+    if as_json:
+        output.emit_json({"waited_for": total, "not_completed": failed})
+    if failed:
+        _fail(ctx, f"{failed} did not complete (queuectl dlq list)", 1)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far it is, on a terminal and with several jobs."""
+    if total < 2 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
+        return
+    with click.progressbar(length=total, label="jobs", file=sys.stderr, show_eta=False) as bar:
+        yield bar.update
+
+
+def _ending_json(ending: Ending) -> Dict[str, Any]:
+    return {
+        "id": ending.job.id,
+        "state": ending.job.state.value,
+        "exit_code": ending.job.exit_code,
+        "signal": ending.job.signal,
+        "code": ending.code,
+        "message": ending.why,
+    }

@@ -1,0 +1,59 @@
+"""Redrawing lines in place, without flicker, and leaving the terminal as it was."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from typing import Callable, List, NoReturn
+
+from queuectl.signals import die_by
+
+_EVERY_SECONDS = 1.0
+# ECMA-48 and xterm: the alternate screen and the cursor; home; erase to the end of line, of all.
+_ENTER = "\x1b[?1049h\x1b[?25l"
+_LEAVE = "\x1b[?25h\x1b[?1049l"
+_HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+
+
+class _Left(BaseException):
+    """The person has seen enough."""
+
+
+def watch_lines(lines: Callable[[], List[str]]) -> NoReturn:
+    """Show what `lines` returns, anew each second, until a signal ends the process.
+
+    Each picture is written at once over the last one, so nothing blinks.
+    """
+    ended_by = signal.SIGINT
+
+    def leave(number: int, _frame: object) -> None:
+        nonlocal ended_by
+        ended_by = signal.Signals(number)
+        raise _Left
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    out = sys.stdout
+    try:
+        out.write(_ENTER)
+        while True:
+            began = time.monotonic()
+            height = _height()
+            shown = lines()[: max(1, height - 1)]
+            out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
+            out.flush()
+            time.sleep(max(0.0, _EVERY_SECONDS - (time.monotonic() - began)))
+    except _Left:
+        pass
+    finally:
+        out.write(_LEAVE)
+        out.flush()
+    die_by(ended_by)
+    raise AssertionError
+
+
+def _height() -> int:
+    import shutil  # only here
+
+    return shutil.get_terminal_size().lines

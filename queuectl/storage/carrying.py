@@ -1,0 +1,132 @@
+"""Carrying jobs in and out: export, import and backup."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from typing import Iterable, Iterator, List, Tuple
+
+from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
+from queuectl.files import sync_folder
+from queuectl.liveness import unlink_quietly
+from queuectl.models import FINISHED_STATES, Job, JobState, Selection
+from queuectl.storage.insight import Insight
+from queuectl.storage.intake import key_holder, refuse_cycles
+from queuectl.storage.reading import Reading
+from queuectl.times import to_text
+from queuectl.transfer import TransferredJob
+
+
+class Carrying(Reading, Insight):
+    """Whole jobs with their true values."""
+
+    def export(self, selection: Selection) -> Iterator[TransferredJob]:
+        """Yield jobs, with what they wait for, in the order of their entry."""
+        for job in self.jobs(selection):
+            needs = self.needs(job) if job.state is JobState.BLOCKED else []
+            yield TransferredJob(
+                job,
+                tuple(need.job.id for need in needs if not need.however),
+                tuple(need.job.id for need in needs if need.however),
+            )
+
+    def import_jobs(
+        self, arriving: Iterable[TransferredJob], *, skip_existing: bool
+    ) -> Tuple[int, int]:
+        """Take jobs in, all or none, in one transaction; return how many came and were skipped.
+
+        Raises DuplicateId for a taken id unless `skip_existing`, UniqueKeyHeld for a key that an
+        unfinished job holds, NoSuchJob or InvalidInput for needs that cannot be.
+        """
+        skipped = 0
+        made: List[Tuple[int, TransferredJob]] = []
+        with self._transaction() as conn:
+            for transferred in arriving:
+                job = transferred.job
+                taken = conn.execute("SELECT state FROM jobs WHERE id = ?", (job.id,)).fetchone()
+                if taken is not None:
+                    if not skip_existing:
+                        raise DuplicateId(job.id, taken[0])
+                    skipped += 1
+                    continue
+                made.append((_insert(conn, job), transferred))
+            for seq, transferred in made:
+                _add_needs(conn, seq, transferred)
+            refuse_cycles(conn, [seq for seq, transferred in made if transferred.after])
+        self._ring()
+        return len(made), skipped
+
+    def back_up(self, path: str) -> None:
+        """Copy the queue, as it is at one moment, to a new file that only its owner can read.
+
+        Raises QueueUnusable if there is one already, or it cannot be written.
+        """
+        if os.path.lexists(path):
+            raise QueueUnusable(f"{path} exists already")
+        unfinished = path + ".unfinished"
+        try:
+            unlink_quietly(unfinished)
+            descriptor = os.open(
+                unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600
+            )
+            os.close(descriptor)
+            copy = sqlite3.connect(unfinished)
+            try:
+                self._database.connection.backup(copy)
+                # One file, and not a log beside it, is what a backup is taken for.
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+            os.link(unfinished, path)
+            sync_folder(os.path.dirname(os.path.abspath(path)))
+        except FileExistsError:
+            raise QueueUnusable(f"{path} exists already") from None
+        except (OSError, sqlite3.Error) as error:
+            raise QueueUnusable(f"cannot write {path}: {error}") from None
+        finally:
+            unlink_quietly(unfinished)
+
+
+def _insert(conn: sqlite3.Connection, job: Job) -> int:
+    if job.unique_key is not None and job.state not in FINISHED_STATES:
+        holder = key_holder(conn, job.unique_key)
+        if holder is not None:
+            raise UniqueKeyHeld(job.unique_key, holder[1])
+    seq = conn.execute(
+        """
+        INSERT INTO jobs (id, id_made, command, state, queue, label, priority, attempts,
+                          max_retries, timeout, run_at, created_at, updated_at, finished_at, cwd,
+                          env, unique_key, exit_code, signal, last_error, cancel_requested,
+                          cancel_reason)
+        VALUES (:id, :id_made, :command, :state, :queue, :label, :priority, :attempts,
+                :max_retries, :timeout, :run_at, :created_at, :updated_at, :finished_at, :cwd,
+                :env, :unique_key, :exit_code, :signal, :last_error, :cancel_requested,
+                :cancel_reason)
+        """,
+        {
+            **job.__dict__,
+            "state": job.state.value,
+            "env": json.dumps(dict(job.env)),
+            **{
+                name: None if getattr(job, name) is None else to_text(getattr(job, name))
+                for name in ("run_at", "created_at", "updated_at", "finished_at")
+            },
+        },
+    ).lastrowid
+    assert seq is not None
+    return seq
+
+
+def _add_needs(conn: sqlite3.Connection, seq: int, transferred: TransferredJob) -> None:
+    for needed, however in [
+        *((job_id, False) for job_id in transferred.after),
+        *((job_id, True) for job_id in transferred.after_any),
+    ]:
+        row = conn.execute("SELECT seq FROM jobs WHERE id = ?", (needed,)).fetchone()
+        if row is None:
+            raise NoSuchJob(needed)
+        conn.execute(
+            "INSERT OR IGNORE INTO dependencies (job_seq, needs_seq, however) VALUES (?, ?, ?)",
+            (seq, row[0], however),
+        )

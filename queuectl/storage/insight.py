@@ -1,0 +1,137 @@
+"""What explains a job: what it waits for, and what is ahead of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from queuectl.models import FINISHED_STATES, Job, JobState
+from queuectl.storage.base import Base
+from queuectl.storage.rows import SELECT_JOB, to_job
+from queuectl.times import from_text
+
+
+class Need(NamedTuple):
+    """A job that another waits for; `however`: any end of it will do."""
+
+    job: Job
+    however: bool
+
+
+class Insight(Base):
+    """Reading what the claim reads, for people."""
+
+    def needs(self, job: Job) -> List[Need]:
+        """Return what a blocked job still waits for, in the order of entry."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                SELECT_JOB
+                + """
+                  JOIN dependencies ON dependencies.needs_seq = jobs.seq
+                 WHERE dependencies.job_seq = ?
+                 ORDER BY jobs.seq
+                """,
+                (job.seq,),
+            ).fetchall()
+            however = {
+                row[0]
+                for row in conn.execute(
+                    "SELECT needs_seq FROM dependencies WHERE job_seq = ? AND however = 1",
+                    (job.seq,),
+                )
+            }
+        return [Need(to_job(row), row[0] in however) for row in rows]
+
+    def stuck_on(self, job: Job) -> Optional[Job]:
+        """Return the dead or cancelled job that keeps a blocked one from ever running by itself.
+
+        Followed through all that it waits for; None if nothing does.
+        """
+        seen, to_look_at = {job.seq}, [job]
+        while to_look_at:
+            for need in self.needs(to_look_at.pop()):
+                if need.job.state in FINISHED_STATES and not need.however:
+                    return need.job
+                if need.job.state is JobState.BLOCKED and need.job.seq not in seen:
+                    seen.add(need.job.seq)
+                    to_look_at.append(need.job)
+        return None
+
+    def ahead_of(self, job: Job) -> int:
+        """Return how many pending jobs of its queue are claimed before a pending one."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                SELECT count(*)
+                  FROM jobs
+                 WHERE state = 'pending'
+                   AND queue = :queue
+                   AND (priority > :priority OR (priority = :priority AND seq < :seq))
+                """,
+                {"queue": job.queue, "priority": job.priority, "seq": job.seq},
+            ).fetchone()
+        return int(row[0])
+
+    def oldest_pending(self, queues: Sequence[str]) -> Optional[datetime]:
+        """Return since when the longest waiting pending job of these queues could have run."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT queue, min(max(created_at, coalesce(run_at, created_at)))
+                  FROM jobs
+                 WHERE state = 'pending'
+                 GROUP BY queue
+                 ORDER BY queue
+                """
+            ).fetchall()
+        texts = [since for queue, since in rows if not queues or queue in queues]
+        return from_text(min(texts)) if texts else None
+
+    def running_in(self, queue: str) -> List[str]:
+        """Return the ids of the running jobs of a queue, in the order of entry."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                "SELECT id FROM jobs WHERE state = 'processing' AND queue = ? ORDER BY seq",
+                (queue,),
+            )
+            return [row[0] for row in rows]
+
+    def states_of(self, seqs: Sequence[int]) -> Dict[int, JobState]:
+        """Return the present states of jobs; those that were deleted are left out."""
+        found: Dict[int, JobState] = {}
+        with self._snapshot() as conn:
+            for start in range(0, len(seqs), 500):
+                chunk = seqs[start : start + 500]
+                rows = conn.execute(
+                    "SELECT seq, state FROM jobs WHERE seq IN ("
+                    + ", ".join("?" * len(chunk))
+                    + ") ORDER BY seq",
+                    tuple(chunk),
+                )
+                found.update((seq, JobState(state)) for seq, state in rows)
+        return found
+
+    def finished_badly(self, queues: Sequence[str], *, since: str) -> int:
+        """Return how many jobs of these queues (none named: all) died or were cancelled since."""
+        with self._snapshot() as conn:
+            dead = conn.execute(
+                "SELECT queue FROM jobs WHERE state = 'dead' AND finished_at >= ? ORDER BY seq",
+                (since,),
+            ).fetchall()
+            cancelled = conn.execute(
+                """
+                SELECT queue
+                  FROM jobs
+                 WHERE (state = 'completed' OR state = 'cancelled')
+                   AND state = 'cancelled'
+                   AND finished_at >= ?
+                 ORDER BY seq
+                """,
+                (since,),
+            ).fetchall()
+        return sum(not queues or queue in queues for (queue,) in dead + cancelled)
+
+    def version(self) -> int:
+        """Return a number that changes whenever another process changed the queue."""
+        with self._snapshot() as conn:
+            return int(conn.execute("PRAGMA data_version").fetchone()[0])

@@ -1,0 +1,117 @@
+"""Queues by name: paused or not, and how many of their jobs may run at once."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Dict, List, Optional
+
+from queuectl.models import JobState, QueueStatus
+from queuectl.storage.base import Base
+from queuectl.storage.rows import optional_time
+from queuectl.times import to_text
+
+_ALL = ""
+"""The row that stands for all queues, those to come included: no queue can have that name."""
+
+
+class Queues(Base):
+    """Pausing, resuming and limiting queues."""
+
+    def pause_queue(
+        self, queue: Optional[str], *, by: str, reason: Optional[str], now: datetime
+    ) -> None:
+        """Let nothing of a queue be claimed any more; None is one switch for all of them."""
+        with self._transaction() as conn:
+            conn.execute(
+                """
+                INSERT INTO queues (name, paused_at, paused_by, pause_reason)
+                VALUES (:name, :now, :by, :reason)
+                    ON CONFLICT (name) DO UPDATE
+                   SET paused_at = :now,
+                       paused_by = :by,
+                       pause_reason = :reason
+                """,
+                {"name": queue or _ALL, "now": to_text(now), "by": by, "reason": reason},
+            )
+
+    def resume_queue(self, queue: Optional[str]) -> None:
+        """Lift the pause of a queue; None lifts every pause."""
+        with self._transaction() as conn:
+            conn.execute(
+                """
+                UPDATE queues
+                   SET paused_at = NULL,
+                       paused_by = NULL,
+                       pause_reason = NULL
+                 WHERE :name IS NULL
+                    OR name = :name
+                """,
+                {"name": queue},
+            )
+            _drop_idle_rows(conn)
+        self._ring()
+
+    def limit_queue(self, queue: str, limit: Optional[int]) -> None:
+        """Let at most so many jobs of a queue run at once; None lifts the limit."""
+        with self._transaction() as conn:
+            conn.execute(
+                """
+                INSERT INTO queues (name, job_limit)
+                VALUES (:name, :limit)
+                    ON CONFLICT (name) DO UPDATE
+                   SET job_limit = :limit
+                """,
+                {"name": queue, "limit": limit},
+            )
+            _drop_idle_rows(conn)
+        self._ring()
+
+    def queues(self) -> List[QueueStatus]:
+        """Return all queues that hold jobs, are paused or are limited, by name.
+
+        `paused` also tells of the switch for all; who, when and why are then those of the switch.
+        """
+        with self._snapshot() as conn:
+            settings = {
+                row[0]: row[1:]
+                for row in conn.execute(
+                    """
+                    SELECT name, paused_at, paused_by, pause_reason, job_limit
+                      FROM queues
+                     ORDER BY name
+                    """
+                )
+            }
+            counts: Dict[str, Dict[JobState, int]] = {}
+            for queue, state, jobs in conn.execute(
+                "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
+            ):
+                counts.setdefault(queue, {})[JobState(state)] = jobs
+        switch = settings.pop(_ALL, None)
+        found = []
+        for name in sorted(settings.keys() | counts.keys()):
+            own: Any = settings.get(name, (None, None, None, None))
+            pause = own if own[0] is not None or switch is None else switch
+            found.append(
+                QueueStatus(
+                    name=name,
+                    paused=pause[0] is not None,
+                    paused_at=optional_time(pause[0]),
+                    paused_by=pause[1],
+                    pause_reason=pause[2],
+                    limit=own[3],
+                    counts={state: counts.get(name, {}).get(state, 0) for state in JobState},
+                )
+            )
+        return found
+
+    def all_paused(self) -> bool:
+        """Whether the one switch for all queues is set."""
+        with self._snapshot() as conn:
+            row = conn.execute("SELECT paused_at FROM queues WHERE name = ?", (_ALL,)).fetchone()
+        return row is not None and row[0] is not None
+
+
+def _drop_idle_rows(conn: sqlite3.Connection) -> None:
+    conn.execute("DELETE FROM queues WHERE paused_at IS NULL AND job_limit IS NULL")
