@@ -158,20 +158,25 @@ def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
 
 def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> int:
     """Start it where posix_spawn knows no new session."""
-    os.dup2(log, _LOCKED_LOG_DESCRIPTOR)
-    try:
-        process = subprocess.Popen(
-            argv,
-            executable="/bin/sh",
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(_LOCKED_LOG_DESCRIPTOR,),
-            start_new_session=True,
-        )
-    finally:
-        os.close(_LOCKED_LOG_DESCRIPTOR)
+
+    def prepare() -> None:
+        # In the child only: here that descriptor may well be one of the database.
+        os.dup2(log, _LOCKED_LOG_DESCRIPTOR)
+        for number in _RESET_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    process = subprocess.Popen(
+        argv,
+        executable="/bin/sh",
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        close_fds=False,  # all of ours close by themselves
+        preexec_fn=prepare,  # noqa: PLW1509 (a worker has one thread)
+        start_new_session=True,
+    )
     # We reap it ourselves: Popen must not, and must not complain of it.
     process.returncode = 0
     return process.pid

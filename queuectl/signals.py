@@ -37,6 +37,8 @@ class SignalStream:
                 signal.signal(number, nothing)
                 # What comes while a system call waits must end the wait only where we ask.
                 signal.siginterrupt(number, False)
+        # Whoever started us may have held back what we live by.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when a signal arrived."""

@@ -65,6 +65,8 @@ class WriteLock:
     def _block(self, descriptor: int, wait_seconds: float) -> None:
         """Wait inside the kernel until a timer interrupts; main thread only."""
         previous = signal.signal(signal.SIGALRM, self._on_alarm)
+        # Held back by whoever started us, the alarm would end nothing.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
         self._waiting = True
         try:
             # The timer goes on ringing: a first alarm that falls just before flock begins to block

@@ -13,7 +13,7 @@ from queuectl import __version__
 from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueGroup, queue_options
 
-_SECTIONS: Dict[str, Dict[str, str]] = {
+SECTIONS: Dict[str, Dict[str, str]] = {
     "Put work in": {"enqueue": "enqueue:enqueue"},
     "Run it": {"worker": "worker:worker", "queue": "queue:queue"},
     "Look": {
@@ -42,7 +42,7 @@ _SECTIONS: Dict[str, Dict[str, str]] = {
 }
 """The commands as the help shows them, each with the module and the name it is found under."""
 
-_COMMANDS = {name: place for names in _SECTIONS.values() for name, place in names.items()}
+_COMMANDS = {name: place for names in SECTIONS.values() for name, place in names.items()}
 _FOREIGN_WORDS = {
     "add": "enqueue",
     "submit": "enqueue",
@@ -99,7 +99,7 @@ class _Root(QueueGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the commands in sections, a line each."""
         widest = max(len(name) for name in self.list_commands(ctx))
-        for section, names in _SECTIONS.items():
+        for section, names in SECTIONS.items():
             rows = []
             for name in names:
                 command = self.get_command(ctx, name)

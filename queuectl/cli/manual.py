@@ -1,0 +1,108 @@
+"""The manual page, made from the commands themselves when the package is built."""
+
+from __future__ import annotations
+
+from typing import Iterable, Iterator, List, Tuple
+
+import click
+
+from queuectl import __version__
+from queuectl.cli.app import SECTIONS, root
+from queuectl.settings import KEYS
+
+_EXIT_CODES = (
+    ("0", "Done; nothing to do is done."),
+    ("1", "Refused or failed. Of several jobs at least one. Of check: WARNING."),
+    ("2", "Wrong usage or input; nothing was changed. Of check: CRITICAL."),
+    ("3", "Of check: UNKNOWN, its usage errors too."),
+    ("75", "The queue stayed busy; nothing was changed, try again."),
+    ("124", "Time ran out. Of wait: also a job that was killed by its timeout."),
+    ("125", "Of wait: queuectl itself could not."),
+    ("130, 141, 143", "Ended by Ctrl+C, a closed pipe, TERM: by the signal itself."),
+    ("of wait besides", "The job's own code; 128+n died of signal n; 143 cancelled; 137 lost with "
+                        "its worker; 126 could not be started."),
+)  # fmt: skip
+_ENVIRONMENT = (
+    ("QUEUECTL_DB", "The queue's file, where --db is not given."),
+    ("NO_COLOR, FORCE_COLOR, TERM, COLUMNS, HOME", "As usual."),
+    ("NOTIFY_SOCKET", "Told by worker start that the workers are ready."),
+    ("QUEUECTL_JOB_ID, QUEUECTL_ATTEMPT, QUEUECTL_QUEUE, QUEUECTL_SLOT, QUEUECTL_DB",
+     "Set for jobs: id, run from 1, queue, number of the worker from 0, and the queue's file."),
+)  # fmt: skip
+_FILES = (
+    ("~/.local/state/queuectl/queue.db", "The queue, unless another is named."),
+    ("queue.db.d/", "Beside each queue, private: locks, bells and logs."),
+)
+
+
+def page() -> str:
+    """Return the page queuectl(1) in the man(7) macros."""
+    lines = [
+        f'.TH QUEUECTL 1 "" "queuectl {__version__}" "User Commands"',
+        ".SH NAME",
+        r"queuectl \- run shell commands from a durable queue on this host",
+        ".SH SYNOPSIS",
+        ".B queuectl",
+        r"[\-\-db \fIPATH\fR] \fICOMMAND\fR [\fIARG\fR]...",
+        ".SH DESCRIPTION",
+        *_paragraphs(root.help or ""),
+    ]
+    with click.Context(root, info_name="queuectl") as context:
+        lines += [".SH OPTIONS", *_options(root, context)]
+        for section, names in SECTIONS.items():
+            lines.append(f".SH {_text(section.upper())}")
+            for name in names:
+                command = root.get_command(context, name)
+                if command is not None:
+                    lines += _command(command, context, name)
+    lines += [".SH CONFIGURATION", *_pairs((key, f"{known.help} ({known.default})")
+                                           for key, known in KEYS.items())]  # fmt: skip
+    lines += [".SH EXIT STATUS", *_pairs(_EXIT_CODES)]
+    lines += [".SH ENVIRONMENT", *_pairs(_ENVIRONMENT)]
+    lines += [".SH FILES", *_pairs(_FILES)]
+    return "\n".join(lines) + "\n"
+
+
+def _command(command: click.Command, parent: click.Context, name: str) -> Iterator[str]:
+    context = click.Context(command, info_name=name, parent=parent)
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None:
+                yield from _command(found, context, below)
+        return
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f".SS {_text(context.command_path)} {_text(usage)}"
+    yield from _paragraphs(command.help or "")
+    yield from _options(command, context)
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    records = (param.get_help_record(context) for param in command.params)
+    yield from _pairs(record for record in records if record is not None and record[1])
+
+
+def _pairs(pairs: Iterable[Tuple[str, str]]) -> Iterator[str]:
+    for term, meaning in pairs:
+        yield ".TP"
+        yield rf"\fB{_text(term)}\fR"
+        yield _text(meaning)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Return a help text: paragraphs are filled, those marked by \b stand as they are."""
+    for paragraph in text.strip().split("\n\n"):
+        rows: List[str] = [row.strip() for row in paragraph.split("\n")]
+        yield ".PP"
+        if rows[0] == "\b":
+            yield ".nf"
+            yield from (_text(row) for row in rows[1:])
+            yield ".fi"
+        else:
+            yield _text(" ".join(rows))
+
+
+def _text(text: str) -> str:
+    """Escape what roff would take for its own."""
+    escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq")
+    return r"\&" + escaped if escaped.startswith(".") else escaped
