@@ -65,6 +65,10 @@ class QueueFiles:
         """The file into which the running job of a worker prints."""
         return os.path.join(self.logs, f"{worker_id}.log")
 
+    def worker_status(self, worker_id: str) -> str:
+        """The file into which the shell of a worker's running job writes how it ended."""
+        return os.path.join(self.logs, f"{worker_id}.status")
+
     def exists(self) -> bool:
         """Whether there is a database; QueueUnusable if that cannot be known or it is no file."""
         try:
@@ -90,7 +94,7 @@ class QueueFiles:
             _make_private(folder, self.allow_shared)
 
     def refuse_shared(self) -> None:
-        """Raise QueueUnusable if others can write the database's folder, or it is not there."""
+        """Raise QueueUnusable if others can write the database or its folder, or that is gone."""
         parent = os.path.dirname(self.database)
         try:
             status = os.stat(parent)
@@ -98,10 +102,15 @@ class QueueFiles:
             raise QueueUnusable(f"cannot use the folder {parent}: {error.strerror}") from None
         if not stat.S_ISDIR(status.st_mode):
             raise QueueUnusable(f"{parent} is not a folder")
-        if status.st_mode & 0o022 and not self.allow_shared:
+        if self.allow_shared:
+            return
+        shared = parent if status.st_mode & 0o022 else None
+        if shared is None and self.exists() and os.stat(self.database).st_mode & 0o022:
+            shared = self.database
+        if shared is not None:
             raise QueueUnusable(
-                f"others can write {parent}, so they could run commands as you "
-                f"(chmod go-w {parent}, or --allow-shared)"
+                f"others can write {shared}, so they could run commands as you "
+                f"(chmod go-w {shared}, or --allow-shared)"
             )
 
     def create_database(self) -> None:

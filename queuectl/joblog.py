@@ -31,13 +31,14 @@ class JobLog:
     one for each costs more than most of what is printed.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, adopted: bool = False) -> None:
+        """Open the file for jobs to come, or with `adopted` that of one which runs already."""
         self.path = path
         self._limit = INLINE_BYTES
         self._punched = 0
         self._discarded = 0
         self._aside: Optional[str] = None
-        self.descriptor = self._open_locked()
+        self.descriptor = _open_file(path) if adopted else self._open_locked()
 
     def begin(self, limit_bytes: int) -> None:
         """Make ready for a job whose output is kept up to `limit_bytes`: first and last half."""
@@ -50,6 +51,15 @@ class JobLog:
         """Device and inode, by which the processes that hold the file are found."""
         status = os.fstat(self.descriptor)
         return status.st_dev, status.st_ino
+
+    def is_held(self) -> bool:
+        """Whether a process of the job has the file open; for an adopted one."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        return False
 
     def watch(self) -> float:
         """Bound what the file takes on the disk; return after how many seconds to come again."""
@@ -107,6 +117,10 @@ class JobLog:
             os.ftruncate(descriptor, 0)
         self.descriptor = descriptor
         return output, leftovers
+
+    def close(self) -> None:
+        """Let go of the file and leave it."""
+        os.close(self.descriptor)
 
     def remove(self) -> None:
         """Take the file away: the worker leaves."""

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import sys
+import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from queuectl.errors import QueueUnusable
@@ -22,6 +23,8 @@ class Running(NamedTuple):
     execution_id: int
     pid: int
     start_ticks: Optional[int]
+    log_owner: str
+    """The worker by whose id the files of the job are named: the one that started it."""
 
 
 class LifeLock:
@@ -144,15 +147,20 @@ def about(folder: str, owner: str) -> Dict[str, Any]:
     return written if isinstance(written, dict) else {}
 
 
-def started_something(folder: str, owner: str) -> bool:
-    """Whether a worker got as far as starting a job."""
+def running(folder: str, owner: str) -> Optional[Running]:
+    """Return the job process that a worker, dead or alive, started last; None if it did none."""
     descriptor = _open(os.path.join(folder, owner + _SUFFIX))
     if descriptor is None:
-        return False
+        return None
     try:
-        return _read_running(os.pread(descriptor, _RUNNING_BYTES, 0)) is not None
+        return _read_running(os.pread(descriptor, _RUNNING_BYTES, 0))
     finally:
         os.close(descriptor)
+
+
+def age_seconds(ticks: int) -> float:
+    """Return how long ago a process started, whatever happened to the wall clock since."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def start_ticks(pid: int) -> Optional[int]:
@@ -223,7 +231,8 @@ def _open(path: str) -> Optional[int]:
 
 def _read_running(line: bytes) -> Optional[Running]:
     try:
-        execution_id, pid, ticks = line.split()
-        return Running(int(execution_id), int(pid), None if ticks == b"-" else int(ticks))
+        execution_id, pid, ticks, owner = line.split()
+        start = None if ticks == b"-" else int(ticks)
+        return Running(int(execution_id), int(pid), start, owner.decode("ascii"))
     except ValueError:  # nothing runs, or a crash of the machine left something else there
         return None

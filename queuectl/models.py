@@ -133,6 +133,8 @@ class Claim:
     execution_id: int
     settings: Settings
     """The configuration at the time of the claim."""
+    log_owner: str
+    """The worker that started it, by whose id the files of the running job are named."""
     earlier: Tuple[int, ...] = ()
     """Execution ids of the job's earlier attempts: what they left must be gone before this one."""
 
@@ -217,6 +219,7 @@ class Order(bytes, Enum):
 
     STOP = b"s"
     KILL = b"k"
+    ABANDON = b"a"
 
 
 class WorkerExit(int, Enum):

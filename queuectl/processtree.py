@@ -23,8 +23,8 @@ class Attempt:
     """How the processes of an attempt (or of several of one job) are known.
 
     `marks` are values of QUEUECTL_EXECUTION in their environment; `logs` the files that they
-    inherited as output; `leader` the process that was started, given only while its number is
-    certainly still its own.
+    inherited as output, open for writing; `leader` the process that was started, given only while
+    its number is certainly still its own.
     """
 
     marks: FrozenSet[str]
@@ -55,6 +55,17 @@ def members(attempt: Attempt) -> List[int]:
         for name in os.listdir("/proc")
         if name.isdigit() and int(name) != own and _belongs(name, wanted, attempt)
     ]
+
+
+def session_leader(mark: str) -> Optional[int]:
+    """Return the process that was started for an attempt, found by its mark; Linux only."""
+    for pid in members(Attempt(frozenset([mark]))):
+        try:
+            if os.getsid(pid) == pid:
+                return pid
+        except OSError:  # it ended meanwhile
+            continue
+    return None
 
 
 def end(attempt: Attempt, grace_seconds: float, pause: Callable[[float], None]) -> None:
@@ -126,8 +137,20 @@ def _holds(name: str, logs: FrozenSet[FileIdentity]) -> bool:
             status = os.stat(f"{folder}/{descriptor}")
         except OSError:
             continue
-        if (status.st_dev, status.st_ino) in logs:
+        if (status.st_dev, status.st_ino) in logs and _writes(name, descriptor):
             return True
+    return False
+
+
+def _writes(name: str, descriptor: str) -> bool:
+    """Whether a descriptor is open for writing: `logs` and `less` only read, and are let be."""
+    try:
+        with open(f"/proc/{name}/fdinfo/{descriptor}", "rb") as lines:
+            for line in lines:
+                if line.startswith(b"flags:"):
+                    return int(line.split()[1], 8) & (os.O_WRONLY | os.O_RDWR) != 0
+    except OSError:  # it was closed meanwhile
+        pass
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Protocol, Tuple
 
-from queuectl import processtree
+from queuectl import jobstatus, liveness, processtree
 from queuectl.joblog import JobLog
 from queuectl.models import Outcome, OutcomeKind
 from queuectl.times import format_duration
@@ -22,6 +23,9 @@ _LOCKED_LOG_DESCRIPTOR = 8
 """Where a job has its locked log besides 1 and 2, should it redirect itself; 9 is the idiom of
 flock(1)."""
 
+_ADOPTED_LOOK_SECONDS = 0.05
+_ZOMBIE_SECONDS = 3.0
+_ZOMBIE_LOOK_SECONDS = 0.02
 _RESET_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -43,6 +47,7 @@ class Command:
     mark: str
     environ: Mapping[str, str]
     cwd: Optional[str]
+    status_path: str
     timeout_seconds: float
     grace_seconds: float
     kills_leftovers: bool = False
@@ -61,7 +66,11 @@ def run(
     over when its own process is; what that leaves running is not waited for.
     """
     began = time.monotonic()
-    environ = {**command.environ, "QUEUECTL_EXECUTION": command.mark}
+    environ = {
+        **command.environ,
+        "QUEUECTL_EXECUTION": command.mark,
+        "QUEUECTL_STATUS": command.status_path,
+    }
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
@@ -72,7 +81,7 @@ def run(
         why = "is gone" if gone else f"cannot be used: {error.strerror}"
         return _not_started(f"cwd {command.cwd} {why}", began)
     try:
-        pid = _spawn(command.shell_text, environ, log.descriptor)
+        pid = _spawn(jobstatus.PRELUDE + command.shell_text, environ, log.descriptor)
     except (OSError, ValueError) as error:
         return _not_started(f"it could not be started: {error}", began)
     finally:
@@ -81,26 +90,123 @@ def run(
     started(pid)
     attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), pid)
     kind, status, usage = _attend(pid, command, attempt, log, attention, began)
-    seconds = time.monotonic() - began
-    if command.kills_leftovers:
-        processtree.end(attempt, command.grace_seconds, attention.wait)
-    output, leftovers = log.collect(kept_log)
-    exit_code, ended_by = _decode(status)
-    if kind is None:
-        kind = _kind_of_end(exit_code, ended_by)
-    return Outcome(
-        kind=kind,
-        exit_code=exit_code,
-        signal=ended_by,
-        reason=_reason(kind, exit_code, ended_by, command.timeout_seconds),
+    outcome = conclude(
+        kind,
+        jobstatus.Status.decode(status),
+        command,
         pid=pid,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         # KiB on Linux, bytes on macOS (getrusage(2)).
         max_rss_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        output=output,
-        leftovers=leftovers and not command.kills_leftovers,
     )
+    return _with_output(outcome, command, attempt, log, kept_log, attention)
+
+
+def take_over(
+    command: Command,
+    leader: liveness.Running,
+    log: JobLog,
+    kept_log: str,
+    attention: Attention,
+) -> Outcome:
+    """Attend to a command that a dead worker started, to its end; return the facts.
+
+    It keeps its timeout and its cap. Nobody here can reap it: how it ended its shell tells, or who
+    reaped it; LOST if neither does.
+    """
+    attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), leader.pid)
+    kind = None
+    while _goes_on(leader, log):
+        kind = attention.cut_short()
+        age = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
+        left = (command.timeout_seconds or float("inf")) - age
+        if kind is None and left <= 0:
+            kind = OutcomeKind.TIMEOUT
+        if kind is not None:
+            processtree.end(attempt, command.grace_seconds, attention.wait)
+            break
+        attention.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
+    outcome = told_outcome(command, leader, kind, attention.wait)
+    if outcome.kind is OutcomeKind.LOST:
+        gone = dataclasses.replace(attempt, leader=None)
+        processtree.end(gone, command.grace_seconds, attention.wait)
+    return _with_output(outcome, command, attempt, log, kept_log, attention)
+
+
+def told_outcome(
+    command: Command,
+    leader: liveness.Running,
+    kind: Optional[OutcomeKind],
+    pause: Callable[[float], None],
+) -> Outcome:
+    """Return how a command ended that nobody here could reap, by the word it left; or LOST."""
+    seconds = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
+    patience = time.monotonic() + _ZOMBIE_SECONDS
+    while True:
+        # Whoever reaps it says first how it ended: so its number is asked for before its word.
+        unreaped = (
+            leader.start_ticks is not None
+            and liveness.start_ticks(leader.pid) == leader.start_ticks
+        )
+        status = jobstatus.read(command.status_path, leader.execution_id)
+        if status is not None or not unreaped or time.monotonic() >= patience:
+            break
+        pause(_ZOMBIE_LOOK_SECONDS)
+    if status is None and kind is None:
+        kind = OutcomeKind.LOST
+    return conclude(
+        kind, status or jobstatus.Status(None, None), command, pid=leader.pid, seconds=seconds
+    )
+
+
+def conclude(
+    kind: Optional[OutcomeKind],
+    status: jobstatus.Status,
+    command: Command,
+    *,
+    pid: int,
+    seconds: float,
+    cpu_seconds: Optional[float] = None,
+    max_rss_bytes: Optional[int] = None,
+) -> Outcome:
+    """Put the facts together; `kind` says why it was cut short, None that it ended by itself."""
+    if kind is None:
+        kind = _kind_of_end(status)
+    return Outcome(
+        kind=kind,
+        exit_code=status.exit_code,
+        signal=status.signal,
+        reason=_reason(kind, status, command.timeout_seconds),
+        pid=pid,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        max_rss_bytes=max_rss_bytes,
+    )
+
+
+def _with_output(
+    outcome: Outcome,
+    command: Command,
+    attempt: processtree.Attempt,
+    log: JobLog,
+    kept_log: str,
+    attention: Attention,
+) -> Outcome:
+    """Add what it printed, and whether it left anything running."""
+    if command.kills_leftovers:
+        processtree.end(attempt, command.grace_seconds, attention.wait)
+    output, leftovers = log.collect(kept_log)
+    leftovers = leftovers and not command.kills_leftovers
+    # dataclasses.replace would cost ten times as much, for every job.
+    return Outcome(**{**outcome.__dict__, "output": output, "leftovers": leftovers})
+
+
+def _goes_on(leader: liveness.Running, log: JobLog) -> bool:
+    """Whether an adopted command still runs; where the kernel tells no start, its log is held."""
+    if leader.start_ticks is None:
+        return log.is_held()
+    return liveness.same_process(leader.pid, leader.start_ticks, liveness.boot_id())
 
 
 def _attend(
@@ -191,29 +297,23 @@ def _not_started(reason: str, began: float) -> Outcome:
     )
 
 
-def _decode(status: int) -> Tuple[Optional[int], Optional[int]]:
-    if os.WIFSIGNALED(status):
-        return None, os.WTERMSIG(status)
-    return os.WEXITSTATUS(status), None
-
-
-def _kind_of_end(exit_code: Optional[int], ended_by: Optional[int]) -> OutcomeKind:
-    if ended_by is not None:
+def _kind_of_end(status: jobstatus.Status) -> OutcomeKind:
+    if status.signal is not None:
         return OutcomeKind.SIGNAL
-    return OutcomeKind.OK if exit_code == 0 else OutcomeKind.EXIT
+    return OutcomeKind.OK if status.exit_code == 0 else OutcomeKind.EXIT
 
 
-def _reason(
-    kind: OutcomeKind, exit_code: Optional[int], ended_by: Optional[int], timeout: float
-) -> Optional[str]:
+def _reason(kind: OutcomeKind, status: jobstatus.Status, timeout: float) -> Optional[str]:
     if kind is OutcomeKind.OK:
         return None
     if kind is OutcomeKind.TIMEOUT:
         return f"killed after {format_duration(timeout)} by its timeout"
     if kind is OutcomeKind.EXIT:
-        return f"exit {exit_code}"
-    if kind is OutcomeKind.SIGNAL and ended_by is not None:
-        return f"killed by signal {ended_by} ({signal_name(ended_by)})"
+        return f"exit {status.exit_code}"
+    if kind is OutcomeKind.SIGNAL and status.signal is not None:
+        return f"killed by signal {status.signal} ({signal_name(status.signal)})"
+    if kind is OutcomeKind.LOST:
+        return "lost with its worker"
     return str(kind.value)
 
 

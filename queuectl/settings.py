@@ -77,6 +77,9 @@ KEYS: Dict[str, Key] = {
     "kill-grace": Key(parse_duration, "10", "time between TERM and KILL when a job is ended"),
     "output-limit": Key(_size, "10MiB", "output kept of an attempt: its first and last half"),
     "retention": Key(parse_duration, "30d", "finished jobs are kept so long; 0 = for ever"),
+    "on-worker-death": Key(
+        _choice("adopt", "kill"), "adopt", "a running job whose worker died: kept alive or killed"
+    ),
     "leftovers": Key(_choice("keep", "kill"), "keep", "what a job that ended left running"),
     "capture-env": Key(_variables, "PATH", "variables taken at enqueue; * = all, empty = none"),
 }
@@ -94,6 +97,7 @@ class Settings:
     kill_grace: float
     output_limit: int
     retention: float
+    on_worker_death: str
     leftovers: str
     capture_env: Tuple[str, ...]
 

@@ -8,7 +8,8 @@ from types import FrameType
 from typing import Iterable, List, Optional, Set
 
 LEAVE_SIGNAL = signal.SIGUSR1
-"""Tells one worker to finish its job and leave for good; after TERM it is replaced."""
+"""Tells one worker to finish its job and leave for good; after TERM it is replaced. Tells a
+supervisor to leave with its workers at once, and their running jobs alone."""
 
 KILL_SIGNAL = signal.SIGUSR2
 """What QUIT means, to a supervisor or a worker that may have been started with QUIT ignored, as a

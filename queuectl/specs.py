@@ -122,6 +122,11 @@ def _check_env(value: object) -> Mapping[str, str]:
     return value
 
 
+def check_reason(value: Optional[str]) -> Optional[str]:
+    """Return why something is done, in a person's words; None is no reason."""
+    return None if value is None else _utf8(value, "the reason", MAX_TEXT_BYTES)
+
+
 def check_variable(name: str, content: object) -> None:
     """Refuse what cannot be a variable of a job's environment."""
     if not _VARIABLE.fullmatch(name):

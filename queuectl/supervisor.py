@@ -7,11 +7,13 @@ import logging
 import os
 import select
 import signal
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-from queuectl import liveness, signals
+from queuectl import jobstatus, liveness, signals
+from queuectl.errors import QueueError
 from queuectl.files import QueueFiles, open_private
 from queuectl.models import Assignment, Order, WorkerExit
 
@@ -22,6 +24,8 @@ _READY_POLL_SECONDS = 0.02
 _YOUNG_SECONDS = 5.0
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 60.0
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 WorkerMain = Callable[[QueueFiles, Assignment], WorkerExit]
 
@@ -85,6 +89,18 @@ def open_pool(
         os.close(descriptor)
 
 
+def become_subreaper() -> bool:
+    """Become the parent of what descendants leave orphaned, on Linux; whether that worked.
+
+    So the exit status of a job whose worker was killed is not lost to init.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes  # 10 ms and 1 MB, in the supervisor alone
+
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
 def close_strange_descriptors() -> None:
     """Close all but the standard ones: what the starting shell had open is not for jobs."""
     try:
@@ -131,6 +147,8 @@ class Supervisor:
         self._waiting: List[Tuple[float, Assignment]] = []
         """Replacements that are held back, each with the time it may start at."""
         self._backoff: Dict[int, float] = {}
+        self._reaps_orphans = False
+        self._abandoning = False
         self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
 
     def run(self, ready: Callable[[], None] = lambda: None) -> int:
@@ -145,11 +163,14 @@ class Supervisor:
                 signal.SIGHUP,
                 signal.SIGQUIT,
                 signal.SIGCHLD,
+                signals.LEAVE_SIGNAL,
                 signals.KILL_SIGNAL,
             )
         )
         for slot in range(self._plan.count):
             self._fork(self._assignment(slot))
+        # After the forks: workers need not carry what this imports.
+        self._reaps_orphans = become_subreaper()
         next_scan, told = 0.0, False
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
@@ -195,14 +216,15 @@ class Supervisor:
         )
 
     def _fork(self, assignment: Assignment) -> None:
-        reader, writer = os.pipe()
+        ends: Tuple[int, ...] = ()
         # No signal may meet the child before it has handlers of its own.
         mask = signals.block_all()
         try:
+            ends = reader, writer = os.pipe()
             pid = os.fork()
         except OSError as error:
-            os.close(reader)
-            os.close(writer)
+            for end in ends:
+                os.close(end)
             signals.restore(mask)
             _log.error("cannot fork a worker: %s; trying again", error.strerror)
             self._waiting.append((time.monotonic() + _FIRST_BACKOFF_SECONDS, assignment))
@@ -237,6 +259,12 @@ class Supervisor:
             os._exit(status)
 
     def _heed(self, number: int) -> None:
+        if number == signals.LEAVE_SIGNAL:
+            self._stop_replacing()
+            self._abandoning = True
+            self._order(Order.ABANDON)
+            _log.warning("leaving: running jobs go on, the next workers answer for them")
+            return
         if number == signals.KILL_SIGNAL:
             number = signal.SIGQUIT
         if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not self._stopping:
@@ -264,6 +292,11 @@ class Supervisor:
 
     def _reap(self) -> None:
         while self._children:
+            if self._reaps_orphans:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is not None and ended.si_pid not in self._children:
+                    self._reap_orphan(ended.si_pid)
+                    continue
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
@@ -271,6 +304,26 @@ class Supervisor:
             if child is not None:
                 os.close(child.orders)
                 self._replace(child, status)
+
+    def _reap_orphan(self, pid: int) -> None:
+        """Reap what a dead worker's job started; of the job itself tell how it ended."""
+        folder, ticks = self._files.workers, liveness.start_ticks(pid)
+        known = [liveness.running(folder, owner) for owner in liveness.owners(folder)]
+        jobs = [job for job in known if job and (job.pid, job.start_ticks) == (pid, ticks)]
+        # Told before it is reaped: the heir waits until the number is gone.
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        for job in jobs:
+            path = self._files.worker_status(job.log_owner)
+            if ended is not None and jobstatus.read(path, job.execution_id) is None:
+                by_signal = ended.si_code != os.CLD_EXITED
+                status = jobstatus.Status(
+                    None if by_signal else ended.si_status, ended.si_status if by_signal else None
+                )
+                try:
+                    jobstatus.write(path, job.execution_id, status)
+                except (OSError, QueueError) as error:
+                    _log.warning("cannot tell how process %d ended: %s", pid, error)
+        os.waitpid(pid, 0)
 
     def _replace(self, child: _Child, status: int) -> None:
         """Decide what follows a worker that ended."""
@@ -303,7 +356,7 @@ class Supervisor:
             return
         heir = self._assignment(assignment.slot, heir_of=assignment.worker)
         young = time.monotonic() - child.born < _YOUNG_SECONDS
-        if young and not liveness.started_something(self._files.workers, assignment.worker):
+        if young and not liveness.running(self._files.workers, assignment.worker):
             # Its own predecessor may still be unsettled if it died that early.
             if assignment.heir_of is not None:
                 self._settle(assignment.heir_of)
@@ -330,6 +383,8 @@ class Supervisor:
 
     def _settle(self, worker_id: str) -> None:
         """Fork an extra heir that settles a dead worker and exits; it needs no free slot."""
+        if self._abandoning:
+            return  # the next pool does
         if any(child.assignment.heir_of == worker_id for child in self._children.values()):
             return
         if liveness.is_alive(self._files.workers, worker_id) is False:

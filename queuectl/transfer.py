@@ -35,7 +35,9 @@ class TransferredJob:
     after_any: Tuple[str, ...] = ()
 
 
-def to_line(transferred: TransferredJob, *, mask_env: bool = False) -> str:
+def to_line(
+    transferred: TransferredJob, *, mask_env: bool = False, ascii_only: bool = False
+) -> str:
     """Write a job as one line of JSON; `mask_env` leaves its variables out."""
     job = transferred.job
     fields: Dict[str, Any] = {}
@@ -51,13 +53,14 @@ def to_line(transferred: TransferredJob, *, mask_env: bool = False) -> str:
             fields[name] = value
     if mask_env:
         fields.pop("env", None)
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(fields, ensure_ascii=ascii_only)
 
 
 def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJob:
     """Check what a line held and build the job; InvalidInput names the first wrong field.
 
-    A running job comes in as pending, its cut attempt uncounted: it does not run here.
+    A running job comes in as pending, its cut attempt uncounted: it does not run here. If it was
+    being cancelled, it is cancelled.
     """
     for name in fields:
         if name not in FIELDS:
@@ -72,8 +75,13 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     times = {name: _time(fields.get(name), name) for name in _TIMES}
     numbers = {name: _number(fields.get(name), name) for name in _NUMBERS}
     attempts = numbers["attempts"] or 0
+    flags = {name: _flag(fields.get(name), name) for name in _FLAGS}
     if state is JobState.PROCESSING:
         state, attempts = JobState.PENDING, max(0, attempts - 1)
+        if flags["cancel_requested"]:
+            state, times["finished_at"] = JobState.CANCELLED, now
+    elif state not in FINISHED_STATES and flags["cancel_requested"]:
+        raise InvalidInput(f"cancel_requested does not go with the state {state.value}")
     if state in FINISHED_STATES and times["finished_at"] is None:
         raise InvalidInput(f"a {state.value} job has a finished_at")
     if state in (JobState.SCHEDULED, JobState.FAILED) and times["run_at"] is None:
@@ -93,7 +101,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             **checked,
             **numbers,
             **{name: _text(fields.get(name), name) for name in _TEXTS},
-            **{name: _flag(fields.get(name), name) for name in _FLAGS},
+            **flags,
             "state": state,
             "attempts": attempts,
             "run_at": times["run_at"],

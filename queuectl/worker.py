@@ -6,13 +6,12 @@ import gc
 import logging
 import os
 import random
-import select
-import signal
 import socket
 import time
 from typing import Callable, Dict, Optional, TypeVar
 
-from queuectl import liveness, maintenance, processtree, retry, runner
+from queuectl import liveness, maintenance, processtree, retry, runner, settlement
+from queuectl.attention import Attention, JobAttention
 from queuectl.bell import Bell, ring
 from queuectl.errors import QueueBusy, QueueError, QueueUpgraded
 from queuectl.files import QueueFiles
@@ -21,7 +20,6 @@ from queuectl.models import (
     Assignment,
     Claim,
     JobState,
-    Order,
     Outcome,
     OutcomeKind,
     Recorded,
@@ -29,7 +27,6 @@ from queuectl.models import (
     Worker,
     WorkerExit,
 )
-from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
 from queuectl.storage import Storage
 from queuectl.times import format_duration, to_text, utcnow
 
@@ -40,7 +37,6 @@ _LOCK_WAIT_SECONDS = 1.0
 """A slice: between two waits for the write lock the worker looks at its orders."""
 
 _IDLE_SECONDS = 1.0
-_DEAF_SECONDS = 0.05
 _CANCEL_LOOK_SECONDS = 1.0
 _CHORE_SECONDS = 60.0
 _FIRST_RETRY_SECONDS = 0.05
@@ -50,17 +46,13 @@ _LONGEST_RETRY_SECONDS = 2.0
 def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     """Serve the queue until there is a reason to leave. Runs in a forked process of its own."""
     random.seed()
-    attention = _Attention(assignment.orders)
+    attention = Attention(assignment.orders)
     try:
         storage = Storage.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
     except QueueError as error:
         _log.error("%s", error)
         return WorkerExit.FAILED
     try:
-        if assignment.heir_of is not None:
-            _settle(storage, assignment.heir_of, attention)
-        if assignment.settles_only:
-            return WorkerExit.DONE
         return _Worker(storage, assignment, attention).run()
     except QueueUpgraded as error:
         _log.error("%s", error)
@@ -72,123 +64,32 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         storage.close()
 
 
-def _settle(storage: Storage, dead: str, attention: _Attention) -> None:
-    """Settle a dead worker, however long the queue stays busy, unless a stop is asked for."""
-    while True:
-        try:
-            maintenance.settle(storage, dead, now=utcnow, pause=attention.wait)
-            return
-        except QueueBusy:
-            attention.wait(_FIRST_RETRY_SECONDS)
-            if attention.leaving is not None:
-                raise
-
-
-class _Attention:
-    """What wakes a worker: signals, its supervisor's orders, and its bell."""
-
-    def __init__(self, orders: int) -> None:
-        # INT and HUP of a terminal reach the whole group; what they mean, the supervisor says.
-        self._signals = SignalStream(
-            (
-                signal.SIGINT,
-                signal.SIGHUP,
-                signal.SIGTERM,
-                signal.SIGQUIT,
-                signal.SIGCHLD,
-                LEAVE_SIGNAL,
-                KILL_SIGNAL,
-            )
-        )
-        self._orders = orders
-        self._bell: Optional[Bell] = None
-        self._deaf_until = 0.0
-        self._poll = select.poll()
-        self._deaf_poll = select.poll()
-        for poll in (self._poll, self._deaf_poll):
-            poll.register(self._signals.fileno(), select.POLLIN)
-            poll.register(orders, select.POLLIN)
-        self.leaving: Optional[WorkerExit] = None
-        self.killing = False
-        self.rung = False
-
-    def hear(self, bell: Bell) -> None:
-        """Listen to this bell from now on."""
-        self._bell = bell
-        self._poll.register(bell.fileno(), select.POLLIN)
-
-    def be_deaf(self) -> None:
-        """Leave the bell alone for a moment: a busy worker must not run for every new job."""
-        self.rung = False
-        self._deaf_until = time.monotonic() + _DEAF_SECONDS
-
-    def listen(self) -> None:
-        """Hear the bell at once again."""
-        self._deaf_until = 0.0
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until something happened, at most so long; may return early."""
-        poll = self._poll
-        if self._deaf_until:
-            left = self._deaf_until - time.monotonic()
-            if left > 0:
-                poll, seconds = self._deaf_poll, min(seconds, left)
-            else:
-                self._deaf_until = 0.0
-        # Rounded up: a wait that ends just before its time would spin.
-        for descriptor, _event in poll.poll(max(0, int(seconds * 1000 + 0.999))):
-            if descriptor == self._orders:
-                self._read_orders()
-            elif descriptor == self._signals.fileno():
-                self._read_signals()
-            elif self._bell is not None:
-                self._bell.hush()
-                self.rung = True
-
-    def _read_orders(self) -> None:
-        orders = os.read(self._orders, 64)
-        if not orders:
-            for poll in (self._poll, self._deaf_poll):
-                poll.unregister(self._orders)
-            if self.leaving is None:
-                _log.warning("the supervisor is gone: leaving after the running job")
-        if Order.KILL.value in orders:
-            self.killing = True
-        self.leaving = WorkerExit.DONE
-
-    def _read_signals(self) -> None:
-        for number in self._signals.read():
-            if number == signal.SIGTERM and self.leaving is None:
-                self.leaving = WorkerExit.REPLACE_ME
-            elif number == LEAVE_SIGNAL:
-                self.leaving = WorkerExit.DONE
-            elif number in (signal.SIGQUIT, KILL_SIGNAL):
-                self.leaving = WorkerExit.DONE
-                self.killing = True
+class _Abandoned(BaseException):
+    """Leave the running job alone, unrecorded: the next workers adopt it."""
 
 
 class _Worker:
     """One worker with all that it holds."""
 
-    def __init__(self, storage: Storage, assignment: Assignment, attention: _Attention) -> None:
+    def __init__(self, storage: Storage, assignment: Assignment, attention: Attention) -> None:
         self._storage = storage
         self._assignment = assignment
         self._attention = attention
         self._files = storage.files
         self._queue_id = storage.queue_id
-        self._id = assignment.worker
         self._left = assignment.max_jobs
         self._next_chore = time.monotonic() + random.uniform(0, _CHORE_SECONDS)  # noqa: S311
         self._next_cancel_look = 0.0
+        self._settling = False
         self._claim: Optional[Claim] = None
         self._environ = {
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
         }
         self._folder = _current_folder()
         about = {"pid": os.getpid(), "supervisor": assignment.supervisor}
-        self._life = liveness.LifeLock.take(self._files.workers, self._id, about)
-        self._bell = Bell(self._files.workers, self._id)
-        self._joblog = JobLog(self._files.worker_log(self._id))
+        self._life = liveness.LifeLock.take(self._files.workers, self.id, about)
+        self._bell = Bell(self._files.workers, self.id)
+        self._joblog = JobLog(self._files.worker_log(self.id))
         attention.hear(self._bell)
 
     def run(self) -> WorkerExit:
@@ -196,21 +97,77 @@ class _Worker:
         self._until_it_lands(self._register)
         gc.collect()
         gc.freeze()
+        try:
+            if self._assignment.heir_of is not None:
+                self._settle(self._assignment.heir_of)
+            if not self._assignment.settles_only:
+                self._serve()
+        except _Abandoned:
+            # The lock file stays and tells the heir what runs.
+            return WorkerExit.DONE
+        self._leave()
+        return self._attention.leaving or WorkerExit.DONE
+
+    def _serve(self) -> None:
         while True:
             claim = self._claim or self._next_claim()
             self._claim = None
             if claim is None:
-                break
+                return
             outcome = self._execute(claim)
-            self._finish(claim, outcome)
-        self._leave()
-        return self._attention.leaving or WorkerExit.DONE
+            self.finish(claim, outcome)
+
+    def _settle(self, dead: str) -> None:
+        """Settle a dead worker, however long the queue stays busy, unless a stop is asked for."""
+        self._settling = True
+        while True:
+            try:
+                adopted = settlement.settle(self._storage, dead, self, now=utcnow)
+                break
+            except QueueBusy:
+                self.pause(_FIRST_RETRY_SECONDS)
+                if self._attention.leaving is not None:
+                    raise
+        if adopted is not None:
+            self._attend(adopted)
+        self._settling = False
+
+    def _attend(self, adopted: settlement.Adopted) -> None:
+        """See an adopted job through to its end."""
+        claim = adopted.claim
+        log = JobLog(self._files.worker_log(claim.log_owner), adopted=True)
+        try:
+            log.begin(claim.settings.output_limit)
+            outcome = runner.take_over(
+                self.command(claim),
+                adopted.leader,
+                log,
+                self._files.execution_log(claim.execution_id),
+                JobAttention(self._attention, lambda: self._cut_short(claim)),
+            )
+        finally:
+            log.close()
+        self.finish(claim, outcome)
+        settlement.remove_files(self._storage, claim.log_owner)
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._assignment.worker
+
+    def show_running(self, running: liveness.Running) -> None:
+        """Show in the lock file what it answers for."""
+        self._life.show_running(running)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep so long, or less."""
+        self._attention.wait(seconds)
 
     def _register(self) -> None:
         pid = os.getpid()
         self._storage.register_worker(
             Worker(
-                id=self._id,
+                id=self.id,
                 supervisor=self._assignment.supervisor,
                 pid=pid,
                 start_ticks=liveness.start_ticks(pid),
@@ -223,9 +180,10 @@ class _Worker:
 
     def _leave(self) -> None:
         self._until_it_lands(
-            lambda: self._storage.forget_worker(self._id, seen_at=to_text(utcnow()))
+            lambda: self._storage.forget_worker(self.id, seen_at=to_text(utcnow()))
         )
         self._joblog.remove()
+        liveness.unlink_quietly(self._files.worker_status(self.id))
         self._bell.remove()
         self._life.remove()
         if self._assignment.drain:
@@ -236,6 +194,7 @@ class _Worker:
         until = self._assignment.until
         return (
             self._attention.leaving is None
+            and not self._settling
             and self._left != 0
             and (until is None or time.monotonic() < until)
         )
@@ -253,7 +212,7 @@ class _Worker:
             try:
                 ready = self._storage.ready(queues, now=utcnow())
                 if ready.now:
-                    claim = self._storage.claim(self._id, queues, now=utcnow())
+                    claim = self._storage.claim(self.id, queues, now=utcnow())
                     if claim is not None:
                         return claim
                     # Another was faster, or what became due is not for us: look again.
@@ -276,25 +235,30 @@ class _Worker:
         _log.info("%s started (attempt %d of %d)", job.id, job.attempts, job.max_retries)
         if claim.earlier:
             self._end_earlier(claim)
-        command = runner.Command(
+        self._joblog.begin(settings.output_limit)
+        self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
+        return runner.run(
+            self.command(claim),
+            self._joblog,
+            self._files.execution_log(claim.execution_id),
+            JobAttention(self._attention, lambda: self._cut_short(claim)),
+            lambda pid: self._life.show_running(
+                liveness.Running(claim.execution_id, pid, liveness.start_ticks(pid), self.id)
+            ),
+        )
+
+    def command(self, claim: Claim) -> runner.Command:
+        """Return the command of a claim with its bounds."""
+        job, settings = claim.job, claim.settings
+        return runner.Command(
             shell_text=job.command,
             mark=self._mark(claim.execution_id),
             environ=self._job_environ(claim),
             cwd=self._folder if job.cwd is None else job.cwd,
+            status_path=self._files.worker_status(claim.log_owner),
             timeout_seconds=job.timeout,
             grace_seconds=settings.kill_grace,
             kills_leftovers=settings.leftovers == "kill",
-        )
-        self._joblog.begin(settings.output_limit)
-        self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
-        return runner.run(
-            command,
-            self._joblog,
-            self._files.execution_log(claim.execution_id),
-            _JobAttention(self._attention, lambda: self._cut_short(claim)),
-            lambda pid: self._life.show_running(
-                liveness.Running(claim.execution_id, pid, liveness.start_ticks(pid))
-            ),
         )
 
     def _end_earlier(self, claim: Claim) -> None:
@@ -320,6 +284,8 @@ class _Worker:
         }
 
     def _cut_short(self, claim: Claim) -> Optional[OutcomeKind]:
+        if self._attention.abandoning:
+            raise _Abandoned
         if self._attention.killing:
             return OutcomeKind.INTERRUPTED
         now = time.monotonic()
@@ -333,10 +299,11 @@ class _Worker:
                 _log.warning("cannot look for a cancel of %s: %s", claim.job.id, error)
         return None
 
-    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
         """Record the end of an attempt, and claim the next job with it if one is wanted."""
         job = claim.job
-        if self._left is not None and outcome.kind is not OutcomeKind.INTERRUPTED:
+        counts = not self._settling and outcome.kind is not OutcomeKind.INTERRUPTED
+        if self._left is not None and counts:
             self._left -= 1
         if outcome.kind is OutcomeKind.INTERRUPTED:
             self._until_it_lands(lambda: self._storage.release(claim, outcome, now=utcnow()))
@@ -360,7 +327,7 @@ class _Worker:
             return self._storage.record(claim, outcome, verdict, now=utcnow())
         try:
             recorded, self._claim = self._storage.record_and_claim(
-                claim, outcome, verdict, self._id, queues, now=utcnow()
+                claim, outcome, verdict, self.id, queues, now=utcnow()
             )
         except QueueUpgraded as error:
             recorded = self._storage.record(claim, outcome, verdict, now=utcnow())
@@ -401,9 +368,9 @@ class _Worker:
             return
         self._next_chore = time.monotonic() + _CHORE_SECONDS
         try:
-            maintenance.settle_missing(self._storage, now=utcnow, pause=self._attention.wait)
-            maintenance.prune(self._storage, now=utcnow())
-            self._storage.sweep_logs()
+            for adopted in settlement.settle_missing(self._storage, self, now=utcnow):
+                self._attend(adopted)
+            maintenance.keep_house(self._storage, now=utcnow())
         except QueueUpgraded:
             raise
         except QueueError as error:
@@ -416,16 +383,6 @@ def _current_folder() -> Optional[str]:
         return os.getcwd()
     except OSError:  # it is gone
         return None
-
-
-class _JobAttention:
-    """What a worker attends to while a job runs."""
-
-    def __init__(
-        self, attention: _Attention, cut_short: Callable[[], Optional[OutcomeKind]]
-    ) -> None:
-        self.wait = attention.wait
-        self.cut_short = cut_short
 
 
 def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> None:
@@ -447,7 +404,7 @@ def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> N
             what,
             claim.job.attempts,
             claim.job.max_retries,
-            format_duration((verdict.run_at - utcnow()).total_seconds()),
+            format_duration(max(0.0, (verdict.run_at - utcnow()).total_seconds())),
         )
     elif verdict.state is JobState.CANCELLED:
         _log.info("%s was cancelled", job_id)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import Failure
 from queuectl.cli.logs import follow_job, print_last_attempt
-from queuectl.cli.wait import COULD_NOT, WaitFailure, wait_for, warn_unserved
+from queuectl.cli.wait import COULD_NOT, WaitFailure, refuse_own_job, wait_for, warn_unserved
 from queuectl.errors import QueueError
 from queuectl.models import Job, JobState
 from queuectl.signals import die_by
@@ -27,10 +28,12 @@ def wait_attached(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Non
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         try:
-            if shown == "always":
+            refuse_own_job(storage, [job])
+            if not quiet:
                 warn_unserved(storage, {job.queue})
+            if shown == "always":
                 follow_job(storage, job)
-            ending = wait_for(storage, [job])[0]
+            ending = wait_for(storage, [job], warns=False)[0]
             if shown == "on-failure" and ending.job.state is not JobState.COMPLETED:
                 print_last_attempt(storage, ending.job)
         except QueueError as error:
@@ -38,7 +41,9 @@ def wait_attached(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Non
             raise Failure(ctx.command_path, str(error), code) from error
     except KeyboardInterrupt:
         if not quiet:
-            output.tell(f"\r{job.id} goes on: queuectl wait {job.id}, or queuectl cancel {job.id}")
+            if sys.stderr.isatty():
+                click.echo("\r", nl=False, err=True)  # over the ^C that the terminal shows
+            output.tell(f"{job.id} goes on: queuectl wait {job.id}, or queuectl cancel {job.id}")
         die_by(signal.SIGINT)
         raise
     if ending.code:

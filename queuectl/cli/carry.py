@@ -33,8 +33,13 @@ def export(
     """
     storage = open_storage()
     selection = Selection(queues=queue_names(queues), states=state_names(states))
-    lines = (to_line(transferred, mask_env=mask_env) for transferred in storage.export(selection))
-    if path is None or path == "-":
+    to_stdout = path is None or path == "-"
+    ascii_only = to_stdout and output.needs_ascii()
+    lines = (
+        to_line(transferred, mask_env=mask_env, ascii_only=ascii_only)
+        for transferred in storage.export(selection)
+    )
+    if path is None or to_stdout:
         for line in lines:
             output.emit(line)
         return
@@ -44,9 +49,11 @@ def export(
                 target.write(line + "\n")
             target.flush()
             os.fsync(target.fileno())
-        except OSError as error:
-            os.unlink(path)
-            raise QueueError(f"cannot write {path}: {error.strerror}") from None
+        except BaseException as error:
+            os.unlink(path)  # half of it would pass for all of it
+            if isinstance(error, OSError):
+                raise QueueError(f"cannot write {path}: {error.strerror}") from None
+            raise
 
 
 @click.command("import", cls=QueueCommand)
@@ -68,7 +75,9 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
                 arriving.add(from_fields(fields, now=now), len(str(fields)))
             except QueueError as error:
                 raise InvalidInput(f"line {number}: {error}") from None
-    made, skipped = open_storage(create=True).import_jobs(arriving, skip_existing=skip_existing)
+    made, skipped = open_storage(create=True).import_jobs(
+        arriving, skip_existing=skip_existing, now=now
+    )
     if not quiet:
         output.emit(f"{made} imported" + (f", {skipped} skipped" if skip_existing else ""))
 

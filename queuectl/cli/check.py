@@ -76,7 +76,7 @@ class _CheckCommand(QueueCommand):
     "--max-failed", type=_LimitType(_count), metavar="[W:]C", help="Jobs that wait for a retry."
 )
 @click.option("--max-wait", type=_LimitType(parse_duration), metavar="[W:]C",
-              help="Time since the oldest pending job could run: 10m, 5m:1h.")  # fmt: skip
+              help="Time since the oldest waiting job could run: 10m, 5m:1h.")  # fmt: skip
 @click.option("--min-workers", type=_LimitType(_count), metavar="[W:]C", help="Living workers.")
 @queue_option
 def check(queues: Tuple[str, ...], **limits: Optional[Limits]) -> None:
@@ -112,12 +112,13 @@ def check(queues: Tuple[str, ...], **limits: Optional[Limits]) -> None:
         if level and limit is not None:
             bound = limit.critical if level == _CRITICAL else limit.warning
             problems.append(
-                f"{label} is {value:g}{unit}, {'under' if at_least else 'over'} {bound:g}{unit}"
+                f"{label} is {_plain(value)}{unit}, "
+                f"{'under' if at_least else 'over'} {_plain(bound)}{unit}"
             )
         figures.append(_perfdata(label, value, unit, limit, at_least=at_least))
     summary = "; ".join(problems) or (
-        f"{measured['max_pending'][0]:g} pending, {measured['max_dlq'][0]:g} dead, "
-        f"{measured['min_workers'][0]:g} workers"
+        f"{_plain(measured['max_pending'][0])} pending, {_plain(measured['max_dlq'][0])} dead, "
+        f"{_plain(measured['min_workers'][0])} workers"
     )
     output.emit(f"QUEUECTL {_WORDS[worst]} - {summary} | {' '.join(figures)}")
     ctx.exit(worst)
@@ -132,8 +133,9 @@ def _measure(storage: Storage, queues: Tuple[str, ...]) -> dict[str, Tuple[float
         for worker in living_workers(storage)
         if not queues or not worker.queues or set(worker.queues) & set(queues)
     ]
-    oldest = storage.oldest_pending(queues)
-    waited = 0.0 if oldest is None else max(0.0, (utcnow() - oldest).total_seconds())
+    now = utcnow()
+    oldest = storage.oldest_ready(queues, now=now)
+    waited = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
     return {
         "max_dlq": (count(JobState.DEAD), ""),
         "max_pending": (count(JobState.PENDING), ""),
@@ -159,9 +161,14 @@ def _perfdata(
     if limit is not None:
         # A range "N:" alerts below N, "N" above it.
         end = ":" if at_least else ""
-        bounds = ["" if limit.warning is None else f"{limit.warning:g}{end}",
-                  f"{limit.critical:g}{end}"]  # fmt: skip
-    return f"{label}={value:g}{unit};{bounds[0]};{bounds[1]};0"
+        bounds = ["" if bound is None else f"{_plain(bound)}{end}"
+                  for bound in limit]  # fmt: skip
+    return f"{label}={_plain(value)}{unit};{bounds[0]};{bounds[1]};0"
+
+
+def _plain(value: Optional[float]) -> str:
+    """Write a number without an exponent: graphs are drawn from it."""
+    return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def _unknown(ctx: click.Context, error: QueueError) -> NoReturn:

@@ -18,7 +18,7 @@ from queuectl.cli.selecting import (
     state_option,
 )
 from queuectl.models import UNFINISHED_STATES, WAITING_STATES, JobState
-from queuectl.specs import check_fields
+from queuectl.specs import check_fields, check_reason
 from queuectl.storage.control import RETRYABLE_STATES
 from queuectl.times import utcnow
 
@@ -46,8 +46,7 @@ def cancel(
 
     Example: queuectl cancel --reason 'wrong input' nightly-backup
     """
-    if reason is not None and "\0" in reason:
-        usage_error("the reason holds a NUL byte")
+    reason = check_reason(reason)
     storage = open_storage(write=True)
     names = chosen_jobs(
         storage, jobs, queues, states, everything=everything, among=UNFINISHED_STATES

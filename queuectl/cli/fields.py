@@ -47,7 +47,8 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> Dict[str, o
     for name in ("timeout", "delay"):
         # A bare number of seconds is text here, but a number in JSON.
         text = options[name]
-        fields[name] = float(text) if text is not None and text.strip().isdigit() else text
+        bare = text is not None and text.isascii() and text.strip().isdigit()
+        fields[name] = float(text) if bare else text
     variables = _variables(env)
     fields["env"] = variables or None
     for name in ("after", "after_any"):

@@ -135,8 +135,11 @@ class _Printer:
         try:
             size = os.fstat(descriptor).st_size
             if self._tail is not None:
-                self._position = _tail_start(partial(os.pread, descriptor), size, self._tail)
-                self._tail = None
+                start = _tail_start(partial(os.pread, descriptor), size, self._tail)
+                current = self._storage.execution(execution.id)
+                if current is None or current.outcome is not None:
+                    return False
+                self._position, self._tail = start, None
             while self._position < size:
                 half = limit // 2
                 if size > limit and half <= self._position < size - half:

@@ -77,10 +77,10 @@ def emit_json(value: Any) -> None:
     """Print one JSON document."""
     import json  # not every command needs it
 
-    emit(json.dumps(value, indent=2, ensure_ascii=_needs_ascii()))
+    emit(json.dumps(value, indent=2, ensure_ascii=needs_ascii()))
 
 
-def _needs_ascii() -> bool:
+def needs_ascii() -> bool:
     """Whether stdout cannot hold every character: JSON's own escapes must stand for them then."""
     return not sys.stdout.encoding.lower().startswith("utf")
 
@@ -210,7 +210,7 @@ def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
 
     opening = "["
     for job in jobs:
-        shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=_needs_ascii())
+        shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=needs_ascii())
         emit(opening + shown, line_break=False)
         opening = ",\n "
     emit("]" if opening != "[" else "[]")

@@ -13,7 +13,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.errors import InvalidInput, QueueError
 from queuectl.models import JobState, QueueStatus
-from queuectl.specs import check_queue
+from queuectl.specs import check_queue, check_reason
 from queuectl.storage import Storage
 from queuectl.times import utcnow
 
@@ -102,8 +102,7 @@ def queue_pause(name: Optional[str], reason: Optional[str], quiet: bool) -> None
     Example: queuectl queue pause --reason 'disk full' backups
     """
     name = None if name is None else check_queue(name)
-    if reason is not None and "\0" in reason:
-        raise InvalidInput("the reason holds a NUL byte")
+    reason = check_reason(reason)
     open_storage(create=True).pause_queue(name, by=_who(), reason=reason, now=utcnow())
     if not quiet:
         output.emit(f"paused {name or 'all queues'}")
@@ -138,9 +137,12 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
     name = check_queue(name)
     number = None
     if limit != "none":
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= _LARGEST_LIMIT):
-            raise InvalidInput(f"a limit is a whole number from 1, or none, not {limit!r}")
-        number = int(limit)
+        digits = limit.isascii() and limit.isdigit() and len(limit) <= len(str(_LARGEST_LIMIT))
+        number = int(limit) if digits else 0
+        if not 1 <= number <= _LARGEST_LIMIT:
+            raise InvalidInput(
+                f"a limit is a whole number from 1 to {_LARGEST_LIMIT}, or none, not {limit!r}"
+            )
     open_storage(create=True).limit_queue(name, number)
     if not quiet:
         output.emit(f"{name}: {'no limit' if number is None else f'at most {number} at once'}")

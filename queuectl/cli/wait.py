@@ -31,7 +31,7 @@ from queuectl.cli.selecting import (
     queue_option,
     state_option,
 )
-from queuectl.errors import QueueError
+from queuectl.errors import InvalidInput, QueueError
 from queuectl.models import (
     FINISHED_STATES,
     UNFINISHED_STATES,
@@ -75,6 +75,8 @@ class _WaitCommand(QueueCommand):
         """Run the command; what is no usage error and no end of a job becomes 125."""
         try:
             return click.Command.invoke(self, ctx)
+        except InvalidInput as error:
+            raise Failure(ctx.command_path, str(error), error.exit_code) from error
         except QueueError as error:
             code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT
             raise Failure(ctx.command_path, str(error), code) from error
@@ -148,6 +150,7 @@ def wait_for(
     any_one: bool = False,
     deadline: Optional[float] = None,
     advance: Callable[[int], None] = lambda _: None,
+    warns: bool = True,
 ) -> List[Ending]:
     """Wait until all of these jobs have ended, or the first; return their endings in order.
 
@@ -155,7 +158,8 @@ def wait_for(
     never end by itself, or is deleted.
     """
     refuse_own_job(storage, jobs)
-    warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
+    if warns:
+        warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
     waiting: Dict[int, Job] = {job.seq: job for job in jobs}
     endings: Dict[int, Ending] = {}
     version = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from typing import Callable, List, NoReturn
+from typing import Callable, List, NoReturn, Tuple
 
+from queuectl.cli.output import cut
 from queuectl.signals import die_by
 
 _EVERY_SECONDS = 1.0
@@ -39,8 +40,9 @@ def watch_lines(lines: Callable[[], List[str]]) -> NoReturn:
         out.write(_ENTER)
         while True:
             began = time.monotonic()
-            height = _height()
-            shown = lines()[: max(1, height - 1)]
+            width, height = _size()
+            # A line that wraps would push the first ones out.
+            shown = [cut(line, max(1, width)) for line in lines()[: max(1, height - 1)]]
             out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
             out.flush()
             time.sleep(max(0.0, _EVERY_SECONDS - (time.monotonic() - began)))
@@ -53,7 +55,8 @@ def watch_lines(lines: Callable[[], List[str]]) -> NoReturn:
     raise AssertionError
 
 
-def _height() -> int:
+def _size() -> Tuple[int, int]:
     import shutil  # only here
 
-    return shutil.get_terminal_size().lines
+    size = shutil.get_terminal_size()
+    return size.columns, size.lines

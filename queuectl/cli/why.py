@@ -57,6 +57,8 @@ def explain(storage: Storage, job: Job) -> Explanation:
         return Explanation("running", f"is running{since} on worker {job.locked_by}{ending}")
     if job.state is JobState.BLOCKED:
         return _blocked(storage, job)
+    if job.run_at is not None and job.run_at <= utcnow():
+        return _pending(storage, job)  # due: the next claim makes it pending
     if job.state is JobState.SCHEDULED and job.run_at is not None:
         return Explanation("scheduled", f"waits until {_when(job.run_at)}")
     if job.state is JobState.FAILED and job.run_at is not None:

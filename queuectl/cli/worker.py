@@ -19,6 +19,7 @@ from queuectl.cli.command import (
     open_storage,
     queue_files,
     quiet_option,
+    usage_error,
 )
 from queuectl.cli.params import DURATION
 from queuectl.cli.selecting import queue_names, queue_option
@@ -85,16 +86,20 @@ def worker_start(
     code = _preflight(ctx, files)
     if code:
         ctx.exit(code)
+    announce = _systemd_notifier()
     if detach:
         log_file = log_file or files.detached_log
+    log = None if log_file is None else _open_log(log_file)
+    if detach and log_file is not None:
         announce = _detach(ctx, log_file, quiet=quiet)
-    if log_file is not None:
-        _log_to(log_file)
+    if log is not None and log != 2:  # it is 2 itself when stderr was closed
+        os.dup2(log, 2)
+        os.close(log)
     ctx.exit(
         _supervise(
             files,
             plan,
-            announce if detach else _notify_systemd,
+            announce,
             unless_running=unless_running,
             quiet=quiet,
         )
@@ -131,18 +136,26 @@ def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> Callable[[str]
     return announce
 
 
-def _notify_systemd(supervisor_id: str) -> None:
-    """Tell a service manager that asked for it that the workers are ready (sd_notify(3))."""
-    address = os.environ.pop("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")) or not supervisor_id:
-        return
-    import socket  # only where it was asked for
+def _systemd_notifier() -> Callable[[str], None]:
+    """Return what tells a service manager that asked for it that the workers are ready.
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-        try:
-            notifier.sendto(b"READY=1", address.replace("@", "\0", 1))
-        except OSError:  # it does not listen; nothing depends on it
-            pass
+    See sd_notify(3). The address leaves the environment now: it is not for jobs.
+    """
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+
+    def notify(supervisor_id: str) -> None:
+        if not address.startswith(("/", "@")) or not supervisor_id:
+            return
+        import socket  # only where it was asked for
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+            try:
+                path = "\0" + address[1:] if address[0] == "@" else address
+                notifier.sendto(b"READY=1", path)
+            except OSError:  # it does not listen; nothing depends on it
+                pass
+
+    return notify
 
 
 def _preflight(ctx: click.Context, files: QueueFiles) -> int:
@@ -166,14 +179,11 @@ def _preflight(ctx: click.Context, files: QueueFiles) -> int:
         os._exit(code)
 
 
-def _log_to(path: str) -> None:
+def _open_log(path: str) -> int:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from None
-    if descriptor != 2:  # it is 2 itself when stderr was closed
-        os.dup2(descriptor, 2)
-        os.close(descriptor)
 
 
 def _supervise(
@@ -221,6 +231,8 @@ def _supervise(
 @click.argument("workers", nargs=-1, metavar="[WORKER]...")
 @queue_option
 @click.option("--now", is_flag=True, help="Kill the running jobs and put them back, uncounted.")
+@click.option("--leave-jobs", is_flag=True,
+              help="Leave the running jobs alone: the next workers answer for them.")  # fmt: skip
 @click.option("--timeout", type=DURATION, metavar="D", help="Wait no longer (exit 124).")
 @quiet_option
 @click.pass_context
@@ -229,6 +241,7 @@ def worker_stop(
     workers: Sequence[str],
     queues: Sequence[str],
     now: bool,
+    leave_jobs: bool,
     timeout: Optional[float],
     quiet: bool,
 ) -> None:
@@ -238,6 +251,8 @@ def worker_stop(
 
     Example: queuectl worker stop --timeout 1m
     """
+    if now and leave_jobs:
+        usage_error("--now and --leave-jobs exclude each other")
     chosen = queue_names(queues)
     storage = open_storage()
     targets = _targets(storage, workers, chosen)
@@ -246,7 +261,7 @@ def worker_stop(
             output.emit("no worker is running")
         return
     for target in targets:
-        target.stop(now=now)
+        target.stop(now=now, leave_jobs=leave_jobs)
     deadline = None if timeout is None else time.monotonic() + timeout
     while any(liveness.is_alive(storage.files.workers, target.id) for target in targets):
         if deadline is not None and time.monotonic() >= deadline:
@@ -265,8 +280,14 @@ class _Target:
         self._pid = pid
         self._supervises = supervises
 
-    def stop(self, *, now: bool) -> None:
+    def stop(self, *, now: bool, leave_jobs: bool) -> None:
         order = signal.SIGTERM if self._supervises else LEAVE_SIGNAL
+        if leave_jobs:
+            if not self._supervises:
+                raise QueueError(
+                    f"--leave-jobs is for a supervisor with its workers, not {self.id}"
+                )
+            order = LEAVE_SIGNAL
         try:
             os.kill(self._pid, KILL_SIGNAL if now else order)
         except ProcessLookupError:

@@ -157,6 +157,47 @@ class Attempts(Base):
         self._ring()
         return recorded
 
+    def adopt(self, claim: Claim, heir: str, *, now: datetime) -> bool:
+        """Make an heir answer for the running attempt of a dead worker, under the same fence.
+
+        False if the attempt was ended or taken over meanwhile.
+        """
+        with self._transaction(finishing=True) as conn:
+            adopted = conn.execute(
+                """
+                UPDATE jobs
+                   SET locked_by = :heir,
+                       updated_at = :now
+                 WHERE seq = :job
+                   AND state = 'processing'
+                   AND execution_id = :execution
+                   AND locked_by = :dead
+                """,
+                {
+                    "heir": heir,
+                    "now": to_text(now),
+                    "job": claim.job.seq,
+                    "execution": claim.execution_id,
+                    "dead": claim.job.locked_by,
+                },
+            ).rowcount
+        return adopted == 1
+
+    def owns_running_log(self, worker: str) -> bool:
+        """Whether a running job, adopted perhaps, was started by this worker."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                SELECT 1
+                  FROM jobs
+                  JOIN executions ON executions.id = jobs.execution_id
+                 WHERE jobs.state = 'processing'
+                   AND executions.worker = ?
+                """,
+                (worker,),
+            ).fetchone()
+        return row is not None
+
     def held_by(self, worker: str) -> Optional[Claim]:
         """Return what a worker has claimed and not ended; for the heir of a dead one."""
         with self._snapshot() as conn:
@@ -167,7 +208,8 @@ class Attempts(Base):
                 return None
             job = to_job(row)
             ids = _execution_ids(conn, job.seq)
-            return Claim(job, ids[-1], self._settings(conn), tuple(ids[:-1]))
+            owner = conn.execute("SELECT worker FROM executions WHERE id = ?", ids[-1:]).fetchone()
+            return Claim(job, ids[-1], self._settings(conn), owner[0], tuple(ids[:-1]))
 
     def cancel_requested(self, claim: Claim) -> bool:
         """Whether the running attempt is to be ended: cancelled, or superseded."""
@@ -225,7 +267,9 @@ class Attempts(Base):
             """,
             {"worker": worker, "now": at, "execution": execution_id, "job": job.seq},
         )
-        return Claim(_claimed(job, worker, now), execution_id, self._settings(conn), earlier)
+        return Claim(
+            _claimed(job, worker, now), execution_id, self._settings(conn), worker, earlier
+        )
 
     def _record(
         self,

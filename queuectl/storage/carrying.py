@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from datetime import datetime
 from typing import Iterable, Iterator, List, Tuple
 
 from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
@@ -12,7 +13,7 @@ from queuectl.files import sync_folder
 from queuectl.liveness import unlink_quietly
 from queuectl.models import FINISHED_STATES, Job, JobState, Selection
 from queuectl.storage.insight import Insight
-from queuectl.storage.intake import key_holder, refuse_cycles
+from queuectl.storage.intake import add_needs, key_holder, refuse_cycles
 from queuectl.storage.reading import Reading
 from queuectl.times import to_text
 from queuectl.transfer import TransferredJob
@@ -25,6 +26,13 @@ class Carrying(Reading, Insight):
         """Yield jobs, with what they wait for, in the order of their entry."""
         for job in self.jobs(selection):
             needs = self.needs(job) if job.state is JobState.BLOCKED else []
+            try:
+                while job.state is JobState.BLOCKED and not needs:
+                    # It was freed since its page was read.
+                    job = self.get(job.id)
+                    needs = self.needs(job)
+            except NoSuchJob:
+                continue
             yield TransferredJob(
                 job,
                 tuple(need.job.id for need in needs if not need.however),
@@ -32,15 +40,15 @@ class Carrying(Reading, Insight):
             )
 
     def import_jobs(
-        self, arriving: Iterable[TransferredJob], *, skip_existing: bool
+        self, arriving: Iterable[TransferredJob], *, skip_existing: bool, now: datetime
     ) -> Tuple[int, int]:
         """Take jobs in, all or none, in one transaction; return how many came and were skipped.
 
         Raises DuplicateId for a taken id unless `skip_existing`, UniqueKeyHeld for a key that an
         unfinished job holds, NoSuchJob or InvalidInput for needs that cannot be.
         """
-        skipped = 0
-        made: List[Tuple[int, TransferredJob]] = []
+        made = skipped = 0
+        waiting: List[Tuple[int, TransferredJob]] = []
         with self._transaction() as conn:
             for transferred in arriving:
                 job = transferred.job
@@ -50,12 +58,15 @@ class Carrying(Reading, Insight):
                         raise DuplicateId(job.id, taken[0])
                     skipped += 1
                     continue
-                made.append((_insert(conn, job), transferred))
-            for seq, transferred in made:
-                _add_needs(conn, seq, transferred)
-            refuse_cycles(conn, [seq for seq, transferred in made if transferred.after])
+                seq = _insert(conn, job)
+                made += 1
+                if job.state is JobState.BLOCKED:
+                    waiting.append((seq, transferred))
+            for seq, transferred in waiting:
+                add_needs(conn, seq, transferred.after, transferred.after_any, now=now)
+            refuse_cycles(conn, [seq for seq, _ in waiting])
         self._ring()
-        return len(made), skipped
+        return made, skipped
 
     def back_up(self, path: str) -> None:
         """Copy the queue, as it is at one moment, to a new file that only its owner can read.
@@ -116,17 +127,3 @@ def _insert(conn: sqlite3.Connection, job: Job) -> int:
     ).lastrowid
     assert seq is not None
     return seq
-
-
-def _add_needs(conn: sqlite3.Connection, seq: int, transferred: TransferredJob) -> None:
-    for needed, however in [
-        *((job_id, False) for job_id in transferred.after),
-        *((job_id, True) for job_id in transferred.after_any),
-    ]:
-        row = conn.execute("SELECT seq FROM jobs WHERE id = ?", (needed,)).fetchone()
-        if row is None:
-            raise NoSuchJob(needed)
-        conn.execute(
-            "INSERT OR IGNORE INTO dependencies (job_seq, needs_seq, however) VALUES (?, ?, ?)",
-            (seq, row[0], however),
-        )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from queuectl import bell
-from queuectl.errors import UniqueKeyHeld, WrongState
+from queuectl.errors import QueueError, UniqueKeyHeld, WrongState
 from queuectl.models import FINISHED_STATES, WAITING_STATES, Job, JobState
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import settle_dependants
@@ -117,12 +117,16 @@ class Control(Base):
         """Change fields of a waiting job, under the names of JobSpec; return it as it is then.
 
         A job whose new time is still to come waits for it. Raises WrongState if it is running or
-        finished (by now).
+        finished (by now), QueueError if it has run as often already as it may from now on.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
             if current.state not in WAITING_STATES:
                 raise WrongState(job.id, current.state.value, "waiting")
+            if changes.get("max_retries", current.attempts + 1) <= current.attempts:
+                raise QueueError(
+                    f"{job.id} has run {current.attempts} times already: max-retries must be more"
+                )
             merged: Dict[str, Any] = {
                 name: changes.get(name, getattr(current, name)) for name in _EDITABLE
             }

@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from queuectl.models import FINISHED_STATES, Job, JobState
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_JOB, to_job
-from queuectl.times import from_text
+from queuectl.times import from_text, to_text
 
 
 class Need(NamedTuple):
@@ -72,8 +72,11 @@ class Insight(Base):
             ).fetchone()
         return int(row[0])
 
-    def oldest_pending(self, queues: Sequence[str]) -> Optional[datetime]:
-        """Return since when the longest waiting pending job of these queues could have run."""
+    def oldest_ready(self, queues: Sequence[str], *, now: datetime) -> Optional[datetime]:
+        """Return since when the longest waiting job of these queues could have run.
+
+        A job that is due counts, even if no worker was there to make it pending.
+        """
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -81,8 +84,15 @@ class Insight(Base):
                   FROM jobs
                  WHERE state = 'pending'
                  GROUP BY queue
+                 UNION ALL
+                SELECT queue, min(run_at)
+                  FROM jobs
+                 WHERE (state = 'scheduled' OR state = 'failed')
+                   AND run_at <= ?
+                 GROUP BY queue
                  ORDER BY queue
-                """
+                """,
+                (to_text(now),),
             ).fetchall()
         texts = [since for queue, since in rows if not queues or queue in queues]
         return from_text(min(texts)) if texts else None

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, QueueError, UniqueKeyHeld
 from queuectl.models import WAITING_STATES, JobState
@@ -91,7 +91,7 @@ class Intake(Base):
                             needs[enqueued.seq] = (position, enqueued, spec)
                     report(enqueued)
                 for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
-                    never_met = _add_needs(conn, enqueued.seq, spec, now)
+                    never_met = add_needs(conn, enqueued.seq, spec.after, spec.after_any, now=now)
                     if never_met:
                         warnings.append(replace(enqueued, never_met=never_met))
             except QueueError as error:
@@ -261,12 +261,19 @@ def _replace(
     )
 
 
-def _add_needs(conn: sqlite3.Connection, seq: int, spec: JobSpec, now: datetime) -> Tuple[str, ...]:
+def add_needs(
+    conn: sqlite3.Connection,
+    seq: int,
+    after: Sequence[str],
+    after_any: Sequence[str],
+    *,
+    now: datetime,
+) -> Tuple[str, ...]:
     """Store what a new job waits for; return the ids that will not complete by themselves."""
     never_met = []
     # Of a job that is named in both, completion is the stronger need.
-    wanted = dict.fromkeys(spec.after_any, True)
-    wanted.update(dict.fromkeys(spec.after, False))
+    wanted = dict.fromkeys(after_any, True)
+    wanted.update(dict.fromkeys(after, False))
     for job_id, however in wanted.items():
         row = conn.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
         if row is None:

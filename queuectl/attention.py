@@ -1,0 +1,114 @@
+"""What wakes a worker: signals, its supervisor's orders, and its bell."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+from typing import Callable, Optional
+
+from queuectl.bell import Bell
+from queuectl.models import Order, OutcomeKind, WorkerExit
+from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
+
+_log = logging.getLogger(__name__)
+
+_DEAF_SECONDS = 0.05
+
+
+class Attention:
+    """All that a worker listens to, read in the loop's own time."""
+
+    def __init__(self, orders: int) -> None:
+        # INT and HUP of a terminal reach the whole group; what they mean, the supervisor says.
+        self._signals = SignalStream(
+            (
+                signal.SIGINT,
+                signal.SIGHUP,
+                signal.SIGTERM,
+                signal.SIGQUIT,
+                signal.SIGCHLD,
+                LEAVE_SIGNAL,
+                KILL_SIGNAL,
+            )
+        )
+        self._orders = orders
+        self._bell: Optional[Bell] = None
+        self._deaf_until = 0.0
+        self._poll = select.poll()
+        self._deaf_poll = select.poll()
+        for poll in (self._poll, self._deaf_poll):
+            poll.register(self._signals.fileno(), select.POLLIN)
+            poll.register(orders, select.POLLIN)
+        self.leaving: Optional[WorkerExit] = None
+        self.killing = False
+        self.abandoning = False
+        self.rung = False
+
+    def hear(self, bell: Bell) -> None:
+        """Listen to this bell from now on."""
+        self._bell = bell
+        self._poll.register(bell.fileno(), select.POLLIN)
+
+    def be_deaf(self) -> None:
+        """Leave the bell alone for a moment: a busy worker must not run for every new job."""
+        self.rung = False
+        self._deaf_until = time.monotonic() + _DEAF_SECONDS
+
+    def listen(self) -> None:
+        """Hear the bell at once again."""
+        self._deaf_until = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something happened, at most so long; may return early."""
+        poll = self._poll
+        if self._deaf_until:
+            left = self._deaf_until - time.monotonic()
+            if left > 0:
+                poll, seconds = self._deaf_poll, min(seconds, left)
+            else:
+                self._deaf_until = 0.0
+        # Rounded up: a wait that ends just before its time would spin.
+        for descriptor, _event in poll.poll(max(0, int(seconds * 1000 + 0.999))):
+            if descriptor == self._orders:
+                self._read_orders()
+            elif descriptor == self._signals.fileno():
+                self._read_signals()
+            elif self._bell is not None:
+                self._bell.hush()
+                self.rung = True
+
+    def _read_orders(self) -> None:
+        orders = os.read(self._orders, 64)
+        if not orders:
+            for poll in (self._poll, self._deaf_poll):
+                poll.unregister(self._orders)
+            if self.leaving is None:
+                _log.warning("the supervisor is gone: leaving after the running job")
+        if Order.KILL.value in orders:
+            self.killing = True
+        if Order.ABANDON.value in orders:
+            self.abandoning = True
+        self.leaving = WorkerExit.DONE
+
+    def _read_signals(self) -> None:
+        for number in self._signals.read():
+            if number == signal.SIGTERM and self.leaving is None:
+                self.leaving = WorkerExit.REPLACE_ME
+            elif number == LEAVE_SIGNAL:
+                self.leaving = WorkerExit.DONE
+            elif number in (signal.SIGQUIT, KILL_SIGNAL):
+                self.leaving = WorkerExit.DONE
+                self.killing = True
+
+
+class JobAttention:
+    """What a worker attends to while a job runs."""
+
+    def __init__(
+        self, attention: Attention, cut_short: Callable[[], Optional[OutcomeKind]]
+    ) -> None:
+        self.wait = attention.wait
+        self.cut_short = cut_short

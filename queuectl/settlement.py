@@ -1,0 +1,193 @@
+"""Settling what dead workers left: a running job finds an heir, an ended one its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Callable, Iterator, Optional, Protocol
+
+from queuectl import bell, jobstatus, liveness, processtree, runner
+from queuectl.joblog import JobLog
+from queuectl.models import Claim, Outcome, OutcomeKind, Worker
+from queuectl.storage import Storage
+from queuectl.times import to_text
+
+_log = logging.getLogger(__name__)
+
+_LOST_GRACE_SECONDS = 2.0
+"""Between TERM and KILL of what is left of a lost attempt: nobody waits for its answer."""
+
+
+class Heir(Protocol):
+    """What settling needs of the worker that does it."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    def command(self, claim: Claim) -> runner.Command:
+        """Return the command of a claim with its bounds."""
+
+    def show_running(self, running: liveness.Running) -> None:
+        """Show in its own lock file what it answers for."""
+
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        """Decide and record, until it lands."""
+
+    def pause(self, seconds: float) -> None:
+        """Sleep so long, or less."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A running job that an heir answers for from now on."""
+
+    claim: Claim
+    leader: liveness.Running
+
+
+def settle(
+    storage: Storage, dead: str, heir: Heir, *, now: Callable[[], datetime]
+) -> Optional[Adopted]:
+    """Settle a dead worker and forget it; return its job if that runs on and was adopted.
+
+    Nothing happens if it lives after all, or another settles it already. Killed at any point, it
+    can be done again: the lock file goes last.
+    """
+    remains = liveness.seize(storage.files.workers, dead)
+    if remains is None:
+        return None
+    try:
+        adopted = _settle_claim(storage, dead, remains.running, heir, now)
+        _forget(storage, dead, now)
+    except BaseException:
+        remains.close()
+        raise
+    remains.remove()
+    return adopted
+
+
+def settle_missing(
+    storage: Storage, heir: Heir, *, now: Callable[[], datetime]
+) -> Iterator[Adopted]:
+    """Settle workers whose lock file is not there, which proves nothing: their process decides.
+
+    Yields the jobs that were adopted, each to be attended to at once.
+    """
+    folder = storage.files.workers
+    missing = [
+        worker.id
+        for worker in storage.workers()
+        if liveness.is_alive(folder, worker.id) is None and not _still_works(worker)
+    ]
+    unknown = [worker for worker in storage.orphans() if liveness.is_alive(folder, worker) is None]
+    for dead in missing + unknown:
+        adopted = _settle_claim(storage, dead, None, heir, now)
+        _forget(storage, dead, now)
+        if adopted is not None:
+            yield adopted
+
+
+def _still_works(worker: Worker) -> bool:
+    return worker.boot_id is not None and liveness.same_process(
+        worker.pid, worker.start_ticks, worker.boot_id
+    )
+
+
+def _settle_claim(
+    storage: Storage,
+    dead: str,
+    running: Optional[liveness.Running],
+    heir: Heir,
+    now: Callable[[], datetime],
+) -> Optional[Adopted]:
+    claim = storage.held_by(dead)
+    if claim is None:
+        return None
+    if running is not None and running.execution_id != claim.execution_id:
+        running = None  # what it ran before; it died between its claim and its spawn
+    command = heir.command(claim)
+    log = JobLog(storage.files.worker_log(claim.log_owner), adopted=True)
+    try:
+        leader = _leader(storage, dead, claim, running, command, log)
+        if leader is not None and claim.settings.on_worker_death == "adopt":
+            heir.show_running(leader)
+            if not storage.adopt(claim, heir.id, now=now()):
+                return None
+            _log.warning("%s runs on; its worker %s is dead", claim.job.id, dead)
+            return Adopted(claim, leader)
+        outcome = _outcome_of_ended(claim, command, leader, running, log, heir)
+        output, leftovers = log.collect(storage.files.execution_log(claim.execution_id))
+    finally:
+        log.close()
+    heir.finish(claim, dataclasses.replace(outcome, output=output, leftovers=leftovers))
+    return None
+
+
+def _leader(
+    storage: Storage,
+    dead: str,
+    claim: Claim,
+    running: Optional[liveness.Running],
+    command: runner.Command,
+    log: JobLog,
+) -> Optional[liveness.Running]:
+    """Return the job's own process if it lives."""
+    if running is None:
+        # The worker may have died just after the spawn, before it could say so.
+        pid = processtree.session_leader(command.mark)
+        ticks = None if pid is None else liveness.start_ticks(pid)
+        if pid is None or ticks is None:
+            return None
+        return liveness.Running(claim.execution_id, pid, ticks, claim.log_owner)
+    if running.start_ticks is None:
+        return running if log.is_held() else None
+    # Its number may be another's by now; its number and its start, in one boot, may not.
+    boot = next((w.boot_id for w in storage.workers() if w.id == dead), liveness.boot_id())
+    lives = liveness.same_process(running.pid, running.start_ticks, boot)
+    return running if lives else None
+
+
+def _outcome_of_ended(
+    claim: Claim,
+    command: runner.Command,
+    leader: Optional[liveness.Running],
+    running: Optional[liveness.Running],
+    log: JobLog,
+    heir: Heir,
+) -> Outcome:
+    """Return how a job ended that is not adopted, and end what is left of it if it is lost."""
+    if leader is None:
+        gone = running or liveness.Running(claim.execution_id, 0, None, claim.log_owner)
+        outcome = runner.told_outcome(command, gone, None, heir.pause)
+        if outcome.kind is not OutcomeKind.LOST:
+            return outcome
+    else:
+        age = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
+        nobody_knows = jobstatus.Status(None, None)
+        outcome = runner.conclude(
+            OutcomeKind.LOST, nobody_knows, command, pid=leader.pid, seconds=age
+        )
+    attempt = processtree.Attempt(
+        frozenset([command.mark]),
+        frozenset([log.identity]),
+        None if leader is None else leader.pid,
+    )
+    processtree.end(attempt, min(command.grace_seconds, _LOST_GRACE_SECONDS), heir.pause)
+    return outcome
+
+
+def _forget(storage: Storage, dead: str, now: Callable[[], datetime]) -> None:
+    storage.forget_worker(dead, seen_at=to_text(now()))
+    remove_files(storage, dead)
+    bell.remove(storage.files.workers, dead)
+
+
+def remove_files(storage: Storage, owner: str) -> None:
+    """Take away the log and status files of a worker that is gone, unless its job runs on."""
+    if storage.owns_running_log(owner):
+        return
+    liveness.unlink_quietly(storage.files.worker_log(owner))
+    liveness.unlink_quietly(storage.files.worker_status(owner))
