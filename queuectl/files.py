@@ -134,7 +134,7 @@ class QueueFiles:
     def refuse_network(self) -> None:
         """Raise QueueUnusable on a network file system: locks and shared memory fail there."""
         kind = file_system(os.path.dirname(self.database))
-        if kind and (kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")):
+        if kind is not None and is_network(kind):
             raise QueueUnusable(
                 f"{self.database} is on a network file system ({kind}), where a queue is not safe "
                 "(use --db with a path on a local disk)"
@@ -179,6 +179,11 @@ def file_system(path: str) -> Optional[str]:
     except (OSError, IndexError):
         return None
     return best[1]
+
+
+def is_network(kind: str) -> bool:
+    """Whether a type of file system is, or may be, a network's."""
+    return kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")
 
 
 def sync_folder(path: str) -> None:

@@ -37,6 +37,7 @@ SECTIONS: Dict[str, Dict[str, str]] = {
         "import": "carry:import_",
         "backup": "carry:backup",
         "check": "check:check",
+        "doctor": "doctor:doctor",
         "completion": "completion:completion",
     },
 }

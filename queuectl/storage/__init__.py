@@ -18,10 +18,21 @@ from queuectl.storage.pool import Pool
 from queuectl.storage.queues import Queues
 from queuectl.storage.reading import Count, Reading
 from queuectl.storage.retention import Retention
+from queuectl.storage.soundness import Soundness
 
 
 class Storage(
-    Intake, Attempts, Carrying, Reading, Insight, Control, Queues, Retention, Configuration, Pool
+    Intake,
+    Attempts,
+    Carrying,
+    Reading,
+    Insight,
+    Control,
+    Queues,
+    Retention,
+    Configuration,
+    Pool,
+    Soundness,
 ):
     """One open queue of one process. It makes no decisions, and must not cross a fork."""
 
