@@ -18,7 +18,10 @@ _RUNNING_BYTES = 64
 
 
 class Running(NamedTuple):
-    """The job process that a worker started; `start_ticks` is None where the kernel tells none."""
+    """The job process that a worker started.
+
+    `start_ticks` is None where the kernel tells none, and in the first moments.
+    """
 
     execution_id: int
     pid: int

@@ -23,6 +23,7 @@ _LOCKED_LOG_DESCRIPTOR = 8
 """Where a job has its locked log besides 1 and 2, should it redirect itself; 9 is the idiom of
 flock(1)."""
 
+_SHORT_SECONDS = 0.02
 _ADOPTED_LOOK_SECONDS = 0.05
 _ZOMBIE_SECONDS = 3.0
 _ZOMBIE_LOOK_SECONDS = 0.02
@@ -58,12 +59,13 @@ def run(
     log: JobLog,
     kept_log: str,
     attention: Attention,
-    started: Callable[[int], None],
+    started: Callable[[int, Optional[int]], None],
 ) -> Outcome:
     """Run a command to its end and return the facts.
 
-    `started` is told the process at once; `kept_log` is where a large output goes. The command is
-    over when its own process is; what that leaves running is not waited for.
+    `started` is told the process at once, and again with its start in clock ticks if it goes on
+    (asking the kernel for that takes its time). `kept_log` is where a large output goes. The
+    command is over when its own process is; what that leaves running is not waited for.
     """
     began = time.monotonic()
     environ = {
@@ -87,9 +89,17 @@ def run(
     finally:
         # A worker must not keep a file system busy.
         os.chdir("/")
-    started(pid)
+    started(pid, None)
     attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), pid)
-    kind, status, usage = _attend(pid, command, attempt, log, attention, began)
+    kind, status, usage = _attend(
+        pid,
+        command,
+        attempt,
+        log,
+        attention,
+        began,
+        lambda: started(pid, liveness.start_ticks(pid)),
+    )
     outcome = conclude(
         kind,
         jobstatus.Status.decode(status),
@@ -216,6 +226,7 @@ def _attend(
     log: JobLog,
     attention: Attention,
     began: float,
+    goes_on: Callable[[], None],
 ) -> Tuple[Optional[OutcomeKind], int, os.struct_rusage]:  # type: ignore[name-defined]
     """Wait for the end or bring it about; return why it was cut short, if it was, and its status.
 
@@ -223,6 +234,8 @@ def _attend(
     first and reaped after.
     """
     deadline = began + (command.timeout_seconds or float("inf"))
+    attention.wait(min(command.timeout_seconds or _SHORT_SECONDS, _SHORT_SECONDS))
+    told = False
     while True:
         reaped, status, usage = os.wait4(pid, os.WNOHANG)
         if reaped:
@@ -238,6 +251,9 @@ def _attend(
                 if not reaped:
                     attention.wait(0.1)
             return kind, status, usage
+        if not told:
+            goes_on()
+            told = True
         attention.wait(min(deadline - now, log.watch()))
 
 

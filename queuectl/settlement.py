@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Callable, Iterator, Optional, Protocol
@@ -135,8 +136,8 @@ def _leader(
     log: JobLog,
 ) -> Optional[liveness.Running]:
     """Return the job's own process if it lives."""
-    if running is None:
-        # The worker may have died just after the spawn, before it could say so.
+    if running is None or (running.start_ticks is None and sys.platform == "linux"):
+        # The worker died just after the spawn, if there was one, before it could say more.
         pid = processtree.session_leader(command.mark)
         ticks = None if pid is None else liveness.start_ticks(pid)
         if pid is None or ticks is None:

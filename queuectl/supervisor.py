@@ -309,7 +309,7 @@ class Supervisor:
         """Reap what a dead worker's job started; of the job itself tell how it ended."""
         folder, ticks = self._files.workers, liveness.start_ticks(pid)
         known = [liveness.running(folder, owner) for owner in liveness.owners(folder)]
-        jobs = [job for job in known if job and (job.pid, job.start_ticks) == (pid, ticks)]
+        jobs = [job for job in known if job and job.pid == pid and job.start_ticks in (ticks, None)]
         # Told before it is reaped: the heir waits until the number is gone.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         for job in jobs:

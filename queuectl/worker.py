@@ -242,8 +242,8 @@ class _Worker:
             self._joblog,
             self._files.execution_log(claim.execution_id),
             JobAttention(self._attention, lambda: self._cut_short(claim)),
-            lambda pid: self._life.show_running(
-                liveness.Running(claim.execution_id, pid, liveness.start_ticks(pid), self.id)
+            lambda pid, ticks: self._life.show_running(
+                liveness.Running(claim.execution_id, pid, ticks, self.id)
             ),
         )
 

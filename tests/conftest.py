@@ -65,7 +65,7 @@ class Queue:
         self.database = folder / "queue.db"
         self.work = folder / "work"
         self.work.mkdir()
-        self.processes: List["subprocess.Popen[str]"] = []
+        self.processes: List[subprocess.Popen[str]] = []
         self.env: Dict[str, str] = {
             "HOME": str(self.home),
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
@@ -85,7 +85,7 @@ class Queue:
         env: Optional[Mapping[str, str]] = None,
         cwd: Optional[Path] = None,
         timeout: float = 60,
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> subprocess.CompletedProcess[str]:
         """Run `queuectl ARGS` to its end, whatever its exit code; off a terminal."""
         raw = subprocess.run(
             [COMMAND, *args],
@@ -151,7 +151,7 @@ class Queue:
 
     def spawn(
         self, *args: str, env: Optional[Mapping[str, str]] = None, **kwargs: Any
-    ) -> "subprocess.Popen[str]":
+    ) -> subprocess.Popen[str]:
         """Start `queuectl ARGS` in a session of its own; it is ended with the test."""
         kwargs.setdefault("stdout", subprocess.PIPE)
         kwargs.setdefault("stderr", subprocess.PIPE)
@@ -167,14 +167,19 @@ class Queue:
         self.processes.append(process)
         return process
 
-    def start(self, *args: str, workers: int = 1, **kwargs: Any) -> "subprocess.Popen[str]":
+    def start(self, *args: str, workers: int = 1, **kwargs: Any) -> subprocess.Popen[str]:
         """Run `worker start --count WORKERS ARGS`; return once these workers are there."""
-        before = {worker["id"] for worker in self.json("worker", "list")} if self.exists() else set()
-        kwargs.setdefault("stderr", (self.folder / "workers.log").open("a"))
-        process = self.spawn("worker", "start", "--count", str(workers), *args, **kwargs)
+        before = (
+            {worker["id"] for worker in self.json("worker", "list")} if self.exists() else set()
+        )
+        with (self.folder / "workers.log").open("a") as log:
+            kwargs.setdefault("stderr", log)
+            process = self.spawn("worker", "start", "--count", str(workers), *args, **kwargs)
         wait_until(
-            lambda: self.exists()
-            and len({w["id"] for w in self.json("worker", "list")} - before) >= workers,
+            lambda: (
+                self.exists()
+                and len({w["id"] for w in self.json("worker", "list")} - before) >= workers
+            ),
             what="the workers",
         )
         return process
