@@ -92,9 +92,7 @@ def settle_missing(
 
 
 def _still_works(worker: Worker) -> bool:
-    return worker.boot_id is not None and liveness.same_process(
-        worker.pid, worker.start_ticks, worker.boot_id
-    )
+    return liveness.same_process(worker.pid, worker.start_ticks, worker.boot_id)
 
 
 def _settle_claim(

@@ -292,12 +292,17 @@ class Supervisor:
 
     def _reap(self) -> None:
         while self._children:
+            which = -1
             if self._reaps_orphans:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is not None and ended.si_pid not in self._children:
-                    self._reap_orphan(ended.si_pid)
+                if ended is None:
+                    return
+                # Just this one: another may have ended meanwhile, an orphan with a word to leave.
+                which = ended.si_pid
+                if which not in self._children:
+                    self._reap_orphan(which)
                     continue
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(which, os.WNOHANG)
             if pid == 0:
                 return
             child = self._children.pop(pid, None)

@@ -14,7 +14,7 @@ from queuectl import liveness, maintenance, processtree, retry, runner, settleme
 from queuectl.attention import Attention, JobAttention
 from queuectl.bell import Bell, ring
 from queuectl.errors import QueueBusy, QueueError, QueueUpgraded
-from queuectl.files import QueueFiles
+from queuectl.files import QueueFiles, open_private
 from queuectl.joblog import JobLog
 from queuectl.models import (
     Assignment,
@@ -90,6 +90,8 @@ class _Worker:
         self._life = liveness.LifeLock.take(self._files.workers, self.id, about)
         self._bell = Bell(self._files.workers, self.id)
         self._joblog = JobLog(self._files.worker_log(self.id))
+        # Not left to the first job, whose umask might leave one that no other can write.
+        os.close(open_private(self._files.worker_status(self.id)))
         attention.hear(self._bell)
 
     def run(self) -> WorkerExit:
@@ -368,6 +370,8 @@ class _Worker:
             return
         self._next_chore = time.monotonic() + _CHORE_SECONDS
         try:
+            # Nothing is claimed with what is recorded here: the caller is about to claim.
+            self._settling = True
             for adopted in settlement.settle_missing(self._storage, self, now=utcnow):
                 self._attend(adopted)
             maintenance.keep_house(self._storage, now=utcnow())
@@ -375,6 +379,8 @@ class _Worker:
             raise
         except QueueError as error:
             _log.warning("housekeeping: %s", error)
+        finally:
+            self._settling = False
 
 
 def _current_folder() -> Optional[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import sys
 import tempfile
 from array import array
@@ -74,8 +73,10 @@ def enqueue_lines(
             warn_never_met(warning)
         if not quiet:
             ids.seek(0)
-            output.let_closed_pipe_end()
-            shutil.copyfileobj(ids, sys.stdout)
+            try:
+                output.emit_file(ids)
+            except QueueError as error:
+                raise QueueError(f"the {len(numbers)} jobs are enqueued, but {error}") from None
 
 
 def numbered_fields(

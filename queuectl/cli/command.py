@@ -64,6 +64,12 @@ class QueueGroup(click.Group):
     """A group that suggests, knows foreign words, and answers a bare call with help and exit 2."""
 
     command_class = QueueCommand
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not any(param.name == "db" for param in self.params):
+            self.params.extend(queue_options(hidden=True))
+
     foreign_words: Mapping[str, str] = MappingProxyType({})
     """What other tools call things, and our command for each."""
 
@@ -150,13 +156,15 @@ def usage_error(message: str) -> NoReturn:
 def each(
     names: Sequence[str],
     act: Callable[[str], None],
-    *,
-    done: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Do something to each of several jobs; a line for each that cannot, and exit 1 then."""
+) -> int:
+    """Do something to each of several jobs, with a line for each that cannot.
+
+    Returns the exit code: 1 if one could not. Of one job its own error is raised; when the queue
+    is busy nothing more is tried.
+    """
     from queuectl.cli import output
 
-    failed = False
+    code = 0
     for name in names:
         try:
             act(name)
@@ -164,8 +172,5 @@ def each(
             if len(names) == 1 or error.exit_code == 75:
                 raise
             output.error(click.get_current_context().command_path, str(error))
-            failed = True
-        else:
-            done(name)
-    if failed:
-        click.get_current_context().exit(1)
+            code = 1
+    return code

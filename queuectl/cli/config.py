@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, Dict, List
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.errors import QueueError
 from queuectl.settings import KEYS, check_key, check_value
 
 
@@ -33,15 +34,21 @@ def config_get(key: str, as_json: bool) -> None:
 
     Example: queuectl config get max-retries
     """
-    stored = open_storage().stored_settings()
-    if key not in stored:
-        value = check_key(key).default
-    else:
-        value = stored[key]
+    stored = _stored_settings(key)
+    value = stored[key] if key in stored else check_key(key).default
     if as_json:
         output.emit_json(value)
     else:
         output.emit(value)
+
+
+def _stored_settings(key: str) -> Dict[str, str]:
+    """Return what is stored. Where nothing is, an unknown key is the user's error all the same."""
+    try:
+        return open_storage().stored_settings()
+    except QueueError:
+        check_key(key)
+        raise
 
 
 @config.command("set", cls=QueueCommand, context_settings={"ignore_unknown_options": True})
@@ -67,6 +74,7 @@ def config_unset(key: str, quiet: bool) -> None:
 
     Example: queuectl config unset max-retries
     """
+    _stored_settings(key)
     open_storage(write=True).unset_key(key)
     if not quiet:
         known = KEYS.get(key)

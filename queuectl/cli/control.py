@@ -11,7 +11,7 @@ from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option,
 from queuectl.cli.fields import job_options, option_fields, shell_text
 from queuectl.cli.selecting import (
     all_option,
-    chosen_jobs,
+    choose,
     completer,
     jobs_argument,
     queue_option,
@@ -39,7 +39,7 @@ def cancel(
     everything: bool,
     reason: Optional[str],
     quiet: bool,
-) -> None:
+) -> int:
     """End jobs for good.
 
     Waiting ones at once, running ones with all that they started; the record is kept.
@@ -47,10 +47,8 @@ def cancel(
     Example: queuectl cancel --reason 'wrong input' nightly-backup
     """
     reason = check_reason(reason)
+    choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
     storage = open_storage(write=True)
-    names = chosen_jobs(
-        storage, jobs, queues, states, everything=everything, among=UNFINISHED_STATES
-    )
 
     def cancel_one(name: str) -> None:
         job = storage.get(name)
@@ -59,7 +57,7 @@ def cancel(
             ending = state is JobState.PROCESSING
             output.emit(f"{output.escape(job.id)} {'is being' if ending else 'is'} cancelled")
 
-    each(names, cancel_one)
+    return each(choice.ids(storage), cancel_one)
 
 
 @click.command("retry", cls=QueueCommand)
@@ -74,16 +72,16 @@ def retry(
     states: Sequence[Any],
     everything: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Run failed or finished jobs again.
 
     A failed one now, a finished one from the start; history is kept.
 
     Example: queuectl retry nightly-backup
     """
-    storage = open_storage(write=True)
     among = RETRYABLE_STATES if states else _FAILED
-    names = chosen_jobs(storage, jobs, queues, states, everything=everything, among=among)
+    choice = choose(jobs, queues, states, everything=everything, among=among)
+    storage = open_storage(write=True)
 
     def retry_one(name: str) -> None:
         job = storage.get(name)
@@ -91,7 +89,7 @@ def retry(
         if not quiet:
             output.emit(f"{output.escape(job.id)} is pending again")
 
-    each(names, retry_one)
+    return each(choice.ids(storage), retry_one)
 
 
 class _EditCommand(QueueCommand):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import click
 
@@ -18,7 +18,14 @@ from queuectl.cli.command import (
     usage_error,
 )
 from queuectl.cli.prune import delete_named
-from queuectl.cli.selecting import all_option, chosen_jobs, jobs_argument, queue_names, queue_option
+from queuectl.cli.selecting import (
+    all_option,
+    choose,
+    jobs_argument,
+    queue_names,
+    queue_option,
+    state_option,
+)
 from queuectl.errors import QueueError
 from queuectl.models import JobState, Selection
 from queuectl.times import utcnow
@@ -59,50 +66,74 @@ def dlq_list(
 @dlq.command("retry", cls=QueueCommand)
 @jobs_argument(JobState.DEAD)
 @queue_option
+@state_option
 @all_option("Retry all dead jobs.")
 @quiet_option
-def dlq_retry(jobs: Sequence[str], queues: Sequence[str], everything: bool, quiet: bool) -> None:
+def dlq_retry(
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Any],
+    everything: bool,
+    quiet: bool,
+) -> int:
     """Run dead jobs again from the start; history is kept.
 
     Example: queuectl dlq retry nightly-backup
     """
+    choice = choose(jobs, queues, states, everything=everything, among=_DEAD)
     storage = open_storage(write=True)
-    names = chosen_jobs(storage, jobs, queues, everything=everything, among=_DEAD)
+    names = choice.ids(storage)
 
     def retry(name: str) -> None:
-        storage.retry(storage.get(name), now=utcnow(), states=_DEAD)
+        job = storage.get(name)
+        storage.retry(job, now=utcnow(), states=_DEAD)
+        if not quiet:
+            output.emit(f"{output.escape(job.id)} is pending again")
 
-    each(
-        names,
-        retry,
-        done=lambda name: None if quiet else output.emit(f"{output.escape(name)} is pending again"),
-    )
     if not names and not quiet:
         output.tell("no dead jobs")
+    return each(names, retry)
 
 
 @dlq.command("purge", cls=QueueCommand)
 @jobs_argument(JobState.DEAD)
 @queue_option
+@state_option
 @all_option("Delete all dead jobs.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @quiet_option
 def dlq_purge(
-    jobs: Sequence[str], queues: Sequence[str], everything: bool, yes: bool, quiet: bool
-) -> None:
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Any],
+    everything: bool,
+    yes: bool,
+    quiet: bool,
+) -> int:
     """Delete dead jobs for good, with their history and logs.
 
     Example: queuectl dlq purge --all --yes
     """
-    if everything and not yes:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            usage_error("this deletes all dead jobs: confirm with --yes")
-        # Not click.confirm: before 8.2 it prints a blank to stdout even when told to use stderr.
-        click.echo("Delete all dead jobs? [y/N]: ", nl=False, err=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise QueueError("nothing was deleted")
+    choice = choose(jobs, queues, states, everything=everything, among=_DEAD)
+    if choice.selection is not None and not queues and not yes:
+        _confirm()
     storage = open_storage(write=True)
-    names = chosen_jobs(storage, jobs, queues, everything=everything, among=_DEAD)
-    purged = delete_named(storage, names, _DEAD, 0.0)
+    if choice.selection is None:
+        purged, code = delete_named(storage, choice.named, _DEAD, 0.0)
+    else:
+        purged, code = (
+            storage.prune(states=_DEAD, before=utcnow(), queues=choice.selection.queues),
+            0,
+        )
     if not quiet:
         output.emit(f"{purged} deleted")
+    return code
+
+
+def _confirm() -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        usage_error("this deletes all dead jobs: confirm with --yes")
+    # Not click.confirm: before 8.2 it prints a blank to stdout even when told to use stderr.
+    click.echo("Delete all dead jobs? [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise QueueError("nothing was deleted")

@@ -8,6 +8,7 @@ import sys
 from datetime import datetime
 from itertools import islice
 from typing import (
+    IO,
     Any,
     Callable,
     Dict,
@@ -28,6 +29,7 @@ from queuectl.times import format_duration, to_text, utcnow
 
 MASK = "***"
 _PAGE = 500
+_CHUNK = 1 << 16
 
 _COLORS = {
     JobState.COMPLETED: "green",
@@ -71,6 +73,20 @@ def emit(text: str, *, line_break: bool = True) -> None:
 def let_closed_pipe_end() -> None:
     """From here on a closed pipe ends the process, in silence: the bells have been rung."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def emit_file(source: IO[str]) -> None:
+    """Print what a file holds; QueueError if stdout does not take it."""
+    let_closed_pipe_end()
+    try:
+        while True:
+            chunk = source.read(_CHUNK)
+            if not chunk:
+                break
+            sys.stdout.write(chunk)
+        sys.stdout.flush()
+    except OSError as error:
+        raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def emit_json(value: Any) -> None:
@@ -155,7 +171,7 @@ def fields(pairs: Iterable[Tuple[str, Optional[str]]]) -> None:
         emit(f"{name + ':':<{width}} {value}")
 
 
-def jobs_table(jobs: Sequence[Job]) -> None:
+def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
     """Print jobs, a line each; on a terminal commands are cut to its width."""
     now = utcnow()
     rows = [
@@ -172,20 +188,21 @@ def jobs_table(jobs: Sequence[Job]) -> None:
     ]
     headers = ("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND")
     _fit_last_column(headers, rows)
-    emit(table(headers, rows))
+    emit(table(headers if first else (), rows))
 
 
-def job_pages(jobs: Iterator[Job], show: Callable[[Sequence[Job]], None]) -> bool:
-    """Print jobs as tables of bounded length, so that memory stays flat; whether there were any."""
+def job_pages(jobs: Iterator[Job], show: Callable[[Sequence[Job], bool], None]) -> bool:
+    """Print jobs in pages, so that memory stays flat, under one header; whether there were any."""
+    first = True
     page = list(islice(jobs, _PAGE))
-    found = bool(page)
     while page:
-        show(page)
+        show(page, first)
+        first = False
         page = list(islice(jobs, _PAGE))
-    return found
+    return not first
 
 
-def dead_table(jobs: Sequence[Job]) -> None:
+def dead_table(jobs: Sequence[Job], first: bool = True) -> None:
     """Print dead jobs with their reasons, a line each."""
     now = utcnow()
     rows = [
@@ -201,7 +218,7 @@ def dead_table(jobs: Sequence[Job]) -> None:
     ]
     headers = ("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND")
     _fit_last_column(headers, rows)
-    emit(table(headers, rows))
+    emit(table(headers if first else (), rows))
 
 
 def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:

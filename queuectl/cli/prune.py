@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Tuple
 
 import click
 
@@ -42,7 +42,7 @@ def prune(
     queues: Sequence[str],
     dry_run: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Delete old finished jobs, with their history and logs.
 
     Completed and cancelled ones, dead ones if asked; never an unfinished job, nor one that an
@@ -54,11 +54,12 @@ def prune(
     unfinished = [state.value for state in wanted if state not in FINISHED_STATES]
     if unfinished:
         usage_error(f"only finished jobs can be deleted, not {', '.join(unfinished)}")
+    if jobs and (queues or states):
+        usage_error("name jobs or select them, not both")
     storage = open_storage(write=not dry_run)
+    code = 0
     if jobs:
-        if queues or states:
-            usage_error("name jobs or select them, not both")
-        count = delete_named(
+        count, code = delete_named(
             storage, named_jobs(jobs), FINISHED_STATES, older_than or 0.0, dry_run=dry_run
         )
     else:
@@ -76,6 +77,7 @@ def prune(
             )
     if not quiet:
         output.emit(f"{count} {'would be ' if dry_run else ''}deleted")
+    return code
 
 
 def delete_named(
@@ -85,10 +87,10 @@ def delete_named(
     older_than: float,
     *,
     dry_run: bool = False,
-) -> int:
+) -> Tuple[int, int]:
     """Delete the jobs that are named, in one of these states; a line for each that cannot be.
 
-    Returns how many were deleted.
+    Returns how many were deleted, and the exit code.
     """
     deleted: List[Job] = []
 
@@ -105,5 +107,5 @@ def delete_named(
             raise QueueError(f"{job.id} is kept: an unfinished job waits for it")
         deleted.append(job)
 
-    each(names, delete)
-    return len(deleted)
+    code = each(names, delete)
+    return len(deleted), code

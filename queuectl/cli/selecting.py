@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import click
 
@@ -107,33 +107,41 @@ def all_option(help_text: str) -> Callable[[_Function], _Function]:
     return click.option("--all", "everything", is_flag=True, help=help_text)
 
 
-def chosen_jobs(
-    storage: Storage,
+class Choice(NamedTuple):
+    """The jobs that a verb is to act on: those named, or those that options select."""
+
+    named: Tuple[str, ...]
+    selection: Optional[Selection]
+
+    def ids(self, storage: Storage) -> List[str]:
+        """Return their ids, or what stands for them."""
+        if self.selection is None:
+            return list(self.named)
+        return [job.id for job in storage.jobs(self.selection)]
+
+
+def choose(
     jobs: Sequence[str],
     queues: Sequence[str],
     states: Sequence[Tuple[JobState, ...]] = (),
     *,
     everything: bool,
     among: Sequence[JobState],
-) -> List[str]:
-    """Return the ids that a verb is to act on: those named, else those that the options select.
+) -> Choice:
+    """Return what the arguments and options choose, before the queue is opened.
 
     Only jobs in the states `among` are selected. Without a name, an option or `--all`: exit 2.
     """
-    names = named_jobs(jobs)
-    if names:
+    if jobs:
         if queues or states or everything:
             usage_error("name jobs or select them, not both")
-        return list(names)
-    if jobs:  # `-` with nothing on stdin: nothing to do is done
-        return []
+        return Choice(named_jobs(jobs), None)
     if not (queues or states or everything):
         usage_error("which jobs? (give their ids, --queue, or --all)")
-    wanted = state_names(states) or tuple(among)
-    selection = Selection(
-        queues=queue_names(queues), states=tuple(state for state in wanted if state in among)
-    )
-    return [job.id for job in storage.jobs(selection)] if selection.states else []
+    wanted = [state for state in state_names(states) or among if state in among]
+    if not wanted:
+        usage_error(f"only jobs that are {' or '.join(state.value for state in among)} are meant")
+    return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)))
 
 
 def named_jobs(jobs: Sequence[str]) -> Tuple[str, ...]:

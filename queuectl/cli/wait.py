@@ -25,7 +25,7 @@ from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage
 from queuectl.cli.params import DURATION
 from queuectl.cli.selecting import (
-    chosen_jobs,
+    choose,
     jobs_argument,
     queue_names,
     queue_option,
@@ -108,21 +108,21 @@ def wait(
     Example: queuectl wait "$id" && echo done
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    storage = open_storage()
     if everything and not (jobs or states or any_one):
-        _wait_for_all(ctx, storage, queue_names(queues), deadline, as_json=as_json)
+        names = queue_names(queues)
+        _wait_for_all(ctx, open_storage(), names, deadline, as_json=as_json)
         return
-    names = chosen_jobs(
-        storage, jobs, queues, states, everything=everything, among=UNFINISHED_STATES
-    )
-    waited_for = [storage.get(name) for name in names]
+    choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
+    storage = open_storage()
+    ids = choice.ids(storage)
+    waited_for = [storage.get(name) for name in ids]
     with _progress(len(waited_for)) as advance:
         endings = wait_for(storage, waited_for, any_one=any_one, deadline=deadline, advance=advance)
     if as_json:
         output.emit_json([_ending_json(ending) for ending in endings])
     elif any_one and endings:
         output.emit(endings[0].job.id)
-    _finish(ctx, endings, single=any_one or len(names) == 1)
+    _finish(ctx, endings, single=any_one or len(ids) == 1)
 
 
 def _finish(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> None:

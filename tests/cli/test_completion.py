@@ -1,0 +1,198 @@
+"""`completion`: the scripts that shells load, and what they offer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Dict, List, Optional
+
+import pytest
+from conftest import Queue
+
+from cli.conftest import Call, Called, every_state, noon, opened, tree
+from queuectl.specs import JobSpec
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+def _needs(shell: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+def test_a_script_is_printed_and_nothing_touched(queue: Queue, call: Call, shell: str) -> None:
+    """The script comes from the program alone: no shell is asked, no queue looked at."""
+    before = tree(queue.folder)
+
+    called = call("completion", shell, env={"PATH": "/nowhere"})
+
+    assert (called.code, called.err) == (0, "")
+    assert f"_QUEUECTL_COMPLETE={shell}_complete" in called.out
+    assert tree(queue.folder) == before
+
+
+class TestOffers:
+    """What is offered for the word under the cursor."""
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ("sta", ["status"]),
+            ("worker sto", ["stop"]),
+            ("config un", ["unset"]),
+            ("dlq ", ["list", "purge", "retry"]),
+            ("config get max-", ["max-retries"]),
+            ("config set back", ["backoff-base", "backoff-max", "backoff-jitter"]),
+            ("completion ", ["bash", "zsh", "fish"]),
+            ("list --state de", ["dead"]),
+            ("list --state p", ["pending", "processing"]),
+            ("dlq retry --al", ["--all"]),
+        ],
+    )
+    def test_words(self, queue: Queue, call: Call, words: str, expected: List[str]) -> None:
+        """Commands, keys, states and options that begin so, from the program alone."""
+        before = tree(queue.folder)
+
+        assert sorted(_offers(call, words)) == sorted(expected)
+        assert tree(queue.folder) == before
+
+    def test_commands(self, call: Call) -> None:
+        """All commands are offered for nothing; none that does not exist."""
+        offered = _offers(call, "")
+
+        assert {"enqueue", "worker", "status", "list", "show", "logs", "dlq", "config",
+                "completion"} <= set(offered)  # fmt: skip
+        assert [name for name in offered if call(name, "--help").code] == []
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ("show c", ["completed", "cancelled"]),
+            ("logs p", ["pending", "processing"]),
+            ("dlq retry ", ["dead"]),
+            ("dlq purge ", ["dead"]),
+            ("dlq retry c", []),
+            ("show nobody", []),
+        ],
+    )
+    def test_ids(self, queue: Queue, call: Call, words: str, expected: List[str]) -> None:
+        """Only the ids of jobs that the command can act on."""
+        every_state(queue)
+
+        assert sorted(_offers(call, words)) == sorted(expected)
+
+    def test_db_is_heeded(self, queue: Queue, call: Call) -> None:
+        """The ids are those of the queue that --db names."""
+        queue.enqueue("true", "--id", "here")
+        other = str(queue.folder / "other.db")
+        queue.ok("--db", other, "enqueue", "--id", "there", "true")
+
+        assert _offers(call, "show ") == ["here"]
+        assert _offers(call, f"--db {other} show ") == ["there"]
+
+    @pytest.mark.parametrize("words", ["show ", "dlq retry ", "logs x"])
+    @pytest.mark.parametrize("path", ["absent.db", "no/such/folder.db", "work", "junk", ""])
+    def test_nothing_is_made_and_nothing_said(
+        self, queue: Queue, call: Call, words: str, path: str
+    ) -> None:
+        """Without a queue, or with a file that is none, there are no offers and no messages."""
+        (queue.folder / "junk").write_text("no queue " * 100)
+        before = tree(queue.folder)
+
+        path = str(queue.folder / path) if path else ""
+
+        assert _complete(call, words, {"QUEUECTL_DB": path}) == (0, "\n", "")
+        assert tree(queue.folder) == before
+
+    def test_a_queue_is_left_as_it_is(self, queue: Queue, call: Call) -> None:
+        """Looking for offers changes no byte of the file."""
+        every_state(queue)
+        before = queue.database.read_bytes()
+
+        assert _offers(call, "dlq retry ") == ["dead"]
+
+        assert queue.database.read_bytes() == before
+
+
+def _complete(call: Call, words: str, env: Optional[Dict[str, str]] = None) -> Called:
+    *before, _ = words.split(" ")
+    return call(
+        env={
+            "_QUEUECTL_COMPLETE": "bash_complete",
+            "COMP_WORDS": f"queuectl {words}",
+            "COMP_CWORD": str(len(before) + 1),
+            **(env or {}),
+        }
+    )
+
+
+def _offers(call: Call, words: str) -> List[str]:
+    code, out, err = _complete(call, words)
+    assert (code, err) == (0, "")
+    lines = out.split()
+    assert all(line.startswith("plain,") for line in lines)
+    return [line[len("plain,") :] for line in lines]
+
+
+def _shell(queue: Queue, *command: str, stdin: str = "") -> str:
+    done = subprocess.run(
+        command,
+        env={**queue.env, "TERM": "xterm", "LC_ALL": "C.UTF-8"},
+        cwd=str(queue.work),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+class TestInAShell:
+    """The scripts in the shells that are installed."""
+
+    @_needs("bash")
+    def test_bash(self, queue: Queue) -> None:
+        """bash loads the script and gets the ids as it would at a press of Tab."""
+        every_state(queue)
+        script = (
+            'eval "$(queuectl completion bash)"; complete -p queuectl;'
+            "COMP_WORDS=(queuectl show c); COMP_CWORD=2;"
+            '_queuectl_completion queuectl c show; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+
+        registered, *offers = _shell(queue, "bash", "--norc", "-c", script).splitlines()
+
+        assert registered == "complete -o nosort -F _queuectl_completion queuectl"
+        assert offers == ["completed", "cancelled"]
+
+    @_needs("zsh")
+    def test_zsh(self, queue: Queue) -> None:
+        """zsh loads the script and hands the ids on, a colon in one of them included."""
+        with opened(queue) as storage:
+            specs = [JobSpec(command="true", id=job) for job in ("a:b", "ab", "c")]
+            storage.enqueue(specs, now=noon(0))
+        script = (
+            'autoload -Uz compinit && compinit -u -D; eval "$(queuectl completion zsh)";'
+            "print -r -- $_comps[queuectl];"
+            # What compadd would offer; the real one works inside of a completion only.
+            "compadd() { print -rl -- $completions };"
+            "words=(queuectl show a); CURRENT=3; _queuectl_completion"
+        )
+
+        assert _shell(queue, "zsh", "-f", "-c", script).split() == [
+            "_queuectl_completion",
+            "a:b",
+            "ab",
+        ]
+
+    @_needs("fish")
+    def test_fish(self, queue: Queue) -> None:
+        """fish loads the script and completes a command line by it."""
+        every_state(queue)
+        script = 'queuectl completion fish | source; complete -C "queuectl show c"'
+
+        offers = _shell(queue, "fish", "-c", script).split()
+
+        assert sorted(offers) == ["cancelled", "completed"]

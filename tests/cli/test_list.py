@@ -1,0 +1,210 @@
+"""`list`: which jobs, in which order, and how they look."""
+
+from __future__ import annotations
+
+import json
+from typing import List
+
+import pytest
+from conftest import Queue
+
+from cli.conftest import Call, every_state, noon, on_terminal, opened
+from queuectl.specs import JobSpec
+
+_ORDER = ["completed", "failed", "dead", "processing", "pending", "scheduled", "blocked",
+          "cancelled"]  # fmt: skip
+_TIME = "2026-01-31T12:00:{:02}.000000Z"
+
+_TABLE = """\
+ID          STATE       QUEUE    PRIO    RUNS    UPDATED                      COMMAND
+completed   completed   q        7       1/3     2026-01-31T12:00:11.000000Z  run completed
+failed      failed      default  0       1/5     2026-01-31T12:00:21.000000Z  run failed
+dead        dead        default  0       1/1     2026-01-31T12:00:31.000000Z  run dead
+processing  processing  default  0       1/3     2026-01-31T12:00:40.000000Z  run processing
+pending     pending     default  0       0/3     2026-01-31T12:00:04.000000Z  run pending
+scheduled   scheduled   default  0       0/3     2026-01-31T12:00:05.000000Z  run scheduled
+blocked     blocked     default  0       0/3     2026-01-31T12:00:06.000000Z  run blocked
+cancelled   cancelled   default  0       0/3     2026-01-31T12:00:50.000000Z  run cancelled
+"""
+
+
+def test_the_table(queue: Queue, call: Call) -> None:
+    """Off a terminal: one job a line, times in full, nothing cut."""
+    every_state(queue)
+
+    assert call("list") == (0, _TABLE, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", _ORDER),
+        ("-n 2", ["blocked", "cancelled"]),
+        ("-n 100", _ORDER),
+        ("--state dead", ["dead"]),
+        ("--state dead --state pending", ["dead", "pending"]),
+        ("--state pending,dead,pending", ["dead", "pending"]),
+        ("--state failed,dead --state blocked -n 2", ["dead", "blocked"]),
+        ("--queue q", ["completed"]),
+        ("--queue q,default -n 1", ["cancelled"]),
+        ("--queue q --queue default", _ORDER),
+        ("--queue default --state completed", []),
+        ("--queue nobody", []),
+    ],
+)
+def test_which_jobs(queue: Queue, call: Call, options: str, expected: List[str]) -> None:
+    """In the order of their entry, newest last; -n keeps the newest of those that are meant."""
+    every_state(queue)
+
+    ids = call("list", "--ids", *options.split())
+    whole = call("list", "--json", *options.split())
+
+    assert ids == (0, "".join(f"{job}\n" for job in expected), "")
+    assert [job["id"] for job in json.loads(whole.out)] == expected
+
+
+def test_the_order_is_that_of_entry(queue: Queue, call: Call) -> None:
+    """Neither priority nor a later change moves a job in the list."""
+    with opened(queue) as storage:
+        specs = [JobSpec(command="true", id=f"j{n}", priority=n % 3) for n in range(1100)]
+        storage.enqueue(specs, now=noon(0))
+        storage.cancel(storage.get("j5"), now=noon(1))
+
+    assert call("list", "--ids").out.split() == [spec.id for spec in specs]
+    assert [line.split()[0] for line in call("list").out.splitlines() if line[0] == "j"] == [
+        spec.id for spec in specs
+    ]
+
+
+def test_nothing_to_list(queue: Queue, call: Call) -> None:
+    """Without jobs stdout stays empty; as JSON it is an empty list."""
+    with opened(queue):
+        pass
+
+    assert call("list") == (0, "", "no jobs\n")
+    assert call("list", "--ids") == (0, "", "")
+    assert call("list", "--json") == (0, "[]\n", "")
+
+
+def test_a_job_as_json(queue: Queue, call: Call) -> None:
+    """The keys that programs may rely on, with times in UTC and null for what there is not."""
+    every_state(queue)
+
+    [shown] = json.loads(call("list", "--json", "--queue", "q").out)
+
+    expected = {
+        "id": "completed", "queue": "q", "label": "a label", "command": "run completed",
+        "state": "completed", "priority": 7, "attempts": 1, "max_retries": 3, "timeout": 300.0,
+        "run_at": None, "created_at": _TIME.format(0), "updated_at": _TIME.format(11),
+        "finished_at": _TIME.format(11), "locked_by": None, "locked_at": None, "cwd": "/tmp",
+        "env": {"TOKEN": "***"}, "unique_key": None, "exit_code": 0, "signal": None,
+        "last_error": None,
+    }  # fmt: skip
+    assert {key: shown[key] for key in expected} == expected
+
+
+def test_jobs_under_way_as_json(queue: Queue, call: Call) -> None:
+    """What waits has its time, what runs its worker, what was killed its signal."""
+    every_state(queue)
+
+    shown = {job["id"]: job for job in json.loads(call("list", "--json").out)}
+
+    assert (shown["processing"]["locked_by"], shown["processing"]["locked_at"]) == (
+        "5a5a5a5a-2",
+        _TIME.format(40),
+    )
+    assert shown["scheduled"]["run_at"] == "2057-10-09T13:46:40.000000Z"
+    assert (shown["failed"]["exit_code"], shown["failed"]["signal"]) == (3, None)
+    assert (shown["dead"]["exit_code"], shown["dead"]["signal"]) == (None, 9)
+    assert (shown["dead"]["last_error"], shown["dead"]["finished_at"]) == (
+        "killed by SIGKILL",
+        _TIME.format(31),
+    )
+
+
+def test_show_env(queue: Queue, call: Call) -> None:
+    """The values of variables may be secrets: they are shown only where that is asked for."""
+    every_state(queue)
+
+    for verb in (["list", "--queue", "q"], ["dlq", "list"]):
+        assert "secret" not in call(*verb, "--json").out
+    [shown] = json.loads(call("list", "--queue", "q", "--json", "--show-env").out)
+
+    assert shown["env"] == {"TOKEN": "secret"}
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ("--state failed", "no jobs\n2 are dead: queuectl dlq list\n"),
+        ("--state failed --queue q", "no jobs\n1 is dead: queuectl dlq list\n"),
+        ("--state failed --queue other", "no jobs\n"),
+        ("--state cancelled", "no jobs\n"),
+        ("--state failed,cancelled", "no jobs\n"),
+    ],
+)
+def test_who_looks_for_failed_jobs_learns_of_dead_ones(
+    queue: Queue, options: str, hint: str
+) -> None:
+    """`failed` means: waits for its retry. Who finds none there is told where the dead are."""
+    for name in ("q", "default"):
+        queue.enqueue("false", "--max-retries", "1", "--queue", name)
+    queue.drain(workers=1)
+
+    done = queue.run("list", *options.split())
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", hint)
+
+
+class TestOnATerminal:
+    """On a terminal a list stays readable."""
+
+    def test_the_newest_hundred(self, queue: Queue) -> None:
+        """The newest 100 are shown, and how many more there are, on stderr; -n lifts that."""
+        with opened(queue) as storage:
+            specs = [JobSpec(command="true", id=f"j{n}") for n in range(103)]
+            storage.enqueue(specs, now=noon(0))
+
+        some = on_terminal(queue, "list")
+        more = on_terminal(queue, "list", "-n", "102")
+
+        assert some.err == "3 more (queuectl list -n N)\n"
+        assert _ids(some.screen) == [f"j{n}" for n in range(3, 103)]
+        assert (more.err, _ids(more.screen)) == ("", [f"j{n}" for n in range(1, 103)])
+
+    def test_ids_and_json_are_never_cut(self, queue: Queue) -> None:
+        """What programs read is whole on a terminal too."""
+        with opened(queue) as storage:
+            storage.enqueue([JobSpec(command="x" * 500)] * 103, now=noon(0))
+
+        assert len(on_terminal(queue, "list", "--ids").screen.splitlines()) == 103
+        shown = json.loads(on_terminal(queue, "list", "--json").screen)
+        assert [job["command"] for job in shown] == ["x" * 500] * 103
+
+    def test_a_line_fits(self, queue: Queue) -> None:
+        """A long command is cut to the width, a line each; off a terminal it is whole.
+
+        The width of the headers was once forgotten, so that lines of short ids were broken.
+        """
+        command = "echo " + "x" * 200
+        queue.enqueue(command, "--id", "a")
+
+        shown = on_terminal(queue, "list", env={"COLUMNS": "90"})
+        lines = shown.screen.splitlines()
+
+        assert [len(line) <= 90 for line in lines] == [True, True]
+        assert lines[1].endswith("x…")
+        assert command in queue.ok("list")
+
+    def test_times_are_for_people(self, queue: Queue) -> None:
+        """When something happened is told by how long it is ago."""
+        every_state(queue)
+
+        screen = on_terminal(queue, "list", "--state", "pending").screen
+
+        assert " d ago " in screen
+        assert "2026-01-31" not in screen
+
+
+def _ids(screen: str) -> List[str]:
+    return [line.split()[0] for line in screen.splitlines() if line.startswith("j")]

@@ -1,0 +1,232 @@
+"""`show`: one job and its attempts; and what `show` and `logs` mean without a job."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import Queue
+
+from cli.conftest import Call, every_state, noon, on_terminal, opened
+from queuectl.specs import JobSpec
+
+_COMPLETED = """\
+ID:       completed
+Label:    a label
+Command:  run completed
+State:    completed
+Queue:    q
+Priority: 7
+Runs:     1 of 3
+Timeout:  5m
+Enqueued: 2026-01-31T12:00:00.000000Z
+Finished: 2026-01-31T12:00:11.000000Z
+Folder:   /tmp
+Env:      TOKEN=***
+
+RUN    STARTED                      OUTCOME    TIME    CPU     MEMORY    OUTPUT    WORKER
+1      2026-01-31T12:00:10.000000Z  ok         0.25 s  0.01 s  10 MiB    3         5a5a5a5a-1
+
+Output: queuectl logs completed
+"""
+
+_PROCESSING = """\
+ID:       processing
+Command:  run processing
+State:    processing
+Queue:    default
+Priority: 0
+Runs:     1 of 3
+Timeout:  5m
+Enqueued: 2026-01-31T12:00:03.000000Z
+Worker:   5a5a5a5a-2
+Since:    2026-01-31T12:00:40.000000Z
+Folder:   /tmp
+
+RUN    STARTED                      OUTCOME    TIME    CPU    MEMORY    OUTPUT    WORKER
+1      2026-01-31T12:00:40.000000Z  running    -       -      -         0         5a5a5a5a-2
+"""
+
+_DEAD = """\
+ID:         dead
+Command:    run dead
+State:      dead
+Queue:      default
+Priority:   0
+Runs:       1 of 1
+Timeout:    5m
+Enqueued:   2026-01-31T12:00:02.000000Z
+Finished:   2026-01-31T12:00:31.000000Z
+Folder:     /tmp
+Last error: killed by SIGKILL
+
+RUN    STARTED                      OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
+1      2026-01-31T12:00:30.000000Z  signal KILL  3 s     -      -         0         5a5a5a5a-1
+"""
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [("completed", _COMPLETED), ("processing", _PROCESSING), ("dead", _DEAD)],
+)
+def test_a_job_as_text(queue: Queue, call: Call, job: str, text: str) -> None:
+    """What there is to know of a job, a line each; then its attempts."""
+    every_state(queue)
+
+    assert call("show", job) == (0, text, "")
+
+
+def test_every_state_can_be_shown(queue: Queue, call: Call) -> None:
+    """Whatever becomes of a job, it can be looked at."""
+    every_state(queue)
+
+    for state in call("list", "--ids").out.split():
+        called = call("show", state)
+        assert (called.code, called.err) == (0, "")
+        assert (
+            f"\nState:{'':{called.out.index('run') - called.out.index('Command:') - 6}}{state}\n"
+            in (called.out)
+        )
+
+
+def test_a_job_and_its_attempts_as_json(queue: Queue, call: Call) -> None:
+    """The keys of an attempt that programs may rely on; output by its size, not its content."""
+    every_state(queue)
+
+    shown = json.loads(call("show", "completed", "--json").out)
+
+    [attempt] = shown.pop("executions")
+    [listed] = json.loads(call("list", "--queue", "q", "--json").out)
+    assert shown == listed
+    expected = {
+        "attempt": 1, "worker": "5a5a5a5a-1", "pid": 9,
+        "started_at": "2026-01-31T12:00:10.000000Z", "finished_at": "2026-01-31T12:00:11.000000Z",
+        "outcome": "ok", "exit_code": 0, "signal": None, "seconds": 0.25, "cpu_seconds": 0.01,
+        "max_rss_bytes": 10485760, "output_bytes": 3, "output_truncated": False,
+    }  # fmt: skip
+    assert isinstance(attempt["id"], int)
+    assert {key: attempt[key] for key in expected} == expected
+
+
+def test_an_attempt_under_way_as_json(queue: Queue, call: Call) -> None:
+    """What is not known while it runs is null."""
+    every_state(queue)
+
+    [attempt] = json.loads(call("show", "processing", "--json").out)["executions"]
+
+    unknown = ["finished_at", "outcome", "exit_code", "signal", "seconds", "cpu_seconds",
+               "max_rss_bytes"]  # fmt: skip
+    assert {key: attempt[key] for key in unknown} == dict.fromkeys(unknown)
+
+
+def test_a_job_that_never_ran_as_json(queue: Queue, call: Call) -> None:
+    """Without an attempt the list is empty."""
+    every_state(queue)
+
+    assert json.loads(call("show", "pending", "--json").out)["executions"] == []
+
+
+def test_attempts_stand_oldest_first(queue: Queue) -> None:
+    """Every run of a job is kept, in order, with its own result."""
+    queue.ok("config", "set", "backoff-max", "0")
+    job = queue.enqueue("exit $QUEUECTL_ATTEMPT", "--max-retries", "3")
+    queue.drain(workers=1)
+
+    attempts = queue.show(job)["executions"]
+
+    assert [(run["attempt"], run["outcome"], run["exit_code"]) for run in attempts] == [
+        (1, "exit", 1),
+        (2, "exit", 2),
+        (3, "exit", 3),
+    ]
+
+
+def test_env_is_masked(queue: Queue, call: Call) -> None:
+    """The values of variables may be secrets: they are shown only where that is asked for."""
+    every_state(queue)
+
+    assert "Env:      TOKEN=***\n" in call("show", "completed").out
+    assert "Env:      TOKEN=secret\n" in call("show", "completed", "--show-env").out
+    assert json.loads(call("show", "completed", "--json").out)["env"] == {"TOKEN": "***"}
+    assert json.loads(call("show", "completed", "--json", "--show-env").out)["env"] == {
+        "TOKEN": "secret"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("job-1", "job-1"),
+        ("job-10", "job-10"),
+        ("abcd", "abcd"),
+        ("job-", None),
+        ("abc", None),
+        ("abcde", None),
+        ("JOB-1", None),
+        ("job-1 ", None),
+        ("%", None),
+        ("", None),
+    ],
+)
+def test_given_ids_are_never_abbreviated(queue: Queue, call: Call, name: str, found: str) -> None:
+    """An id that a person gave is named in full, so that job-1 never means job-10."""
+    with opened(queue) as storage:
+        for job in ("job-1", "job-10", "abcd", "abcdef012345"):
+            storage.enqueue([JobSpec(command="true", id=job)], now=noon(0))
+
+    called = call("show", name)
+
+    if found is None:
+        assert (called.code, called.out) == (1, "")
+    else:
+        assert called.out.splitlines()[0] == f"ID:       {found}"
+
+
+@pytest.mark.parametrize("length", [4, 8, 11, 12])
+def test_a_made_id_may_be_abbreviated(queue: Queue, call: Call, length: int) -> None:
+    """The first 4 to 11 digits of a made id stand for it, if only one begins so."""
+    job = queue.enqueue("true")
+
+    assert call("show", job[:length]).out.splitlines()[0] == f"ID:       {job}"
+    assert call("show", job[:3]) == (1, "", f"queuectl show: no such job: {job[:3]}\n")
+
+
+class TestWithoutAJob:
+    """On a terminal a verb without a job means the one enqueued last."""
+
+    def test_show(self, queue: Queue) -> None:
+        """`show` shows it, however old the jobs that ran later."""
+        every_state(queue)
+
+        shown = on_terminal(queue, "show")
+
+        assert (shown.code, shown.err) == (0, "")
+        assert shown.screen.startswith("ID:         cancelled\n")
+
+    def test_logs(self, queue: Queue) -> None:
+        """`logs` prints its output."""
+        queue.enqueue("echo first")
+        queue.enqueue("echo last")
+        queue.drain(workers=1)
+
+        shown = on_terminal(queue, "logs")
+
+        assert (shown.code, shown.screen, shown.err) == (0, "last\n", "")
+
+    @pytest.mark.parametrize("verb", ["show", "logs"])
+    def test_an_empty_queue(self, queue: Queue, verb: str) -> None:
+        """Without any job there is none to mean."""
+        with opened(queue):
+            pass
+
+        shown = on_terminal(queue, verb)
+
+        assert (shown.code, shown.screen) == (1, "")
+        assert shown.err == f"queuectl {verb}: there are no jobs yet\n"
+
+    @pytest.mark.parametrize("verb", ["show", "logs"])
+    def test_off_a_terminal(self, queue: Queue, verb: str) -> None:
+        """A script must say which job it means: what was last may be somebody else's."""
+        queue.enqueue("true")
+
+        assert queue.fails(2, verb) == f"queuectl {verb}: which job? (give its id)"

@@ -1,0 +1,77 @@
+"""What a short command imports: each module that it does not use is time that its user waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Set
+
+import pytest
+from conftest import COMMAND, Queue
+
+# Modules that cost milliseconds, and that only some commands have a use for.
+_SLOW = {
+    "asyncio", "concurrent.futures", "ctypes", "difflib", "email", "http", "importlib.metadata",
+    "importlib.resources", "logging", "multiprocessing", "pickle", "random", "selectors", "shlex",
+    "shutil", "socket", "ssl", "subprocess", "tabulate", "tempfile", "urllib", "zipfile",
+}  # fmt: skip
+_OURS = {
+    "queuectl.maintenance", "queuectl.processtree", "queuectl.runner", "queuectl.supervisor",
+    "queuectl.worker", "queuectl.cli.bulk", "queuectl.cli.completion", "queuectl.cli.config",
+    "queuectl.cli.dlq", "queuectl.cli.logs", "queuectl.cli.worker", "click.shell_completion",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["enqueue true", "enqueue --quiet true", 'enqueue {"command":"true"}', "status", "list"],
+)
+def test_nothing_slow_is_imported_for_nothing(queue: Queue, words: str) -> None:
+    """`enqueue`, `status` and an empty `list`, off a terminal, import what they use."""
+    queue.ok("config", "set", "max-retries", "3")
+
+    imported = _imported(queue, *words.split())
+
+    assert {"click", "sqlite3", "queuectl.storage"} <= imported
+    assert sorted(imported & (_SLOW | _OURS)) == []
+
+
+def test_the_first_enqueue_is_as_fast(queue: Queue) -> None:
+    """Making the queue takes no further modules."""
+    imported = _imported(queue, "enqueue", "true")
+
+    assert sorted(imported & (_SLOW | _OURS)) == []
+
+
+@pytest.mark.parametrize("words", ["--version", "config get max-retries", "worker list --json",
+                                   "dlq list", "list --ids", "list --json"])  # fmt: skip
+def test_no_table_no_tabulate(queue: Queue, words: str) -> None:
+    """tabulate, the slowest of all, is imported where a table is printed, and there only."""
+    queue.enqueue("true")
+
+    assert sorted(_imported(queue, *words.split()) & {"tabulate", "importlib.metadata"}) == []
+
+
+def test_a_table_takes_tabulate(queue: Queue) -> None:
+    """Proof that the test sees an import when there is one."""
+    queue.enqueue("true")
+
+    assert "tabulate" in _imported(queue, "list")
+
+
+def _imported(queue: Queue, *words: str) -> Set[str]:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", COMMAND, *words],
+        env=queue.env,
+        cwd=str(queue.work),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {
+        line.rpartition("|")[2].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }

@@ -1,0 +1,206 @@
+"""`status`: the counts, the workers and the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Dict
+
+from conftest import Queue
+
+from cli.conftest import Call, every_state, noon, opened
+from queuectl.models import JobState, Outcome, OutcomeKind, Verdict
+from queuectl.specs import JobSpec
+
+_STATES = ["blocked", "scheduled", "pending", "processing", "completed", "failed", "dead",
+           "cancelled"]  # fmt: skip
+
+# As the first queuectl printed it: what reads this text shall go on reading it.
+_BLOCK = """\
+Job Queue Status
+==================================================
+
+Jobs by State:
+  Pending:          3
+  Processing:       2
+  Completed:       45
+  Failed:           1
+  Dead (DLQ):       2
+--------------------------------------------------
+  Total:           53
+
+Completion Rate:
+  84.9% (45/53)
+
+Permanent Failures:
+  3.8% (2/53)
+
+Active/Pending Work: 5 job(s)
+==================================================
+"""
+
+_EMPTY = """\
+Job Queue Status
+==================================================
+
+Jobs by State:
+  Pending:          0
+  Processing:       0
+  Completed:        0
+  Failed:           0
+  Dead (DLQ):       0
+--------------------------------------------------
+  Total:            0
+
+Completion Rate:
+  0.0% (0/0)
+
+Permanent Failures:
+  0.0% (0/0)
+
+Active/Pending Work: 0 job(s)
+==================================================
+
+Workers: none
+"""
+
+_ALL = """\
+Job Queue Status
+==================================================
+
+Jobs by State:
+  Pending:          1
+  Processing:       1
+  Completed:        1
+  Failed:           1
+  Dead (DLQ):       1
+  Scheduled:        1
+  Blocked:          1
+  Cancelled:        1
+--------------------------------------------------
+  Total:            8
+
+Completion Rate:
+  12.5% (1/8)
+
+Permanent Failures:
+  12.5% (1/8)
+
+Active/Pending Work: 2 job(s)
+==================================================
+
+Workers: none (start some: queuectl worker start)
+Dead jobs: queuectl dlq list
+"""
+
+
+def test_an_empty_queue(queue: Queue, call: Call) -> None:
+    """Nothing is in it, and nobody is needed."""
+    with opened(queue):
+        pass
+
+    assert call("status") == (0, f"{_EMPTY}Database: {queue.database}\n", "")
+
+
+def test_a_queue_that_was_never_used(queue: Queue, call: Call) -> None:
+    """At the default place it shows as empty, with a word that there is no file."""
+    called = call("status", env={"QUEUECTL_DB": ""})
+
+    path = f"{queue.home}/.local/state/queuectl/queue.db"
+    assert called == (0, f"{_EMPTY}Database: {path} (not made yet)\n", "")
+
+
+def test_the_block_is_as_it_always_was(queue: Queue, call: Call) -> None:
+    """Labels, order, widths and rates of the block are those of the first queuectl."""
+    ok, bad = Outcome(OutcomeKind.OK, exit_code=0), Outcome(OutcomeKind.EXIT, exit_code=1)
+    with opened(queue) as storage:
+        storage.enqueue([JobSpec(command="true")] * 53, now=noon(0))
+        for count, outcome, verdict in (
+            (45, ok, Verdict(JobState.COMPLETED)),
+            (1, bad, Verdict(JobState.FAILED, noon(10**9), "exit code 1")),
+            (2, bad, Verdict(JobState.DEAD, last_error="exit code 1")),
+            (2, None, None),
+        ):
+            for _ in range(count):
+                claim = storage.claim("w", now=noon(1))
+                assert claim is not None
+                if outcome is not None and verdict is not None:
+                    storage.record(claim, outcome, verdict, now=noon(2))
+
+    out = call("status").out
+
+    assert out[: len(_BLOCK)] == _BLOCK
+
+
+def test_every_state(queue: Queue, call: Call) -> None:
+    """States that the first queuectl did not know have rows only where they hold jobs."""
+    every_state(queue)
+
+    assert call("status") == (0, f"{_ALL}Database: {queue.database}\n", "")
+
+
+def test_workers_are_named(queue: Queue) -> None:
+    """Each living worker has a line with what it runs."""
+    job = queue.enqueue("sleep 60")
+    queue.start("--queue", "default", "--queue", "other")
+    queue.wait_for(job, "processing")
+
+    tail = queue.ok("status").rpartition("=\n\n")[2]
+
+    assert re.fullmatch(
+        r"Workers: 1\n"
+        rf"  [0-9a-f]{{8}}-1 \(pid \d+, default, other\): runs {job} since \S+Z\n"
+        rf"Database: {re.escape(str(queue.database))}",
+        tail,
+    ), tail
+
+
+def test_json_of_an_empty_queue(queue: Queue, call: Call) -> None:
+    """All eight states are there with 0, and rates of nothing are null."""
+    with opened(queue):
+        pass
+
+    assert _json(call) == {
+        "database": str(queue.database),
+        "jobs": dict.fromkeys(_STATES, 0),
+        "total": 0,
+        "completion_rate": None,
+        "failure_rate": None,
+        "workers": [],
+    }
+
+
+def test_json_of_every_state(queue: Queue, call: Call) -> None:
+    """Counts are numbers and rates fractions."""
+    every_state(queue)
+
+    assert _json(call) == {
+        "database": str(queue.database),
+        "jobs": dict.fromkeys(_STATES, 1),
+        "total": 8,
+        "completion_rate": 0.125,
+        "failure_rate": 0.125,
+        "workers": [],
+    }
+
+
+def test_json_of_workers(queue: Queue) -> None:
+    """A worker is the same object here as in `worker list --json`."""
+    job = queue.enqueue("sleep 60")
+    queue.start()
+    queue.wait_for(job, "processing")
+
+    [worker] = queue.json("status")["workers"]
+
+    assert [worker] == queue.json("worker", "list")
+    assert {"id", "pid", "host", "started_at", "queues", "job"} <= set(worker)
+    assert (worker["job"], worker["queues"]) == (job, [])
+    assert worker["id"] == queue.show(job)["locked_by"]
+
+
+def _json(call: Call) -> Dict[str, Any]:
+    called = call("status", "--json")
+    assert (called.code, called.err) == (0, "")
+    shown: Dict[str, Any] = json.loads(called.out)
+    promised = ["database", "jobs", "total", "completion_rate", "failure_rate", "workers"]
+    return {key: shown[key] for key in promised}

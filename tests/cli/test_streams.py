@@ -1,0 +1,340 @@
+"""What goes to stdout, to stderr and to a terminal, and how a call ends when one is closed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import pytest
+from conftest import Queue, wait_until
+
+from cli.conftest import Call, jobs, on_terminal, opened
+from queuectl.specs import JobSpec
+from queuectl.times import utcnow
+
+_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /dev/full")
+
+# What drives a terminal: a colour, a title, a bell, line breaks, a C1 control, a direction.
+_NASTY = "\x1b[31mred\x1b]0;title\x07\r\n\tx\x9b2J\u202e\u200b\x7f"
+_SHOWN = r"\x1b[31mred\x1b]0;title\x07\r\n\tx\x9b2J\u202e\u200b\x7f"
+
+
+def _fill(queue: Queue, count: int) -> None:
+    with opened(queue) as storage:
+        storage.enqueue([JobSpec(command="true")] * count, now=utcnow())
+
+
+@pytest.mark.parametrize("command", ["list", "list --ids", "list --json"])
+def test_a_closed_pipe_ends_the_writer_in_silence(queue: Queue, command: str) -> None:
+    """`queuectl list | head -1` prints one line; the writer dies of SIGPIPE without a word."""
+    _fill(queue, 2000)
+
+    done = _bash(queue, f'queuectl {command} | head -n 1; echo "${{PIPESTATUS[*]}}"')
+
+    first, codes = done.stdout.splitlines()
+    assert first
+    assert (codes, done.stderr) == ("141 0", "")
+
+
+def test_a_pipe_that_nobody_reads(queue: Queue) -> None:
+    """The reader is gone before the id is printed: the job is stored all the same, in silence."""
+    done = _bash(queue, 'queuectl enqueue --id a true | exec true; echo "${PIPESTATUS[*]}"')
+
+    assert (done.stdout, done.stderr) == ("141 0\n", "")
+    assert [job.id for job in jobs(queue)] == ["a"]
+
+
+@_linux
+@pytest.mark.parametrize(
+    "command", ["status", "list", "list --ids", "list --json", "show a", "logs a", "config list"]
+)
+def test_a_full_stdout_is_an_error(queue: Queue, command: str) -> None:
+    """What could not be printed is not passed over: exit 1 and one line, once two."""
+    queue.enqueue("echo x", "--id", "a")
+    queue.drain(workers=1)
+    name = command.partition(" --")[0].replace(" a", "")
+
+    with Path("/dev/full").open("w") as full:
+        process = queue.spawn(*command.split(), stdout=full)
+        err = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, err) == (
+        1,
+        f"queuectl {name}: cannot write to stdout: No space left on device\n",
+    )
+
+
+def test_a_closed_stdout_and_stderr(queue: Queue) -> None:
+    """Started without the standard streams, as some daemons start programs, it does its work."""
+    done = _bash(queue, "queuectl enqueue --id a true <&- >&- 2>&-; echo $?")
+
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert [job.id for job in jobs(queue)] == ["a"]
+
+
+@_linux
+def test_ctrl_c_ends_by_the_signal(queue: Queue) -> None:
+    """Ctrl+C kills by SIGINT itself, without a traceback."""
+    process = _following(queue)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out, err) == (-signal.SIGINT, "", "")
+
+
+@_linux
+def test_ctrl_c_stops_the_calling_loop(queue: Queue) -> None:
+    """A shell loop ends with its command, since that died of the signal and did not merely exit."""
+    queue.enqueue("true", "--id", "a")
+    script = "for turn in 1 2 3; do echo $turn; queuectl logs -f a; done; echo went on"
+    process = subprocess.Popen(
+        ["bash", "-c", script],
+        env=queue.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    queue.processes.append(process)
+    wait_until(lambda: _sleeps(queue, "logs"), what="the command to wait")
+
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out, err) == (-signal.SIGINT, "1\n", "")
+
+
+@_linux
+def test_an_ignored_ctrl_c_stays_ignored(queue: Queue) -> None:
+    """What a script runs in the background with SIGINT ignored is not ended by Ctrl+C."""
+    queue.enqueue("true", "--id", "a")
+    process = queue.spawn(
+        "logs", "-f", "a", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
+    )
+    wait_until(lambda: _sleeps(queue, "logs"), what="the command to wait")
+
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == -signal.SIGTERM
+
+
+@_linux
+def test_term_ends_by_the_signal(queue: Queue) -> None:
+    """TERM kills by SIGTERM itself, without a traceback."""
+    process = _following(queue)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out, err) == (-signal.SIGTERM, "", "")
+
+
+def _bash(queue: Queue, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", script],
+        env=queue.env,
+        cwd=str(queue.work),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def _following(queue: Queue) -> subprocess.Popen[str]:
+    """Start `logs -f` on a job that nobody runs: it waits."""
+    queue.enqueue("true", "--id", "a")
+    process = queue.spawn("logs", "-f", "a")
+    wait_until(lambda: _sleeps(queue, "logs"), what="the command to wait")
+    return process
+
+
+def _sleeps(queue: Queue, word: str) -> bool:
+    """Whether a command of this queue has opened the database, as `logs -f` has when it waits."""
+    for pid in queue.pids():
+        try:
+            if f"\0{word}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                opened_files = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+                return str(queue.database) in opened_files
+        except OSError:
+            continue
+    return False
+
+
+class TestColour:
+    """Colour codes are for terminals, and for those who ask."""
+
+    @pytest.fixture(autouse=True)
+    def _a_dead_job(self, queue: Queue) -> None:
+        queue.enqueue("false", "--id", "a", "--max-retries", "1")
+        queue.drain(workers=1)
+
+    @pytest.mark.parametrize(
+        ("env", "colour"),
+        [
+            ({}, False),
+            ({"TERM": "xterm"}, False),
+            ({"FORCE_COLOR": "1"}, True),
+            ({"FORCE_COLOR": ""}, False),
+            ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+            ({"FORCE_COLOR": "1", "NO_COLOR": ""}, True),
+        ],
+    )
+    def test_off_a_terminal(self, queue: Queue, env: Dict[str, str], colour: bool) -> None:
+        """No colour unless FORCE_COLOR; NO_COLOR wins over it; an empty one counts as unset."""
+        texts = [queue.ok(*words.split(), env=env) for words in ("list", "show a")]
+
+        assert [("\x1b[31mdead\x1b[0m" in text, "\x1b" in text) for text in texts] == [
+            (colour, colour),
+            (colour, colour),
+        ]
+
+    @pytest.mark.parametrize(
+        ("env", "colour"),
+        [
+            ({"TERM": "xterm"}, True),
+            ({"TERM": "dumb"}, False),
+            ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+            ({"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+            ({"TERM": "xterm", "NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ],
+    )
+    def test_on_a_terminal(self, queue: Queue, env: Dict[str, str], colour: bool) -> None:
+        """Colour, but not with NO_COLOR nor on a dumb terminal."""
+        shown = on_terminal(queue, "list", env=env)
+
+        assert ("\x1b[31mdead\x1b[0m" in shown.screen, "\x1b" in shown.screen) == (colour, colour)
+
+    def test_json_is_never_coloured(self, queue: Queue) -> None:
+        """What programs read has no codes in it, whatever is asked for."""
+        env = {"FORCE_COLOR": "1"}
+
+        assert [job["state"] for job in queue.json("list", env=env)] == ["dead"]
+        assert "\x1b" not in queue.ok("list", "--ids", env=env)
+
+    def test_a_state_without_a_colour_has_no_codes(self, queue: Queue) -> None:
+        """`pending` once had a code behind it that ended a colour which had not begun."""
+        queue.enqueue("true")
+
+        shown = queue.ok("list", "--state", "pending", env={"FORCE_COLOR": "1"})
+
+        assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"LANG": "C"},
+        {"LC_ALL": "POSIX"},
+        {"LANG": "C", "PYTHONCOERCECLOCALE": "0"},
+        {"LANG": "", "LC_ALL": ""},
+    ],
+    ids=lambda env: " ".join(f"{name}={value}" for name, value in env.items()),
+)
+def test_text_survives_every_locale(queue: Queue, env: Dict[str, str]) -> None:
+    """Cron has no locale: a command that is not ASCII goes in, runs and is shown as it is."""
+    command = "echo \u00e9\u4e16\U0001f600"
+
+    job = queue.enqueue(command, "--label", "\u00fc", env=env)
+    done = queue.run("worker", "start", "--drain", env=env)
+
+    assert done.returncode == 0
+    assert queue.ok("logs", job, env=env) == "\u00e9\u4e16\U0001f600"
+    assert command in queue.ok("list", env=env)
+    assert "\u00fc" in queue.ok("show", job, env=env)
+    [shown] = queue.json("list", env=env)
+    assert (shown["command"], shown["label"], shown["state"]) == (command, "\u00fc", "completed")
+
+
+def test_json_is_json_in_every_encoding(queue: Queue) -> None:
+    """Where stdout cannot hold a character, its escape is JSON's, not Python's `\\U0001f600`."""
+    queue.enqueue("echo \u00e9\u4e16\U0001f600", "--id", "a")
+
+    for encoding in ("ascii", "iso8859-1"):
+        env = {"PYTHONIOENCODING": encoding}
+        shown = [queue.json("list", env=env)[0], queue.json("show", "a", env=env)]
+        assert [job["command"] for job in shown] == ["echo \u00e9\u4e16\U0001f600"] * 2
+
+
+class TestControlCharacters:
+    """Nothing that a job holds drives the terminal: one job, one line."""
+
+    def test_in_list(self, queue: Queue, call: Call) -> None:
+        """`list` shows escapes, a job a line."""
+        call("enqueue", f"echo {_NASTY}")
+
+        _header, line = call("list").out.splitlines()
+
+        assert line.endswith(f"echo {_SHOWN}")
+
+    def test_in_show(self, queue: Queue, call: Call) -> None:
+        """`show` shows escapes in the command, the folder and the variables."""
+        folder = queue.work / "a\n\x1b[31m"
+        folder.mkdir()
+        call("enqueue", "--id", "a", "--cwd", str(folder), "--env", f"A={_NASTY}", f"echo {_NASTY}")
+
+        lines = dict(_fields(call("show", "a", "--show-env").out))
+
+        assert lines["Command"] == f"echo {_SHOWN}"
+        assert lines["Folder"] == f"{queue.work}/a\\n\\x1b[31m"
+        assert lines["Env"] == f"A={_SHOWN} PATH={queue.env['PATH']}"
+
+    def test_in_status(self, queue: Queue, call: Call) -> None:
+        """`status` shows escapes in the path of the file, on the line that it always has."""
+        path = str(queue.folder / "a\n\x1b[31m.db")
+        call("--db", path, "enqueue", "true")
+
+        last = call("--db", path, "status").out.splitlines()[-1]
+
+        assert last == f"Database: {queue.folder}/a\\n\\x1b[31m.db"
+
+    def test_in_messages(self, queue: Queue, call: Call) -> None:
+        """What a user typed comes back escaped in the line that refuses it."""
+        queue.enqueue("true")
+
+        called = call("show", "a\n\x1b[31mb")
+
+        assert called == (1, "", "queuectl show: no such job: a \\x1b[31mb\n")
+
+    @pytest.mark.parametrize("words", ["show", "logs", "dlq retry", "dlq purge"])
+    def test_bytes_that_are_not_text(self, queue: Queue, words: str) -> None:
+        """An id that is not UTF-8 is one that no job has, not a traceback."""
+        queue.enqueue("true")
+
+        line = queue.fails(1, *words.split(), b"\xff\xfe")
+
+        assert line == f"queuectl {words}: no such job: \ufffd\ufffd"
+
+    @pytest.mark.parametrize("locale", ["C.UTF-8", "C", "en_US.UTF-8"])
+    def test_bytes_on_stdin_that_are_not_text(self, queue: Queue, locale: str) -> None:
+        """So it is for ids that come from a pipe, in every locale."""
+        queue.enqueue("true")
+
+        env = {"LANG": locale, "PYTHONIOENCODING": "utf-8:strict"}
+        line = queue.fails(1, "dlq", "retry", "-", stdin=b"\xff\n", env=env)
+
+        assert line == "queuectl dlq retry: no such job: \ufffd"
+
+    def test_json_has_the_true_value(self, queue: Queue, call: Call) -> None:
+        """--json has what was given, in JSON's own escapes."""
+        call("enqueue", f"echo {_NASTY}")
+
+        [shown] = json.loads(call("list", "--json").out)
+
+        assert shown["command"] == f"echo {_NASTY}"
+
+
+def _fields(text: str) -> List[Tuple[str, str]]:
+    """Return the names and values that `show` prints."""
+    pairs = []
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        pairs.append((name, value.strip()))
+    return pairs

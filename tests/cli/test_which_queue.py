@@ -1,0 +1,202 @@
+"""Which queue a call means: --db, QUEUECTL_DB, or the one in the home folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Dict, List
+
+import pytest
+from conftest import Queue
+
+from cli.conftest import Call, assert_refused, tree
+
+_STATE = ".local/state/queuectl"
+
+
+def _at_home(queue: Queue) -> Dict[str, str]:
+    return {"QUEUECTL_DB": "", "HOME": str(queue.home)}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--db", "PATH", "enqueue", "true"],
+        ["--db=PATH", "enqueue", "true"],
+        ["enqueue", "--db", "PATH", "true"],
+        ["--db", "/no/such/folder/queue.db", "enqueue", "--db", "PATH", "true"],
+    ],
+)
+def test_db_before_and_after_the_command(queue: Queue, call: Call, words: List[str]) -> None:
+    """--db counts on either side of the command's name, the later one more.
+
+    Before the name it once ended in a traceback.
+    """
+    path = str(queue.folder / "other.db")
+    words = [word.replace("PATH", path) for word in words]
+
+    called = call(*words)
+
+    assert (called.code, called.err) == (0, "")
+    assert (queue.folder / "other.db").is_file()
+    assert not queue.database.exists()
+    assert call("--db", path, "list", "--ids").out == called.out
+    assert call("list", "--ids", env={"QUEUECTL_DB": path}).out == called.out
+
+
+@pytest.mark.parametrize(
+    "words", [["config", "set", "--db", "PATH", "max-retries", "5"], ["enqueue", "true"]]
+)
+def test_db_wins_over_the_environment(queue: Queue, call: Call, words: List[str]) -> None:
+    """QUEUECTL_DB counts only where --db says nothing."""
+    path = queue.folder / "other.db"
+
+    call(*[word.replace("PATH", str(path)) for word in words])
+
+    assert (path.exists(), queue.database.exists()) == ("--db" in words, "--db" not in words)
+
+
+def test_a_relative_path_is_one_from_here(queue: Queue, call: Call) -> None:
+    """--db and QUEUECTL_DB may be relative; the answer names the whole path."""
+    call("--db", "a.db", "enqueue", "true")
+    call("enqueue", "true", env={"QUEUECTL_DB": "../work/b.db"})
+
+    assert sorted(path.name for path in queue.work.glob("*.db")) == ["a.db", "b.db"]
+    assert f'"database": "{queue.work}/b.db"' in call("--db", "b.db", "status", "--json").out
+
+
+@pytest.mark.parametrize("given", ["--db", "environment"])
+def test_a_tilde_is_the_home_folder(queue: Queue, call: Call, given: str) -> None:
+    """A shell leaves the ~ in `--db=~/x` alone, and crontabs have no shell for it."""
+    words = ["--db", "~/q.db"] if given == "--db" else []
+    env = {} if words else {"QUEUECTL_DB": "~/q.db"}
+
+    assert call(*words, "enqueue", "true", env=env).code == 0
+    assert (queue.home / "q.db").is_file()
+
+
+def test_the_default_place_is_made_private(queue: Queue, call: Call) -> None:
+    """With nothing said it is the one queue of the user: folders 0700 and the file 0600."""
+    called = call("enqueue", "true", env=_at_home(queue))
+
+    assert (called.code, called.err) == (0, "")
+    modes = {
+        path: stat.S_IMODE(os.stat(queue.home / path).st_mode)
+        for path in (".local", ".local/state", _STATE, f"{_STATE}/queue.db")
+    }
+    assert modes == {
+        ".local": 0o700, ".local/state": 0o700, _STATE: 0o700, f"{_STATE}/queue.db": 0o600,
+    }  # fmt: skip
+
+
+def test_xdg_state_home_is_not_read(queue: Queue, call: Call) -> None:
+    """Cron does not have it: what a terminal enqueues, a worker of cron must find."""
+    env = {**_at_home(queue), "XDG_STATE_HOME": str(queue.folder / "xdg")}
+
+    assert call("enqueue", "true", env=env).code == 0
+    assert (queue.home / _STATE / "queue.db").is_file()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "list",
+        "list --json",
+        "dlq list",
+        "worker list",
+        "config list",
+        "config get retention",
+    ],
+)
+def test_the_default_place_reads_as_empty(queue: Queue, call: Call, words: str) -> None:
+    """Before the first job of a user, looking shows an empty queue, and makes nothing."""
+    before = tree(queue.folder)
+
+    assert call(*words.split(), env=_at_home(queue)).code == 0
+    assert tree(queue.folder) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status", "list", "show x", "logs x", "dlq list", "dlq retry x", "dlq purge x", "worker list",
+     "worker stop", "config list", "config get retention", "config unset retention"],
+)  # fmt: skip
+def test_a_given_path_must_be_there(queue: Queue, call: Call, words: str) -> None:
+    """Where a path was given, no queue is an error: it may be a slip of the pen. None is made."""
+    before = tree(queue.folder)
+
+    assert_refused(
+        call(*words.split()),
+        "queuectl " + " ".join(word for word in words.split() if word not in ("x", "retention")),
+        f"no queue at {queue.database} yet (enqueue a job or start a worker to make one)",
+        code=1,
+    )
+    assert tree(queue.folder) == before
+
+
+@pytest.mark.parametrize("words", ["enqueue true", "config set retention 1d", "worker start"])
+def test_the_folder_of_a_given_path_is_not_made(queue: Queue, call: Call, words: str) -> None:
+    """A folder that is missing is made for the default place only; here it is a slip of the pen."""
+    missing = queue.folder / "missing"
+
+    assert_refused(
+        call(*words.split(), env={"QUEUECTL_DB": str(missing / "queue.db")}),
+        "queuectl " + " ".join(words.split()[: 1 if words.startswith("enqueue") else 2]),
+        f"cannot use the folder {missing}: No such file or directory",
+        code=1,
+    )
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("WORK", "WORK is not a file"),
+        ("/dev/null/queue.db", "cannot look at /dev/null/queue.db: Not a directory"),
+        ("~nobody-here/q.db", "cannot find the home folder in ~nobody-here/q.db (set HOME)"),
+    ],
+)
+def test_a_path_that_can_be_no_queue(queue: Queue, call: Call, path: str, message: str) -> None:
+    """A path that cannot be one is refused with one line, when reading and when writing."""
+    path, message = (text.replace("WORK", str(queue.work)) for text in (path, message))
+
+    for words in ("status", "enqueue true"):
+        command = f"queuectl {words.split()[0]}"
+        assert_refused(call("--db", path, *words.split()), command, message, code=1)
+
+
+def test_a_path_that_is_not_utf8(queue: Queue, call: Call) -> None:
+    """The path travels as text to workers and jobs, so it must be one."""
+    before = tree(queue.folder)
+
+    for words in ("status", "enqueue true"):
+        assert_refused(
+            call("--db", b"/tmp/\xff.db", *words.split()),
+            f"queuectl {words.split()[0]}",
+            "the path of the database is not valid UTF-8",
+        )
+    assert tree(queue.folder) == before
+
+
+def test_other_variables_are_no_options(queue: Queue, call: Call) -> None:
+    """Only QUEUECTL_DB is read: what a job finds in its environment sets no option."""
+    names = ["QUEUE", "QUEUES", "ENQUEUE_QUEUE", "ENQUEUE_ID", "JOB_ID", "ATTEMPT", "SLOT", "HELP"]
+
+    called = call("enqueue", "true", env={f"QUEUECTL_{name}": "7" for name in names})
+
+    assert (called.code, called.err) == (0, "")
+    assert call("list", "--ids", "--queue", "default").out == called.out
+    assert called.out != "7\n"
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "status --help", "worker start --help"])
+def test_help_never_touches_the_disk(queue: Queue, call: Call, words: str) -> None:
+    """Help and version are printed on stdout whatever the path is."""
+    before = tree(queue.folder)
+
+    called = call(*words.split(), env={"QUEUECTL_DB": "/no/such/folder/queue.db"})
+
+    assert (called.code, called.err) == (0, "")
+    assert called.out
+    assert tree(queue.folder) == before

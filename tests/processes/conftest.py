@@ -1,0 +1,98 @@
+"""How the tests of running processes put jobs in and look at them, without a process for each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import pytest
+from conftest import PATIENCE_SECONDS, Queue, wait_until
+
+from queuectl.models import Execution, Job
+from queuectl.specs import JobSpec
+from queuectl.storage import Storage
+from queuectl.times import utcnow
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+class Jobs:
+    """The jobs of a queue, reached through the storage; they run in the queue's work folder."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._opened: Optional[Storage] = None
+
+    @property
+    def storage(self) -> Storage:
+        if self._opened is None:
+            self._opened = Storage.open(self._queue.files, create=True)
+        return self._opened
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    def configure(self, **keys: str) -> None:
+        """Set keys, each under its name with `_` for `-`."""
+        for key, value in keys.items():
+            self.storage.set_key(key.replace("_", "-"), value)
+
+    def add(self, *commands: str, **fields: Any) -> List[str]:
+        """Enqueue a job a command, all in one transaction; return their ids."""
+        fields.setdefault("cwd", str(self._queue.work))
+        specs = [JobSpec(command=command, **fields) for command in commands]
+        enqueued = self.storage.enqueue(specs, now=utcnow(), environ=self._queue.env)
+        return [one.id for one in enqueued]
+
+    def one(self, command: str, **fields: Any) -> str:
+        """Enqueue one job; return its id."""
+        return self.add(command, **fields)[0]
+
+    def get(self, job: str) -> Job:
+        return self.storage.get(job)
+
+    def state(self, job: str) -> str:
+        return self.get(job).state.value
+
+    def attempts(self, job: str) -> List[Execution]:
+        return self.storage.executions(self.get(job))
+
+    def outcomes(self, job: str) -> List[Optional[str]]:
+        """Return how each attempt ended, None for one that runs."""
+        return [one.outcome and one.outcome.value for one in self.attempts(job)]
+
+    def counts(self) -> Dict[str, int]:
+        """Return the states that hold jobs, with their counts."""
+        return {state.value: n for state, n in self.storage.by_state().items() if n}
+
+    def until(self, job: str, *states: str, timeout: float = PATIENCE_SECONDS) -> Job:
+        """Wait until a job is in one of these states; return it."""
+        wait_until(lambda: self.state(job) in states, timeout, f"{job} to be {' or '.join(states)}")
+        return self.get(job)
+
+    def text(self, name: str, timeout: float = PATIENCE_SECONDS) -> str:
+        """Wait until a job has written a whole line into a file; return its text, stripped."""
+        path = self._queue.work / name
+        wait_until(lambda: path.exists() and path.read_text().endswith("\n"), timeout, name)
+        return path.read_text().strip()
+
+    def pid(self, name: str) -> int:
+        """Wait until a job has written a process number into a file; return it."""
+        return int(self.text(name))
+
+
+@pytest.fixture
+def jobs(queue: Queue) -> Iterator[Jobs]:
+    made = Jobs(queue)
+    yield made
+    made.close()
+
+
+def status_field(pid: int, name: str) -> str:
+    """Return a field of /proc/PID/status."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return line.partition(":")[2].strip()
+    raise KeyError(name)

@@ -1,0 +1,360 @@
+"""Processes that are killed at any moment: no job is lost, none runs twice at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import pytest
+from conftest import Queue, alive, wait_until
+
+from processes.conftest import Jobs, linux_only
+from queuectl import liveness, runner, settlement
+from queuectl.models import Claim, JobState, Outcome, Verdict, Worker
+from queuectl.times import utcnow
+
+# Starts a tree, of which one left the session; a second attempt ends at once.
+_TREE = (
+    "[ $QUEUECTL_ATTEMPT = 1 ] || exit 0; sleep 300 & echo $! > child; "
+    "setsid sh -c 'echo $$ > far; exec sleep 300' >/dev/null 2>&1 8>&- & "
+    "until [ -s far ]; do sleep 0.02; done; echo $$ > leader; wait"
+)
+_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
+
+
+def _tree(jobs: Jobs) -> Dict[str, int]:
+    return {name: jobs.pid(name) for name in ("leader", "child", "far")}
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def _worker(queue: Queue) -> Dict[str, Any]:
+    (worker,) = queue.json("worker", "list")
+    return dict(worker)
+
+
+def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: Dict[str, int], killed: float) -> None:
+    jobs.until(job, "completed")
+    assert time.monotonic() - killed < 10
+    assert {name: alive(pid) for name, pid in tree.items()} == dict.fromkeys(tree, False)
+    lost, again = jobs.attempts(job)
+    assert lost.outcome is not None
+    assert again.outcome is not None
+    assert (lost.outcome.value, again.outcome.value) == ("lost", "ok")
+    assert jobs.get(job).attempts == 2
+    assert lost.finished_at is not None
+    # What was lost is retried after the usual delay, 2 s here, not at once.
+    assert (again.started_at - lost.finished_at).total_seconds() > 1
+
+
+def test_a_job_of_a_killed_worker_is_run_again(queue: Queue, jobs: Jobs) -> None:
+    """Its tree is ended, the attempt counts as lost, and a new worker runs it within 10 s."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_TREE)
+    supervisor = queue.start()
+    tree = _tree(jobs)
+    dead = _worker(queue)
+    _kill(dead["pid"])
+
+    _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
+    assert _worker(queue)["id"] != dead["id"]
+    left = [path.name for path in Path(queue.files.workers).iterdir()]
+    assert [name for name in left if name.startswith(dead["id"] + ".")] == []
+    assert supervisor.poll() is None
+
+
+def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: Jobs) -> None:
+    """Supervisor and worker die at once; the next `worker start` ends the tree and runs it."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_TREE)
+    supervisor = queue.start()
+    tree = _tree(jobs)
+    worker = _worker(queue)["pid"]
+    _kill(supervisor.pid)
+    _kill(worker)
+    supervisor.wait()
+    wait_until(lambda: not alive(worker))
+    assert all(alive(pid) for pid in tree.values())
+    queue.start()
+
+    _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
+    assert len({name.split("-")[0] for name in liveness.owners(queue.files.workers)}) == 1
+
+
+def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """A worker whose supervisor was killed finishes its job, records it and leaves."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start(workers=2)
+    jobs.pid("running")
+    workers = [worker["pid"] for worker in queue.json("worker", "list")]
+    _kill(supervisor.pid)
+    supervisor.wait()
+    wait_until(lambda: sum(map(alive, workers)) == 1, what="the idle worker to leave")
+    waiting = jobs.one("true")
+    (queue.work / "go").touch()
+
+    wait_until(lambda: not any(map(alive, workers)))
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert jobs.state(waiting) == "pending"
+    assert jobs.storage.workers() == []
+
+
+def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue, jobs: Jobs) -> None:
+    """Regression: `worker stop` said that no worker is running while one still ran its job."""
+    jobs.configure(kill_grace="0.3")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = _worker(queue)
+    _kill(supervisor.pid)
+    supervisor.wait()
+
+    assert queue.ok("worker", "stop", "--now") == f"stopped {worker['id']}"
+    assert not alive(worker["pid"])
+    assert (jobs.state(job), jobs.outcomes(job)) == ("pending", ["interrupted"])
+
+
+def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue, jobs: Jobs) -> None:
+    """However long a worker stands still (SIGSTOP), its job is nobody else's."""
+    job = jobs.one(_HELD)
+    queue.start()
+    jobs.pid("running")
+    worker = _worker(queue)
+    os.kill(worker["pid"], signal.SIGSTOP)
+    try:
+        _others_look_for_the_dead(queue, jobs)
+        held = jobs.get(job)
+        assert (held.state.value, held.locked_by) == ("processing", worker["id"])
+    finally:
+        os.kill(worker["pid"], signal.SIGCONT)
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+    assert jobs.outcomes(job) == ["ok"]
+
+
+@linux_only
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, lives: bool) -> None:
+    """Without the file the process itself is asked: alive it keeps its job, dead it loses it."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = _worker(queue)
+    Path(queue.files.workers, worker["id"] + ".lock").unlink()
+    if not lives:
+        os.kill(supervisor.pid, signal.SIGKILL)
+        supervisor.wait()
+        _kill(worker["pid"])
+        wait_until(lambda: not alive(worker["pid"]))
+    _others_look_for_the_dead(queue, jobs)
+
+    assert jobs.outcomes(job) == [None if lives else "lost"]
+    assert alive(running) is lives
+    if lives:
+        assert jobs.get(job).locked_by == worker["id"]
+        (queue.work / "go").touch()
+        jobs.until(job, "completed")
+
+
+def _others_look_for_the_dead(queue: Queue, jobs: Jobs) -> None:
+    """Do all that finds dead workers: another pool's first scan, and the chores of a worker."""
+    queue.drain("--queue", "other")
+    adopted = settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)
+    assert [one.claim.job.id for one in adopted] == []
+
+
+class _Heir:
+    """What a worker is to those that it settles."""
+
+    id = "heir-1"
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def command(self, claim: Claim) -> runner.Command:
+        storage = self._jobs.storage
+        return runner.Command(
+            shell_text=claim.job.command,
+            mark=f"{storage.queue_id}/{claim.execution_id}",
+            environ={},
+            cwd=None,
+            status_path=storage.files.worker_status(claim.log_owner),
+            timeout_seconds=0,
+            grace_seconds=0.3,
+        )
+
+    def show_running(self, running: liveness.Running) -> None:
+        raise AssertionError("nothing is to be adopted")
+
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        verdict = Verdict(JobState.DEAD, last_error=outcome.reason)
+        self._jobs.storage.record(claim, outcome, verdict, now=utcnow())
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@linux_only
+@pytest.mark.parametrize(("boot", "ends"), [("this boot", True), ("another boot", False)])
+def test_a_process_number_of_another_boot_is_left_alone(
+    queue: Queue, jobs: Jobs, boot: str, ends: bool
+) -> None:
+    """Regression: number and start since boot may be the same after a reboot, and hit a stranger.
+
+    The lost job is settled either way.
+    """
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one("true")
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    ticks, files = liveness.start_ticks(stranger.pid), queue.files
+    boot_id = liveness.boot_id() if boot == "this boot" else "0" * 36
+    jobs.storage.register_worker(
+        Worker("gone-1", "gone", 1 << 22, 1, boot_id, "host", (), utcnow())
+    )
+    claim = jobs.storage.claim("gone-1", now=utcnow())
+    assert claim is not None
+    lock = liveness.LifeLock.take(files.workers, "gone-1", {})
+    lock.show_running(liveness.Running(claim.execution_id, stranger.pid, ticks, "gone-1"))
+    lock.abandon()
+    try:
+        settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+        assert jobs.outcomes(job) == ["lost"]
+        assert alive(stranger.pid) is not ends
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
+    """Lost attempts count: a job that kills its worker does not do so for ever."""
+    jobs.configure(backoff_base="1", backoff_max="0", on_worker_death="kill")
+    job = jobs.one("kill -KILL $PPID; sleep 300", max_retries=3)
+    after = jobs.one("true")
+    queue.start()
+    ended = jobs.until(job, "dead")
+
+    assert jobs.outcomes(job) == ["lost", "lost", "lost"]
+    assert ended.last_error == "lost with its worker"
+    jobs.until(after, "completed")
+
+
+def _died(queue: Queue) -> int:
+    return (queue.folder / "workers.log").read_text().count(" died (")
+
+
+def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue, jobs: Jobs) -> None:
+    """Replacements come at once, then after 1, 2, 4 … s; a stop does not wait for the next.
+
+    Regression: the supervisor left only when the next replacement would have been due.
+    """
+    jobs.storage  # noqa: B018 (makes the queue)
+    supervisor = queue.start()
+    worker = _worker(queue)
+    # What the next workers make first is there already.
+    for number in range(2, 9):
+        Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").touch()
+    began = time.monotonic()
+    _kill(worker["pid"])
+    wait_until(lambda: _died(queue) == 4, what="the fourth death")
+    assert time.monotonic() - began >= 1
+
+    asked = time.monotonic()
+    supervisor.terminate()
+    supervisor.wait(timeout=30)
+    assert time.monotonic() - asked < 3.5
+    assert _died(queue) == 4
+
+
+def test_a_crash_loop_ends_when_its_cause_does(queue: Queue, jobs: Jobs) -> None:
+    """A held back replacement runs what waits, once it can."""
+    job = jobs.one("true", queue="later")
+    queue.start("--queue", "now", workers=1)
+    worker = _worker(queue)
+    Path(queue.files.workers, f".{worker['supervisor']}-2.new").touch()
+    _kill(worker["pid"])
+    wait_until(lambda: _died(queue) == 2)
+    held = jobs.one("true", queue="now")
+
+    jobs.until(held, "completed")
+    assert jobs.state(job) == "pending"
+
+
+def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue, jobs: Jobs) -> None:
+    """Regression: `worker start 2>&1 | head` killed workers and jobs by SIGPIPE."""
+    supervisor = queue.start(stderr=subprocess.PIPE)
+    assert supervisor.stderr is not None
+    supervisor.stderr.close()
+    ids = jobs.add("true", "exit 1", max_retries=1)
+
+    assert [jobs.until(job, "completed", "dead").state.value for job in ids] == [
+        "completed",
+        "dead",
+    ]
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) >= 0
+
+
+def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue, jobs: Jobs) -> None:
+    """Regression: the order to the dead worker's pipe ended the supervisor by SIGPIPE."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = _worker(queue)["pid"]
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    _kill(worker)
+    wait_until(lambda: not alive(worker))
+    supervisor.terminate()
+    os.kill(supervisor.pid, signal.SIGCONT)
+
+    assert supervisor.wait(timeout=30) == 0
+    assert (jobs.state(job), jobs.outcomes(job)) == ("failed", ["lost"])
+    assert not alive(running)
+
+
+def test_everything_survives_a_kill_of_all_processes(queue: Queue, jobs: Jobs) -> None:
+    """Jobs of every kind are as they were, and the attempts go on where they stood."""
+    jobs.configure(backoff_base="3", backoff_max="1h", backoff_jitter="0")
+    done, failed, dead = jobs.one("true"), jobs.one("exit 5"), jobs.one("exit 6", max_retries=1)
+    supervisor = queue.start()
+    jobs.until(done, "completed")
+    jobs.until(failed, "failed")
+    jobs.until(dead, "dead")
+    for pid in (supervisor.pid, _worker(queue)["pid"]):
+        _kill(pid)
+    supervisor.wait()
+    scheduled = queue.enqueue("true", "--delay", "1h")
+    pending = queue.enqueue("true", "--queue", "unserved")
+    before = [jobs.get(job) for job in (done, failed, dead, scheduled, pending)]
+    assert [job.state.value for job in before] == [
+        "completed",
+        "failed",
+        "dead",
+        "scheduled",
+        "pending",
+    ]
+    jobs.close()
+    again = Jobs(queue)
+    try:
+        assert [again.get(job.id) for job in before] == before
+        queue.start("--queue", "default")
+        wait_until(_attempts(again, failed, 2))
+        assert [again.get(job.id) for job in before if job.id != failed] == [
+            job for job in before if job.id != failed
+        ]
+        assert again.outcomes(failed)[:2] == ["exit", "exit"]
+    finally:
+        again.close()
+
+
+def _attempts(jobs: Jobs, job: str, count: int) -> Callable[[], bool]:
+    return lambda: jobs.outcomes(job).count("exit") == count

@@ -1,0 +1,154 @@
+"""`worker start`: which jobs a pool serves, and when it ends by itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, List
+
+from conftest import Queue, wait_until
+
+from processes.conftest import Jobs
+
+_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
+
+
+def _workers(queue: Queue) -> List[Any]:
+    return queue.json("worker", "list")
+
+
+def test_a_drain_waits_for_retries_but_not_for_later_jobs(queue: Queue, jobs: Jobs) -> None:
+    """It ends when nothing is pending, failed or running; scheduled jobs stay; exit 0 always."""
+    jobs.configure(backoff_base="1", backoff_max="1", backoff_jitter="0")
+    flaky = jobs.one("[ $QUEUECTL_ATTEMPT = 2 ]")
+    hopeless = jobs.one("exit 1", max_retries=1)
+    later = queue.enqueue("true", "--delay", "1h")
+    queue.drain(workers=3)
+
+    assert [jobs.state(job) for job in (flaky, hopeless, later)] == [
+        "completed",
+        "dead",
+        "scheduled",
+    ]
+
+
+def test_a_drain_of_one_queue_leaves_the_others(queue: Queue, jobs: Jobs) -> None:
+    """--queue serves the named queues only, and a drain asks for no more than them."""
+    mine = [jobs.one("true", queue=name) for name in ("a", "b")]
+    other = jobs.one("true", queue="c")
+    queue.drain("--queue", "a", "--queue", "b")
+
+    assert [jobs.state(job) for job in (*mine, other)] == ["completed", "completed", "pending"]
+
+
+def test_a_drain_of_nothing_ends_at_once(queue: Queue, jobs: Jobs) -> None:
+    """An empty queue, which `worker start` makes, is drained: exit 0 and nothing left behind."""
+    queue.drain(workers=2)
+
+    assert queue.counts() == {}
+    assert os.listdir(queue.files.workers) == []
+    assert os.listdir(queue.files.logs) == []
+
+
+def test_max_jobs_ends_each_worker_after_so_many(queue: Queue, jobs: Jobs) -> None:
+    """Two workers of three jobs each leave after six; the pool is not refilled, exit 0."""
+    ids = jobs.add(*["true"] * 8)
+    done = queue.run("worker", "start", "--count", "2", "--max-jobs", "3")
+
+    assert done.returncode == 0
+    assert jobs.counts() == {"completed": 6, "pending": 2}
+    assert [jobs.state(job) for job in ids[6:]] == ["pending", "pending"]
+
+
+def test_max_runtime_claims_nothing_more_and_finishes(queue: Queue, jobs: Jobs) -> None:
+    """When the time is over the running job is finished, the next one not begun, exit 0."""
+    running, waiting = jobs.one("sleep 2.5"), jobs.one("true")
+    done = queue.run("worker", "start", "--max-runtime", "2s")
+
+    assert done.returncode == 0
+    assert [jobs.state(job) for job in (running, waiting)] == ["completed", "pending"]
+
+
+def test_unless_running_started_20_times_gives_one_pool(queue: Queue, jobs: Jobs) -> None:
+    """Of any number that start at once one remains; the others end with 0, in silence."""
+    jobs.one("true")
+    pools = [queue.spawn("worker", "start", "--unless-running", "-q") for _ in range(20)]
+    wait_until(lambda: sum(pool.poll() is None for pool in pools) == 1, what="one pool")
+    wait_until(lambda: len(_workers(queue)) == 1)
+
+    (kept,) = [pool for pool in pools if pool.poll() is None]
+    ended = [pool.communicate() for pool in pools if pool is not kept]
+    assert ended == [("", "")] * 19
+    assert {pool.returncode for pool in pools if pool is not kept} == {0}
+
+    # Other queues are served by the pool for all; a pool for one does not serve all.
+    assert queue.run("worker", "start", "--unless-running", "--queue", "q").returncode == 0
+    queue.ok("worker", "stop", "-q")
+    assert kept.wait(timeout=30) == 0
+    queue.start("--queue", "q")
+    assert queue.run("worker", "start", "--unless-running", "--queue", "q").returncode == 0
+    queue.start("--unless-running")
+    assert sorted(worker["queues"] for worker in _workers(queue)) == [[], ["q"]]
+
+
+def test_the_log_tells_of_each_job_and_quiet_of_failures_only(queue: Queue, jobs: Jobs) -> None:
+    """The log goes to stderr, or into --log-file (made 0600); -q leaves warnings."""
+    log = queue.folder / "pool.log"
+    good, bad = jobs.one("echo hello"), jobs.one("echo secret; exit 3", max_retries=1)
+    done = queue.run("worker", "start", "--drain", "--log-file", str(log))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert log.stat().st_mode & 0o777 == 0o600
+    lines = [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
+    assert f"{good} started (attempt 1 of 3)" in lines
+    assert any(line.startswith(f"{good} completed in ") for line in lines)
+    assert any(line.endswith(f"(6 bytes: queuectl logs {good})") for line in lines)
+    dead = f"{bad} is dead: exit 3; attempt 1 of 1 (queuectl dlq retry {bad})"
+    assert dead in lines
+    assert "secret" not in log.read_text()
+
+    good, bad = jobs.one("echo hello"), jobs.one("exit 3", max_retries=1)
+    done = queue.run("worker", "start", "--drain", "-q")
+    assert [line.split(" ", 2)[2] for line in done.stderr.splitlines()] == [
+        f"{bad} is dead: exit 3; attempt 1 of 1 (queuectl dlq retry {bad})"
+    ]
+
+
+def test_a_log_file_that_cannot_be_written_is_refused(queue: Queue, jobs: Jobs) -> None:
+    """One line, exit 1, and no worker."""
+    line = queue.fails(1, "worker", "start", "--log-file", str(queue.folder / "no" / "log"))
+
+    assert line == (
+        f"queuectl worker start: cannot write {queue.folder}/no/log: No such file or directory"
+    )
+    assert _workers(queue) == []
+
+
+def test_worker_list_shows_what_each_runs(queue: Queue, jobs: Jobs) -> None:
+    """In JSON and as a table: id, pid, queues and the job; dead and gone workers are not there."""
+    assert queue.run("worker", "list").returncode == 1  # no queue yet
+    job = jobs.one(_HELD, queue="q1")
+    assert _workers(queue) == []
+    supervisor = queue.start("--queue", "q1", "--queue", "q2")
+    pid = jobs.pid("running")
+
+    (worker,) = _workers(queue)
+    shown = queue.show(job)
+    assert set(worker) >= {"id", "pid", "host", "started_at", "queues", "job"}
+    assert (worker["queues"], worker["job"]) == (["q1", "q2"], job)
+    assert worker["host"] == os.uname().nodename
+    assert shown["locked_by"] == shown["executions"][0]["worker"] == worker["id"]
+    assert shown["executions"][0]["outcome"] is None
+    header, row = queue.ok("worker", "list").splitlines()
+    assert header.split() == ["WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"]
+    assert row.split()[:2] == [worker["id"], str(worker["pid"])]
+    assert job in row.split()
+    assert pid != worker["pid"]
+
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+    (idle,) = _workers(queue)
+    assert (idle["id"], idle["job"]) == (worker["id"], None)
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+    assert _workers(queue) == []
+    assert queue.run("worker", "list").stderr == "no worker is running (queuectl worker start)\n"

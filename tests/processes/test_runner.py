@@ -1,0 +1,108 @@
+"""One command run in this process, with posix_spawn and on systems where that is of no use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Iterator, List, Optional, Tuple
+
+import pytest
+
+from processes.conftest import linux_only
+from queuectl import runner
+from queuectl.joblog import JobLog
+from queuectl.models import Outcome, OutcomeKind
+
+
+class _Patience:
+    """Waits for nothing but time, and cuts nothing short."""
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.01))
+
+    def cut_short(self) -> Optional[OutcomeKind]:
+        return None
+
+
+@pytest.fixture(params=["posix_spawn", "popen"])
+def log(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobLog]:
+    """A job's log, on a system that knows posix_spawn with setsid and on one that does not."""
+    if request.param == "popen":
+        monkeypatch.delattr(os, "posix_spawn")
+    made = JobLog(str(tmp_path / "worker.log"))
+    yield made
+    made.remove()
+
+
+def _run(log: JobLog, text: str, folder: Path) -> Tuple[Outcome, List[str]]:
+    started: List[int] = []
+    log.begin(1 << 20)
+    previous = os.getcwd()
+    try:
+        outcome = runner.run(
+            runner.Command(
+                shell_text=text,
+                mark="queue/1",
+                environ=dict(os.environ),
+                cwd=str(folder),
+                status_path=str(folder / "worker.status"),
+                timeout_seconds=20.0,
+                grace_seconds=1.0,
+            ),
+            log,
+            str(folder / "kept.log"),
+            _Patience(),
+            lambda pid, _ticks: started.append(pid),
+        )
+    finally:
+        os.chdir(previous)
+    assert outcome.pid == started[0]
+    return outcome, outcome.output.tail.decode().splitlines()
+
+
+def test_a_command_is_run_the_same_on_every_system(log: JobLog, tmp_path: Path) -> None:
+    """Its folder, output, environment, session and end are what was asked for."""
+    outcome, lines = _run(
+        log,
+        "pwd; echo $QUEUECTL_EXECUTION >&2; cat; "
+        f"{sys.executable} -c 'import os; print(os.getsid(0) == os.getppid())'; exit 7",
+        tmp_path,
+    )
+
+    assert lines == [str(tmp_path), "queue/1", "True"]
+    assert (outcome.kind, outcome.exit_code, outcome.signal) == (OutcomeKind.EXIT, 7, None)
+    assert outcome.leftovers is False
+
+
+@linux_only
+def test_a_command_gets_its_own_descriptors_and_ours_stay(log: JobLog, tmp_path: Path) -> None:
+    """Regression: without posix_spawn our descriptor 8, a worker's database, was overwritten."""
+    ours = tmp_path / "database"
+    ours.write_text("kept")
+    descriptor = os.open(ours, os.O_RDONLY)
+    held = None if _is_open(8) else os.dup2(descriptor, 8, inheritable=False)
+    try:
+        before = os.stat(8)
+        outcome, lines = _run(log, "exec ls /proc/self/fd", tmp_path)
+        after = os.stat(8)
+    finally:
+        os.close(descriptor)
+        if held is not None:
+            os.close(8)
+
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)
+    assert outcome.kind is OutcomeKind.OK
+    # 3 is the folder that ls itself reads.
+    assert lines == ["0", "1", "2", "3", "8"]
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,269 @@
+"""Claiming: in order, each job once, only what is due, and from queues that are open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from forked import in_processes
+
+from queuectl.files import find
+from queuectl.models import JobState, Recorded
+from queuectl.specs import JobSpec
+from queuectl.storage import Ready, Storage
+
+from .ends import COMPLETED, EXIT_1, OK, add, claim_ids, later, retry_at, sql
+
+
+def pause(storage, queue, now):
+    storage.pause_queue(queue, by="ann", reason=None, now=now)
+
+
+def test_a_claim_counts_the_attempt_and_says_who_has_it(storage, clock):
+    """The job that is returned is the job as it is stored, and its attempt is on record."""
+    add(storage, clock.now, "a")
+    claim = storage.claim("w1", now=clock.tick(5))
+    stored = storage.get("a")
+    (execution,) = storage.executions(stored)
+
+    assert claim.job == stored
+    assert (stored.state, stored.attempts) == (JobState.PROCESSING, 1)
+    assert (stored.locked_by, stored.locked_at) == ("w1", clock.now)
+    assert (execution.id, execution.attempt, execution.worker) == (claim.execution_id, 1, "w1")
+    assert (execution.started_at, execution.outcome) == (clock.now, None)
+    assert claim.earlier == ()
+
+
+def test_nothing_to_claim_is_none(storage, clock):
+    """An empty queue gives nothing, and makes no attempt."""
+    assert storage.claim("w1", now=clock.now) is None
+    assert sql(storage, "SELECT count(*) FROM executions") == [(0,)]
+
+
+def test_ready_jobs_start_by_priority_then_in_order(storage, clock):
+    """Higher priority first, then first in, first out."""
+    for job_id, priority in (("a", 0), ("b", 5), ("c", -1), ("d", 5), ("e", 0)):
+        add(storage, clock.now, job_id, priority=priority)
+
+    assert claim_ids(storage, clock.now) == ["b", "d", "a", "e", "c"]
+
+
+def test_the_order_is_kept_over_several_queues(storage, clock):
+    """A worker of all queues takes the best of their heads, not one queue after the other."""
+    for job_id, queue, priority in (
+        ("a", "z", 0), ("b", "a", 0), ("c", "z", 9), ("d", "m", 0), ("e", "a", 9), ("f", "z", 0),
+    ):  # fmt: skip
+        add(storage, clock.now, job_id, queue=queue, priority=priority)
+
+    assert claim_ids(storage, clock.now) == ["c", "e", "a", "b", "d", "f"]
+
+
+@pytest.mark.parametrize(
+    ("queues", "expected"),
+    [
+        ((), ["a", "b", "c"]),
+        (("x",), ["a"]),
+        (("y", "x"), ["a", "b"]),
+        (("nobody",), []),
+        (("x", "x"), ["a"]),
+    ],
+)
+def test_a_worker_takes_from_its_queues_only(storage, clock, queues, expected):
+    """Without names from all; the order of the names says nothing."""
+    for job_id, queue in (("a", "x"), ("b", "y"), ("c", "z")):
+        add(storage, clock.now, job_id, queue=queue)
+
+    assert claim_ids(storage, clock.now, *queues) == expected
+
+
+def test_a_released_job_keeps_its_place(storage, clock):
+    """What was put back goes before what came later."""
+    add(storage, clock.now, "a", "b")
+    claim = storage.claim("w1", now=clock.now)
+    storage.release(claim, EXIT_1, now=clock.now)
+
+    assert claim_ids(storage, clock.now) == ["a", "b"]
+
+
+def test_what_is_due_is_claimed_and_what_is_not_waits(storage, clock):
+    """A scheduled job starts when its time has come, not a moment before."""
+    due = later(clock.now, 60)
+    add(storage, clock.now, "a", run_at=due)
+
+    assert storage.get("a").state is JobState.SCHEDULED
+    assert storage.claim("w1", now=due - timedelta(microseconds=1)) is None
+    assert storage.get("a").state is JobState.SCHEDULED
+    assert storage.claim("w1", now=due).job.id == "a"
+
+
+def test_a_failed_job_is_claimed_again_when_its_retry_is_due(storage, clock):
+    """failed means: waits for its retry; it comes back as its next attempt."""
+    add(storage, clock.now, "a")
+    first = storage.claim("w1", now=clock.now)
+    due = later(clock.now, 2)
+    storage.record(first, EXIT_1, retry_at(due), now=clock.now)
+
+    assert storage.claim("w1", now=clock.tick(1)) is None
+    second = storage.claim("w2", now=clock.tick(1))
+    assert (second.job.id, second.job.attempts) == ("a", 2)
+    assert second.execution_id > first.execution_id
+    assert second.earlier == (first.execution_id,)
+
+
+def test_promoted_jobs_are_ordered_like_all_others(storage, clock):
+    """A due job of higher priority goes first, one of the same priority keeps its place."""
+    add(storage, clock.now, "a", run_at=later(clock.now, 30))
+    add(storage, clock.now, "b")
+    add(storage, clock.now, "c", run_at=later(clock.now, 10), priority=1)
+
+    assert claim_ids(storage, clock.tick(60)) == ["c", "a", "b"]
+
+
+def test_at_most_500_jobs_are_promoted_by_a_claim(storage, clock):
+    """However many are due, a claim stays short: the earliest come first, the rest soon after."""
+    specs = [
+        JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 1200 - number))
+        for number in range(1200)
+    ]
+    storage.enqueue(specs, now=clock.now)
+    clock.tick(2000)
+    pending = []
+    for _ in range(4):
+        storage.claim("w1", ("nobody",), now=clock.now)
+        pending.append(storage.by_state()[JobState.PENDING])
+
+    assert pending == [500, 1000, 1200, 1200]
+
+
+def test_the_earliest_due_jobs_are_promoted_first(storage, clock):
+    """The bound cuts off those whose time came last."""
+    specs = [
+        JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 600 - number))
+        for number in range(600)
+    ]
+    storage.enqueue(specs, now=clock.now)
+    storage.claim("w1", ("nobody",), now=clock.tick(2000))
+
+    waiting = {f"j{number}" for number in range(100)}
+    rows = sql(storage, "SELECT id FROM jobs WHERE state = 'scheduled'")
+    assert {row[0] for row in rows} == waiting
+
+
+def test_a_paused_queue_gives_nothing(storage, clock):
+    """Its jobs wait, those of other queues do not; resumed, they come in their order."""
+    add(storage, clock.now, "a", queue="x", priority=9)
+    add(storage, clock.now, "b", queue="y")
+    pause(storage, "x", clock.now)
+
+    assert claim_ids(storage, clock.now) == ["b"]
+    storage.resume_queue("x")
+    assert claim_ids(storage, clock.now) == ["a"]
+
+
+def test_one_switch_pauses_all_queues(storage, clock):
+    """One pause holds all queues, those to come too."""
+    pause(storage, None, clock.now)
+    add(storage, clock.now, "a", queue="new")
+
+    assert storage.claim("w1", now=clock.now) is None
+    assert storage.claim("w1", ("new",), now=clock.now) is None
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_limit_holds_for_running_jobs(storage, clock, most):
+    """No more than so many of a queue run at once; each end makes room for one."""
+    add(storage, clock.now, "a", "b", "c", "d", queue="x")
+    add(storage, clock.now, "other", queue="y")
+    storage.limit_queue("x", most)
+    claims = [storage.claim(f"w{number}", ("x",), now=clock.now) for number in range(4)]
+    running = [claim.job.id for claim in claims if claim]
+
+    assert running == ["a", "b", "c", "d"][:most]
+    assert storage.claim("w9", now=clock.now).job.id == "other"
+    storage.record(claims[0], OK, COMPLETED, now=clock.now)
+    assert storage.claim("w9", ("x",), now=clock.now).job.id == ["a", "b", "c", "d"][most]
+    assert storage.claim("w9", ("x",), now=clock.now) is None
+
+
+def test_a_limit_below_what_runs_lets_nothing_more_in(storage, clock):
+    """A limit that is lowered meanwhile ends nothing and admits nothing."""
+    add(storage, clock.now, "a", "b", "c")
+    first, second = (storage.claim(f"w{number}", now=clock.now) for number in (1, 2))
+    storage.limit_queue("default", 1)
+
+    assert storage.record_and_claim(first, OK, COMPLETED, "w1", now=clock.now)[1] is None
+    assert storage.record_and_claim(second, OK, COMPLETED, "w2", now=clock.now)[1].job.id == "c"
+
+
+def test_an_idle_worker_sees_whether_a_claim_is_worth_the_try(storage, clock):
+    """Ready at once, ready at a known time, or neither."""
+    assert storage.ready((), now=clock.now) == Ready(False, None)
+    due = later(clock.now, 60)
+    add(storage, clock.now, "a", run_at=due)
+    assert storage.ready((), now=clock.now) == Ready(False, due)
+    assert storage.ready((), now=due) == Ready(True, due)
+    add(storage, clock.now, "b", queue="x")
+    assert storage.ready((), now=clock.now) == Ready(True, due)
+    assert storage.ready(("x",), now=clock.now) == Ready(True, due)
+    assert storage.ready(("y",), now=clock.now) == Ready(False, due)
+    pause(storage, "x", clock.now)
+    assert storage.ready((), now=clock.now) == Ready(False, due)
+
+
+def test_the_configuration_travels_with_the_claim(storage, clock):
+    """Keys that act at once are those at the time of the claim."""
+    add(storage, clock.now, "a")
+    storage.set_key("kill-grace", "3")
+
+    assert storage.claim("w1", now=clock.now).settings.kill_grace == 3.0
+
+
+def test_16_processes_claim_each_job_exactly_once(tmp_path, clock):
+    """A job never has two attempts at once, with any number of workers."""
+    files = find(str(tmp_path / "queue.db"), None, False)
+    storage = Storage.open(files, create=True)
+    storage.enqueue([JobSpec(command="true", id=f"j{n}") for n in range(800)], now=clock.now)
+    storage.close()
+
+    def work(worker):
+        own = Storage.open(files)
+        taken, superseded = [], 0
+        claim = own.claim(worker, now=clock.now)
+        while claim is not None:
+            taken.append(claim.job.id)
+            recorded, claim = own.record_and_claim(claim, OK, COMPLETED, worker, now=clock.now)
+            superseded += recorded is not Recorded.DONE
+        own.close()
+        return taken, superseded
+
+    results = in_processes([lambda name=f"w{n}": work(name) for n in range(16)])
+    taken = Counter(job for jobs, _ in results for job in jobs)
+    storage = Storage.open(files)
+    ended = sql(storage, "SELECT count(*), count(DISTINCT job_seq) FROM executions")
+    counts = storage.by_state()
+    storage.close()
+
+    assert taken == Counter(f"j{n}" for n in range(800))
+    assert sum(superseded for _, superseded in results) == 0
+    assert ended == [(800, 800)]
+    assert counts[JobState.COMPLETED] == 800
+
+
+def test_a_limit_holds_against_racing_processes(tmp_path, clock):
+    """Keeps out: a limit kept as a counter admits too many when workers race."""
+    files = find(str(tmp_path / "queue.db"), None, False)
+    storage = Storage.open(files, create=True)
+    add(storage, clock.now, *(f"j{n}" for n in range(20)))
+    storage.limit_queue("default", 3)
+    storage.close()
+
+    def claim_one(worker):
+        own = Storage.open(files)
+        claim = own.claim(worker, now=clock.now)
+        own.close()
+        return claim is not None
+
+    got = in_processes([lambda name=f"w{n}": claim_one(name) for n in range(12)])
+
+    assert sum(got) == 3

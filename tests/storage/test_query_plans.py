@@ -1,0 +1,239 @@
+"""What the workers ask all day costs the same whatever the history holds.
+
+QUEUECTL_TEST_ROWS=1000000 asks it of a larger history.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from queuectl.files import find
+from queuectl.models import JobState
+from queuectl.specs import JobSpec
+from queuectl.storage import Storage
+from queuectl.times import to_text
+
+from .ends import COMPLETED, OK
+
+ROWS = int(os.environ.get("QUEUECTL_TEST_ROWS", "100000"))
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
+FUTURE = NOW + timedelta(days=900)
+PENDING = 20
+
+
+def fill(path, finished, future):
+    """Put in rows by the thousand; a few of all kinds are there in any case."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("PRAGMA synchronous = OFF")
+        conn.execute("BEGIN")
+        conn.execute(
+            """
+            WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < :rows)
+            INSERT INTO jobs (id, command, state, created_at, updated_at, finished_at, attempts)
+            SELECT 'done' || i, 'true',
+                   CASE i % 10 WHEN 0 THEN 'dead' WHEN 1 THEN 'cancelled' ELSE 'completed' END,
+                   :now, :now, :now, 1
+              FROM n
+            """,
+            {"rows": finished, "now": to_text(NOW)},
+        )
+        conn.execute(
+            """
+            WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < :rows)
+            INSERT INTO jobs (id, command, state, created_at, updated_at, run_at)
+            SELECT 'later' || i, 'true', CASE i % 2 WHEN 0 THEN 'scheduled' ELSE 'failed' END,
+                   :now, :now, :future
+              FROM n
+            """,
+            {"rows": future, "now": to_text(NOW), "future": to_text(FUTURE)},
+        )
+        conn.execute("COMMIT")
+
+
+def opened(folder, finished, future):
+    storage = Storage.open(find(str(folder / "queue.db"), None, False), create=True)
+    fill(storage.files.database, finished, future)
+    specs = [JobSpec(command="true", queue=queue) for queue in "xy" for _ in range(PENDING // 2)]
+    storage.enqueue(specs, now=NOW)
+    return storage
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A queue that holds little."""
+    storage = opened(tmp_path_factory.mktemp("small"), 20, 20)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A queue with a long history and as many jobs whose time is to come."""
+    storage = opened(tmp_path_factory.mktemp("large"), ROWS, 100_000)
+    yield storage
+    storage.close()
+
+
+def claim(storage):
+    taken = storage.claim("w1", now=NOW)
+    assert taken is not None
+    storage.record(taken, OK, COMPLETED, now=NOW)
+
+
+def claim_of_one_queue(storage):
+    taken = storage.claim("w1", ("y",), now=NOW)
+    assert taken is not None
+    storage.record(taken, OK, COMPLETED, now=NOW)
+
+
+def claim_in_vain(storage):
+    assert storage.claim("w1", ("nobody",), now=NOW) is None
+
+
+def promote(storage):
+    """A single due job among all those that are not."""
+    soon = NOW + timedelta(seconds=1)
+    storage.enqueue([JobSpec(command="true", queue="z", run_at=soon)], now=NOW)
+    taken = storage.claim("w1", ("z",), now=soon)
+    assert taken is not None
+    storage.record(taken, OK, COMPLETED, now=NOW)
+
+
+def look(storage):
+    assert storage.ready(("nobody",), now=NOW).next_due == FUTURE
+
+
+def rescue(storage):
+    assert storage.held_by("w9") is None
+    assert storage.orphans() == []
+
+
+def prune(storage):
+    states = (JobState.COMPLETED, JobState.CANCELLED, JobState.DEAD)
+    assert storage.prune(states=states, before=NOW - timedelta(days=30), at_most=10) == 0
+
+
+def count(storage):
+    assert storage.by_state()[JobState.PENDING] > 0
+    assert storage.unfinished(())[JobState.PROCESSING] == 0
+
+
+def newest(storage):
+    assert storage.newest() is not None
+
+
+FLAT = [claim, claim_of_one_queue, claim_in_vain, promote, look, rescue, count, newest]
+WORK = [*FLAT, prune]
+
+
+def steps(storage, work):
+    """How many instructions of SQLite's machine a piece of work takes."""
+    taken = [0]
+
+    def step():
+        taken[0] += 1
+        return 0
+
+    conn = storage._database.connection
+    conn.set_progress_handler(step, 1)
+    try:
+        work(storage)
+    finally:
+        conn.set_progress_handler(None, 1)
+    return taken[0]
+
+
+def plans(storage, work):
+    """The plan of each statement that the work runs, a text a statement."""
+    statements = []
+    conn = storage._database.connection
+    conn.set_trace_callback(statements.append)
+    try:
+        work(storage)
+    finally:
+        conn.set_trace_callback(None)
+    asked = [s for s in statements if s.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")]
+    return [
+        "\n".join(row[3] for row in conn.execute("EXPLAIN QUERY PLAN " + statement))
+        for statement in dict.fromkeys(asked)
+    ]
+
+
+@pytest.mark.parametrize("work", FLAT, ids=lambda work: work.__name__)
+def test_the_work_stays_flat_however_long_the_history(small, large, work):
+    """A claim costs the same with 0 or 1,000,000 finished jobs and 100,000 future ones."""
+    few, many = steps(small, work), steps(large, work)
+
+    assert 0 < many <= few * 1.2 + 20, (few, many)
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.CANCELLED])
+def test_a_prune_that_finds_nothing_old_stays_flat(small, large, state):
+    """The chore that runs by the clock looks at what is old enough, not at all that is kept."""
+
+    def chore(storage):
+        before = NOW - timedelta(days=30)
+        assert storage.prune(states=(state,), before=before, at_most=10) == 0
+
+    few, many = steps(small, chore), steps(large, chore)
+
+    assert 0 < many <= few * 1.2 + 20, (few, many)
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+def test_no_query_goes_over_all_jobs(large, work):
+    """Each reaches its jobs by an index that holds only what it looks for, or by their key."""
+    found = "\n".join(plans(large, work))
+    # Tables are named by their alias, before SQLite 3.36 with the word TABLE.
+    walks = re.findall(r"SCAN (?:TABLE )?(?:jobs|head|running|executions)\b(?! AS).*", found)
+    over_all = [walk for walk in walks if not re.search("INDEX jobs_(due|processing|dead)", walk)]
+
+    assert "SEARCH" in found
+    # The newest job is read from the end of the table, by its key: a single row.
+    assert over_all == (["SCAN jobs"] if work is newest else [])
+
+
+@pytest.mark.parametrize(
+    ("work", "indexes"),
+    [
+        (claim, {"jobs_due", "jobs_pending"}),
+        (claim_of_one_queue, {"jobs_due", "jobs_pending"}),
+        (promote, {"jobs_due", "jobs_pending"}),
+        (look, {"jobs_due", "jobs_pending"}),
+        (rescue, {"jobs_processing"}),
+        (prune, {"jobs_prunable", "jobs_dead"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_partial_indexes_are_used(large, work, indexes):
+    """Keeps out: a query that does not repeat an index's condition word by word passes it by."""
+    text = "\n".join(plans(large, work))
+
+    assert {index for index in indexes if f"INDEX {index}" in text} == indexes
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_long_queue_costs_the_others_nothing(large, small, paused):
+    """Waiting jobs of one queue, paused or not, do not lengthen a claim from another."""
+    sizes = {}
+    for name, storage, rows in (("few", small, 5), ("many", large, 20_000)):
+        with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:
+            conn.execute(
+                """
+                WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                INSERT INTO jobs (id, command, queue, priority, created_at, updated_at)
+                SELECT 'long' || ? || i, 'true', 'long', -1, '2025', '2025' FROM n
+                """,
+                (rows, paused),
+            )
+        if paused:
+            storage.pause_queue("long", by="ann", reason=None, now=NOW)
+        sizes[name] = steps(storage, claim)
+
+    assert sizes["many"] <= sizes["few"] * 1.2 + 20, sizes

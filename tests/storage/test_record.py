@@ -1,0 +1,266 @@
+"""The end of an attempt: written once, fenced, and what it sets free."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from queuectl.models import JobState, Outcome, OutcomeKind, Output, Recorded, Verdict
+from queuectl.specs import JobSpec
+
+from .ends import (
+    COMPLETED,
+    DEAD,
+    EXIT_1,
+    INTERRUPTED,
+    LOST,
+    OK,
+    add,
+    finish,
+    later,
+    retry_at,
+    sql,
+)
+
+
+@pytest.fixture
+def claim(storage, clock):
+    """A job `a` in the hands of worker w1."""
+    add(storage, clock.now, "a")
+    return storage.claim("w1", now=clock.now)
+
+
+def row(storage):
+    """Everything that is stored of job `a` and of its attempts."""
+    return (
+        sql(storage, "SELECT * FROM jobs WHERE id = 'a'"),
+        sql(storage, "SELECT * FROM executions ORDER BY id"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict"),
+    [
+        (OK, COMPLETED),
+        (EXIT_1, DEAD),
+        (Outcome(OutcomeKind.CANCELLED, signal=15, reason="x"), Verdict(JobState.CANCELLED)),
+    ],
+)
+def test_an_end_is_on_record(storage, clock, claim, outcome, verdict):
+    """A finished job has its time and its exit, and nobody holds it any more."""
+    clock.tick(5)
+    assert storage.record(claim, outcome, verdict, now=clock.now) is Recorded.DONE
+    job = storage.get("a")
+    (execution,) = storage.executions(job)
+
+    assert (job.state, job.finished_at, job.updated_at) == (verdict.state, clock.now, clock.now)
+    assert (job.exit_code, job.signal) == (outcome.exit_code, outcome.signal)
+    assert (job.locked_by, job.locked_at, job.last_error) == (None, None, verdict.last_error)
+    assert (execution.finished_at, execution.outcome) == (clock.now, outcome.kind)
+
+
+def test_a_failure_waits_for_its_retry(storage, clock, claim):
+    """A failed job is not finished: it has the time of its next attempt."""
+    due = later(clock.now, 2)
+    storage.record(claim, EXIT_1, retry_at(due), now=clock.now)
+    job = storage.get("a")
+
+    assert (job.state, job.run_at, job.finished_at) == (JobState.FAILED, due, None)
+    assert (job.exit_code, job.last_error, job.attempts) == (1, "exit 1", 1)
+
+
+def test_all_of_an_attempt_is_kept(storage, clock, claim):
+    """What the runner measured can be read back whole, whatever bytes the job printed."""
+    output = Output(12_345_678, True, b"\xff\0tail", in_file=True)
+    outcome = Outcome(
+        OutcomeKind.SIGNAL, signal=9, reason="killed by SIGKILL", pid=4242, seconds=1.25,
+        cpu_seconds=0.5, max_rss_bytes=1 << 33, output=output, leftovers=True,
+    )  # fmt: skip
+    storage.record(claim, outcome, DEAD, now=clock.tick(2))
+    execution = storage.execution(claim.execution_id)
+
+    assert (execution.exit_code, execution.signal, execution.pid) == (None, 9, 4242)
+    assert (execution.seconds, execution.cpu_seconds) == (1.25, 0.5)
+    assert (execution.max_rss_bytes, execution.leftovers) == (1 << 33, True)
+    assert execution.output == output
+
+
+def test_a_result_is_recorded_at_most_once(storage, clock, claim):
+    """A second end of the same attempt changes nothing."""
+    storage.record(claim, OK, COMPLETED, now=clock.now)
+    before = row(storage)
+
+    assert storage.record(claim, EXIT_1, DEAD, now=clock.tick(1)) is Recorded.SUPERSEDED
+    assert storage.release(claim, INTERRUPTED, now=clock.tick(1)) is Recorded.SUPERSEDED
+    assert row(storage) == before
+
+
+@pytest.mark.parametrize("verdict", [COMPLETED, DEAD, Verdict(JobState.CANCELLED), "retry"])
+@pytest.mark.parametrize("cancel", [False, True])
+def test_a_finish_after_a_rescue_changes_nothing(storage, clock, claim, verdict, cancel):
+    """A worker that was given up for dead cannot overwrite the attempt that replaced it."""
+    storage.record(claim, LOST, retry_at(clock.now), now=clock.now)
+    fresh = storage.claim("w2", now=clock.tick(1))
+    if cancel:
+        storage.cancel(storage.get("a"), now=clock.now)
+    before = row(storage)
+    verdict = retry_at(clock.now) if verdict == "retry" else verdict
+
+    assert storage.record(claim, OK, verdict, now=clock.tick(1)) is Recorded.SUPERSEDED
+    assert storage.release(claim, INTERRUPTED, now=clock.tick(1)) is Recorded.SUPERSEDED
+    assert storage.cancel_requested(claim) is True
+    assert row(storage) == before
+    assert storage.get("a").locked_by == "w2"
+    assert storage.record(fresh, OK, COMPLETED, now=clock.now) is Recorded.DONE
+
+
+def test_a_superseded_worker_may_still_claim(storage, clock, claim):
+    """Finish and claim are one step; that the finish came too late does not lose the claim."""
+    storage.record(claim, LOST, DEAD, now=clock.now)
+    add(storage, clock.now, "b")
+    recorded, following = storage.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)
+
+    assert (recorded, following.job.id) == (Recorded.SUPERSEDED, "b")
+    assert storage.get("a").state is JobState.DEAD
+
+
+def test_finish_and_next_claim_are_one_transaction(storage, clock, claim):
+    """When the claim cannot be made, the finish is undone with it and can be tried again."""
+    add(storage, clock.now, "b")
+    before = row(storage)
+    sql(
+        storage, "CREATE TRIGGER t BEFORE INSERT ON executions BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        storage.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)
+    assert row(storage) == before
+    sql(storage, "DROP TRIGGER t")
+    recorded, following = storage.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)
+
+    assert (recorded, following.job.id) == (Recorded.DONE, "b")
+    assert following == storage.held_by("w1")
+
+
+def test_a_release_does_not_count(storage, clock, claim):
+    """An attempt cut short by a shutdown is put back, and the attempt is not counted."""
+    clock.tick(1)
+    assert storage.release(claim, INTERRUPTED, now=clock.now) is Recorded.DONE
+    job = storage.get("a")
+    again = storage.claim("w2", now=clock.now)
+
+    assert (job.state, job.attempts, job.locked_by) == (JobState.PENDING, 0, None)
+    assert [e.outcome for e in storage.executions(job)] == [OutcomeKind.INTERRUPTED, None]
+    assert (again.job.attempts, again.earlier) == (1, (claim.execution_id,))
+    assert again.execution_id > claim.execution_id
+
+
+@pytest.mark.parametrize("verdict", [DEAD, "retry"])
+def test_a_failure_of_a_job_to_be_cancelled_is_not_retried(storage, clock, claim, verdict):
+    """cancel_requested is seen when the attempt is recorded: cancelled, with its exit kept."""
+    storage.cancel(storage.get("a"), now=clock.now)
+    verdict = retry_at(later(clock.now, 2)) if verdict == "retry" else verdict
+    assert storage.record(claim, EXIT_1, verdict, now=clock.now) is Recorded.DONE
+    job = storage.get("a")
+
+    assert (job.state, job.exit_code, job.last_error) == (JobState.CANCELLED, 1, "exit 1")
+    assert job.finished_at == clock.now
+    assert storage.claim("w1", now=later(clock.now, 9999)) is None
+
+
+def test_a_job_that_completed_before_its_cancel_is_completed(storage, clock, claim):
+    """An exit that was seen first is what it was."""
+    storage.cancel(storage.get("a"), now=clock.now)
+    storage.record(claim, OK, COMPLETED, now=clock.now)
+
+    assert storage.get("a").state is JobState.COMPLETED
+
+
+def test_a_release_of_a_job_to_be_cancelled_cancels_it(storage, clock, claim):
+    """A shutdown must not bring back what somebody cancelled."""
+    storage.cancel(storage.get("a"), now=clock.now)
+    assert storage.release(claim, INTERRUPTED, now=clock.now) is Recorded.DONE
+
+    assert storage.get("a").state is JobState.CANCELLED
+    assert storage.claim("w1", now=clock.now) is None
+
+
+def test_the_worker_is_told_of_a_cancel(storage, clock, claim):
+    """cancel_requested: no, then yes, and yes when the attempt is not ours any more."""
+    before = storage.cancel_requested(claim)
+    storage.cancel(storage.get("a"), now=clock.now)
+    asked = storage.cancel_requested(claim)
+    storage.record(claim, OK, COMPLETED, now=clock.now)
+
+    assert (before, asked, storage.cancel_requested(claim)) == (False, True, True)
+
+
+def test_an_heir_finds_what_the_dead_worker_held(storage, clock, claim):
+    """The same claim as the dead worker had; nothing for a worker that holds nothing."""
+    assert storage.held_by("w1") == claim
+    assert storage.held_by("w2") is None
+    storage.record(claim, LOST, DEAD, now=clock.now)
+    assert storage.held_by("w1") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "after", "after_any"),
+    [
+        (JobState.COMPLETED, JobState.PENDING, JobState.PENDING),
+        (JobState.DEAD, JobState.BLOCKED, JobState.PENDING),
+        (JobState.CANCELLED, JobState.BLOCKED, JobState.PENDING),
+    ],
+)
+def test_an_end_frees_the_jobs_that_waited_for_it(storage, clock, state, after, after_any):
+    """`after` waits for completion, `after_any` for any end."""
+    add(storage, clock.now, "a")
+    add(storage, clock.now, "b", after=("a",))
+    add(storage, clock.now, "c", after_any=("a",))
+    assert [storage.get(job).state for job in "bc"] == [JobState.BLOCKED] * 2
+    finish(storage, clock.now, "a", state)
+
+    assert [storage.get(job).state for job in "bc"] == [after, after_any]
+
+
+def test_a_failure_with_a_retry_to_come_frees_nothing(storage, clock, claim):
+    """failed is no end."""
+    add(storage, clock.now, "b", after_any=("a",))
+    storage.record(claim, EXIT_1, retry_at(later(clock.now, 2)), now=clock.now)
+
+    assert storage.get("b").state is JobState.BLOCKED
+
+
+def test_a_job_waits_for_all_that_it_needs(storage, clock):
+    """The last need that is met frees it, in the transaction that meets it."""
+    add(storage, clock.now, "a", "b")
+    add(storage, clock.now, "c", after=("a", "b"))
+    first = storage.claim("w1", now=clock.now)
+    recorded, second = storage.record_and_claim(first, OK, COMPLETED, "w1", now=clock.now)
+    state = storage.get("c").state
+    _, third = storage.record_and_claim(second, OK, COMPLETED, "w1", now=clock.now)
+
+    assert (recorded, state, third.job.id) == (Recorded.DONE, JobState.BLOCKED, "c")
+    assert sql(storage, "SELECT count(*) FROM dependencies") == [(0,)]
+
+
+def test_a_freed_job_still_waits_for_its_time(storage, clock, claim):
+    """Blocked leads to scheduled while its time is to come, else to pending."""
+    add(storage, clock.now, "early", after=("a",), run_at=later(clock.now, 60))
+    add(storage, clock.now, "late", after=("a",), run_at=later(clock.now, 600))
+    storage.record(claim, OK, COMPLETED, now=clock.tick(120))
+
+    assert storage.get("early").state is JobState.PENDING
+    assert storage.get("late").state is JobState.SCHEDULED
+
+
+def test_execution_ids_are_never_used_again(storage, clock):
+    """The fence of a deleted attempt must not fit a new one."""
+    add(storage, clock.now, "a")
+    first = storage.claim("w1", now=clock.now)
+    storage.record(first, OK, COMPLETED, now=clock.now)
+    storage.prune(states=(JobState.COMPLETED,), before=later(clock.now, 1))
+    storage.enqueue([JobSpec(command="true", id="b")], now=clock.now)
+    second = storage.claim("w1", now=clock.now)
+
+    assert second.execution_id > first.execution_id
+    assert second.job.seq > first.job.seq

@@ -1,0 +1,208 @@
+"""Pruning: only what has ended, never what is needed, and the logs with it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from queuectl.models import JobState, Selection
+
+from .ends import COMPLETED, EXIT_1, WITH_LOG, add, finish, later, retry_at, sql
+
+FINISHED = [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
+
+
+def ids(storage):
+    return [job.id for job in storage.jobs(Selection())]
+
+
+def prune(storage, now, **kwargs):
+    """Prune whatever has ended before now."""
+    kwargs.setdefault("states", FINISHED)
+    return storage.prune(before=later(now, 1), **kwargs)
+
+
+def one_of_each(storage, now):
+    """A job in each of the eight states, named by it."""
+    for state in FINISHED:
+        add(storage, now, state.value)
+        finish(storage, now, state.value, state)
+    add(storage, now, "failed")
+    storage.record(storage.claim("w1", now=now), EXIT_1, retry_at(later(now, 60)), now=now)
+    add(storage, now, "processing")
+    storage.claim("w1", now=now)
+    add(storage, now, "pending", queue="other")
+    add(storage, now, "scheduled", run_at=later(now, 60))
+    add(storage, now, "blocked", after=("pending",))
+    assert all(storage.get(job_id).state.value == job_id for job_id in ids(storage))
+
+
+def log(storage, number):
+    """A file in place of what an attempt printed."""
+    path = Path(storage.files.execution_log(number))
+    path.write_bytes(b"x")
+    return path
+
+
+@pytest.mark.parametrize("states", [FINISHED, list(JobState)])
+def test_an_unfinished_job_is_never_pruned(storage, clock, states):
+    """Whatever is asked for, what is still to run or runs is kept."""
+    one_of_each(storage, clock.now)
+
+    assert prune(storage, clock.now, states=states) == 3
+    assert ids(storage) == ["failed", "processing", "pending", "scheduled", "blocked"]
+
+
+@pytest.mark.parametrize("state", FINISHED)
+def test_only_the_states_asked_for_are_pruned(storage, clock, state):
+    """Each finished state can be pruned alone."""
+    one_of_each(storage, clock.now)
+    prune(storage, clock.now, states=[state])
+
+    assert [s for s in FINISHED if s.value not in ids(storage)] == [state]
+
+
+def test_only_what_ended_before_the_instant_is_pruned(storage, clock):
+    """The time of the end counts, not that of the entry."""
+    add(storage, clock.now, "a", "b")
+    finish(storage, clock.now, "a", JobState.COMPLETED)
+    finish(storage, later(clock.now, 10), "b", JobState.COMPLETED)
+    edge = storage.get("a").finished_at
+
+    assert storage.prune(states=FINISHED, before=edge) == 0
+    assert storage.prune(states=FINISHED, before=edge + timedelta(microseconds=1)) == 1
+    assert ids(storage) == ["b"]
+
+
+def test_a_job_that_another_waits_for_is_kept(storage, clock):
+    """Never one that an unfinished job waits for; once that job is gone it may go."""
+    add(storage, clock.now, "needed", "other")
+    add(storage, clock.now, "waits", after=("needed",))
+    finish(storage, clock.now, "needed", JobState.DEAD)
+    finish(storage, clock.now, "other", JobState.DEAD)
+    first = prune(storage, clock.now)
+    kept = ids(storage)
+    storage.cancel(storage.get("waits"), now=clock.now)
+    second = prune(storage, clock.now)
+
+    assert (first, kept, second) == (1, ["needed", "waits"], 2)
+    assert ids(storage) == []
+
+
+def test_queues_and_jobs_restrict_what_is_pruned(storage, clock):
+    """Both must fit, and jobs by the thousand may be named."""
+    for job_id, queue in (("a", "x"), ("b", "y"), ("c", "x")):
+        add(storage, clock.now, job_id, queue=queue)
+        finish(storage, clock.now, job_id, JobState.COMPLETED)
+    named = [storage.get("a"), storage.get("b")] * 600
+
+    assert prune(storage, clock.now, queues=["x"], jobs=named) == 1
+    assert ids(storage) == ["b", "c"]
+    assert prune(storage, clock.now, queues=["nobody"]) == 0
+
+
+def test_a_dry_run_counts_and_deletes_nothing(storage, clock):
+    """It says how many would go."""
+    one_of_each(storage, clock.now)
+    before = ids(storage)
+
+    assert prune(storage, clock.now, dry_run=True) == 3
+    assert ids(storage) == before
+
+
+def finished_jobs(storage, clock, count):
+    add(storage, clock.now, *(f"j{number}" for number in range(count)))
+    for _ in range(count):
+        storage.record(storage.claim("w1", now=clock.now), WITH_LOG, COMPLETED, now=clock.tick(1))
+
+
+@pytest.mark.parametrize("most", [0, 1, 7, 30])
+def test_at_most_so_many_are_pruned_the_oldest_first(storage, clock, most):
+    """Keeps out: a bound below 500 was not kept."""
+    finished_jobs(storage, clock, 10)
+
+    assert prune(storage, clock.now, at_most=most) == min(most, 10)
+    assert ids(storage) == [f"j{number}" for number in range(10)][most:]
+
+
+def test_more_than_one_transaction_prunes_all(storage, clock):
+    """Deleting goes in bounded steps until nothing is left."""
+    sql(
+        storage,
+        """
+        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1201)
+        INSERT INTO jobs (id, command, state, created_at, updated_at, finished_at)
+        SELECT 'j' || i, 'true', 'completed', '2025', '2025', '2025' FROM n
+        """,
+    )
+
+    assert prune(storage, clock.now) == 1201
+    assert storage.counts() == []
+
+
+def test_history_and_logs_go_with_the_job(storage, clock):
+    """Nothing of a pruned job is left, and nothing of another is touched."""
+    finished_jobs(storage, clock, 3)
+    logs = [log(storage, number) for number in (1, 2, 3)]
+    prune(storage, clock.now, jobs=[storage.get("j1")])
+
+    assert sql(storage, "SELECT id FROM executions ORDER BY id") == [(1,), (3,)]
+    assert [path.exists() for path in logs] == [True, False, True]
+
+
+def test_logs_whose_attempt_is_gone_are_swept(storage, clock):
+    """A kill between the commit and the removal of a log leaves it; what is no log of ours stays.
+
+    Keeps out: orphans behind the first 5,000 logs that are in use were never found.
+    """
+    finished_jobs(storage, clock, 2)
+    kept = [log(storage, number) for number in (1, 2)]
+    orphans = [log(storage, number) for number in (3, 999, 10**17)]
+    folder = Path(storage.files.logs)
+    others = [folder / name for name in ("w1.log", "3.txt", "\u00b2.log", "1" * 30 + ".log")]
+    for path in others:
+        path.touch()
+
+    assert storage.sweep_logs() == 3
+    assert [path.exists() for path in orphans] == [False] * 3
+    assert all(path.exists() for path in kept + others)
+
+
+def test_orphans_are_found_behind_many_logs_in_use(storage):
+    """Keeps out: only the first 5,000 logs were looked at, so that later orphans stayed."""
+    sql(
+        storage,
+        "INSERT INTO jobs (id, command, created_at, updated_at) VALUES ('a', 'x', '2025', '2025')",
+    )
+    sql(
+        storage,
+        """
+        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5200)
+        INSERT INTO executions (job_seq, attempt, worker, started_at, output_in_file)
+        SELECT 1, i, 'w', '2025', 1 FROM n
+        """,
+    )
+    for number in range(1, 5211):
+        log(storage, number)
+
+    assert storage.sweep_logs() == 10
+
+
+def test_a_folder_of_logs_that_is_gone_has_none(storage):
+    """Nothing to sweep is no error."""
+    Path(storage.files.logs).rmdir()
+
+    assert storage.sweep_logs() == 0
+
+
+def test_sequence_numbers_are_never_used_again(storage, clock):
+    """Keeps out: without AUTOINCREMENT a new job took the place of a deleted one."""
+    add(storage, clock.now, "a")
+    finish(storage, clock.now, "a", JobState.COMPLETED)
+    first = storage.get("a").seq
+    prune(storage, clock.now)
+    add(storage, clock.now, "a")
+
+    assert storage.get("a").seq > first

@@ -1,0 +1,265 @@
+"""Who is alive is proved by the kernel: locks that end with their process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from forked import in_processes
+
+from queuectl import liveness
+from queuectl.errors import QueueUnusable
+from queuectl.liveness import LifeLock, Running
+
+LARGEST = Running(2**63 - 1, 2**31 - 1, 2**63 - 1, "a1b2c3d4e5f6")
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path)
+
+
+@contextmanager
+def living(folder, owner="w1", running=None):
+    """Another process that holds its lock until the block ends or it is killed."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        lock = LifeLock.take(folder, owner, {"pid": os.getpid()})
+        lock.show_running(running)
+        os.write(writer, b"!")
+        while True:
+            signal.pause()
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_a_held_lock_is_life_and_a_free_one_is_death(folder):
+    """A killed process is known to be dead at once; without a file nothing is known."""
+    assert liveness.is_alive(folder, "w1") is None
+    with living(folder):
+        assert liveness.is_alive(folder, "w1") is True
+    assert liveness.is_alive(folder, "w1") is False
+
+
+def test_a_stopped_process_is_alive(folder):
+    """Keeps out: a worker that only pauses is given up for dead and its job run twice."""
+    with living(folder) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        assert liveness.is_alive(folder, "w1") is True
+        assert liveness.seize(folder, "w1") is None
+
+
+@linux_only
+def test_a_zombie_is_dead(folder):
+    """Keeps out: kill(pid, 0) succeeds on a zombie."""
+    with living(folder) as pid:
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert liveness.is_alive(folder, "w1") is False
+
+
+def test_the_lock_is_there_complete_or_not_at_all(folder):
+    """It gets its name only when it is locked and written, and its private file is gone."""
+    lock = LifeLock.take(folder, "w1", {"pid": 7, "host": "h"})
+    names, about = os.listdir(folder), liveness.about(folder, "w1")
+    lock.remove()
+
+    assert (names, about) == (["w1.lock"], {"pid": 7, "host": "h"})
+    assert os.listdir(folder) == []
+
+
+def test_two_that_ask_at_once_do_not_take_each_other_for_the_owner(folder):
+    """Keeps out: probes with an exclusive lock see each other and call a dead worker alive."""
+    with living(folder):
+        pass
+
+    def ask():
+        return sorted({liveness.is_alive(folder, "w1") for _ in range(2000)})
+
+    assert in_processes([ask] * 4) == [[False]] * 4
+
+
+def test_what_a_worker_runs_can_be_read_by_its_heir(folder):
+    """The last job process that was started is left in the lock file of the dead worker."""
+    with living(folder, running=Running(17, 4242, 99, "w0")):
+        alive = liveness.running(folder, "w1")
+    remains = liveness.seize(folder, "w1")
+    running = remains.running
+    remains.close()
+
+    assert alive == running == Running(17, 4242, 99, "w0")
+
+
+@pytest.mark.parametrize("running", [None, Running(1, 2, None, "w0"), LARGEST])
+def test_the_line_of_what_runs_has_room_for_the_largest_numbers(folder, running):
+    """A shorter line leaves nothing of a longer one, and the rest of the file is not touched."""
+    lock = LifeLock.take(folder, "w1", {"pid": 7})
+    lock.show_running(LARGEST)
+    lock.show_running(running)
+    shown, about = liveness.running(folder, "w1"), liveness.about(folder, "w1")
+    lock.abandon()
+    remains = liveness.seize(folder, "w1")
+    found = remains.running
+    remains.remove()
+
+    assert (found, shown, about) == (running, running, {"pid": 7})
+
+
+def test_only_one_settles_a_dead_worker(folder):
+    """Of many rescuers one gets the remains; once settled, none does."""
+    with living(folder):
+        pass
+    first = liveness.seize(folder, "w1")
+    second = liveness.seize(folder, "w1")
+    first.close()
+    third = liveness.seize(folder, "w1")
+    third.remove()
+
+    assert second is None
+    assert liveness.seize(folder, "w1") is None
+    assert liveness.owners(folder) == []
+
+
+def test_rescuers_that_race_settle_each_worker_once(folder):
+    """Keeps out: a file opened before and locked after its removal was settled a second time."""
+    owners = [f"w{number}" for number in range(100)]
+    for owner in owners:
+        LifeLock.take(folder, owner, {}).abandon()
+
+    def settle():
+        mine = []
+        for owner in owners:
+            remains = liveness.seize(folder, owner)
+            if remains is not None:
+                mine.append(owner)
+                remains.remove()
+        return mine
+
+    settled = [owner for mine in in_processes([settle] * 4) for owner in mine]
+
+    assert sorted(settled) == sorted(owners)
+
+
+def test_a_child_that_abandons_the_lock_does_not_keep_it(folder):
+    """Keeps out: a forked worker kept its dead supervisor's lock."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        lock = LifeLock.take(folder, "s1", {})
+        child = os.fork()
+        if child == 0:
+            lock.abandon()
+            os.write(writer, b"%10d" % os.getpid())
+            while True:
+                signal.pause()
+        while True:
+            signal.pause()
+    child = int(os.read(reader, 10))
+    os.close(reader)
+    os.close(writer)
+    before = liveness.is_alive(folder, "s1")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    after = liveness.is_alive(folder, "s1")
+    os.kill(child, signal.SIGKILL)
+
+    assert (before, after) == (True, False)
+
+
+def test_owners_are_those_with_a_lock_file(folder, tmp_path):
+    """Bells and unfinished files are none; no folder means nobody."""
+    for name in ("b.lock", "a.lock", "a.bell", ".c.new", "d"):
+        (tmp_path / name).touch()
+
+    assert liveness.owners(folder) == ["a", "b"]
+    assert liveness.owners(os.path.join(folder, "missing")) == []
+
+
+def test_a_folder_that_is_none_is_refused(folder, tmp_path):
+    """What cannot be listed is said, not taken for empty."""
+    (tmp_path / "file").touch()
+    with pytest.raises(QueueUnusable, match=r"^cannot look into .*/file: Not a directory$"):
+        liveness.owners(os.path.join(folder, "file"))
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_what_is_no_lock_file_proves_nothing(folder, tmp_path, kind):
+    """A link, FIFO or folder of that name is neither followed nor waited for."""
+    path = tmp_path / "w1.lock"
+    if kind == "link":
+        (tmp_path / "target").touch()
+        path.symlink_to(tmp_path / "target")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+    assert liveness.is_alive(folder, "w1") is None
+    assert liveness.seize(folder, "w1") is None
+    assert liveness.about(folder, "w1") == {}
+    assert liveness.running(folder, "w1") is None
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"x", b"a b c d\n", b"\xff" * 200, b" " * 64 + b"[1]", b"1 2\n"]
+)
+def test_a_damaged_lock_file_tells_nothing(folder, tmp_path, text):
+    """After a crash of the machine the file may hold anything; the rescue goes on without it."""
+    (tmp_path / "w1.lock").write_bytes(text)
+    remains = liveness.seize(folder, "w1")
+    running = remains.running
+    remains.close()
+
+    assert running is None
+    assert liveness.about(folder, "w1") == {}
+    assert liveness.running(folder, "w1") is None
+
+
+@linux_only
+def test_a_process_is_known_by_its_number_and_its_start():
+    """The same number in another start or another boot is another process."""
+    own, boot = os.getpid(), liveness.boot_id()
+    ticks = liveness.start_ticks(own)
+
+    assert ticks > 0
+    assert liveness.same_process(own, ticks, boot) is True
+    assert liveness.same_process(own, ticks - 1, boot) is False
+    assert liveness.same_process(own, ticks, "another boot") is False
+    assert liveness.same_process(own, None, boot) is False
+
+
+@linux_only
+def test_a_process_that_is_gone_has_no_start():
+    """The number of a reaped process tells nothing."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+
+    assert liveness.start_ticks(child.pid) is None
+    assert liveness.same_process(child.pid, 1, liveness.boot_id()) is False
+
+
+@linux_only
+def test_the_start_is_found_behind_any_name(tmp_path):
+    """Keeps out: a program named `a) b (c` shifts the fields that follow its name."""
+    program = tmp_path / "a) 1 (2 3"
+    program.symlink_to("/bin/sleep")
+    child = subprocess.Popen([str(program), "100"])
+    ticks = liveness.start_ticks(child.pid)
+    own = liveness.start_ticks(os.getpid())
+    child.kill()
+    child.wait()
+
+    assert ticks >= own

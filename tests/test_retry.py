@@ -1,0 +1,138 @@
+"""What becomes of a job after an attempt, and when it is tried again."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from queuectl.models import Job, JobState, Outcome, OutcomeKind, Verdict
+from queuectl.retry import backoff_seconds, decide
+from queuectl.settings import effective
+from queuectl.times import MAX_DURATION
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
+FAILURES = [
+    OutcomeKind.EXIT,
+    OutcomeKind.SIGNAL,
+    OutcomeKind.TIMEOUT,
+    OutcomeKind.LOST,
+    OutcomeKind.SPAWN_ERROR,
+]
+
+
+def policy(**keys):
+    return effective(tuple((name.replace("_", "-"), text) for name, text in sorted(keys.items())))
+
+
+def job(attempts, max_retries):
+    return Job(
+        seq=1, id="a", command="false", state=JobState.PROCESSING, queue="default", label=None,
+        priority=0, attempts=attempts, max_retries=max_retries, timeout=300.0, run_at=None,
+        created_at=NOW, updated_at=NOW, finished_at=None, locked_by="w1", locked_at=NOW, cwd=None,
+        env={}, unique_key=None, exit_code=None, signal=None, last_error=None,
+        cancel_requested=False, cancel_reason=None, id_made=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attempt", "delay"), [(1, 2), (2, 4), (3, 8), (10, 1024), (11, 2048), (12, 3600), (13, 3600)]
+)
+def test_the_delay_doubles_up_to_its_limit(attempt, delay):
+    """Retry n comes after base ** n seconds, at most an hour."""
+    assert backoff_seconds(attempt, policy(), chance=0.5) == pytest.approx(delay)
+
+
+@pytest.mark.parametrize(("chance", "share"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
+def test_the_delay_varies_by_a_tenth(chance, share):
+    """The jitter lies on both sides of the delay, at its limit too."""
+    assert backoff_seconds(1, policy(), chance=chance) == pytest.approx(2 * share)
+    assert backoff_seconds(99, policy(), chance=chance) == pytest.approx(3600 * share)
+
+
+@pytest.mark.parametrize("attempt", [310, 1024, 10_000, 1_000_000])
+def test_a_high_attempt_does_not_overflow(attempt):
+    """Keeps out: 2.0 ** 1024 raises OverflowError, 1000.0 ** 103 does too."""
+    assert backoff_seconds(attempt, policy(), chance=0.5) == 3600
+    assert backoff_seconds(attempt, policy(backoff_base="1000"), chance=0.5) == 3600
+
+
+@pytest.mark.parametrize("attempt", [1, 7, 10_000])
+def test_a_base_of_1_waits_a_second_each_time(attempt):
+    """1 ** n is 1."""
+    assert backoff_seconds(attempt, policy(backoff_base="1"), chance=0.5) == 1
+
+
+@pytest.mark.parametrize("attempt", [1, 10_000])
+def test_a_limit_of_0_retries_at_once(attempt):
+    """No delay is longer than backoff-max."""
+    assert backoff_seconds(attempt, policy(backoff_max="0"), chance=1.0) == 0
+
+
+def test_a_limit_below_a_second_is_kept():
+    """backoff-max may be shorter than the first power of the base."""
+    assert backoff_seconds(1, policy(backoff_max="500ms"), chance=0.5) == 0.5
+
+
+@hypothesis_settings(deadline=None, max_examples=200, database=None)
+@given(
+    attempt=st.integers(1, 1_000_000),
+    base=st.floats(1, 1000),
+    longest=st.floats(0, MAX_DURATION),
+    jitter=st.floats(0, 1),
+    chance=st.floats(0, 1),
+)
+def test_every_delay_can_be_added_to_a_time(attempt, base, longest, jitter, chance):
+    """A delay is a finite number of seconds from 0 to ten years, whatever is configured."""
+    configured = policy(
+        backoff_base=repr(base), backoff_max=f"{longest:.6f}", backoff_jitter=repr(jitter)
+    )
+    delay = backoff_seconds(attempt, configured, chance=chance)
+
+    assert math.isfinite(delay)
+    assert 0 <= delay <= MAX_DURATION
+    assert NOW + timedelta(seconds=delay) >= NOW
+
+
+def test_success_completes():
+    """Exit 0 completes a job on its last attempt too, and leaves no error."""
+    ok = Outcome(OutcomeKind.OK, exit_code=0)
+
+    assert decide(job(3, 3), ok, policy(), now=NOW, chance=0) == Verdict(JobState.COMPLETED)
+
+
+def test_a_cancelled_attempt_is_never_retried():
+    """Cancelled is an end, whatever attempts are left."""
+    cancelled = Outcome(OutcomeKind.CANCELLED, signal=15, reason="cancelled: not needed")
+
+    assert decide(job(1, 3), cancelled, policy(), now=NOW, chance=0) == Verdict(
+        JobState.CANCELLED, last_error="cancelled: not needed"
+    )
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failure_waits_for_its_retry(kind):
+    """Whatever failed is retried after the usual delay while attempts are left."""
+    outcome = Outcome(kind, reason="it failed")
+
+    assert decide(job(1, 3), outcome, policy(), now=NOW, chance=0.5) == Verdict(
+        JobState.FAILED, NOW + timedelta(seconds=2), "it failed"
+    )
+    assert decide(job(2, 3), outcome, policy(), now=NOW, chance=0.5) == Verdict(
+        JobState.FAILED, NOW + timedelta(seconds=4), "it failed"
+    )
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize(("attempts", "max_retries"), [(1, 1), (3, 3), (4, 3)])
+def test_the_last_failure_is_dead(kind, attempts, max_retries):
+    """A job is started at most max_retries times, then it is in the DLQ with its reason."""
+    outcome = Outcome(kind, reason="it failed")
+
+    assert decide(job(attempts, max_retries), outcome, policy(), now=NOW, chance=0.5) == Verdict(
+        JobState.DEAD, last_error="it failed"
+    )

@@ -1,0 +1,424 @@
+"""The storage against a model in memory: whatever is done in whatever order, both agree."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Dict, List, Optional, Set, Tuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from queuectl.errors import DuplicateId, UniqueKeyHeld, WrongState
+from queuectl.files import find
+from queuectl.models import (
+    FINISHED_STATES,
+    Claim,
+    JobState,
+    Outcome,
+    OutcomeKind,
+    Recorded,
+    Selection,
+    Verdict,
+)
+from queuectl.specs import JobSpec
+from queuectl.storage import Storage
+
+QUEUES = ("x", "y", "z")
+WAITING = (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING, JobState.FAILED)
+OK = Outcome(OutcomeKind.OK, exit_code=0)
+EXIT_1 = Outcome(OutcomeKind.EXIT, exit_code=1)
+LOST = Outcome(OutcomeKind.LOST)
+INTERRUPTED = Outcome(OutcomeKind.INTERRUPTED, signal=15)
+
+
+@dataclass
+class ModelJob:
+    """What the model knows of a job."""
+
+    place: int
+    queue: str
+    priority: int
+    max_retries: int
+    state: JobState
+    run_at: Optional[datetime] = None
+    unique_key: Optional[str] = None
+    attempts: int = 0
+    holder: Optional[int] = None
+    cancel_requested: bool = False
+    finished_at: Optional[datetime] = None
+    needs: Dict[str, bool] = field(default_factory=dict)
+    """Id -> whether any end will do."""
+
+
+class StorageModel(RuleBasedStateMachine):
+    """Everything that users and workers can do to a queue."""
+
+    ids = Bundle("ids")
+
+    @initialize(target=ids)
+    def make(self):
+        self.folder = tempfile.mkdtemp()
+        files = find(str(Path(self.folder) / "queue.db"), None, False)
+        self.storage = Storage.open(files, create=True)
+        # What the model is about does not depend on the disk, and this is ten times as fast.
+        self.storage._database.connection.execute("PRAGMA synchronous = OFF")
+        self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
+        self.jobs: Dict[str, ModelJob] = {}
+        self.paused: Set[Optional[str]] = set()
+        self.limits: Dict[str, int] = {}
+        self.claims: List[Claim] = []
+        self.placed = 0
+        self.named = 0
+        return multiple(*[self.enqueue_one(queue, 0, 2, None, None) for queue in QUEUES])
+
+    def teardown(self):
+        self.storage.close()
+        shutil.rmtree(self.folder)
+
+    @rule(
+        target=ids,
+        queue=st.sampled_from(QUEUES),
+        priority=st.integers(-1, 1),
+        max_retries=st.integers(1, 3),
+        delay=st.sampled_from([None, None, 0, 5, 30]),
+        key=st.sampled_from([None, None, None, "k"]),
+    )
+    def enqueue(self, queue, priority, max_retries, delay, key):
+        """A job by itself; one whose unique key is held is refused."""
+        job_id = self.enqueue_one(queue, priority, max_retries, delay, key)
+        return multiple() if job_id is None else job_id
+
+    def enqueue_one(self, queue, priority, max_retries, delay, key):
+        run_at = None if delay is None else self.now + timedelta(seconds=delay)
+        job_id = self.new_name()
+        spec = JobSpec(
+            command="true", id=job_id, queue=queue, priority=priority, max_retries=max_retries,
+            run_at=run_at, unique_key=key, if_dup="error",
+        )  # fmt: skip
+        if key is not None and self.key_holder(key):
+            with pytest.raises(UniqueKeyHeld) as held:
+                self.storage.enqueue([spec], now=self.now)
+            assert held.value.holder == self.key_holder(key)
+            return None
+        self.storage.enqueue([spec], now=self.now)
+        state = JobState.SCHEDULED if run_at and run_at > self.now else JobState.PENDING
+        self.add(job_id, ModelJob(0, queue, priority, max_retries, state, run_at, key))
+        return job_id
+
+    @rule(
+        target=ids,
+        first=ids,
+        second=ids,
+        however=st.booleans(),
+        delay=st.sampled_from([None, 30]),
+    )
+    def enqueue_after(self, first, second, however, delay):
+        """A job that waits for others; those that were pruned cannot be waited for."""
+        needed = [job_id for job_id in dict.fromkeys([first, second]) if job_id in self.jobs]
+        if not needed:
+            return multiple()
+        run_at = None if delay is None else self.now + timedelta(seconds=delay)
+        job_id = self.new_name()
+        names = {"after_any" if however else "after": tuple(needed)}
+        spec = JobSpec(command="true", id=job_id, queue="x", run_at=run_at, **names)
+        (made,) = self.storage.enqueue([spec], now=self.now)
+        never, needs = [], {}
+        for other in needed:
+            state = self.jobs[other].state
+            if state is JobState.COMPLETED or (however and state in FINISHED_STATES):
+                continue
+            needs[other] = however
+            if state in FINISHED_STATES:
+                never.append(other)
+        assert sorted(made.never_met) == sorted(never)
+        self.add(job_id, ModelJob(0, "x", 0, 3, JobState.BLOCKED, run_at, needs=needs))
+        self.unblock(job_id)
+        return job_id
+
+    @rule(job_id=ids, action=st.sampled_from(["take its id", "retry", "cancel"]))
+    def act(self, job_id, action):
+        """What people do to a job, if it has not been pruned."""
+        if job_id not in self.jobs:
+            return
+        {"take its id": self.take_id, "retry": self.retry, "cancel": self.cancel}[action](job_id)
+
+    def take_id(self, job_id):
+        with pytest.raises(DuplicateId) as taken:
+            self.storage.enqueue([JobSpec(command="true", id=job_id)], now=self.now)
+        assert taken.value.state == self.jobs[job_id].state.value
+
+    @rule(seconds=st.sampled_from([1, 5, 30]))
+    def tick(self, seconds):
+        """Time goes on."""
+        self.now += timedelta(seconds=seconds)
+
+    @rule(queues=st.sampled_from([(), (), ("x",), ("y", "z")]))
+    def claim(self, queues):
+        """The model knows which job comes next."""
+        self.promote()
+        claim = self.storage.claim("w1", queues, now=self.now)
+        self.claimed(claim, self.next_job(queues))
+
+    @rule(
+        pick=st.sampled_from([0, 0, 0, 1, 2, 4]),
+        kind=st.sampled_from(["ok", "exit", "lost", "cancelled", "released", "ok+", "exit+"]),
+    )
+    def end_attempt(self, pick, kind):
+        """An end, of an attempt that has ended already too: then it changes nothing."""
+        if not self.claims:
+            self.claim(())
+        if not self.claims:
+            return
+        claim = self.claims[-1 - pick % len(self.claims)]
+        if kind == "released":
+            self.release(claim)
+        elif kind.endswith("+"):
+            self.record_and_claim(claim, kind == "ok+")
+        else:
+            self.record(claim, kind)
+
+    def record_and_claim(self, claim, ok):
+        outcome, verdict = (OK, Verdict(JobState.COMPLETED)) if ok else self.failure(claim)
+        expected = self.end(claim, verdict)
+        self.promote()
+        recorded, following = self.storage.record_and_claim(
+            claim, outcome, verdict, "w1", now=self.now
+        )
+        assert recorded is expected
+        self.claimed(following, self.next_job(()))
+
+    def record(self, claim, kind):
+        if kind == "ok":
+            outcome, verdict = OK, Verdict(JobState.COMPLETED)
+        elif kind == "cancelled":
+            outcome, verdict = EXIT_1, Verdict(JobState.CANCELLED)
+        else:
+            outcome, verdict = self.failure(claim)
+            outcome = LOST if kind == "lost" else outcome
+        expected = self.end(claim, verdict)
+        assert self.storage.record(claim, outcome, verdict, now=self.now) is expected
+
+    def release(self, claim):
+        job = self.holding(claim)
+        if job is None:
+            expected = Recorded.SUPERSEDED
+        elif job.cancel_requested:
+            expected = self.end(claim, Verdict(JobState.CANCELLED))
+        else:
+            expected = Recorded.DONE
+            job.state, job.holder, job.attempts = JobState.PENDING, None, job.attempts - 1
+        assert self.storage.release(claim, INTERRUPTED, now=self.now) is expected
+
+    def retry(self, job_id):
+        job = self.jobs[job_id]
+        known = self.storage.get(job_id)
+        allowed = job.state is JobState.FAILED or job.state in FINISHED_STATES
+        held = job.state in FINISHED_STATES and job.unique_key and self.key_holder(job.unique_key)
+        try:
+            self.storage.retry(known, now=self.now)
+        except WrongState:
+            assert not allowed
+            return
+        except UniqueKeyHeld:
+            assert held
+            return
+        assert allowed
+        assert not held
+        if job.state in FINISHED_STATES:
+            job.attempts = 0
+        job.state, job.run_at, job.finished_at = JobState.PENDING, None, None
+        job.cancel_requested = False
+
+    def cancel(self, job_id):
+        job = self.jobs[job_id]
+        known = self.storage.get(job_id)
+        if job.state in (JobState.COMPLETED, JobState.DEAD):
+            with pytest.raises(WrongState):
+                self.storage.cancel(known, now=self.now)
+            return
+        state = self.storage.cancel(known, now=self.now)
+        if job.state is JobState.PROCESSING:
+            assert state is JobState.PROCESSING
+            job.cancel_requested = True
+        elif job.state in WAITING:
+            assert state is JobState.CANCELLED
+            job.needs.clear()
+            self.finish(job_id, JobState.CANCELLED)
+            job.cancel_requested = True
+
+    @rule(
+        action=st.sampled_from(["prune", "pause", "resume", "resume", "resume", "limit"]),
+        queue=st.sampled_from([None, *QUEUES]),
+        number=st.sampled_from([None, 1, 2]),
+    )
+    def keep_house(self, action, queue, number):
+        """Pruning, pausing and limiting."""
+        if action == "prune":
+            self.prune(number or 0, FINISHED_STATES if queue else tuple(JobState))
+        elif action == "pause":
+            self.storage.pause_queue(queue, by="ann", reason=None, now=self.now)
+            self.paused.add(queue)
+        elif action == "resume":
+            self.storage.resume_queue(queue)
+            self.paused = set() if queue is None else self.paused - {queue}
+        elif queue is not None:
+            self.storage.limit_queue(queue, number)
+            self.limits.pop(queue, None)
+            if number is not None:
+                self.limits[queue] = number
+
+    def prune(self, age, states):
+        before = self.now - timedelta(seconds=age)
+        needed = {name for job in self.jobs.values() for name in job.needs}
+        gone = [
+            job_id
+            for job_id, job in self.jobs.items()
+            if job.state in FINISHED_STATES and job.finished_at < before and job_id not in needed
+        ]
+        assert self.storage.prune(states=states, before=before) == len(gone)
+        for job_id in gone:
+            del self.jobs[job_id]
+
+    @invariant()
+    def both_know_the_same_jobs(self):
+        """States, attempts and who holds what."""
+        stored = [
+            (job.id, job.state, job.attempts, job.finished_at, job.cancel_requested)
+            for job in self.storage.jobs(Selection())
+        ]
+        known = [
+            (job_id, job.state, job.attempts, job.finished_at, job.cancel_requested)
+            for job_id, job in sorted(self.jobs.items(), key=lambda item: item[1].place)
+        ]
+        assert stored == known
+
+    @invariant()
+    def the_counts_are_right(self):
+        """The kept counts are those of the model."""
+        counted: Dict[Tuple[str, JobState], int] = {}
+        for job in self.jobs.values():
+            counted[job.queue, job.state] = counted.get((job.queue, job.state), 0) + 1
+        kept = {(count.queue, count.state): count.jobs for count in self.storage.counts()}
+        assert kept == counted
+
+    @invariant()
+    def a_look_says_what_a_claim_would_find(self):
+        """An idle worker never sleeps beside a job that it could have."""
+        waiting = [
+            job.run_at
+            for job in self.jobs.values()
+            if job.state in (JobState.SCHEDULED, JobState.FAILED)
+        ]
+        due = min(waiting, default=None)
+        ready = self.storage.ready((), now=self.now)
+        assert ready.next_due == due
+        assert ready.now == ((due is not None and due <= self.now) or self.next_job(()) is not None)
+
+    def new_name(self) -> str:
+        self.named += 1
+        return f"j{self.named}"
+
+    def add(self, job_id: str, job: ModelJob) -> None:
+        self.placed += 1
+        job.place = self.placed
+        self.jobs[job_id] = job
+
+    def key_holder(self, key: str) -> Optional[str]:
+        for job_id, job in self.jobs.items():
+            if job.unique_key == key and job.state not in FINISHED_STATES:
+                return job_id
+        return None
+
+    def promote(self) -> None:
+        for job in self.jobs.values():
+            if job.state in (JobState.SCHEDULED, JobState.FAILED) and job.run_at <= self.now:
+                job.state = JobState.PENDING
+
+    def next_job(self, queues: Tuple[str, ...]) -> Optional[str]:
+        if None in self.paused:
+            return None
+        running = [job.queue for job in self.jobs.values() if job.state is JobState.PROCESSING]
+        ready = [
+            (-job.priority, job.place, job_id)
+            for job_id, job in self.jobs.items()
+            if job.state is JobState.PENDING
+            and (not queues or job.queue in queues)
+            and job.queue not in self.paused
+            and running.count(job.queue) < self.limits.get(job.queue, 1000)
+        ]
+        return min(ready)[2] if ready else None
+
+    def claimed(self, claim: Optional[Claim], expected: Optional[str]) -> None:
+        assert (claim.job.id if claim else None) == expected
+        if claim is None:
+            return
+        job = self.jobs[claim.job.id]
+        job.state, job.holder, job.attempts = (
+            JobState.PROCESSING,
+            claim.execution_id,
+            job.attempts + 1,
+        )
+        assert claim.job == self.storage.get(claim.job.id)
+        # The fence: higher than all before it, never used again.
+        assert not self.claims or claim.execution_id > self.claims[-1].execution_id
+        self.claims.append(claim)
+
+    def holding(self, claim: Claim) -> Optional[ModelJob]:
+        job = self.jobs.get(claim.job.id)
+        held = job is not None and job.holder == claim.execution_id
+        return job if held and job.state is JobState.PROCESSING else None
+
+    def failure(self, claim: Claim) -> Tuple[Outcome, Verdict]:
+        if claim.job.attempts >= claim.job.max_retries:
+            return EXIT_1, Verdict(JobState.DEAD)
+        return EXIT_1, Verdict(JobState.FAILED, self.now + timedelta(seconds=10))
+
+    def end(self, claim: Claim, verdict: Verdict) -> Recorded:
+        job = self.holding(claim)
+        if job is None:
+            return Recorded.SUPERSEDED
+        job.holder = None
+        state = verdict.state
+        if job.cancel_requested and state is not JobState.COMPLETED:
+            state = JobState.CANCELLED
+        if state is JobState.FAILED:
+            job.state, job.run_at = state, verdict.run_at
+        else:
+            self.finish(claim.job.id, state)
+        return Recorded.DONE
+
+    def finish(self, job_id: str, state: JobState) -> None:
+        self.jobs[job_id].state, self.jobs[job_id].finished_at = state, self.now
+        for other, job in self.jobs.items():
+            if job_id in job.needs and (job.needs[job_id] or state is JobState.COMPLETED):
+                del job.needs[job_id]
+                self.unblock(other)
+
+    def unblock(self, job_id: str) -> None:
+        job = self.jobs[job_id]
+        if job.state is JobState.BLOCKED and not job.needs:
+            later = job.run_at is not None and job.run_at > self.now
+            job.state = JobState.SCHEDULED if later else JobState.PENDING
+
+
+TestStorageModel = StorageModel.TestCase
+TestStorageModel.settings = settings(
+    max_examples=80,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)

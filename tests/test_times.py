@@ -1,0 +1,216 @@
+"""Durations and instants: how they are read, and the one form in which they are kept."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from queuectl.errors import InvalidInput
+from queuectl.times import (
+    MAX_DURATION,
+    format_duration,
+    from_text,
+    parse_duration,
+    parse_instant,
+    to_text,
+    utcnow,
+)
+
+UTC = timezone.utc
+INSTANTS = st.datetimes(timezones=st.just(UTC)) | st.datetimes(
+    min_value=from_text("0001-01-03T00:00:00.000000Z").replace(tzinfo=None),
+    max_value=from_text("9999-12-29T00:00:00.000000Z").replace(tzinfo=None),
+    timezones=st.just(timezone(timedelta(hours=-5, minutes=-30))),
+)
+
+
+@pytest.fixture
+def central_europe(monkeypatch):
+    """A zone with daylight saving, written so that it needs no zone files."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_present_carries_its_zone():
+    """The present is an aware time in UTC."""
+    assert utcnow().utcoffset() == timedelta(0)
+
+
+@settings(deadline=None, max_examples=200, database=None)
+@given(INSTANTS, INSTANTS)
+def test_text_order_is_time_order(first, second):
+    """Kept instants are as wide as each other and sort as text as they do in time."""
+    one, other = to_text(first), to_text(second)
+
+    assert len(one) == len(other) == len("2026-01-31T12:00:00.000000Z")
+    assert (one < other, one == other) == (first < second, first == second)
+
+
+@settings(deadline=None, max_examples=200, database=None)
+@given(INSTANTS)
+def test_a_kept_instant_is_read_back_whole(instant):
+    """Writing and reading an instant loses nothing."""
+    assert from_text(to_text(instant)) == instant
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("90", 90.0),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("500ms", 0.5),
+        ("90s", 90.0),
+        ("10m", 600.0),
+        ("1h30m", 5400.0),
+        ("1.5h", 5400.0),
+        ("2d", 172800.0),
+        ("1w", 604800.0),
+        ("1d2h3m4s5ms", 93784.005),
+        (" 10m ", 600.0),
+        ("3660d", MAX_DURATION),
+    ],
+)
+def test_a_duration_is_seconds_or_numbers_with_units(text, seconds):
+    """A bare number is seconds; units add up."""
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "x", "m", "1x", "-1", "-1s", "+5", "1 h", "1h 30m", "1e3", "inf", "nan", "1h30",
+     "1,5h", "0x10", "1_000", "٣", "²", "1h\0", "٣m", ".", "s10", "10M", "infinity"],
+)  # fmt: skip
+def test_what_is_no_duration_is_refused(text):
+    """Garbage is refused with the value and an example of what is right."""
+    with pytest.raises(InvalidInput) as refused:
+        parse_duration(text)
+
+    assert str(refused.value) == (
+        f"not a duration: {text!r} (use seconds, or 500ms 90s 10m 1h30m 2d)"
+    )
+
+
+@pytest.mark.parametrize("text", ["3661d", "9" * 400, "9" * 400 + "d", "1e400"[:1] + "0" * 40])
+def test_a_duration_has_a_limit_that_nothing_overflows(text):
+    """More than ten years is refused, however large the number."""
+    with pytest.raises(InvalidInput, match=r"a duration is 0 to 10 years"):
+        parse_duration(text)
+
+
+@settings(deadline=None, max_examples=300, database=None)
+@given(st.text() | st.from_regex(r"\A[0-9.smhdw ]{0,12}\Z"))
+def test_any_text_is_a_duration_in_range_or_refused(text):
+    """No text at all makes the reading of a duration fail in another way."""
+    try:
+        seconds = parse_duration(text)
+    except InvalidInput:
+        return
+    assert 0 <= seconds <= MAX_DURATION
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.012, "0.01 s"),
+        (3, "3 s"),
+        (3.25, "3.25 s"),
+        (42, "42 s"),
+        (60, "1m"),
+        (300, "5m"),
+        (5400, "1h30m"),
+        (172800, "2d"),
+        (93784, "1d2h"),
+    ],
+)
+def test_a_duration_is_written_for_people(seconds, text):
+    """At most two units are shown, none of them zero."""
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "expected"),
+    [
+        ("18:00", (2026, 6, 1, 10, 0), (2026, 6, 1, 16, 0)),
+        ("18:00", (2026, 6, 1, 16, 0), (2026, 6, 1, 16, 0)),
+        ("18:00", (2026, 6, 1, 16, 1), (2026, 6, 2, 16, 0)),
+        ("7:05", (2026, 12, 31, 10, 0), (2027, 1, 1, 6, 5)),
+        ("00:00", (2026, 2, 28, 12, 0), (2026, 2, 28, 23, 0)),
+        # The clocks change in the night between: a day later would be an hour off.
+        ("18:00", (2026, 3, 28, 19, 0), (2026, 3, 29, 16, 0)),
+        ("18:00", (2026, 10, 24, 18, 0), (2026, 10, 25, 17, 0)),
+        # In that night the clock shows 02:30 twice, at 00:30 and 01:30 UTC.
+        ("02:30", (2026, 10, 25, 0, 0), (2026, 10, 25, 0, 30)),
+        ("02:30", (2026, 10, 25, 0, 45), (2026, 10, 25, 1, 30)),
+        ("02:30", (2026, 10, 25, 1, 45), (2026, 10, 26, 1, 30)),
+        # In the other it never shows 02:30.
+        ("02:30", (2026, 3, 29, 0, 0), (2026, 3, 29, 1, 30)),
+    ],
+)
+def test_a_clock_time_is_the_next_time_that_the_clock_shows_it(central_europe, text, now, expected):
+    """`18:00` keeps the face of the local clock, over midnight and changes of daylight saving."""
+    assert parse_instant(text, now=datetime(*now, tzinfo=UTC)) == datetime(*expected, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-12-24", (2026, 12, 23, 23, 0)),
+        ("2026-07-24T18:00", (2026, 7, 24, 16, 0)),
+        ("2026-12-24 18:00:30", (2026, 12, 24, 17, 0, 30)),
+        ("2026-12-24T18:00Z", (2026, 12, 24, 18, 0)),
+        ("2026-12-24T18:00:00z", (2026, 12, 24, 18, 0)),
+        ("2026-12-24T18:00+05:30", (2026, 12, 24, 12, 30)),
+        ("2026-12-24T18:00:00.5Z", (2026, 12, 24, 18, 0, 0, 500000)),
+        ("2026-12-24T18:00:00.123456789Z", (2026, 12, 24, 18, 0, 0, 123456)),
+    ],
+)
+def test_a_date_is_local_unless_it_names_a_zone(central_europe, text, expected):
+    """ISO-8601 is read with `Z` and any number of decimals on every version of Python."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert parse_instant(text, now=now) == datetime(*expected, tzinfo=UTC)
+
+
+def test_what_is_past_means_now():
+    """A time that is over makes a job that may start at once."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    assert parse_instant("2001-01-01", now=now) == now
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "x", "tomorrow", "24:00", "25:00", "18:60", "18", "1800", "2026-13-01", "2026-02-30",
+     "2026-12-24T25:00", "-1:00", "18:00pm", "18:00\0", "٣:00", "9999-12-31T23:59:59-12:00",
+     "1h", "99999-01-01", "2026-12-24T18:00+99:00"],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(text):
+    """Garbage is refused with the value and what may be written."""
+    with pytest.raises(InvalidInput) as refused:
+        parse_instant(text, now=datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert str(refused.value) == (
+        f"not a time: {text!r} (use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
+    )
+
+
+@settings(deadline=None, max_examples=300, database=None)
+@given(st.text() | st.from_regex(r"\A[0-9TZ:.+ -]{0,30}\Z"))
+def test_any_text_is_an_aware_instant_or_refused(text):
+    """No text at all makes the reading of a time fail in another way; none gives a past one."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    try:
+        instant = parse_instant(text, now=now)
+    except InvalidInput:
+        return
+    assert instant >= now
