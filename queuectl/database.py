@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import time
@@ -16,6 +17,7 @@ from queuectl.writelock import WriteLock
 
 _BUSY_SECONDS = 1.0
 _PAGE_BYTES = 2048
+_SMALLEST_BYTES = 512
 WAIT_SECONDS = 30.0
 """How long a command waits for the write lock before it gives up (exit 75)."""
 
@@ -112,6 +114,8 @@ class Database:
     ) -> None:
         conn = self.connection
         has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
+        if not has_tables and 0 < os.stat(self.files.database).st_size < _SMALLEST_BYTES:
+            raise self._foreign()  # to SQLite a file of one byte is empty
         if not has_tables and not create:
             raise NoQueue(self.files.database)
         # Before anything is put beside it. Asked last whether another made it a queue meanwhile.

@@ -9,6 +9,7 @@ from queuectl.files import open_private
 
 _BYTES = 256
 _SAY = 'echo "$QUEUECTL_EXECUTION {}" 1<>"$QUEUECTL_STATUS"'
+_FATAL = "ABRT ALRM PIPE SYS TRAP USR1 USR2 VTALRM XCPU XFSZ"
 
 
 def _prelude() -> str:
@@ -19,6 +20,13 @@ def _prelude() -> str:
     for number, name in ((1, "HUP"), (2, "INT"), (15, "TERM")):
         say = _SAY.format(f"s{number}")
         traps.append(f"trap 'trap - EXIT {name}; {say}; kill -{name} $$' {name}")
+    # Of the other signals bash would say 0 as well; so it says nothing. (Not SEGV and its like: a
+    # shell that traps its own fault meets it again for ever.)
+    silent = 'trap "trap - EXIT $QUEUECTL_N; kill -$QUEUECTL_N \\$\\$" $QUEUECTL_N'
+    traps.append(
+        f'if [ "$BASH_VERSION" ]; then for QUEUECTL_N in {_FATAL}; do {silent}; done; '
+        "unset QUEUECTL_N; fi"
+    )
     return "; ".join(traps) + "; "
 
 
@@ -51,6 +59,8 @@ def read(path: str, execution_id: int) -> Optional[Status]:
         return None
     try:
         line, newline, _ = os.pread(descriptor, _BYTES, 0).partition(b"\n")
+    except OSError:  # a folder or a FIFO that somebody put there
+        return None
     finally:
         os.close(descriptor)
     mark, _, word = line.partition(b" ")

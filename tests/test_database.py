@@ -166,6 +166,7 @@ def test_everything_is_private_whatever_the_umask(tmp_path, umask):
         "queue.db.d/logs": ("folder", "0o700"),
         "queue.db.d/workers": ("folder", "0o700"),
         "queue.db.d/write.lock": ("file", "0o600"),
+        "queue.db.d/write.lock.turn": ("file", "0o600"),
     }
 
 

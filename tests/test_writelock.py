@@ -260,10 +260,10 @@ def test_a_stopped_holder_is_named(path):
 
 
 def test_each_of_8_saturated_writers_gets_its_share(tmp_path):
-    """Keeps out: with SQLite's own waiting one of 8 writers got 1 of 8,322 commits.
+    """Keeps out: with SQLite's own waiting one of 8 writers got 1 of 8,322 commits, and without
+    turns the one that released the lock had it again before the others woke.
 
-    The kernel deals unevenly now and then, so one fair round of five will do; without the lock
-    there is none.
+    A busy machine may hold one process back for a second, so one fair round of two will do.
     """
     files = find(str(tmp_path / "queue.db"), None, False)
     Storage.open(files, create=True).close()
@@ -278,7 +278,7 @@ def test_each_of_8_saturated_writers_gets_its_share(tmp_path):
         return commits
 
     rounds = []
-    while len(rounds) < 5:
+    while len(rounds) < 2:
         commits = in_processes([write] * 8)
         rounds.append(sorted(commits))
         if min(commits) >= sum(commits) / len(commits) / 4:
