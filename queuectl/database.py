@@ -35,6 +35,7 @@ class Database:
         self.connection = connection
         self.wait_seconds = wait_seconds
         self.lock = WriteLock(files.write_lock)
+        self._relaxed = False
 
     @classmethod
     def open(
@@ -80,6 +81,16 @@ class Database:
         """Give the connection and the lock's file back."""
         self.connection.close()
         self.lock.close()
+
+    def relax(self, *, relaxed: bool) -> None:
+        """Commit without waiting for the disk, or (as at first) with; outside a transaction.
+
+        Relaxed, a power cut can take back the last commits of this connection: all that came
+        before a commit of another that waited is safe.
+        """
+        if relaxed != self._relaxed:
+            self.connection.execute(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
+            self._relaxed = relaxed
 
     def transaction(self, *, finishing: bool = False) -> Transaction:
         """Begin a write: BEGIN IMMEDIATE … COMMIT under the write lock, rollback on any exception.
@@ -134,6 +145,8 @@ class Database:
                 raise self._foreign()
             if old:
                 kept = legacy.back_up(conn, self.files.database)
+                # Whoever can read it reads what is run, secrets perhaps among it.
+                os.chmod(self.files.database, 0o600)
             self._switch_to_wal()
             conn.execute("BEGIN IMMEDIATE")
             try:

@@ -81,6 +81,9 @@ KEYS: Dict[str, Key] = {
         _choice("adopt", "kill"), "adopt", "a running job whose worker died: kept alive or killed"
     ),
     "leftovers": Key(_choice("keep", "kill"), "keep", "what a job that ended left running"),
+    "durability": Key(
+        _choice("full", "normal"), "full", "normal: a power cut may take back the last results"
+    ),
     "capture-env": Key(_variables, "PATH", "variables taken at enqueue; * = all, empty = none"),
 }
 
@@ -99,6 +102,7 @@ class Settings:
     retention: float
     on_worker_death: str
     leftovers: str
+    durability: str
     capture_env: Tuple[str, ...]
 
 

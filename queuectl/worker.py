@@ -234,6 +234,7 @@ class _Worker:
 
     def _execute(self, claim: Claim) -> Outcome:
         job, settings = claim.job, claim.settings
+        self._storage.heed_durability(settings)
         _log.info("%s started (attempt %d of %d)", job.id, job.attempts, job.max_retries)
         if claim.earlier:
             self._end_earlier(claim)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import time
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -427,3 +428,12 @@ def test_a_killed_upgrade_is_made_again(path):
 
     assert states <= {0, schema.VERSION}
     assert 0 in states
+
+
+def test_the_upgraded_file_is_only_its_owners(path):
+    """What commands hold, secrets perhaps, must not stay readable for others."""
+    make(path)
+    path.chmod(0o644)
+    upgrade(path).close()
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -22,6 +22,10 @@ class Base:
         """Where the queue's files are."""
         return self._database.files
 
+    def heed_durability(self, settings: Settings) -> None:
+        """Commit from now on as the key durability says; for workers, never for enqueueing."""
+        self._database.relax(relaxed=settings.durability == "normal")
+
     def _transaction(self, *, finishing: bool = False) -> Transaction:
         return self._database.transaction(finishing=finishing)
 

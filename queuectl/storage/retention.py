@@ -8,13 +8,15 @@ import sqlite3
 from datetime import datetime
 from typing import Any, List, Sequence
 
-from queuectl.liveness import unlink_quietly
+from queuectl.liveness import is_alive, unlink_quietly
 from queuectl.models import Job, JobState
 from queuectl.storage.base import Base
 from queuectl.times import to_text
 
 _DELETED_AT_ONCE = 500
-_LOG = re.compile(r"(\d{1,18})\.log", re.ASCII)
+_SWEPT_AT_ONCE = 500
+_LOG = re.compile(r"(\d{1,18})\.log(?:\.new)?", re.ASCII)
+_OWNED = re.compile(r"([0-9a-f]+-\d+)\.(?:log|log\.tail|status)", re.ASCII)
 
 
 class Retention(Base):
@@ -59,25 +61,61 @@ class Retention(Base):
         return total
 
     def sweep_logs(self) -> int:
-        """Remove logs whose attempt is gone: a kill between a commit and its unlink leaves them."""
+        """Remove files of attempts and workers that are gone; return how many.
+
+        A kill between a commit and its unlink leaves them, or one while a log is rewritten.
+        """
         try:
             names = os.listdir(self.files.logs)
         except OSError:
             return 0
-        numbers = sorted(int(match.group(1)) for match in map(_LOG.fullmatch, names) if match)
         removed = 0
-        for start in range(0, len(numbers), _DELETED_AT_ONCE):
-            chunk = numbers[start : start + _DELETED_AT_ONCE]
-            with self._snapshot() as conn:
-                rows = conn.execute(
-                    f"SELECT id FROM executions WHERE id IN ({', '.join('?' * len(chunk))})", chunk
-                )
-                known = {row[0] for row in rows}
-            for number in chunk:
-                if number not in known:
-                    unlink_quietly(self.files.execution_log(number))
-                    removed += 1
+        for start in range(0, len(names), _SWEPT_AT_ONCE):
+            for name in self._strays(names[start : start + _SWEPT_AT_ONCE]):
+                unlink_quietly(os.path.join(self.files.logs, name))
+                removed += 1
         return removed
+
+    def _strays(self, names: Sequence[str]) -> List[str]:
+        """Return those of these files that belong to nothing any more."""
+        kept = {match.group(): int(match.group(1)) for match in map(_LOG.fullmatch, names) if match}
+        owned = {match.group(): match.group(1) for match in map(_OWNED.fullmatch, names) if match}
+        with self._snapshot() as conn:
+            numbers = sorted(set(kept.values()))
+            ended = dict(
+                conn.execute(
+                    "SELECT id, outcome IS NOT NULL FROM executions WHERE id IN ("
+                    + ", ".join("?" * len(numbers))
+                    + ") ORDER BY id",
+                    numbers,
+                ).fetchall()
+            )
+            owners = {
+                row[0]
+                for row in conn.execute(
+                    """
+                    SELECT id
+                      FROM workers
+                     UNION
+                    SELECT executions.worker
+                      FROM jobs
+                      JOIN executions ON executions.id = jobs.execution_id
+                     WHERE jobs.state = 'processing'
+                     ORDER BY 1
+                    """
+                )
+            }
+        strays = [
+            name
+            for name, number in kept.items()
+            if number not in ended or (name.endswith(".new") and ended[number])
+        ]
+        # A worker makes its log before it is registered, and its lock before that.
+        return strays + [
+            name
+            for name, owner in owned.items()
+            if owner not in owners and is_alive(self.files.workers, owner) is None
+        ]
 
     def _delete(self, where: str, values: Sequence[Any], at_most: int) -> int:
         with self._transaction() as conn:

@@ -206,3 +206,17 @@ def test_sequence_numbers_are_never_used_again(storage, clock):
     add(storage, clock.now, "a")
 
     assert storage.get("a").seq > first
+
+
+def test_files_of_gone_workers_and_torn_rewrites_are_swept(storage, clock):
+    """A kill between a record and its unlink leaves files that belong to nothing any more."""
+    logs = Path(storage.files.logs)
+    add(storage, clock.now, "running")
+    claim = storage.claim("abc-1", now=clock.now)
+    swept = ["dead-7.log", "dead-7.status", "999.log.new", "999.log"]
+    kept = ["abc-1.log", "abc-1.status", f"{claim.execution_id}.log.new", "notes.txt"]
+    for name in swept + kept:
+        (logs / name).write_text("")
+
+    assert storage.sweep_logs() == len(swept)
+    assert sorted(path.name for path in logs.iterdir()) == sorted(kept)

@@ -1,0 +1,83 @@
+"""What the tests of reliability share: the long form, the tools they need, and other shells."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import List, Mapping, Optional, Sequence
+
+import pytest
+from conftest import COMMAND, Queue, wait_until
+from processes.conftest import Jobs, jobs, linux_only
+
+LONG = os.environ.get("QUEUECTL_TEST_LONG", "") not in ("", "0")
+"""Whether to sweep all points, and to run thousands of jobs."""
+
+TIMEOUT = pytest.mark.timeout(3600 if LONG else 120)
+
+needs_strace = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("strace") is None, reason="needs strace"
+)
+needs_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to mount"
+)
+
+__all__ = ["LONG", "TIMEOUT", "Jobs", "jobs", "linux_only", "needs_root", "needs_strace"]
+
+HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
+"""Runs until the file `go` is there."""
+
+
+def own_shell() -> str:
+    """Return the name of the shell that /bin/sh is on this machine."""
+    return Path("/bin/sh").resolve().name
+
+
+def in_shell(shell: str) -> List[str]:
+    """Return what to put before a command so that its /bin/sh is another shell; skip if that
+    cannot be had.
+    """
+    if own_shell() == shell:
+        return []
+    there = shutil.which(shell)
+    if there is None or sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip(f"/bin/sh is {own_shell()}, and cannot be made {shell} for a test")
+    swap = f'mount --bind {there} {Path("/bin/sh").resolve()} && exec "$@"'
+    words = ["unshare", "--mount", "sh", "-c", swap, "-"]
+    if subprocess.run([*words, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
+    return words
+
+
+def start_with(
+    queue: Queue,
+    before: Sequence[str],
+    *args: str,
+    workers: int = 1,
+    env: Optional[Mapping[str, str]] = None,
+) -> subprocess.Popen[str]:
+    """Run `BEFORE queuectl worker start ARGS`; return once its workers are there."""
+    known = {worker["id"] for worker in queue.json("worker", "list")} if queue.exists() else set()
+    with (queue.folder / "workers.log").open("a") as log:
+        process = subprocess.Popen(
+            [*before, COMMAND, "worker", "start", "--count", str(workers), *args],
+            env={**queue.env, **(env or {})},
+            cwd=str(queue.work),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+            text=True,
+        )
+    queue.processes.append(process)
+    wait_until(
+        lambda: (
+            queue.exists()
+            and len({w["id"] for w in queue.json("worker", "list")} - known) >= workers
+        ),
+        what="the workers",
+    )
+    return process

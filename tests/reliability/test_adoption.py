@@ -1,0 +1,464 @@
+"""A job outlives its worker: an heir answers for it, and one run is all there is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from conftest import Queue, alive, wait_until
+
+from queuectl import liveness
+from reliability.conftest import HELD, Jobs, in_shell, linux_only, start_with
+
+pytestmark = linux_only
+
+# It notes that it began and that it ended, so that a second run or a cut one shows.
+_NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
+_SHELLS = ["dash", "bash"]
+
+
+def _worker(queue: Queue) -> Dict[str, Any]:
+    (worker,) = queue.json("worker", "list")
+    return dict(worker)
+
+
+def _kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, pids)), what="the killed to be gone")
+
+
+def _ledger(queue: Queue) -> List[str]:
+    return (queue.work / "ledger").read_text().split()
+
+
+def _until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
+    """Wait until another living worker answers for a job; return its id."""
+
+    def heir() -> str:
+        holder = jobs.get(job).locked_by
+        if holder in (None, dead):
+            return ""
+        return str(holder) if liveness.is_alive(queue.files.workers, str(holder)) else ""
+
+    return wait_until(heir, what=f"an heir of {dead}")
+
+
+def _orphan(
+    queue: Queue, jobs: Jobs, job: str, dies: str, shell: str = "", *, restart: bool = True
+) -> str:
+    """Start a pool, kill so much of it while a job runs, start another if need be.
+
+    Returns the id of the worker that was killed; unless there is none, an heir has the job then.
+    """
+    before = in_shell(shell) if shell else []
+    supervisor = start_with(queue, before)
+    running = jobs.pid("running")
+    worker = _worker(queue)
+    if dies == "all":
+        _kill(supervisor.pid, worker["pid"])
+        supervisor.wait()
+        if restart:
+            start_with(queue, before)
+    else:
+        _kill(worker["pid"])
+    if restart:
+        _until_adopted(queue, jobs, job, worker["id"])
+    assert alive(running), "the job was not left alone"
+    return str(worker["id"])
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+@pytest.mark.parametrize("dies", ["worker", "all"])
+@pytest.mark.parametrize(
+    ("end", "outcome", "facts"),
+    [
+        ("exit 7", "exit", (7, None)),
+        ("exit 0", "ok", (0, None)),
+        ("kill -TERM $$", "signal", (None, 15)),
+    ],
+)
+def test_an_heir_records_how_the_job_really_ended(
+    queue: Queue, jobs: Jobs, shell: str, dies: str, end: str, outcome: str, facts: Any
+) -> None:
+    """Whoever is killed, the running job goes on, runs once, and its own end is recorded."""
+    if (end == "exit 0") != (shell == "dash" and dies == "worker") and outcome == "ok":
+        pytest.skip("one success is enough")
+    job = jobs.one(_NOTED + "echo printed; " + end, max_retries=1)
+    _orphan(queue, jobs, job, dies, shell)
+    (queue.work / "go").touch()
+    ended = jobs.until(job, "completed", "dead")
+
+    (attempt,) = jobs.attempts(job)
+    assert (jobs.outcomes(job), ended.exit_code, ended.signal) == ([outcome], *facts)
+    assert (attempt.exit_code, attempt.signal, ended.attempts) == (*facts, 1)
+    assert _ledger(queue) == ["begin", "end"]
+    assert queue.ok("logs", job).splitlines()[0] == "printed"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "exec sh ./script",
+        "trap 'rm -f running' EXIT; . ./script",
+        "trap - EXIT; . ./script",
+    ],
+)
+@pytest.mark.parametrize("end", ["exit 7", "kill -KILL $$"])
+def test_a_supervisor_knows_what_a_job_does_not_tell(
+    queue: Queue, jobs: Jobs, command: str, end: str
+) -> None:
+    """With `exec`, an EXIT trap of its own or KILL a job leaves no word; its supervisor reaps it."""
+    (queue.work / "script").write_text(_NOTED + end + "\n")
+    job = jobs.one(command, max_retries=1)
+    _orphan(queue, jobs, job, "worker")
+    (queue.work / "go").touch()
+    ended = jobs.until(job, "dead")
+
+    assert (jobs.outcomes(job), ended.exit_code, ended.signal) == (
+        (["exit"], 7, None) if end == "exit 7" else (["signal"], None, 9)
+    )
+    assert _ledger(queue) == ["begin", "end"]
+
+
+@pytest.mark.parametrize("end", ["exit 7", "exit 0"])
+def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, jobs: Jobs, end: str) -> None:
+    """A job that ends while no queuectl runs is recorded by the next start, with its own code."""
+    job = jobs.one(_NOTED + "echo printed; " + end, max_retries=1)
+    _orphan(queue, jobs, job, "all", restart=False)
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(jobs.pid("running")))
+    assert jobs.state(job) == "processing"
+    queue.drain(workers=1)
+
+    assert jobs.outcomes(job) == ["exit" if end == "exit 7" else "ok"]
+    assert jobs.get(job).exit_code == int(end[-1])
+    assert _ledger(queue) == ["begin", "end"]
+    assert queue.ok("logs", job) == "printed"
+
+
+def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue, jobs: Jobs) -> None:
+    """A job that leaves no word, with nobody there to reap it, counts as a run and is retried."""
+    jobs.configure(backoff_base="1", backoff_max="0.1")
+    (queue.work / "script").write_text(_NOTED + "exit 0\n")
+    job = jobs.one("exec sh ./script", max_retries=2)
+    _orphan(queue, jobs, job, "all", restart=False)
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(jobs.pid("running")))
+    queue.drain(workers=1)
+
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["lost", "ok"])
+    assert jobs.get(job).attempts == 2
+    assert _ledger(queue) == ["begin", "end"] * 2
+
+
+def test_a_lost_last_run_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
+    """Lost attempts are counted: after the last one a job is dead, and says why."""
+    job = jobs.one(f"exec sh -c '{HELD}'", max_retries=1)
+    _orphan(queue, jobs, job, "all", restart=False)
+    os.kill(jobs.pid("running"), signal.SIGKILL)
+    wait_until(lambda: not alive(jobs.pid("running")))
+    queue.drain(workers=1)
+
+    assert (jobs.state(job), jobs.get(job).last_error) == ("dead", "lost with its worker")
+
+
+@pytest.mark.parametrize("dies", ["worker", "all"])
+def test_an_adopted_job_keeps_its_timeout(queue: Queue, jobs: Jobs, dies: str) -> None:
+    """It counts from the job's own start, and ends its whole tree."""
+    jobs.configure(kill_grace="0.2")
+    job = jobs.one(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=2.5, max_retries=1)
+    began = time.monotonic()
+    _orphan(queue, jobs, job, dies)
+    ended = jobs.until(job, "dead")
+
+    (attempt,) = jobs.attempts(job)
+    assert jobs.outcomes(job) == ["timeout"]
+    assert ended.last_error == "killed after 2.5s by its timeout"
+    assert attempt.seconds is not None
+    assert 2.4 <= attempt.seconds <= time.monotonic() - began + 1
+    assert not alive(jobs.pid("running"))
+    assert not alive(jobs.pid("child"))
+
+
+def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue, jobs: Jobs) -> None:
+    """The next start ends at once what should have ended long ago."""
+    jobs.configure(kill_grace="0.2")
+    job = jobs.one(HELD, timeout=1.5, max_retries=1)
+    _orphan(queue, jobs, job, "all", restart=False)
+    running = jobs.pid("running")
+    ticks = liveness.start_ticks(running)
+    assert ticks is not None
+    wait_until(lambda: liveness.age_seconds(ticks) > 2)
+    assert alive(running)
+    queue.drain(workers=1)
+
+    assert (jobs.state(job), jobs.outcomes(job)) == ("dead", ["timeout"])
+    assert not alive(running)
+
+
+@pytest.mark.parametrize("dies", ["worker", "all"])
+def test_an_adopted_job_keeps_its_cap(queue: Queue, jobs: Jobs, dies: str) -> None:
+    """What it prints before and after is bounded as ever: head, one marker line, tail."""
+    jobs.configure(output_limit="65536")
+    half = "head -c 300000 /dev/zero | tr '\\0' x"
+    job = jobs.one(f"echo first; {half}; {HELD}; {half}; {half}; echo; echo last")
+    worker = _orphan(queue, jobs, job, dies)
+    log = queue.files.worker_log(worker)
+    wait_until(lambda: os.stat(log).st_blocks * 512 <= 3 * 65536, what="the hole in the log")
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+
+    (attempt,) = jobs.attempts(job)
+    printed = 6 + 900_000 + 6
+    assert (attempt.output_bytes, attempt.output_truncated) == (printed, True)
+    kept = Path(queue.files.execution_log(attempt.id)).read_bytes()
+    head, marker, tail = kept.partition(b"\n[queuectl: %d bytes not kept]\n" % (printed - 65536))
+    assert (len(head), head[:7]) == (32768, b"first\nx")
+    assert marker
+    assert (len(tail), tail[-7:]) == (32768, b"x\nlast\n")
+
+
+@pytest.mark.parametrize("when", ["while adopted", "while nobody was there"])
+def test_an_adopted_job_can_be_cancelled(queue: Queue, jobs: Jobs, when: str) -> None:
+    """A cancel is answered by the heir, and ends the job's whole tree."""
+    jobs.configure(kill_grace="0.2")
+    job = jobs.one(f"(setsid sleep 300 & echo $! > child); {HELD}")
+    _orphan(queue, jobs, job, "all", restart=when == "while adopted")
+    queue.ok("cancel", job)
+    if when == "while nobody was there":
+        assert jobs.state(job) == "processing"
+        start_with(queue, [])
+    jobs.until(job, "cancelled")
+
+    assert jobs.outcomes(job) == ["cancelled"]
+    assert not alive(jobs.pid("running"))
+    assert not alive(jobs.pid("child"))
+
+
+def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue, jobs: Jobs) -> None:
+    """A job that had completed before anybody could tell it to stop has completed."""
+    job = jobs.one(HELD)
+    _orphan(queue, jobs, job, "all", restart=False)
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(jobs.pid("running")))
+    queue.ok("cancel", job)
+    queue.drain(workers=1)
+
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+
+
+def test_each_heir_that_is_killed_has_an_heir(queue: Queue, jobs: Jobs) -> None:
+    """Worker after worker is killed, then all at once: the job runs on, once, and is recorded."""
+    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    dead = _orphan(queue, jobs, job, "worker")
+    for _ in range(3):
+        heir = _worker(queue)
+        assert heir["job"] == job
+        _kill(heir["pid"])
+        dead = _until_adopted(queue, jobs, job, heir["id"])
+    supervisor = queue.processes[-1]
+    _kill(supervisor.pid, _worker(queue)["pid"])
+    supervisor.wait()
+    start_with(queue, [])
+    _until_adopted(queue, jobs, job, dead)
+    (queue.work / "go").touch()
+    ended = jobs.until(job, "dead")
+
+    assert (jobs.outcomes(job), ended.exit_code) == (["exit"], 7)
+    assert _ledger(queue) == ["begin", "end"]
+
+
+def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue, jobs: Jobs) -> None:
+    """`worker stop --leave-jobs`, then a new start: every job goes on, and is recorded once."""
+    held = "echo $$ > running$N; echo begin >> ledger$N; until [ -e go ]; do sleep 0.02; done; "
+    ids = [jobs.one(f"N={n}; {held} exit {n}", max_retries=1) for n in range(3)]
+    old = queue.start(workers=3)
+    running = [jobs.pid(f"running{n}") for n in range(3)]
+    assert queue.ok("worker", "stop", "--leave-jobs").startswith("stopped ")
+    assert old.wait(timeout=30) == 0
+    assert [jobs.state(job) for job in ids] == ["processing"] * 3
+    assert queue.json("worker", "list") == []
+    assert all(map(alive, running))
+    queue.start(workers=3)
+    wait_until(lambda: sorted(w["job"] or "" for w in queue.json("worker", "list")) == sorted(ids))
+    (queue.work / "go").touch()
+
+    assert [jobs.until(job, "completed", "dead").exit_code for job in ids] == [0, 1, 2]
+    assert [jobs.outcomes(job) for job in ids] == [["ok"], ["exit"], ["exit"]]
+    assert [(queue.work / f"ledger{n}").read_text() for n in range(3)] == ["begin\n"] * 3
+
+
+def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """Between the old pool and the new one a job may end; its code is not lost."""
+    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    queue.start()
+    running = jobs.pid("running")
+    queue.ok("worker", "stop", "--leave-jobs")
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(running))
+    queue.drain()
+
+    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
+    assert _ledger(queue) == ["begin", "end"]
+
+
+def test_an_adopted_job_can_be_left_again(queue: Queue, jobs: Jobs) -> None:
+    """An heir leaves its adopted job to the next heir."""
+    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    _orphan(queue, jobs, job, "all")
+    heir = _worker(queue)["id"]
+    queue.ok("worker", "stop", "--leave-jobs")
+    start_with(queue, [])
+    _until_adopted(queue, jobs, job, heir)
+    (queue.work / "go").touch()
+    jobs.until(job, "dead")
+
+    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
+    assert _ledger(queue) == ["begin", "end"]
+
+
+def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> None:
+    """Each byte is printed once, whoever answers for the job, to its end."""
+    job = jobs.one(f"echo one; {HELD}; echo two; exit 7", max_retries=1)
+    supervisor = queue.start()
+    jobs.pid("running")
+    follower = queue.spawn("logs", "--follow", job)
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "one\n"
+    dead = _worker(queue)
+    _kill(dead["pid"], supervisor.pid)
+    supervisor.wait()
+    queue.start()
+    _until_adopted(queue, jobs, job, dead["id"])
+    (queue.work / "go").touch()
+
+    assert follower.stdout.read() == "two\n"
+    assert follower.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "outcomes", "code"),
+    [
+        (signal.SIGTERM, "dead", ["exit"], 0),
+        (signal.SIGQUIT, "pending", ["interrupted"], -signal.SIGQUIT),
+    ],
+)
+def test_a_stop_treats_an_adopted_job_as_any_other(
+    queue: Queue, jobs: Jobs, number: signal.Signals, state: str, outcomes: List[str], code: int
+) -> None:
+    """TERM to the supervisor: it is finished first; QUIT: it is ended and put back, uncounted."""
+    jobs.configure(kill_grace="0.2")
+    job = jobs.one(HELD + "; exit 7", max_retries=1)
+    _orphan(queue, jobs, job, "all")
+    supervisor = queue.processes[-1]
+    supervisor.send_signal(number)
+    if number == signal.SIGTERM:
+        wait_until(lambda: "stopping" in (queue.folder / "workers.log").read_text())
+        (queue.work / "go").touch()
+
+    assert supervisor.wait(timeout=30) == code
+    assert (jobs.state(job), jobs.outcomes(job)) == (state, outcomes)
+    assert jobs.get(job).attempts == (1 if state == "dead" else 0)
+    assert not alive(jobs.pid("running"))
+
+
+def test_a_drain_waits_for_what_it_adopted(queue: Queue, jobs: Jobs) -> None:
+    """`worker start --drain` leaves when the adopted job has ended, and what waits after it."""
+    job, after = jobs.one(HELD), jobs.one("true")
+    dead = _orphan(queue, jobs, job, "all", restart=False)
+    drain = queue.spawn("worker", "start", "--drain", stderr=(queue.folder / "log").open("w"))
+    _until_adopted(queue, jobs, job, dead)
+    assert drain.poll() is None
+    (queue.work / "go").touch()
+
+    assert drain.wait(timeout=30) == 0
+    assert [jobs.state(job), jobs.state(after)] == ["completed", "completed"]
+
+
+def test_a_stopped_job_is_not_taken_for_ended(queue: Queue, jobs: Jobs) -> None:
+    """However long it stands still (SIGSTOP), a job of a killed worker is adopted and runs on."""
+    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    os.killpg(running, signal.SIGSTOP)
+    worker = _worker(queue)
+    _kill(worker["pid"], supervisor.pid)
+    supervisor.wait()
+    queue.start()
+    _until_adopted(queue, jobs, job, worker["id"])
+    assert jobs.outcomes(job) == [None]
+    os.killpg(running, signal.SIGCONT)
+    (queue.work / "go").touch()
+    jobs.until(job, "dead")
+
+    assert (jobs.outcomes(job), _ledger(queue)) == (["exit"], ["begin", "end"])
+
+
+@pytest.mark.parametrize("command", [_NOTED + "exit 7", f"exec sh -c '{_NOTED} exit 7'"])
+def test_a_job_that_ends_before_its_heir_is_there(queue: Queue, jobs: Jobs, command: str) -> None:
+    """The supervisor stands still while worker and job end; then it says what it reaped."""
+    job = jobs.one(command, max_retries=1)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    _kill(_worker(queue)["pid"])
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(running))
+    os.kill(supervisor.pid, signal.SIGCONT)
+    jobs.until(job, "dead")
+
+    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
+    assert _ledger(queue) == ["begin", "end"]
+
+
+def test_adoption_leaves_no_file_behind(queue: Queue, jobs: Jobs) -> None:
+    """After the end of adopted jobs only the files of living processes are there."""
+    job = jobs.one(HELD)
+    dead = _orphan(queue, jobs, job, "all")
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+    queue.ok("worker", "stop")
+
+    left = sorted(os.listdir(queue.files.workers) + os.listdir(queue.files.logs))
+    assert left == [], f"the worker that was killed was {dead}"
+
+
+def test_what_an_adopted_job_leaves_running_is_its_own_affair(queue: Queue, jobs: Jobs) -> None:
+    """As with a living worker: it is kept, and `show` says so; key leftovers = kill ends it."""
+    job = jobs.one(f"setsid sleep 300 & echo $! > child; {HELD}")
+    _orphan(queue, jobs, job, "worker")
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+    child = jobs.pid("child")
+
+    assert [(one.outcome and one.outcome.value, one.leftovers) for one in jobs.attempts(job)] == [
+        ("ok", True)
+    ]
+    assert alive(child)
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue, jobs: Jobs) -> None:
+    """A planted folder in place of the status file costs the word, never the worker or the job."""
+    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = _worker(queue)
+    status = Path(queue.files.worker_status(worker["id"]))
+    status.unlink()
+    status.mkdir()
+    _kill(worker["pid"])
+    _until_adopted(queue, jobs, job, worker["id"])
+    (queue.work / "go").touch()
+    jobs.until(job, "dead")
+
+    # The supervisor reaped it and could not say so.
+    assert jobs.outcomes(job) == ["lost"]
+    assert supervisor.poll() is None
