@@ -22,10 +22,10 @@ def _prelude() -> str:
         traps.append(f"trap 'trap - EXIT {name}; {say}; kill -{name} $$' {name}")
     # Of the other signals bash would say 0 as well; so it says nothing. (Not SEGV and its like: a
     # shell that traps its own fault meets it again for ever.)
-    silent = 'trap "trap - EXIT $QUEUECTL_N; kill -$QUEUECTL_N \\$\\$" $QUEUECTL_N'
+    silent = 'trap "trap - EXIT $queuectl_signal; kill -$queuectl_signal \\$\\$" $queuectl_signal'
     traps.append(
-        f'if [ "$BASH_VERSION" ]; then for QUEUECTL_N in {_FATAL}; do {silent}; done; '
-        "unset QUEUECTL_N; fi"
+        f'if [ "$BASH_VERSION" ]; then for queuectl_signal in {_FATAL}; do {silent}; done; '
+        "unset queuectl_signal; fi"
     )
     return "; ".join(traps) + "; "
 

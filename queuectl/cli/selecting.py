@@ -139,8 +139,8 @@ def choose(
     if not (queues or states or everything):
         usage_error("which jobs? (give their ids, --queue, or --all)")
     wanted = [state for state in state_names(states) or among if state in among]
-    if not wanted:
-        usage_error(f"only jobs that are {' or '.join(state.value for state in among)} are meant")
+    if not wanted:  # of these there is nothing to be done, and that is done
+        return Choice((), None)
     return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)))
 
 

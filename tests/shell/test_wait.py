@@ -1,0 +1,270 @@
+"""The exit codes of `wait`, and of what it waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import pytest
+from conftest import Queue, wait_until
+
+from .conftest import Shell
+
+_ENDINGS = [
+    ("completed", 0, None),
+    ("own-code", 7, "is dead: exit 7"),
+    ("retried", 5, "is dead: exit 5"),
+    ("by-signal", 128 + signal.SIGUSR1, "was killed by signal USR1"),
+    ("too-long", 124, "is dead: killed after 0.20 s by its timeout"),
+    ("no-folder", 126, "is dead: …"),
+    ("cancelled", 143, "was cancelled: wrong input"),
+    ("lost", 137, "…"),
+]
+_COMMANDS = {
+    "completed": "true",
+    "own-code": "exit 7",
+    "retried": "exit $((3 + QUEUECTL_ATTEMPT))",
+    "by-signal": "kill -USR1 $$",
+    "too-long": "exec sleep 60",
+    "no-folder": "true",
+    "cancelled": "exec sleep 60",
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    """A queue with a job for each way to end; the ids are those of the table above."""
+    queue = Queue(tmp_path_factory.mktemp("ended"))
+    for key, value in (("backoff-base", "1"), ("backoff-max", "0"), ("kill-grace", "0.5")):
+        queue.ok("config", "set", key, value)
+    gone = queue.folder / "gone"
+    gone.mkdir()
+    options: Dict[str, Any] = {
+        "retried": {"max_retries": 2},
+        "too-long": {"timeout": 0.2},
+        "no-folder": {"cwd": str(gone)},
+    }
+    lines = [
+        json.dumps({"id": name, "command": command, "max_retries": 1, **options.get(name, {})})
+        for name, command in _COMMANDS.items()
+    ]
+    queue.ok("enqueue", "-q", "-", stdin="\n".join(lines))
+    gone.rmdir()
+    pool = queue.start(workers=2)
+    queue.wait_for("cancelled", "processing")
+    queue.ok("cancel", "--reason", "wrong input", "cancelled")
+    queue.enqueue("echo $$ > pid; exec sleep 60", "--id", "lost", "--max-retries", "1")
+    pid = wait_until(lambda: _number(queue.work / "pid"), what="the job")
+    worker = next(w["pid"] for w in queue.json("worker", "list") if w["job"] == "lost")
+    os.kill(worker, signal.SIGKILL)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:  # its heir was faster
+        pass
+    queue.run("wait", *_COMMANDS, "lost")
+    pool.terminate()
+    assert pool.wait(30) == 0
+    queue.enqueue("true", "--id", "pending")
+    queue.run("enqueue", "--id", "never", "--after", "own-code", "true")
+    queue.enqueue("true", "--id", "never-2", "--after", "never")
+    yield queue
+    assert queue.close() == []
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize(("name", "code", "why"), _ENDINGS)
+def test_the_exit_code_is_that_of_the_jobs_end(
+    ended: Queue, name: str, code: int, why: str
+) -> None:
+    """Its own, or the one that stands for its end; one line says why whenever it is not 0."""
+    done = ended.run("wait", name)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    if why is None:
+        assert done.stderr == ""
+    else:
+        start = f"queuectl wait: {name} {why.rstrip('…')}"
+        assert done.stderr.startswith(start)
+        assert done.stderr.count("\n") == 1
+        assert why.endswith("…") or done.stderr == start + "\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "line"),
+    [
+        (["nope"], 125, "no such job: nope"),
+        (["completed", "nope"], 125, "no such job: nope"),
+        (["never"], 125, "never can never end: it waits for own-code, which is dead"),
+        (["never-2"], 125, "never-2 can never end: it waits for own-code, which is dead"),
+        (["pending", "never"], 125, "never can never end: it waits for own-code, which is dead"),
+        (["--db", "none.db", "x"], 125, "no queue at …"),
+        ([], 2, "which jobs? (give their ids, --queue, or --all)"),
+        (["--queue", "a b"], 2, "queue must be printable, without white space, comma or slash"),
+        (["--timeout", "soon", "pending"], 2, "not a duration: 'soon' …"),
+        (["completed", "--all"], 2, "name jobs or select them, not both"),
+        (["-", "completed"], 2, "- stands alone: the ids come from stdin"),
+    ],
+)
+def test_what_cannot_be_waited_for_is_said_at_once(
+    ended: Queue, args: list, code: int, line: str
+) -> None:
+    """125 when queuectl itself could not, 2 for wrong usage; nothing is waited for."""
+    done = ended.run("wait", *args)
+    said = done.stderr.splitlines()[-1]
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said.startswith("queuectl wait: " + line.rstrip("…"))
+    assert line.endswith("…") or said == "queuectl wait: " + line
+
+
+def test_when_the_time_ran_out_it_is_124(ended: Queue) -> None:
+    """What is unfinished is named; that no worker serves it was said before, once."""
+    done = ended.run("wait", "--timeout", "0.2", "pending", "completed")
+
+    assert (done.returncode, done.stdout) == (124, "")
+    assert done.stderr.splitlines() == [
+        "no worker serves default (queuectl worker start)",
+        "queuectl wait: time ran out, unfinished: pending",
+    ]
+
+
+def test_several_are_0_only_if_all_completed(ended: Queue) -> None:
+    """Else it is 1, whatever their own codes; the first of those that did not are named."""
+    line = ended.fails(1, "wait", "completed", "own-code", "by-signal")
+
+    assert ended.ok("wait", "completed", "completed") == ""
+    assert line == (
+        "queuectl wait: 2 of 3 did not complete: own-code is dead: exit 7, "
+        "by-signal was killed by signal USR1"
+    )
+
+
+@pytest.mark.parametrize(("stdin", "code"), [("completed\n", 0), ("own-code\ncompleted\n", 1)])
+def test_ids_come_from_stdin(ended: Queue, stdin: str, code: int) -> None:
+    """`-` takes what enqueue printed."""
+    assert ended.run("wait", "-", stdin=stdin).returncode == code
+
+
+def test_any_ends_with_the_first(ended: Queue) -> None:
+    """Its id stands on stdout, its code is the exit code; the others are not waited for."""
+    done = ended.run("wait", "--any", "pending", "own-code")
+
+    assert (done.returncode, done.stdout) == (7, "own-code\n")
+
+
+def test_json_tells_a_jobs_own_code_apart(ended: Queue) -> None:
+    """An object a job, in the order given: its state, its own code, and what stands for its end."""
+    done = ended.run("wait", "--json", "by-signal", "own-code")
+    found = json.loads(done.stdout)
+
+    assert done.returncode == 1
+    assert found == [
+        {
+            "id": "by-signal", "state": "dead", "exit_code": None, "signal": signal.SIGUSR1,
+            "code": 128 + signal.SIGUSR1, "message": "was killed by signal USR1",
+        },
+        {
+            "id": "own-code", "state": "dead", "exit_code": 7, "signal": None, "code": 7,
+            "message": "is dead: exit 7",
+        },
+    ]  # fmt: skip
+
+
+def test_a_job_is_never_over_between_its_retries(shell: Shell) -> None:
+    """A first run that failed is no end: `wait` goes on to the second, which completes."""
+    shell.configure(backoff_base="1", backoff_max="0.3", backoff_jitter="0")
+    shell.enqueue("test $QUEUECTL_ATTEMPT = 2", "--id", "a")
+    waiting = shell.spawn("wait", "a")
+    shell.drain()
+
+    assert waiting.communicate(timeout=30)[0] == ""
+    assert waiting.returncode == 0
+    assert shell.show("a")["attempts"] == 2
+
+
+def test_an_end_is_noticed_soon(shell: Shell) -> None:
+    """`wait` comes back while a job that follows at once and takes long is still running."""
+    shell.start()
+    shell.enqueue("until test -e go; do sleep 0.02; done", "--id", "a")
+    waiting = [shell.spawn("wait", "a") for _ in range(2)]
+    shell.enqueue("sleep 60", "--id", "long")
+    (shell.work / "go").touch()
+    began = time.monotonic()
+    assert [process.wait(30) for process in waiting] == [0, 0]
+
+    assert time.monotonic() - began < 10
+    assert shell.wait_for("long", "processing")["state"] == "processing"
+    assert shell.ok("wait", "--any", "long", "a") == "a"
+
+
+def test_all_waits_until_nothing_is_unfinished(shell: Shell) -> None:
+    """0 when all completed, or there was nothing to wait for; what came meanwhile is awaited too."""
+    assert shell.ok("worker", "start", "--drain", "-q") == ""
+    assert shell.ok("wait", "--all") == ""
+    shell.enqueue(
+        '"$(dirname "$(command -v python)")"/queuectl enqueue --id b "sleep 0.2"', "--id", "a"
+    )
+    shell.enqueue("true", "--queue", "other", "--delay", "1h")
+    waiting = shell.spawn("wait", "--all", "--queue", "default")
+    shell.drain()
+
+    assert waiting.wait(30) == 0
+    assert (shell.state("a"), shell.state("b")) == ("completed", "completed")
+
+
+def test_all_is_1_when_one_did_not_complete(shell: Shell) -> None:
+    """One line says how many; those that were dead before do not count."""
+    shell.enqueue("exit 1", "--id", "old")
+    shell.run_as_if("dead")
+    shell.enqueue("sleep 0.3; exit 1", "--id", "a", "--max-retries", "1")
+    shell.start()
+    done = shell.run("wait", "--all")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
+    assert shell.ok("wait", "--all") == ""
+
+
+def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
+    """When only jobs are left that wait for a dead one: 125, naming both."""
+    shell.enqueue("exit 1", "--id", "a")
+    shell.run_as_if("dead")
+    shell.run("enqueue", "--id", "b", "--after", "a", "true")
+    done = shell.run("wait", "--all")
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: b can never end: it waits for a, which is dead"
+    )
+
+
+@pytest.mark.parametrize("args", ["$QUEUECTL_JOB_ID", "$QUEUECTL_JOB_ID --any", "--all"])
+def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
+    """It would never end: exit 1 at once."""
+    shell.enqueue(f"queuectl wait {args} 2> said; echo $? >> said", "--id", "me")
+    shell.drain()
+
+    assert shell.text("said") == "queuectl wait: me cannot wait for itself\n1"
+
+
+def test_a_job_that_is_cancelled_while_waited_for_ends_the_wait(shell: Shell) -> None:
+    """143 and the reason, without any worker."""
+    shell.enqueue("true", "--id", "a")
+    waiting = shell.spawn("wait", "a")
+    shell.ok("cancel", "--reason", "no need", "a")
+    err = waiting.communicate(timeout=30)[1]
+
+    assert waiting.returncode == 143
+    assert err.splitlines()[-1] == "queuectl wait: a was cancelled: no need"
