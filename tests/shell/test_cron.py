@@ -31,8 +31,8 @@ class Cron:
     def run(self, line: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             ["/bin/sh", "-c", line.replace("queuectl", shlex.quote(COMMAND), 1)],
-            env=self.env, cwd=str(self.home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False,
+            env=self.env, cwd=str(self.home), stdin=subprocess.DEVNULL, capture_output=True,
+            start_new_session=True, timeout=60, check=False,
         )  # fmt: skip
 
 

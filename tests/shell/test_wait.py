@@ -210,7 +210,7 @@ def test_an_end_is_noticed_soon(shell: Shell) -> None:
 
 
 def test_all_waits_until_nothing_is_unfinished(shell: Shell) -> None:
-    """0 when all completed, or there was nothing to wait for; what came meanwhile is awaited too."""
+    """0 when all completed or there was nothing to wait for; what came meanwhile is awaited too."""
     assert shell.ok("worker", "start", "--drain", "-q") == ""
     assert shell.ok("wait", "--all") == ""
     shell.enqueue(
