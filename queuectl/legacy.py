@@ -10,8 +10,8 @@ from typing import Any, Dict, Optional, Tuple
 from queuectl import schema
 from queuectl.errors import InvalidInput
 from queuectl.files import sync_folder
-from queuectl.models import FINISHED_STATES, JobState
 from queuectl.specs import check_command, check_name
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.times import parse_iso, to_text
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]

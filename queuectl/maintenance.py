@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from queuectl.models import JobState
+from queuectl.states import JobState
 from queuectl.storage import Storage
 
 _PRUNED_AT_ONCE = 2000

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from queuectl.models import Job, JobState, Outcome, OutcomeKind, Verdict
+from queuectl.models import Job, Outcome, OutcomeKind, Verdict
 from queuectl.settings import Settings
+from queuectl.states import JobState
 from queuectl.times import MAX_DURATION
 
 

@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from queuectl.errors import InvalidInput
-from queuectl.models import FINISHED_STATES, Job, JobState
+from queuectl.models import Job
 from queuectl.specs import PRIORITY_LIMIT, check_fields, check_integer, suggestion
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.times import parse_iso, to_text
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "timeout", "env",

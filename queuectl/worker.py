@@ -19,7 +19,6 @@ from queuectl.joblog import JobLog
 from queuectl.models import (
     Assignment,
     Claim,
-    JobState,
     Outcome,
     OutcomeKind,
     Recorded,
@@ -27,6 +26,7 @@ from queuectl.models import (
     Worker,
     WorkerExit,
 )
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, to_text, utcnow
 

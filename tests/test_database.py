@@ -18,8 +18,9 @@ from queuectl.errors import (
     QueueUnusable,
     QueueUpgraded,
 )
-from queuectl.models import JobState, Outcome, OutcomeKind, Recorded, Verdict
+from queuectl.models import Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.writelock import WriteLock
 

@@ -15,7 +15,8 @@ from forked import in_processes
 
 from queuectl import schema
 from queuectl.files import find
-from queuectl.models import JobState, Selection
+from queuectl.models import Selection
+from queuectl.states import JobState
 from queuectl.storage import Storage
 
 FIRST = """id TEXT PRIMARY KEY, command TEXT NOT NULL, state TEXT NOT NULL,

@@ -18,8 +18,8 @@ from conftest import COMMAND, Queue, wait_until
 
 import queuectl
 from queuectl.cli.app import root
-from queuectl.models import JobState
 from queuectl.settings import KEYS
+from queuectl.states import JobState
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")

@@ -23,17 +23,9 @@ from hypothesis.stateful import (
 
 from queuectl.errors import DuplicateId, UniqueKeyHeld, WrongState
 from queuectl.files import find
-from queuectl.models import (
-    FINISHED_STATES,
-    Claim,
-    JobState,
-    Outcome,
-    OutcomeKind,
-    Recorded,
-    Selection,
-    Verdict,
-)
+from queuectl.models import Claim, Outcome, OutcomeKind, Recorded, Selection, Verdict
 from queuectl.specs import JobSpec
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
 
 QUEUES = ("x", "y", "z")

@@ -12,8 +12,9 @@ from queuectl.cli.command import Failure
 from queuectl.cli.logs import follow_job, print_last_attempt
 from queuectl.cli.wait import COULD_NOT, WaitFailure, refuse_own_job, wait_for, warn_unserved
 from queuectl.errors import QueueError
-from queuectl.models import Job, JobState
+from queuectl.models import Job
 from queuectl.signals import die_by
+from queuectl.states import JobState
 from queuectl.storage import Storage
 
 

@@ -13,12 +13,12 @@ from typing import IO, Any, Dict, Iterator, List, Mapping, Optional, TypeVar
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import open_storage
+from queuectl.cli.command import open_part
 from queuectl.cli.enqueue import warn_never_met
 from queuectl.cli.fields import current_folder
 from queuectl.errors import InvalidInput, QueueError
 from queuectl.specs import JobSpec, parse_object
-from queuectl.storage import Enqueued
+from queuectl.storage.intake import Enqueued, Intake
 
 _Item = TypeVar("_Item")
 _LONGEST_LINE_BYTES = 16 << 20
@@ -55,14 +55,14 @@ def enqueue_lines(
             numbers.append(number)
     if not numbers:
         return
-    storage = open_storage(create=True)
+    intake = open_part(Intake, create=True)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:
 
         def keep(enqueued: Enqueued) -> None:
             ids.write(enqueued.id + "\n")
 
         try:
-            warnings = storage.enqueue_each(
+            warnings = intake.enqueue_each(
                 _with_bar(specs, len(numbers)), keep, now=now, environ=os.environ
             )
         except QueueError as error:

@@ -11,7 +11,8 @@ from queuectl.cli.command import Failure, QueueCommand, queue_files
 from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.errors import InvalidInput, QueueError
-from queuectl.models import JobState, Selection
+from queuectl.models import Selection
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import parse_duration, utcnow
 

@@ -5,16 +5,30 @@ from __future__ import annotations
 import os
 import signal
 from types import MappingProxyType
-from typing import Any, Callable, List, Mapping, NoReturn, Optional, Sequence, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+)
 
 import click
 
 from queuectl import files
 from queuectl.errors import QueueError
 from queuectl.specs import suggestion
-from queuectl.storage import Storage
+from queuectl.storage.base import Base
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from queuectl.storage import Storage
+
+_Part = TypeVar("_Part", bound=Base)
 
 
 class Failure(click.ClickException):
@@ -135,9 +149,16 @@ def queue_files(ctx: Optional[click.Context] = None) -> files.QueueFiles:
 
 def open_storage(*, create: bool = False, write: bool = False) -> Storage:
     """Open the queue that this call means, until the command ends."""
+    from queuectl.storage import Storage  # 8 ms that a command with one part does not need
+
+    return open_part(Storage, create=create, write=write)
+
+
+def open_part(part: Type[_Part], *, create: bool = False, write: bool = False) -> _Part:
+    """Open one part of the queue's storage, as `open_storage` does all of it."""
     # Until the bells were rung: one without a reader would kill us.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    storage = Storage.open(
+    storage = part.open(
         queue_files(), create=create, write=write, notice=lambda line: click.echo(line, err=True)
     )
     click.get_current_context().call_on_close(storage.close)

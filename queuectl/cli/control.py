@@ -17,8 +17,8 @@ from queuectl.cli.selecting import (
     queue_option,
     state_option,
 )
-from queuectl.models import UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.specs import check_fields, check_reason
+from queuectl.states import UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.storage.control import RETRYABLE_STATES
 from queuectl.times import utcnow
 

@@ -27,7 +27,8 @@ from queuectl.cli.selecting import (
     state_option,
 )
 from queuectl.errors import QueueError
-from queuectl.models import JobState, Selection
+from queuectl.models import Selection
+from queuectl.states import JobState
 from queuectl.times import utcnow
 
 _DEAD = (JobState.DEAD,)

@@ -15,7 +15,8 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_
 from queuectl.cli.status import living_workers
 from queuectl.errors import QueueError
 from queuectl.files import QueueFiles, file_system, is_network
-from queuectl.models import JobState, Selection
+from queuectl.models import Selection
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, utcnow
 

@@ -9,13 +9,20 @@ from typing import Any, List, Optional, Sequence, Tuple
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, open_storage, queue_files, quiet_option, usage_error
+from queuectl.cli.command import (
+    QueueCommand,
+    open_part,
+    open_storage,
+    queue_files,
+    quiet_option,
+    usage_error,
+)
 from queuectl.cli.fields import current_folder, given_fields, job_options, option_fields
 from queuectl.cli.selecting import completer
 from queuectl.errors import QueueError
-from queuectl.models import UNFINISHED_STATES
 from queuectl.specs import JobSpec, check_fields
-from queuectl.storage import Enqueued, Storage
+from queuectl.states import UNFINISHED_STATES
+from queuectl.storage.intake import Enqueued, Intake
 from queuectl.times import format_duration, utcnow
 
 _BULK = ["-"]
@@ -117,17 +124,18 @@ def enqueue(
     if "cwd" not in defaults and given_by_words.get("cwd") is None:
         defaults["cwd"] = current_folder()
     spec = JobSpec.from_fields(given_by_words, now=now, defaults=defaults)
-    storage = open_storage(create=True)
-    enqueued = storage.enqueue([spec], now=now, environ=os.environ)[0]
+    intake = open_part(Intake, create=True)
+    enqueued = intake.enqueue([spec], now=now, environ=os.environ)[0]
     warn_never_met(enqueued)
     if wait:
         from queuectl.cli.attached import wait_attached  # only here
 
+        storage = open_storage()
         wait_attached(storage, storage.get(enqueued.id), shown or "always", quiet=quiet)
     if not quiet:
         _print_id(enqueued)
         if sys.stderr.isatty():
-            output.tell(_summary(storage, enqueued))
+            output.tell(_summary(enqueued))
 
 
 def warn_never_met(enqueued: Enqueued) -> None:
@@ -146,7 +154,7 @@ def _print_id(enqueued: Enqueued) -> None:
         raise QueueError(f"job {enqueued.id} is enqueued, but {error}") from None
 
 
-def _summary(storage: Storage, enqueued: Enqueued) -> str:
+def _summary(enqueued: Enqueued) -> str:
     if enqueued.existing:
         return f"{enqueued.id} is there already and stands for it"
     limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"

@@ -16,7 +16,8 @@ from queuectl.cli.selecting import (
     state_option,
     the_job,
 )
-from queuectl.models import Execution, Job, JobState, Selection
+from queuectl.models import Execution, Job, Selection
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, utcnow
 

@@ -14,7 +14,8 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, open_storage
 from queuectl.cli.selecting import job_argument, the_job
 from queuectl.errors import QueueError
-from queuectl.models import FINISHED_STATES, Execution, Job, JobState
+from queuectl.models import Execution, Job
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
 
 _CHUNK_BYTES = 1 << 16

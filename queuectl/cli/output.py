@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import (
     IO,
+    TYPE_CHECKING,
     Any,
     Callable,
     Dict,
@@ -24,8 +25,11 @@ from typing import (
 import click
 
 from queuectl.errors import QueueError
-from queuectl.models import Execution, Job, JobState, Worker
+from queuectl.states import JobState
 from queuectl.times import format_duration, to_text, utcnow
+
+if TYPE_CHECKING:
+    from queuectl.models import Execution, Job, Worker
 
 MASK = "***"
 _PAGE = 500

@@ -19,7 +19,8 @@ from queuectl.cli.selecting import (
     state_option,
 )
 from queuectl.errors import QueueError, WrongState
-from queuectl.models import FINISHED_STATES, Job, JobState
+from queuectl.models import Job
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, utcnow
 

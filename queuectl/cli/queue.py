@@ -12,8 +12,9 @@ from queuectl import files
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.errors import InvalidInput, QueueError
-from queuectl.models import JobState, QueueStatus
+from queuectl.models import QueueStatus
 from queuectl.specs import check_queue, check_reason
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import utcnow
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import click
 
 from queuectl.cli.command import usage_error
 from queuectl.errors import InvalidInput, QueueError
 from queuectl.files import find
-from queuectl.models import Job, JobState, Selection
 from queuectl.specs import suggestion
-from queuectl.storage import Storage
+from queuectl.states import JobState
+
+if TYPE_CHECKING:
+    from queuectl.models import Job, Selection
+    from queuectl.storage import Storage
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _COMPLETED_AT_MOST = 200
@@ -138,6 +151,8 @@ def choose(
         return Choice(named_jobs(jobs), None)
     if not (queues or states or everything):
         usage_error("which jobs? (give their ids, --queue, or --all)")
+    from queuectl.models import Selection  # not for enqueue, which imports this module
+
     wanted = [state for state in state_names(states) or among if state in among]
     if not wanted:  # of these there is nothing to be done, and that is done
         return Choice((), None)
@@ -157,7 +172,11 @@ def completer(*states: JobState) -> Callable[[click.Context, Any, str], List[Any
     """Return a completion of ids; it opens read-only, makes nothing and prints no errors."""
 
     def complete(ctx: click.Context, _param: Any, incomplete: str) -> List[Any]:
-        from click.shell_completion import CompletionItem  # only for completion
+        # Only for completion.
+        from click.shell_completion import CompletionItem
+
+        from queuectl.models import Selection
+        from queuectl.storage import Storage
 
         try:
             given = ctx.find_root().params

@@ -9,7 +9,8 @@ import click
 from queuectl import liveness
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
-from queuectl.models import JobState, Worker
+from queuectl.models import Worker
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import utcnow
 

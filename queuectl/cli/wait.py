@@ -32,15 +32,9 @@ from queuectl.cli.selecting import (
     state_option,
 )
 from queuectl.errors import InvalidInput, QueueError
-from queuectl.models import (
-    FINISHED_STATES,
-    UNFINISHED_STATES,
-    Job,
-    JobState,
-    OutcomeKind,
-    Selection,
-)
+from queuectl.models import Job, OutcomeKind, Selection
 from queuectl.runner import SPAWN_FAILED, signal_name
+from queuectl.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.storage import Storage
 from queuectl.supervisor import running_pools
 from queuectl.times import to_text, utcnow

@@ -11,7 +11,8 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.selecting import job_argument, the_job
 from queuectl.cli.status import living_workers
-from queuectl.models import FINISHED_STATES, Job, JobState, QueueStatus
+from queuectl.models import Job, QueueStatus
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, from_text, to_text, utcnow
 

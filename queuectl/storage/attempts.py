@@ -6,17 +6,9 @@ import sqlite3
 from datetime import datetime
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
-from queuectl.models import (
-    FINISHED_STATES,
-    Claim,
-    Execution,
-    Job,
-    JobState,
-    Outcome,
-    Recorded,
-    Verdict,
-)
+from queuectl.models import Claim, Execution, Job, Outcome, Recorded, Verdict
 from queuectl.settings import Settings
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import settle_dependants
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, optional_time, to_execution, to_job

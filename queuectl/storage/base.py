@@ -4,18 +4,65 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from typing import Callable, Optional, Type, TypeVar
 
 from queuectl import bell
-from queuectl.database import Database, Snapshot, Transaction
+from queuectl.database import WAIT_SECONDS, Database, Snapshot, Transaction
+from queuectl.errors import NoQueue
 from queuectl.files import QueueFiles
 from queuectl.settings import Settings, effective
 
+_Self = TypeVar("_Self", bound="Base")
+
+# A partial index serves only a query that repeats its condition word by word.
+UNFINISHED = (
+    "(state = 'scheduled' OR state = 'blocked' OR state = 'pending' "
+    "OR state = 'processing' OR state = 'failed')"
+)
+
 
 class Base:
-    """One open queue of one process."""
+    """One open queue of one process. It makes no decisions, and must not cross a fork."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @classmethod
+    def open(
+        cls: Type[_Self],
+        files: QueueFiles,
+        *,
+        create: bool = False,
+        write: bool = False,
+        wait_seconds: float = WAIT_SECONDS,
+        notice: Optional[Callable[[str], None]] = None,
+    ) -> _Self:
+        """Open the queue; with `create` make it if need be, which implies `write`.
+
+        `write` refuses a place that others can write. A queue that is not there raises NoQueue,
+        at the default place it is read as an empty one. `wait_seconds` is how long a transaction
+        waits for its turn; `notice` is told, in a line, of an upgrade of the file.
+        """
+        write = write or create
+        try:
+            database = Database.open(
+                files, create=create, new_id=new_id, wait_seconds=wait_seconds, notice=notice
+            )
+        except NoQueue:
+            if not files.is_default:
+                raise
+            return cls(Database.empty(files))
+        if write:
+            try:
+                files.prepare_to_write()
+            except BaseException:
+                database.close()
+                raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._database.close()
 
     @property
     def files(self) -> QueueFiles:

@@ -11,7 +11,8 @@ from typing import Iterable, Iterator, List, Tuple
 from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
 from queuectl.files import sync_folder
 from queuectl.liveness import unlink_quietly
-from queuectl.models import FINISHED_STATES, Job, JobState, Selection
+from queuectl.models import Job, Selection
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.insight import Insight
 from queuectl.storage.intake import add_needs, key_holder, refuse_cycles
 from queuectl.storage.reading import Reading

@@ -9,7 +9,8 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from queuectl import bell
 from queuectl.errors import QueueError, UniqueKeyHeld, WrongState
-from queuectl.models import FINISHED_STATES, WAITING_STATES, Job, JobState
+from queuectl.models import Job
+from queuectl.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import settle_dependants
 from queuectl.storage.intake import key_holder

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
-from queuectl.models import FINISHED_STATES, Job, JobState
+from queuectl.models import Job
+from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_JOB, to_job
 from queuectl.times import from_text, to_text

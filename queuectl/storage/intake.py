@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, QueueError, UniqueKeyHeld
-from queuectl.models import WAITING_STATES, JobState
 from queuectl.settings import Settings
 from queuectl.specs import JobSpec, check_variable
-from queuectl.storage.base import Base, new_id
+from queuectl.states import WAITING_STATES, JobState
+from queuectl.storage.base import UNFINISHED, Base, new_id
 from queuectl.storage.dependencies import unblock
-from queuectl.storage.rows import UNFINISHED
 from queuectl.times import to_text
 
 _NOBODY_ELSE = ("completed", "dead", "cancelled")

@@ -6,7 +6,8 @@ import sqlite3
 from datetime import datetime
 from typing import Any, Dict, List, Optional
 
-from queuectl.models import JobState, QueueStatus
+from queuectl.models import QueueStatus
+from queuectl.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.rows import optional_time
 from queuectl.times import to_text

@@ -6,7 +6,8 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.errors import AmbiguousJob, NoSuchJob
-from queuectl.models import Execution, Job, JobState, Selection
+from queuectl.models import Execution, Job, Selection
+from queuectl.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
 

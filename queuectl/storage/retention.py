@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, List, Sequence
 
 from queuectl.liveness import is_alive, unlink_quietly
-from queuectl.models import Job, JobState
+from queuectl.models import Job
+from queuectl.states import JobState
 from queuectl.storage.base import Base
 from queuectl.times import to_text
 

@@ -6,7 +6,8 @@ import json
 from datetime import datetime
 from typing import Any, Optional, Sequence
 
-from queuectl.models import Execution, Job, JobState, OutcomeKind, Output
+from queuectl.models import Execution, Job, OutcomeKind, Output
+from queuectl.states import JobState
 from queuectl.times import from_text
 
 SELECT_JOB = """
@@ -22,12 +23,6 @@ SELECT id, job_seq, attempt, worker, pid, started_at, finished_at, outcome, exit
        output_tail, output_in_file
   FROM executions
 """
-
-# A partial index serves only a query that repeats its condition word by word.
-UNFINISHED = (
-    "(state = 'scheduled' OR state = 'blocked' OR state = 'pending' "
-    "OR state = 'processing' OR state = 'failed')"
-)
 
 
 def optional_time(text: Optional[str]) -> Optional[datetime]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from queuectl import schema
-from queuectl.models import JobState
+from queuectl.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.rows import optional_time
 

@@ -19,8 +19,9 @@ import pytest
 from conftest import COMMAND, Queue
 
 from queuectl.cli import main
-from queuectl.models import Job, JobState, Outcome, OutcomeKind, Output, Selection, Verdict
+from queuectl.models import Job, Outcome, OutcomeKind, Output, Selection, Verdict
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 from queuectl.storage import Storage
 
 Argument = Union[str, bytes]

@@ -9,8 +9,9 @@ import pytest
 from conftest import Queue
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
-from queuectl.models import JobState, Outcome, OutcomeKind, Verdict
+from queuectl.models import Outcome, OutcomeKind, Verdict
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 
 _TABLE = """\
 ID    QUEUE    RUNS    DIED                         REASON             COMMAND

@@ -13,7 +13,7 @@ import pytest
 from conftest import Queue
 
 from cli.conftest import Call, jobs, on_terminal, opened
-from queuectl.models import JobState
+from queuectl.states import JobState
 
 _NO_WORKER = "no worker is running (queuectl worker start)"
 

@@ -9,8 +9,9 @@ from typing import Any, Dict
 from conftest import Queue
 
 from cli.conftest import Call, every_state, noon, opened
-from queuectl.models import JobState, Outcome, OutcomeKind, Verdict
+from queuectl.models import Outcome, OutcomeKind, Verdict
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 
 _STATES = ["blocked", "scheduled", "pending", "processing", "completed", "failed", "dead",
            "cancelled"]  # fmt: skip

@@ -14,7 +14,8 @@ from conftest import Queue, alive, wait_until
 
 from processes.conftest import Jobs, linux_only
 from queuectl import liveness, runner, settlement
-from queuectl.models import Claim, JobState, Outcome, Verdict, Worker
+from queuectl.models import Claim, Outcome, Verdict, Worker
+from queuectl.states import JobState
 from queuectl.times import utcnow
 
 # Starts a tree, of which one left the session; a second attempt ends at once.

@@ -11,7 +11,8 @@ import pytest
 from cli.conftest import Call, call, opened
 from conftest import Queue, wait_until
 
-from queuectl.models import JobState, Outcome, OutcomeKind, Verdict
+from queuectl.models import Outcome, OutcomeKind, Verdict
+from queuectl.states import JobState
 from queuectl.times import utcnow
 
 __all__ = ["call"]

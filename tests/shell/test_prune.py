@@ -9,8 +9,9 @@ import pytest
 from cli.conftest import every_state, noon, opened
 
 from queuectl import maintenance
-from queuectl.models import JobState, Outcome, OutcomeKind, Verdict
+from queuectl.models import Outcome, OutcomeKind, Verdict
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 
 from .conftest import Shell
 

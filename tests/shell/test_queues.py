@@ -11,8 +11,8 @@ import pytest
 from cli.conftest import opened
 from conftest import wait_until
 
-from queuectl.models import JobState
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 from queuectl.times import utcnow
 
 from .conftest import Shell

@@ -12,7 +12,8 @@ import pytest
 from cli.conftest import every_state, opened
 from conftest import wait_until
 
-from queuectl.models import JobState, Outcome, OutcomeKind, Selection, Verdict
+from queuectl.models import Outcome, OutcomeKind, Selection, Verdict
+from queuectl.states import JobState
 from queuectl.times import utcnow
 
 from .conftest import Shell

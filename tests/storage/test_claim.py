@@ -9,9 +9,11 @@ import pytest
 from forked import in_processes
 
 from queuectl.files import find
-from queuectl.models import JobState, Recorded
+from queuectl.models import Recorded
 from queuectl.specs import JobSpec
-from queuectl.storage import Ready, Storage
+from queuectl.states import JobState
+from queuectl.storage import Storage
+from queuectl.storage.attempts import Ready
 
 from .ends import COMPLETED, EXIT_1, OK, add, claim_ids, later, retry_at, sql
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuectl.errors import UniqueKeyHeld, WrongState
-from queuectl.models import JobState
+from queuectl.states import JobState
 
 from .ends import COMPLETED, EXIT_1, OK, add, claim_ids, finish, later, retry_at
 

@@ -10,9 +10,10 @@ import pytest
 
 from queuectl import bell
 from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
-from queuectl.models import JobState, Selection
+from queuectl.models import Selection
 from queuectl.specs import JobSpec
-from queuectl.storage import Enqueued
+from queuectl.states import JobState
+from queuectl.storage.intake import Enqueued
 
 from .ends import EXIT_1, add, finish, later, retry_at, sql
 

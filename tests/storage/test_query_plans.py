@@ -14,8 +14,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from queuectl.files import find
-from queuectl.models import JobState
 from queuectl.specs import JobSpec
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import to_text
 

@@ -7,9 +7,10 @@ import random
 import pytest
 
 from queuectl.errors import AmbiguousJob, NoSuchJob
-from queuectl.models import JobState, Selection, Verdict
+from queuectl.models import Selection, Verdict
 from queuectl.specs import JobSpec
-from queuectl.storage import Count
+from queuectl.states import JobState
+from queuectl.storage.reading import Count
 
 from .ends import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, add, finish, later, retry_at, sql
 

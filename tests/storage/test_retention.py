@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.models import JobState, Selection
+from queuectl.models import Selection
+from queuectl.states import JobState
 
 from .ends import COMPLETED, EXIT_1, WITH_LOG, add, finish, later, retry_at, sql
 
