@@ -1,4 +1,4 @@
-"""What the tests of reliability share: the long form, the tools they need, and other shells."""
+"""What the tests of reliability share: jobs that are held, and other shells."""
 
 from __future__ import annotations
 
@@ -13,19 +13,7 @@ import pytest
 from conftest import COMMAND, Queue, wait_until
 from processes.conftest import Jobs, jobs, linux_only
 
-LONG = os.environ.get("QUEUECTL_TEST_LONG", "") not in ("", "0")
-"""Whether to sweep all points, and to run thousands of jobs."""
-
-TIMEOUT = pytest.mark.timeout(3600 if LONG else 120)
-
-needs_strace = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("strace") is None, reason="needs strace"
-)
-needs_root = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to mount"
-)
-
-__all__ = ["LONG", "TIMEOUT", "Jobs", "jobs", "linux_only", "needs_root", "needs_strace"]
+__all__ = ["Jobs", "jobs", "linux_only"]
 
 HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 """Runs until the file `go` is there."""

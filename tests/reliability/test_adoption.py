@@ -112,7 +112,7 @@ def test_an_heir_records_how_the_job_really_ended(
 def test_a_supervisor_knows_what_a_job_does_not_tell(
     queue: Queue, jobs: Jobs, command: str, end: str
 ) -> None:
-    """With `exec`, an EXIT trap of its own or KILL a job leaves no word; its supervisor reaps it."""
+    """With `exec`, its own EXIT trap or KILL a job leaves no word; its supervisor reaps it."""
     (queue.work / "script").write_text(_NOTED + end + "\n")
     job = jobs.one(command, max_retries=1)
     _orphan(queue, jobs, job, "worker")
@@ -178,7 +178,7 @@ def test_an_adopted_job_keeps_its_timeout(queue: Queue, jobs: Jobs, dies: str) -
 
     (attempt,) = jobs.attempts(job)
     assert jobs.outcomes(job) == ["timeout"]
-    assert ended.last_error == "killed after 2.5s by its timeout"
+    assert ended.last_error == "killed after 2.50 s by its timeout"
     assert attempt.seconds is not None
     assert 2.4 <= attempt.seconds <= time.monotonic() - began + 1
     assert not alive(jobs.pid("running"))
@@ -215,7 +215,7 @@ def test_an_adopted_job_keeps_its_cap(queue: Queue, jobs: Jobs, dies: str) -> No
 
     (attempt,) = jobs.attempts(job)
     printed = 6 + 900_000 + 6
-    assert (attempt.output_bytes, attempt.output_truncated) == (printed, True)
+    assert (attempt.output.size_bytes, attempt.output.truncated) == (printed, True)
     kept = Path(queue.files.execution_log(attempt.id)).read_bytes()
     head, marker, tail = kept.partition(b"\n[queuectl: %d bytes not kept]\n" % (printed - 65536))
     assert (len(head), head[:7]) == (32768, b"first\nx")
@@ -285,7 +285,9 @@ def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue, jobs: Jobs) -> N
     assert queue.json("worker", "list") == []
     assert all(map(alive, running))
     queue.start(workers=3)
-    wait_until(lambda: sorted(w["job"] or "" for w in queue.json("worker", "list")) == sorted(ids))
+    wait_until(
+        lambda: sorted(w["job"] for w in queue.json("worker", "list") if w["job"]) == sorted(ids)
+    )
     (queue.work / "go").touch()
 
     assert [jobs.until(job, "completed", "dead").exit_code for job in ids] == [0, 1, 2]
@@ -313,7 +315,7 @@ def test_an_adopted_job_can_be_left_again(queue: Queue, jobs: Jobs) -> None:
     """An heir leaves its adopted job to the next heir."""
     job = jobs.one(_NOTED + "exit 7", max_retries=1)
     _orphan(queue, jobs, job, "all")
-    heir = _worker(queue)["id"]
+    (heir,) = [w["id"] for w in queue.json("worker", "list") if w["job"] == job]
     queue.ok("worker", "stop", "--leave-jobs")
     start_with(queue, [])
     _until_adopted(queue, jobs, job, heir)
@@ -373,7 +375,8 @@ def test_a_drain_waits_for_what_it_adopted(queue: Queue, jobs: Jobs) -> None:
     """`worker start --drain` leaves when the adopted job has ended, and what waits after it."""
     job, after = jobs.one(HELD), jobs.one("true")
     dead = _orphan(queue, jobs, job, "all", restart=False)
-    drain = queue.spawn("worker", "start", "--drain", stderr=(queue.folder / "log").open("w"))
+    with (queue.folder / "log").open("w") as log:
+        drain = queue.spawn("worker", "start", "--drain", stderr=log)
     _until_adopted(queue, jobs, job, dead)
     assert drain.poll() is None
     (queue.work / "go").touch()

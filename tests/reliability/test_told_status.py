@@ -36,7 +36,7 @@ def _popen(shell: str, command: str, status: Path, execution: int = 7) -> subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_reset_signals,
+        preexec_fn=_reset_signals,  # noqa: PLW1509 (a test has one thread)
     )
 
 
