@@ -53,3 +53,18 @@ def test_a_key_of_an_older_tool_can_be_taken_away(storage):
     assert storage.stored_settings() == {}
     with pytest.raises(InvalidInput, match=r"^unknown key 'backoff-initial-delay' "):
         storage.unset_key("backoff-initial-delay")
+
+
+def test_durability_changes_how_a_worker_commits(storage):
+    """`normal` is for the connection of a worker, and `full` brings the wait for the disk back."""
+
+    def synchronous():
+        return storage._database.connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    levels = [synchronous()]
+    for value in ("normal", "full"):
+        storage.set_key("durability", value)
+        storage.heed_durability(storage.settings())
+        levels.append(synchronous())
+
+    assert levels == [2, 1, 2]

@@ -1,0 +1,136 @@
+"""The folder of a run, with the queues and the processes in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from measurement import Missing
+from sizes import Sizes
+
+QUEUECTL = str(Path(sys.executable).with_name("queuectl"))
+PATIENCE_SECONDS = 600
+
+
+class Place:
+    """Where everything of one run lies; what is in it is deleted when the run ends."""
+
+    def __init__(self, root: Path, sizes: Sizes) -> None:
+        self.root = root
+        self.sizes = sizes
+        self._made = 0
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Lend an empty folder."""
+        self._made += 1
+        path = self.root / str(self._made)
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def queue(self) -> Iterator[Queue]:
+        """Lend a new queue."""
+        with self.folder() as path:
+            yield Queue(path)
+
+
+class Queue:
+    """One queue of the installed queuectl, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        if not os.path.exists(QUEUECTL):
+            raise Missing(f"no queuectl beside {sys.executable}")
+        self.folder = folder
+        self.database = str(folder / "queue.db")
+        self.environment = {**os.environ, "QUEUECTL_DB": self.database}
+
+    def call(self, *words: str, stdin: Optional[Path] = None) -> str:
+        """Run `queuectl WORDS` to its end and return what it prints."""
+        with open(stdin or os.devnull, "rb") as source:
+            return subprocess.run(
+                [QUEUECTL, *words], env=self.environment, stdin=source, stdout=subprocess.PIPE,
+                check=True, timeout=PATIENCE_SECONDS, universal_newlines=True,
+            ).stdout  # fmt: skip
+
+    def json_lines(self, jobs: int, command: str = "true") -> Path:
+        """Write a file of so many jobs."""
+        path = self.folder / "jobs.jsonl"
+        path.write_text((json.dumps({"command": command}) + "\n") * jobs)
+        return path
+
+    def load(self, jobs: int, command: str = "true") -> None:
+        """Enqueue so many jobs."""
+        self.call("enqueue", "-", "-q", stdin=self.json_lines(jobs, command))
+
+    def drain(self, workers: int) -> float:
+        """Run all jobs and return how long that took, `worker start` and its end included."""
+        return timed(lambda: self.call("worker", "start", "-c", str(workers), "--drain", "-q"))
+
+    @contextlib.contextmanager
+    def workers(self, count: int) -> Iterator[List[int]]:
+        """Keep so many workers; yields the process numbers of supervisor and workers."""
+        process = subprocess.Popen(
+            [QUEUECTL, "worker", "start", "-c", str(count), "-q"],
+            env=self.environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            wait_until(lambda: self._ready(count))
+            yield [process.pid] + [int(one["pid"]) for one in self._listed()]
+        finally:
+            stop(process)
+
+    def _listed(self) -> List[Dict[str, Any]]:
+        return list(json.loads(self.call("worker", "list", "--json")))
+
+    def _ready(self, count: int) -> bool:
+        return os.path.exists(self.database) and len(self._listed()) == count
+
+    def read(self, query: str) -> List[Any]:
+        """Ask the database itself."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            return db.execute(query).fetchall()
+
+    def finished(self) -> int:
+        """Say how many jobs have ended."""
+        rows = self.read("SELECT coalesce(sum(jobs), 0) FROM job_counts WHERE state = 'completed'")
+        return int(rows[0][0])
+
+
+def timed(do: Callable[[], Any]) -> float:
+    """Return how many seconds it took."""
+    start = time.perf_counter()
+    do()
+    return time.perf_counter() - start
+
+
+def wait_until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Ask again and again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not come")
+        time.sleep(0.005)
+
+
+def stop(process: subprocess.Popen[Any], seconds: float = 20) -> None:
+    """End a process that we started and reap it: TERM, and KILL if that is not enough."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

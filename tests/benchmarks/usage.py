@@ -1,0 +1,69 @@
+"""What processes use of the machine, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Dict, Iterable, List, Tuple
+
+from measurement import Missing
+
+
+def family(pid: int) -> List[int]:
+    """Return a process and all that descend from it."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += map(int, task.read_text().split())
+            except OSError:
+                continue  # it ended meanwhile
+    return found
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the time they have run so far, all together."""
+    total = 0.0
+    for pid in pids:
+        try:
+            # The scheduler's own account in ns; a short nap is far less than a tick of `stat`.
+            total += int(_read(f"/proc/{pid}/schedstat").split()[0]) / 1e9
+        except Missing:
+            fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def idle_percent(pids: List[int], seconds: float) -> float:
+    """Return what share of one core they use, in percent, over so many seconds from now."""
+    before, start = cpu_seconds(pids), time.monotonic()
+    time.sleep(seconds)
+    return 100 * (cpu_seconds(pids) - before) / (time.monotonic() - start)
+
+
+def memory_mb(pid: int) -> Tuple[float, float]:
+    """Return a process's resident memory and the part that it shares with nobody, in MB."""
+    kilobytes: Dict[str, int] = {}
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()[1:]:
+        key, _, value = line.partition(":")
+        kilobytes[key] = int(value.split()[0])
+    private = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
+    return kilobytes["Rss"] * 1024 / 1e6, private * 1024 / 1e6
+
+
+def written_bytes(pids: List[int]) -> int:
+    """Return what they have sent to the disk so far."""
+    total = 0
+    for pid in pids:
+        for line in _read(f"/proc/{pid}/io").splitlines():
+            if line.startswith("write_bytes:"):
+                total += int(line.split()[1])
+    return total
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise Missing(f"cannot read {path}") from error
