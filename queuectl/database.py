@@ -18,6 +18,8 @@ from queuectl.writelock import WriteLock
 _BUSY_SECONDS = 1.0
 _PAGE_BYTES = 2048
 _SMALLEST_BYTES = 512
+_SHM_BYTES = 32768
+"""By so much the -shm file grows."""
 WAIT_SECONDS = 30.0
 """How long a command waits for the write lock before it gives up (exit 75)."""
 
@@ -295,7 +297,7 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
         return error
     if is_busy(error):
         return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
-    if "full" in text:
+    if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
         return DiskFailure(f"cannot write {path}: the disk is full")
     if "disk I/O error" in text:
         return DiskFailure(f"cannot read or write {path}: disk I/O error")
@@ -304,6 +306,15 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
     if "not a database" in text or "malformed" in text:
         return QueueUnusable(f"{path} is damaged or not a queue: {text}")
     return error
+
+
+def _is_disk_full(path: str) -> bool:
+    # SQLite calls it an I/O error if the -shm file cannot grow.
+    try:
+        space = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return space.f_bavail * space.f_frsize < _SHM_BYTES
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -60,6 +60,10 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     except QueueError as error:
         _log.error("%s", error)
         return WorkerExit.FAILED
+    except OSError as error:
+        # A broken disk, or no descriptors: whoever comes next settles what this one leaves.
+        _log.error("a worker cannot go on: %s", error)
+        return WorkerExit.FAILED
     finally:
         storage.close()
 

@@ -10,7 +10,7 @@ import time
 from types import FrameType
 from typing import Optional
 
-from queuectl.errors import QueueBusy
+from queuectl.errors import QueueBusy, QueueUnusable
 from queuectl.files import open_private
 
 _NAG_SECONDS = 0.05
@@ -83,6 +83,8 @@ class WriteLock:
                 self._block(descriptor, wait_seconds)
             else:
                 self._poll(descriptor, wait_seconds)
+        except OSError as error:
+            raise QueueUnusable(f"cannot lock {self._path}: {error.strerror}") from None
 
     def _block(self, descriptor: int, wait_seconds: float) -> None:
         """Wait inside the kernel until a timer interrupts; main thread only."""

@@ -210,6 +210,9 @@ def _supervise(
         announce("")
         return 0
     supervisor_id, life = opened
+    # What cannot be logged, on a full disk say, is let go: by default each line of it would be a
+    # traceback.
+    logging.raiseExceptions = False
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING if quiet else logging.INFO,

@@ -27,7 +27,6 @@ def states(shell: Shell) -> Shell:
         "enqueue", "--id", "odd", "--unique", "a key",
         "--env", "TOKEN=s\u00e9cr\u00e8t\n\t\U0001f600",
         "--after", "dead", "--after-any", "pending", "--delay", "1h", "--label", "caf\u00e9",
-        "--label", "caf\u00e9",
         "--timeout", "0", "echo '\u00e9\u2028\U0001f600' \"\n\\\\\"",
     )  # fmt: skip
     shell.ok("enqueue", "--id", "free", "--unique", "old key", "true")
