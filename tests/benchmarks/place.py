@@ -18,15 +18,17 @@ from measurement import Missing
 from sizes import Sizes
 
 QUEUECTL = str(Path(sys.executable).with_name("queuectl"))
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 300
 
 
 class Place:
     """Where everything of one run lies; what is in it is deleted when the run ends."""
 
-    def __init__(self, root: Path, sizes: Sizes) -> None:
+    def __init__(self, root: Path, sizes: Sizes, peer_environment: Optional[str] = None) -> None:
         self.root = root
         self.sizes = sizes
+        self.peer_environment = peer_environment
+        """The virtual environment of the other queuectl."""
         self._made = 0
 
     @contextlib.contextmanager
@@ -62,7 +64,7 @@ class Queue:
         with open(stdin or os.devnull, "rb") as source:
             return subprocess.run(
                 [QUEUECTL, *words], env=self.environment, stdin=source, stdout=subprocess.PIPE,
-                check=True, timeout=PATIENCE_SECONDS, universal_newlines=True,
+                check=True, timeout=PATIENCE_SECONDS, text=True,
             ).stdout  # fmt: skip
 
     def json_lines(self, jobs: int, command: str = "true") -> Path:
@@ -84,7 +86,7 @@ class Queue:
         """Keep so many workers; yields the process numbers of supervisor and workers."""
         process = subprocess.Popen(
             [QUEUECTL, "worker", "start", "-c", str(count), "-q"],
-            env=self.environment, stdin=subprocess.DEVNULL,
+            env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             wait_until(lambda: self._ready(count))

@@ -26,10 +26,11 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     """Return the time they have run so far, all together."""
     total = 0.0
     for pid in pids:
-        try:
-            # The scheduler's own account in ns; a short nap is far less than a tick of `stat`.
-            total += int(_read(f"/proc/{pid}/schedstat").split()[0]) / 1e9
-        except Missing:
+        # The scheduler's own account in ns: a short nap is far less than a tick of `stat`.
+        accounts = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        if accounts:
+            total += sum(int(_read(str(path)).split()[0]) for path in accounts) / 1e9
+        else:
             fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
             total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return total

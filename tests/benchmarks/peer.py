@@ -1,0 +1,134 @@
+"""What one peer is: another queue, driven in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Iterator, List, Sequence, Type
+
+from measurement import Missing
+from place import PATIENCE_SECONDS, Place, stop, wait_until
+from usage import family
+
+
+class Peer:
+    """Another queue, in a folder of its own. `close` ends all that was started."""
+
+    name = ""
+    title = ""
+    slow = False
+    """It takes a process a job to enqueue, so it gets fewer jobs."""
+    resident = True
+    """Something of it runs while there is nothing to do."""
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.folder = folder
+        self.place = place
+        self.environment = {**os.environ, "HOME": str(folder)}
+        self.started: List[subprocess.Popen[Any]] = []
+
+    def start(self) -> None:
+        """Start what runs the jobs."""
+
+    def submit(self, commands: Sequence[str]) -> None:
+        """Put jobs in, the fastest way there is."""
+        raise NotImplementedError
+
+    def submit_one(self, command: str) -> None:
+        """Put one job in as a process of its own."""
+        self.submit([command])
+
+    def finish(self, jobs: int) -> None:
+        """Wait until so many jobs are done; nobody has waited for any of them before."""
+        wait_until(lambda: self.done() >= jobs)
+
+    def done(self) -> int:
+        """Say how many jobs are done."""
+        done = self.folder / "done"
+        return done.stat().st_size if done.exists() else 0
+
+    def processes(self) -> List[int]:
+        """Return what runs of it, the worker whose memory is looked at last."""
+        return [pid for one in self.started for pid in family(one.pid)]
+
+    def kill(self) -> None:
+        """Kill all of it at once, but no job."""
+        for pid in self.processes():
+            if not (is_called(pid, "sh") or is_called(pid, "sleep")):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+        for one in self.started:
+            one.wait()
+        self.started.clear()
+
+    def restart(self) -> None:
+        """Start it again after `kill`."""
+        self.start()
+
+    def close(self) -> None:
+        """End all of it."""
+        for one in reversed(self.started):
+            stop(one)
+
+    def _popen(self, *command: str) -> subprocess.Popen[Any]:
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def _run(self, *command: str, text: str = "") -> str:
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, input=text, check=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            timeout=PATIENCE_SECONDS,
+        ).stdout  # fmt: skip
+
+
+def program(name: str) -> str:
+    """Find a program, or raise Missing."""
+    found = shutil.which(name)
+    if not found:
+        raise Missing(f"no {name}")
+    return found
+
+
+def library(*names: str) -> None:
+    """Raise Missing unless these can be imported."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise Missing(f"no Python package {name}")
+
+
+def is_called(pid: int, name: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == name
+    except OSError:
+        return False
+
+
+def found_by_environment(mark: bytes) -> Iterator[int]:
+    """Find the processes that have a variable which begins so."""
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue  # gone, or not ours
+        if any(variable.startswith(mark) for variable in variables):
+            yield int(entry.parent.name)
+
+
+@contextlib.contextmanager
+def opened(kind: Type[Peer], place: Place) -> Iterator[Peer]:
+    """Lend a peer in an empty folder, and end what it started."""
+    with place.folder() as folder:
+        peer = kind(folder, place)
+        try:
+            yield peer
+        finally:
+            peer.close()

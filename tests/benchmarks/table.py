@@ -1,0 +1,146 @@
+"""The results: gathered over the rounds, printed as a table, kept as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from measurement import Figure, Value, median
+
+_HEAD = f"{'median':>12} {'':<7} {'ratio':>6}  of"
+
+
+class Results:
+    """What was measured in all rounds, by group."""
+
+    def __init__(self, circumstances: Dict[str, str]) -> None:
+        self.circumstances = circumstances
+        self.figures: Dict[str, Figure] = {}
+        self.groups: Dict[str, str] = {}
+        self.values: Dict[str, List[Value]] = {}
+        self.skipped: Dict[str, str] = {}
+        self._seconds: Dict[str, float] = {}
+
+    def add(self, group: str, figure: Figure, value: Value) -> None:
+        """Take a value in."""
+        self.figures[figure.name] = figure
+        self.groups[figure.name] = group
+        self.values.setdefault(figure.name, []).append(value)
+
+    def skip(self, name: str, why: str) -> None:
+        """Note that something was not measured."""
+        self.skipped[name] = why
+
+    def spent(self, name: str, seconds: float) -> None:
+        """Note how long a measurement took, whatever it found."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+    def order(self, names: List[str]) -> None:
+        """Put the figures into this order: a later round may have been the first to succeed."""
+        self.figures = {name: self.figures[name] for name in names if name in self.figures}
+
+    def median(self, name: str) -> Value:
+        """Return the middle of what the rounds gave."""
+        return median(self.values[name])
+
+    def ratio(self, name: str) -> Optional[float]:
+        """Return the median divided by that of the figure which it is compared with."""
+        against = self.figures[name].against
+        if against is None or against not in self.values:
+            return None
+        ours, other = self.median(name), self.median(against)
+        if isinstance(ours, str) or isinstance(other, str) or not other:
+            return None
+        return ours / other
+
+    def as_json(self) -> Dict[str, Any]:
+        """Return everything, the value of each round too."""
+        return {
+            "circumstances": self.circumstances,
+            "figures": [
+                {
+                    "name": name,
+                    "group": self.groups[name],
+                    "title": figure.title,
+                    "unit": figure.unit,
+                    "median": self.median(name),
+                    "rounds": self.values[name],
+                    "against": figure.against,
+                    "ratio": self.ratio(name),
+                }
+                for name, figure in self.figures.items()
+            ],
+            "skipped": self.skipped,
+            "seconds": self._seconds,
+        }
+
+    def as_text(self) -> str:
+        """Return the table, with what it was measured on above and what was left out below."""
+        lines = [f"{key}: {value}" for key, value in self.circumstances.items()]
+        width = max([len(figure.title) for figure in self.figures.values()] + [40])
+        group = ""
+        for name, figure in self.figures.items():
+            if self.groups[name] != group:
+                group = self.groups[name]
+                head = "" if isinstance(self.median(name), str) else _HEAD
+                lines += ["", f"{group:<{width}} {head}".rstrip()]
+            value = self.median(name)
+            if isinstance(value, str):
+                lines.append(f"{figure.title:<{width}} {value}")
+                continue
+            ratio = self.ratio(name)
+            tail = f" {ratio:6.2f}  {figure.against}" if ratio is not None else ""
+            lines.append(
+                f"{figure.title:<{width}} {_number(value):>12} {figure.unit:<7}{tail}".rstrip()
+            )
+        if self.skipped:
+            lines += ["", "not measured"]
+            lines += [f"{name}: {why}" for name, why in self.skipped.items()]
+        return "\n".join(lines)
+
+
+def circumstances(folder: str, rounds: int, size: str) -> Dict[str, str]:
+    """Say what it was measured on: machine, system, Python, SQLite, file system."""
+    return {
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "sqlite": sqlite3.sqlite_version,
+        "file system": _file_system(folder),
+        "load at the start": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+        "size": f"{size}, rounds: {rounds}",
+    }
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or not value else f"{value:.4f}"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine() or sys.platform
+
+
+def _file_system(folder: str) -> str:
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return "unknown"
+    path = os.path.realpath(folder)
+    holders = [
+        (len(mount[1]), number, mount[2])
+        for number, mount in enumerate(mounts)
+        if path == mount[1] or path.startswith(mount[1].rstrip("/") + "/")
+    ]
+    return max(holders)[2] if holders else "unknown"
