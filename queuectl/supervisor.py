@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import select
@@ -167,6 +168,9 @@ class Supervisor:
                 signals.KILL_SIGNAL,
             )
         )
+        # Frozen before they are forked, what all workers have in common stays in memory once.
+        gc.collect()
+        gc.freeze()
         for slot in range(self._plan.count):
             self._fork(self._assignment(slot))
         # After the forks: workers need not carry what this imports.

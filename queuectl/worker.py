@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import random
@@ -101,8 +100,6 @@ class _Worker:
     def run(self) -> WorkerExit:
         """Work until there is a reason to leave; then leave nothing behind."""
         self._until_it_lands(self._register)
-        gc.collect()
-        gc.freeze()
         try:
             if self._assignment.heir_of is not None:
                 self._settle(self._assignment.heir_of)
