@@ -303,7 +303,7 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
         return DiskFailure(f"cannot read or write {path}: disk I/O error")
     if "readonly" in text or "unable to open" in text:
         return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
-    if "not a database" in text or "malformed" in text:
+    if "not a database" in text or "malformed" in text or "no such table" in text:
         return QueueUnusable(f"{path} is damaged or not a queue: {text}")
     return error
 

@@ -94,7 +94,9 @@ class QueueFiles:
             _make_private(folder, self.allow_shared)
 
     def refuse_shared(self) -> None:
-        """Raise QueueUnusable if others can write the database or its folder, or that is gone."""
+        """Raise QueueUnusable if others own or can write the database, or write its folder, or that
+        is gone.
+        """
         parent = os.path.dirname(self.database)
         try:
             status = os.stat(parent)
@@ -105,8 +107,15 @@ class QueueFiles:
         if self.allow_shared:
             return
         shared = parent if status.st_mode & 0o022 else None
-        if shared is None and self.exists() and os.stat(self.database).st_mode & 0o022:
-            shared = self.database
+        if self.exists():
+            database = os.stat(self.database)
+            if database.st_uid != os.geteuid():
+                raise QueueUnusable(
+                    f"{self.database} belongs to somebody else, who could run commands as you "
+                    "(use your own --db, or --allow-shared)"
+                )
+            if shared is None and database.st_mode & 0o022:
+                shared = self.database
         if shared is not None:
             raise QueueUnusable(
                 f"others can write {shared}, so they could run commands as you "

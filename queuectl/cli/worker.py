@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
 _READY = "ready"
+_DESCRIPTORS = 24
+"""What a worker has open at most, with some to spare."""
 
 
 @click.group("worker", cls=QueueGroup)
@@ -83,7 +86,7 @@ def worker_start(
     close_strange_descriptors()
     files = queue_files(ctx)
     plan = PoolPlan(count, queue_names(queues), drain, max_jobs, max_runtime)
-    code = _preflight(ctx, files)
+    code = _preflight(ctx, files, count)
     if code:
         ctx.exit(code)
     announce = _systemd_notifier()
@@ -158,7 +161,7 @@ def _systemd_notifier() -> Callable[[str], None]:
     return notify
 
 
-def _preflight(ctx: click.Context, files: QueueFiles) -> int:
+def _preflight(ctx: click.Context, files: QueueFiles, count: int) -> int:
     """Open, make or upgrade the queue and check its place, in a child; return its exit code.
 
     In a child, since a connection must not cross the forks that follow.
@@ -170,6 +173,7 @@ def _preflight(ctx: click.Context, files: QueueFiles) -> int:
     code = 1
     try:
         files.refuse_network()
+        _refuse_few_descriptors(count)
         open_storage(create=True).close()
         code = 0
     except QueueError as error:
@@ -177,6 +181,13 @@ def _preflight(ctx: click.Context, files: QueueFiles) -> int:
         code = error.exit_code
     finally:
         os._exit(code)
+
+
+def _refuse_few_descriptors(count: int) -> None:
+    """Raise QueueError if a worker, or the supervisor with a pipe for each, could not open all."""
+    needed, allowed = _DESCRIPTORS + count, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise QueueError(f"{allowed} open files a process are too few (ulimit -n {needed})")
 
 
 def _open_log(path: str) -> int:

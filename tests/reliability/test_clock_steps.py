@@ -1,0 +1,201 @@
+"""The wall clock jumps by an hour or a year, either way, while jobs run and wait."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Queue, alive, wait_until
+
+from reliability.conftest import HELD, Jobs
+
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and cc"
+    )
+]
+
+_HOUR = 3600
+_YEAR = 365 * 24 * _HOUR
+_STEPS = [_HOUR, -_HOUR, _YEAR, -_YEAR]
+
+# The wall clock of every process that is started with it: the true one and some seconds more.
+_CLOCK = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile long long none = 0, *step = &none;
+
+__attribute__((constructor)) static void look(void) {
+    const char *path = getenv("TEST_CLOCK");
+    int descriptor = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (descriptor < 0) return;
+    void *mapped = mmap(NULL, 8, PROT_READ, MAP_SHARED, descriptor, 0);
+    close(descriptor);
+    if (mapped != MAP_FAILED) step = mapped;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = syscall(SYS_clock_gettime, clock, now);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += *step;
+    return failed;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec exact;
+    (void)zone;
+    if (clock_gettime(CLOCK_REALTIME, &exact)) return -1;
+    now->tv_sec = exact.tv_sec;
+    now->tv_usec = exact.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *result) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    if (result) *result = exact.tv_sec;
+    return exact.tv_sec;
+}
+"""
+
+
+class WallClock:
+    """The wall clock of all processes of one queue."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.write_bytes(struct.pack("q", 0))
+
+    def step(self, seconds: int) -> None:
+        """Set it by so much, at once, for all that run and will run."""
+        with self._path.open("r+b", buffering=0) as file:
+            file.write(struct.pack("q", seconds))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clock")
+    source, built = folder / "clock.c", folder / "clock.so"
+    source.write_text(_CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", built, source], check=True)
+    return built
+
+
+@pytest.fixture
+def wall(queue: Queue, library: Path) -> WallClock:
+    path = queue.folder / "clock"
+    clock = WallClock(path)
+    queue.env.update({"LD_PRELOAD": str(library), "TEST_CLOCK": str(path)})
+    year = subprocess.run(
+        [sys.executable, "-c", "import datetime as d; print(d.datetime.now().year)"],
+        env=queue.env, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    clock.step(2 * _YEAR)
+    later = subprocess.run(
+        [sys.executable, "-c", "import datetime as d; print(d.datetime.now().year)"],
+        env=queue.env, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    if int(later) - int(year) not in (1, 2):
+        pytest.skip("the clock of this Python cannot be set for a test")
+    clock.step(0)
+    return clock
+
+
+def _assert_nothing_is_negative(queue: Queue, job: str) -> None:
+    for words in (["status"], ["list"], ["show", job], ["worker", "list"], ["why", job]):
+        printed = queue.ok(*words)
+        assert re.findall(r"(?<![\w.:-])-\d[^\n]*", printed) == [], (words, printed)
+
+
+@pytest.mark.parametrize("step", _STEPS)
+def test_a_running_job_is_left_alone_and_its_time_is_true(
+    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+) -> None:
+    """It is not timed out, stolen or run again, and took as long as it took."""
+    job = jobs.one(HELD, timeout=60, max_retries=1)
+    queue.start(workers=2)
+    running = jobs.pid("running")
+    holder = jobs.get(job).locked_by
+    wall.step(step)
+    # Other pools look for the dead, whatever the time is.
+    queue.drain("--queue", "other", "-q")
+    assert alive(running)
+    assert (jobs.get(job).locked_by, jobs.state(job)) == (holder, "processing")
+    _assert_nothing_is_negative(queue, job)
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+
+    (attempt,) = jobs.attempts(job)
+    assert jobs.outcomes(job) == ["ok"]
+    assert attempt.seconds is not None
+    assert 0 < attempt.seconds < 60
+    _assert_nothing_is_negative(queue, job)
+
+
+@pytest.mark.parametrize("step", [_YEAR, -_YEAR])
+def test_a_killed_worker_has_an_heir_whatever_the_time(
+    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+) -> None:
+    """Adoption, the timeout and the durations of an adopted job go by no wall clock."""
+    jobs.configure(kill_grace="0.2")
+    job = jobs.one(HELD, timeout=3, max_retries=1)
+    queue.start()
+    jobs.pid("running")
+    dead = jobs.get(job).locked_by
+    wall.step(step)
+    (worker,) = queue.json("worker", "list")
+    os.kill(worker["pid"], signal.SIGKILL)
+    wait_until(lambda: jobs.get(job).locked_by != dead)
+    assert jobs.state(job) == "processing"
+    jobs.until(job, "dead")
+
+    (attempt,) = jobs.attempts(job)
+    assert jobs.outcomes(job) == ["timeout"]
+    assert attempt.seconds is not None
+    assert 2.9 < attempt.seconds < 60
+
+
+@pytest.mark.parametrize("step", [_HOUR, _YEAR])
+def test_what_is_due_after_a_step_runs(
+    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+) -> None:
+    """A job that waits for a time starts when the clock says that it has come."""
+    job = jobs.one("true")
+    delayed = queue.enqueue("true", "--delay", "30m")
+    queue.start()
+    jobs.until(job, "completed")
+    assert jobs.state(delayed) == "scheduled"
+    wall.step(step)
+    jobs.until(delayed, "completed")
+
+    assert jobs.outcomes(delayed) == ["ok"]
+
+
+@pytest.mark.parametrize("step", [-_YEAR])
+def test_jobs_run_in_order_though_the_clock_went_back(
+    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+) -> None:
+    """First in, first out is told by the number of a job, not by its time; nothing waits."""
+    first = [queue.enqueue(f"echo {n} >> order") for n in range(2)]
+    wall.step(step)
+    then = [queue.enqueue(f"echo {n} >> order") for n in range(2, 4)]
+    queue.drain("-q", workers=1)
+
+    assert [jobs.state(job) for job in first + then] == ["completed"] * 4
+    assert (queue.work / "order").read_text().split() == ["0", "1", "2", "3"]
+    for job in (first[0], then[0]):
+        _assert_nothing_is_negative(queue, job)

@@ -1,0 +1,49 @@
+"""One worker for a long time: what it holds does not grow."""
+
+from __future__ import annotations
+
+import os
+from typing import Tuple
+
+import pytest
+from conftest import Queue, wait_until
+from processes.conftest import Jobs, linux_only, status_field
+
+from reliability.tracing import LONG
+
+pytestmark = [linux_only, pytest.mark.timeout(3600)]
+
+_JOBS = 50_000 if LONG else 800
+# SQLite fills its page cache, 2 MB, within some thousand jobs; over 112,000 no more was measured.
+_GROWTH_KB = 3072
+
+
+def _held(pid: int) -> Tuple[int, int]:
+    """Return the resident memory of a process in KB, and how many files it has open."""
+    return int(status_field(pid, "VmRSS").split()[0]), len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_a_worker_does_not_grow(queue: Queue, jobs: Jobs) -> None:
+    """After thousands of jobs that print and fail it holds what it held after some hundred."""
+    jobs.configure(retention="0")
+    queue.start("-q")
+    (worker,) = queue.json("worker", "list")
+
+    def run(count: int) -> None:
+        before = sum(jobs.counts().values())
+        jobs.add(*["true", "echo printed", "head -c 9000 /dev/zero", "exit 1"] * (count // 4),
+                 max_retries=1)  # fmt: skip
+        wait_until(
+            lambda: (
+                jobs.counts().get("completed", 0) + jobs.counts().get("dead", 0)
+                == before + count // 4 * 4
+            ),
+            timeout=3000,
+        )
+
+    run(400)
+    memory, files = _held(worker["pid"])
+    run(_JOBS)
+    wait_until(lambda: _held(worker["pid"])[1] == files, what="as many files as before")
+
+    assert _held(worker["pid"])[0] - memory < _GROWTH_KB

@@ -1,0 +1,415 @@
+"""Bad environments: each gets one clear line that names the path, the right code, no change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Sequence
+
+import pytest
+from conftest import COMMAND, Queue
+from processes.conftest import linux_only
+
+from reliability.tracing import LONG
+
+pytestmark = linux_only
+
+_NOBODY = 65534
+_ENQUEUE, _LIST, _DRAIN = ("enqueue", "true"), ("list",), ("worker", "start", "--drain")
+
+Arrange = Callable[[Queue], None]
+
+
+class Case(NamedTuple):
+    """How the place is spoiled, what is run in it, and what comes of it."""
+
+    name: str
+    arrange: Arrange
+    says: str = ""
+    """What the one line holds, `{}` in it being the queue's folder."""
+    args: Sequence[str] = _ENQUEUE
+    code: int = 1
+    shell: str = ""
+    """What a shell does before."""
+    made: bool = True
+    """Whether there is a queue before it is spoiled."""
+
+
+def _nothing(_queue: Queue) -> None:
+    pass
+
+
+def _instead(name: str, kind: str) -> Arrange:
+    """Put something else where a file or folder of the queue is."""
+
+    def arrange(queue: Queue) -> None:
+        path = queue.folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "file":
+            path.write_bytes(b"")
+        elif kind == "link":
+            path.symlink_to(queue.folder / "elsewhere")
+        elif kind == "loop":
+            path.symlink_to(path.name)
+        else:
+            (queue.folder / "elsewhere").mkdir()
+            path.symlink_to("elsewhere")
+
+    return arrange
+
+
+def _mode(name: str, mode: int) -> Arrange:
+    return lambda queue: (queue.folder / name).chmod(mode)
+
+
+def _given_away(name: str) -> Arrange:
+    def arrange(queue: Queue) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        os.chown(queue.folder / name, _NOBODY, _NOBODY)
+
+    return arrange
+
+
+def _content(content: bytes) -> Arrange:
+    def arrange(queue: Queue) -> None:
+        queue.database.write_bytes(content)
+
+    return arrange
+
+
+def _sql(*statements: str) -> Arrange:
+    def arrange(queue: Queue) -> None:
+        with closing(sqlite3.connect(str(queue.database))) as conn:
+            for statement in statements:
+                conn.execute(statement)
+            conn.commit()
+
+    return arrange
+
+
+def _truncated(queue: Queue) -> None:
+    content = queue.database.read_bytes()
+    queue.database.write_bytes(content[: len(content) // 4])
+
+
+def _overwritten(queue: Queue) -> None:
+    content = queue.database.read_bytes()
+    queue.database.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+
+
+def _env(**values: str) -> Arrange:
+    def arrange(queue: Queue) -> None:
+        for name, value in values.items():
+            queue.env[name] = value.replace("{}", str(queue.folder))
+
+    return arrange
+
+
+# Root may do anything with files, unless it lets go of that.
+_UNPRIVILEGED = "unprivileged"
+
+CASES = [
+    Case(
+        "the database is a folder",
+        _instead("queue.db", "folder"),
+        "{}/queue.db is not a file",
+        made=False,
+    ),
+    Case(
+        "the database is a FIFO",
+        _instead("queue.db", "fifo"),
+        "{}/queue.db is not a file",
+        made=False,
+    ),
+    Case(
+        "the database is a loop of links", _instead("queue.db", "loop"), "{}/queue.db", made=False
+    ),
+    Case(
+        "the database is a device",
+        _env(QUEUECTL_DB="/dev/null"),
+        "/dev/null is not a file",
+        made=False,
+    ),
+    Case(
+        "an empty file is read",
+        _instead("queue.db", "file"),
+        "no queue at {}/queue.db yet",
+        _LIST,
+        made=False,
+    ),
+    Case("an empty file becomes a queue", _instead("queue.db", "file"), code=0, made=False),
+    Case("a link to nothing is followed", _instead("queue.db", "link"), code=0, made=False),
+    Case("one byte", _content(b"x"), "{}/queue.db is not a queue", made=False),
+    Case(
+        "a text", _content(b"a text\n" * 1000), "{}/queue.db is damaged or not a queue", made=False
+    ),
+    Case("zeros", _content(bytes(8192)), "{}/queue.db", made=False),
+    Case("a truncated queue", _truncated, "{}/queue.db is damaged"),
+    Case("a truncated queue, read", _truncated, "{}/queue.db is damaged", _LIST),
+    Case("an overwritten queue", _overwritten, "{}/queue.db is damaged"),
+    Case("an overwritten queue, worked on", _overwritten, "{}/queue.db is damaged", _DRAIN),
+    Case(
+        "another program's file",
+        _sql("CREATE TABLE t (x)"),
+        "{}/queue.db is not a queue",
+        made=False,
+    ),
+    Case(
+        "another program's file, read",
+        _sql("CREATE TABLE t (x)"),
+        "{}/queue.db is not a queue",
+        _LIST,
+        made=False,
+    ),
+    Case(
+        "another program's number",
+        _sql("PRAGMA application_id = 7"),
+        "{}/queue.db is not a queue",
+        made=False,
+    ),
+    Case(
+        "a newer version",
+        _sql("PRAGMA user_version = 99"),
+        "{}/queue.db was made by a newer queuectl",
+    ),
+    Case(
+        "a newer version, worked on",
+        _sql("PRAGMA user_version = 99"),
+        "{}/queue.db was made by a newer queuectl",
+        _DRAIN,
+    ),
+    Case("a table is gone", _sql("DROP TABLE jobs"), "{}/queue.db"),
+    Case("the folder is gone", _env(QUEUECTL_DB="{}/none/queue.db"), "{}/none", made=False),
+    Case(
+        "the folder is a file",
+        _env(QUEUECTL_DB="{}/plain/queue.db"),
+        "{}/plain",
+        made=False,
+        shell="touch {}/plain",
+    ),
+    Case("the folder is a kernel's", _env(QUEUECTL_DB="/proc/queue.db"), "/proc", made=False),
+    Case("a name too long", _env(QUEUECTL_DB="{}/" + "x" * 300), "{}/xxx", made=False),
+    Case("the folder is everybody's", _mode(".", 0o777), "chmod go-w {}", made=False),
+    Case("the folder is the group's", _mode(".", 0o770), "chmod go-w {}", made=False),
+    Case("the folder is sticky", _mode(".", 0o1777), "chmod go-w {}", made=False),
+    Case("the folder is everybody's by now", _mode(".", 0o777), "chmod go-w {}"),
+    Case("the folder is everybody's, worked in", _mode(".", 0o777), "chmod go-w {}", _DRAIN),
+    Case(
+        "the folder is everybody's, and meant so",
+        _mode(".", 0o777),
+        args=("--allow-shared", *_ENQUEUE),
+        code=0,
+    ),
+    Case("the database is everybody's", _mode("queue.db", 0o666), "chmod go-w {}/queue.db"),
+    Case(
+        "the database is everybody's, worked on",
+        _mode("queue.db", 0o666),
+        "chmod go-w {}/queue.db",
+        _DRAIN,
+    ),
+    Case(
+        "the database is another's", _given_away("queue.db"), "{}/queue.db belongs to somebody else"
+    ),
+    Case(
+        "the database is another's, worked on",
+        _given_away("queue.db"),
+        "{}/queue.db belongs to somebody else",
+        _DRAIN,
+    ),
+    Case(
+        "the private folder is another's",
+        _given_away("queue.db.d"),
+        "{}/queue.db.d belongs to somebody else",
+    ),
+    Case(
+        "the private folder is everybody's", _mode("queue.db.d", 0o777), "chmod go-w {}/queue.db.d"
+    ),
+    Case(
+        "the private folder is a file",
+        _instead("queue.db.d", "file"),
+        "{}/queue.db.d is not a folder",
+    ),
+    Case(
+        "the private folder is a link",
+        _instead("queue.db.d", "link to a folder"),
+        "{}/queue.db.d is not a folder",
+    ),
+    Case(
+        "the private folder is a link to nothing",
+        _instead("queue.db.d", "link"),
+        "{}/queue.db.d is not a folder",
+    ),
+    *(
+        Case(
+            f"{name} is a {kind}",
+            _instead(f"queue.db.d/{name}", kind),
+            f"{{}}/queue.db.d/{name} is not a folder",
+            _DRAIN,
+        )
+        for name in ("workers", "logs")
+        for kind in ("file", "fifo", "link to a folder")
+    ),
+    Case(
+        "the workers' folder is everybody's",
+        _mode("queue.db.d/workers", 0o777),
+        "chmod go-w {}/queue.db.d/workers",
+        _DRAIN,
+    ),
+    Case(
+        "the logs' folder is another's",
+        _given_away("queue.db.d/logs"),
+        "{}/queue.db.d/logs belongs",
+        _DRAIN,
+    ),
+    *(
+        Case(
+            f"{name} is a {kind}",
+            _instead(f"queue.db.d/{name}", kind),
+            f"{{}}/queue.db.d/{name}",
+            args,
+        )
+        for name, args in (
+            ("write.lock", _ENQUEUE),
+            ("write.lock.turn", _ENQUEUE),
+            ("start.lock", _DRAIN),
+        )
+        for kind in ("folder", "fifo", "link")
+    ),
+    Case("the WAL is a folder", _instead("queue.db-wal", "folder"), "{}/queue.db"),
+    Case("the index of the WAL is a folder", _instead("queue.db-shm", "folder"), "{}/queue.db"),
+    Case("no file may be written", _nothing, "", code=1, shell="ulimit -f 0"),
+    Case(
+        "no home",
+        _env(QUEUECTL_DB="", HOME="{}/plain"),
+        "{}/plain",
+        made=False,
+        shell="touch {}/plain",
+    ),
+    Case("a path that is no text", _env(QUEUECTL_DB="{}/\udcff"), "UTF-8", code=2, made=False),
+    Case("no locale", _env(LANG="C", LC_ALL="C"), args=("enqueue", "echo żółw"), code=0),
+    Case("a mask of 077", _nothing, code=0, shell="umask 077", made=False),
+    Case("a mask of 777", _nothing, code=0, shell="umask 777", made=False),
+    Case("a mask of 000", _nothing, code=0, shell="umask 000", made=False),
+    Case("16 descriptors", _nothing, code=0, shell="ulimit -n 16"),
+    Case("16 descriptors, worked with", _nothing, "ulimit -n", _DRAIN, shell="ulimit -n 16"),
+    Case("26 descriptors, worked with", _nothing, args=_DRAIN, code=0, shell="ulimit -n 26"),
+    Case("no PATH", _env(PATH=""), code=0),
+    Case("no folder for temporary files", _env(TMPDIR="/nonexistent"), code=0),
+    Case(
+        "a folder that is gone",
+        _nothing,
+        "--cwd",
+        code=2,
+        shell="mkdir {}/gone; cd {}/gone; rmdir {}/gone",
+    ),
+    Case("a closed stdin", _nothing, code=0, shell="exec <&-"),
+    Case("a closed stdout", _nothing, code=0, shell="exec >&-"),
+    Case("a full stdout", _nothing, "", code=1, shell="exec >/dev/full"),
+    Case("a read-only folder", _mode(".", 0o500), "{}/queue.db.d", shell=_UNPRIVILEGED, made=False),
+    Case("a locked folder", _mode(".", 0o000), "{}", shell=_UNPRIVILEGED, made=False),
+    Case("a read-only database", _mode("queue.db", 0o400), "{}/queue.db", shell=_UNPRIVILEGED),
+    Case("an unreadable database", _mode("queue.db", 0o000), "{}/queue.db", shell=_UNPRIVILEGED),
+    Case(
+        "an unreadable database, read",
+        _mode("queue.db", 0o000),
+        "{}/queue.db",
+        _LIST,
+        shell=_UNPRIVILEGED,
+    ),
+    Case(
+        "a read-only private folder",
+        _mode("queue.db.d/workers", 0o500),
+        "{}/queue.db.d/workers",
+        _DRAIN,
+        shell=_UNPRIVILEGED,
+    ),
+    Case(
+        "an unreadable lock",
+        _mode("queue.db.d/write.lock", 0o000),
+        "{}/queue.db.d/write.lock",
+        shell=_UNPRIVILEGED,
+    ),
+]
+
+
+def _run(queue: Queue, case: Case) -> subprocess.CompletedProcess[str]:
+    words: List[str] = []
+    shell = case.shell.replace("{}", str(queue.folder))
+    if shell == _UNPRIVILEGED:
+        shell = ""
+        if os.geteuid() == 0:
+            if shutil.which("setpriv") is None:
+                pytest.skip("root may do anything")
+            words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    environ: Dict[str, str] = queue.env
+    return subprocess.run(
+        ["/bin/sh", "-c", f'{shell}\nexec "$@"', "-", *words, COMMAND, *case.args],
+        env=environ,
+        cwd=str(queue.work),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name.replace(" ", "-") for case in CASES])
+def test_a_bad_environment_gets_a_clear_line(queue: Queue, case: Case) -> None:
+    """One line that names the path and the documented code; or it is no obstacle."""
+    queue.folder.chmod(0o700)
+    if case.made:
+        queue.enqueue("true")
+    case.arrange(queue)
+    try:
+        done = _run(queue, case)
+    finally:
+        queue.folder.chmod(0o700)
+
+    assert done.returncode == case.code, done.stdout + done.stderr
+    if case.code:
+        assert done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("queuectl")
+        assert case.says.replace("{}", str(queue.folder)) in line
+    elif case.args != _DRAIN:
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "args", [_LIST, pytest.param(_ENQUEUE, marks=pytest.mark.skipif(not LONG, reason="30 s"))]
+)
+def test_a_queue_that_another_program_has_locked_is_busy(queue: Queue, args: Sequence[str]) -> None:
+    """Exit 75, nothing changed, and the line tells that it is another program."""
+    queue.enqueue("true")
+    with closing(sqlite3.connect(str(queue.database), isolation_level=None)) as conn:
+        conn.execute("PRAGMA locking_mode = EXCLUSIVE")
+        conn.execute("BEGIN EXCLUSIVE")
+        line = queue.fails(75, *args, timeout=90)
+        conn.execute("ROLLBACK")
+
+    assert "another program" in line
+    assert str(queue.database) in line
+
+
+def test_whatever_the_mask_the_files_are_private(queue: Queue) -> None:
+    """Files 0600 and folders 0700, and they work."""
+    _run(queue, Case("", _nothing, shell="umask 000"))
+    modes = {
+        path.name: path.stat().st_mode & 0o777
+        for path in [queue.database, Path(queue.files.folder), *Path(queue.files.folder).iterdir()]
+    }
+
+    assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}

@@ -1,0 +1,131 @@
+"""SIGKILL at every system call that could leave something half done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List
+
+import pytest
+from conftest import COMMAND, Queue, wait_until
+from processes.conftest import Jobs
+
+from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from reliability.tracing import (
+    Point,
+    Tracer,
+    enqueue_points,
+    needs_strace,
+    points,
+    recording,
+    sample,
+    strace,
+    without_queue,
+)
+
+pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+
+_KILL = "signal=SIGKILL"
+
+
+def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
+    """Killed at any step of making the queue and the job, an id that was printed is on disk.
+
+    What is left never stands in the way of the next enqueue, nor of the worker.
+    """
+    every = enqueue_points(queue)
+    assert len(every) > 50
+    for point in sample(every, 12):
+        without_queue(queue)
+        killed = strace(queue, point.inject(_KILL), "enqueue", "--id", "first", "--", "true")
+        jobs = Jobs(queue)
+        try:
+            after = jobs.one("true", id="second")
+            there = [job for job in ("first", after) if queue.run("show", job).returncode == 0]
+            if killed.stdout or killed.returncode == 0:
+                assert (point, there) == (point, ["first", "second"])
+            assert_sound(queue, jobs)
+        finally:
+            jobs.close()
+    queue.drain(workers=1)
+    assert set(queue.counts()) == {"completed"}
+
+
+def _start_afresh(queue: Queue, jobs: Jobs) -> List[str]:
+    (queue.work / "ledger").unlink(missing_ok=True)
+    return jobs.add(*[keeping_a_ledger("sleep 0.05")] * 2, max_retries=20)
+
+
+def _until_all_have_left(queue: Queue) -> None:
+    wait_until(lambda: not queue.pids(), what="all processes of the queue to end")
+
+
+def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, jobs: Jobs) -> None:
+    """Whichever of its processes is killed, at whatever step, two jobs run, once at a time.
+
+    The fault hits each process that comes so far: the preflight child, the supervisor, its worker
+    or the job.
+    """
+    jobs.configure(backoff_base="1", backoff_max="0.05")
+    prefix = queue.folder / "trace"
+    acknowledged = _start_afresh(queue, jobs)
+    pool = ("worker", "start", "--drain", "--count", "1")
+    assert strace(queue, recording(prefix), *pool).returncode == 0
+    every = points(prefix, queue)
+    assert len(every) > 50
+    for point in sample(every, 8):
+        acknowledged = _start_afresh(queue, jobs)
+        _killed_pool(queue, point)
+        queue.drain(workers=1)
+        assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
+    assert_sound(queue, jobs)
+
+
+def _killed_pool(queue: Queue, point: Point) -> None:
+    log = queue.folder / "kills"
+    log.unlink(missing_ok=True)
+    pool = [COMMAND, "worker", "start", "--drain", "--count", "1"]
+    tracer = Tracer(queue, [*point.inject(_KILL), *pool], log)
+    try:
+        wait_until(lambda: tracer.has_killed or tracer.is_over, what=f"a kill at {point}")
+    finally:
+        # One kill is enough: the heir would come to the same point.
+        tracer.detach()
+    _until_all_have_left(queue)
+
+
+def test_a_worker_killed_anywhere_has_an_heir(queue: Queue, jobs: Jobs) -> None:
+    """Killed at any step from its claim to its record, its pool goes on by itself."""
+    jobs.configure(backoff_base="1", backoff_max="0.05")
+    prefix = queue.folder / "trace"
+    supervisor = queue.start()
+    _life_of_two_jobs(queue, jobs, recording(prefix), Path("/dev/null"))
+    every = points(prefix, queue)
+    assert len(every) > 50
+    for point in sample(every, 10):
+        log = queue.folder / "kills"
+        log.unlink(missing_ok=True)
+        _life_of_two_jobs(queue, jobs, point.inject(_KILL), log)
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+    assert_sound(queue, jobs)
+
+
+def _are_over(jobs: Jobs, ids: List[str]) -> bool:
+    return all(jobs.state(job) in ("completed", "dead") for job in ids)
+
+
+def _life_of_two_jobs(queue: Queue, jobs: Jobs, options: List[str], log: Path) -> None:
+    """Trace the only worker while it runs two jobs, which must end in good order."""
+    worker = wait_until(
+        lambda: queue.json("worker", "list") or None, what="a worker that replaces the last"
+    )[0]["pid"]
+    tracer = Tracer(queue, [*options, "-p", str(worker)], log)
+    try:
+        tracer.attached(worker)
+        acknowledged = _start_afresh(queue, jobs)
+        wait_until(lambda: tracer.has_killed or _are_over(jobs, acknowledged), what="a kill")
+    finally:
+        # One kill is enough: each attempt of a job would come to the same point.
+        tracer.detach()
+    wait_until(lambda: _are_over(jobs, acknowledged), what="the jobs to end")
+    assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)

@@ -1,0 +1,126 @@
+"""Workers and supervisors are killed, stopped and told to go, at random and for a while."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import List
+
+import pytest
+from conftest import Queue, wait_until
+from processes.conftest import Jobs, linux_only
+
+from reliability.history import (
+    assert_nothing_lost_nothing_twice,
+    assert_sound,
+    entries,
+    keeping_a_ledger,
+)
+from reliability.tracing import LONG
+
+pytestmark = [
+    linux_only,
+    pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock(1)"),
+    pytest.mark.timeout(1800),
+]
+
+_SECONDS, _JOBS = (300.0, 15000) if LONG else (6.0, 400)
+_SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM]
+_POOLS, _WORKERS = 2, 3
+
+
+def _own_processes(queue: Queue) -> List[int]:
+    """Return the workers and supervisors: never a job, which is not ours to kill."""
+    found = []
+    for pid in queue.pids():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"worker" in words and b"start" in words:
+            found.append(pid)
+    return found
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+class _Nemesis:
+    """Keeps pools running, and does them harm."""
+
+    def __init__(self, queue: Queue, seed: int) -> None:
+        self._queue = queue
+        self._chance = random.Random(seed)
+        self._pools: List[subprocess.Popen[str]] = []
+        self._stopped: List[int] = []
+        self.done = 0
+
+    def strike_for(self, seconds: float) -> None:
+        """Do harm every 50 to 500 ms, for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._restart_pools()
+            # The pace of the harm is the test; nothing is waited for.
+            time.sleep(self._chance.uniform(0.05, 0.5))
+            for pid in self._stopped:
+                _signal(pid, signal.SIGCONT)
+            self._stopped = []
+            victims = _own_processes(self._queue)
+            if victims:
+                victim, number = self._chance.choice(victims), self._chance.choice(_SIGNALS)
+                _signal(victim, number)
+                self.done += 1
+                if number is signal.SIGSTOP:
+                    self._stopped.append(victim)
+
+    def leave(self) -> None:
+        """Let what it stopped go on, and end all pools in good order."""
+        for pid in self._stopped:
+            _signal(pid, signal.SIGCONT)
+        for pool in self._pools:
+            if pool.poll() is None:
+                pool.terminate()
+        for pool in self._pools:
+            pool.wait(timeout=60)
+        wait_until(lambda: not _own_processes(self._queue), 60, "all workers to have left")
+
+    def _restart_pools(self) -> None:
+        self._pools = [pool for pool in self._pools if pool.poll() is None]
+        while len(self._pools) < _POOLS:
+            pool = self._queue.spawn(
+                "worker", "start", "--count", str(_WORKERS), "-q",
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            self._pools.append(pool)
+
+
+def test_a_history_under_fire_is_a_history(queue: Queue, jobs: Jobs) -> None:
+    """What went in came out and nothing else did; no two attempts of a job overlapped."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    jobs.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")
+    commands = [keeping_a_ledger(f"sleep {0.02 * (n % 10)}") for n in range(_JOBS)]
+    acknowledged = jobs.add(*commands, max_retries=1000)
+    nemesis = _Nemesis(queue, seed)
+    try:
+        nemesis.strike_for(_SECONDS)
+    finally:
+        nemesis.leave()
+    assert nemesis.done > _SECONDS / 2
+    assert any(event == "end" for event, _, _ in entries(queue)), "nothing was ever done"
+    queue.drain(workers=4, timeout=600)
+
+    assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
+    assert {job for _, job, _ in entries(queue)} == set(acknowledged)
+    assert jobs.counts() == {"completed": len(acknowledged)}
+    assert_sound(queue, jobs)
+    assert os.listdir(queue.files.workers) == []

@@ -1,0 +1,115 @@
+"""The power fails at any moment: what was acknowledged is on the disk."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+from pathlib import Path
+from typing import List, Set, Tuple
+
+import pytest
+from conftest import COMMAND, Queue
+
+from queuectl import files
+from queuectl.models import Selection
+from queuectl.storage import Storage
+from queuectl.times import utcnow
+from reliability.disk import CALLS, Disk, Event, read_trace
+from reliability.tracing import LONG, needs_strace, sample
+
+pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+
+_STARTS = ("first", "second", "third", "fourth")
+_SCRIPT = """
+queuectl config set durability {durability} -q
+queuectl enqueue --id first 'exit 0'
+queuectl enqueue --id second 'exit 0'
+queuectl worker start --drain
+queuectl enqueue --id third 'exit 0'
+queuectl prune --older-than 1d -q
+queuectl enqueue --id fourth 'exit 0'
+queuectl worker start --drain --max-jobs 1
+"""
+_COMPLETED = re.compile(rb" (\w+) completed in ")
+
+
+def _traced(queue: Queue, durability: str) -> List[Event]:
+    """Return what a night's work in small wrote: enqueues, workers, and the ends of both."""
+    trace = queue.folder / "trace"
+    options = ["-f", "-y", "-xx", "-s", "200000", "-o", str(trace), "-e", f"trace={CALLS}"]
+    script = _SCRIPT.format(durability=durability).replace("queuectl ", COMMAND + " ")
+    done = subprocess.run(
+        ["strace", *options, "sh", "-c", script],
+        env=queue.env,
+        cwd=str(queue.work),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(_STARTS)
+    return read_trace(trace)
+
+
+def _heard(event: Event, ids: Set[str], ends: Set[str]) -> None:
+    """Note what an event acknowledged to the user: an id on stdout, an end in the log."""
+    if event.call != "say":
+        return
+    if event.number == 1:
+        # The shells of jobs write there too: how they ended.
+        ids.update(set(_STARTS) & set(event.content.decode(errors="replace").split()))
+    elif event.number == 2:
+        ends.update(name.decode() for name in _COMPLETED.findall(event.content))
+
+
+def _after_a_power_cut(folder: Path) -> Tuple[List[str], Set[str], Set[str]]:
+    """Return what is unsound, which jobs there are, and which have completed."""
+    place = files.find(str(folder / "queue.db"), None, False)
+    storage = Storage.open(place, create=True)
+    try:
+        unsound = storage.integrity_errors() + [str(one) for one in storage.miscounts()]
+        jobs = list(storage.jobs(Selection()))
+        storage.enqueue([], now=utcnow())
+        there = {job.id for job in jobs}
+        return unsound, there, {job.id for job in jobs if job.state.value == "completed"}
+    finally:
+        storage.close()
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_what_was_acknowledged_survives_a_power_cut(
+    queue: Queue, tmp_path: Path, durability: str
+) -> None:
+    """After any call, whatever of what was not synced is lost or torn, no id and no end is lost.
+
+    With the key durability on normal an end may be, an id never. Nor does what is left stand in the
+    way: the queue opens, sound, even if it was half made.
+    """
+    events = _traced(queue, durability)
+    changes = [n for n, event in enumerate(events) if event.path.startswith(str(queue.database))]
+    assert len(changes) > 100, "SQLite wrote in a way that this does not follow"
+    cuts = set(sample(changes, 60))
+    disk = Disk(str(queue.folder))
+    ids: Set[str] = set()
+    ends: Set[str] = set()
+    chance = random.Random(0)
+    lost_something = False
+    for number, event in enumerate(events):
+        disk.happen(event)
+        _heard(event, ids, ends)
+        if number not in cuts:
+            continue
+        for share in (0.0, 0.3, 0.7, 1.0) if LONG else (0.0, 0.5):
+            left = tmp_path / f"cut-{number}-{share}"
+            left.mkdir(mode=0o700)
+            disk.leave(left, chance, share)
+            unsound, there, completed = _after_a_power_cut(left)
+            assert (number, share, unsound) == (number, share, [])
+            assert (number, share, ids - there) == (number, share, set())
+            if durability == "full":
+                assert (number, share, ends - completed) == (number, share, set())
+            lost_something = lost_something or there != set(_STARTS)
+    assert lost_something
+    assert (ids, ends) == (set(_STARTS), {"first", "second", "third"} | (ends & {"fourth"}))

@@ -1,0 +1,162 @@
+"""Faults from below: strace counts the system calls of a run, then spoils one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import List, NamedTuple, Sequence, TypeVar
+
+import pytest
+from conftest import COMMAND, Queue, wait_until
+
+LONG = os.environ.get("QUEUECTL_TEST_LONG") == "1"
+"""Whether every point is taken, and soaks last minutes."""
+
+_Item = TypeVar("_Item")
+_CALL = re.compile(r"(?:\[pid +\d+\] )?(\w+)\((.*)")
+_CURRENT_FOLDER = re.compile(r"^AT_FDCWD<[^>]*>")
+_ON_FILES = (
+    "openat write pwrite64 fsync fdatasync rename unlink flock ftruncate fallocate mkdir".split()
+)
+_ON_PROCESSES = "clone clone3 vfork fork execve wait4 waitid".split()
+
+
+def _can_trace() -> bool:
+    if sys.platform != "linux" or shutil.which("strace") is None:
+        return False
+    tried = subprocess.run(
+        ["strace", "-f", "-o", "/dev/null", "true"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
+
+
+needs_strace = pytest.mark.skipif(not _can_trace(), reason="needs strace, and leave to trace")
+
+
+class Point(NamedTuple):
+    """The n-th time that one process makes a system call."""
+
+    call: str
+    number: int
+
+    def inject(self, fault: str) -> List[str]:
+        """Return strace's options that spoil it, in each process that comes so far."""
+        return [
+            "-e", f"trace={self.call}", "-e", f"inject={self.call}:{fault}:when={self.number}",
+        ]  # fmt: skip
+
+
+def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
+    """Return all of them for the long form, else about so many, from the first to the last."""
+    if LONG or len(points) <= about:
+        return points
+    return [points[round(i * (len(points) - 1) / (about - 1))] for i in range(about)]
+
+
+def recording(prefix: Path) -> List[str]:
+    """Return strace's options that write all that `points` reads, a file a process."""
+    # A call that this machine does not know (fork on ARM) is no error with a question mark.
+    calls = ",".join("?" + call for call in (*_ON_FILES, *_ON_PROCESSES))
+    return ["-ff", "-y", "-qq", "-o", str(prefix), "-e", f"trace={calls}"]
+
+
+def points(prefix: Path, queue: Queue, of: str = "*") -> List[Point]:
+    """Return the points of a recorded run at which something could be left half done.
+
+    Reading Python's own modules is no such point. `of` is the one process meant, if not all.
+    """
+    found = set()
+    for path in prefix.parent.glob(f"{prefix.name}.{of}"):
+        counts = dict.fromkeys((*_ON_FILES, *_ON_PROCESSES), 0)
+        for line in path.read_text(errors="replace").splitlines():
+            match = _CALL.match(line)
+            if match is None or match.group(1) not in counts:
+                continue
+            call = match.group(1)
+            # Every relative path comes with the current folder, which lies in the queue's.
+            arguments = _CURRENT_FOLDER.sub("", match.group(2))
+            counts[call] += 1
+            matters = call in _ON_PROCESSES or str(queue.folder) in arguments
+            if matters or (call == "write" and arguments.startswith("1<")):
+                found.add(Point(call, counts[call]))
+        path.unlink()
+    return sorted(found)
+
+
+def enqueue_points(queue: Queue) -> List[Point]:
+    """Return the points of an enqueue that makes its queue."""
+    prefix = queue.folder / "trace"
+    done = strace(queue, recording(prefix), "enqueue", "--id", "traced", "--", "true")
+    assert done.returncode == 0, done.stderr
+    return points(prefix, queue)
+
+
+def without_queue(queue: Queue) -> None:
+    """Take the queue's files away, as if there had been none."""
+    shutil.rmtree(queue.files.folder, ignore_errors=True)
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            Path(queue.files.database + suffix).unlink()
+        except FileNotFoundError:
+            pass
+
+
+def strace(queue: Queue, options: Sequence[str], *args: str) -> subprocess.CompletedProcess[str]:
+    """Run `queuectl ARGS` under strace to its end."""
+    if "-o" not in options:
+        options = [*options, "-o", "/dev/null"]
+    return subprocess.run(
+        ["strace", *options, COMMAND, *args],
+        env=queue.env,
+        cwd=str(queue.work),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Tracer:
+    """A strace that runs beside the test."""
+
+    def __init__(
+        self, queue: Queue, options: Sequence[str], log: Path, *, follow: bool = True
+    ) -> None:
+        """`options` end in `-p PID`, or in a command to run; `follow` it into its children."""
+        self._log = log
+        self._process = subprocess.Popen(
+            ["strace", *["-f"] * follow, "-o", str(log), *options],
+            env=queue.env,
+            cwd=str(queue.work),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def attached(self, pid: int) -> Tracer:
+        """Wait until it traces that process; return itself."""
+        status = Path(f"/proc/{pid}/status")
+        wait_until(lambda: f"TracerPid:\t{self._process.pid}\n" in status.read_text())
+        return self
+
+    @property
+    def has_killed(self) -> bool:
+        """Whether a process that it traced was killed."""
+        return self._log.exists() and "killed by SIGKILL" in self._log.read_text()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that it traced has ended."""
+        return self._process.poll() is not None
+
+    def detach(self) -> None:
+        """End it; what it traces goes on as if nothing had been there."""
+        # By KILL: at a gentler signal it ends what it started.
+        self._process.kill()
+        self._process.wait()
