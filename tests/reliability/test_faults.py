@@ -65,7 +65,7 @@ def _assert_one_clear_line(
 @needs_strace
 def test_an_enqueue_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue) -> None:
     """Whichever call fails, once: one line and exit 1 or 75, or it succeeds; never half done."""
-    for point, error in sample(_faults(enqueue_points(queue)), 24):
+    for point, error in sample(_faults(enqueue_points(queue)), 14):
         without_queue(queue)
         done = strace(queue, point.inject(f"error={error}"), "enqueue", "--id", "first", "true")
         _assert_one_clear_line((point, error), done)
@@ -112,7 +112,7 @@ def test_a_job_whose_worker_meets_a_fault_ends_well(queue: Queue, jobs: Jobs) ->
     log = queue.folder / "workers.log"
     supervisor = queue.start()
     worker = _trace_one_job(queue, jobs, recording(prefix))
-    for point, error in sample(_faults(points(prefix, queue, of=str(worker))), 14):
+    for point, error in sample(_faults(points(prefix, queue, of=str(worker))), 10):
         _trace_one_job(queue, jobs, point.inject(f"error={error}"))
         assert (point, error, "Traceback" in log.read_text()) == (point, error, False), (
             log.read_text()[-3000:]

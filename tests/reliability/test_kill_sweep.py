@@ -34,7 +34,7 @@ def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
     """
     every = enqueue_points(queue)
     assert len(every) > 50
-    for point in sample(every, 12):
+    for point in sample(every, 8):
         without_queue(queue)
         killed = strace(queue, point.inject(_KILL), "enqueue", "--id", "first", "--", "true")
         jobs = Jobs(queue)
@@ -101,7 +101,7 @@ def test_a_worker_killed_anywhere_has_an_heir(queue: Queue, jobs: Jobs) -> None:
     _life_of_two_jobs(queue, jobs, recording(prefix), Path("/dev/null"))
     every = points(prefix, queue)
     assert len(every) > 50
-    for point in sample(every, 10):
+    for point in sample(every, 8):
         log = queue.folder / "kills"
         log.unlink(missing_ok=True)
         _life_of_two_jobs(queue, jobs, point.inject(_KILL), log)

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 
-_SECONDS, _JOBS = (300.0, 15000) if LONG else (6.0, 400)
+_SECONDS, _JOBS = (300.0, 15000) if LONG else (5.0, 400)
 _SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM]
 _POOLS, _WORKERS = 2, 3
 
