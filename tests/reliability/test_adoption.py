@@ -18,7 +18,6 @@ pytestmark = linux_only
 
 # It notes that it began and that it ended, so that a second run or a cut one shows.
 _NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
-_SHELLS = ["dash", "bash"]
 
 
 def _worker(queue: Queue) -> Dict[str, Any]:
@@ -72,14 +71,15 @@ def _orphan(
     return str(worker["id"])
 
 
-@pytest.mark.parametrize("shell", _SHELLS)
-@pytest.mark.parametrize("dies", ["worker", "all"])
 @pytest.mark.parametrize(
-    ("end", "outcome", "facts"),
+    ("shell", "dies", "end", "outcome", "facts"),
     [
-        ("exit 7", "exit", (7, None)),
-        ("exit 0", "ok", (0, None)),
-        ("kill -TERM $$", "signal", (None, 15)),
+        ("dash", "worker", "exit 0", "ok", (0, None)),
+        ("dash", "worker", "kill -TERM $$", "signal", (None, 15)),
+        ("dash", "all", "exit 7", "exit", (7, None)),
+        ("bash", "worker", "exit 7", "exit", (7, None)),
+        ("bash", "all", "exit 0", "ok", (0, None)),
+        ("bash", "all", "kill -TERM $$", "signal", (None, 15)),
     ],
 )
 def test_an_heir_records_how_the_job_really_ended(
