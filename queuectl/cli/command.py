@@ -78,14 +78,13 @@ class QueueGroup(click.Group):
     """A group that suggests, knows foreign words, and answers a bare call with help and exit 2."""
 
     command_class = QueueCommand
+    foreign_words: Mapping[str, str] = MappingProxyType({})
+    """What other tools call things, and our command for each."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not any(param.name == "db" for param in self.params):
             self.params.extend(queue_options(hidden=True))
-
-    foreign_words: Mapping[str, str] = MappingProxyType({})
-    """What other tools call things, and our command for each."""
 
     def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
         """Parse; without any argument the help goes to stderr."""
@@ -174,10 +173,7 @@ def usage_error(message: str) -> NoReturn:
     raise click.UsageError(message, click.get_current_context())
 
 
-def each(
-    names: Sequence[str],
-    act: Callable[[str], None],
-) -> int:
+def each(names: Sequence[str], act: Callable[[str], None]) -> int:
     """Do something to each of several jobs, with a line for each that cannot.
 
     Returns the exit code: 1 if one could not. Of one job its own error is raised; when the queue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, List
 
 import click
 
@@ -10,6 +10,9 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.errors import QueueError
 from queuectl.settings import KEYS, check_key, check_value
+
+if TYPE_CHECKING:
+    from queuectl.storage import Storage
 
 
 def _complete_key(_ctx: click.Context, _param: Any, incomplete: str) -> List[Any]:
@@ -34,7 +37,7 @@ def config_get(key: str, as_json: bool) -> None:
 
     Example: queuectl config get max-retries
     """
-    stored = _stored_settings(key)
+    stored = _open_for(key).stored_settings()
     value = stored[key] if key in stored else check_key(key).default
     if as_json:
         output.emit_json(value)
@@ -42,10 +45,10 @@ def config_get(key: str, as_json: bool) -> None:
         output.emit(value)
 
 
-def _stored_settings(key: str) -> Dict[str, str]:
-    """Return what is stored. Where nothing is, an unknown key is the user's error all the same."""
+def _open_for(key: str, *, write: bool = False) -> Storage:
+    """Open the queue. Where there is none, an unknown key is the user's error all the same."""
     try:
-        return open_storage().stored_settings()
+        return open_storage(write=write)
     except QueueError:
         check_key(key)
         raise
@@ -74,8 +77,7 @@ def config_unset(key: str, quiet: bool) -> None:
 
     Example: queuectl config unset max-retries
     """
-    _stored_settings(key)
-    open_storage(write=True).unset_key(key)
+    _open_for(key, write=True).unset_key(key)
     if not quiet:
         known = KEYS.get(key)
         output.emit(f"{key} = {known.default} (default)" if known else f"{key} is unset")

@@ -119,13 +119,11 @@ def dlq_purge(
     if choice.selection is not None and not queues and not yes:
         _confirm()
     storage = open_storage(write=True)
+    code = 0
     if choice.selection is None:
         purged, code = delete_named(storage, choice.named, _DEAD, 0.0)
     else:
-        purged, code = (
-            storage.prune(states=_DEAD, before=utcnow(), queues=choice.selection.queues),
-            0,
-        )
+        purged = storage.prune(states=_DEAD, before=utcnow(), queues=choice.selection.queues)
     if not quiet:
         output.emit(f"{purged} deleted")
     return code

@@ -120,9 +120,10 @@ def current_folder() -> str:
     """Return the current folder under the name that the shell has for it, if that is right."""
     try:
         named = os.environ.get("PWD", "")
-        if os.path.isabs(named) and os.path.samefile(named, "."):
-            return os.path.normpath(named) if ".." not in named.split("/") else os.getcwd()
-        return os.getcwd()
+        # With links in it, `..` is not what normpath takes it for.
+        plain = os.path.isabs(named) and ".." not in named.split("/")
+        if plain and os.path.samefile(named, "."):
+            return os.path.normpath(named)
     except OSError:
         pass
     try:

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import getpass
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 import click
 
-from queuectl import files
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
-from queuectl.errors import InvalidInput, QueueError
+from queuectl.cli.selecting import completing
+from queuectl.errors import InvalidInput
 from queuectl.models import QueueStatus
 from queuectl.specs import check_queue, check_reason
 from queuectl.states import JobState
-from queuectl.storage import Storage
 from queuectl.times import utcnow
 
 _LARGEST_LIMIT = 1_000_000
 
 
-def _complete_queue(ctx: click.Context, _param: Any, incomplete: str) -> List[Any]:
-    from click.shell_completion import CompletionItem  # only for completion
-
-    try:
-        found = files.find(ctx.find_root().params.get("db"), os.environ.get("QUEUECTL_DB"), False)
-        if not found.exists():
-            return []
-        storage = Storage.open(found)
-        try:
-            names = [queue.name for queue in storage.queues()]
-        finally:
-            storage.close()
-    except QueueError:
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
+_complete_queue = completing(lambda storage: [found.name for found in storage.queues()])
 _optional_queue = click.argument(
     "name", required=False, metavar="[Q]", shell_complete=_complete_queue
 )

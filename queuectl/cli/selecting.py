@@ -8,6 +8,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
+    Iterable,
     List,
     NamedTuple,
     Optional,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from queuectl.storage import Storage
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+Completion = Callable[[click.Context, Any, str], List[Any]]
 _COMPLETED_AT_MOST = 200
 
 
@@ -168,14 +170,28 @@ def named_jobs(jobs: Sequence[str]) -> Tuple[str, ...]:
     return tuple(dict.fromkeys(sys.stdin.read().split()))
 
 
-def completer(*states: JobState) -> Callable[[click.Context, Any, str], List[Any]]:
-    """Return a completion of ids; it opens read-only, makes nothing and prints no errors."""
+def completer(*states: JobState) -> Completion:
+    """Return a completion of the ids of jobs in these states (none: in any)."""
+
+    def ids(storage: Storage) -> List[str]:
+        from queuectl.models import Selection  # only for completion
+
+        jobs = storage.jobs(Selection(states=states), newest=_COMPLETED_AT_MOST)
+        return [job.id for job in jobs]
+
+    return completing(ids)
+
+
+def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
+    """Return a completion of names that the queue holds.
+
+    It opens read-only, makes nothing and prints no errors.
+    """
 
     def complete(ctx: click.Context, _param: Any, incomplete: str) -> List[Any]:
         # Only for completion.
         from click.shell_completion import CompletionItem
 
-        from queuectl.models import Selection
         from queuectl.storage import Storage
 
         try:
@@ -185,8 +201,7 @@ def completer(*states: JobState) -> Callable[[click.Context, Any, str], List[Any
                 return []
             storage = Storage.open(files)
             try:
-                jobs = storage.jobs(Selection(states=states), newest=_COMPLETED_AT_MOST)
-                return [CompletionItem(job.id) for job in jobs if job.id.startswith(incomplete)]
+                return [CompletionItem(n) for n in names(storage) if n.startswith(incomplete)]
             finally:
                 storage.close()
         except QueueError:

@@ -31,7 +31,7 @@ from queuectl.cli.selecting import (
     queue_option,
     state_option,
 )
-from queuectl.errors import InvalidInput, QueueError
+from queuectl.errors import InvalidInput, NoSuchJob, QueueError
 from queuectl.models import Job, OutcomeKind, Selection
 from queuectl.runner import SPAWN_FAILED, signal_name
 from queuectl.states import FINISHED_STATES, UNFINISHED_STATES, JobState
@@ -120,7 +120,7 @@ def wait(
 
 
 def _finish(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> None:
-    bad = [ending for ending in endings if ending.code or ending.job.state in _NOT_COMPLETED]
+    bad = [ending for ending in endings if ending.code]
     if not bad:
         return
     if single:
@@ -128,9 +128,6 @@ def _finish(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> N
     listed = ", ".join(f"{ending.job.id} {ending.why}" for ending in bad[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     _fail(ctx, f"{len(bad)} of {len(endings)} did not complete: {listed}{more}", 1)
-
-
-_NOT_COMPLETED = (JobState.DEAD, JobState.CANCELLED)
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> NoReturn:
@@ -204,9 +201,20 @@ def ending_of(storage: Storage, job: Job) -> Ending:
 
 def refuse_own_job(storage: Storage, jobs: Sequence[Job]) -> None:
     """Raise when the caller runs inside one of these jobs: it would wait for ever."""
+    own = _own_job(storage)
+    if own is not None and own.seq in {job.seq for job in jobs}:
+        raise WaitFailure(f"{own.id} cannot wait for itself", 1)
+
+
+def _own_job(storage: Storage) -> Optional[Job]:
+    """Return the job of this queue that the caller runs inside, if any."""
     own = os.environ.get("QUEUECTL_JOB_ID")
-    if os.environ.get("QUEUECTL_DB") == storage.files.database and own in {j.id for j in jobs}:
-        raise WaitFailure(f"{own} cannot wait for itself", 1)
+    if own is None or os.environ.get("QUEUECTL_DB") != storage.files.database:
+        return None
+    try:
+        return storage.get(own)
+    except NoSuchJob:
+        return None
 
 
 def warn_unserved(storage: Storage, queues: Set[str]) -> None:
@@ -237,9 +245,9 @@ def _wait_for_all(
     """Wait until nothing is unfinished, by the kept counts: the number of jobs costs nothing."""
     began = to_text(utcnow())
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
-    own = os.environ.get("QUEUECTL_JOB_ID")
-    if own is not None and os.environ.get("QUEUECTL_DB") == storage.files.database:
-        refuse_own_job(storage, [storage.get(own)])
+    own = _own_job(storage)
+    if own is not None and (not queues or own.queue in queues):
+        refuse_own_job(storage, [own])
     left = total = storage.count(unfinished)
     warn_unserved(
         storage,
@@ -249,7 +257,7 @@ def _wait_for_all(
             if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
         },
     )
-    version = None
+    version, ended_badly, blocked = None, -1, 0
     with _progress(total) as advance:
         while left:
             current = storage.version()
@@ -258,10 +266,15 @@ def _wait_for_all(
                 now_left = storage.count(unfinished)
                 advance(max(0, left - now_left))
                 left = now_left
-                blocked = Selection(queues=tuple(queues), states=(JobState.BLOCKED,))
-                if left and storage.count(blocked) == left:
-                    for job in storage.jobs(blocked):
-                        _refuse_stuck(storage, job)
+                # Only these can have made a job wait for ever: to look each time would cost.
+                counts = storage.by_state()
+                before = ended_badly, blocked
+                ended_badly = counts[JobState.DEAD] + counts[JobState.CANCELLED]
+                blocked = counts[JobState.BLOCKED]
+                if ended_badly != before[0] or blocked > before[1]:
+                    stuck = storage.first_stuck(queues)
+                    if stuck is not None:
+                        _refuse_stuck(storage, stuck)
                 continue
             if deadline is not None and time.monotonic() >= deadline:
                 _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)

@@ -72,16 +72,17 @@ def explain(storage: Storage, job: Job) -> Explanation:
 
 
 def _ended(job: Job) -> Explanation:
-    when = "" if job.finished_at is None else f" at {_when(job.finished_at)}"
+    assert job.finished_at is not None  # a constraint of the table
+    when = _when(job.finished_at)
     if job.state is JobState.COMPLETED:
         runs = f", on attempt {job.attempts}" if job.attempts > 1 else ""
-        return Explanation("completed", f"completed{when}{runs}")
+        return Explanation("completed", f"completed at {when}{runs}")
     if job.state is JobState.CANCELLED:
         reason = f": {job.cancel_reason}" if job.cancel_reason else ""
-        return Explanation("cancelled", f"was cancelled{when}{reason}")
+        return Explanation("cancelled", f"was cancelled at {when}{reason}")
     return Explanation(
         "dead",
-        f"is dead since {when[4:]}: attempt {job.attempts} of {job.max_retries} failed "
+        f"is dead since {when}: attempt {job.attempts} of {job.max_retries} failed "
         f"({job.last_error}); queuectl dlq retry {job.id} runs it again",
     )
 

@@ -58,6 +58,34 @@ class Insight(Base):
                     to_look_at.append(need.job)
         return None
 
+    def first_stuck(self, queues: Sequence[str]) -> Optional[Job]:
+        """Return a blocked job of these queues (none named: of all) that can never run by itself:
+        a need of it, or of what it waits for, is dead or cancelled.
+        """
+        served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                WITH RECURSIVE stuck (seq) AS (
+                    SELECT dependencies.job_seq
+                      FROM dependencies
+                      JOIN jobs ON jobs.seq = dependencies.needs_seq
+                     WHERE dependencies.however = 0
+                       AND (jobs.state = 'dead' OR jobs.state = 'cancelled')
+                     UNION
+                    SELECT dependencies.job_seq
+                      FROM stuck
+                      JOIN dependencies ON dependencies.needs_seq = stuck.seq
+                )
+                """
+                + SELECT_JOB
+                + "WHERE state = 'blocked' AND seq IN (SELECT seq FROM stuck) "
+                + served
+                + " ORDER BY seq LIMIT 1",
+                tuple(queues),
+            ).fetchone()
+        return None if row is None else to_job(row)
+
     def ahead_of(self, job: Job) -> int:
         """Return how many pending jobs of its queue are claimed before a pending one."""
         with self._snapshot() as conn:
@@ -76,12 +104,13 @@ class Insight(Base):
     def oldest_ready(self, queues: Sequence[str], *, now: datetime) -> Optional[datetime]:
         """Return since when the longest waiting job of these queues could have run.
 
-        A job that is due counts, even if no worker was there to make it pending.
+        A pending one has not changed since it became that. One that is due counts, even if no
+        worker was there to make it pending.
         """
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
-                SELECT queue, min(max(created_at, coalesce(run_at, created_at)))
+                SELECT queue, min(updated_at)
                   FROM jobs
                  WHERE state = 'pending'
                  GROUP BY queue

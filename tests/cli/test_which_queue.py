@@ -59,7 +59,7 @@ def test_db_wins_over_the_environment(queue: Queue, call: Call, words: List[str]
 def test_a_relative_path_is_one_from_here(queue: Queue, call: Call) -> None:
     """--db and QUEUECTL_DB may be relative; the answer names the whole path."""
     call("--db", "a.db", "enqueue", "true")
-    call("enqueue", "true", env={"QUEUECTL_DB": "../work/b.db"})
+    call("enqueue", "true", env={"QUEUECTL_DB": f"../{queue.work.name}/b.db"})
 
     assert sorted(path.name for path in queue.work.glob("*.db")) == ["a.db", "b.db"]
     assert f'"database": "{queue.work}/b.db"' in call("--db", "b.db", "status", "--json").out

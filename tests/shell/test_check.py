@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from typing import List
 
 import pytest
@@ -78,6 +79,18 @@ def test_the_wait_is_that_of_the_oldest_job_that_could_run(
     assert shell.run("check", "--max-wait", "10m").returncode == 0
     done = shell.run("check", "--max-wait", "0.05:10m")
     assert (done.returncode, done.stdout[:23]) == (1, "QUEUECTL WARNING - wait")
+
+
+def test_a_retried_job_waits_since_its_retry(shell: Shell) -> None:
+    """Regression: it was said to wait since it was enqueued, days ago perhaps."""
+    shell.enqueue("exit 1", "--id", "a")
+    shell.run_as_if("dead")
+    with closing(sqlite3.connect(shell.database)) as conn:
+        conn.execute("UPDATE jobs SET created_at = '2020-01-01T00:00:00.000000Z'")
+        conn.commit()
+    shell.ok("retry", "a")
+
+    assert shell.run("check", "--max-wait", "10m").returncode == 0
 
 
 def test_a_job_whose_time_is_to_come_does_not_wait(shell: Shell) -> None:

@@ -259,6 +259,29 @@ def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
     assert shell.text("said") == "queuectl wait: me cannot wait for itself\n1"
 
 
+def test_a_job_can_wait_for_all_of_another_queue(shell: Shell) -> None:
+    """Regression: it was refused, as if it waited for itself."""
+    shell.enqueue("true", "--id", "other", "--queue", "b", "--priority", "1")
+    shell.enqueue("queuectl wait --all --queue b; echo $? > said", "--id", "me")
+    shell.drain()
+
+    assert shell.text("said") == "0"
+
+
+def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) -> None:
+    """Regression: it was said only when nothing but blocked jobs was left."""
+    shell.enqueue("exit 1", "--id", "a")
+    shell.run_as_if("dead")
+    shell.run("enqueue", "--id", "b", "--after", "a", "true")
+    shell.enqueue("true", "--id", "c")
+    done = shell.run("wait", "--all", "--timeout", "20")
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: b can never end: it waits for a, which is dead"
+    )
+
+
 def test_a_job_that_is_cancelled_while_waited_for_ends_the_wait(shell: Shell) -> None:
     """143 and the reason, without any worker."""
     shell.enqueue("true", "--id", "a")
