@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from queuectl.errors import InvalidInput, QueueUnusable
 
@@ -16,11 +15,9 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs 9p ceph glusterfs lustre afs gpfs ocfs2 gfs2 beegfs orangefs "
     "ncpfs coda vboxsf prl_fs vmhgfs".split()
 )
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True)
-class QueueFiles:
+class QueueFiles(NamedTuple):
     """The paths of one queue: the database, and a private folder beside it for all the rest."""
 
     database: str
@@ -181,7 +178,9 @@ def file_system(path: str) -> Optional[str]:
             for line in mounts:
                 left, _, right = line.partition(" - ")
                 # White space in a path is written in octal: "\\040".
-                mount = _OCTAL.sub(lambda m: chr(int(m.group(1), 8)), left.split(" ")[4])
+                mount = re.sub(
+                    r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), left.split(" ")[4]
+                )
                 inside = path == mount or path.startswith(mount.rstrip("/") + "/")
                 if inside and len(mount) >= best[0]:
                     best = (len(mount), right.split(" ")[0])

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import sys
-from dataclasses import replace
 from typing import Optional, Tuple
 
 from queuectl.liveness import unlink_quietly
@@ -107,7 +106,7 @@ class JobLog:
                 os.rename(self.path, kept_path)
                 moved = True
         except OSError:  # a full disk costs the output, never the result
-            output = replace(output, truncated=True, in_file=False)
+            output = output._replace(truncated=True, in_file=False)
         if moved or leftovers:
             os.close(descriptor)
             if not moved:

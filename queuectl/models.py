@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Mapping, Optional, Tuple
+from typing import Mapping, NamedTuple, Optional, Tuple
 
 from queuectl.settings import Settings
 from queuectl.states import JobState
@@ -24,8 +23,7 @@ class OutcomeKind(str, Enum):
     SPAWN_ERROR = "spawn-error"
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One row of the queue. Times are aware UTC; `timeout` is in seconds, 0 means no limit."""
 
     seq: int
@@ -55,8 +53,7 @@ class Job:
     id_made: bool
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What an attempt printed: its size in bytes, and where it is kept.
 
     `tail` is all of it when `in_file` is false, else the end of it.
@@ -68,8 +65,7 @@ class Output:
     in_file: bool = False
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The fact of how an attempt ended; no decision.
 
     `exit_code` is None and `signal` a number when a signal ended it, by whomever.
@@ -83,12 +79,11 @@ class Outcome:
     seconds: float = 0.0
     cpu_seconds: Optional[float] = None
     max_rss_bytes: Optional[int] = None
-    output: Output = field(default_factory=Output)
+    output: Output = Output()
     leftovers: bool = False
 
 
-@dataclass(frozen=True)
-class Execution:
+class Execution(NamedTuple):
     """One recorded attempt of a job; all that comes after `started_at` is unset while it runs."""
 
     id: int
@@ -108,8 +103,7 @@ class Execution:
     output: Output
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A job that a worker holds, under the fence `execution_id`."""
 
     job: Job
@@ -122,8 +116,7 @@ class Claim:
     """Execution ids of the job's earlier attempts: what they left must be gone before this one."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of a job after an attempt; `run_at` is set when it waits for a retry."""
 
     state: JobState
@@ -138,8 +131,7 @@ class Recorded(Enum):
     SUPERSEDED = "superseded"
 
 
-@dataclass(frozen=True)
-class Worker:
+class Worker(NamedTuple):
     """A worker process. `queues` is empty when it serves all."""
 
     id: str
@@ -154,8 +146,7 @@ class Worker:
     job_since: Optional[datetime] = None
 
 
-@dataclass(frozen=True)
-class QueueStatus:
+class QueueStatus(NamedTuple):
     """One queue by name: whether it is held back, by whom, and how many may run at once."""
 
     name: str
@@ -167,8 +158,7 @@ class QueueStatus:
     counts: Mapping[JobState, int]
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Which jobs a verb is about; an empty tuple does not restrict."""
 
     ids: Tuple[str, ...] = ()
@@ -176,8 +166,7 @@ class Selection:
     states: Tuple[JobState, ...] = ()
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """What a supervisor wants of one worker process.
 
     `slot` is 0 … N-1 and kept by a replacement. `heir_of` names a dead worker whose job is to be

@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
-from typing import Callable, FrozenSet, List, Optional, Tuple
+from typing import Callable, FrozenSet, List, NamedTuple, Optional, Tuple
 
 _ROUNDS = 20
 _FIRST_PAUSE_SECONDS = 0.005
@@ -18,8 +17,7 @@ FileIdentity = Tuple[int, int]
 """Device and inode of a file."""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """How the processes of an attempt (or of several of one job) are known.
 
     `marks` are values of QUEUECTL_EXECUTION in their environment; `logs` the files that they

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from typing import Callable, Mapping, Optional, Protocol, Tuple
+from typing import Callable, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from queuectl import jobstatus, liveness, processtree
 from queuectl.joblog import JobLog
@@ -40,8 +38,7 @@ class Attention(Protocol):
         """Return CANCELLED or INTERRUPTED when the command is to be ended now."""
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """What is run, and within what bounds: `timeout_seconds` 0 is no limit."""
 
     shell_text: str
@@ -139,7 +136,7 @@ def take_over(
         attention.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
     outcome = told_outcome(command, leader, kind, attention.wait)
     if outcome.kind is OutcomeKind.LOST:
-        gone = dataclasses.replace(attempt, leader=None)
+        gone = attempt._replace(leader=None)
         processtree.end(gone, command.grace_seconds, attention.wait)
     return _with_output(outcome, command, attempt, log, kept_log, attention)
 
@@ -208,8 +205,7 @@ def _with_output(
         processtree.end(attempt, command.grace_seconds, attention.wait)
     output, leftovers = log.collect(kept_log)
     leftovers = leftovers and not command.kills_leftovers
-    # dataclasses.replace would cost ten times as much, for every job.
-    return Outcome(**{**outcome.__dict__, "output": output, "leftovers": leftovers})
+    return outcome._replace(output=output, leftovers=leftovers)
 
 
 def _goes_on(leader: liveness.Running, log: JobLog) -> bool:

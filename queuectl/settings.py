@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
 from queuectl.errors import InvalidInput
-from queuectl.specs import MAX_RETRIES_LIMIT
-from queuectl.times import parse_duration
+from queuectl.specs import MAX_RETRIES_LIMIT, is_variable
+from queuectl.times import leading, parse_duration
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
-_NAMES = re.compile(r"\*|(?:[A-Za-z_][A-Za-z0-9_]*(?:[ ,]+[A-Za-z_][A-Za-z0-9_]*)*)?", re.ASCII)
+_SIZE_UNITS = {
+    prefix + suffix: 1024**power
+    for power, prefix in enumerate(("", "k", "m", "g"))
+    for suffix in ("", "b", "ib")
+}
 
 
 def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) > MAX_RETRIES_LIMIT:
+    digits = text.isascii() and text.isdigit() and len(text) < 10
+    if not digits or int(text) > MAX_RETRIES_LIMIT:
         raise InvalidInput(f"not a whole number from 0 to {MAX_RETRIES_LIMIT}: {text!r}")
     return max(1, int(text))
 
@@ -35,10 +37,11 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 
 
 def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise InvalidInput(f"not a size: {text!r} (use bytes, or 64KiB 10MiB 1GiB)")
-    size = float(match.group(1)) * 1024 ** " kmg".index(match.group(2).lower() or " ")
+    number, unit = leading(text.strip(), "0123456789.")
+    try:
+        size = float(number) * _SIZE_UNITS[unit.strip().lower()]
+    except (ValueError, KeyError):
+        raise InvalidInput(f"not a size: {text!r} (use bytes, or 64KiB 10MiB 1GiB)") from None
     if not 1024 <= size <= 1 << 40:  # infinity, which has no int, too
         raise InvalidInput(f"a size is 1 KiB to 1 TiB, not {text!r}")
     return int(size)
@@ -54,13 +57,13 @@ def _choice(*words: str) -> Callable[[str], str]:
 
 
 def _variables(text: str) -> Tuple[str, ...]:
-    if not _NAMES.fullmatch(text):
+    names = tuple(name for name in text.replace(",", " ").split(" ") if name)
+    if text != "*" and not all(map(is_variable, names)):
         raise InvalidInput(f"not names of variables, nor *: {text!r}")
-    return tuple(text.replace(",", " ").split())
+    return names
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """One configuration key: how its text is read, its default as text, and what it does."""
 
     read: Callable[[str], Any]
@@ -88,8 +91,7 @@ KEYS: Dict[str, Key] = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The configuration in force. Durations are in seconds, sizes in bytes."""
 
     max_retries: int
@@ -131,11 +133,10 @@ def effective(stored: Tuple[Tuple[str, str], ...]) -> Settings:
     """
     given: Mapping[str, str] = dict(stored)
     values = {}
-    for field in fields(Settings):
-        name = field.name.replace("_", "-")
-        key = KEYS[name]
+    for name, key in KEYS.items():
         try:
-            values[field.name] = key.read(given.get(name, key.default))
+            value = key.read(given.get(name, key.default))
         except InvalidInput:
-            values[field.name] = key.read(key.default)
+            value = key.read(key.default)
+        values[name.replace("-", "_")] = value
     return Settings(**values)

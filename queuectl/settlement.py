@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Callable, Iterator, Optional, Protocol
+from typing import Callable, Iterator, NamedTuple, Optional, Protocol
 
 from queuectl import bell, jobstatus, liveness, processtree, runner
 from queuectl.joblog import JobLog
@@ -41,8 +39,7 @@ class Heir(Protocol):
         """Sleep so long, or less."""
 
 
-@dataclass(frozen=True)
-class Adopted:
+class Adopted(NamedTuple):
     """A running job that an heir answers for from now on."""
 
     claim: Claim
@@ -121,7 +118,7 @@ def _settle_claim(
         output, leftovers = log.collect(storage.files.execution_log(claim.execution_id))
     finally:
         log.close()
-    heir.finish(claim, dataclasses.replace(outcome, output=output, leftovers=leftovers))
+    heir.finish(claim, outcome._replace(output=output, leftovers=leftovers))
     return None
 
 

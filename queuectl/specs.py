@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Callable, Dict, List, Mapping, NoReturn, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from queuectl.errors import InvalidInput
 from queuectl.times import check_duration, parse_duration, parse_instant
@@ -20,8 +29,6 @@ MAX_TEXT_BYTES = 1024
 PRIORITY_LIMIT = 1_000_000_000
 MAX_RETRIES_LIMIT = 1_000_000
 
-_FORBIDDEN_IN_NAMES = re.compile(r"[\s,/]")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SET_BY_QUEUECTL = frozenset(
     "state attempts created_at updated_at finished_at locked_by locked_at exit_code signal "
     "last_error seq execution_id cancel_requested cancel_reason executions".split()
@@ -65,7 +72,8 @@ def check_name(value: object, what: str) -> str:
         raise InvalidInput(f"{what} is empty")
     if name[0] in "-{@":
         raise InvalidInput(f"{what} must not begin with {name[0]}")
-    if not name.isprintable() or _FORBIDDEN_IN_NAMES.search(name):
+    # Of all white space only the blank is printable.
+    if not name.isprintable() or any(character in name for character in " ,/"):
         raise InvalidInput(f"{what} must be printable, without white space, comma or slash")
     return name
 
@@ -127,9 +135,14 @@ def check_reason(value: Optional[str]) -> Optional[str]:
     return None if value is None else _utf8(value, "the reason", MAX_TEXT_BYTES)
 
 
+def is_variable(name: str) -> bool:
+    """Whether a shell could have a variable of this name: ASCII letters, digits and _."""
+    return name.isascii() and name.isidentifier()
+
+
 def check_variable(name: str, content: object) -> None:
     """Refuse what cannot be a variable of a job's environment."""
-    if not _VARIABLE.fullmatch(name):
+    if not is_variable(name):
         raise InvalidInput(f"env: not a variable's name: {name!r}")
     if name.startswith("QUEUECTL_"):
         raise InvalidInput(f"env: {name} is set by queuectl")
@@ -178,8 +191,7 @@ JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "timeout", "
 """What the JSON object may hold, in the order that help and messages name it."""
 
 
-@dataclass(frozen=True)
-class JobSpec:
+class JobSpec(NamedTuple):
     """A checked wish for one job. None means: as configured, or nothing.
 
     `timeout` is in seconds, 0 for no limit; `run_at` is aware. The fields are trusted: build one
@@ -194,7 +206,7 @@ class JobSpec:
     timeout: Optional[float] = None
     run_at: Optional[datetime] = None
     cwd: Optional[str] = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     unique_key: Optional[str] = None
     if_dup: str = "skip"
     after: Tuple[str, ...] = ()

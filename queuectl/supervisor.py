@@ -10,8 +10,7 @@ import select
 import signal
 import sys
 import time
-from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from queuectl import jobstatus, liveness, signals
 from queuectl.errors import QueueError
@@ -31,19 +30,17 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 WorkerMain = Callable[[QueueFiles, Assignment], WorkerExit]
 
 
-@dataclass(frozen=True)
-class PoolPlan:
+class PoolPlan(NamedTuple):
     """What `worker start` asked for. `queues` is empty for all; `max_runtime` is in seconds."""
 
-    count: int
+    workers: int
     queues: Tuple[str, ...] = ()
     drain: bool = False
     max_jobs: Optional[int] = None
     max_runtime: Optional[float] = None
 
 
-@dataclass(frozen=True)
-class RunningPool:
+class RunningPool(NamedTuple):
     """A supervisor that is alive, as its lock file tells."""
 
     id: str
@@ -84,7 +81,7 @@ def open_pool(
         if unless_running and any(pool.serves(plan.queues) for pool in running_pools(files)):
             return None
         supervisor_id = os.urandom(4).hex()
-        about = {"pid": os.getpid(), "queues": plan.queues, "count": plan.count}
+        about = {"pid": os.getpid(), "queues": plan.queues, "count": plan.workers}
         return supervisor_id, liveness.LifeLock.take(files.workers, supervisor_id, about)
     finally:
         os.close(descriptor)
@@ -116,8 +113,7 @@ def close_strange_descriptors() -> None:
                 pass
 
 
-@dataclass(frozen=True)
-class _Child:
+class _Child(NamedTuple):
     assignment: Assignment
     orders: int
     """The writing end of the pipe that it takes orders from."""
@@ -171,7 +167,7 @@ class Supervisor:
         # Frozen before they are forked, what all workers have in common stays in memory once.
         gc.collect()
         gc.freeze()
-        for slot in range(self._plan.count):
+        for slot in range(self._plan.workers):
             self._fork(self._assignment(slot))
         # After the forks: workers need not carry what this imports.
         self._reaps_orphans = become_subreaper()
@@ -234,7 +230,7 @@ class Supervisor:
             self._waiting.append((time.monotonic() + _FIRST_BACKOFF_SECONDS, assignment))
             return
         if pid == 0:
-            self._become_worker(replace(assignment, orders=reader), writer, mask)
+            self._become_worker(assignment._replace(orders=reader), writer, mask)
         os.close(reader)
         self._children[pid] = _Child(assignment, writer, time.monotonic())
         signals.restore(mask)
@@ -397,7 +393,7 @@ class Supervisor:
         if any(child.assignment.heir_of == worker_id for child in self._children.values()):
             return
         if liveness.is_alive(self._files.workers, worker_id) is False:
-            self._fork(replace(self._assignment(-1, heir_of=worker_id), settles_only=True))
+            self._fork(self._assignment(-1, heir_of=worker_id)._replace(settles_only=True))
 
     def _settle_strangers(self) -> None:
         """Settle what workers of other supervisors left when all of them were killed."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from queuectl.errors import InvalidInput
 from queuectl.models import Job
@@ -24,8 +22,7 @@ FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, *_TEXTS, *_FLAGS)
 """What a line may hold; whatever is absent or null has its default."""
 
 
-@dataclass(frozen=True)
-class TransferredJob:
+class TransferredJob(NamedTuple):
     """A job on its way between queues, with the ids of what it waits for.
 
     `job.seq` means nothing: the queue that takes it in gives it one.
@@ -92,7 +89,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     created = times["created_at"] or now
     job = Job(
         **{
-            **{field.name: None for field in dataclasses.fields(Job)},
+            **dict.fromkeys(Job._fields),
             "seq": 0,
             "queue": "default",
             "priority": 0,

@@ -33,7 +33,7 @@ def test_nothing_stored_means_the_defaults():
 
 def test_every_key_is_a_setting_and_has_help():
     """Each known key is a field of the settings, with a readable default and a line of help."""
-    assert [key.replace("-", "_") for key in KEYS] == list(Settings.__dataclass_fields__)
+    assert [key.replace("-", "_") for key in KEYS] == list(Settings._fields)
     for key, known in KEYS.items():
         assert check_value(key, known.default) == getattr(effective(()), key.replace("-", "_"))
         assert known.help

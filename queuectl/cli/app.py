@@ -110,13 +110,26 @@ class _Root(QueueGroup):
                 formatter.write_dl(rows)
 
 
+def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        output.emit(f"queuectl {__version__}")
+        ctx.exit()
+
+
 @click.group(
     "queuectl",
     cls=_Root,
     params=queue_options(hidden=False),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="queuectl", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def root(**_queue: Any) -> None:
     """Run shell commands from a durable queue on this host.
 

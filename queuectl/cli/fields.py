@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Callable, Dict, Mapping, Sequence, TypeVar
 
 import click
 
 from queuectl.cli.command import usage_error
 from queuectl.errors import InvalidInput
-from queuectl.specs import parse_object
+from queuectl.specs import is_variable, parse_object
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII | re.DOTALL)
 
 _JOB_OPTIONS = (
     click.option("--queue", metavar="NAME", help="The queue it is in (default: default)."),
@@ -107,12 +105,9 @@ def shell_text(words: Sequence[str]) -> str:
     texts = []
     leading = True
     for word in words:
-        assignment = _ASSIGNMENT.fullmatch(word) if leading else None
-        leading = assignment is not None
-        if assignment is not None:
-            texts.append(f"{assignment.group(1)}={shlex.quote(assignment.group(2))}")
-        else:
-            texts.append(shlex.quote(word))
+        name, equals, value = word.partition("=")
+        leading = leading and bool(equals) and is_variable(name)
+        texts.append(f"{name}={shlex.quote(value)}" if leading else shlex.quote(word))
     return " ".join(texts)
 
 

@@ -234,7 +234,7 @@ def _supervise(
     served = ", ".join(plan.queues) or "all queues"
     log.info(
         "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
-        plan.count, "" if plan.count == 1 else "s", served, files.database, supervisor_id,
+        plan.workers, "" if plan.workers == 1 else "s", served, files.database, supervisor_id,
     )  # fmt: skip
     return Supervisor(files, supervisor_id, plan, life, worker_module.work).run(
         lambda: announce(supervisor_id)

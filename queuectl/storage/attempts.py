@@ -320,15 +320,13 @@ class Attempts(Base):
 
 
 def _claimed(job: Job, worker: str, now: datetime) -> Job:
-    changed = {
-        "state": JobState.PROCESSING,
-        "attempts": job.attempts + 1,
-        "locked_by": worker,
-        "locked_at": now,
-        "updated_at": now,
-    }
-    # dataclasses.replace would check every field again, on every claim.
-    return Job(**{**job.__dict__, **changed})
+    return job._replace(
+        state=JobState.PROCESSING,
+        attempts=job.attempts + 1,
+        locked_by=worker,
+        locked_at=now,
+        updated_at=now,
+    )
 
 
 def _promote(conn: sqlite3.Connection, at: str) -> None:

@@ -117,7 +117,7 @@ def _insert(conn: sqlite3.Connection, job: Job) -> int:
                 :cancel_reason)
         """,
         {
-            **job.__dict__,
+            **job._asdict(),
             "state": job.state.value,
             "env": json.dumps(dict(job.env)),
             **{

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, QueueError, UniqueKeyHeld
 from queuectl.settings import Settings
@@ -19,8 +18,7 @@ from queuectl.times import to_text
 _NOBODY_ELSE = ("completed", "dead", "cancelled")
 
 
-@dataclass(frozen=True)
-class Enqueued:
+class Enqueued(NamedTuple):
     """What became of one wish. `existing`: a job that was there already stands for it."""
 
     seq: int
@@ -49,7 +47,7 @@ class Intake(Base):
         warnings = self.enqueue_each(specs, made.append, now=now, environ=environ)
         never_met = {warning.seq: warning.never_met for warning in warnings}
         return [
-            replace(enqueued, never_met=never_met[enqueued.seq])
+            enqueued._replace(never_met=never_met[enqueued.seq])
             if enqueued.seq in never_met
             else enqueued
             for enqueued in made
@@ -92,7 +90,7 @@ class Intake(Base):
                 for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
                     never_met = add_needs(conn, enqueued.seq, spec.after, spec.after_any, now=now)
                     if never_met:
-                        warnings.append(replace(enqueued, never_met=never_met))
+                        warnings.append(enqueued._replace(never_met=never_met))
             except QueueError as error:
                 error.position = position
                 raise

@@ -11,7 +11,6 @@ from queuectl.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
 
-_PREFIX = re.compile(r"[0-9a-f]{4,11}", re.ASCII)
 _PAGE = 500
 _NAMED_WHEN_AMBIGUOUS = 5
 
@@ -38,7 +37,7 @@ class Reading(Base):
             raise NoSuchJob(job) from None
         with self._snapshot() as conn:
             row = conn.execute(SELECT_JOB + "WHERE id = ?", (job,)).fetchone()
-            if row is None and _PREFIX.fullmatch(job):
+            if row is None and re.fullmatch("[0-9a-f]{4,11}", job):
                 # Digits sort before "g", so this is the range of ids that begin like `job`.
                 rows = conn.execute(
                     SELECT_JOB

@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from datetime import datetime
-from typing import Any, List, Sequence
+from typing import Any, Iterator, List, Match, Sequence
 
 from queuectl.liveness import is_alive, unlink_quietly
 from queuectl.models import Job
@@ -16,8 +16,8 @@ from queuectl.times import to_text
 
 _DELETED_AT_ONCE = 500
 _SWEPT_AT_ONCE = 500
-_LOG = re.compile(r"(\d{1,18})\.log(?:\.new)?", re.ASCII)
-_OWNED = re.compile(r"([0-9a-f]+-\d+)\.(?:log|log\.tail|status)", re.ASCII)
+_LOG = r"([0-9]{1,18})\.log(?:\.new)?"
+_OWNED = r"([0-9a-f]+-[0-9]+)\.(?:log|log\.tail|status)"
 
 
 class Retention(Base):
@@ -79,8 +79,8 @@ class Retention(Base):
 
     def _strays(self, names: Sequence[str]) -> List[str]:
         """Return those of these files that belong to nothing any more."""
-        kept = {match.group(): int(match.group(1)) for match in map(_LOG.fullmatch, names) if match}
-        owned = {match.group(): match.group(1) for match in map(_OWNED.fullmatch, names) if match}
+        kept = {found.group(): int(found.group(1)) for found in _matches(_LOG, names)}
+        owned = {found.group(): found.group(1) for found in _matches(_OWNED, names)}
         with self._snapshot() as conn:
             numbers = sorted(set(kept.values()))
             ended = dict(
@@ -149,6 +149,10 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
             values.extend(wanted)
     pieces.append("NOT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = jobs.seq)")
     return " AND ".join(pieces), values
+
+
+def _matches(pattern: str, names: Sequence[str]) -> Iterator[Match[str]]:
+    return filter(None, map(re.compile(pattern).fullmatch, names))
 
 
 def _logged(conn: sqlite3.Connection, seq: int) -> List[int]:

@@ -12,8 +12,8 @@ from conftest import COMMAND, Queue
 # Modules that cost milliseconds, and that only some commands have a use for.
 _SLOW = {
     "asyncio", "concurrent.futures", "ctypes", "difflib", "email", "http", "importlib.metadata",
-    "importlib.resources", "logging", "multiprocessing", "pickle", "random", "selectors", "shlex",
-    "shutil", "socket", "ssl", "subprocess", "tabulate", "tempfile", "urllib", "zipfile",
+    "importlib.resources", "locale", "logging", "multiprocessing", "pickle", "random", "selectors",
+    "shlex", "shutil", "socket", "ssl", "subprocess", "tabulate", "tempfile", "urllib", "zipfile",
 }  # fmt: skip
 _OURS = {
     "queuectl.maintenance", "queuectl.processtree", "queuectl.runner", "queuectl.supervisor",
@@ -24,7 +24,7 @@ _OURS = {
 
 @pytest.mark.parametrize(
     "words",
-    ["enqueue true", "enqueue --quiet true", 'enqueue {"command":"true"}', "status", "list"],
+    ["enqueue true", "enqueue -q true", 'enqueue {"command":"true"}', "status", "list"],
 )
 def test_nothing_slow_is_imported_for_nothing(queue: Queue, words: str) -> None:
     """`enqueue`, `status` and an empty `list`, off a terminal, import what they use."""
