@@ -281,9 +281,12 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 def parse_object(text: str) -> Dict[str, object]:
     """Read one JSON object, strictly: no repeated keys, no NaN. ValueError says what is wrong."""
     try:
-        value = _DECODER.decode(text)
+        text = text.strip(" \t\r\n")
+        value, end = _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    if end != len(text):
+        raise ValueError(f"something follows it: {text[end : end + 20]!r}")
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     return value

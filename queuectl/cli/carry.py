@@ -68,7 +68,7 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
     Example: queuectl import dead.jsonl
     """
     now = utcnow()
-    arriving: Spool[TransferredJob] = Spool()
+    arriving = Spool(TransferredJob)
     with open_lines(None if path == "-" else path) as source:
         for number, fields in numbered_fields(source):
             try:

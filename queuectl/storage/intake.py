@@ -32,6 +32,38 @@ class Enqueued(NamedTuple):
     """Ids of dead or cancelled jobs that it waits for."""
 
 
+class _Call(NamedTuple):
+    """What all jobs of one call share."""
+
+    settings: Settings
+    now: datetime
+    at: str
+    """`now` as text: written once, not for each of 100,000."""
+    captured: Mapping[str, str]
+    encoded: str
+    """`captured` as JSON."""
+
+    def env(self, spec: JobSpec) -> str:
+        """Return the variables of a job as JSON."""
+        return json.dumps({**self.captured, **spec.env}) if spec.env else self.encoded
+
+    def timeout(self, spec: JobSpec) -> float:
+        """Return the timeout of a job in seconds."""
+        return self.settings.job_timeout if spec.timeout is None else spec.timeout
+
+    def max_retries(self, spec: JobSpec) -> int:
+        """Return how often a job is run at most."""
+        return self.settings.max_retries if spec.max_retries is None else spec.max_retries
+
+    def first_state(self, spec: JobSpec) -> JobState:
+        """Return the state in which a job begins."""
+        if spec.after or spec.after_any:
+            return JobState.BLOCKED
+        if spec.run_at is not None and spec.run_at > self.now:
+            return JobState.SCHEDULED
+        return JobState.PENDING
+
+
 class Intake(Base):
     """Enqueueing."""
 
@@ -74,13 +106,14 @@ class Intake(Base):
         with self._transaction() as conn:
             settings = self._settings(conn)
             captured = captured_variables(settings, environ or {})
-            encoded = json.dumps(captured)
+            call = _Call(settings, now, to_text(now), captured, json.dumps(captured))
             try:
                 for position, spec in enumerate(specs):
-                    enqueued = self._existing(conn, spec, now, settings, captured)
+                    enqueued = None
+                    if spec.unique_key is not None:
+                        enqueued = _existing(conn, spec, spec.unique_key, call)
                     if enqueued is None:
-                        env = json.dumps({**captured, **spec.env}) if spec.env else encoded
-                        enqueued = _insert(conn, spec, env, now, settings)
+                        enqueued = _insert(conn, spec, call)
                     if enqueued.replaced or not enqueued.existing:
                         # A job of this call that is replaced by a later one has that one's needs.
                         needs.pop(enqueued.seq, None)
@@ -97,32 +130,6 @@ class Intake(Base):
             refuse_cycles(conn, list(needs))
         self._ring()
         return warnings
-
-    def _existing(
-        self,
-        conn: sqlite3.Connection,
-        spec: JobSpec,
-        now: datetime,
-        settings: Settings,
-        captured: Mapping[str, str],
-    ) -> Optional[Enqueued]:
-        """Return the unfinished job that holds the unique key, replaced if that is wished."""
-        if spec.unique_key is None:
-            return None
-        holder = key_holder(conn, spec.unique_key)
-        if holder is None:
-            return None
-        seq, job_id, state = holder
-        if spec.if_dup == "error":
-            raise UniqueKeyHeld(spec.unique_key, job_id)
-        replaced = spec.if_dup == "replace" and JobState(state) in WAITING_STATES
-        if replaced:
-            _replace(conn, seq, spec, json.dumps({**captured, **spec.env}), now, settings)
-        row = conn.execute(
-            "SELECT queue, timeout, max_retries FROM jobs WHERE seq = ?", (seq,)
-        ).fetchone()
-        queue, timeout, max_retries = row
-        return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True, replaced=replaced)
 
 
 def captured_variables(settings: Settings, environ: Mapping[str, str]) -> Dict[str, str]:
@@ -154,12 +161,26 @@ def key_holder(conn: sqlite3.Connection, key: str) -> Optional[Tuple[int, str, s
     return row
 
 
-def _insert(
-    conn: sqlite3.Connection, spec: JobSpec, env: str, now: datetime, settings: Settings
-) -> Enqueued:
-    at = to_text(now)
-    timeout = settings.job_timeout if spec.timeout is None else spec.timeout
-    max_retries = settings.max_retries if spec.max_retries is None else spec.max_retries
+def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) -> Optional[Enqueued]:
+    """Return the unfinished job that holds the unique key, replaced if that is wished."""
+    holder = key_holder(conn, key)
+    if holder is None:
+        return None
+    seq, job_id, state = holder
+    if spec.if_dup == "error":
+        raise UniqueKeyHeld(key, job_id)
+    replaced = spec.if_dup == "replace" and JobState(state) in WAITING_STATES
+    if replaced:
+        _replace(conn, seq, spec, call)
+    row = conn.execute(
+        "SELECT queue, timeout, max_retries FROM jobs WHERE seq = ?", (seq,)
+    ).fetchone()
+    queue, timeout, max_retries = row
+    return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True, replaced=replaced)
+
+
+def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
+    timeout, max_retries = call.timeout(spec), call.max_retries(spec)
     while True:
         job_id = spec.id or new_id()
         try:
@@ -174,16 +195,16 @@ def _insert(
                     job_id,
                     spec.id is None,
                     spec.command,
-                    _first_state(spec, now).value,
+                    call.first_state(spec).value,
                     spec.queue,
                     spec.priority,
                     max_retries,
                     timeout,
                     None if spec.run_at is None else to_text(spec.run_at),
-                    at,
-                    at,
+                    call.at,
+                    call.at,
                     spec.cwd,
-                    env,
+                    call.env(spec),
                     spec.unique_key,
                     spec.label,
                 ),
@@ -199,22 +220,7 @@ def _insert(
         return Enqueued(seq, job_id, spec.queue, timeout, max_retries)
 
 
-def _first_state(spec: JobSpec, now: datetime) -> JobState:
-    if spec.after or spec.after_any:
-        return JobState.BLOCKED
-    if spec.run_at is not None and spec.run_at > now:
-        return JobState.SCHEDULED
-    return JobState.PENDING
-
-
-def _replace(
-    conn: sqlite3.Connection,
-    seq: int,
-    spec: JobSpec,
-    env: str,
-    now: datetime,
-    settings: Settings,
-) -> None:
+def _replace(conn: sqlite3.Connection, seq: int, spec: JobSpec, call: _Call) -> None:
     """Give a waiting job the command and settings of another wish; it keeps its id and place.
 
     What it needs from now on is still to be added.
@@ -243,15 +249,15 @@ def _replace(
         """,
         {
             "command": spec.command,
-            "state": _first_state(spec, now).value,
+            "state": call.first_state(spec).value,
             "queue": spec.queue,
             "priority": spec.priority,
-            "max_retries": (settings.max_retries if spec.max_retries is None else spec.max_retries),
-            "timeout": settings.job_timeout if spec.timeout is None else spec.timeout,
+            "max_retries": call.max_retries(spec),
+            "timeout": call.timeout(spec),
             "run_at": None if spec.run_at is None else to_text(spec.run_at),
-            "now": to_text(now),
+            "now": call.at,
             "cwd": spec.cwd,
-            "env": env,
+            "env": call.env(spec),
             "label": spec.label,
             "seq": seq,
         },
