@@ -32,39 +32,39 @@ class QueueFiles(NamedTuple):
     @property
     def write_lock(self) -> str:
         """The file whose flock orders all writers."""
-        return os.path.join(self.folder, "write.lock")
+        return f"{self.folder}/write.lock"
 
     @property
     def start_lock(self) -> str:
         """The file whose flock orders the decisions of `worker start --unless-running`."""
-        return os.path.join(self.folder, "start.lock")
+        return f"{self.folder}/start.lock"
 
     @property
     def workers(self) -> str:
         """The folder of the lock files and bells of workers and supervisors."""
-        return os.path.join(self.folder, "workers")
+        return f"{self.folder}/workers"
 
     @property
     def logs(self) -> str:
         """The folder of what jobs print."""
-        return os.path.join(self.folder, "logs")
+        return f"{self.folder}/logs"
 
     @property
     def detached_log(self) -> str:
         """What detached workers log."""
-        return os.path.join(self.folder, "workers.log")
+        return f"{self.folder}/workers.log"
 
     def execution_log(self, execution_id: int) -> str:
         """The file that keeps the output of an ended attempt, if it is not in its row."""
-        return os.path.join(self.logs, f"{execution_id}.log")
+        return f"{self.logs}/{execution_id}.log"
 
     def worker_log(self, worker_id: str) -> str:
         """The file into which the running job of a worker prints."""
-        return os.path.join(self.logs, f"{worker_id}.log")
+        return f"{self.logs}/{worker_id}.log"
 
     def worker_status(self, worker_id: str) -> str:
         """The file into which the shell of a worker's running job writes how it ended."""
-        return os.path.join(self.logs, f"{worker_id}.status")
+        return f"{self.logs}/{worker_id}.status"
 
     def exists(self) -> bool:
         """Whether there is a database; QueueUnusable if that cannot be known or it is no file."""

@@ -56,7 +56,10 @@ class LifeLock:
         """Say which process this worker runs, so that an heir can find it. No fsync: after a power
         cut there is no process left to find.
         """
-        text = " ".join(str(part if part is not None else "-") for part in running or ())
+        text = ""
+        if running is not None:
+            execution_id, pid, ticks, owner = running
+            text = f"{execution_id} {pid} {'-' if ticks is None else ticks} {owner}"
         os.pwrite(self._descriptor, text.ljust(_RUNNING_BYTES - 1).encode() + b"\n", 0)
 
     def abandon(self) -> None:

@@ -70,11 +70,12 @@ def run(
         "QUEUECTL_EXECUTION": command.mark,
         "QUEUECTL_STATUS": command.status_path,
     }
+    if command.cwd is not None:
+        # As `cd` would, so that a name with links in it stays the one that the user knows.
+        environ["PWD"] = command.cwd
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
-            # As `cd` would, so that a name with links in it stays the one that the user knows.
-            environ["PWD"] = command.cwd
     except OSError as error:
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         why = "is gone" if gone else f"cannot be used: {error.strerror}"
@@ -87,11 +88,9 @@ def run(
         # A worker must not keep a file system busy.
         os.chdir("/")
     started(pid, None)
-    attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), pid)
     kind, status, usage = _attend(
         pid,
         command,
-        attempt,
         log,
         attention,
         began,
@@ -107,7 +106,7 @@ def run(
         # KiB on Linux, bytes on macOS (getrusage(2)).
         max_rss_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     )
-    return _with_output(outcome, command, attempt, log, kept_log, attention)
+    return _with_output(outcome, command, log, kept_log, attention)
 
 
 def take_over(
@@ -122,7 +121,6 @@ def take_over(
     It keeps its timeout and its cap. Nobody here can reap it: how it ended its shell tells, or who
     reaped it; LOST if neither does.
     """
-    attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), leader.pid)
     kind = None
     while _goes_on(leader, log):
         kind = attention.cut_short()
@@ -131,14 +129,13 @@ def take_over(
         if kind is None and left <= 0:
             kind = OutcomeKind.TIMEOUT
         if kind is not None:
-            processtree.end(attempt, command.grace_seconds, attention.wait)
+            _end(command, log, leader.pid, attention)
             break
         attention.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
     outcome = told_outcome(command, leader, kind, attention.wait)
     if outcome.kind is OutcomeKind.LOST:
-        gone = attempt._replace(leader=None)
-        processtree.end(gone, command.grace_seconds, attention.wait)
-    return _with_output(outcome, command, attempt, log, kept_log, attention)
+        _end(command, log, None, attention)
+    return _with_output(outcome, command, log, kept_log, attention)
 
 
 def told_outcome(
@@ -195,17 +192,22 @@ def conclude(
 def _with_output(
     outcome: Outcome,
     command: Command,
-    attempt: processtree.Attempt,
     log: JobLog,
     kept_log: str,
     attention: Attention,
 ) -> Outcome:
     """Add what it printed, and whether it left anything running."""
     if command.kills_leftovers:
-        processtree.end(attempt, command.grace_seconds, attention.wait)
+        _end(command, log, outcome.pid, attention)
     output, leftovers = log.collect(kept_log)
     leftovers = leftovers and not command.kills_leftovers
     return outcome._replace(output=output, leftovers=leftovers)
+
+
+def _end(command: Command, log: JobLog, leader: Optional[int], attention: Attention) -> None:
+    """End what is left of a command."""
+    attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), leader)
+    processtree.end(attempt, command.grace_seconds, attention.wait)
 
 
 def _goes_on(leader: liveness.Running, log: JobLog) -> bool:
@@ -218,7 +220,6 @@ def _goes_on(leader: liveness.Running, log: JobLog) -> bool:
 def _attend(
     pid: int,
     command: Command,
-    attempt: processtree.Attempt,
     log: JobLog,
     attention: Attention,
     began: float,
@@ -241,7 +242,7 @@ def _attend(
         if kind is None and now >= deadline:
             kind = OutcomeKind.TIMEOUT
         if kind is not None:
-            processtree.end(attempt, command.grace_seconds, attention.wait)
+            _end(command, log, pid, attention)
             while not reaped:
                 reaped, status, usage = os.wait4(pid, os.WNOHANG)
                 if not reaped:

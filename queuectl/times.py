@@ -25,8 +25,9 @@ def utcnow() -> datetime:
 
 def to_text(instant: datetime) -> str:
     """Write an aware instant as `2026-01-31T12:00:00.000000Z`: text order is time order."""
-    naive = instant.astimezone(timezone.utc).replace(tzinfo=None)
-    return naive.isoformat(timespec="microseconds") + "Z"
+    if instant.tzinfo is not timezone.utc:
+        instant = instant.astimezone(timezone.utc)
+    return instant.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def from_text(text: str) -> datetime:

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import time
-from typing import Callable, Dict, Optional, TypeVar
+from typing import Callable, Optional, TypeVar
 
 from queuectl import liveness, maintenance, processtree, retry, runner, settlement
 from queuectl.attention import Attention, JobAttention
@@ -257,7 +257,15 @@ class _Worker:
         return runner.Command(
             shell_text=job.command,
             mark=self._mark(claim.execution_id),
-            environ=self._job_environ(claim),
+            environ={
+                **self._environ,
+                **job.env,
+                "QUEUECTL_JOB_ID": job.id,
+                "QUEUECTL_ATTEMPT": str(job.attempts),
+                "QUEUECTL_QUEUE": job.queue,
+                "QUEUECTL_SLOT": str(self._assignment.slot),
+                "QUEUECTL_DB": self._files.database,
+            },
             cwd=self._folder if job.cwd is None else job.cwd,
             status_path=self._files.worker_status(claim.log_owner),
             timeout_seconds=job.timeout,
@@ -275,17 +283,6 @@ class _Worker:
 
     def _mark(self, execution_id: int) -> str:
         return f"{self._queue_id}/{execution_id}"
-
-    def _job_environ(self, claim: Claim) -> Dict[str, str]:
-        return {
-            **self._environ,
-            **claim.job.env,
-            "QUEUECTL_JOB_ID": claim.job.id,
-            "QUEUECTL_ATTEMPT": str(claim.job.attempts),
-            "QUEUECTL_QUEUE": claim.job.queue,
-            "QUEUECTL_SLOT": str(self._assignment.slot),
-            "QUEUECTL_DB": self._files.database,
-        }
 
     def _cut_short(self, claim: Claim) -> Optional[OutcomeKind]:
         if self._attention.abandoning:
@@ -398,6 +395,8 @@ def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> N
     if outcome.kind is OutcomeKind.TIMEOUT:
         what += " (enqueue --timeout, or config set job-timeout; 0 = none)"
     if verdict.state is JobState.COMPLETED:
+        if not _log.isEnabledFor(logging.INFO):
+            return
         _log.info(
             "%s completed in %s (%d bytes: queuectl logs %s)",
             job_id,

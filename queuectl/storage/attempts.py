@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.models import Claim, Execution, Job, Outcome, Recorded, Verdict
@@ -24,7 +25,7 @@ _HEADS = """
              WHERE head.state = 'pending'
                AND head.queue = counted.queue
              ORDER BY head.priority DESC, head.seq
-             LIMIT 1) AS seq
+             LIMIT 1) AS head_seq
       FROM job_counts AS counted
       LEFT JOIN queues ON queues.name = counted.queue
      WHERE counted.state = 'pending'
@@ -37,18 +38,17 @@ _HEADS = """
                                       AND running.queue = counted.queue))
        AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '' AND paused_at IS NOT NULL)
 """
-_BEST_HEAD = """
-    SELECT jobs.seq
-      FROM ({heads}) AS heads
-      JOIN jobs ON jobs.seq = heads.seq
+
+
+@lru_cache(maxsize=2)
+def _best_head(queues: int) -> str:
+    """Return the end of a SELECT on jobs: the best head of so many named queues, of all for 0."""
+    served = f" AND counted.queue IN ({', '.join('?' * queues)})" if queues else ""
+    return f"""
+      JOIN ({_HEADS}{served}) AS heads ON jobs.seq = heads.head_seq
      ORDER BY jobs.priority DESC, jobs.seq
      LIMIT 1
-"""
-
-
-def _best_head(queues: Sequence[str]) -> str:
-    served = f" AND counted.queue IN ({', '.join('?' * len(queues))})" if queues else ""
-    return _BEST_HEAD.format(heads=_HEADS + served)
+    """
 
 
 class Ready(NamedTuple):
@@ -76,7 +76,9 @@ class Attempts(Base):
             next_due = optional_time(due[0]) if due else None
             if next_due is not None and next_due <= now:
                 return Ready(True, next_due)
-            head = conn.execute(_best_head(queues), tuple(queues)).fetchone()
+            head = conn.execute(
+                "SELECT jobs.seq FROM jobs" + _best_head(len(queues)), tuple(queues)
+            ).fetchone()
             return Ready(head is not None, next_due)
 
     def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Optional[Claim]:
@@ -234,10 +236,9 @@ class Attempts(Base):
     ) -> Optional[Claim]:
         at = to_text(now)
         _promote(conn, at)
-        head = conn.execute(_best_head(queues), tuple(queues)).fetchone()
-        if head is None:
+        row = conn.execute(SELECT_JOB + _best_head(len(queues)), tuple(queues)).fetchone()
+        if row is None:
             return None
-        row = conn.execute(SELECT_JOB + "WHERE seq = ?", head).fetchone()
         job = to_job(row)
         earlier = tuple(_execution_ids(conn, job.seq))
         execution_id = conn.execute(
@@ -331,6 +332,18 @@ def _claimed(job: Job, worker: str, now: datetime) -> Job:
 
 def _promote(conn: sqlite3.Connection, at: str) -> None:
     """Make due jobs claimable: scheduled and failed -> pending."""
+    # Most often nothing is due: asking costs a third of an update that finds nothing.
+    due = conn.execute(
+        """
+        SELECT EXISTS (SELECT 1
+                         FROM jobs
+                        WHERE (state = 'scheduled' OR state = 'failed')
+                          AND run_at <= ?)
+        """,
+        (at,),
+    ).fetchone()
+    if not due[0]:
+        return
     conn.execute(
         """
         UPDATE jobs

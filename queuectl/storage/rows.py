@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Optional, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Mapping, Optional, Sequence
 
 from queuectl.models import Execution, Job, OutcomeKind, Output
 from queuectl.states import JobState
@@ -30,6 +32,12 @@ def optional_time(text: Optional[str]) -> Optional[datetime]:
     return None if text is None else from_text(text)
 
 
+@lru_cache(maxsize=4)
+def _environment(text: str) -> Mapping[str, str]:
+    """Read the variables of a job. Those of the one before are most often the same."""
+    return MappingProxyType(json.loads(text))
+
+
 def to_job(row: Sequence[Any]) -> Job:
     """Build a job from a row of SELECT_JOB."""
     return Job(
@@ -50,7 +58,7 @@ def to_job(row: Sequence[Any]) -> Job:
         locked_by=row[14],
         locked_at=optional_time(row[15]),
         cwd=row[16],
-        env=json.loads(row[17]),
+        env=_environment(row[17]),
         unique_key=row[18],
         exit_code=row[19],
         signal=row[20],
