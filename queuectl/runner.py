@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import Callable, Mapping, NamedTuple, Optional, Protocol, Tuple
@@ -277,6 +276,8 @@ def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
 
 def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> int:
     """Start it where posix_spawn knows no new session."""
+
+    import subprocess  # half a MB, which workers elsewhere need not carry
 
     def prepare() -> None:
         # In the child only: here that descriptor may well be one of the database.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import socket
 import time
 from typing import Callable, Optional, TypeVar
 
@@ -175,7 +174,7 @@ class _Worker:
                 pid=pid,
                 start_ticks=liveness.start_ticks(pid),
                 boot_id=liveness.boot_id(),
-                host=socket.gethostname(),
+                host=os.uname().nodename,
                 queues=self._assignment.queues,
                 started_at=utcnow(),
             )
