@@ -23,9 +23,10 @@ def _prelude() -> str:
     # Of the other signals bash would say 0 as well; so it says nothing. (Not SEGV and its like: a
     # shell that traps its own fault meets it again for ever.)
     silent = 'trap "trap - EXIT $queuectl_signal; kill -$queuectl_signal \\$\\$" $queuectl_signal'
+    # In quotes, so that other shells need not parse it: 5 us a job.
     traps.append(
-        f'if [ "$BASH_VERSION" ]; then for queuectl_signal in {_FATAL}; do {silent}; done; '
-        "unset queuectl_signal; fi"
+        f"case $BASH_VERSION in ?*) eval 'for queuectl_signal in {_FATAL}; do {silent}; done; "
+        "unset queuectl_signal';; esac"
     )
     return "; ".join(traps) + "; "
 

@@ -41,10 +41,10 @@ _HEADS = """
 
 
 @lru_cache(maxsize=2)
-def _best_head(queues: int) -> str:
-    """Return the end of a SELECT on jobs: the best head of so many named queues, of all for 0."""
+def _best_head(select: str, queues: int) -> str:
+    """Return a SELECT of the best head of so many named queues, of all for 0."""
     served = f" AND counted.queue IN ({', '.join('?' * queues)})" if queues else ""
-    return f"""
+    return f"""{select}
       JOIN ({_HEADS}{served}) AS heads ON jobs.seq = heads.head_seq
      ORDER BY jobs.priority DESC, jobs.seq
      LIMIT 1
@@ -77,7 +77,7 @@ class Attempts(Base):
             if next_due is not None and next_due <= now:
                 return Ready(True, next_due)
             head = conn.execute(
-                "SELECT jobs.seq FROM jobs" + _best_head(len(queues)), tuple(queues)
+                _best_head("SELECT jobs.seq FROM jobs", len(queues)), tuple(queues)
             ).fetchone()
             return Ready(head is not None, next_due)
 
@@ -236,7 +236,7 @@ class Attempts(Base):
     ) -> Optional[Claim]:
         at = to_text(now)
         _promote(conn, at)
-        row = conn.execute(SELECT_JOB + _best_head(len(queues)), tuple(queues)).fetchone()
+        row = conn.execute(_best_head(SELECT_JOB, len(queues)), tuple(queues)).fetchone()
         if row is None:
             return None
         job = to_job(row)
