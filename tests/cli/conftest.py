@@ -12,6 +12,7 @@ import tempfile
 import traceback
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Union
 
@@ -19,12 +20,19 @@ import pytest
 from conftest import COMMAND, Queue
 
 from queuectl.cli import main
+from queuectl.cli.app import SECTIONS
 from queuectl.models import Job, Outcome, OutcomeKind, Output, Selection, Verdict
 from queuectl.specs import JobSpec
 from queuectl.states import JobState
 from queuectl.storage import Storage
 
 Argument = Union[str, bytes]
+
+# A fork of a process that has imported everything is three times as fast as one that has yet to.
+for _names in SECTIONS.values():
+    for _place in _names.values():
+        import_module("queuectl.cli." + _place.partition(":")[0])
+import_module("queuectl.storage.whole")
 
 
 class Called(NamedTuple):

@@ -15,16 +15,6 @@ from processes.conftest import Jobs, jobs, linux_only
 
 __all__ = ["Jobs", "jobs", "linux_only"]
 
-if os.environ.get("QUEUECTL_TEST_LONG", "") in ("", "0"):
-    # Minutes, not seconds: the suite that everybody runs stays short.
-    collect_ignore = [
-        "test_bad_input.py",
-        "test_clock_steps.py",
-        "test_endurance.py",
-        "test_environment.py",
-        "test_kill_heirs.py",
-    ]
-
 HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 """Runs until the file `go` is there."""
 

@@ -13,7 +13,16 @@ from processes.conftest import Jobs
 
 from reliability.conftest import HELD
 from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from reliability.tracing import Tracer, needs_strace, points, recording, sample, strace
+from reliability.tracing import (
+    LONG,
+    Tracer,
+    long_only,
+    needs_strace,
+    points,
+    recording,
+    sample,
+    strace,
+)
 
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]
 
@@ -64,7 +73,7 @@ def _settled_under(queue: Queue, jobs: Jobs, options: List[str], job: str) -> No
         tracer.detach()
 
 
-@pytest.mark.parametrize("runs_on", [True, False])
+@pytest.mark.parametrize("runs_on", [True, False] if LONG else [True])
 def test_heirs_killed_anywhere_lose_nothing(queue: Queue, jobs: Jobs, runs_on: bool) -> None:
     """Each process of a new pool dies at the same step, while it settles what another left.
 
@@ -77,7 +86,7 @@ def test_heirs_killed_anywhere_lose_nothing(queue: Queue, jobs: Jobs, runs_on: b
     assert jobs.outcomes(job) == ["ok"]
     every = points(prefix, queue)
     assert len(every) > 50
-    for point in sample(every, 3):
+    for point in sample(every, 1):
         job = _left_by_a_dead_pool(queue, jobs, runs_on=runs_on)
         _settled_under(queue, jobs, point.inject(_KILL), job)
         queue.drain(workers=1)
@@ -125,7 +134,7 @@ def test_a_supervisor_killed_anywhere_loses_nothing(queue: Queue, jobs: Jobs) ->
     assert jobs.outcomes(job) == ["ok"]
     every = points(prefix, queue)
     assert len(every) > 50
-    for point in sample(every, 3):
+    for point in sample(every, 1):
         job = _worker_killed_under(queue, jobs, point.inject(_KILL))
         queue.drain(workers=1)
         wait_until(lambda: not queue.pids(), what="all to have left")
@@ -142,7 +151,7 @@ def test_a_bulk_enqueue_killed_anywhere_is_all_or_nothing(queue: Queue, jobs: Jo
     prefix = queue.folder / "trace"
     assert strace(queue, recording(prefix), *bulk).returncode == 0
     seen = [100]
-    for point in sample(points(prefix, queue), 4):
+    for point in sample(points(prefix, queue), 2):
         done = strace(queue, point.inject(_KILL), *bulk)
         seen.append(jobs.counts()["pending"])
         assert (point, seen[-1] - seen[-2]) in ((point, 0), (point, 100))
@@ -150,6 +159,7 @@ def test_a_bulk_enqueue_killed_anywhere_is_all_or_nothing(queue: Queue, jobs: Jo
     assert_sound(queue, jobs)
 
 
+@long_only
 def test_a_prune_killed_anywhere_can_be_done_again(queue: Queue, jobs: Jobs) -> None:
     """A job is there with all that it printed, or is gone; done again, nothing is left of it."""
     prune = ("prune", "--older-than", "0", "-q")
@@ -161,7 +171,7 @@ def test_a_prune_killed_anywhere_can_be_done_again(queue: Queue, jobs: Jobs) -> 
 
     fill()
     assert strace(queue, recording(prefix), *prune).returncode == 0
-    for point in sample(points(prefix, queue), 4):
+    for point in sample(points(prefix, queue), 2):
         fill()
         strace(queue, point.inject(_KILL), *prune)
         for job in queue.json("list", "--state", "completed"):

@@ -16,6 +16,8 @@ from conftest import COMMAND, Queue, wait_until
 LONG = os.environ.get("QUEUECTL_TEST_LONG") == "1"
 """Whether every point is taken, and soaks last minutes."""
 
+long_only = pytest.mark.skipif(not LONG, reason="belongs to the long form")
+
 _Item = TypeVar("_Item")
 _CALL = re.compile(r"(?:\[pid +\d+\] )?(\w+)\((.*)")
 _CURRENT_FOLDER = re.compile(r"^AT_FDCWD<[^>]*>")
@@ -51,9 +53,14 @@ class Point(NamedTuple):
 
 
 def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
-    """Return all of them for the long form, else about so many, from the first to the last."""
+    """Return all of them for the long form, else about so many, from the first to the last.
+
+    Of about one it is the middle one.
+    """
     if LONG or len(points) <= about:
         return points
+    if about == 1:
+        return [points[len(points) // 2]]
     return [points[round(i * (len(points) - 1) / (about - 1))] for i in range(about)]
 
 
