@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, TypeVar, Union
 
 import pytest
+from watch import file_watch
 
 from queuectl import files
 from queuectl.storage import Storage
@@ -22,6 +23,9 @@ COMMAND = str(Path(sys.executable).with_name("queuectl"))
 
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen; long, since other work shares the machine."""
+
+_WATCH = Path(file_watch.__file__).parent
+"""On PYTHONPATH it makes every Python of a queue tell of what SQLite forbids."""
 
 _Result = TypeVar("_Result")
 
@@ -72,6 +76,8 @@ class Queue:
             "LANG": "C.UTF-8",
             "QUEUECTL_DB": str(self.database),
             "TEST_QUEUE": str(folder),
+            "PYTHONPATH": str(_WATCH),
+            "TEST_WATCH": str(_watch_report(folder.parent)),
         }
 
     @property
@@ -232,6 +238,28 @@ class Queue:
             except ProcessLookupError:
                 pass
         return left
+
+
+def _watch_report(base: Path) -> Path:
+    return base / "watch-report"
+
+
+@pytest.fixture(scope="session")
+def watch_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this process and those of all queues tell of what SQLite forbids."""
+    report = _watch_report(tmp_path_factory.getbasetemp())
+    file_watch.install(str(report))
+    return report
+
+
+@pytest.fixture(autouse=True)
+def sqlite_files_are_left_alone(watch_report: Path) -> Iterator[None]:
+    """Nobody opened a file of SQLite by hand, nor forked while one was open."""
+    yield
+    if watch_report.exists():
+        faults = watch_report.read_text()
+        watch_report.unlink()
+        pytest.fail(faults)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import stat
 
 import pytest
 from forked import in_processes
+from watch.file_watch import by_hand
 
 from queuectl import files, schema
 from queuectl.database import Database
@@ -139,7 +140,8 @@ def test_what_is_not_there_is_made_only_when_asked(tmp_path):
 def test_an_empty_file_is_a_queue_that_is_not_made_yet(tmp_path):
     """A kill between the making of the file and its tables leaves what can still be made."""
     path = tmp_path / "queue.db"
-    path.touch(0o600)
+    with by_hand():
+        path.touch(0o600)
     with pytest.raises(NoQueue):
         open_database(path)
     open_database(path, create=True).close()
@@ -284,14 +286,17 @@ def newer(path):
     conn.close()
 
 
+@by_hand()
 def garbage(path):
     path.write_bytes(b"no database at all\n" * 100)
 
 
+@by_hand()
 def short_garbage(path):
     path.write_bytes(b"xy")
 
 
+@by_hand()
 def cut_short(path):
     foreign_tables(path)
     path.write_bytes(path.read_bytes()[:1000])
@@ -315,12 +320,14 @@ def test_a_file_that_is_no_queue_of_ours_is_refused_and_unchanged(tmp_path, make
     """Whatever else lies there is named and left as it was, and nothing is put beside it."""
     path = tmp_path / "queue.db"
     make(path)
-    before, beside = path.read_bytes(), entries(tmp_path)
+    with by_hand():
+        before, beside = path.read_bytes(), entries(tmp_path)
     with pytest.raises(QueueUnusable) as refused:
         Storage.open(at(path), create=create)
 
     assert str(refused.value).startswith(message.format(path=path))
-    assert path.read_bytes() == before
+    with by_hand():
+        assert path.read_bytes() == before
     assert entries(tmp_path) == beside
 
 

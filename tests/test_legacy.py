@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from forked import in_processes
+from watch.file_watch import by_hand
 
 from queuectl import schema
 from queuectl.files import find
@@ -401,7 +402,8 @@ def test_a_killed_upgrade_is_made_again(path):
     """kill -9 at any moment leaves the old file or the new one, and all jobs in it."""
     make(path, "4", [{"id": f"j{n}"} for n in range(1500)], [("k", "v")])
     began = time.monotonic()
-    pristine = path.read_bytes()
+    with by_hand():
+        pristine = path.read_bytes()
     before = contents(path)
     upgrade(path).close()
     whole = time.monotonic() - began
@@ -410,8 +412,9 @@ def test_a_killed_upgrade_is_made_again(path):
         for beside in path.parent.glob("queue.db*"):
             if beside.is_file():
                 beside.unlink()
-        path.touch(0o600)
-        path.write_bytes(pristine)
+        with by_hand():
+            path.touch(0o600)
+            path.write_bytes(pristine)
         pid = os.fork()
         if pid == 0:
             try:

@@ -283,6 +283,12 @@ class TestFolder:
 class TestVariables:
     """The variables that are taken along at enqueue."""
 
+    @pytest.fixture(autouse=True)
+    def _unwatched(self, queue: Queue) -> None:
+        """Leave out what the tests add for themselves."""
+        for name in ("PYTHONPATH", "TEST_WATCH"):
+            del queue.env[name]
+
     @pytest.mark.parametrize(
         ("captured", "expected"),
         [

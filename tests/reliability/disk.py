@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+from watch.file_watch import by_hand
+
 CALLS = "openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink"
 """What is to be traced, with strace's options `-f -y -xx -s 200000`."""
 
@@ -133,7 +135,8 @@ class Disk:
                 for part in _sectors(change)
                 if chance.random() < share
             ]
-            (folder / name).write_bytes(_applied(file.safe, pending))
+            with by_hand():
+                (folder / name).write_bytes(_applied(file.safe, pending))
             (folder / name).chmod(0o600)
 
 

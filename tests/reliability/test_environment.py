@@ -13,6 +13,7 @@ from typing import Callable, Dict, List, NamedTuple, Sequence
 import pytest
 from conftest import COMMAND, Queue
 from processes.conftest import linux_only
+from watch.file_watch import by_hand
 
 from reliability.tracing import long_only, sample
 
@@ -46,6 +47,7 @@ def _nothing(_queue: Queue) -> None:
 def _instead(name: str, kind: str) -> Arrange:
     """Put something else where a file or folder of the queue is."""
 
+    @by_hand()
     def arrange(queue: Queue) -> None:
         path = queue.folder / name
         if path.is_dir():
@@ -83,6 +85,7 @@ def _given_away(name: str) -> Arrange:
 
 
 def _content(content: bytes) -> Arrange:
+    @by_hand()
     def arrange(queue: Queue) -> None:
         queue.database.write_bytes(content)
 
@@ -99,11 +102,13 @@ def _sql(*statements: str) -> Arrange:
     return arrange
 
 
+@by_hand()
 def _truncated(queue: Queue) -> None:
     content = queue.database.read_bytes()
     queue.database.write_bytes(content[: len(content) // 4])
 
 
+@by_hand()
 def _overwritten(queue: Queue) -> None:
     content = queue.database.read_bytes()
     queue.database.write_bytes(content[:100] + b"\xff" * (len(content) - 100))

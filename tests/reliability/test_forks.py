@@ -3,78 +3,66 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import List
 
-import pytest
 from conftest import Queue, wait_until
 from processes.conftest import Jobs, linux_only
+from watch.file_watch import by_hand
 
 pytestmark = linux_only
 
-# Imported by every Python that is started with it. SQLite's own opens raise no audit event.
-_WATCH = """
-import os, sys
 
-def note(what):
-    descriptor = os.open(os.environ["TEST_AUDIT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, (what + " in " + " ".join(sys.orig_argv if hasattr(sys, "orig_argv")
-                                                   else sys.argv) + "\\n").encode())
-    os.close(descriptor)
-
-def of_a_database(path):
-    return os.path.basename(path).startswith("queue.db") and path.endswith((".db", "-wal", "-shm"))
-
-def hook(event, arguments):
-    if event == "open":
-        path = arguments[0]
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        flags = arguments[2] if isinstance(arguments[2], int) else 0
-        # Making it, before anybody can be connected, is allowed.
-        if isinstance(path, str) and of_a_database(path) and not flags & os.O_EXCL:
-            note(f"{path} was opened")
-    elif event in ("os.fork", "os.forkpty"):
-        for descriptor in os.listdir("/proc/self/fd"):
-            try:
-                path = os.readlink("/proc/self/fd/" + descriptor)
-            except OSError:
-                continue
-            if of_a_database(path):
-                note(f"{path} was open at a fork")
-
-if "TEST_AUDIT" in os.environ:
-    sys.addaudithook(hook)
-    note("watched")
-"""
+def _opening(queue: Queue) -> str:
+    return f"import os; kept = open({str(queue.database)!r}, 'rb'); os.fork() or os._exit(0)"
 
 
-@pytest.fixture
-def audit(queue: Queue) -> Path:
-    """Watch every Python process of the queue; what they do wrong goes into this file."""
-    watch = queue.folder / "watch"
-    watch.mkdir()
-    (watch / "sitecustomize.py").write_text(_WATCH)
-    queue.env.update({"PYTHONPATH": str(watch), "TEST_AUDIT": str(queue.folder / "audit")})
-    return queue.folder / "audit"
+def _faults(report: Path) -> List[str]:
+    """Return what the watch has seen by now, which is then no fault of this test."""
+    noted = report.read_text().splitlines()
+    report.unlink()
+    return [line.partition(" in ")[0] for line in noted]
 
 
-def test_the_watch_sees_both_faults(queue: Queue, audit: Path) -> None:
-    """Who opens a file of SQLite, and forks with it, is written down twice."""
-    queue.ok("enqueue", "true")
-    wrong = f"import os; kept = open({str(queue.database)!r}, 'rb'); os.fork() or os._exit(0)"
-    subprocess.run([sys.executable, "-c", wrong], env=queue.env, check=True)
+def test_the_watch_sees_both_faults(queue: Queue, watch_report: Path) -> None:
+    """Who opens a file of SQLite, and forks with it, is written down twice; so is a job that does.
 
-    noted = [line for line in audit.read_text().splitlines() if not line.startswith("watched in ")]
-    assert [line.split(" in ")[0] for line in noted] == [
-        f"{queue.database} was opened",
+    All processes of all tests are watched, and a single such line fails the test.
+    """
+    wrong = [f"{queue.database} was opened by hand", f"{queue.database} was open at a fork"]
+    queue.enqueue("python -c " + shlex.quote(_opening(queue)))
+    assert not watch_report.exists()
+    subprocess.run([sys.executable, "-c", _opening(queue)], env=queue.env, check=True)
+    assert _faults(watch_report) == wrong
+    queue.drain()
+    assert _faults(watch_report) == wrong
+
+
+def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watch_report: Path) -> None:
+    """Unless it says that it knows what it does; a fork of the tests is watched as well."""
+    queue.enqueue("true")
+    with by_hand():
+        queue.database.read_bytes()
+    assert not watch_report.exists()
+    with queue.database.open("rb"):
+        pid = os.fork()
+        if pid == 0:
+            os.open(str(queue.database) + "-wal", os.O_RDONLY | os.O_CREAT)
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    assert _faults(watch_report) == [
+        f"{queue.database} was opened by hand",
         f"{queue.database} was open at a fork",
+        f"{queue.database}-wal was opened by hand",
     ]
 
 
 def test_no_connection_crosses_a_fork_and_no_file_is_opened_by_hand(
-    queue: Queue, jobs: Jobs, audit: Path
+    queue: Queue, jobs: Jobs, watch_report: Path
 ) -> None:
     """Over all that works on a queue: closing a descriptor of its file would drop SQLite's locks.
 
@@ -104,6 +92,4 @@ def test_no_connection_crosses_a_fork_and_no_file_is_opened_by_hand(
     assert queue.run("worker", "start", "--detach", "--drain").returncode == 0
     wait_until(lambda: not queue.json("worker", "list"))
 
-    noted = audit.read_text().splitlines()
-    assert len(noted) > 30
-    assert [line for line in noted if not line.startswith("watched in ")] == []
+    assert not watch_report.exists()

@@ -9,6 +9,7 @@ from typing import List
 
 import pytest
 from cli.conftest import every_state, opened
+from watch.file_watch import by_hand
 
 from queuectl.specs import JobSpec
 from queuectl.times import utcnow
@@ -142,7 +143,8 @@ def test_a_queue_that_is_not_there_is_unknown(shell: Shell) -> None:
 
 def test_a_file_that_is_no_queue_is_unknown(shell: Shell) -> None:
     """3, whatever it is."""
-    shell.database.write_text("no database\n" * 1000)
+    with by_hand():
+        shell.database.write_text("no database\n" * 1000)
     done = shell.run("check")
 
     assert (done.returncode, done.stderr) == (3, "")

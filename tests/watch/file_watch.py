@@ -1,0 +1,68 @@
+"""Sees who opens a file of SQLite by hand, or forks while one is open.
+
+Closing any descriptor of a database drops all locks that its process holds on it, and a connection
+that two processes share has corrupted files within a minute. What SQLite opens itself raises no
+audit event.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Tuple
+
+_ENDS = (".db", ".db-wal", ".db-shm")
+_by_hand: List[bool] = []
+
+
+def install(report: str) -> None:
+    """Watch this process, and all that it forks, for good; each fault is a line of a file."""
+
+    def hook(event: str, arguments: Tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(path, bytes):
+                path = os.fsdecode(path)
+            if not isinstance(path, str) or not path.endswith(_ENDS) or _by_hand:
+                return
+            # Making it, before anybody can be connected, is no fault.
+            if not (isinstance(flags, int) and flags & os.O_EXCL):
+                _note(report, f"{path} was opened by hand")
+        elif event in ("os.fork", "os.forkpty"):
+            for path in _open_files():
+                if path.endswith(_ENDS):
+                    _note(report, f"{path} was open at a fork")
+
+    sys.addaudithook(hook)
+
+
+@contextmanager
+def by_hand() -> Iterator[None]:
+    """Let this process open such files on purpose: nobody is connected to them."""
+    _by_hand.append(True)
+    try:
+        yield
+    finally:
+        _by_hand.pop()
+
+
+def _note(report: str, fault: str) -> None:
+    words = " ".join(getattr(sys, "orig_argv", sys.argv))
+    descriptor = os.open(report, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{fault} in {words}\n".encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(descriptor)
+
+
+def _open_files() -> Iterator[str]:
+    try:
+        descriptors = os.listdir("/proc/self/fd")
+    except OSError:
+        return  # only Linux tells
+    for descriptor in descriptors:
+        try:
+            yield os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue  # that of the folder itself
