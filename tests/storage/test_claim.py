@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 
 import pytest
 from forked import in_processes
 
 from queuectl.files import find
-from queuectl.models import Recorded
 from queuectl.specs import JobSpec
 from queuectl.states import JobState
 from queuectl.storage import Storage
@@ -219,37 +217,6 @@ def test_the_configuration_travels_with_the_claim(storage, clock):
     storage.set_key("kill-grace", "3")
 
     assert storage.claim("w1", now=clock.now).settings.kill_grace == 3.0
-
-
-def test_16_processes_claim_each_job_exactly_once(tmp_path, clock):
-    """A job never has two attempts at once, with any number of workers."""
-    files = find(str(tmp_path / "queue.db"), None, False)
-    storage = Storage.open(files, create=True)
-    storage.enqueue([JobSpec(command="true", id=f"j{n}") for n in range(800)], now=clock.now)
-    storage.close()
-
-    def work(worker):
-        own = Storage.open(files)
-        taken, superseded = [], 0
-        claim = own.claim(worker, now=clock.now)
-        while claim is not None:
-            taken.append(claim.job.id)
-            recorded, claim = own.record_and_claim(claim, OK, COMPLETED, worker, now=clock.now)
-            superseded += recorded is not Recorded.DONE
-        own.close()
-        return taken, superseded
-
-    results = in_processes([lambda name=f"w{n}": work(name) for n in range(16)])
-    taken = Counter(job for jobs, _ in results for job in jobs)
-    storage = Storage.open(files)
-    ended = sql(storage, "SELECT count(*), count(DISTINCT job_seq) FROM executions")
-    counts = storage.by_state()
-    storage.close()
-
-    assert taken == Counter(f"j{n}" for n in range(800))
-    assert sum(superseded for _, superseded in results) == 0
-    assert ended == [(800, 800)]
-    assert counts[JobState.COMPLETED] == 800
 
 
 def test_a_limit_holds_against_racing_processes(tmp_path, clock):
