@@ -27,6 +27,14 @@ PATIENCE_SECONDS = 30.0
 _WATCH = Path(file_watch.__file__).parent
 """On PYTHONPATH it makes every Python of a queue tell of what SQLite forbids."""
 
+# What a shell script starts by `&` ignores these two, and all processes of the tests would as well.
+for _number, _default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
+
 _Result = TypeVar("_Result")
 
 

@@ -1,0 +1,208 @@
+"""Files of before are brought up to date by two processes at once, killed at every step."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import List, Sequence, Tuple
+
+import pytest
+from conftest import COMMAND, Queue, wait_until
+from processes.conftest import Jobs
+from test_legacy import SHAPES, contents, make
+
+from queuectl import schema
+from reliability.conftest import HELD
+from reliability.history import assert_sound
+from reliability.tracing import Point, needs_strace, points, recording, sample, without_queue
+
+pytestmark = pytest.mark.timeout(3600)
+
+_RELEASED = sorted((Path(__file__).parents[1] / "released").glob("schema-*.sql"))
+_STATES = {
+    state: state
+    for state in "completed failed dead processing pending scheduled blocked cancelled".split()
+}
+# The queuectl of after this one: a schema with one migration more.
+_NEXT = """
+import sys
+from queuectl import schema
+
+def add_column(conn):
+    conn.execute("ALTER TABLE jobs ADD COLUMN added TEXT")
+    conn.execute("INSERT INTO meta VALUES ('added', '1')")
+
+schema.MIGRATIONS = (*schema.MIGRATIONS, add_column)
+schema.VERSION = len(schema.MIGRATIONS)
+
+from queuectl.cli import main
+main()
+"""
+_IDS = ("first", "second")
+
+
+def _release(queue: Queue, released: Path) -> None:
+    """Put a file there as a released queuectl left it: a job in each state, its id the state."""
+    with closing(sqlite3.connect(str(queue.database))) as conn:
+        conn.executescript(released.read_text())
+    queue.database.chmod(0o600)
+
+
+def _tables(path: Path) -> List[Tuple[str, str]]:
+    with closing(sqlite3.connect(str(path))) as conn:
+        return conn.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+        ).fetchall()
+
+
+def test_the_current_schema_is_among_the_released(queue: Queue) -> None:
+    """A file is kept of each schema; one that is changed in place, without a migration, shows."""
+    assert [path.name for path in _RELEASED] == [
+        f"schema-{version}.sql" for version in range(1, schema.VERSION + 1)
+    ]
+
+
+@pytest.mark.parametrize("released", _RELEASED, ids=lambda path: path.stem)
+def test_a_file_of_each_released_schema_is_brought_up_to_date(queue: Queue, released: Path) -> None:
+    """It has the tables of a new file then, and all its jobs; what can run does."""
+    _release(queue, released)
+    queue.enqueue("true", "--id", "new", "--queue", "other")
+    new = queue.folder / "new.db"
+    queue.ok("--db", str(new), "enqueue", "true")
+    assert _tables(queue.database) == _tables(new)
+    assert {job["id"]: job["state"] for job in queue.json("list")} == {**_STATES, "new": "pending"}
+    assert [one["outcome"] for one in queue.show("completed")["executions"]] == ["ok"]
+
+    queue.drain("--queue", "other")
+    assert queue.state("new") == "completed"
+
+
+def _two_at_once(
+    queue: Queue, program: Sequence[str], options: Sequence[str] = ()
+) -> Tuple[List[str], str]:
+    """Enqueue by two traced processes at once; return the ids acknowledged, and what they said."""
+    script = 'for id in first second; do "$@" enqueue --id $id true >$id 2>>said & done; wait'
+    for name in (*_IDS, "said"):
+        (queue.work / name).write_text("")
+    words = ["strace", "-f", *options, "-o", "/dev/null"] if options else []
+    if "-o" in options:
+        words = ["strace", *options]
+    subprocess.run(
+        [*words, "sh", "-c", script, "-", *program],
+        env=queue.env, cwd=str(queue.work), stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+    told = [name for name in _IDS if (queue.work / name).read_text() == name + "\n"]
+    return told, (queue.work / "said").read_text()
+
+
+def _points(queue: Queue, program: Sequence[str]) -> List[Point]:
+    prefix = queue.folder / "trace"
+    told, said = _two_at_once(queue, program, recording(prefix))
+    assert told == list(_IDS), said
+    every = points(prefix, queue)
+    assert len(every) > 50
+    return every
+
+
+def _killed_and_done_again(queue: Queue, program: Sequence[str], point: Point) -> str:
+    """Kill both at a point, then let two others come; return all that was said.
+
+    What was acknowledged is there.
+    """
+    told, said = _two_at_once(queue, program, point.inject("signal=SIGKILL"))
+    known = subprocess.run(
+        [*program, "list", "--ids"],
+        env=queue.env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    missing = [name for name in _IDS if name not in known.stdout.split()]
+    assert (point, set(missing) & set(told)) == (point, set())
+    told, again = _two_at_once(queue, program)
+    assert (point, told) == (point, missing), again
+    return said + known.stderr + again
+
+
+def _old_file(queue: Queue, shape: str, count: int) -> object:
+    """Put a file of the seed's tool there; return its contents."""
+    without_queue(queue)
+    for path in queue.folder.glob("queue.db*"):
+        path.unlink()
+    jobs = [{"id": f"j{n}", "state": "pending", "command": "true"} for n in range(count)]
+    make(queue.database, shape, jobs, [("max-retries", "4"), ("unknown", "x")])
+    return contents(queue.database)
+
+
+@needs_strace
+def test_an_old_tools_file_is_upgraded_though_two_are_killed_anywhere(queue: Queue) -> None:
+    """Nothing lost, converted once, the kept copy whole, whatever shape it had."""
+    _old_file(queue, "4", 20)
+    every = _points(queue, [COMMAND])
+    print(f"{len(every)} points")
+    kept = Path(str(queue.database) + ".before-upgrade")
+    shapes = list(SHAPES)
+    for number, point in enumerate(sample(every, 6)):
+        shape = shapes[number % len(shapes)]
+        before = _old_file(queue, shape, 20)
+        said = _killed_and_done_again(queue, [COMMAND], point)
+        assert (point, shape, said.count("the old file is kept") <= 1) == (point, shape, True), said
+        assert (point, shape, contents(kept) == before) == (point, shape, True)
+        jobs = Jobs(queue)
+        try:
+            states = {job["id"]: job["state"] for job in queue.json("list")}
+            expected = [f"j{n}" for n in range(20)]
+            assert (point, shape, sorted(states)) == (point, shape, sorted([*expected, *_IDS]))
+            assert jobs.storage.stored_settings() == {"max-retries": "4", "unknown": "x"}
+            assert_sound(queue, jobs)
+        finally:
+            jobs.close()
+    queue.drain()
+    assert queue.counts() == {"completed": 22}
+
+
+@needs_strace
+def test_the_next_schema_comes_though_two_are_killed_anywhere(queue: Queue) -> None:
+    """A file of the last release, with workers of it at work, is migrated once and loses nothing.
+
+    The old workers record what they run, claim nothing more, and say what to do.
+    """
+    program = [sys.executable, "-c", _NEXT]
+    _release(queue, _RELEASED[-1])
+    every = _points(queue, program)
+    print(f"{len(every)} points")
+    for point in sample(every, 3):
+        without_queue(queue)
+        for name in ("go", "running", "workers.log"):
+            (queue.work / name).unlink(missing_ok=True)
+        _release(queue, _RELEASED[-1])
+        held = queue.enqueue(HELD, "--queue", "held")
+        old = queue.start("--queue", "held", workers=2)
+        wait_until((queue.work / "running").exists)
+        said = _killed_and_done_again(queue, program, point)
+        (queue.work / "go").touch()
+        assert (point, old.wait(timeout=60)) == (point, 1)
+        assert (
+            "the queue was upgraded: start the workers again"
+            in (queue.folder / "workers.log").read_text()
+        )
+        _assert_whole_after(queue, program, point, held, said)
+
+
+def _assert_whole_after(
+    queue: Queue, program: Sequence[str], point: Point, held: str, said: str
+) -> None:
+    with closing(sqlite3.connect(str(queue.database))) as conn:
+        states = dict(conn.execute("SELECT id, state FROM jobs ORDER BY seq"))
+        version = conn.execute("PRAGMA user_version").fetchone()[0]
+        sound = conn.execute("PRAGMA integrity_check").fetchone()[0]
+    # Of the job of a worker that is gone the old pool may have seen to meanwhile.
+    assert (point, states["processing"] in ("processing", "failed")) == (point, True)
+    states["processing"] = "processing"
+    expected = {**_STATES, held: "completed", **dict.fromkeys(_IDS, "pending")}
+    assert (point, states) == (point, expected), said
+    assert (point, version, sound) == (point, schema.VERSION + 1, "ok")
+    done = subprocess.run(
+        [*program, "doctor"], env=queue.env, capture_output=True, text=True, check=False
+    )
+    assert (point, done.returncode) == (point, 0), done.stdout
