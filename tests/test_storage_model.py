@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from queuectl.errors import DuplicateId, UniqueKeyHeld, WrongState
+from queuectl.errors import DuplicateId, QueueError, UniqueKeyHeld, WrongState
 from queuectl.files import find
 from queuectl.models import Claim, Outcome, OutcomeKind, Recorded, Selection, Verdict
 from queuectl.specs import JobSpec
@@ -49,6 +49,7 @@ class ModelJob:
     unique_key: Optional[str] = None
     attempts: int = 0
     holder: Optional[int] = None
+    worker: Optional[str] = None
     cancel_requested: bool = False
     finished_at: Optional[datetime] = None
     needs: Dict[str, bool] = field(default_factory=dict)
@@ -87,28 +88,42 @@ class StorageModel(RuleBasedStateMachine):
         max_retries=st.integers(1, 3),
         delay=st.sampled_from([None, None, 0, 5, 30]),
         key=st.sampled_from([None, None, None, "k"]),
+        if_dup=st.sampled_from(["error", "skip", "replace"]),
     )
-    def enqueue(self, queue, priority, max_retries, delay, key):
-        """A job by itself; one whose unique key is held is refused."""
-        job_id = self.enqueue_one(queue, priority, max_retries, delay, key)
+    def enqueue(self, queue, priority, max_retries, delay, key, if_dup):
+        """A job by itself; of one whose unique key is held comes what was wished."""
+        job_id = self.enqueue_one(queue, priority, max_retries, delay, key, if_dup)
         return multiple() if job_id is None else job_id
 
-    def enqueue_one(self, queue, priority, max_retries, delay, key):
+    def enqueue_one(self, queue, priority, max_retries, delay, key, if_dup="error"):
         run_at = None if delay is None else self.now + timedelta(seconds=delay)
         job_id = self.new_name()
         spec = JobSpec(
             command="true", id=job_id, queue=queue, priority=priority, max_retries=max_retries,
-            run_at=run_at, unique_key=key, if_dup="error",
+            run_at=run_at, unique_key=key, if_dup=if_dup,
         )  # fmt: skip
-        if key is not None and self.key_holder(key):
-            with pytest.raises(UniqueKeyHeld) as held:
-                self.storage.enqueue([spec], now=self.now)
-            assert held.value.holder == self.key_holder(key)
+        state = JobState.SCHEDULED if run_at and run_at > self.now else JobState.PENDING
+        made = ModelJob(0, queue, priority, max_retries, state, run_at, key)
+        holder = None if key is None else self.key_holder(key)
+        if holder is not None:
+            self.enqueue_again(spec, holder, made)
             return None
         self.storage.enqueue([spec], now=self.now)
-        state = JobState.SCHEDULED if run_at and run_at > self.now else JobState.PENDING
-        self.add(job_id, ModelJob(0, queue, priority, max_retries, state, run_at, key))
+        self.add(job_id, made)
         return job_id
+
+    def enqueue_again(self, spec, holder, made):
+        if spec.if_dup == "error":
+            with pytest.raises(UniqueKeyHeld) as held:
+                self.storage.enqueue([spec], now=self.now)
+            assert held.value.holder == holder
+            return
+        (enqueued,) = self.storage.enqueue([spec], now=self.now)
+        replaced = spec.if_dup == "replace" and self.jobs[holder].state in WAITING
+        assert (enqueued.id, enqueued.existing, enqueued.replaced) == (holder, True, replaced)
+        if replaced:
+            made.place = self.jobs[holder].place
+            self.jobs[holder] = made
 
     @rule(
         target=ids,
@@ -152,9 +167,39 @@ class StorageModel(RuleBasedStateMachine):
             self.storage.enqueue([JobSpec(command="true", id=job_id)], now=self.now)
         assert taken.value.state == self.jobs[job_id].state.value
 
-    @rule(seconds=st.sampled_from([1, 5, 30]))
+    @rule(
+        job_id=ids,
+        queue=st.sampled_from(["as it is", *QUEUES]),
+        max_retries=st.sampled_from(["as it is", 1, 3]),
+        delay=st.sampled_from(["as it is", -5, 30]),
+    )
+    def edit(self, job_id, queue, max_retries, delay):
+        """Only what waits can be changed, and never to fewer runs than it has had."""
+        if job_id not in self.jobs:
+            return
+        job = self.jobs[job_id]
+        run_at = delay if delay == "as it is" else self.now + timedelta(seconds=delay)
+        wished = {"queue": queue, "max_retries": max_retries, "run_at": run_at}
+        changes = {name: value for name, value in wished.items() if value != "as it is"}
+        known = self.storage.get(job_id)
+        if job.state not in WAITING or changes.get("max_retries", 9) <= job.attempts:
+            with pytest.raises(WrongState if job.state not in WAITING else QueueError):
+                self.storage.edit(known, changes, now=self.now)
+            return
+        for name, value in changes.items():
+            setattr(job, name, value)
+        if "run_at" in changes and job.state in (JobState.PENDING, JobState.SCHEDULED):
+            job.state = JobState.SCHEDULED if run_at > self.now else JobState.PENDING
+        edited = self.storage.edit(known, changes, now=self.now)
+        assert (edited.queue, edited.max_retries, edited.run_at) == (
+            job.queue,
+            job.max_retries,
+            job.run_at,
+        )
+
+    @rule(seconds=st.sampled_from([1, 5, 30, 30, -20]))
     def tick(self, seconds):
-        """Time goes on."""
+        """Time goes on, or the clock is set back."""
         self.now += timedelta(seconds=seconds)
 
     @rule(queues=st.sampled_from([(), (), ("x",), ("y", "z")]))
@@ -163,6 +208,25 @@ class StorageModel(RuleBasedStateMachine):
         self.promote()
         claim = self.storage.claim("w1", queues, now=self.now)
         self.claimed(claim, self.next_job(queues))
+
+    @rule(dead=st.sampled_from(["w1", "w1", "w2"]), heir=st.sampled_from(["w2", "w3", None]))
+    def rescue(self, dead, heir):
+        """What a dead worker held is adopted by its heir, once, or given up as lost."""
+        held = self.storage.held_by(dead)
+        theirs = [
+            (job.place, job_id)
+            for job_id, job in self.jobs.items()
+            if job.state is JobState.PROCESSING and job.worker == dead
+        ]
+        assert (held and held.job.id) == (min(theirs)[1] if theirs else None)
+        if held is None:
+            return
+        if heir is None:
+            self.record(held, "lost")
+        elif heir != dead:
+            assert self.storage.adopt(held, heir, now=self.now)
+            assert not self.storage.adopt(held, "w4", now=self.now)
+            self.jobs[held.job.id].worker = heir
 
     @rule(
         pick=st.sampled_from([0, 0, 0, 1, 2, 4]),
@@ -211,7 +275,8 @@ class StorageModel(RuleBasedStateMachine):
             expected = self.end(claim, Verdict(JobState.CANCELLED))
         else:
             expected = Recorded.DONE
-            job.state, job.holder, job.attempts = JobState.PENDING, None, job.attempts - 1
+            job.state, job.attempts = JobState.PENDING, job.attempts - 1
+            job.holder = job.worker = None
         assert self.storage.release(claim, INTERRUPTED, now=self.now) is expected
 
     def retry(self, job_id):
@@ -288,11 +353,11 @@ class StorageModel(RuleBasedStateMachine):
     def both_know_the_same_jobs(self):
         """States, attempts and who holds what."""
         stored = [
-            (job.id, job.state, job.attempts, job.finished_at, job.cancel_requested)
+            (job.id, job.state, job.attempts, job.finished_at, job.cancel_requested, job.locked_by)
             for job in self.storage.jobs(Selection())
         ]
         known = [
-            (job_id, job.state, job.attempts, job.finished_at, job.cancel_requested)
+            (job_id, job.state, job.attempts, job.finished_at, job.cancel_requested, job.worker)
             for job_id, job in sorted(self.jobs.items(), key=lambda item: item[1].place)
         ]
         assert stored == known
@@ -358,11 +423,8 @@ class StorageModel(RuleBasedStateMachine):
         if claim is None:
             return
         job = self.jobs[claim.job.id]
-        job.state, job.holder, job.attempts = (
-            JobState.PROCESSING,
-            claim.execution_id,
-            job.attempts + 1,
-        )
+        job.state, job.attempts = JobState.PROCESSING, job.attempts + 1
+        job.holder, job.worker = claim.execution_id, "w1"
         assert claim.job == self.storage.get(claim.job.id)
         # The fence: higher than all before it, never used again.
         assert not self.claims or claim.execution_id > self.claims[-1].execution_id
@@ -382,7 +444,7 @@ class StorageModel(RuleBasedStateMachine):
         job = self.holding(claim)
         if job is None:
             return Recorded.SUPERSEDED
-        job.holder = None
+        job.holder = job.worker = None
         state = verdict.state
         if job.cancel_requested and state is not JobState.COMPLETED:
             state = JobState.CANCELLED
