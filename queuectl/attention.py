@@ -99,8 +99,13 @@ class Attention:
                 self.leaving = WorkerExit.REPLACE_ME
             elif number == LEAVE_SIGNAL:
                 self.leaving = WorkerExit.DONE
-            elif number in (signal.SIGQUIT, KILL_SIGNAL):
+            elif number == KILL_SIGNAL:
                 self.leaving = WorkerExit.DONE
+                self.killing = True
+            elif number == signal.SIGQUIT:
+                # Of a terminal the supervisor gets it too, and replaces nobody then.
+                if self.leaving is None:
+                    self.leaving = WorkerExit.REPLACE_ME
                 self.killing = True
 
 

@@ -172,8 +172,9 @@ def _end(code: int) -> NoReturn:
         try:
             stream.flush()
         except OSError as error:
+            # A terminal that was closed takes no messages: that is no failure.
             if stream is sys.stdout and not code:  # else a line has been said already
                 output.error("queuectl", f"cannot write to stdout: {error.strerror}")
-            code = code or 1
+                code = 1
     # Everything is closed and flushed: taking the interpreter apart would cost 5 ms for nothing.
     os._exit(code)
