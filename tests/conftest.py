@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, TypeVar, Union
@@ -277,6 +278,25 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     yield made
     left = made.close()
     assert not left, f"left running: {left}"
+
+
+@contextmanager
+def on_small_disk(queue: Queue, size: str) -> Iterator[Path]:
+    """Put the queue, not made yet, on a file system of that size, as `2m`; skip if not root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    disk = queue.folder / "disk"
+    disk.mkdir(mode=0o700)
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(disk)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    queue.database = disk / "queue.db"
+    queue.env["QUEUECTL_DB"] = str(queue.database)
+    try:
+        yield disk
+    finally:
+        queue.close()
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 class Clock:

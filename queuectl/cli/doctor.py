@@ -222,8 +222,8 @@ def _owners_and_modes(files: QueueFiles) -> Finding:
             wrong.append(f"others can write {path} (chmod go-w)")
         elif path != parent and status.st_uid != os.geteuid() and not files.allow_shared:
             wrong.append(f"{path} belongs to user {status.st_uid}")
-        elif path != parent and status.st_mode & 0o044 and path.suffix in (".db", ".log"):
-            wrong.append(f"others can read {path} (chmod go-r)")
+        elif path != parent and status.st_mode & 0o044:
+            wrong.append(f"others can read {path} (chmod go-rx)")
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         return Finding("owner and mode", FAIL, wrong[0] + more)

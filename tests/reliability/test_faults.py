@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
-from typing import List, Tuple
+from typing import Iterator, List, Tuple
 
 import pytest
-from conftest import Queue, wait_until
+from conftest import Queue, on_small_disk, wait_until
 from processes.conftest import Jobs
 
 from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
@@ -139,20 +138,9 @@ def _trace_one_job(queue: Queue, jobs: Jobs, options: List[str]) -> int:
 
 
 @pytest.fixture
-def small_disk(queue: Queue) -> Path:
-    """Put the queue on a file system of 2 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount")
-    disk = queue.folder / "disk"
-    disk.mkdir(mode=0o700)
-    words = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(disk)]
-    if subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("nothing can be mounted here")
-    queue.database = disk / "queue.db"
-    queue.env["QUEUECTL_DB"] = str(queue.database)
-    yield disk
-    queue.close()
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+def small_disk(queue: Queue) -> Iterator[Path]:
+    with on_small_disk(queue, "2m") as disk:
+        yield disk
 
 
 def _fill(disk: Path) -> Path:
