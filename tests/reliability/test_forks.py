@@ -47,7 +47,7 @@ def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watch_repo
     with by_hand():
         queue.database.read_bytes()
     assert not watch_report.exists()
-    with queue.database.open("rb"):
+    with open(str(queue.database), "rb"):
         pid = os.fork()
         if pid == 0:
             os.open(str(queue.database) + "-wal", os.O_RDONLY | os.O_CREAT)

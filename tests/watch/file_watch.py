@@ -22,7 +22,7 @@ def install(report: str) -> None:
     def hook(event: str, arguments: Tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if isinstance(path, bytes):
+            if isinstance(path, (bytes, os.PathLike)):
                 path = os.fsdecode(path)
             if not isinstance(path, str) or not path.endswith(_ENDS) or _by_hand:
                 return
