@@ -139,7 +139,6 @@ def test_an_old_tools_file_is_upgraded_though_two_are_killed_anywhere(queue: Que
     """Nothing lost, converted once, the kept copy whole, whatever shape it had."""
     _old_file(queue, "4", 20)
     every = _points(queue, [COMMAND])
-    print(f"{len(every)} points")
     kept = Path(str(queue.database) + ".before-upgrade")
     shapes = list(SHAPES)
     for number, point in enumerate(sample(every, 6)):
@@ -170,7 +169,6 @@ def test_the_next_schema_comes_though_two_are_killed_anywhere(queue: Queue) -> N
     program = [sys.executable, "-c", _NEXT]
     _release(queue, _RELEASED[-1])
     every = _points(queue, program)
-    print(f"{len(every)} points")
     for point in sample(every, 3):
         without_queue(queue)
         for name in ("go", "running", "workers.log"):

@@ -91,6 +91,7 @@ def points(prefix: Path, queue: Queue, of: str = "*") -> List[Point]:
             if matters or (call == "write" and arguments.startswith("1<")):
                 found.add(Point(call, counts[call]))
         path.unlink()
+    print(f"{len(found)} points")  # shown by pytest -s, and when something fails
     return sorted(found)
 
 
