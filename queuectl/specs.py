@@ -286,7 +286,7 @@ def parse_object(text: str) -> Dict[str, object]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if end != len(text):
-        raise ValueError(f"something follows it: {text[end : end + 20]!r}")
+        raise ValueError(f"something follows it: {text[end:].lstrip()[:20]!r}")
     if not isinstance(value, dict):
         raise ValueError("it is not an object")
     return value

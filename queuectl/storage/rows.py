@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Mapping, Optional, Sequence
 
 from queuectl.models import Execution, Job, OutcomeKind, Output
@@ -35,7 +34,8 @@ def optional_time(text: Optional[str]) -> Optional[datetime]:
 @lru_cache(maxsize=4)
 def _environment(text: str) -> Mapping[str, str]:
     """Read the variables of a job. Those of the one before are most often the same."""
-    return MappingProxyType(json.loads(text))
+    variables: Mapping[str, str] = json.loads(text)
+    return variables
 
 
 def to_job(row: Sequence[Any]) -> Job:
