@@ -55,6 +55,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     sizes = SIZES[given.size]
     rounds = given.rounds or sizes.rounds
     signal.signal(signal.SIGTERM, _leave)
+    # With it Python would compile at every start of what is measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     root = tempfile.mkdtemp(prefix="queuectl-bench-", dir=given.dir)
     try:
         results = Results(circumstances(root, rounds, given.size))
