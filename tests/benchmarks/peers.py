@@ -181,7 +181,8 @@ class HueyFsync(Huey):
 class Rq(Peer):
     """rq on a Redis of its own, as Redis comes; two workers."""
 
-    name, title = "rq", "rq on Redis"
+    name, title = "rq", "rq on Redis, its default"
+    append = "no"
 
     def __init__(self, folder: Path, place: Place) -> None:
         super().__init__(folder, place)
@@ -197,6 +198,7 @@ class Rq(Peer):
         self._popen(
             self._server_program, "--port", "0", "--unixsocket", str(socket), "--dir",
             str(self.folder), "--save", "3600 1 300 100 60 10000",
+            "--appendonly", self.append, "--appendfsync", "always",
         )  # fmt: skip
         wait_until(socket.exists, 20)
 
@@ -215,6 +217,12 @@ class Rq(Peer):
     def submit(self, commands: Sequence[str]) -> None:
         """Enqueue them all from one process."""
         self._run(sys.executable, "tasks.py", text="".join(f"{one}\n" for one in commands))
+
+
+class RqFsync(Rq):
+    """The same, with each write on the disk before it counts."""
+
+    name, title, append = "rq-fsync", "rq on Redis, appendfsync always", "yes"
 
 
 class OtherQueuectl(Peer):
@@ -247,7 +255,9 @@ class OtherQueuectl(Peer):
             return int(database.execute(query).fetchone()[0])
 
 
-PEERS: Sequence[Type[Peer]] = (Parallel, TaskSpooler, Nq, Huey, HueyFsync, Rq, OtherQueuectl)
+PEERS: Sequence[Type[Peer]] = (
+    Parallel, TaskSpooler, Nq, Huey, HueyFsync, Rq, RqFsync, OtherQueuectl,
+)  # fmt: skip
 
 
 def measurements(place: Place) -> List[Measurement]:
