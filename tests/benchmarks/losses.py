@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections import Counter
 from pathlib import Path
-from typing import List, Sequence, Type
+from typing import Callable, List, Sequence, Tuple, Type
 
 from measurement import Measurement, single
 from peer import Peer, opened
@@ -39,34 +38,38 @@ def measurements(place: Place) -> List[Measurement]:
     kinds: List[Type[Peer]] = [Queuectl, *PEERS]
     return [
         single(
-            f"loss-{kind.name}",
-            f"{kind.title}, killed and restarted",
+            f"loss-{kind.name}-{name}",
+            f"{kind.title}, killed {whom}",
             "words",
-            lambda kind=kind: _try(kind, place),
+            lambda kind=kind, kill=kill: _try(kind, kill, place),
             once=True,
         )
         for kind in kinds
+        for name, whom, kill in (
+            ("alone", "but not its jobs", lambda peer: peer.kill()),
+            ("jobs", "with its jobs", lambda peer: peer.kill_with_jobs()),
+        )
     ]
 
 
-def _try(kind: Type[Peer], place: Place) -> str:
+def _try(kind: Type[Peer], kill: Callable[[Peer], None], place: Place) -> str:
     jobs = place.sizes.loss_jobs
+    # Those that are to run when it is killed, long enough to be met by who is started again.
+    caught = (jobs // 4, jobs // 4 + 1)
     with opened(kind, place) as peer:
         journal = peer.folder / "journal"
-        commands = [
-            f"echo began {number} >> {journal}; sleep 0.1; echo ended {number} >> {journal}"
-            for number in range(jobs)
-        ]
         try:
-            _submit(peer, commands)
-            wait_until(lambda: _count(journal)["ended"] >= jobs // 4, 60)
-            peer.kill()
+            _submit(
+                peer, [_command(journal, job, 3 if job in caught else 0.1) for job in range(jobs)]
+            )
+            wait_until(lambda: {job for _, job, _ in _lines(journal)}.issuperset(caught), 60)
+            kill(peer)
             with contextlib.suppress(subprocess.CalledProcessError):
                 peer.restart()
-            _settle(journal, jobs, place.sizes.loss_seconds)
+            _settle(journal, place.sizes.loss_seconds)
             return _verdict(journal, jobs)
         finally:
-            peer.kill()
+            peer.kill_with_jobs()
 
 
 def _submit(peer: Peer, commands: Sequence[str]) -> None:
@@ -80,30 +83,42 @@ def _submit(peer: Peer, commands: Sequence[str]) -> None:
             peer.start()
 
 
-def _count(journal: Path) -> Counter[str]:
-    return Counter(line.split()[0] for line in _lines(journal))
+def _command(journal: Path, job: int, seconds: float) -> str:
+    begin, end = (f"echo {word} {job} $$ >> {journal}" for word in ("began", "ended"))
+    return f"{begin}; sleep {seconds}; {end}"
 
 
-def _lines(journal: Path) -> List[str]:
+def _lines(journal: Path) -> List[Tuple[str, int, int]]:
+    """Return what began or ended, of which job, in which process, in the order of happening."""
     try:
-        return journal.read_text().splitlines()
+        lines = [line.split() for line in journal.read_text().splitlines()]
     except FileNotFoundError:
         return []
+    return [(word, int(job), int(pid)) for word, job, pid in lines]
 
 
-def _settle(journal: Path, jobs: int, seconds: float) -> None:
-    # Longer than the 2 s after which a lost attempt is retried: ours may have been killed between
-    # the claim and the start. A moment is enough once all have ended.
-    seen, since = Counter(_lines(journal)), time.monotonic()
-    while time.monotonic() - since < (1 if _count(journal)["ended"] >= jobs else seconds):
+def _settle(journal: Path, seconds: float) -> None:
+    # Longer than the 2 s after which a lost attempt is retried.
+    seen, since = _lines(journal), time.monotonic()
+    while time.monotonic() - since < seconds:
         time.sleep(0.05)
-        now = Counter(_lines(journal))
+        now = _lines(journal)
         if now != seen:
             seen, since = now, time.monotonic()
 
 
 def _verdict(journal: Path, jobs: int) -> str:
-    lines = Counter(_lines(journal))
-    ended = sum(1 for number in range(jobs) if lines[f"ended {number}"])
-    twice = sum(1 for number in range(jobs) if lines[f"began {number}"] > 1)
-    return f"of {jobs} jobs {jobs - ended} not ended, {twice} begun twice"
+    lines = _lines(journal)
+    lost = jobs - len({job for word, job, _ in lines if word == "ended"})
+    again = beside = 0
+    for job in range(jobs):
+        runs = [pid for word, of, pid in lines if (word, of) == ("began", job)]
+        again += len(runs) > 1
+        beside += any(
+            ("ended", job, first) in lines[lines.index(("began", job, second)) :]
+            for first, second in zip(runs, runs[1:])
+        )
+    return (
+        f"lost {lost} of {jobs}; run twice: {again - beside} one after the other, "
+        f"{beside} at the same time"
+    )

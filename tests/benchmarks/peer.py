@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Iterator, List, Sequence, Type
+from typing import Any, Iterable, Iterator, List, Sequence, Type
 
 from measurement import Missing
 from place import PATIENCE_SECONDS, Place, stop, wait_until
@@ -57,13 +57,18 @@ class Peer:
 
     def kill(self) -> None:
         """Kill all of it at once, but no job."""
-        for pid in self.processes():
-            if not (is_called(pid, "sh") or is_called(pid, "sleep")):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
+        _kill(pid for pid in self.processes() if not is_called(pid, "sh", "sleep"))
         for one in self.started:
             one.wait()
         self.started.clear()
+
+    def kill_with_jobs(self) -> None:
+        """Kill all of it and what it has started, as the end of the machine would."""
+        self.kill()
+        wait_until(lambda: not _kill(self._left()), 20)
+
+    def _left(self) -> List[int]:
+        return [pid for one in mentioning(self.folder) for pid in family(one)]
 
     def restart(self) -> None:
         """Start it again after `kill`."""
@@ -105,22 +110,29 @@ def library(*names: str) -> None:
             raise Missing(f"no Python package {name}")
 
 
-def is_called(pid: int, name: str) -> bool:
+def is_called(pid: int, *names: str) -> bool:
+    """Say whether a process has one of these names."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == name
+        return Path(f"/proc/{pid}/comm").read_text().strip() in names
     except OSError:
         return False
 
 
-def found_by_environment(mark: bytes) -> Iterator[int]:
-    """Find the processes that have a variable which begins so."""
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = entry.read_bytes().split(b"\0")
-        except OSError:
-            continue  # gone, or not ours
-        if any(variable.startswith(mark) for variable in variables):
-            yield int(entry.parent.name)
+def mentioning(folder: Path) -> Iterator[int]:
+    """Find the processes that have a folder's path in their environment or their arguments."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or not ours
+            texts = [(entry / name).read_bytes() for name in ("environ", "cmdline")]
+            if any(os.fsencode(folder) in text for text in texts):
+                yield int(entry.name)
+
+
+def _kill(pids: Iterable[int]) -> List[int]:
+    killed = list(pids)
+    for pid in killed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 9)
+    return killed
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Type
 
 from measurement import Figure, Measurement, Missing, Value
-from peer import Peer, found_by_environment, is_called, library, opened, program
+from peer import Peer, is_called, library, mentioning, opened, program
 from place import PATIENCE_SECONDS, Place, timed, wait_until
 from usage import idle_percent, memory_mb
 
@@ -103,9 +103,8 @@ class TaskSpooler(Peer):
         return self._run(self._program, "-l").count(" finished ")
 
     def processes(self) -> List[int]:
-        """Find the daemon by the socket in its environment: it has left us."""
-        mark = f"TS_SOCKET={self.environment['TS_SOCKET']}".encode()
-        return [pid for pid in found_by_environment(mark) if is_called(pid, "tsp")]
+        """Find the daemon, which has left us."""
+        return [pid for pid in mentioning(self.folder) if is_called(pid, "tsp")]
 
     def close(self) -> None:
         """End the daemon."""
@@ -141,8 +140,7 @@ class Nq(Peer):
 
     def processes(self) -> List[int]:
         """Find those that wait: they have left us."""
-        mark = f"NQDIR={self.folder}/".encode()
-        return [pid for pid in found_by_environment(mark) if is_called(pid, "nq")]
+        return [pid for pid in mentioning(self.folder) if is_called(pid, "nq")]
 
     def close(self) -> None:
         """Kill those that wait, after a trial of losses; else none is left."""
