@@ -18,7 +18,9 @@ from place import Place, timed
 def measurements(place: Place) -> List[Measurement]:
     """List the measurements of the machine's own limits."""
     return [
-        single("xargs", "xargs -P2 -I{} sh -c {}", "jobs/s", lambda: _xargs(place)),
+        single(
+            "xargs", "xargs -P2 -I{} sh -c {}", "jobs/s", lambda: xargs(["true"] * place.sizes.jobs)
+        ),
         single("spawn", "posix_spawn of sh -c true, one by one", "jobs/s", lambda: _spawn(place)),
         single("python", "python -c pass", "ms", lambda: _python(place, "pass")),
         single(
@@ -33,12 +35,13 @@ def measurements(place: Place) -> List[Measurement]:
     ]
 
 
-def _xargs(place: Place) -> float:
+def xargs(commands: List[str]) -> float:
+    """Return the commands a second that xargs runs, two at a time."""
     if not shutil.which("xargs"):
         raise Missing("no xargs")
-    jobs = place.sizes.jobs
-    command = ["xargs", "-P2", "-I{}", "sh", "-c", "{}"]
-    return jobs / timed(lambda: subprocess.run(command, input=b"true\n" * jobs, check=True))
+    words = ["xargs", "-P2", "-I{}", "sh", "-c", "{}"]
+    lines = "".join(f"{command}\n" for command in commands).encode()
+    return len(commands) / timed(lambda: subprocess.run(words, input=lines, check=True))
 
 
 def _spawn(place: Place) -> float:

@@ -12,15 +12,22 @@ from datetime import datetime, timezone
 from typing import Dict, Iterator, List
 
 from measurement import Figure, Measurement, Value, percentile, single
-from place import PATIENCE_SECONDS, QUEUECTL, Place, Queue, timed, wait_until
+from place import (
+    PATIENCE_SECONDS,
+    QUEUECTL,
+    Place,
+    Queue,
+    epoch_seconds,
+    stamp,
+    stamps,
+    timed,
+    wait_until,
+)
 from usage import cpu_seconds, idle_percent, memory_mb, written_bytes
 
 from queuectl.files import QueueFiles
 from queuectl.specs import JobSpec
 from queuectl.storage import Storage
-
-_PRINT_1KB = "head -c 1000 /dev/zero"
-_PRINT_1MB = "head -c 1000000 /dev/zero"
 
 
 def measurements(place: Place) -> List[Measurement]:
@@ -36,20 +43,9 @@ def measurements(place: Place) -> List[Measurement]:
         for durability in ("full", "normal")
         for workers in (1, 2, 4)
     ]
-    outputs = [
-        single(
-            f"output-{size}",
-            f"drain of jobs that print {size}, 2 workers",
-            "jobs/s",
-            lambda command=command: _output(place, command),
-            against="drain-full-2",
-        )
-        for size, command in (("1KB", _PRINT_1KB), ("1MB", _PRINT_1MB))
-    ]
     pickups = [_pickup_measurement(place, workers) for workers in place.sizes.idle_workers]
     return [
         *drains,
-        *outputs,
         single(
             "enqueue-process",
             "queuectl enqueue true, the whole process",
@@ -108,12 +104,6 @@ def _drain(place: Place, workers: int, durability: str) -> float:
         queue.load(place.sizes.jobs)
         queue.call("config", "set", "durability", durability)
         return place.sizes.jobs / queue.drain(workers)
-
-
-def _output(place: Place, command: str) -> float:
-    with place.queue() as queue:
-        queue.load(place.sizes.output_jobs, command)
-        return place.sizes.output_jobs / queue.drain(2)
 
 
 def _enqueue_process(place: Place) -> float:
@@ -177,12 +167,9 @@ def _pickup(place: Place, workers: int) -> List[float]:
             committed.append(storage.committed)
             wait_until(lambda done=done: queue.finished() > done)
         starts = queue.read("SELECT started_at FROM executions ORDER BY job_seq")
-        return [1000 * (_seconds(start) - commit) for (start,), commit in zip(starts, committed)]
-
-
-def _seconds(text: str) -> float:
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
-    return moment.timestamp()
+        return [
+            1000 * (epoch_seconds(start) - commit) for (start,), commit in zip(starts, committed)
+        ]
 
 
 def _pickup_from_process(place: Place) -> Dict[str, Value]:
@@ -190,13 +177,14 @@ def _pickup_from_process(place: Place) -> Dict[str, Value]:
         called = []
         for done in range(place.sizes.processes):
             called.append(time.time())
-            queue.call("enqueue", "true")
+            queue.call("enqueue", stamp(queue.folder))
             wait_until(lambda done=done: queue.finished() > done)
         rows = queue.read(
             "SELECT started_at, created_at FROM executions JOIN jobs ON seq = job_seq ORDER BY seq"
         )
-    whole = [1000 * (_seconds(start) - call) for (start, _), call in zip(rows, called)]
-    inner = [1000 * (_seconds(start) - _seconds(created)) for start, created in rows]
+        ran = stamps(queue.folder)
+    whole = [1000 * (start - call) for start, call in zip(ran, called)]
+    inner = [1000 * (epoch_seconds(start) - epoch_seconds(created)) for start, created in rows]
     return {
         "pickup-process": statistics.median(whole),
         "pickup-created": statistics.median(inner),
@@ -212,7 +200,9 @@ def _wait(place: Place) -> float:
             queue.call("wait", job)
             ended.append(time.time())
         rows = queue.read("SELECT finished_at FROM executions ORDER BY job_seq")
-    return statistics.median(1000 * (end - _seconds(done)) for end, (done,) in zip(ended, rows))
+    return statistics.median(
+        1000 * (end - epoch_seconds(done)) for end, (done,) in zip(ended, rows)
+    )
 
 
 def _enqueue_busy(place: Place) -> Dict[str, Value]:

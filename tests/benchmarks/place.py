@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -125,6 +126,25 @@ def wait_until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> N
         if time.monotonic() > deadline:
             raise TimeoutError("what was waited for did not come")
         time.sleep(0.005)
+
+
+def epoch_seconds(text: str) -> float:
+    """Read a time of the database."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
+def stamp(folder: Path) -> str:
+    """Return a command that notes in a folder when it runs."""
+    return f"date +%s.%N >> {folder}/stamps"
+
+
+def stamps(folder: Path) -> List[float]:
+    """Return when these commands ran, in seconds since the epoch."""
+    path = folder / "stamps"
+    try:
+        return [float(line) for line in path.read_text().splitlines()] if path.exists() else []
+    except ValueError as error:
+        raise Missing("a date that knows %N") from error
 
 
 def stop(process: subprocess.Popen[Any], seconds: float = 20) -> None:

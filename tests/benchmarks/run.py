@@ -30,6 +30,7 @@ import history
 import limits
 import losses
 import ours
+import outputs
 import peers
 import plot
 from measurement import Measurement, Missing
@@ -40,6 +41,7 @@ from table import Results, circumstances
 _GROUPS = {
     "limits": limits.measurements,
     "ours": ours.measurements,
+    "output": outputs.measurements,
     "history": history.measurements,
     "peers": peers.measurements,
     "losses": losses.measurements,
