@@ -1,20 +1,17 @@
-"""What others do with the same jobs, each with a parallelism of 2."""
+"""The peers: other queues, each told to run two jobs at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Type
+from typing import List, Sequence, Type
 
-from measurement import Figure, Measurement, Missing, Value
-from peer import Peer, is_called, library, mentioning, opened, program
-from place import PATIENCE_SECONDS, Place, timed, wait_until
-from usage import idle_percent, memory_mb
+from measurement import Missing
+from peer import Peer, is_called, library, mentioning, program
+from place import PATIENCE_SECONDS, Place, wait_until
 
 _HUEY_TASKS = """
 import os, subprocess, sys
@@ -226,7 +223,7 @@ class RqFsync(Rq):
 class OtherQueuectl(Peer):
     """The package queuectl of the public index, which is another project."""
 
-    name, title, slow = "queuectl", "the queuectl of the public index", True
+    name, title, slow = "queuectl", "queuectl of the public index", True
 
     def __init__(self, folder: Path, place: Place) -> None:
         super().__init__(folder, place)
@@ -256,63 +253,3 @@ class OtherQueuectl(Peer):
 PEERS: Sequence[Type[Peer]] = (
     Parallel, TaskSpooler, Nq, Huey, HueyFsync, Rq, RqFsync, OtherQueuectl,
 )  # fmt: skip
-
-
-def measurements(place: Place) -> List[Measurement]:
-    """List the measurements of the peers."""
-    return [one for kind in PEERS for one in _of(kind, place)]
-
-
-def _of(kind: Type[Peer], place: Place) -> Iterator[Measurement]:
-    name = f"peer-{kind.name}"
-    rate = Figure(f"{name}-rate", f"{kind.title}, parallelism 2", "jobs/s", "drain-full-2")
-    yield Measurement(rate.name, (rate,), lambda: {rate.name: _rate(kind, place)})
-    if kind is not Parallel:
-        one = Figure(f"{name}-enqueue", f"{kind.title}, one enqueue", "ms", "enqueue-process")
-        yield Measurement(one.name, (one,), lambda: {one.name: _enqueue(kind, place)})
-    if kind.resident:
-        figures = (
-            Figure(f"{name}-idle", f"{kind.title}, idle, of one core", "%", "idle-cpu"),
-            Figure(f"{name}-memory", f"{kind.title}, a worker, resident", "MB", "memory-resident"),
-            Figure(f"{name}-memory-all", f"{kind.title}, all processes, private", "MB"),
-        )
-        yield Measurement(f"{name}-idle", figures, lambda: _idle(name, kind, place), once=True)
-
-
-def _rate(kind: Type[Peer], place: Place) -> Value:
-    jobs = place.sizes.slow_peer_jobs if kind.slow else place.sizes.peer_jobs
-    commands = ["true"] * jobs
-    with opened(kind, place) as peer:
-        if kind in (TaskSpooler, Nq):
-            # They run while they are filled, and filling is what takes the time.
-            peer.start()
-            return jobs / timed(lambda: (peer.submit(commands), peer.finish(jobs)))
-        peer.submit(commands)
-        return jobs / timed(lambda: (peer.resident and peer.start(), peer.finish(jobs)))
-
-
-def _enqueue(kind: Type[Peer], place: Place) -> Value:
-    count = place.sizes.processes
-    with opened(kind, place) as peer:
-        if kind is TaskSpooler:
-            peer.start()
-        peer.submit_one("true")
-        return 1000 * statistics.median(
-            timed(lambda: peer.submit_one("true")) for _ in range(count)
-        )
-
-
-def _idle(name: str, kind: Type[Peer], place: Place) -> Dict[str, Value]:
-    with opened(kind, place) as peer:
-        peer.start()
-        peer.submit(["true"] * 4)
-        peer.finish(4)
-        time.sleep(0.3)
-        pids = peer.processes()
-        percent = idle_percent(pids, place.sizes.peer_idle_seconds)
-        memories = [memory_mb(pid) for pid in pids]
-    return {
-        f"{name}-idle": percent,
-        f"{name}-memory": memories[-1][0],
-        f"{name}-memory-all": sum(private for _, private in memories),
-    }

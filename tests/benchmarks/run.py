@@ -26,12 +26,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Iterator, List, Optional, Tuple
 
+import comparison
 import history
 import limits
 import losses
 import ours
 import outputs
-import peers
 import plot
 from measurement import Measurement, Missing
 from place import Place
@@ -43,7 +43,7 @@ _GROUPS = {
     "ours": ours.measurements,
     "output": outputs.measurements,
     "history": history.measurements,
-    "peers": peers.measurements,
+    "peers": comparison.measurements,
     "losses": losses.measurements,
 }
 
