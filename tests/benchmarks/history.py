@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import statistics
-from typing import Callable, Dict, List
+from typing import Callable, Dict, Iterator, List
 
 from measurement import Figure, Measurement, Value
 from place import Place, Queue, timed
@@ -41,7 +41,10 @@ _WORK = {
 
 
 class Histories:
-    """The queues with a history, each made when it is first asked for, and kept for all rounds."""
+    """The queues with jobs in them, each made when it is first asked for and kept for all rounds.
+
+    Only the empty one is made anew for each round: what a round adds would be a history.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -81,12 +84,17 @@ class Histories:
         )
 
         def take() -> Dict[str, Value]:
-            queue = self._queue(name, prepare)
-            return {f"{name}-{work}": value for work, value in self._work(queue).items()}
+            with self._queue(name, prepare) as queue:
+                return {f"{name}-{work}": value for work, value in self._work(queue).items()}
 
         return Measurement(name, figures, take)
 
-    def _queue(self, name: str, prepare: Callable[[Queue], None]) -> Queue:
+    @contextlib.contextmanager
+    def _queue(self, name: str, prepare: Callable[[Queue], None]) -> Iterator[Queue]:
+        if name == "history-0":
+            with self._place.queue() as queue:
+                yield queue
+            return
         if name not in self._kept:
             folder = self._place.root / name
             folder.mkdir()
@@ -95,7 +103,7 @@ class Histories:
             queue.drain(1)
             prepare(queue)
             self._kept[name] = queue
-        return self._kept[name]
+        yield self._kept[name]
 
     def _work(self, queue: Queue) -> Dict[str, float]:
         sizes = self._place.sizes
@@ -122,21 +130,20 @@ def fill(queue: Queue, count: int, *, state: str) -> None:
     with contextlib.closing(sqlite3.connect(queue.database, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = OFF")
         database.execute("BEGIN IMMEDIATE")
-        if count:
-            database.execute(
-                _FILL_JOBS,
-                {
-                    "jobs": count,
-                    "state": state,
-                    "priority": 0 if done else 100,
-                    "attempts": 1 if done else 0,
-                    "run_at": None if done else "2999-01-01T00:00:00.000000Z",
-                    "moment": _MOMENT,
-                    "finished_at": _MOMENT if done else None,
-                    "exit_code": 0 if done else None,
-                },
-            )
-        if done and count:
+        database.execute(
+            _FILL_JOBS,
+            {
+                "jobs": count,
+                "state": state,
+                "priority": 0 if done else 100,
+                "attempts": 1 if done else 0,
+                "run_at": None if done else "2999-01-01T00:00:00.000000Z",
+                "moment": _MOMENT,
+                "finished_at": _MOMENT if done else None,
+                "exit_code": 0 if done else None,
+            },
+        )
+        if done:
             database.execute("DELETE FROM executions")
             database.execute(_FILL_EXECUTIONS)
         database.execute("COMMIT")
