@@ -95,9 +95,9 @@ def _pickup(kind: Type[Peer], place: Place) -> Value:
 def _idle_measurement(kind: Type[Peer], place: Place) -> Measurement:
     name = f"peer-{kind.name}"
     figures = (
-        Figure(f"{name}-idle", f"{kind.title}, idle, of one core", "%", "idle-cpu"),
-        Figure(f"{name}-memory", f"{kind.title}, a worker, resident", "MB", "memory-resident"),
-        Figure(f"{name}-memory-all", f"{kind.title}, all processes, private", "MB"),
+        Figure(f"{name}-idle", f"{kind.title}, idle CPU", "%", "idle-cpu"),
+        Figure(f"{name}-memory", f"{kind.title}, a worker's memory", "MB", "memory-resident"),
+        Figure(f"{name}-memory-all", f"{kind.title}, private memory of all", "MB"),
     )
     return Measurement(figures[0].name, figures, lambda: _idle(name, kind, place), once=True)
 

@@ -1,4 +1,4 @@
-"""The results as a picture: jobs a second as bars, cost against history as a line."""
+"""The results as a picture: queuectl beside its peers as bars, cost against history as lines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from typing import Any, Dict, List, Tuple
 
 from table import Results
 
-_BARS = re.compile(r"xargs|spawn|drain-.*-2|peer-.*-rate")
+_BARS = (
+    ("no-op jobs a second, two at a time", "xargs|spawn|drain-(full|normal)-2|peer-.*-rate"),
+    ("ms: one enqueue as a process", "python|imports|enqueue-process|peer-.*-enqueue"),
+    ("ms: from the call of enqueue to the job", "pickup-process|peer-.*-pickup"),
+    ("% of one core: idle workers", "idle-cpu|peer-.*-idle"),
+    ("MB: resident memory of a worker", "memory-resident|peer-.*-memory"),
+)
+"""The title of each group of bars and the names of its figures; more is better in the first."""
+
 _HISTORY = re.compile(r"history-(\d+)-(drain|enqueue|status|list)")
+_OURS = {
+    "drain-full-2": "queuectl",
+    "drain-normal-2": "queuectl, durability normal",
+    "enqueue-process": "queuectl",
+    "pickup-process": "queuectl",
+    "idle-cpu": "queuectl",
+    "memory-resident": "queuectl",
+}
+_COLOURS = {"queuectl": "#1f77b4", "a limit of the machine": "#777777", "others": "#c8c8c8"}
 
 
 def draw(results: Results, path: str) -> None:
@@ -20,54 +37,88 @@ def draw(results: Results, path: str) -> None:
     mpl.rcParams["svg.hashsalt"] = "queuectl"  # the same numbers, the same file
     from matplotlib import pyplot as plt
 
-    figure, (bars, lines) = plt.subplots(1, 2, figsize=(13, 5), gridspec_kw={"wspace": 0.25})
-    _draw_bars(bars, results)
-    _draw_lines(lines, results)
+    figure, grid = plt.subplots(
+        3, 2, figsize=(14, 10), layout="constrained", height_ratios=(3, 2, 2)
+    )
+    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.12)
+    panels = list(grid.flat)
+    for axes, (title, names) in zip(panels, _BARS):
+        _draw_bars(axes, results, title, re.compile(names), more=axes is panels[0])
+    _draw_lines(panels[-1], results)
+    panels[0].legend(
+        [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()],
+        _COLOURS, loc="lower right", frameon=False,
+    )  # fmt: skip
     machine = results.circumstances
-    figure.suptitle(f"{machine['machine']}, {machine['file system']}, {machine['python']}")
-    figure.savefig(path, bbox_inches="tight", metadata={"Date": None} if _is_svg(path) else None)
+    figure.suptitle(
+        ", ".join(machine[key] for key in ("machine", "system", "file system", "python")),
+        color="#555555", fontsize="medium",
+    )  # fmt: skip
+    figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
     plt.close(figure)
 
 
-def _is_svg(path: str) -> bool:
-    return path.endswith(".svg")
-
-
-def _draw_bars(axes: Any, results: Results) -> None:
-    found: List[Tuple[float, str, bool]] = sorted(
-        (float(results.median(name)), figure.title, name.startswith("drain"))
+def _draw_bars(
+    axes: Any, results: Results, title: str, names: re.Pattern[str], *, more: bool
+) -> None:
+    """Draw the best first; `more` says that more is better."""
+    found: List[Tuple[float, str, str]] = sorted(
+        (float(results.median(name)), *_label(name, figure.title))
         for name, figure in results.figures.items()
-        if _BARS.fullmatch(name)
+        if names.fullmatch(name)
     )
-    colours = ["tab:blue" if ours else "tab:gray" for _, _, ours in found]
-    drawn = axes.barh([title for _, title, _ in found], [rate for rate, _, _ in found])
-    for bar, colour, (rate, _, _) in zip(drawn, colours, found):
-        bar.set_color(colour)
-        axes.annotate(f" {rate:,.0f}", (rate, bar.get_y() + bar.get_height() / 2), va="center")
-    axes.set_title("no-op jobs a second, parallelism 2")
-    axes.margins(x=0.15)
+    if more:
+        found.reverse()
+    axes.set_visible(bool(found))
+    places = range(len(found))
+    axes.barh(
+        places, [value for value, _, _ in found], color=[_COLOURS[kind] for _, _, kind in found]
+    )
+    axes.set_yticks(places, [label for _, label, _ in found])
+    for place, tick, (value, _, kind) in zip(places, axes.get_yticklabels(), found):
+        weight = "bold" if kind == "queuectl" else "normal"
+        tick.set_fontweight(weight)
+        text = f" {value:,.0f}" if value >= 10 else f" {value:.2g}"
+        axes.annotate(text, (value, place), va="center", fontweight=weight)
+    # The values stand at the bars.
+    axes.set_xticks([])
+    axes.tick_params(left=False)
+    axes.spines[:].set_visible(False)
+    axes.margins(x=0.12, y=0.02)
+    axes.invert_yaxis()
+    axes.set_title(f"{title} ({'more' if more else 'less'} is better)", loc="left")
+
+
+def _label(name: str, title: str) -> Tuple[str, str]:
+    if name in _OURS:
+        return _OURS[name], "queuectl"
+    if name.startswith("peer-"):
+        return title.rpartition(", ")[0], "others"
+    return title, "a limit of the machine"
 
 
 def _draw_lines(axes: Any, results: Results) -> None:
-    lines: Dict[str, List[Tuple[int, float]]] = {}
+    lines: Dict[str, Dict[int, float]] = {}
     for name in results.figures:
         match = _HISTORY.fullmatch(name)
-        if not match:
+        empty = match and f"history-0-{match.group(2)}"
+        if not match or empty not in results.figures:
             continue
-        value, empty = results.median(name), results.values.get(f"history-0-{match.group(2)}")
-        if not empty:
-            continue
-        cost = float(value) / float(results.median(f"history-0-{match.group(2)}"))
+        cost = float(results.median(name)) / float(results.median(empty))
         if match.group(2) == "drain":
             cost = 1 / cost  # time a job, as the others
-        lines.setdefault(match.group(2), []).append((int(match.group(1)), cost))
-    for work, points in sorted(lines.items()):
-        counts, costs = zip(*sorted(points))
-        axes.plot(counts, costs, marker="o", label=work)
-    axes.set_xscale("symlog", linthresh=1000)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+        lines.setdefault(match.group(2), {})[int(match.group(1))] = cost
+    axes.set_visible(bool(lines))
+    counts = sorted({count for line in lines.values() for count in line})
+    for work, line in lines.items():
+        places = [counts.index(count) for count in line]
+        axes.plot(places, list(line.values()), marker="o", linewidth=2, label=work)
+    axes.set_xticks(range(len(counts)), [f"{count:,}" for count in counts])
     axes.set_xlabel("finished jobs in the queue")
-    axes.set_title("time taken, 1 = with an empty history")
+    axes.set_ylim(0, max([1.4, *(1.1 * cost for line in lines.values() for cost in line.values())]))
+    axes.grid(axis="y", color="#e5e5e5")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    axes.set_title("time with a history, 1 = without (less is better)", loc="left")
     if lines:
-        axes.legend()
+        axes.legend(loc="lower right", ncols=2, frameon=False)
