@@ -47,7 +47,7 @@ SIZES: Dict[str, Sizes] = {
         rounds=1, jobs=20, output_jobs=5, big_output=2 * 10**7, bulk=200, pickups=3,
         idle_workers=(4,), idle_seconds=0.5, peer_idle_seconds=0.5, processes=1,
         commits=20, history=(0, 500), history_jobs=20, peer_jobs=10,
-        slow_peer_jobs=5, peer_pickups=1, loss_jobs=8, loss_seconds=5,
+        slow_peer_jobs=5, peer_pickups=1, loss_jobs=8, loss_seconds=3,
     ),
 }  # fmt: skip
 """`short` is for a look and for CI, `tiny` shows that the measurements still work at all."""
