@@ -21,7 +21,7 @@ class Peer:
     name = ""
     title = ""
     slow = False
-    """It takes a process a job to enqueue, so it gets fewer jobs."""
+    """A job takes it long to put in or to run, so it gets fewer."""
     resident = True
     """Something of it runs while there is nothing to do."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -176,7 +177,7 @@ class HueyFsync(Huey):
 class Rq(Peer):
     """rq on a Redis of its own, as Redis comes; two workers."""
 
-    name, title = "rq", "rq on Redis, its default"
+    name, title, slow = "rq", "rq on Redis, its default", True
     append = "no"
 
     def __init__(self, folder: Path, place: Place) -> None:
@@ -238,9 +239,14 @@ class OtherQueuectl(Peer):
         self._popen(self._program, "worker", "start", "--count", "2")
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Start a process for each."""
-        for command in commands:
-            self._run(self._program, "enqueue", "-c", command)
+        """Put them in as one batch."""
+        batch = self.folder / "batch.json"
+        batch.write_text(json.dumps([{"command": command} for command in commands]))
+        self._run(self._program, "batch", str(batch))
+
+    def submit_one(self, command: str) -> None:
+        """Start the process that a user would."""
+        self._run(self._program, "enqueue", "-c", command)
 
     def done(self) -> int:
         """Count them in its database."""

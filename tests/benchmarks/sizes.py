@@ -33,9 +33,9 @@ class Sizes:
 SIZES: Dict[str, Sizes] = {
     "full": Sizes(
         rounds=7, jobs=10_000, output_jobs=2_000, big_output=2**30, bulk=100_000, pickups=200,
-        idle_workers=(4, 16, 100), idle_seconds=30, peer_idle_seconds=30, processes=20,
+        idle_workers=(4, 16, 100), idle_seconds=30, peer_idle_seconds=10, processes=10,
         commits=2_000, history=(0, 100_000, 1_000_000), history_jobs=5_000, peer_jobs=2_000,
-        slow_peer_jobs=300, peer_pickups=15, loss_jobs=24, loss_seconds=10,
+        slow_peer_jobs=500, peer_pickups=15, loss_jobs=24, loss_seconds=10,
     ),
     "short": Sizes(
         rounds=1, jobs=400, output_jobs=50, big_output=10**8, bulk=10_000, pickups=20,
