@@ -1,4 +1,4 @@
-"""What is lost when a queue is killed in the middle of its work: each is tried."""
+"""What a queue loses or runs twice when it is killed in the middle of its work: each is tried."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ class Queuectl(Peer):
 def measurements(place: Place) -> List[Measurement]:
     """List the trials."""
     kinds: List[Type[Peer]] = [Queuectl, *PEERS]
+    seconds = place.sizes.loss_seconds
     return [
         single(
             f"loss-{kind.name}-{name}",
-            f"{kind.title}, killed {whom}",
+            f"{kind.title}, killed {whom}, {seconds:.0f} s later",
             "words",
             lambda kind=kind, kill=kill: _try(kind, kill, place),
             once=True,
@@ -119,6 +120,6 @@ def _verdict(journal: Path, jobs: int) -> str:
             for first, second in zip(runs, runs[1:])
         )
     return (
-        f"lost {lost} of {jobs}; run twice: {again - beside} one after the other, "
+        f"not ended {lost} of {jobs}; begun twice {again - beside} one after the other, "
         f"{beside} at the same time"
     )
