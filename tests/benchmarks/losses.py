@@ -59,18 +59,13 @@ def _try(kind: Type[Peer], kill: Callable[[Peer], None], place: Place) -> str:
     caught = (jobs // 4, jobs // 4 + 1)
     with opened(kind, place) as peer:
         journal = peer.folder / "journal"
-        try:
-            _submit(
-                peer, [_command(journal, job, 3 if job in caught else 0.1) for job in range(jobs)]
-            )
-            wait_until(lambda: {job for _, job, _ in _lines(journal)}.issuperset(caught), 60)
-            kill(peer)
-            with contextlib.suppress(subprocess.CalledProcessError):
-                peer.restart()
-            _settle(journal, place.sizes.loss_seconds)
-            return _verdict(journal, jobs)
-        finally:
-            peer.kill_with_jobs()
+        _submit(peer, [_command(journal, job, 3 if job in caught else 0.1) for job in range(jobs)])
+        wait_until(lambda: {job for _, job, _ in _lines(journal)}.issuperset(caught), 60)
+        kill(peer)
+        with contextlib.suppress(subprocess.CalledProcessError):
+            peer.restart()
+        _settle(journal, place.sizes.loss_seconds)
+        return _verdict(journal, jobs)
 
 
 def _submit(peer: Peer, commands: Sequence[str]) -> None:

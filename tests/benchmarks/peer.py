@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Sequence, Type
 
 from measurement import Missing
-from place import PATIENCE_SECONDS, Place, stop, wait_until
+from place import PATIENCE_SECONDS, Place, wait_until
 from usage import family
 
 
 class Peer:
-    """Another queue, in a folder of its own. `close` ends all that was started."""
+    """Another queue, in a folder of its own."""
 
     name = ""
     title = ""
@@ -53,7 +53,11 @@ class Peer:
 
     def processes(self) -> List[int]:
         """Return what runs of it, the worker whose memory is looked at last."""
-        return [pid for one in self.started for pid in family(one.pid)]
+        return [pid for one in self.running() for pid in family(one)]
+
+    def running(self) -> List[int]:
+        """Return the processes that we started and that have not ended."""
+        return [one.pid for one in self.started if one.poll() is None]
 
     def kill(self) -> None:
         """Kill all of it at once, but no job."""
@@ -73,11 +77,6 @@ class Peer:
     def restart(self) -> None:
         """Start it again after `kill`."""
         self.start()
-
-    def close(self) -> None:
-        """End all of it."""
-        for one in reversed(self.started):
-            stop(one)
 
     def _popen(self, *command: str) -> subprocess.Popen[Any]:
         process = subprocess.Popen(
@@ -137,10 +136,10 @@ def _kill(pids: Iterable[int]) -> List[int]:
 
 @contextlib.contextmanager
 def opened(kind: Type[Peer], place: Place) -> Iterator[Peer]:
-    """Lend a peer in an empty folder, and end what it started."""
+    """Lend a peer in an empty folder; kill it in the end, since asking it takes longer."""
     with place.folder() as folder:
         peer = kind(folder, place)
         try:
             yield peer
         finally:
-            peer.close()
+            peer.kill_with_jobs()

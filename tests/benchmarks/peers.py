@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 from typing import List, Sequence, Type
@@ -74,7 +73,7 @@ class Parallel(Peer):
 
     def processes(self) -> List[int]:
         """Return the program itself; the rest below it are jobs."""
-        return [one.pid for one in self.started]
+        return self.running()
 
 
 class TaskSpooler(Peer):
@@ -103,11 +102,6 @@ class TaskSpooler(Peer):
     def processes(self) -> List[int]:
         """Find the daemon, which has left us."""
         return [pid for pid in mentioning(self.folder) if is_called(pid, "tsp")]
-
-    def close(self) -> None:
-        """End the daemon."""
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self._run(self._program, "-K")
 
 
 class Nq(Peer):
@@ -139,10 +133,6 @@ class Nq(Peer):
     def processes(self) -> List[int]:
         """Find those that wait: they have left us."""
         return [pid for pid in mentioning(self.folder) if is_called(pid, "nq")]
-
-    def close(self) -> None:
-        """Kill those that wait, after a trial of losses; else none is left."""
-        self.kill()
 
 
 class Huey(Peer):
