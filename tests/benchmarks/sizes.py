@@ -38,8 +38,8 @@ SIZES: Dict[str, Sizes] = {
         slow_peer_jobs=500, peer_pickups=15, loss_jobs=24, loss_seconds=10,
     ),
     "short": Sizes(
-        rounds=1, jobs=400, output_jobs=50, big_output=10**8, bulk=10_000, pickups=20,
-        idle_workers=(4, 16), idle_seconds=3, peer_idle_seconds=0.5, processes=3,
+        rounds=1, jobs=400, output_jobs=50, big_output=10**8, bulk=10_000, pickups=15,
+        idle_workers=(4, 16), idle_seconds=2, peer_idle_seconds=0.5, processes=3,
         commits=200, history=(0, 10_000), history_jobs=200, peer_jobs=200,
         slow_peer_jobs=10, peer_pickups=1, loss_jobs=16, loss_seconds=5,
     ),
