@@ -114,6 +114,9 @@ class JobLog:
             descriptor = self._open_locked()
         elif size:
             os.ftruncate(descriptor, 0)
+            # ext4 writes out, at its next close, a file that was cut to nothing. Closed while it is
+            # empty that costs nothing; after the next job it would cost a write to the disk.
+            os.close(_open_file(self.path))
         self.descriptor = descriptor
         return output, leftovers
 
