@@ -8,7 +8,19 @@ import sys
 import tempfile
 from array import array
 from datetime import datetime
-from typing import IO, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Type, TypeVar
+from typing import (
+    IO,
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Type,
+    TypeVar,
+)
 
 import click
 
@@ -62,9 +74,14 @@ def enqueue_lines(
             if not quiet:
                 ids.write(enqueued.id + "\n")
 
+        watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        shows_bar = watched and len(numbers) >= _BAR_EVERY
         try:
             warnings = intake.enqueue_each(
-                _with_bar(specs, len(numbers)), keep, now=now, environ=os.environ
+                _bar(specs, len(numbers)) if shows_bar else specs,
+                keep,
+                now=now,
+                environ=os.environ,
             )
         except QueueError as error:
             if error.position is not None:
@@ -105,7 +122,7 @@ def numbered_fields(
             raise InvalidInput(f"line {number}: not a JSON object: {error}") from None
 
 
-class Spool(Iterator[_Item]):
+class Spool(Iterable[_Item]):
     """Named tuples in their order, beyond some MiB in a temporary file: memory stays flat."""
 
     def __init__(self, kind: Type[_Item]) -> None:
@@ -113,7 +130,6 @@ class Spool(Iterator[_Item]):
         self._held: List[_Item] = []
         self._held_bytes = 0
         self._file: Optional[IO[bytes]] = None
-        self._reading: Optional[Iterator[_Item]] = None
 
     def add(self, item: _Item, size_bytes: int) -> None:
         """Append an item that takes about so much."""
@@ -126,13 +142,8 @@ class Spool(Iterator[_Item]):
             pickle.dump(list(map(tuple, self._held)), self._file, pickle.HIGHEST_PROTOCOL)
             self._held, self._held_bytes = [], 0
 
-    def __next__(self) -> _Item:
-        """Return the next item; from the first call on nothing can be added."""
-        if self._reading is None:
-            self._reading = self._read()
-        return next(self._reading)
-
-    def _read(self) -> Iterator[_Item]:
+    def __iter__(self) -> Iterator[_Item]:
+        """Yield the items, once; nothing can be added any more."""
         if self._file is not None:
             with self._file as spooled:
                 spooled.seek(0)
@@ -155,11 +166,8 @@ def open_lines(path: Optional[str]) -> IO[bytes]:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
 
 
-def _with_bar(specs: Iterator[JobSpec], count: int) -> Iterator[JobSpec]:
+def _bar(specs: Iterable[JobSpec], count: int) -> Iterator[JobSpec]:
     """Show on a terminal how far it is."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or count < _BAR_EVERY:
-        yield from specs
-        return
     with click.progressbar(length=count, label="enqueueing", file=sys.stderr) as bar:
         for done, spec in enumerate(specs, 1):
             yield spec

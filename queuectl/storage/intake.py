@@ -15,6 +15,7 @@ from queuectl.storage.base import UNFINISHED, Base, new_id
 from queuectl.storage.dependencies import unblock
 from queuectl.times import to_text
 
+_CACHE_KIB = 8192
 _NOBODY_ELSE = ("completed", "dead", "cancelled")
 
 
@@ -104,6 +105,9 @@ class Intake(Base):
         warnings: List[Enqueued] = []
         position = -1
         with self._transaction() as conn:
+            # Ids are random: with 2 MiB, as SQLite has it, many jobs write each page of their
+            # index again and again.
+            conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             settings = self._settings(conn)
             captured = captured_variables(settings, environ or {})
             call = _Call(settings, now, to_text(now), captured, json.dumps(captured))
