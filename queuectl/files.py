@@ -196,11 +196,14 @@ def is_network(kind: str) -> bool:
 
 def sync_folder(path: str) -> None:
     """Make what was created in a folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise QueueUnusable(f"cannot write the folder {path}: {error.strerror}") from None
 
 
 def open_private(path: str) -> int:

@@ -110,10 +110,15 @@ def is_alive(folder: str, owner: str) -> Optional[bool]:
 
 
 def seize(folder: str, owner: str) -> Optional[Remains]:
-    """Take over the lock file of a dead owner; None if it lives, is gone or is being settled."""
+    """Take over the lock file of a dead owner; None if it lives, is gone or is being settled.
+
+    OSError if that cannot be known just now: whoever took it for gone would leave a job behind.
+    """
     path = os.path.join(folder, owner + _SUFFIX)
     descriptor = _open(path)
     if descriptor is None:
+        if os.path.isfile(path) and not os.path.islink(path):
+            raise OSError(f"cannot open {path}")
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -408,6 +408,9 @@ class Supervisor:
             if not is_supervisor(owner):
                 self._settle(owner)
             else:
-                remains = liveness.seize(folder, owner)
+                try:
+                    remains = liveness.seize(folder, owner)
+                except OSError:  # at the next scan, then
+                    continue
                 if remains is not None:
                     remains.remove()

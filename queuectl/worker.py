@@ -11,7 +11,7 @@ from typing import Callable, Optional, TypeVar
 from queuectl import liveness, maintenance, processtree, retry, runner, settlement
 from queuectl.attention import Attention, JobAttention
 from queuectl.bell import Bell, ring
-from queuectl.errors import QueueBusy, QueueError, QueueUpgraded
+from queuectl.errors import DiskFailure, QueueBusy, QueueError, QueueUnusable, QueueUpgraded
 from queuectl.files import QueueFiles, open_private
 from queuectl.joblog import JobLog
 from queuectl.models import (
@@ -79,6 +79,7 @@ class _Worker:
         self._attention = attention
         self._files = storage.files
         self._queue_id = storage.queue_id
+        self._registered = False
         self._left = assignment.max_jobs
         self._next_chore = time.monotonic() + random.uniform(0, _CHORE_SECONDS)  # noqa: S311
         self._next_cancel_look = 0.0
@@ -99,6 +100,7 @@ class _Worker:
     def run(self) -> WorkerExit:
         """Work until there is a reason to leave; then leave nothing behind."""
         self._until_it_lands(self._register)
+        self._registered = True
         try:
             if self._assignment.heir_of is not None:
                 self._settle(self._assignment.heir_of)
@@ -347,6 +349,8 @@ class _Worker:
             except QueueUpgraded:
                 raise
             except QueueError as error:
+                if not self._registered and _is_for_good(error):
+                    raise
                 if not told and not isinstance(error, QueueBusy):
                     _log.warning("%s; trying again until it works", error)
                     told = True
@@ -379,6 +383,14 @@ class _Worker:
             _log.warning("housekeeping: %s", error)
         finally:
             self._settling = False
+
+
+def _is_for_good(error: QueueError) -> bool:
+    """Whether a connection that has never written never will.
+
+    SQLite opens read-only what it may not open for writing just then, for want of a descriptor say.
+    """
+    return isinstance(error, QueueUnusable) and not isinstance(error, DiskFailure)
 
 
 def _current_folder() -> Optional[str]:

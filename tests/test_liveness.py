@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -211,6 +212,21 @@ def test_what_is_no_lock_file_proves_nothing(folder, tmp_path, kind):
     assert liveness.seize(folder, "w1") is None
     assert liveness.about(folder, "w1") == {}
     assert liveness.running(folder, "w1") is None
+
+
+def test_a_lock_that_cannot_be_opened_just_now_is_not_taken_for_gone(folder, tmp_path):
+    """Regression: an heir without a descriptor to spare left the job of the dead as it was."""
+    (tmp_path / "w1.lock").touch()
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(OSError, match="cannot open"):
+            liveness.seize(folder, "w1")
+        assert liveness.is_alive(folder, "w1") is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(

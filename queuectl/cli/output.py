@@ -117,7 +117,10 @@ def error(command: str, message: str) -> None:
     first = text.split(" ", 1)[0]
     if first[:1].isupper() and first[1:].islower():
         text = text[:1].lower() + text[1:]
-    click.echo(escape(f"{command}: {text}"), err=True)
+    try:
+        click.echo(escape(f"{command}: {text}"), err=True)
+    except OSError:  # a full stderr: the exit code still tells
+        pass
 
 
 def escape(text: str) -> str:

@@ -69,6 +69,14 @@ def test_a_full_stdout_is_an_error(queue: Queue, command: str) -> None:
     )
 
 
+@_linux
+def test_a_full_stderr_leaves_the_exit_code(queue: Queue) -> None:
+    """Regression: a line that could not be printed made exit 1 of wrong usage's 2."""
+    done = _bash(queue, "queuectl enqueue '' 2>/dev/full; echo $?")
+
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
 def test_a_closed_stdout_and_stderr(queue: Queue) -> None:
     """Started without the standard streams, as some daemons start programs, it does its work."""
     done = _bash(queue, "queuectl enqueue --id a true <&- >&- 2>&-; echo $?")

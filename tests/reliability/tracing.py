@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import List, NamedTuple, Sequence, TypeVar
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple, TypeVar
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
@@ -22,7 +23,8 @@ _Item = TypeVar("_Item")
 _CALL = re.compile(r"(?:\[pid +\d+\] )?(\w+)\((.*)")
 _CURRENT_FOLDER = re.compile(r"^AT_FDCWD<[^>]*>")
 _ON_FILES = (
-    "openat write pwrite64 fsync fdatasync rename unlink flock ftruncate fallocate mkdir".split()
+    "openat write pwrite64 fsync fdatasync rename unlink flock ftruncate fallocate mkdir mknod "
+    "mknodat".split()
 )
 _ON_PROCESSES = "clone clone3 vfork fork execve wait4 waitid".split()
 
@@ -36,6 +38,18 @@ def _can_trace() -> bool:
     return tried.returncode == 0
 
 
+_WITH_A_FILTER = ["-f", "--seccomp-bpf"]
+"""Only the calls that are traced stop the process: twice as fast, where strace can do it."""
+
+
+@lru_cache
+def _can_filter() -> bool:
+    tried = subprocess.run(
+        ["strace", *_WITH_A_FILTER, "-o", "/dev/null", "true"], capture_output=True, check=False
+    )
+    return tried.returncode == 0 and not tried.stderr
+
+
 needs_strace = pytest.mark.skipif(not _can_trace(), reason="needs strace, and leave to trace")
 
 
@@ -45,11 +59,74 @@ class Point(NamedTuple):
     call: str
     number: int
 
-    def inject(self, fault: str) -> List[str]:
-        """Return strace's options that spoil it, in each process that comes so far."""
+    def inject(self, fault: str, and_then: str = "") -> List[str]:
+        """Return strace's options that spoil it, in each process that comes so far.
+
+        `and_then` is `+` for all that follow too, `+2` for every other.
+        """
+        when = f"{self.number}{and_then}"
+        return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:{fault}:when={when}"]
+
+
+# What each call can come back with; wait4 and waitid of one's own children cannot fail.
+_ERRORS = {
+    "openat": ["EMFILE", "EIO", "ENOSPC", "EINTR"],
+    "write": ["ENOSPC", "EIO", "EINTR"],
+    "pwrite64": ["ENOSPC", "EIO", "EINTR"],
+    "fsync": ["EIO", "ENOSPC"],
+    "fdatasync": ["EIO", "ENOSPC"],
+    "rename": ["EIO", "ENOSPC"],
+    "unlink": ["EIO"],
+    "flock": ["EINTR", "ENOLCK"],
+    "ftruncate": ["EIO", "EINTR"],
+    "fallocate": ["EOPNOTSUPP", "EIO", "ENOSPC", "EINTR"],
+    "mkdir": ["ENOSPC", "EIO"],
+    "mknod": ["ENOSPC", "EIO"],
+    "mknodat": ["ENOSPC", "EIO"],
+    "clone": ["EAGAIN", "ENOMEM"],
+    "clone3": ["EAGAIN", "ENOMEM"],
+    "vfork": ["EAGAIN", "ENOMEM"],
+    "fork": ["EAGAIN", "ENOMEM"],
+    "execve": ["EIO", "EAGAIN", "ENOMEM"],
+}
+
+
+class Fault(NamedTuple):
+    """A point at which the system call fails: that once, or from then on."""
+
+    point: Point
+    error: str
+    for_good: bool
+
+    @property
+    def options(self) -> List[str]:
+        """strace's options that bring it about."""
+        and_then = ""
+        if self.for_good:
+            # Whoever was interrupted asks again, and would do so for ever.
+            and_then = "+2" if self.error == "EINTR" else "+"
+        return self.point.inject(f"error={self.error}", and_then)
+
+
+def faults(every: Iterable[Point]) -> List[Fault]:
+    """Return each point with each error that it can have, once and for good; for the short form
+    one of each kind of call.
+    """
+    kinds: Dict[str, List[Tuple[Point, str]]] = {}
+    for point in every:
+        for error in _ERRORS.get(point.call, []):
+            kinds.setdefault(point.call, []).append((point, error))
+    if LONG:
         return [
-            "-e", f"trace={self.call}", "-e", f"inject={self.call}:{fault}:when={self.number}",
-        ]  # fmt: skip
+            Fault(*one, for_good)
+            for kind in kinds.values()
+            for one in kind
+            for for_good in (False, True)
+        ]
+    # From somewhere in the middle, and by turns once and for good.
+    return [
+        Fault(*kind[len(kind) // 2], bool(number % 2)) for number, kind in enumerate(kinds.values())
+    ]
 
 
 def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
@@ -117,6 +194,8 @@ def strace(queue: Queue, options: Sequence[str], *args: str) -> subprocess.Compl
     """Run `queuectl ARGS` under strace to its end."""
     if "-o" not in options:
         options = [*options, "-o", "/dev/null"]
+    if "-ff" not in options and _can_filter():
+        options = [*_WITH_A_FILTER, *options]
     return subprocess.run(
         ["strace", *options, COMMAND, *args],
         env=queue.env,
@@ -157,6 +236,11 @@ class Tracer:
     def has_killed(self) -> bool:
         """Whether a process that it traced was killed."""
         return self._log.exists() and "killed by SIGKILL" in self._log.read_text()
+
+    @property
+    def injected(self) -> int:
+        """How many calls it has made fail."""
+        return self._log.read_text().count("(INJECTED)") if self._log.exists() else 0
 
     @property
     def is_over(self) -> bool:

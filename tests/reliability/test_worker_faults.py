@@ -1,0 +1,230 @@
+"""System calls of workers and supervisors that fail, once or for as long as strace is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Callable, List
+
+import pytest
+from conftest import COMMAND, Queue, alive, wait_until
+from processes.conftest import Jobs
+
+from queuectl.models import Worker
+from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from reliability.tracing import (
+    LONG,
+    Fault,
+    Point,
+    Tracer,
+    faults,
+    needs_strace,
+    points,
+    recording,
+    sample,
+)
+
+pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+
+_LIMIT_BYTES = 65536
+# Kept in its row, as a file of its own, and as one cut in the middle.
+_COMMANDS = ["echo printed", "head -c 20000 /dev/zero", "head -c 100000 /dev/zero; sleep 0.1"]
+_FOR_GOOD_TIMES = 3
+"""So often a call fails before the fault that is there for good is taken away."""
+
+
+@pytest.fixture(autouse=True)
+def _patience(jobs: Jobs) -> None:
+    jobs.configure(
+        backoff_base="1", backoff_max="0.05", kill_grace="1", output_limit=str(_LIMIT_BYTES)
+    )
+
+
+def _log(queue: Queue) -> Path:
+    return queue.folder / "workers.log"
+
+
+def _assert_no_crash(queue: Queue, fault: object) -> None:
+    # Python itself prints a "Traceback" without a file when it cannot write to its wakeup pipe.
+    text = _log(queue).read_text()
+    assert (fault, 'File "' in text) == (fault, False), text[-3000:]
+
+
+def _worker(jobs: Jobs, job: str) -> Worker:
+    """Return the worker of a job's last attempt."""
+    worker = jobs.attempts(job)[-1].worker
+    return next(one for one in jobs.storage.workers() if one.id == worker)
+
+
+def _are_over(jobs: Jobs, ids: List[str]) -> bool:
+    return all(jobs.state(job) in ("completed", "dead") for job in ids)
+
+
+class _Trial:
+    """A process that is traced, to record its calls or to make them fail, until that was enough."""
+
+    def __init__(
+        self, queue: Queue, options: List[str], target: List[str], *, follow: bool, times: int
+    ) -> None:
+        self._log = queue.folder / "faults"
+        self._log.unlink(missing_ok=True)
+        log = self._log if times else Path("/dev/null")
+        self._times = times
+        self.tracer = Tracer(queue, [*options, *target], log, follow=follow)
+
+    def __enter__(self) -> _Trial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tracer.detach()
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for the condition, or for the fault to have happened often enough."""
+        wait_until(lambda: self.is_enough or condition(), what=what)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the fault is to be taken away now, or there is no process left to meet it."""
+        return self.tracer.is_over or bool(self._times and self.tracer.injected >= self._times)
+
+
+def _times(fault: Fault) -> int:
+    return _FOR_GOOD_TIMES if fault.for_good else 1
+
+
+def _life(queue: Queue, jobs: Jobs, options: List[str], times: int) -> int:
+    """Trace the only worker while it runs three jobs and leaves, which must end in good order.
+
+    Returns its process number.
+    """
+    job = jobs.one("true")
+    jobs.until(job, "completed")
+    pid = _worker(jobs, job).pid
+    # Not its jobs: they would meet the fault again at each attempt.
+    with _Trial(queue, options, ["-p", str(pid)], follow=False, times=times) as trial:
+        trial.tracer.attached(pid)
+        (queue.work / "ledger").unlink(missing_ok=True)
+        ids = jobs.add(*map(keeping_a_ledger, _COMMANDS), max_retries=20)
+        trial.until(lambda: _are_over(jobs, ids), "the jobs, or a fault")
+        if not trial.is_enough:
+            os.kill(pid, signal.SIGTERM)
+            trial.until(lambda: not alive(pid), "the worker to leave, or a fault")
+    wait_until(lambda: _are_over(jobs, ids), what="the jobs to end")
+    if alive(pid):
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not alive(pid), what="the worker to leave")
+    assert_nothing_lost_nothing_twice(queue, jobs, ids)
+    return pid
+
+
+def test_jobs_whose_worker_meets_a_fault_end_well(queue: Queue, jobs: Jobs) -> None:
+    """Whichever call of their worker fails, once or until it is mended: they run, once at a time.
+
+    The worker goes on or is replaced, and prints no traceback.
+    """
+    prefix = queue.folder / "trace"
+    supervisor = queue.start()
+    pid = _life(queue, jobs, recording(prefix), 0)
+    for fault in faults(points(prefix, queue, of=str(pid))):
+        _life(queue, jobs, fault.options, _times(fault))
+        _assert_no_crash(queue, fault)
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+    assert os.listdir(queue.files.workers) == []
+    assert_sound(queue, jobs)
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_shell_that_cannot_be_started_is_tried_again(
+    queue: Queue, jobs: Jobs, for_good: bool
+) -> None:
+    """Each time that /bin/sh cannot be executed is a failed attempt with its reason."""
+    supervisor = queue.start()
+    first = jobs.one("true")
+    jobs.until(first, "completed")
+    pid = _worker(jobs, first).pid
+    texts = [
+        ("EAGAIN", "Resource temporarily unavailable"),
+        ("EIO", "Input/output error"),
+        ("ENOMEM", "Cannot allocate memory"),
+    ]
+    for error, text in texts if LONG else texts[:1]:
+        # The first of each process that the worker starts.
+        fault = Fault(Point("execve", 1), error, for_good)
+        options = fault.options
+        with _Trial(queue, options, ["-p", str(pid)], follow=True, times=_times(fault)) as trial:
+            trial.tracer.attached(pid)
+            (queue.work / "ledger").unlink(missing_ok=True)
+            job = jobs.one(keeping_a_ledger("echo printed"), max_retries=20)
+            trial.until(lambda: False, "a fault")
+        jobs.until(job, "completed", "dead")
+        assert_nothing_lost_nothing_twice(queue, jobs, [job])
+        *failed, _last = jobs.attempts(job)
+        assert len(failed) >= _times(fault)
+        assert {one.outcome and one.outcome.value for one in failed} == {"spawn-error"}
+        assert {one.exit_code for one in failed} == {126}
+        assert "it could not be started: [Errno" in _log(queue).read_text()
+        assert text in _log(queue).read_text()
+    _assert_no_crash(queue, "execve")
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+
+
+_HELD_ONCE = "[ -e go ] || { echo $$ > running; until [ -e go ]; do sleep 0.02; done; }"
+
+
+def _succession(queue: Queue, jobs: Jobs, supervisor: int, options: List[str], times: int) -> None:
+    """Trace the supervisor and what it forks while it replaces a worker that ran a job."""
+    for name in ("ledger", "go", "running"):
+        (queue.work / name).unlink(missing_ok=True)
+    job = jobs.one(keeping_a_ledger(_HELD_ONCE), max_retries=20)
+    jobs.pid("running")
+    worker = _worker(jobs, job)
+    with _Trial(queue, options, ["-p", str(supervisor)], follow=True, times=times) as trial:
+        trial.tracer.attached(supervisor)
+        os.kill(worker.pid, signal.SIGKILL)
+        trial.until(lambda: jobs.get(job).locked_by != worker.id, "an heir, or a fault")
+    (queue.work / "go").touch()
+    jobs.until(job, "completed", "dead")
+    assert_nothing_lost_nothing_twice(queue, jobs, [job])
+    assert jobs.outcomes(job) == ["ok"]
+
+
+def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue, jobs: Jobs) -> None:
+    """Whichever call fails in it, or in its supervisor: the running job is adopted in the end.
+
+    Regression: a worker for which the database could not be opened for writing just then had a
+    read-only connection, and tried with it for ever.
+    """
+    prefix = queue.folder / "trace"
+    supervisor = queue.start()
+    _succession(queue, jobs, supervisor.pid, recording(prefix), 0)
+    # The first thing that a worker opens is the database.
+    regression = Fault(Point("openat", 1), "EMFILE", for_good=False)
+    for fault in [regression, *sample(faults(points(prefix, queue)), 2)]:
+        _succession(queue, jobs, supervisor.pid, fault.options, _times(fault))
+        _assert_no_crash(queue, fault)
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+    assert_sound(queue, jobs)
+
+
+def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """Whichever call fails in `worker start` itself: what it did not run, the next one runs."""
+    prefix = queue.folder / "trace"
+    pool = [COMMAND, "worker", "start", "--drain", "-q", "--log-file", str(_log(queue))]
+    acknowledged = jobs.add(keeping_a_ledger("true"))
+    with _Trial(queue, recording(prefix), pool, follow=False, times=0) as trial:
+        trial.until(lambda: False, "its end")
+    for fault in sample(faults(points(prefix, queue)), 3):
+        acknowledged += jobs.add(keeping_a_ledger("true"), max_retries=20)
+        with _Trial(queue, fault.options, pool, follow=False, times=_times(fault)) as trial:
+            trial.until(lambda: False, "its end, or a fault")
+        wait_until(lambda: not queue.pids(), what="the pool to end")
+        _assert_no_crash(queue, fault)
+    queue.drain(workers=1)
+    assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
+    assert_sound(queue, jobs)
