@@ -18,6 +18,7 @@ _TAIL_BYTES = 1024
 _LOOK_SECONDS = 0.25
 _HASTY_LOOK_SECONDS = 0.02
 _COPY_BYTES = 1 << 20
+_ROOM_BYTES = 1 << 16
 _LOWEST_DESCRIPTOR = 10
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
@@ -34,7 +35,7 @@ class JobLog:
         """Open the file for jobs to come, or with `adopted` that of one which runs already."""
         self.path = path
         self._limit = INLINE_BYTES
-        self._punched = 0
+        self._bounded_size = 0
         self._discarded = 0
         self._aside: Optional[str] = None
         self.descriptor = _open_file(path) if adopted else self._open_locked()
@@ -42,7 +43,7 @@ class JobLog:
     def begin(self, limit_bytes: int) -> None:
         """Make ready for a job whose output is kept up to `limit_bytes`: first and last half."""
         self._limit = limit_bytes
-        self._punched = self._discarded = 0
+        self._bounded_size = self._discarded = 0
         self._aside = None
 
     @property
@@ -66,10 +67,11 @@ class JobLog:
         half = self._limit // 2
         if size <= half:
             return _LOOK_SECONDS
-        if size > self._limit:
-            start = max(half, self._punched)
-            if not self._discarded and _punch(self.descriptor, start, size - half - start):
-                self._punched = size - half
+        if size > self._limit and size != self._bounded_size:
+            # All of the middle each time, for 25 us: of a hole smaller than a block the block would
+            # be kept, and the job may have truncated the file and filled it again.
+            if not self._discarded and _punch(self.descriptor, half, size - 2 * half):
+                self._bounded_size = size
             else:
                 self._set_aside(size, half)
         return _HASTY_LOOK_SECONDS
@@ -103,6 +105,7 @@ class JobLog:
             if truncated:
                 self._keep_both_ends(descriptor, size, kept_path)
             elif in_file:
+                _refuse_full_disk(descriptor)
                 os.rename(self.path, kept_path)
                 moved = True
         except OSError:  # a full disk costs the output, never the result
@@ -200,6 +203,16 @@ def _copy(source: int, start: int, stop: int, target: int) -> None:
         start += len(chunk)
         while chunk:
             chunk = chunk[os.write(target, chunk) :]
+
+
+def _refuse_full_disk(descriptor: int) -> None:
+    """Raise OSError if a kept file would leave no room to record the result: both could wait for
+    ever.
+    """
+    space = os.fstatvfs(descriptor)
+    free = space.f_bfree if os.geteuid() == 0 else space.f_bavail
+    if space.f_blocks and free * space.f_frsize < _ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _punch(descriptor: int, start: int, length: int) -> bool:

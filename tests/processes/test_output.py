@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import List
 
 import pytest
-from conftest import COMMAND, Queue, alive, wait_until
+from conftest import COMMAND, Queue, wait_until
 
-from processes.conftest import Jobs, linux_only, status_field
+from processes.conftest import Jobs, linux_only
 
 
 def _printed(queue: Queue, job: str, *options: str) -> bytes:
@@ -147,32 +145,3 @@ def test_what_a_leftover_prints_stays_with_its_own_job(queue: Queue, jobs: Jobs)
     assert _printed(queue, first) == b"first\nlate\n"
     assert _printed(queue, second) == b"second\n"
     assert [jobs.attempts(job)[0].leftovers for job in (first, second)] == [True, False]
-
-
-@linux_only
-def test_200_megabytes_cost_neither_memory_nor_disk(queue: Queue, jobs: Jobs) -> None:
-    """Output never passes through the worker, and the disk holds no more than the limit allows."""
-    jobs.configure(output_limit="1MiB")
-    supervisor = queue.start()
-    jobs.until(jobs.one("true"), "completed")
-    (worker,) = queue.json("worker", "list")
-    log = Path(queue.files.worker_log(worker["id"]))
-
-    def peak() -> int:
-        return int(status_field(worker["pid"], "VmHWM").split()[0])
-
-    before = peak()
-    job = jobs.one("head -c 200000000 /dev/zero; echo $$ > running; exec sleep 300", timeout=0)
-    running = jobs.pid("running")
-    wait_until(lambda: log.stat().st_blocks * 512 < 4 << 20, what="the hole")
-    os.kill(running, signal.SIGKILL)
-    jobs.until(job, "failed")
-
-    attempt = jobs.attempts(job)[0]
-    assert attempt.output.size_bytes == 200_000_000
-    kept = Path(queue.files.execution_log(attempt.id)).stat()
-    marker = len(b"\n[queuectl: %d bytes not kept]\n" % (200_000_000 - (1 << 20)))
-    assert kept.st_size == (1 << 20) + marker
-    assert peak() - before < 5 * 1024, "KiB"
-    wait_until(lambda: not alive(running))
-    assert supervisor.poll() is None

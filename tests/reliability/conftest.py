@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Mapping, Optional, Sequence
+from typing import Iterator, List, Mapping, Optional, Sequence
 
 import pytest
-from conftest import COMMAND, Queue, wait_until
+from conftest import COMMAND, Queue, on_small_disk, wait_until
 from processes.conftest import Jobs, jobs, linux_only
 
 __all__ = ["Jobs", "jobs", "linux_only"]
@@ -69,3 +69,10 @@ def start_with(
         what="the workers",
     )
     return process
+
+
+@pytest.fixture
+def small_disk(queue: Queue) -> Iterator[Path]:
+    """Put the queue on a file system of 2 MiB."""
+    with on_small_disk(queue, "2m") as disk:
+        yield disk

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Iterator
 
 import pytest
-from conftest import Queue, on_small_disk, wait_until
+from conftest import Queue, wait_until
 from processes.conftest import Jobs
 
 from reliability.history import assert_sound
@@ -84,12 +83,6 @@ def test_a_prune_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue, job
     jobs.storage.sweep_logs()
     assert os.listdir(queue.files.logs) == []
     assert_sound(queue, jobs)
-
-
-@pytest.fixture
-def small_disk(queue: Queue) -> Iterator[Path]:
-    with on_small_disk(queue, "2m") as disk:
-        yield disk
 
 
 def _fill(disk: Path) -> Path:

@@ -1,0 +1,177 @@
+"""Jobs that print without measure, or do away with their output: they cost neither memory nor disk,
+and end as they would have.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import pytest
+from conftest import Queue, alive, wait_until
+from processes.conftest import Jobs, linux_only, status_field
+
+from queuectl.joblog import JobLog
+from reliability.tracing import LONG
+
+pytestmark = [linux_only, pytest.mark.timeout(1800)]
+
+_LIMIT_BYTES = 1 << 19
+_WORKER_BYTES = 100 << 20
+_SLACK_BYTES = 16 << 10
+"""Blocks that are kept in part."""
+
+_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done; "
+
+
+class _Case(NamedTuple):
+    command: str
+    """What prints `{size}` bytes."""
+    size: int
+    printed: Callable[[int, int], bytes]
+    """What stands between two places of the output, both even."""
+
+
+_TINY_BYTES = 8
+# A system call each, of a line each.
+_TINY_WRITES = (
+    f"{sys.executable} -c 'import os, sys\n"
+    'for n in range({size} // 8): os.write(1, b"%07d\\n" % n)'
+    "'"
+)
+
+
+def _lines(start: int, stop: int) -> bytes:
+    return b"".join(
+        b"%07d\n" % number for number in range(start // _TINY_BYTES, stop // _TINY_BYTES)
+    )
+
+
+_CASES = {
+    "lines without end": _Case(
+        "yes | head -c {size}",
+        5_000_000_000 if LONG else 50_000_000,
+        lambda start, stop: b"y\n" * ((stop - start) // 2),
+    ),
+    "one line": _Case(
+        "head -c {size} /dev/zero | tr '\\0' x",
+        1_000_000_000 if LONG else 20_000_000,
+        lambda start, stop: b"x" * (stop - start),
+    ),
+    "tiny writes": _Case(_TINY_WRITES, _TINY_BYTES * (1_000_000 if LONG else 100_000), _lines),
+    "truncated between": _Case(
+        "yes no | head -c {size}; : > /dev/stdout; yes | head -c {size}",
+        1_000_000_000 if LONG else 10_000_000,
+        lambda start, stop: b"y\n" * ((stop - start) // 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(_CASES))
+def test_output_without_measure_costs_neither_memory_nor_disk(
+    queue: Queue, jobs: Jobs, name: str
+) -> None:
+    """It never passes through the worker; the disk holds no more than the limit, the kept output
+    is its first and last half, and the job ends with its own code.
+    """
+    case = _CASES[name]
+    jobs.configure(output_limit=str(_LIMIT_BYTES))
+    queue.start()
+    jobs.until(jobs.one("true"), "completed")
+    (worker,) = queue.json("worker", "list")
+    log = queue.files.worker_log(worker["id"])
+    before = _peak_bytes(worker["pid"])
+    command = case.command.replace("{size}", str(case.size))
+    job = jobs.one(f"{command}; {_HELD} exit 7", timeout=0, max_retries=1)
+    on_disk = 0
+
+    def has_printed() -> bool:
+        nonlocal on_disk
+        on_disk = max(on_disk, os.stat(log).st_blocks * 512)
+        return (queue.work / "running").exists()
+
+    wait_until(has_printed, timeout=600, what="the output")
+    wait_until(lambda: os.stat(log).st_blocks * 512 <= _LIMIT_BYTES + _SLACK_BYTES, what="the hole")
+    (queue.work / "go").touch()
+    jobs.until(job, "dead")
+    memory = _peak_bytes(worker["pid"])
+    print(f"{name}: {case.size} bytes; worker {before} -> {memory} bytes, log {on_disk} on disk")
+
+    (attempt,) = jobs.attempts(job)
+    assert attempt.outcome is not None
+    assert (attempt.outcome.value, attempt.exit_code) == ("exit", 7)
+    assert (attempt.output.size_bytes, attempt.output.truncated) == (case.size, True)
+    half = _LIMIT_BYTES // 2
+    kept = Path(queue.files.execution_log(attempt.id)).read_bytes()
+    assert kept.split(b"\n[queuectl: %d bytes not kept]\n" % (case.size - 2 * half)) == [
+        case.printed(0, half),
+        case.printed(case.size - half, case.size),
+    ]
+    assert memory < _WORKER_BYTES
+    assert memory - before < 5 << 20
+    assert on_disk <= case.size / 5 or not LONG
+    assert alive(worker["pid"])
+
+
+def test_a_job_that_prints_little_by_little_is_bounded_too(tmp_path: Path) -> None:
+    """Regression: of a hole smaller than a block the block stayed, and after days all of them."""
+    log = JobLog(str(tmp_path / "worker.log"))
+    log.begin(1 << 16)
+    for _ in range(3000):
+        os.write(log.descriptor, b"x" * 100)
+        log.watch()
+    on_disk = os.fstat(log.descriptor).st_blocks * 512
+    log.remove()
+
+    assert on_disk <= (1 << 16) + _SLACK_BYTES
+
+
+def _peak_bytes(pid: int) -> int:
+    return int(status_field(pid, "VmHWM").split()[0]) * 1024
+
+
+def test_a_job_without_its_output_ends_as_it_would_have(queue: Queue, jobs: Jobs) -> None:
+    """Closed, truncated by the job or by a stranger, pointed elsewhere: only that is lost."""
+    cases = {
+        "exec >&- 2>&-; echo lost; exit 0": ("completed", 0, ""),
+        "exec >&- 2>&-; echo lost || exit 3": ("dead", 3, ""),
+        "exec >&- 2>&- 8>&-; sleep 0.1; exit 3": ("dead", 3, ""),
+        "seq 100000; : > /dev/stdout; echo after; exit 3": ("dead", 3, "after\n"),
+        "seq 100000; truncate -s 0 /dev/stderr; echo after": ("completed", 0, "after\n"),
+        "seq 100000; exec > elsewhere; echo x": ("completed", 0, None),
+        "exec > /dev/full; echo x || exit 4": ("dead", 4, None),
+    }
+    jobs.configure(output_limit="10000")
+    ids = jobs.add(*cases, max_retries=1)
+    queue.drain(workers=2)
+
+    found = {}
+    for (command, (_, _, text)), job in zip(cases.items(), ids):
+        ended = jobs.get(job)
+        printed = None if text is None else queue.run("logs", job).stdout
+        found[command] = (ended.state.value, ended.exit_code or 0, printed)
+    assert found == cases
+
+
+def test_an_output_that_fills_the_disk_costs_itself_and_nothing_else(
+    small_disk: Path, queue: Queue, jobs: Jobs
+) -> None:
+    """The job meets a full disk and ends with its own code, which is recorded; the next one runs.
+
+    Regression: the output was kept, and the result waited for ever for the place that it took.
+    """
+    size = 5_000_000_000 if LONG else 50_000_000
+    # Without a hole the disk is full long before the limit.
+    jobs.configure(output_limit="8MiB")
+    full = jobs.one(f"head -c {size} /dev/zero; echo $? > {queue.work}/code; exit 9", max_retries=1)
+    after = jobs.one("echo after", max_retries=1)
+    said = queue.drain(workers=1)
+
+    assert (queue.work / "code").read_text() == "1\n"
+    (attempt,) = jobs.attempts(full)
+    assert (jobs.state(full), attempt.exit_code, attempt.output.truncated) == ("dead", 9, True)
+    assert attempt.output.size_bytes < 2 << 20
+    assert (jobs.state(after), queue.ok("logs", after)) == ("completed", "after")
+    assert "Traceback" not in said
