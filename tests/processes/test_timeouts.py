@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 from conftest import Queue, alive
 
@@ -12,52 +11,6 @@ from processes.conftest import Jobs, linux_only
 pytestmark = linux_only
 
 _IGNORES_TERM = "trap '' TERM; while :; do sleep 0.05; done"
-
-# Leaves group and session, closes all descriptors: only its environment still tells.
-_DAEMON = """
-import os, sys, time
-if os.fork(): os._exit(0)
-os.setsid()
-if os.fork(): os._exit(0)
-os.closerange(0, 256)
-with open(sys.argv[1], "w") as out: out.write("%d\\n" % os.getpid())
-time.sleep(300)
-"""
-
-# What the job starts besides waiting; each writes its number into the file `child`.
-ESCAPES = {
-    "grandchild": "sh -c 'sh -c \"echo \\$\\$ > child; sleep 300\"; true' &",
-    "own-session": "setsid sh -c 'echo $$ > child; exec sleep 300' &",
-    "own-session-and-output": (
-        "setsid sh -c 'echo $$ > child; exec sleep 300' >/dev/null 2>&1 8>&- &"
-    ),
-    "daemon": f"{sys.executable} ../daemon.py child",
-    "clean-environment": "env -i setsid /bin/sh -c 'echo $$ > child; exec /bin/sleep 300' &",
-    "ignores-term": f"sh -c 'echo $$ > child; {_IGNORES_TERM}' &".replace("'' TERM", '"" TERM'),
-    "stopped": "sh -c 'echo $$ > child; kill -STOP $$; sleep 300' &",
-    "pipeline": "(echo $(sh -c 'echo $PPID') > child; sleep 300) | cat &",
-}
-
-
-def test_a_timeout_ends_everything_that_the_job_started(queue: Queue, jobs: Jobs) -> None:
-    """When the time is over nothing of the attempt is left, wherever it went."""
-    (queue.work / "daemon.py").write_text(_DAEMON)
-    jobs.configure(kill_grace="0.3")
-    for name, escape in ESCAPES.items():
-        jobs.one(
-            f"mkdir {name}; cd {name}; {escape}\n"
-            "until [ -s child ]; do sleep 0.02; done; echo $$ > leader; sleep 300",
-            id=name,
-            timeout=3.0,
-            max_retries=1,
-        )
-    queue.drain(workers=len(ESCAPES))
-
-    assert [jobs.outcomes(name) for name in ESCAPES] == [["timeout"]] * len(ESCAPES)
-    assert {jobs.get(name).last_error for name in ESCAPES} == {"killed after 3 s by its timeout"}
-    left = {name for name in ESCAPES if alive(jobs.pid(f"{name}/child"))}
-    leaders = {name for name in ESCAPES if alive(jobs.pid(f"{name}/leader"))}
-    assert (left, leaders) == (set(), set())
 
 
 def test_who_only_reads_a_log_is_let_be(queue: Queue, jobs: Jobs) -> None:

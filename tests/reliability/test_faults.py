@@ -12,6 +12,7 @@ from processes.conftest import Jobs
 from reliability.history import assert_sound
 from reliability.tracing import (
     Fault,
+    announced,
     enqueue_points,
     faults,
     needs_strace,
@@ -40,7 +41,7 @@ def test_an_enqueue_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue) 
     """Whichever call fails, once or for good: one line and exit 1 or 75, or it succeeds; never half
     done.
     """
-    for fault in faults(enqueue_points(queue)):
+    for fault in announced(faults(enqueue_points(queue))):
         without_queue(queue)
         done = strace(queue, fault.options, "enqueue", "--id", "first", "true")
         _assert_one_clear_line(fault, done)
@@ -74,7 +75,7 @@ def test_a_prune_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue, job
     for number in range(len(every)):
         run_two(f"q{number}")
     queue.drain(timeout=600)
-    for number, fault in enumerate(every):
+    for number, fault in enumerate(announced(every)):
         done = strace(queue, fault.options, *prune, f"q{number}")
         _assert_one_clear_line(fault, done)
         queue.ok(*prune, f"q{number}")

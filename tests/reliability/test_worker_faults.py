@@ -18,6 +18,7 @@ from reliability.tracing import (
     Fault,
     Point,
     Tracer,
+    announced,
     faults,
     needs_strace,
     points,
@@ -126,7 +127,7 @@ def test_jobs_whose_worker_meets_a_fault_end_well(queue: Queue, jobs: Jobs) -> N
     prefix = queue.folder / "trace"
     supervisor = queue.start()
     pid = _life(queue, jobs, recording(prefix), 0)
-    for fault in faults(points(prefix, queue, of=str(pid))):
+    for fault in announced(faults(points(prefix, queue, of=str(pid)))):
         _life(queue, jobs, fault.options, _times(fault))
         _assert_no_crash(queue, fault)
     supervisor.terminate()
@@ -202,7 +203,7 @@ def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue, jobs: J
     _succession(queue, jobs, supervisor.pid, recording(prefix), 0)
     # The first thing that a worker opens is the database.
     regression = Fault(Point("openat", 1), "EMFILE", for_good=False)
-    for fault in [regression, *sample(faults(points(prefix, queue)), 2)]:
+    for fault in announced([regression, *sample(faults(points(prefix, queue)), 2)]):
         _succession(queue, jobs, supervisor.pid, fault.options, _times(fault))
         _assert_no_crash(queue, fault)
     supervisor.terminate()
@@ -219,12 +220,13 @@ def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(
     acknowledged = jobs.add(keeping_a_ledger("true"))
     with _Trial(queue, recording(prefix), pool, follow=False, times=0) as trial:
         trial.until(lambda: False, "its end")
-    for fault in sample(faults(points(prefix, queue)), 3):
+    for fault in announced(sample(faults(points(prefix, queue)), 3)):
         acknowledged += jobs.add(keeping_a_ledger("true"), max_retries=20)
         with _Trial(queue, fault.options, pool, follow=False, times=_times(fault)) as trial:
             trial.until(lambda: False, "its end, or a fault")
         wait_until(lambda: not queue.pids(), what="the pool to end")
-        _assert_no_crash(queue, fault)
+        if fault.point.call != "openat":  # which may have been one of Python's own modules
+            _assert_no_crash(queue, fault)
     queue.drain(workers=1)
     assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
     assert_sound(queue, jobs)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple, TypeVar
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, TypeVar
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
@@ -127,6 +127,14 @@ def faults(every: Iterable[Point]) -> List[Fault]:
     return [
         Fault(*kind[len(kind) // 2], bool(number % 2)) for number, kind in enumerate(kinds.values())
     ]
+
+
+def announced(every: Sequence[Fault]) -> Iterator[Fault]:
+    """Yield each fault, printing which one comes."""
+    print(f"{len(every)} faults")
+    for fault in every:
+        print(fault)
+        yield fault
 
 
 def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:

@@ -1,0 +1,169 @@
+"""Whatever a job starts, and however it ends: nothing of it is left, not even a zombie."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Callable, List, NamedTuple
+
+import pytest
+from conftest import Queue, alive, wait_until
+from processes.conftest import Jobs, linux_only, status_field
+
+from reliability.tracing import LONG
+
+pytestmark = linux_only
+
+
+class _Tree(NamedTuple):
+    start: str
+    """Starts processes, of which each writes its number into the file `pids`."""
+    count: int = 1
+
+
+# Leaves group and session, closes all descriptors: only its environment still tells.
+_DAEMON = """
+import os, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+os.closerange(0, 256)
+with open("pids", "a") as out: out.write("%d\\n" % os.getpid())
+time.sleep(300)
+"""
+_CHILD = "'echo $$ >> pids; exec sleep 300'"
+
+_TREES = {
+    "background": _Tree(f"sh -c {_CHILD} &"),
+    "grandchild": _Tree("sh -c 'sh -c \"echo \\$\\$ >> pids; sleep 300\"; true' &"),
+    "own session": _Tree(f"setsid sh -c {_CHILD} &"),
+    "own session, no output": _Tree(f"setsid sh -c {_CHILD} >/dev/null 2>&1 8>&- &"),
+    "double fork": _Tree(f"(setsid sh -c {_CHILD} &)"),
+    "daemon": _Tree(f"{sys.executable} ../daemon.py"),
+    "nohup": _Tree(f"nohup sh -c {_CHILD} > out 2>&1 &"),
+    "closed descriptors": _Tree(f"exec >&- 2>&- 8>&-; sh -c {_CHILD} &"),
+    "exec to a file": _Tree(f"exec > out 2>&1; setsid sh -c {_CHILD} &"),
+    "clean environment": _Tree("env -i setsid /bin/sh -c 'echo $$ >> pids; exec /bin/sleep 300' &"),
+    "TERM ignored": _Tree("trap '' TERM; sh -c 'echo $$ >> pids; while :; do sleep 0.05; done' &"),
+    "stopped": _Tree("sh -c 'echo $$ >> pids; kill -STOP $$; sleep 300' &"),
+    "pipeline": _Tree("(sh -c 'echo $PPID' >> pids; sleep 300) | cat &"),
+    "200 forks": _Tree("for n in $(seq 200); do sleep 300 & echo $! >> pids; done", 200),
+    "forks on and on": _Tree(
+        "sh -c 'trap \"\" TERM; echo $$ >> pids; while :; do setsid sleep 0.1; done' &"
+    ),
+}
+
+# A second attempt tells which of the first it finds alive.
+_JOB = """
+cd '{name}'
+if [ $QUEUECTL_ATTEMPT = 2 ]; then
+    for pid in $(cat pids); do grep -qs '^State:.[^ZX]' /proc/$pid/status && echo $pid >> left; done
+    exit 0
+fi
+{start}
+until [ -e pids ] && [ $(wc -l < pids) -ge {count} ]; do sleep 0.02; done
+echo $$ >> pids
+echo $$ > ready
+{then}
+"""
+
+
+def _do_nothing(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+    """It ends by itself."""
+
+
+def _cancel(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+    queue.ok("cancel", *map(_id, names))
+
+
+def _stop(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+    queue.ok("worker", "stop", "--now")
+
+
+def _kill_workers(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+    for worker in jobs.storage.workers():
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def _kill_pool(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+    (supervisor,) = queue.processes
+    supervisor.kill()
+    supervisor.wait()
+    _kill_workers(queue, jobs, names)
+    queue.start(workers=2)
+
+
+class _Way(NamedTuple):
+    then: str
+    """What the job does when its tree is there."""
+    end: Callable[[Queue, Jobs, List[str]], None]
+    state: str
+    outcomes: List[str]
+
+
+_WAYS = {
+    "timeout": _Way("sleep 300", _do_nothing, "dead", ["timeout"]),
+    "cancel": _Way("sleep 300", _cancel, "cancelled", ["cancelled"]),
+    "stop": _Way("sleep 300", _stop, "pending", ["interrupted"]),
+    "worker killed": _Way("sleep 300", _kill_workers, "dead", ["lost"]),
+    "pool killed": _Way("sleep 300", _kill_pool, "dead", ["lost"]),
+    "retry": _Way("exit 1", _do_nothing, "completed", ["exit", "ok"]),
+    "leftovers": _Way("exit 0", _do_nothing, "completed", ["ok"]),
+}
+# Time enough for the trees to be there.
+_TIMEOUTS = {"timeout": 3.0}
+_KEYS = {"leftovers": {"leftovers": "kill"}}
+
+
+def _id(name: str) -> str:
+    return name.replace(" ", "-").replace(",", "")
+
+
+def _chosen(way: str) -> List[str]:
+    """Return all trees; for the short form of most ways some, of each way others."""
+    if LONG or way == "timeout":
+        return list(_TREES)
+    return list(_TREES)[list(_WAYS).index(way) % 4 :: 4]
+
+
+@pytest.mark.parametrize("way", list(_WAYS))
+def test_nothing_of_a_job_is_left(queue: Queue, jobs: Jobs, way: str) -> None:
+    """A table: each kind of tree, and each way in which its job can end."""
+    then, end, state, outcomes = _WAYS[way]
+    names = _chosen(way)
+    (queue.work / "daemon.py").write_text(_DAEMON)
+    jobs.configure(kill_grace="0.3", backoff_base="1", backoff_max="0.1", on_worker_death="kill")
+    jobs.configure(**_KEYS.get(way, {}))
+    for name in names:
+        (queue.work / name).mkdir()
+        tree = _TREES[name]
+        text = _JOB.format(name=name, start=tree.start, count=tree.count, then=then)
+        jobs.one(text, id=_id(name), max_retries=len(outcomes), timeout=_TIMEOUTS.get(way, 0.0))
+    queue.start(workers=len(names))
+    for name in names:
+        wait_until((queue.work / name / "ready").exists, what=f"the tree {name}")
+    end(queue, jobs, names)
+    for name in names:
+        jobs.until(_id(name), state)
+
+    assert {name: jobs.outcomes(_id(name)) for name in names} == dict.fromkeys(names, outcomes)
+    pids = {name: _pids(queue, name) for name in names}
+    left = {name: [pid for pid in pids[name] if alive(pid)] for name in names}
+    assert left == {name: [] for name in names}
+    assert [name for name in names if (queue.work / name / "left").exists()] == []
+    for pid in (pid for some in pids.values() for pid in some):
+        wait_until(lambda pid=pid: not _is_zombie(pid), what=f"{pid} to be reaped")
+
+
+def _pids(queue: Queue, name: str) -> List[int]:
+    pids = [int(line) for line in (queue.work / name / "pids").read_text().split()]
+    assert len(pids) > _TREES[name].count
+    return pids
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return status_field(pid, "State").startswith("Z")
+    except OSError:
+        return False
