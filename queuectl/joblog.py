@@ -221,8 +221,10 @@ def _punch(descriptor: int, start: int, length: int) -> bool:
         return False
     if length <= 0:
         return True
-    import ctypes  # costs 1 MB and 10 ms; only for a job that prints this much
-
+    try:
+        import ctypes  # costs 1 MB and 10 ms; only for a job that prints this much
+    except ImportError:  # not built with it, or no descriptor is left to load it
+        return False
     libc = ctypes.CDLL(None, use_errno=True)
     fallocate = getattr(libc, "fallocate64", libc.fallocate)
     arguments = (ctypes.c_int64(start), ctypes.c_int64(length))

@@ -45,11 +45,16 @@ class LifeLock:
         descriptor = os.open(
             unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         lock = cls(path, descriptor)
-        lock.show_running(None)
-        os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
-        os.rename(unfinished, path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock.show_running(None)
+            os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
+            os.rename(unfinished, path)
+        except BaseException:
+            unlink_quietly(unfinished)
+            os.close(descriptor)
+            raise
         return lock
 
     def show_running(self, running: Optional[Running]) -> None:
@@ -95,7 +100,9 @@ class Remains:
 
 
 def is_alive(folder: str, owner: str) -> Optional[bool]:
-    """Whether the owner's lock is held; None when there is no file, which proves nothing."""
+    """Whether the owner's lock is held; None when there is no file, or it cannot be asked just now:
+    that proves nothing.
+    """
     descriptor = _open(os.path.join(folder, owner + _SUFFIX))
     if descriptor is None:
         return None
@@ -104,6 +111,8 @@ def is_alive(folder: str, owner: str) -> Optional[bool]:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
     return False

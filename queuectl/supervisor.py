@@ -94,8 +94,10 @@ def become_subreaper() -> bool:
     """
     if sys.platform != "linux":
         return False
-    import ctypes  # 10 ms and 1 MB, in the supervisor alone
-
+    try:
+        import ctypes  # 10 ms and 1 MB, in the supervisor alone
+    except ImportError:  # not built with it, or no descriptor is left to load it
+        return False
     return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
@@ -146,6 +148,7 @@ class Supervisor:
         self._backoff: Dict[int, float] = {}
         self._reaps_orphans = False
         self._abandoning = False
+        self._is_blind = False
         self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
 
     def run(self, ready: Callable[[], None] = lambda: None) -> int:
@@ -197,9 +200,21 @@ class Supervisor:
         return 1 if self._failed else 0
 
     def _are_ready(self) -> bool:
-        seen = set(liveness.owners(self._files.workers))
+        seen = set(self._owners())
         mine = {child.assignment.worker for child in self._children.values()}
         return mine <= seen
+
+    def _owners(self) -> List[str]:
+        """Return whose lock files are there; none, with a warning, if that cannot be known now."""
+        try:
+            owners = liveness.owners(self._files.workers)
+        except QueueError as error:
+            if not self._is_blind:
+                _log.warning("%s; trying again", error)
+            self._is_blind = True
+            return []
+        self._is_blind = False
+        return owners
 
     def _assignment(self, slot: int, heir_of: Optional[str] = None) -> Assignment:
         self._born += 1
@@ -313,7 +328,7 @@ class Supervisor:
     def _reap_orphan(self, pid: int) -> None:
         """Reap what a dead worker's job started; of the job itself tell how it ended."""
         folder, ticks = self._files.workers, liveness.start_ticks(pid)
-        known = [liveness.running(folder, owner) for owner in liveness.owners(folder)]
+        known = [liveness.running(folder, owner) for owner in self._owners()]
         jobs = [job for job in known if job and job.pid == pid and job.start_ticks in (ticks, None)]
         # Told before it is reaped: the heir waits until the number is gone.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -400,7 +415,7 @@ class Supervisor:
         folder = self._files.workers
         mine = {child.assignment.worker for child in self._children.values()}
         expected = {entry[1].heir_of for entry in self._waiting}
-        for owner in liveness.owners(folder):
+        for owner in self._owners():
             if owner == self._id or owner in mine or owner in expected:
                 continue
             if liveness.is_alive(folder, owner) is not False:

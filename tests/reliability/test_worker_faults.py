@@ -221,6 +221,7 @@ def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(
     with _Trial(queue, recording(prefix), pool, follow=False, times=0) as trial:
         trial.until(lambda: False, "its end")
     for fault in announced(sample(faults(points(prefix, queue)), 3)):
+        _log(queue).unlink(missing_ok=True)
         acknowledged += jobs.add(keeping_a_ledger("true"), max_retries=20)
         with _Trial(queue, fault.options, pool, follow=False, times=_times(fault)) as trial:
             trial.until(lambda: False, "its end, or a fault")
