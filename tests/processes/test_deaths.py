@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -246,6 +247,27 @@ def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue, jobs: Jobs)
     assert jobs.outcomes(job) == ["lost", "lost", "lost"]
     assert ended.last_error == "lost with its worker"
     jobs.until(after, "completed")
+
+
+@linux_only
+def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue, jobs: Jobs) -> None:
+    """Regression: it left, and its workers with it, when it could not look for the dead once."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = _worker(queue)
+    soft, hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, hard))
+    _kill(worker["pid"])
+    log = queue.folder / "workers.log"
+    for text in ("cannot fork a worker: Too many open files", "cannot look into"):
+        wait_until(lambda text=text: text in log.read_text(), what=text)
+    resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    (queue.work / "go").touch()
+
+    jobs.until(job, "completed")
+    assert jobs.outcomes(job) == ["ok"]
+    assert supervisor.poll() is None
 
 
 def _died(queue: Queue) -> int:
