@@ -202,7 +202,7 @@ def strace(queue: Queue, options: Sequence[str], *args: str) -> subprocess.Compl
     """Run `queuectl ARGS` under strace to its end."""
     if "-o" not in options:
         options = [*options, "-o", "/dev/null"]
-    if "-ff" not in options and _can_filter():
+    if _can_filter():
         options = [*_WITH_A_FILTER, *options]
     return subprocess.run(
         ["strace", *options, COMMAND, *args],
