@@ -6,12 +6,11 @@ import fcntl
 import json
 import struct
 import subprocess
-import sys
 import termios
 from typing import IO, Any, Dict, List
 
 import pytest
-from conftest import COMMAND, Queue, wait_until
+from conftest import Queue, wait_until
 
 from .conftest import Shell
 
@@ -187,35 +186,3 @@ def test_a_producer_that_pauses_keeps_nobody_out(queue: Queue) -> None:
 def _unread(pipe: IO[str]) -> int:
     """Return how many bytes the reader of a pipe has still before it."""
     return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))[0]
-
-
-_MEASURE = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-
-
-def _peak_kib(queue: Queue, count: int) -> int:
-    """Enqueue so many jobs with long commands; return the peak of the memory it took."""
-    path = queue.folder / f"{count}.jsonl"
-    with path.open("w") as lines:
-        for _ in range(count):
-            lines.write('{"command": "' + "x" * 300 + '"}\n')
-    done = subprocess.run(
-        [sys.executable, "-c", _MEASURE, COMMAND, "enqueue", "--file", str(path)],
-        stdout=subprocess.PIPE, env=queue.env, timeout=110, check=True,
-    )  # fmt: skip
-    code, peak = done.stdout.split()
-    assert code == b"0"
-    return int(peak)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
-def test_100_000_jobs_take_no_more_memory_than_a_few(queue: Queue) -> None:
-    """Memory stays flat, whatever the length of the input; all of it is stored and counted."""
-    few = _peak_kib(queue, 100)
-    many = _peak_kib(queue, 100_000)
-
-    assert queue.counts() == {"pending": 100_100}
-    assert many - few < 24 * 1024, (few, many)

@@ -217,3 +217,15 @@ def test_the_attempts_of_a_job_come_oldest_first(storage, clock):
     assert storage.executions(storage.get("b")) == []
     assert storage.execution(executions[1].id) == executions[1]
     assert storage.execution(10**9) is None
+
+
+def test_a_reader_that_pauses_holds_no_snapshot(storage, clock):
+    """`list | less` must not keep the log of changes from being emptied: it would grow for ever."""
+    storage.enqueue([JobSpec(command="true")] * 1200, now=clock.now)
+    jobs = storage.jobs(Selection())
+    next(jobs)
+
+    add(storage, clock.now, "meanwhile")
+    busy, _, _ = sql(storage, "PRAGMA wal_checkpoint(TRUNCATE)")[0]
+
+    assert (busy, len(list(jobs))) == (0, 1200)
