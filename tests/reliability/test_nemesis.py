@@ -115,6 +115,7 @@ def test_a_history_under_fire_is_a_history(queue: Queue, jobs: Jobs) -> None:
         nemesis.strike_for(_SECONDS)
     finally:
         nemesis.leave()
+    print(f"{len(acknowledged)} jobs, {nemesis.done} signals")
     assert nemesis.done > _SECONDS / 2
     assert any(event == "end" for event, _, _ in entries(queue)), "nothing was ever done"
     queue.drain(workers=4, timeout=600)

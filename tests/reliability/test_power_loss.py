@@ -91,6 +91,7 @@ def test_what_was_acknowledged_survives_a_power_cut(
     changes = [n for n, event in enumerate(events) if event.path.startswith(str(queue.database))]
     assert len(changes) > 100, "SQLite wrote in a way that this does not follow"
     cuts = set(sample(changes, 60))
+    print(f"{len(cuts)} moments")
     disk = Disk(str(queue.folder))
     ids: Set[str] = set()
     ends: Set[str] = set()
