@@ -189,12 +189,12 @@ def test_all_exit_codes_are_in_the_readme() -> None:
 
 
 def test_all_variables_of_queuectl_are_in_the_readme() -> None:
-    """QUEUECTL_* in the sources are those in the README."""
+    """QUEUECTL_* in the sources are those in the README, but for the one that tests read."""
     variable = re.compile(r"\b_?QUEUECTL_[A-Z][A-Z_]*")
     sources = Path(queuectl.__file__).parent.rglob("*.py")
     used = {name for path in sources for name in variable.findall(path.read_text("utf-8"))}
 
-    assert set(variable.findall(README)) == used
+    assert set(variable.findall(README)) - {"QUEUECTL_TEST_LONG"} == used
 
 
 @pytest.mark.skipif(not (CHECKOUT / ".github").is_dir(), reason="an unpacked sdist lacks it")
