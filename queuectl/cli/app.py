@@ -11,7 +11,7 @@ import click
 
 from queuectl import __version__
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueGroup, queue_options
+from queuectl.cli.command import Failure, QueueGroup, queue_options, telling_option
 
 SECTIONS: Dict[str, Dict[str, str]] = {
     "Put work in": {"enqueue": "enqueue:enqueue"},
@@ -110,25 +110,18 @@ class _Root(QueueGroup):
                 formatter.write_dl(rows)
 
 
-def _show_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
-        output.emit(f"queuectl {__version__}")
-        ctx.exit()
-
-
 @click.group(
     "queuectl",
     cls=_Root,
-    params=queue_options(hidden=False),
+    params=[
+        telling_option(
+            "--version",
+            text=lambda _ctx: f"queuectl {__version__}",
+            help="Show the version and exit.",
+        ),
+        *queue_options(hidden=False),
+    ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Show the version and exit.",
 )
 def root(**_queue: Any) -> None:
     """Run shell commands from a durable queue on this host.

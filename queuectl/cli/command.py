@@ -40,8 +40,8 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
-class _FastStart(click.Command):
-    """What click does slowly at the start of each command, done at once."""
+class _Command(click.Command):
+    """What commands and groups share: a fast start, and errors that become failures."""
 
     _own_help_option: Optional[click.Option] = None
 
@@ -50,13 +50,8 @@ class _FastStart(click.Command):
         names = self.get_help_option_names(ctx)
         if names and self._own_help_option is None:
             # Made once: click finds parameters by identity.
-            self._own_help_option = click.Option(
-                list(names),
-                is_flag=True,
-                is_eager=True,
-                expose_value=False,
-                callback=_show_help,
-                help="Show this message and exit.",
+            self._own_help_option = telling_option(
+                *names, text=lambda ctx: ctx.get_help(), help="Show this message and exit."
             )
         return self._own_help_option
 
@@ -71,14 +66,6 @@ class _FastStart(click.Command):
         for name, option in short.items():
             known.setdefault(name, option)
         return parser
-
-
-class QueueCommand(_FastStart):
-    """A command: it knows --db, and turns the errors of the floors below into failures."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params.extend(queue_options(hidden=True))
 
     def make_context(
         self,
@@ -99,6 +86,14 @@ class QueueCommand(_FastStart):
             # click's parser does not say whose option it is that lacks its argument.
             raise Failure(path, error.format_message(), error.exit_code) from error
 
+
+class QueueCommand(_Command):
+    """A command: it knows --db, and turns the errors of the floors below into failures."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(queue_options(hidden=True))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the floors below refuse becomes a failure."""
         try:
@@ -107,7 +102,7 @@ class QueueCommand(_FastStart):
             raise Failure(ctx.command_path, str(error), error.exit_code) from error
 
 
-class QueueGroup(_FastStart, click.Group):
+class QueueGroup(_Command, click.Group):
     """A group that suggests, knows foreign words, and answers a bare call with help and exit 2."""
 
     command_class = QueueCommand
@@ -143,10 +138,21 @@ class QueueGroup(_FastStart, click.Group):
 QueueGroup.group_class = QueueGroup
 
 
-def _show_help(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
-        click.echo(ctx.get_help(), color=ctx.color)
-        ctx.exit()
+def telling_option(
+    *names: str, text: Callable[[click.Context], str], **settings: Any
+) -> click.Option:
+    """Return a flag that prints a text and ends the command, whatever else was given."""
+
+    def tell(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+        from queuectl.cli import output
+
+        if wanted and not ctx.resilient_parsing:
+            output.emit(text(ctx))
+            ctx.exit()
+
+    return click.Option(
+        list(names), is_flag=True, is_eager=True, expose_value=False, callback=tell, **settings
+    )
 
 
 def queue_options(*, hidden: bool) -> List[click.Parameter]:

@@ -70,6 +70,19 @@ def test_a_full_stdout_is_an_error(queue: Queue, command: str) -> None:
 
 
 @_linux
+@pytest.mark.parametrize("words", ["--version", "--help", "worker --help", "enqueue --help"])
+def test_a_full_stdout_is_an_error_of_help_and_version_too(queue: Queue, words: str) -> None:
+    """Regression: `queuectl --version >/dev/full` printed a traceback."""
+    done = _bash(queue, f"queuectl {words} >/dev/full; echo $?")
+
+    name = " ".join(["queuectl", *words.split()[:-1]])
+    assert (done.stdout, done.stderr) == (
+        "1\n",
+        f"{name}: cannot write to stdout: No space left on device\n",
+    )
+
+
+@_linux
 def test_a_full_stderr_leaves_the_exit_code(queue: Queue) -> None:
     """Regression: a line that could not be printed made exit 1 of wrong usage's 2."""
     done = _bash(queue, "queuectl enqueue '' 2>/dev/full; echo $?")
