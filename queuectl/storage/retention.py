@@ -53,6 +53,9 @@ class Retention(Base):
                             "SELECT count(*) FROM jobs WHERE " + where, values
                         ).fetchone()[0]
                     continue
+                # Without the lock first: idle workers ask each minute, and must write nothing.
+                if not self._any(where, values):
+                    continue
                 while total < at_most:
                     wanted = min(_DELETED_AT_ONCE, at_most - total)
                     deleted = self._delete(where, values, wanted)
@@ -117,6 +120,11 @@ class Retention(Base):
             for name, owner in owned.items()
             if owner not in owners and is_alive(self.files.workers, owner) is None
         ]
+
+    def _any(self, where: str, values: Sequence[Any]) -> bool:
+        with self._snapshot() as conn:
+            row = conn.execute(f"SELECT EXISTS (SELECT 1 FROM jobs WHERE {where})", values)
+            return bool(row.fetchone()[0])
 
     def _delete(self, where: str, values: Sequence[Any], at_most: int) -> int:
         with self._transaction() as conn:

@@ -9,6 +9,8 @@ import pytest
 
 from queuectl.models import Selection
 from queuectl.states import JobState
+from queuectl.storage import Storage
+from queuectl.writelock import WriteLock
 
 from .ends import COMPLETED, EXIT_1, WITH_LOG, add, finish, later, retry_at, sql
 
@@ -221,3 +223,16 @@ def test_files_of_gone_workers_and_torn_rewrites_are_swept(storage, clock):
 
     assert storage.sweep_logs() == len(swept)
     assert sorted(path.name for path in logs.iterdir()) == sorted(kept)
+
+
+def test_a_prune_that_finds_nothing_writes_nothing(storage, clock):
+    """Idle workers look each minute. Regression: each look took the write lock and wrote."""
+    one_of_each(storage, clock.now)
+    lock = WriteLock(storage.files.write_lock)
+    lock.acquire(0)
+    idle = Storage.open(storage.files, write=True, wait_seconds=0)
+    try:
+        assert idle.prune(states=FINISHED, before=later(clock.now, -1)) == 0
+    finally:
+        idle.close()
+        lock.close()
