@@ -69,12 +69,11 @@ def run(
         "QUEUECTL_EXECUTION": command.mark,
         "QUEUECTL_STATUS": command.status_path,
     }
-    if command.cwd is not None:
-        # As `cd` would, so that a name with links in it stays the one that the user knows.
-        environ["PWD"] = command.cwd
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
+            # As `cd` would, so that a name with links in it stays the one that the user knows.
+            environ["PWD"] = command.cwd
     except OSError as error:
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         why = "is gone" if gone else f"cannot be used: {error.strerror}"

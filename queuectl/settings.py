@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
 from queuectl.errors import InvalidInput
 from queuectl.specs import MAX_RETRIES_LIMIT, is_variable
-from queuectl.times import leading, parse_duration
+from queuectl.times import DECIMAL, leading, parse_duration
 
 _SIZE_UNITS = {
     prefix + suffix: 1024**power
@@ -37,7 +37,7 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 
 
 def _size(text: str) -> int:
-    number, unit = leading(text.strip(), "0123456789.")
+    number, unit = leading(text.strip(), DECIMAL)
     try:
         size = float(number) * _SIZE_UNITS[unit.strip().lower()]
     except (ValueError, KeyError):

@@ -11,7 +11,7 @@ from queuectl.errors import InvalidInput
 MAX_DURATION = 10 * 366 * 86400.0
 """The longest duration accepted, in seconds: about ten years, far from any overflow."""
 
-_DECIMAL = "0123456789."
+DECIMAL = "0123456789."
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 # Not compiled here: that is half a millisecond each, which the start of every command would pay.
 _CLOCK = r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?"
@@ -88,10 +88,10 @@ def parse_duration(text: str) -> float:
     rest = text.strip()
     seconds = 0.0
     try:
-        if not rest.strip(_DECIMAL):
+        if not rest.strip(DECIMAL):
             return check_duration(float(rest))
         while rest:
-            number, rest = leading(rest, _DECIMAL)
+            number, rest = leading(rest, DECIMAL)
             unit, rest = leading(rest, "mshdw")
             seconds += float(number) * _UNITS[unit]
     except (ValueError, KeyError):

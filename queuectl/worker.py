@@ -79,7 +79,6 @@ class _Worker:
         self._attention = attention
         self._files = storage.files
         self._queue_id = storage.queue_id
-        self._registered = False
         self._left = assignment.max_jobs
         self._next_chore = time.monotonic() + random.uniform(0, _CHORE_SECONDS)  # noqa: S311
         self._next_cancel_look = 0.0
@@ -99,8 +98,7 @@ class _Worker:
 
     def run(self) -> WorkerExit:
         """Work until there is a reason to leave; then leave nothing behind."""
-        self._until_it_lands(self._register)
-        self._registered = True
+        self._until_it_lands(self._register, first=True)
         try:
             if self._assignment.heir_of is not None:
                 self._settle(self._assignment.heir_of)
@@ -337,9 +335,10 @@ class _Worker:
             self._attention.leaving = WorkerExit.UPGRADED
         return recorded
 
-    def _until_it_lands(self, write: Callable[[], _Result]) -> _Result:
+    def _until_it_lands(self, write: Callable[[], _Result], *, first: bool = False) -> _Result:
         """Do what must not be given up because the disk is full or the queue is busy.
 
+        `first`: nothing was written yet, so that a connection which cannot write shows itself.
         Once a stop was asked for, it is given up after kill-grace: the heir settles it.
         """
         pause, give_up, told = _FIRST_RETRY_SECONDS, float("inf"), False
@@ -349,7 +348,7 @@ class _Worker:
             except QueueUpgraded:
                 raise
             except QueueError as error:
-                if not self._registered and _is_for_good(error):
+                if first and _is_for_good(error):
                     raise
                 if not told and not isinstance(error, QueueBusy):
                     _log.warning("%s; trying again until it works", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Set
+from typing import List, Set
 
 import pytest
 from conftest import COMMAND, Queue
@@ -33,14 +33,14 @@ def test_nothing_slow_is_imported_for_nothing(queue: Queue, words: str) -> None:
     imported = _imported(queue, COMMAND, *words.split())
 
     assert {"click", "sqlite3", "queuectl.storage"} <= imported
-    assert sorted(imported & (_SLOW | _OURS) - _imported(queue, "-c", "import click")) == []
+    assert _needless(queue, imported) == []
 
 
 def test_the_first_enqueue_is_as_fast(queue: Queue) -> None:
     """Making the queue takes no further modules."""
     imported = _imported(queue, COMMAND, "enqueue", "true")
 
-    assert sorted(imported & (_SLOW | _OURS) - _imported(queue, "-c", "import click")) == []
+    assert _needless(queue, imported) == []
 
 
 @pytest.mark.parametrize("words", ["--version", "config get max-retries", "worker list --json",
@@ -61,8 +61,13 @@ def test_a_table_takes_tabulate(queue: Queue) -> None:
     assert "tabulate" in _imported(queue, COMMAND, "list")
 
 
+def _needless(queue: Queue, imported: Set[str]) -> List[str]:
+    """Return what of it is slow. (click itself needs locale, with older Pythons.)"""
+    return sorted((imported & (_SLOW | _OURS)) - _imported(queue, "-c", "import click"))
+
+
 def _imported(queue: Queue, *words: str) -> Set[str]:
-    """Return the modules that `python WORDS` imports. (Older Pythons' click needs locale.)"""
+    """Return the modules that `python WORDS` imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *words],
         env=queue.env,

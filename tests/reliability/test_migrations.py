@@ -87,9 +87,10 @@ def _two_at_once(
     script = 'for id in first second; do "$@" enqueue --id $id true >$id 2>>said & done; wait'
     for name in (*_IDS, "said"):
         (queue.work / name).write_text("")
-    words = ["strace", "-f", *options, "-o", "/dev/null"] if options else []
-    if "-o" in options:
-        words = ["strace", *options]
+    words: List[str] = []
+    if options:
+        where = [] if "-o" in options else ["-f", "-o", "/dev/null"]
+        words = ["strace", *where, *options]
     subprocess.run(
         [*words, "sh", "-c", script, "-", *program],
         env=queue.env, cwd=str(queue.work), stdin=subprocess.DEVNULL, timeout=60, check=False,

@@ -111,8 +111,8 @@ _WAYS = {
     "retry": _Way("exit 1", _do_nothing, "completed", ["exit", "ok"]),
     "leftovers": _Way("exit 0", _do_nothing, "completed", ["ok"]),
 }
-# Time enough for the trees to be there.
-_TIMEOUTS = {"timeout": 3.0}
+# Time enough for the trees to be there, on a busy machine too.
+_TIMEOUTS = {"timeout": 10.0}
 _KEYS = {"leftovers": {"leftovers": "kill"}}
 
 
