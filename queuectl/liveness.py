@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from queuectl.errors import QueueUnusable
 
 _SUFFIX = ".lock"
+_UNFINISHED = ".new"
 _RUNNING_BYTES = 64
 """The file begins with a line of this width: what the worker runs. After it stands JSON."""
 
@@ -41,21 +42,24 @@ class LifeLock:
     def take(cls, folder: str, owner: str, about: Mapping[str, Any]) -> LifeLock:
         """Make `folder`/`owner`.lock, locked from the first moment that others can see it."""
         path = os.path.join(folder, owner + _SUFFIX)
-        unfinished = os.path.join(folder, f".{owner}.new")
-        descriptor = os.open(
-            unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        lock = cls(path, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            lock.show_running(None)
-            os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
-            os.rename(unfinished, path)
-        except BaseException:
-            unlink_quietly(unfinished)
-            os.close(descriptor)
-            raise
-        return lock
+        unfinished = os.path.join(folder, f".{owner}{_UNFINISHED}")
+        while True:
+            descriptor = os.open(
+                unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+            lock = cls(path, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock.show_running(None)
+                os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
+                os.rename(unfinished, path)
+                return lock
+            except FileNotFoundError:  # swept between our open and our lock
+                os.close(descriptor)
+            except BaseException:
+                unlink_quietly(unfinished)
+                os.close(descriptor)
+                raise
 
     def show_running(self, running: Optional[Running]) -> None:
         """Say which process this worker runs, so that an heir can find it. No fsync: after a power
@@ -125,21 +129,22 @@ def seize(folder: str, owner: str) -> Optional[Remains]:
     """
     path = os.path.join(folder, owner + _SUFFIX)
     descriptor = _open(path)
-    if descriptor is None:
-        if os.path.isfile(path) and not os.path.islink(path):
-            raise OSError(f"cannot open {path}")
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another may have settled and removed it between our open and our lock.
-        current = os.stat(path)
-    except (BlockingIOError, FileNotFoundError):
-        os.close(descriptor)
-        return None
-    if current.st_ino != os.fstat(descriptor).st_ino:
-        os.close(descriptor)
-        return None
-    return Remains(path, descriptor)
+    if descriptor is not None:
+        return _take_over(path, descriptor)
+    if os.path.isfile(path) and not os.path.islink(path):
+        raise OSError(f"cannot open {path}")
+    return None
+
+
+def sweep(folder: str) -> None:
+    """Remove what those left that were killed before their lock file had its name."""
+    for name in os.listdir(folder):
+        if name.endswith(_UNFINISHED):
+            path = os.path.join(folder, name)
+            descriptor = _open(path)
+            remains = None if descriptor is None else _take_over(path, descriptor)
+            if remains is not None:
+                remains.remove()
 
 
 def owners(folder: str) -> List[str]:
@@ -247,6 +252,19 @@ def _open(path: str) -> Optional[int]:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _take_over(path: str, descriptor: int) -> Optional[Remains]:
+    """Lock the file of somebody dead; None, and closed, if it is another's to keep or to settle."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another may have settled and removed it between our open and our lock.
+        if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+            return Remains(path, descriptor)
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
 
 
 def _read_running(line: bytes) -> Optional[Running]:

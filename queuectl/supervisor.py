@@ -415,6 +415,10 @@ class Supervisor:
         folder = self._files.workers
         mine = {child.assignment.worker for child in self._children.values()}
         expected = {entry[1].heir_of for entry in self._waiting}
+        try:
+            liveness.sweep(folder)
+        except OSError:  # at the next scan, then
+            pass
         for owner in self._owners():
             if owner == self._id or owner in mine or owner in expected:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -152,6 +153,38 @@ def test_rescuers_that_race_settle_each_worker_once(folder):
     settled = [owner for mine in in_processes([settle] * 4) for owner in mine]
 
     assert sorted(settled) == sorted(owners)
+
+
+def test_what_was_never_finished_is_swept(folder, tmp_path):
+    """Regression: one that was killed before its lock file had its name left the other for ever.
+
+    What is locked is being made; lock files, and what is no file, are not its to remove.
+    """
+    (tmp_path / ".dead.new").touch()
+    (tmp_path / ".folder.new").mkdir()
+    with living(folder), open(tmp_path / ".made.new", "wb") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        liveness.sweep(folder)
+        left = sorted(os.listdir(folder))
+
+    assert left == [".folder.new", ".made.new", "w1.lock"]
+
+
+def test_a_lock_file_that_is_swept_before_it_is_locked_is_made_again(folder, monkeypatch):
+    """Between its making and its lock it looks like one that was never finished."""
+    lock = fcntl.flock
+
+    def swept_first(descriptor, how):
+        monkeypatch.undo()
+        liveness.sweep(folder)
+        assert os.listdir(folder) == []
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", swept_first)
+    LifeLock.take(folder, "w1", {})
+
+    assert os.listdir(folder) == ["w1.lock"]
+    assert liveness.is_alive(folder, "w1") is True
 
 
 def test_a_child_that_abandons_the_lock_does_not_keep_it(folder):

@@ -282,9 +282,9 @@ def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue, jobs: Job
     jobs.storage  # noqa: B018 (makes the queue)
     supervisor = queue.start()
     worker = _worker(queue)
-    # What the next workers make first is there already.
+    # In the place of what the next workers make first.
     for number in range(2, 9):
-        Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").touch()
+        Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").mkdir()
     began = time.monotonic()
     _kill(worker["pid"])
     wait_until(lambda: _died(queue) == 4, what="the fourth death")
@@ -302,7 +302,7 @@ def test_a_crash_loop_ends_when_its_cause_does(queue: Queue, jobs: Jobs) -> None
     job = jobs.one("true", queue="later")
     queue.start("--queue", "now", workers=1)
     worker = _worker(queue)
-    Path(queue.files.workers, f".{worker['supervisor']}-2.new").touch()
+    Path(queue.files.workers, f".{worker['supervisor']}-2.new").mkdir()
     _kill(worker["pid"])
     wait_until(lambda: _died(queue) == 2)
     held = jobs.one("true", queue="now")
