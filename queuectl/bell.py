@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Optional
 
-from queuectl.liveness import unlink_quietly
+from queuectl.files import unlink_quietly
 
 _SUFFIX = ".bell"
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -221,6 +221,14 @@ def open_private(path: str) -> int:
     return descriptor
 
 
+def unlink_quietly(path: str) -> None:
+    """Remove a file that another may have removed already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def _make_folders(path: str) -> None:
     """Make a folder and those above it, 0700 each; what exists is left as it is."""
     if not os.path.isdir(path):

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Optional, Tuple
 
-from queuectl.liveness import unlink_quietly
+from queuectl.files import unlink_quietly
 from queuectl.models import Output
 
 INLINE_BYTES = 4096

@@ -11,6 +11,7 @@ import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from queuectl.errors import QueueUnusable
+from queuectl.files import unlink_quietly
 
 _SUFFIX = ".lock"
 _UNFINISHED = ".new"
@@ -222,14 +223,6 @@ def same_process(pid: int, ticks: Optional[int], boot: Optional[str]) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def unlink_quietly(path: str) -> None:
-    """Remove a file that another may have removed already."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _status(pid: int) -> List[bytes]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Callable, Iterator, NamedTuple, Optional, Protocol
 
 from queuectl import bell, jobstatus, liveness, processtree, runner
+from queuectl.files import unlink_quietly
 from queuectl.joblog import JobLog
 from queuectl.models import Claim, Outcome, OutcomeKind, Worker
 from queuectl.storage import Storage
@@ -185,5 +186,5 @@ def remove_files(storage: Storage, owner: str) -> None:
     """Take away the log and status files of a worker that is gone, unless its job runs on."""
     if storage.owns_running_log(owner):
         return
-    liveness.unlink_quietly(storage.files.worker_log(owner))
-    liveness.unlink_quietly(storage.files.worker_status(owner))
+    unlink_quietly(storage.files.worker_log(owner))
+    unlink_quietly(storage.files.worker_status(owner))

@@ -32,7 +32,7 @@ def to_text(instant: datetime) -> str:
 
 def from_text(text: str) -> datetime:
     """Read what `to_text` wrote."""
-    return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)
+    return datetime.fromisoformat(text[:-1] + "+00:00")
 
 
 def parse_iso(text: str) -> datetime:

@@ -12,7 +12,7 @@ from queuectl import liveness, maintenance, processtree, retry, runner, settleme
 from queuectl.attention import Attention, JobAttention
 from queuectl.bell import Bell, ring
 from queuectl.errors import DiskFailure, QueueBusy, QueueError, QueueUnusable, QueueUpgraded
-from queuectl.files import QueueFiles, open_private
+from queuectl.files import QueueFiles, open_private, unlink_quietly
 from queuectl.joblog import JobLog
 from queuectl.models import (
     Assignment,
@@ -185,7 +185,7 @@ class _Worker:
             lambda: self._storage.forget_worker(self.id, seen_at=to_text(utcnow()))
         )
         self._joblog.remove()
-        liveness.unlink_quietly(self._files.worker_status(self.id))
+        unlink_quietly(self._files.worker_status(self.id))
         self._bell.remove()
         self._life.remove()
         if self._assignment.drain:

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Iterable, Iterator, List, Tuple
 
 from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
-from queuectl.files import sync_folder
-from queuectl.liveness import unlink_quietly
+from queuectl.files import sync_folder, unlink_quietly
 from queuectl.models import Job, Selection
 from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.insight import Insight

@@ -8,7 +8,8 @@ import sqlite3
 from datetime import datetime
 from typing import Any, Iterator, List, Match, Sequence
 
-from queuectl.liveness import is_alive, unlink_quietly
+from queuectl.files import unlink_quietly
+from queuectl.liveness import is_alive
 from queuectl.models import Job
 from queuectl.states import JobState
 from queuectl.storage.base import Base
