@@ -223,6 +223,8 @@ class OtherQueuectl(Peer):
         self._program = program(str(Path(place.peer_environment) / "bin" / "queuectl"))
         # It reads no QUEUECTL_DB; its queue is in HOME.
         self.environment.pop("QUEUECTL_DB", None)
+        # Two of its processes that make the database at once fail.
+        self._run(self._program, "status")
 
     def start(self) -> None:
         """Start its workers."""
