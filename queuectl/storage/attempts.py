@@ -125,6 +125,7 @@ class Attempts(Base):
 
         A job whose cancel was asked for is cancelled instead. SUPERSEDED as in `record`.
         """
+        at = to_text(now)
         with self._transaction(finishing=True) as conn:
             released = conn.execute(
                 """
@@ -140,10 +141,10 @@ class Attempts(Base):
                    AND execution_id = :execution
                    AND cancel_requested = 0
                 """,
-                {"now": to_text(now), "job": claim.job.seq, "execution": claim.execution_id},
+                {"now": at, "job": claim.job.seq, "execution": claim.execution_id},
             ).rowcount
             if released:
-                _end_execution(conn, claim.execution_id, outcome, now)
+                _end_execution(conn, claim.execution_id, outcome, at)
                 recorded = Recorded.DONE
             else:
                 cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
@@ -273,13 +274,14 @@ class Attempts(Base):
         now: datetime,
     ) -> Tuple[Recorded, bool]:
         """Return what was recorded and whether that made something else claimable."""
+        at = to_text(now)
         finished = verdict.state in FINISHED_STATES
         # A cancel that came too late to stop the command still stops its retries.
         heeds_cancel = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
         parameters: Dict[str, Any] = {
             "state": verdict.state.value,
-            "now": to_text(now),
-            "finished_at": to_text(now) if finished else None,
+            "now": at,
+            "finished_at": at if finished else None,
             "run_at": None if verdict.run_at is None else to_text(verdict.run_at),
             "exit_code": outcome.exit_code,
             "signal": outcome.signal,
@@ -313,7 +315,7 @@ class Attempts(Base):
                 return Recorded.SUPERSEDED, False
             cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
             return self._record(conn, claim, outcome, cancelled, now)
-        _end_execution(conn, claim.execution_id, outcome, now)
+        _end_execution(conn, claim.execution_id, outcome, at)
         freed = finished and settle_dependants(
             conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
         )
@@ -378,9 +380,7 @@ def _is_limited(conn: sqlite3.Connection, queue: str) -> bool:
     return row is not None and row[0] is not None
 
 
-def _end_execution(
-    conn: sqlite3.Connection, execution_id: int, outcome: Outcome, now: datetime
-) -> None:
+def _end_execution(conn: sqlite3.Connection, execution_id: int, outcome: Outcome, at: str) -> None:
     output = outcome.output
     conn.execute(
         """
@@ -402,7 +402,7 @@ def _end_execution(
            AND outcome IS NULL
         """,
         {
-            "now": to_text(now),
+            "now": at,
             "outcome": outcome.kind.value,
             "exit_code": outcome.exit_code,
             "signal": outcome.signal,
