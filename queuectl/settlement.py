@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Callable, Iterator, NamedTuple, Optional, Protocol
 
 from queuectl import bell, jobstatus, liveness, processtree, runner
+from queuectl.errors import QueueError
 from queuectl.files import unlink_quietly
 from queuectl.joblog import JobLog
 from queuectl.models import Claim, Outcome, OutcomeKind, Worker
@@ -58,12 +59,16 @@ def settle(
     remains = liveness.seize(storage.files.workers, dead)
     if remains is None:
         return None
+    adopted = None
     try:
         adopted = _settle_claim(storage, dead, remains.running, heir, now)
         _forget(storage, dead, now)
-    except BaseException:
+    except BaseException as error:
         remains.close()
-        raise
+        if adopted is None or not isinstance(error, QueueError):
+            raise
+        # The job has its heir; the dead worker is forgotten by whoever comes next.
+        return adopted
     remains.remove()
     return adopted
 
@@ -84,9 +89,9 @@ def settle_missing(
     unknown = [worker for worker in storage.orphans() if liveness.is_alive(folder, worker) is None]
     for dead in missing + unknown:
         adopted = _settle_claim(storage, dead, None, heir, now)
-        _forget(storage, dead, now)
         if adopted is not None:
             yield adopted
+        _forget(storage, dead, now)
 
 
 def _still_works(worker: Worker) -> bool:

@@ -370,18 +370,25 @@ class _Worker:
         if time.monotonic() < self._next_chore:
             return
         self._next_chore = time.monotonic() + _CHORE_SECONDS
+        # Nothing is claimed with what is recorded here: the caller is about to claim.
+        self._settling = True
+        missing = settlement.settle_missing(self._storage, self, now=utcnow)
+        adopted = self._chore(lambda: next(missing, None))
+        while adopted is not None:
+            self._attend(adopted)
+            adopted = self._chore(lambda: next(missing, None))
+        self._chore(lambda: maintenance.keep_house(self._storage, now=utcnow()))
+        self._settling = False
+
+    def _chore(self, do: Callable[[], _Result]) -> Optional[_Result]:
+        """Do what can as well be done next time; None, with a warning, if it cannot be done now."""
         try:
-            # Nothing is claimed with what is recorded here: the caller is about to claim.
-            self._settling = True
-            for adopted in settlement.settle_missing(self._storage, self, now=utcnow):
-                self._attend(adopted)
-            maintenance.keep_house(self._storage, now=utcnow())
+            return do()
         except QueueUpgraded:
             raise
         except QueueError as error:
             _log.warning("housekeeping: %s", error)
-        finally:
-            self._settling = False
+            return None
 
 
 def _is_for_good(error: QueueError) -> bool:

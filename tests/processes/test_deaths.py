@@ -8,13 +8,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import pytest
 from conftest import Queue, alive, wait_until
 
 from processes.conftest import Jobs, linux_only
 from queuectl import liveness, runner, settlement
+from queuectl.errors import QueueBusy
 from queuectl.models import Claim, Outcome, Verdict, Worker
 from queuectl.states import JobState
 from queuectl.times import utcnow
@@ -179,8 +180,9 @@ class _Heir:
 
     id = "heir-1"
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, *, adopts: bool = False) -> None:
         self._jobs = jobs
+        self._adopts = adopts
 
     def command(self, claim: Claim) -> runner.Command:
         storage = self._jobs.storage
@@ -195,7 +197,7 @@ class _Heir:
         )
 
     def show_running(self, running: liveness.Running) -> None:
-        raise AssertionError("nothing is to be adopted")
+        assert self._adopts, "nothing is to be adopted"
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         verdict = Verdict(JobState.DEAD, last_error=outcome.reason)
@@ -216,17 +218,10 @@ def test_a_process_number_of_another_boot_is_left_alone(
     """
     jobs.configure(on_worker_death="kill")
     job = jobs.one("true")
-    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    ticks, files = liveness.start_ticks(stranger.pid), queue.files
     boot_id = liveness.boot_id() if boot == "this boot" else "0" * 36
-    jobs.storage.register_worker(
-        Worker("gone-1", "gone", 1 << 22, 1, boot_id, "host", (), utcnow())
-    )
-    claim = jobs.storage.claim("gone-1", now=utcnow())
-    assert claim is not None
-    lock = liveness.LifeLock.take(files.workers, "gone-1", {})
-    lock.show_running(liveness.Running(claim.execution_id, stranger.pid, ticks, "gone-1"))
-    lock.abandon()
+    claim = _claim_of_the_dead(jobs, boot_id)
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    _leave_lock_file(queue, claim, stranger.pid)
     try:
         settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
         assert jobs.outcomes(job) == ["lost"]
@@ -234,6 +229,68 @@ def test_a_process_number_of_another_boot_is_left_alone(
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def _claim_of_the_dead(jobs: Jobs, boot_id: Optional[str]) -> Claim:
+    """Return what a worker has claimed whose process is gone."""
+    jobs.storage.register_worker(
+        Worker("gone-1", "gone", 1 << 22, 1, boot_id, "host", (), utcnow())
+    )
+    claim = jobs.storage.claim("gone-1", now=utcnow())
+    assert claim is not None
+    return claim
+
+
+def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
+    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    ticks = liveness.start_ticks(pid)
+    lock.show_running(liveness.Running(claim.execution_id, pid, ticks, "gone-1"))
+    lock.abandon()
+
+
+@linux_only
+@pytest.mark.parametrize("has_lock_file", [True, False])
+def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, has_lock_file: bool
+) -> None:
+    """Regression: an heir that could not forget the dead worker just then forgot the job."""
+    job = jobs.one("true")
+    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    heir = _Heir(jobs, adopts=True)
+    life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
+    leader = subprocess.Popen(
+        ["sleep", "300"],
+        start_new_session=True,
+        env={"QUEUECTL_EXECUTION": heir.command(claim).mark},
+    )
+
+    def settled() -> Optional[settlement.Adopted]:
+        if has_lock_file:
+            return settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
+        return next(settlement.settle_missing(jobs.storage, heir, now=utcnow), None)
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise QueueBusy("the queue stayed busy")
+
+    try:
+        if has_lock_file:
+            _leave_lock_file(queue, claim, leader.pid)
+        monkeypatch.setattr(jobs.storage, "forget_worker", busy)
+        adopted = settled()
+        monkeypatch.undo()
+        assert adopted is not None
+        assert (adopted.claim.job.id, adopted.leader.pid) == (job, leader.pid)
+        assert jobs.get(job).locked_by == heir.id
+
+        # The dead one is still there to be settled, by whoever comes next.
+        assert settled() is None
+        assert jobs.get(job).locked_by == heir.id
+        assert [one.id for one in jobs.storage.workers()] == []
+        assert liveness.owners(queue.files.workers) == [heir.id]
+    finally:
+        life.remove()
+        leader.kill()
+        leader.wait()
 
 
 def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
