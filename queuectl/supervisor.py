@@ -147,7 +147,8 @@ class Supervisor:
         """Replacements that are held back, each with the time it may start at."""
         self._backoff: Dict[int, float] = {}
         self._reaps_orphans = False
-        self._abandoning = False
+        self._last_order: Optional[Order] = None
+        """KILL or ABANDON: those that are forked after it, to settle the dead, are told too."""
         self._is_blind = False
         self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
 
@@ -236,6 +237,8 @@ class Supervisor:
         mask = signals.block_all()
         try:
             ends = reader, writer = os.pipe()
+            if self._last_order is not None:
+                os.write(writer, self._last_order.value)
             pid = os.fork()
         except OSError as error:
             for end in ends:
@@ -276,7 +279,7 @@ class Supervisor:
     def _heed(self, number: int) -> None:
         if number == signals.LEAVE_SIGNAL:
             self._stop_replacing()
-            self._abandoning = True
+            self._last_order = Order.ABANDON
             self._order(Order.ABANDON)
             _log.warning("leaving: running jobs go on, the next workers answer for them")
             return
@@ -290,6 +293,7 @@ class Supervisor:
         elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
             self._stop_replacing()
             self._killed_by = number
+            self._last_order = Order.KILL
             self._order(Order.KILL)
             _log.warning("killing the running jobs; they are put back")
 
@@ -403,7 +407,7 @@ class Supervisor:
 
     def _settle(self, worker_id: str) -> None:
         """Fork an extra heir that settles a dead worker and exits; it needs no free slot."""
-        if self._abandoning:
+        if self._last_order is Order.ABANDON:
             return  # the next pool does
         if any(child.assignment.heir_of == worker_id for child in self._children.values()):
             return
@@ -412,6 +416,8 @@ class Supervisor:
 
     def _settle_strangers(self) -> None:
         """Settle what workers of other supervisors left when all of them were killed."""
+        if self._last_order is not None:
+            return  # what runs there is not ours to end
         folder = self._files.workers
         mine = {child.assignment.worker for child in self._children.values()}
         expected = {entry[1].heir_of for entry in self._waiting}

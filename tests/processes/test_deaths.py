@@ -17,6 +17,7 @@ from processes.conftest import Jobs, linux_only
 from queuectl import liveness, runner, settlement
 from queuectl.errors import QueueBusy
 from queuectl.models import Claim, Outcome, Verdict, Worker
+from queuectl.signals import KILL_SIGNAL
 from queuectl.states import JobState
 from queuectl.times import utcnow
 
@@ -291,6 +292,49 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         life.remove()
         leader.kill()
         leader.wait()
+
+
+@linux_only
+def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: Jobs) -> None:
+    """Regression: its heir was born after the order and never heard of it, so the pool stayed."""
+    job = jobs.one(_HELD, timeout=0)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = _worker(queue)
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    _kill(worker["pid"])
+    os.kill(supervisor.pid, KILL_SIGNAL)
+    os.kill(supervisor.pid, signal.SIGCONT)
+
+    supervisor.wait(timeout=30)
+    assert not alive(running)
+    assert jobs.state(job) == "pending"
+    assert jobs.outcomes(job) == ["interrupted"]
+
+
+@linux_only
+def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue, jobs: Jobs) -> None:
+    """Regression: what ran in a pool whose processes were all gone fell to one that was leaving."""
+    jobs.configure(kill_grace="5")
+    mine = jobs.one("trap '' TERM; echo $$ > mine; while :; do sleep 1; done", queue="mine")
+    leaving = queue.start("--queue", "mine", workers=1)
+    jobs.pid("mine")
+    other = jobs.one(_HELD, timeout=0, queue="other")
+    dead = queue.start("--queue", "other", workers=1)
+    running = jobs.pid("running")
+    (holder,) = [one for one in queue.json("worker", "list") if one["job"] == other]
+    leaving.send_signal(KILL_SIGNAL)
+    os.kill(dead.pid, signal.SIGKILL)
+    _kill(holder["pid"])
+    dead.wait()
+
+    leaving.wait(timeout=30)
+    assert jobs.state(mine) == "pending"
+    assert alive(running)
+    assert jobs.get(other).locked_by == holder["id"]
+    (queue.work / "go").touch()
+    queue.drain("--queue", "other")
+    assert jobs.outcomes(other) == ["ok"]
 
 
 def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
