@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import (
     Any,
     Callable,
@@ -44,6 +45,8 @@ COULD_NOT = 125
 _CANCELLED = 143
 _LOST = 137
 _POLL_SECONDS = 0.04
+_LATE_RECORD = timedelta(seconds=60)
+"""More than a writer waits for its turn (see `database.WAIT_SECONDS`)."""
 
 
 class Ending(NamedTuple):
@@ -170,7 +173,8 @@ def wait_for(
                         return [endings[seq]]
                 elif found[seq] is JobState.BLOCKED:
                     _refuse_stuck(storage, job)
-            continue
+            if not waiting:
+                break
         if deadline is not None and time.monotonic() >= deadline:
             names = ", ".join(job.id for job in list(waiting.values())[:3])
             raise WaitFailure(f"time ran out, unfinished: {names}", TIME_RAN_OUT)
@@ -243,7 +247,10 @@ def _wait_for_all(
     as_json: bool,
 ) -> None:
     """Wait until nothing is unfinished, by the kept counts: the number of jobs costs nothing."""
-    began = to_text(utcnow())
+    now = utcnow()
+    began, recently = to_text(now), to_text(now - _LATE_RECORD)
+    # An end is recorded a little after its time: some of before we began are yet to appear.
+    known = storage.finished_badly(queues, since=recently)
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
     own = _own_job(storage)
     if own is not None and (not queues or own.queue in queues):
@@ -275,11 +282,15 @@ def _wait_for_all(
                     stuck = storage.first_stuck(queues)
                     if stuck is not None:
                         _refuse_stuck(storage, stuck)
-                continue
+                if not left:
+                    break
             if deadline is not None and time.monotonic() >= deadline:
                 _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
             time.sleep(_POLL_SECONDS)
-    failed = storage.finished_badly(queues, since=began) if total else 0
+    failed = 0
+    if total:
+        late = storage.finished_badly(queues, since=recently) - known
+        failed = max(late, storage.finished_badly(queues, since=began))
     if as_json:
         output.emit_json({"waited_for": total, "not_completed": failed})
     if failed:

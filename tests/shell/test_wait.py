@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, List
 
 import pytest
+from cli.conftest import opened
 from conftest import Queue, wait_until
+
+from queuectl.storage import Storage
+from queuectl.times import utcnow
 
 from .conftest import Shell
 
@@ -235,6 +242,31 @@ def test_all_is_1_when_one_did_not_complete(shell: Shell) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
     assert shell.ok("wait", "--all") == ""
+
+
+def test_all_sees_an_end_that_was_recorded_late(shell: Shell) -> None:
+    """Regression: a job that died just before, and was recorded just after, was not counted."""
+    shell.enqueue("true", "--id", "a")
+    waiting = shell.spawn("wait", "--all", stderr=subprocess.PIPE)
+    assert waiting.stderr is not None
+    assert "no worker serves" in waiting.stderr.readline()
+    with opened(shell) as storage:
+        storage.cancel(storage.get("a"), now=utcnow() - timedelta(seconds=10))
+
+    assert waiting.wait(30) == 1
+    assert "1 did not complete" in waiting.stderr.read()
+
+
+@pytest.mark.parametrize("words", [["a"], ["--all"]])
+def test_the_time_runs_out_on_a_busy_queue_too(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: List[str]
+) -> None:
+    """Regression: as long as something changed between two looks, no deadline was looked at."""
+    shell.enqueue("true", "--id", "a")
+    changes = count()
+    monkeypatch.setattr(Storage, "version", lambda _self: next(changes))
+
+    assert shell.run("wait", "--timeout", "0.2", *words).returncode == 124
 
 
 def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
