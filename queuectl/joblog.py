@@ -147,27 +147,32 @@ class JobLog:
 
         What is printed between the copy and the cut is lost, uncounted.
         """
-        aside = self.path + ".tail"
-        with open(aside, "wb") as copy:
-            _copy(self.descriptor, size - half, size, copy.fileno())
+        aside: Optional[str] = self.path + ".tail"
+        try:
+            with open(str(aside), "wb") as copy:
+                _copy(self.descriptor, size - half, size, copy.fileno())
+        except OSError:  # a full disk costs the end of the output, never the job
+            aside = None
         self._aside = aside
         os.ftruncate(self.descriptor, half)
         self._discarded += size - half
 
     def _keep_both_ends(self, descriptor: int, size: int, kept_path: str) -> None:
         half = self._limit // 2
-        aside = -1 if self._aside is None else os.open(self._aside, os.O_RDONLY | os.O_CLOEXEC)
-        set_aside = 0 if self._aside is None else os.fstat(aside).st_size
-        head, after_head = min(half, size), max(0, size - half)
-        from_file = min(half, after_head)
-        from_aside = min(half - from_file, set_aside)
-        missing = size + self._discarded - head - from_file - from_aside
         unfinished = kept_path + ".new"
         unlink_quietly(unfinished)
         kept = os.open(
             unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
+        aside, set_aside = -1, 0
         try:
+            if self._aside is not None:
+                aside = os.open(self._aside, os.O_RDONLY | os.O_CLOEXEC)
+                set_aside = os.fstat(aside).st_size
+            head, after_head = min(half, size), max(0, size - half)
+            from_file = min(half, after_head)
+            from_aside = min(half - from_file, set_aside)
+            missing = size + self._discarded - head - from_file - from_aside
             _copy(descriptor, 0, head, kept)
             os.write(kept, b"\n[queuectl: %d bytes not kept]\n" % missing)
             _copy(aside, set_aside - from_aside, set_aside, kept)
@@ -179,8 +184,9 @@ class JobLog:
         finally:
             os.close(kept)
             if self._aside is not None:
-                os.close(aside)
-                os.unlink(self._aside)
+                if aside >= 0:
+                    os.close(aside)
+                unlink_quietly(self._aside)
 
 
 def _open_file(path: str) -> int:

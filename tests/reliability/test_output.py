@@ -13,6 +13,7 @@ import pytest
 from conftest import Queue, alive, wait_until
 from processes.conftest import Jobs, linux_only, status_field
 
+from queuectl import joblog
 from queuectl.joblog import JobLog
 from reliability.tracing import LONG
 
@@ -126,6 +127,28 @@ def test_a_job_that_prints_little_by_little_is_bounded_too(tmp_path: Path) -> No
     log.remove()
 
     assert on_disk <= (1 << 16) + _SLACK_BYTES
+
+
+def test_an_end_that_cannot_be_set_aside_costs_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: where no hole can be punched, a full disk ended the worker, heir after heir."""
+    monkeypatch.setattr(joblog, "_punch", lambda *_: False)
+    (tmp_path / "worker.log.tail").mkdir()
+    log = JobLog(str(tmp_path / "worker.log"))
+    log.begin(1 << 16)
+    for _ in range(3):
+        os.write(log.descriptor, b"x" * (1 << 17))
+        log.watch()
+    bounded = os.fstat(log.descriptor).st_size
+    os.write(log.descriptor, b"end")
+    output, _ = log.collect(str(tmp_path / "kept.log"))
+    log.remove()
+
+    assert bounded == 1 << 15
+    assert output.truncated
+    assert (output.size_bytes, output.tail[-4:]) == (3 * (1 << 17) + 3, b"xend")
+    assert (tmp_path / "kept.log").read_bytes().endswith(b"bytes not kept]\nend")
 
 
 def _peak_bytes(pid: int) -> int:
