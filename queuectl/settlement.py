@@ -164,7 +164,7 @@ def _outcome_of_ended(
     if leader is None:
         gone = running or liveness.Running(claim.execution_id, 0, None, claim.log_owner)
         outcome = runner.told_outcome(command, gone, None, heir.pause)
-        if outcome.kind is not OutcomeKind.LOST:
+        if outcome.kind is not OutcomeKind.LOST and not command.kills_leftovers:
             return outcome
     else:
         age = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)

@@ -446,6 +446,24 @@ def test_what_an_adopted_job_leaves_running_is_its_own_affair(queue: Queue, jobs
     os.kill(child, signal.SIGKILL)
 
 
+def test_what_a_job_left_that_ended_before_its_heir_came_is_ended_too(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """Regression: key leftovers = kill was forgotten when the heir found only the job's word."""
+    jobs.configure(leftovers="kill")
+    job = jobs.one(f"setsid sleep 300 & echo $! > child; {HELD}")
+    _orphan(queue, jobs, job, "all", restart=False)
+    leader, child = jobs.pid("running"), jobs.pid("child")
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(leader), what="the job's end")
+    assert alive(child)
+    queue.drain()
+
+    assert jobs.outcomes(job) == ["ok"]
+    assert jobs.attempts(job)[0].leftovers is False
+    assert not alive(child)
+
+
 def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue, jobs: Jobs) -> None:
     """A planted folder in place of the status file costs the word, never the worker or the job."""
     job = jobs.one(_NOTED + "exit 7", max_retries=1)
