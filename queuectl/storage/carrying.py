@@ -12,6 +12,7 @@ from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
 from queuectl.files import sync_folder, unlink_quietly
 from queuectl.models import Job, Selection
 from queuectl.states import FINISHED_STATES, JobState
+from queuectl.storage.base import new_id
 from queuectl.storage.insight import Insight
 from queuectl.storage.intake import add_needs, key_holder, refuse_cycles
 from queuectl.storage.reading import Reading
@@ -75,9 +76,9 @@ class Carrying(Reading, Insight):
         """
         if os.path.lexists(path):
             raise QueueUnusable(f"{path} exists already")
-        unfinished = path + ".unfinished"
+        # A name of its own: of two that back up to one path none takes the other's file for its.
+        unfinished = f"{path}.{new_id()}.unfinished"
         try:
-            unlink_quietly(unfinished)
             descriptor = os.open(
                 unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600
             )

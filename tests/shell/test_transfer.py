@@ -275,6 +275,18 @@ def test_a_backup_overwrites_nothing(states: Shell) -> None:
     assert [found.name for found in states.work.iterdir()] == ["taken"]
 
 
+def test_a_backup_touches_nothing_but_its_own_file(states: Shell) -> None:
+    """Regression: what was called FILE.unfinished was removed, another's half backup or a queue."""
+    other = states.folder / "copy.db.unfinished"
+    other.write_text("another's")
+    states.ok("backup", str(states.folder / "copy.db"))
+
+    assert other.read_text() == "another's"
+    assert sorted(found.name for found in states.folder.glob("copy*")) == [
+        "copy.db", "copy.db.unfinished",
+    ]  # fmt: skip
+
+
 def test_a_backup_can_be_taken_while_workers_run(shell: Shell) -> None:
     """It is the queue as it was at one moment: as many jobs as were enqueued, whole and sound."""
     shell.ok("enqueue", "-q", "-", "--lines", stdin="true\n" * 300)
