@@ -179,6 +179,8 @@ def _preflight(ctx: click.Context, files: QueueFiles, count: int) -> int:
     except QueueError as error:
         output.error(ctx.command_path, str(error))
         code = error.exit_code
+    except OSError as error:
+        output.error(ctx.command_path, str(error))
     finally:
         os._exit(code)
 

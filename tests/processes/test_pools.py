@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, List
 
 from conftest import Queue, wait_until
+from test_legacy import make
 
 from processes.conftest import Jobs
 
@@ -152,3 +154,14 @@ def test_worker_list_shows_what_each_runs(queue: Queue, jobs: Jobs) -> None:
     assert supervisor.wait(timeout=30) == 0
     assert _workers(queue) == []
     assert queue.run("worker", "list").stderr == "no worker is running (queuectl worker start)\n"
+
+
+def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
+    """Regression: an error of the system while a queue was made or upgraded was exit 1, unsaid."""
+    make(queue.database)
+    Path(f"{queue.database}.before-upgrade.tmp").mkdir()
+    done = queue.run("worker", "start")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("queuectl worker start: ")
+    assert len(done.stderr.splitlines()) == 1
