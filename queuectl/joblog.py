@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import sys
 from typing import Optional, Tuple
 
@@ -13,6 +14,9 @@ from queuectl.models import Output
 
 INLINE_BYTES = 4096
 """An output up to this size is kept in the attempt's row, and no file is made for it."""
+
+GAP = b"\n[queuectl: %d bytes not kept]\n"
+"""What stands in a kept log, and in what `logs` prints, for the middle that is gone."""
 
 _TAIL_BYTES = 1024
 _LOOK_SECONDS = 0.25
@@ -38,6 +42,8 @@ class JobLog:
         self._bounded_size = 0
         self._discarded = 0
         self._aside: Optional[str] = None
+        self._is_adopted = adopted
+        self._is_full = False
         self.descriptor = _open_file(path) if adopted else self._open_locked()
 
     def begin(self, limit_bytes: int) -> None:
@@ -80,7 +86,8 @@ class JobLog:
         """Take what the ended job printed; return it, and whether something still holds the file.
 
         Beyond INLINE_BYTES it goes to `kept_path`: whole, or its first and last half around a line
-        that tells how much is missing.
+        that tells how much is missing. Else it stays in the file, too, until that is cleared: an
+        heir may have to collect it again.
         """
         # The lock belongs to the open file that the job shares: only another one can test it.
         os.close(self.descriptor)
@@ -91,6 +98,10 @@ class JobLog:
         except BlockingIOError:
             leftovers = True
         size = os.fstat(descriptor).st_size
+        collected = self._collected(kept_path) if self._is_adopted else None
+        if collected is not None:
+            self.descriptor = descriptor
+            return collected, leftovers
         truncated = self._discarded > 0 or size > self._limit
         in_file = truncated or leftovers or size > INLINE_BYTES
         kept_bytes = _TAIL_BYTES if in_file else size
@@ -115,13 +126,19 @@ class JobLog:
             if not moved:
                 os.unlink(self.path)
             descriptor = self._open_locked()
-        elif size:
-            os.ftruncate(descriptor, 0)
+        else:
+            self._is_full = size > 0
+        self.descriptor = descriptor
+        return output, leftovers
+
+    def clear(self) -> None:
+        """Make room for the next job, when the result of the last is recorded."""
+        if self._is_full:
+            os.ftruncate(self.descriptor, 0)
             # ext4 writes out, at its next close, a file that was cut to nothing. Closed while it is
             # empty that costs nothing; after the next job it would cost a write to the disk.
             os.close(_open_file(self.path))
-        self.descriptor = descriptor
-        return output, leftovers
+            self._is_full = False
 
     def close(self) -> None:
         """Let go of the file and leave it."""
@@ -141,6 +158,23 @@ class JobLog:
             os.unlink(self.path)
             return self._open_locked()
         return descriptor
+
+    def _collected(self, kept_path: str) -> Optional[Output]:
+        """Return what was kept by a worker that was killed before it could record it."""
+        try:
+            descriptor = os.open(kept_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            size = os.fstat(descriptor).st_size
+            tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+            middle = os.pread(descriptor, len(GAP) + 20, self._limit // 2)
+        finally:
+            os.close(descriptor)
+        gap = re.match(GAP.replace(b"[", rb"\[").replace(b"%d", b"([0-9]+)"), middle)
+        if gap is None or size <= self._limit:
+            return Output(size, False, tail, True)
+        return Output(size - len(gap.group()) + int(gap.group(1)), True, tail, True)
 
     def _set_aside(self, size: int, half: int) -> None:
         """Bound the file where no hole can be punched: its end goes aside, then it is cut.
@@ -174,7 +208,7 @@ class JobLog:
             from_aside = min(half - from_file, set_aside)
             missing = size + self._discarded - head - from_file - from_aside
             _copy(descriptor, 0, head, kept)
-            os.write(kept, b"\n[queuectl: %d bytes not kept]\n" % missing)
+            os.write(kept, GAP % missing)
             _copy(aside, set_aside - from_aside, set_aside, kept)
             _copy(descriptor, size - from_file, size, kept)
             os.rename(unfinished, kept_path)

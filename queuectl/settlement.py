@@ -11,7 +11,7 @@ from queuectl import bell, jobstatus, liveness, processtree, runner
 from queuectl.errors import QueueError
 from queuectl.files import unlink_quietly
 from queuectl.joblog import JobLog
-from queuectl.models import Claim, Outcome, OutcomeKind, Worker
+from queuectl.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.storage import Storage
 from queuectl.times import to_text
 
@@ -121,7 +121,12 @@ def _settle_claim(
             _log.warning("%s runs on; its worker %s is dead", claim.job.id, dead)
             return Adopted(claim, leader)
         outcome = _outcome_of_ended(claim, command, leader, running, log, heir)
-        output, leftovers = log.collect(storage.files.execution_log(claim.execution_id))
+        if (leader or running) is None and outcome.kind is OutcomeKind.LOST:
+            # It was never started: what is in the file is of the job before.
+            output, leftovers = Output(), False
+        else:
+            log.begin(claim.settings.output_limit)
+            output, leftovers = log.collect(storage.files.execution_log(claim.execution_id))
     finally:
         log.close()
     heir.finish(claim, outcome._replace(output=output, leftovers=leftovers))

@@ -118,6 +118,7 @@ class _Worker:
                 return
             outcome = self._execute(claim)
             self.finish(claim, outcome)
+            self._joblog.clear()
 
     def _settle(self, dead: str) -> None:
         """Settle a dead worker, however long the queue stays busy, unless a stop is asked for."""

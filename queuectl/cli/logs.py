@@ -10,10 +10,12 @@ from typing import Callable, Optional
 
 import click
 
+from queuectl import liveness
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, open_storage
 from queuectl.cli.selecting import job_argument, the_job
 from queuectl.errors import QueueError
+from queuectl.joblog import GAP
 from queuectl.models import Execution, Job
 from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
@@ -125,11 +127,12 @@ class _Printer:
         One file serves a worker's jobs one after the other: what was read counts only if the
         attempt still runs afterwards.
         """
-        limit = self._storage.settings().output_limit
+        files, limit = self._storage.files, self._storage.settings().output_limit
+        running = liveness.running(files.workers, execution.worker)
+        if running is not None and running.execution_id != execution.id:
+            return False  # it is just being started: the file may hold what the last one printed
         try:
-            descriptor = os.open(
-                self._storage.files.worker_log(execution.worker), os.O_RDONLY | os.O_NOFOLLOW
-            )
+            descriptor = os.open(files.worker_log(execution.worker), os.O_RDONLY | os.O_NOFOLLOW)
         except OSError:
             return False
         printed = False
@@ -164,7 +167,7 @@ class _Printer:
         return printed or whole
 
     def _skip(self, count: int) -> None:
-        _write(b"\n[queuectl: %d bytes not kept]\n" % count)
+        _write(GAP % count)
         self._position += count
 
     def _print_ended(self, execution: Execution) -> None:

@@ -295,6 +295,25 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
 
 
 @linux_only
+def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jobs) -> None:
+    """What is in its worker's file then is of the job before: `logs` does not show it either."""
+    jobs.configure(backoff_base="1", backoff_max="100")
+    job = jobs.one("true")
+    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock.show_running(liveness.Running(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
+    Path(queue.files.worker_log("gone-1")).write_text("another's")
+    shown = queue.run("logs", job).stdout
+    lock.abandon()
+    settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+
+    (attempt,) = jobs.attempts(job)
+    assert attempt.outcome is not None
+    assert (attempt.outcome.value, attempt.output.size_bytes) == ("lost", 0)
+    assert (shown, queue.run("logs", job).stdout) == ("", "")
+
+
+@linux_only
 def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: Jobs) -> None:
     """Regression: its heir was born after the order and never heard of it, so the pool stayed."""
     job = jobs.one(_HELD, timeout=0)

@@ -12,6 +12,7 @@ import pytest
 from conftest import Queue, alive, wait_until
 
 from queuectl import liveness
+from queuectl.writelock import WriteLock
 from reliability.conftest import HELD, Jobs, in_shell, linux_only, start_with
 
 pytestmark = linux_only
@@ -444,6 +445,56 @@ def test_what_an_adopted_job_leaves_running_is_its_own_affair(queue: Queue, jobs
     ]
     assert alive(child)
     os.kill(child, signal.SIGKILL)
+
+
+def _is_waiting_for_a_lock(pid: int) -> bool:
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and str(pid) in line.split() for line in lines)
+
+
+@pytest.mark.parametrize(("size", "limit"), [(100, "1MiB"), (20_000, "1MiB"), (200_000, "65536")])
+def test_what_a_job_printed_is_kept_though_its_worker_dies_before_it_records(
+    queue: Queue, jobs: Jobs, size: int, limit: str
+) -> None:
+    """Regression: the worker had taken the output, and its heir found an empty file."""
+    jobs.configure(output_limit=limit)
+    job = jobs.one(f"{HELD}; head -c {size} /dev/zero | tr '\\0' x")
+    queue.start()
+    leader, worker = jobs.pid("running"), _worker(queue)
+    lock = WriteLock(queue.files.write_lock)
+    lock.acquire(10)
+    try:
+        (queue.work / "go").touch()
+        wait_until(lambda: not alive(leader), what="the job's end")
+        wait_until(lambda: _is_waiting_for_a_lock(worker["pid"]), what="the record to be tried")
+        _kill(worker["pid"])
+    finally:
+        lock.close()
+    jobs.until(job, "completed")
+
+    (attempt,) = jobs.attempts(job)
+    assert attempt.output.size_bytes == size
+    assert attempt.output.truncated is (size > 100_000)
+    printed = queue.run("logs", job).stdout
+    if attempt.output.truncated:
+        gap = f"\n[queuectl: {size - 65536} bytes not kept]\n"
+        assert printed == "x" * 32768 + gap + "x" * 32768
+    else:
+        assert printed == "x" * size
+
+
+def test_what_a_job_printed_that_ended_alone_is_kept_whole(queue: Queue, jobs: Jobs) -> None:
+    """Regression: of what nobody had watched, an heir kept 4 KiB."""
+    job = jobs.one(f"{HELD}; head -c 20000 /dev/zero | tr '\\0' x")
+    _orphan(queue, jobs, job, "all", restart=False)
+    leader = jobs.pid("running")
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(leader), what="the job's end")
+    queue.drain()
+
+    (attempt,) = jobs.attempts(job)
+    assert (attempt.output.size_bytes, attempt.output.truncated) == (20_000, False)
+    assert queue.run("logs", job).stdout == "x" * 20_000
 
 
 def test_what_a_job_left_that_ended_before_its_heir_came_is_ended_too(
