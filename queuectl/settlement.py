@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import datetime
 from typing import Callable, Iterator, NamedTuple, Optional, Protocol
@@ -41,6 +42,10 @@ class Heir(Protocol):
         """Sleep so long, or less."""
 
 
+class _OutOfSight(Exception):
+    """Something of the job lives that cannot be seen from here, in another container perhaps."""
+
+
 class Adopted(NamedTuple):
     """A running job that an heir answers for from now on."""
 
@@ -53,8 +58,8 @@ def settle(
 ) -> Optional[Adopted]:
     """Settle a dead worker and forget it; return its job if that runs on and was adopted.
 
-    Nothing happens if it lives after all, or another settles it already. Killed at any point, it
-    can be done again: the lock file goes last.
+    Nothing happens if it lives after all, another settles it already, or its job can only be seen
+    from elsewhere. Killed at any point, it can be done again: the lock file goes last.
     """
     remains = liveness.seize(storage.files.workers, dead)
     if remains is None:
@@ -65,6 +70,8 @@ def settle(
         _forget(storage, dead, now)
     except BaseException as error:
         remains.close()
+        if isinstance(error, _OutOfSight):
+            return None
         if adopted is None or not isinstance(error, QueueError):
             raise
         # The job has its heir; the dead worker is forgotten by whoever comes next.
@@ -88,7 +95,10 @@ def settle_missing(
     ]
     unknown = [worker for worker in storage.orphans() if liveness.is_alive(folder, worker) is None]
     for dead in missing + unknown:
-        adopted = _settle_claim(storage, dead, None, heir, now)
+        try:
+            adopted = _settle_claim(storage, dead, None, heir, now)
+        except _OutOfSight:
+            continue
         if adopted is not None:
             yield adopted
         _forget(storage, dead, now)
@@ -121,6 +131,8 @@ def _settle_claim(
             _log.warning("%s runs on; its worker %s is dead", claim.job.id, dead)
             return Adopted(claim, leader)
         outcome = _outcome_of_ended(claim, command, leader, running, log, heir)
+        if outcome.kind is OutcomeKind.LOST and _was_elsewhere(storage, dead) and log.is_held():
+            raise _OutOfSight
         if (leader or running) is None and outcome.kind is OutcomeKind.LOST:
             # It was never started: what is in the file is of the job before.
             output, leftovers = Output(), False
@@ -155,6 +167,12 @@ def _leader(
     boot = next((w.boot_id for w in storage.workers() if w.id == dead), liveness.boot_id())
     lives = liveness.same_process(running.pid, running.start_ticks, boot)
     return running if lives else None
+
+
+def _was_elsewhere(storage: Storage, dead: str) -> bool:
+    """Whether a worker was in another container, whose processes we do not see."""
+    here = os.uname().nodename
+    return any(worker.id == dead and worker.host != here for worker in storage.workers())
 
 
 def _outcome_of_ended(

@@ -14,8 +14,9 @@ import pytest
 from conftest import Queue, alive, wait_until
 
 from processes.conftest import Jobs, linux_only
-from queuectl import liveness, runner, settlement
+from queuectl import liveness, processtree, runner, settlement
 from queuectl.errors import QueueBusy
+from queuectl.joblog import JobLog
 from queuectl.models import Claim, Outcome, Verdict, Worker
 from queuectl.signals import KILL_SIGNAL
 from queuectl.states import JobState
@@ -232,11 +233,11 @@ def test_a_process_number_of_another_boot_is_left_alone(
         stranger.wait()
 
 
-def _claim_of_the_dead(jobs: Jobs, boot_id: Optional[str]) -> Claim:
+def _claim_of_the_dead(
+    jobs: Jobs, boot_id: Optional[str], *, host: str = os.uname().nodename
+) -> Claim:
     """Return what a worker has claimed whose process is gone."""
-    jobs.storage.register_worker(
-        Worker("gone-1", "gone", 1 << 22, 1, boot_id, "host", (), utcnow())
-    )
+    jobs.storage.register_worker(Worker("gone-1", "gone", 1 << 22, 1, boot_id, host, (), utcnow()))
     claim = jobs.storage.claim("gone-1", now=utcnow())
     assert claim is not None
     return claim
@@ -311,6 +312,30 @@ def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jo
     assert attempt.outcome is not None
     assert (attempt.outcome.value, attempt.output.size_bytes) == ("lost", 0)
     assert (shown, queue.run("logs", job).stdout) == ("", "")
+
+
+@linux_only
+def test_a_job_that_cannot_be_seen_is_not_run_again(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: in another container than its own a living job was taken for lost."""
+    job = jobs.one("true", max_retries=1)
+    claim = _claim_of_the_dead(jobs, liveness.boot_id(), host="another container")
+    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    # A number that is nobody's here.
+    lock.show_running(liveness.Running(claim.execution_id, 1 << 22, 1, "gone-1"))
+    lock.abandon()
+    log = JobLog(queue.files.worker_log("gone-1"))
+    # It would find the holder of the log, which is this test.
+    monkeypatch.setattr(processtree, "end", lambda *_: None)
+    assert settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow) is None
+    assert (jobs.state(job), jobs.outcomes(job)) == ("processing", [None])
+    assert liveness.owners(queue.files.workers) == ["gone-1"]
+
+    log.close()
+    settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+    assert jobs.outcomes(job) == ["lost"]
+    assert liveness.owners(queue.files.workers) == []
 
 
 @linux_only
