@@ -45,6 +45,7 @@ class RunningPool(NamedTuple):
 
     id: str
     pid: int
+    start_ticks: Optional[int]
     queues: Tuple[str, ...]
 
     def serves(self, queues: Sequence[str]) -> bool:
@@ -59,7 +60,8 @@ def running_pools(files: QueueFiles) -> List[RunningPool]:
         if is_supervisor(owner) and liveness.is_alive(files.workers, owner):
             written = liveness.about(files.workers, owner)
             if written:
-                pools.append(RunningPool(owner, written["pid"], tuple(written["queues"])))
+                pid, ticks = written["pid"], written.get("start_ticks")
+                pools.append(RunningPool(owner, pid, ticks, tuple(written["queues"])))
     return pools
 
 
@@ -81,7 +83,13 @@ def open_pool(
         if unless_running and any(pool.serves(plan.queues) for pool in running_pools(files)):
             return None
         supervisor_id = os.urandom(4).hex()
-        about = {"pid": os.getpid(), "queues": plan.queues, "count": plan.workers}
+        pid = os.getpid()
+        about = {
+            "pid": pid,
+            "start_ticks": liveness.start_ticks(pid),
+            "queues": plan.queues,
+            "count": plan.workers,
+        }
         return supervisor_id, liveness.LifeLock.take(files.workers, supervisor_id, about)
     finally:
         os.close(descriptor)

@@ -32,7 +32,7 @@ from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL
 from queuectl.storage import Storage
 
 if TYPE_CHECKING:
-    from queuectl.supervisor import PoolPlan
+    from queuectl.supervisor import PoolPlan, RunningPool
 
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
@@ -279,7 +279,7 @@ def worker_stop(
     for target in targets:
         target.stop(now=now, leave_jobs=leave_jobs)
     deadline = None if timeout is None else time.monotonic() + timeout
-    while any(liveness.is_alive(storage.files.workers, target.id) for target in targets):
+    while any(target.is_running for target in targets):
         if deadline is not None and time.monotonic() >= deadline:
             output.error(ctx.command_path, "still running, time ran out; nothing was killed")
             ctx.exit(_TIME_RAN_OUT)
@@ -291,10 +291,16 @@ def worker_stop(
 class _Target:
     """A process to stop: a supervisor, or one worker."""
 
-    def __init__(self, owner: str, pid: int, *, supervises: bool) -> None:
-        self.id = owner
-        self._pid = pid
-        self._supervises = supervises
+    def __init__(self, owner: Union[RunningPool, Worker], folder: str) -> None:
+        self.id = owner.id
+        self._pid = owner.pid
+        self._start_ticks = owner.start_ticks
+        self._supervises = not isinstance(owner, Worker)
+        self._folder = folder
+
+    @property
+    def is_running(self) -> bool:
+        return bool(liveness.is_alive(self._folder, self.id))
 
     def stop(self, *, now: bool, leave_jobs: bool) -> None:
         order = signal.SIGTERM if self._supervises else LEAVE_SIGNAL
@@ -304,6 +310,15 @@ class _Target:
                     f"--leave-jobs is for a supervisor with its workers, not {self.id}"
                 )
             order = LEAVE_SIGNAL
+        known = self._start_ticks is not None
+        if known and liveness.start_ticks(self._pid) != self._start_ticks:
+            # Gone, or that number is another's here.
+            if self.is_running:
+                raise QueueError(
+                    f"{self.id} (pid {self._pid}) cannot be seen from here"
+                    " (stop it in the container that it runs in)"
+                )
+            return
         try:
             os.kill(self._pid, KILL_SIGNAL if now else order)
         except ProcessLookupError:
@@ -313,23 +328,20 @@ class _Target:
 
 
 def _targets(storage: Storage, names: Sequence[str], queues: Tuple[str, ...]) -> List[_Target]:
-    from queuectl.supervisor import RunningPool, running_pools
+    from queuectl.supervisor import running_pools
 
     pools = running_pools(storage.files)
-    living_ones = living_workers(storage)
+    owners: List[Union[RunningPool, Worker]] = [*pools, *living_workers(storage)]
     if not names:
         supervised = {pool.id for pool in pools}
-        # Workers whose supervisor was killed finish their job all the same.
-        alone = [worker for worker in living_ones if worker.supervisor not in supervised]
-        owners: List[Union[RunningPool, Worker]] = [*pools, *alone]
         return [
-            _Target(owner.id, owner.pid, supervises=isinstance(owner, RunningPool))
+            _Target(owner, storage.files.workers)
             for owner in owners
-            if not queues or set(queues) & set(owner.queues)
+            # Workers whose supervisor was killed finish their job all the same.
+            if not (isinstance(owner, Worker) and owner.supervisor in supervised)
+            and (not queues or set(queues) & set(owner.queues))
         ]
-    known = {pool.id: _Target(pool.id, pool.pid, supervises=True) for pool in pools}
-    for living in living_ones:
-        known[living.id] = _Target(living.id, living.pid, supervises=False)
+    known = {owner.id: _Target(owner, storage.files.workers) for owner in owners}
     for name in names:
         if name not in known:
             raise QueueError(f"no such worker is running: {name} (queuectl worker list)")

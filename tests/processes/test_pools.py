@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any, List
 
 from conftest import Queue, wait_until
 from test_legacy import make
 
-from processes.conftest import Jobs
+from processes.conftest import Jobs, linux_only
+from queuectl import liveness
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
@@ -165,3 +167,24 @@ def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("queuectl worker start: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@linux_only
+def test_a_stop_signals_nobody_of_the_same_number(queue: Queue, jobs: Jobs) -> None:
+    """Regression: numbers of another container were taken for processes of this one."""
+    jobs.one("true")
+    stranger = subprocess.Popen(["sleep", "300"])
+    about = {"pid": stranger.pid, "start_ticks": 1, "queues": [], "count": 1}
+    life = liveness.LifeLock.take(queue.files.workers, "abcd1234", about)
+    try:
+        done = queue.run("worker", "stop")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"queuectl worker stop: abcd1234 (pid {stranger.pid}) cannot be seen from here"
+            " (stop it in the container that it runs in)\n"
+        )
+        assert stranger.poll() is None
+    finally:
+        life.remove()
+        stranger.kill()
+        stranger.wait()
