@@ -15,6 +15,7 @@ from queuectl.files import unlink_quietly
 
 _SUFFIX = ".lock"
 _UNFINISHED = ".new"
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RUNNING_BYTES = 64
 """The file begins with a line of this width: what the worker runs. After it stands JSON."""
 
@@ -45,9 +46,7 @@ class LifeLock:
         path = os.path.join(folder, owner + _SUFFIX)
         unfinished = os.path.join(folder, f".{owner}{_UNFINISHED}")
         while True:
-            descriptor = os.open(
-                unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
+            descriptor = os.open(unfinished, _NEW_FILE, 0o600)
             lock = cls(path, descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -135,6 +134,16 @@ def seize(folder: str, owner: str) -> Optional[Remains]:
     if os.path.isfile(path) and not os.path.islink(path):
         raise OSError(f"cannot open {path}")
     return None
+
+
+def leave_remains(folder: str, owner: str) -> None:
+    """Make the lock file of a dead owner whose own is not there any more."""
+    try:
+        os.close(os.open(os.path.join(folder, owner + _SUFFIX), _NEW_FILE, 0o600))
+    except FileExistsError:  # another does the same
+        pass
+    except OSError as error:
+        raise QueueUnusable(f"cannot write into {folder}: {error.strerror}") from None
 
 
 def sweep(folder: str) -> None:

@@ -95,13 +95,11 @@ def settle_missing(
     ]
     unknown = [worker for worker in storage.orphans() if liveness.is_alive(folder, worker) is None]
     for dead in missing + unknown:
-        try:
-            adopted = _settle_claim(storage, dead, None, heir, now)
-        except _OutOfSight:
-            continue
+        # With a file there is something that only one can seize.
+        liveness.leave_remains(folder, dead)
+        adopted = settle(storage, dead, heir, now=now)
         if adopted is not None:
             yield adopted
-        _forget(storage, dead, now)
 
 
 def _still_works(worker: Worker) -> bool:

@@ -285,7 +285,7 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         assert jobs.get(job).locked_by == heir.id
 
         # The dead one is still there to be settled, by whoever comes next.
-        assert settled() is None
+        assert settlement.settle(jobs.storage, "gone-1", heir, now=utcnow) is None
         assert jobs.get(job).locked_by == heir.id
         assert [one.id for one in jobs.storage.workers()] == []
         assert liveness.owners(queue.files.workers) == [heir.id]
@@ -293,6 +293,27 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         life.remove()
         leader.kill()
         leader.wait()
+
+
+@linux_only
+def test_only_one_settles_a_worker_without_a_lock_file(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: two that did so at once took each other for what the lost job had left."""
+    job = jobs.one("true", max_retries=1)
+    _claim_of_the_dead(jobs, liveness.boot_id())
+    settle_claim = settlement._settle_claim
+
+    def meanwhile(*args: Any) -> Optional[settlement.Adopted]:
+        monkeypatch.undo()
+        assert list(settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+        assert jobs.outcomes(job) == [None]
+        return settle_claim(*args)
+
+    monkeypatch.setattr(settlement, "_settle_claim", meanwhile)
+    assert list(settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    assert jobs.outcomes(job) == ["lost"]
+    assert liveness.owners(queue.files.workers) == []
 
 
 @linux_only
