@@ -10,12 +10,6 @@ from queuectl.storage import Storage
 _PRUNED_AT_ONCE = 2000
 
 
-def keep_house(storage: Storage, *, now: datetime) -> None:
-    """Prune jobs, and remove files that belong to none."""
-    prune(storage, now=now)
-    storage.sweep_logs()
-
-
 def prune(storage: Storage, *, now: datetime) -> int:
     """Delete jobs that finished longer ago than the key retention says; never dead ones.
 

@@ -37,6 +37,9 @@ _LOCK_WAIT_SECONDS = 1.0
 _IDLE_SECONDS = 1.0
 _CANCEL_LOOK_SECONDS = 1.0
 _CHORE_SECONDS = 60.0
+_SWEEP_SECONDS = 3600.0
+"""It looks at each log that is kept; only what is killed at a bad moment leaves any to sweep."""
+
 _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 2.0
 
@@ -81,6 +84,7 @@ class _Worker:
         self._queue_id = storage.queue_id
         self._left = assignment.max_jobs
         self._next_chore = time.monotonic() + random.uniform(0, _CHORE_SECONDS)  # noqa: S311
+        self._next_sweep = 0.0
         self._next_cancel_look = 0.0
         self._settling = False
         self._claim: Optional[Claim] = None
@@ -378,7 +382,10 @@ class _Worker:
         while adopted is not None:
             self._attend(adopted)
             adopted = self._chore(lambda: next(missing, None))
-        self._chore(lambda: maintenance.keep_house(self._storage, now=utcnow()))
+        self._chore(lambda: maintenance.prune(self._storage, now=utcnow()))
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+            self._chore(self._storage.sweep_logs)
         self._settling = False
 
     def _chore(self, do: Callable[[], _Result]) -> Optional[_Result]:

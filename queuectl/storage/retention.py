@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 from datetime import datetime
+from itertools import islice
 from typing import Any, Iterator, List, Match, Sequence
 
 from queuectl.files import unlink_quietly
@@ -70,16 +71,18 @@ class Retention(Base):
 
         A kill between a commit and its unlink leaves them, or one while a log is rewritten.
         """
-        try:
-            names = os.listdir(self.files.logs)
-        except OSError:
-            return 0
         removed = 0
-        for start in range(0, len(names), _SWEPT_AT_ONCE):
-            for name in self._strays(names[start : start + _SWEPT_AT_ONCE]):
-                unlink_quietly(os.path.join(self.files.logs, name))
-                removed += 1
-        return removed
+        try:
+            with os.scandir(self.files.logs) as entries:
+                while True:
+                    names = [entry.name for entry in islice(entries, _SWEPT_AT_ONCE)]
+                    if not names:
+                        return removed
+                    for name in self._strays(names):
+                        unlink_quietly(os.path.join(self.files.logs, name))
+                        removed += 1
+        except OSError:  # the next time, then
+            return removed
 
     def _strays(self, names: Sequence[str]) -> List[str]:
         """Return those of these files that belong to nothing any more."""
