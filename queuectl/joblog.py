@@ -43,7 +43,7 @@ class JobLog:
         self._discarded = 0
         self._aside: Optional[str] = None
         self._is_adopted = adopted
-        self._is_full = False
+        self._needs_clearing = False
         self.descriptor = _open_file(path) if adopted else self._open_locked()
 
     def begin(self, limit_bytes: int) -> None:
@@ -127,18 +127,18 @@ class JobLog:
                 os.unlink(self.path)
             descriptor = self._open_locked()
         else:
-            self._is_full = size > 0
+            self._needs_clearing = size > 0
         self.descriptor = descriptor
         return output, leftovers
 
     def clear(self) -> None:
         """Make room for the next job, when the result of the last is recorded."""
-        if self._is_full:
+        if self._needs_clearing:
             os.ftruncate(self.descriptor, 0)
             # ext4 writes out, at its next close, a file that was cut to nothing. Closed while it is
             # empty that costs nothing; after the next job it would cost a write to the disk.
             os.close(_open_file(self.path))
-            self._is_full = False
+            self._needs_clearing = False
 
     def close(self) -> None:
         """Let go of the file and leave it."""
@@ -181,13 +181,13 @@ class JobLog:
 
         What is printed between the copy and the cut is lost, uncounted.
         """
-        aside: Optional[str] = self.path + ".tail"
+        aside, self._aside = self.path + ".tail", None
         try:
-            with open(str(aside), "wb") as copy:
+            with open(aside, "wb") as copy:
                 _copy(self.descriptor, size - half, size, copy.fileno())
+            self._aside = aside
         except OSError:  # a full disk costs the end of the output, never the job
-            aside = None
-        self._aside = aside
+            pass
         os.ftruncate(self.descriptor, half)
         self._discarded += size - half
 
