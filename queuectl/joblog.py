@@ -126,9 +126,11 @@ class JobLog:
             if not moved:
                 os.unlink(self.path)
             descriptor = self._open_locked()
-        else:
-            self._needs_clearing = size > 0
         self.descriptor = descriptor
+        self._needs_clearing = size > 0 and not moved and not leftovers
+        if size > INLINE_BYTES:
+            # It is kept elsewhere by now, or lost to a full disk, where the result needs the room.
+            self.clear()
         return output, leftovers
 
     def clear(self) -> None:
