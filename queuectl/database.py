@@ -58,8 +58,8 @@ class Database:
         if not files.exists():
             if not create:
                 raise NoQueue(files.database)
-            files.prepare_to_write()
             files.refuse_network()
+            files.prepare_to_write()
             files.create_database()
         database = cls(files, _connect(files.database), wait_seconds)
         try:

@@ -1,0 +1,88 @@
+"""A queue on a network file system, told by the kernel's list of mounts."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+from conftest import Queue
+from processes.conftest import linux_only
+
+from cli.conftest import Call, call
+
+__all__ = ["call"]
+
+pytestmark = linux_only
+
+
+def _mount(monkeypatch: pytest.MonkeyPatch, place: Path, kind: str) -> None:
+    """Let a file system of this kind be mounted there, as far as that list goes."""
+    mounted = str(place).replace(" ", "\\040")
+    mounts = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        f"23 22 0:40 / {mounted} rw,relatime shared:5 - {kind} host:/export rw\n"
+        f"24 22 0:41 / {mounted}-beside rw - ext4 /dev/sdb1 rw\n"
+    )
+    really = builtins.open
+
+    def pretended(path: Any, *args: Any, **more: Any) -> Any:
+        return (
+            io.StringIO(mounts) if path == "/proc/self/mountinfo" else really(path, *args, **more)
+        )
+
+    monkeypatch.setattr(builtins, "open", pretended)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made = tmp_path / "a share"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.parametrize("words", [["enqueue", "true"], ["worker", "start", "--drain"]])
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p"])
+def test_no_queue_is_made_there(
+    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, words: List[str]
+) -> None:
+    """One line that names the path and the remedy, exit 1, and nothing is written."""
+    database = place / "queue.db"
+    _mount(monkeypatch, place, kind)
+    called = call("--db", str(database), *words)
+
+    assert (called.code, called.out) == (1, "")
+    assert called.err == (
+        f"queuectl {' '.join(word for word in words if word in ('enqueue', 'worker', 'start'))}: "
+        f"{database} is on a network file system ({kind}), where a queue is not safe "
+        "(use --db with a path on a local disk)\n"
+    )
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "beside"), [("tmpfs", ""), ("nfs4", "-beside"), ("nfs4", "-too")])
+def test_a_local_one_is_none(
+    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, beside: str
+) -> None:
+    """Neither is what is only called alike."""
+    folder = Path(f"{place}{beside}")
+    folder.mkdir(exist_ok=True)
+    _mount(monkeypatch, place, kind)
+
+    assert call("--db", str(folder / "queue.db"), "enqueue", "true").code == 0
+
+
+def test_doctor_finds_a_queue_that_came_there(
+    queue: Queue, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied there it can be looked at; that it is not safe is a failure."""
+    queue.enqueue("true")
+    _mount(monkeypatch, queue.database.parent, "nfs4")
+    called = call("doctor")
+
+    assert called.code == 1
+    assert [line.split() for line in called.out.splitlines() if "file system" in line] == [
+        ["fail", "file", "system:", "nfs4", "(a", "network)"]
+    ]
