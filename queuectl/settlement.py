@@ -68,15 +68,18 @@ def settle(
     try:
         adopted = _settle_claim(storage, dead, remains.running, heir, now)
         _forget(storage, dead, now)
-    except BaseException as error:
+    except _OutOfSight:
         remains.close()
-        if isinstance(error, _OutOfSight):
-            return None
-        if adopted is None or not isinstance(error, QueueError):
+    except QueueError:
+        remains.close()
+        if adopted is None:
             raise
         # The job has its heir; the dead worker is forgotten by whoever comes next.
-        return adopted
-    remains.remove()
+    except BaseException:
+        remains.close()
+        raise
+    else:
+        remains.remove()
     return adopted
 
 

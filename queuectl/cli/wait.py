@@ -32,6 +32,7 @@ from queuectl.cli.selecting import (
     queue_option,
     state_option,
 )
+from queuectl.database import WAIT_SECONDS
 from queuectl.errors import InvalidInput, NoSuchJob, QueueError
 from queuectl.models import Job, OutcomeKind, Selection
 from queuectl.runner import SPAWN_FAILED, signal_name
@@ -45,8 +46,8 @@ COULD_NOT = 125
 _CANCELLED = 143
 _LOST = 137
 _POLL_SECONDS = 0.04
-_LATE_RECORD = timedelta(seconds=60)
-"""More than a writer waits for its turn (see `database.WAIT_SECONDS`)."""
+_LATE_RECORD = timedelta(seconds=2 * WAIT_SECONDS)
+"""More than lies between the time of an end and its record: a writer waits for its turn."""
 
 
 class Ending(NamedTuple):

@@ -310,8 +310,8 @@ class _Target:
                     f"--leave-jobs is for a supervisor with its workers, not {self.id}"
                 )
             order = LEAVE_SIGNAL
-        known = self._start_ticks is not None
-        if known and liveness.start_ticks(self._pid) != self._start_ticks:
+        ticks = self._start_ticks
+        if ticks is not None and not liveness.same_process(self._pid, ticks, liveness.boot_id()):
             # Gone, or that number is another's here.
             if self.is_running:
                 raise QueueError(
