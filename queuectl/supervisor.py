@@ -362,12 +362,7 @@ class Supervisor:
         assignment = child.assignment
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         if assignment.settles_only:
-            if code != WorkerExit.DONE and self._stopping:
-                self._failed = True  # the next `worker start` settles it
-            elif code != WorkerExit.DONE:
-                self._hold_back(assignment, assignment.slot)
-            else:
-                self._backoff.pop(assignment.slot, None)
+            self._settle_again(assignment, code)
             return
         if code == WorkerExit.DONE:
             return
@@ -397,6 +392,19 @@ class Supervisor:
             self._backoff.pop(assignment.slot, None)
             self._fork(heir)
 
+    def _settle_again(self, assignment: Assignment, code: Optional[int]) -> None:
+        """Let another try, later, what an extra heir did not come to."""
+        if code == WorkerExit.DONE:
+            self._backoff.pop(assignment.slot, None)
+            return
+        if not liveness.running(self._files.workers, assignment.worker):
+            # It claims nothing and had adopted nothing: so it needs no heir of its own.
+            self._bury(assignment.worker)
+        if self._stopping:
+            self._failed = True  # the next `worker start` settles it
+        else:
+            self._hold_back(assignment, assignment.slot)
+
     def _hold_back(self, assignment: Assignment, slot: int) -> None:
         """Start it later: at once the first time, then after 1, 2, 4 … 60 seconds."""
         delay = self._backoff.get(slot, 0.0)
@@ -407,11 +415,10 @@ class Supervisor:
         due = [entry for entry in self._waiting if entry[0] <= now]
         self._waiting = [entry for entry in self._waiting if entry[0] > now]
         for _, assignment in due:
-            if self._stopping and not assignment.settles_only:
-                if assignment.heir_of is not None:
-                    self._settle(assignment.heir_of)
-            else:
+            if not self._stopping and not assignment.settles_only:
                 self._fork(assignment)
+            elif assignment.heir_of is not None:
+                self._settle(assignment.heir_of)
 
     def _settle(self, worker_id: str) -> None:
         """Fork an extra heir that settles a dead worker and exits; it needs no free slot."""
@@ -438,12 +445,16 @@ class Supervisor:
                 continue
             if liveness.is_alive(folder, owner) is not False:
                 continue
-            if not is_supervisor(owner):
-                self._settle(owner)
+            if is_supervisor(owner):
+                self._bury(owner)
             else:
-                try:
-                    remains = liveness.seize(folder, owner)
-                except OSError:  # at the next scan, then
-                    continue
-                if remains is not None:
-                    remains.remove()
+                self._settle(owner)
+
+    def _bury(self, owner: str) -> None:
+        """Take away the lock file of somebody dead who leaves nothing to settle."""
+        try:
+            remains = liveness.seize(self._files.workers, owner)
+            if remains is not None:
+                remains.remove()
+        except OSError:  # at a later scan, then
+            pass

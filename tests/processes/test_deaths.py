@@ -12,14 +12,17 @@ from typing import Any, Callable, Dict, Optional
 
 import pytest
 from conftest import Queue, alive, wait_until
+from forked import in_processes
 
 from processes.conftest import Jobs, linux_only
 from queuectl import liveness, processtree, runner, settlement
 from queuectl.errors import QueueBusy
+from queuectl.files import QueueFiles
 from queuectl.joblog import JobLog
-from queuectl.models import Claim, Outcome, Verdict, Worker
+from queuectl.models import Assignment, Claim, Outcome, Verdict, Worker, WorkerExit
 from queuectl.signals import KILL_SIGNAL
 from queuectl.states import JobState
+from queuectl.supervisor import PoolPlan, Supervisor, open_pool
 from queuectl.times import utcnow
 
 # Starts a tree, of which one left the session; a second attempt ends at once.
@@ -475,6 +478,52 @@ def test_a_crash_loop_ends_when_its_cause_does(queue: Queue, jobs: Jobs) -> None
 
     jobs.until(held, "completed")
     assert jobs.state(job) == "pending"
+
+
+def test_heirs_that_die_beget_no_more_of_them(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed when it had settled leaves nothing to settle.
+
+    Regression: each got an heir of its own, and was itself started again and again, so that
+    memory that was short, or a fault in leaving, filled the machine with processes.
+    """
+    queue.enqueue("true")
+    folder, born = queue.files.workers, tmp_path / "born"
+    liveness.LifeLock.take(folder, "dead-1", {"pid": 1}).abandon()
+
+    def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
+        if not assignment.settles_only:
+            os.read(assignment.orders, 1)
+            return WorkerExit.DONE
+        liveness.LifeLock.take(folder, assignment.worker, {"pid": os.getpid()})
+        with born.open("a") as log:
+            log.write(f"{assignment.heir_of}\n")
+        remains = liveness.seize(folder, str(assignment.heir_of))
+        if remains is not None:
+            remains.remove()
+        os._exit(70)
+
+    scans = iter(range(30))
+    sweep = liveness.sweep
+
+    def count(where: str) -> None:
+        sweep(where)
+        if next(scans) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def pool() -> int:
+        monkeypatch.setattr("queuectl.supervisor._SCAN_SECONDS", 0.05)
+        monkeypatch.setattr("queuectl.supervisor._FIRST_BACKOFF_SECONDS", 0.05)
+        monkeypatch.setattr(liveness, "sweep", count)
+        plan = PoolPlan(1)
+        opened = open_pool(queue.files, plan, unless_running=False)
+        assert opened is not None
+        return Supervisor(queue.files, opened[0], plan, opened[1], work).run()
+
+    assert in_processes([pool]) == [0]
+    assert born.read_text().splitlines() == ["dead-1"]
+    assert os.listdir(folder) == []
 
 
 def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue, jobs: Jobs) -> None:
