@@ -61,6 +61,15 @@ class LifeLock:
                 os.close(descriptor)
                 raise
 
+    @classmethod
+    def inherited(cls, folder: str, owner: str, descriptor: int) -> LifeLock:
+        """Return the lock that this process held under another program."""
+        return cls(os.path.join(folder, owner + _SUFFIX), descriptor)
+
+    def fileno(self) -> int:
+        """Return the descriptor that holds the lock."""
+        return self._descriptor
+
     def show_running(self, running: Optional[Running]) -> None:
         """Say which process this worker runs, so that an heir can find it. No fsync: after a power
         cut there is no process left to find.

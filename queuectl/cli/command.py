@@ -95,11 +95,15 @@ class QueueCommand(_Command):
         self.params.extend(queue_options(hidden=True))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what the floors below refuse becomes a failure."""
+        """Run the command; what the floors below or the system refuse becomes a failure."""
         try:
             return super().invoke(ctx)
         except QueueError as error:
             raise Failure(ctx.command_path, str(error), error.exit_code) from error
+        except BrokenPipeError:  # nobody reads any more: nothing is to be said
+            raise
+        except OSError as error:
+            raise Failure(ctx.command_path, str(error), 1) from error
 
 
 class QueueGroup(_Command, click.Group):

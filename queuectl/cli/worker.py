@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 import time
-from typing import TYPE_CHECKING, Callable, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple, Union
 
 import click
 
@@ -26,17 +25,15 @@ from queuectl.cli.params import DURATION
 from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.errors import QueueError
-from queuectl.files import QueueFiles
 from queuectl.models import Worker
 from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL
 from queuectl.storage import Storage
 
 if TYPE_CHECKING:
-    from queuectl.supervisor import PoolPlan, RunningPool
+    from queuectl.supervisor import RunningPool
 
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
-_READY = "ready"
 _DESCRIPTORS = 24
 """What a worker has open at most, with some to spare."""
 
@@ -81,49 +78,50 @@ def worker_start(
     queuectl worker start --count 4
     * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
     """
-    from queuectl.supervisor import PoolPlan, close_strange_descriptors
+    from queuectl import pool
+    from queuectl.supervisor import PoolPlan, close_strange_descriptors, open_pool
 
     close_strange_descriptors()
     files = queue_files(ctx)
     plan = PoolPlan(count, queue_names(queues), drain, max_jobs, max_runtime)
-    code = _preflight(ctx, files, count)
-    if code:
-        ctx.exit(code)
-    announce = _systemd_notifier()
+    files.refuse_network()
+    _refuse_few_descriptors(count)
+    # Made or upgraded now, so that what is wrong with it is told here; closed before any fork.
+    open_storage(create=True).close()
     if detach:
         log_file = log_file or files.detached_log
     log = None if log_file is None else _open_log(log_file)
-    if detach and log_file is not None:
-        announce = _detach(ctx, log_file, quiet=quiet)
+    announce = _detach(ctx, log_file, quiet=quiet) if detach and log_file is not None else None
     if log is not None and log != 2:  # it is 2 itself when stderr was closed
         os.dup2(log, 2)
         os.close(log)
-    ctx.exit(
-        _supervise(
-            files,
-            plan,
-            announce,
-            unless_running=unless_running,
-            quiet=quiet,
-        )
-    )
+    opened = open_pool(files, plan, unless_running=unless_running)
+    if opened is None:
+        if announce is not None:
+            os.write(announce, b"\n")
+        return
+    supervisor_id, life = opened
+    try:
+        pool.become(pool.PoolOrder(files, supervisor_id, plan, quiet, life.fileno(), announce))
+    finally:
+        life.remove()
 
 
-def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> Callable[[str], None]:
-    """Go on in a process of its own session; return there what announces that it is ready.
+def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> int:
+    """Go on in a process of its own session; return the pipe that waits for a line from there.
 
-    The calling process ends here, with the supervisor's id on stdout once that is ready.
+    The calling process ends here, when that has come: with the supervisor's id on stdout, or
+    without one if nothing was to be done.
     """
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
         with os.fdopen(reader, "r", encoding="ascii") as pipe:
-            # A line: READY and an id (none: nothing was to be done); or the end of the pipe.
-            word, _, supervisor_id = pipe.readline().rstrip("\n").partition(" ")
-        if word != _READY:
+            line = pipe.readline()
+        if not line:
             raise QueueError(f"the workers did not start (see {log_file})")
-        if supervisor_id and not quiet:
-            output.emit(supervisor_id)
+        if line.strip() and not quiet:
+            output.emit(line.strip())
         ctx.exit(0)
     os.close(reader)
     os.setsid()
@@ -131,58 +129,7 @@ def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> Callable[[str]
     for descriptor in (0, 1):
         os.dup2(null, descriptor)
     os.close(null)
-
-    def announce(supervisor_id: str) -> None:
-        os.write(writer, f"{_READY} {supervisor_id}\n".encode("ascii"))
-        os.close(writer)
-
-    return announce
-
-
-def _systemd_notifier() -> Callable[[str], None]:
-    """Return what tells a service manager that asked for it that the workers are ready.
-
-    See sd_notify(3). The address leaves the environment now: it is not for jobs.
-    """
-    address = os.environ.pop("NOTIFY_SOCKET", "")
-
-    def notify(supervisor_id: str) -> None:
-        if not address.startswith(("/", "@")) or not supervisor_id:
-            return
-        import socket  # only where it was asked for
-
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-            try:
-                path = "\0" + address[1:] if address[0] == "@" else address
-                notifier.sendto(b"READY=1", path)
-            except OSError:  # it does not listen; nothing depends on it
-                pass
-
-    return notify
-
-
-def _preflight(ctx: click.Context, files: QueueFiles, count: int) -> int:
-    """Open, make or upgrade the queue and check its place, in a child; return its exit code.
-
-    In a child, since a connection must not cross the forks that follow.
-    """
-    pid = os.fork()
-    if pid:
-        status = os.waitpid(pid, 0)[1]
-        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
-    code = 1
-    try:
-        files.refuse_network()
-        _refuse_few_descriptors(count)
-        open_storage(create=True).close()
-        code = 0
-    except QueueError as error:
-        output.error(ctx.command_path, str(error))
-        code = error.exit_code
-    except OSError as error:
-        output.error(ctx.command_path, str(error))
-    finally:
-        os._exit(code)
+    return writer
 
 
 def _refuse_few_descriptors(count: int) -> None:
@@ -197,50 +144,6 @@ def _open_log(path: str) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _supervise(
-    files: QueueFiles,
-    plan: PoolPlan,
-    announce: Callable[[str], None],
-    *,
-    unless_running: bool,
-    quiet: bool,
-) -> int:
-    """Be the supervisor of a new pool; `announce` is told its id when it is ready, "" if none is
-    needed. Returns the exit code.
-    """
-    import logging  # 15 ms, for this command alone
-
-    # A bell or a pipe whose reader just left, or a log that nobody reads, must end nobody.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-    from queuectl import worker as worker_module
-    from queuectl.supervisor import Supervisor, open_pool
-
-    opened = open_pool(files, plan, unless_running=unless_running)
-    if opened is None:
-        announce("")
-        return 0
-    supervisor_id, life = opened
-    # What cannot be logged, on a full disk say, is let go: by default each line of it would be a
-    # traceback.
-    logging.raiseExceptions = False
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING if quiet else logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )
-    log = logging.getLogger(__name__)
-    served = ", ".join(plan.queues) or "all queues"
-    log.info(
-        "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
-        plan.workers, "" if plan.workers == 1 else "s", served, files.database, supervisor_id,
-    )  # fmt: skip
-    return Supervisor(files, supervisor_id, plan, life, worker_module.work).run(
-        lambda: announce(supervisor_id)
-    )
 
 
 @worker.command("stop", cls=QueueCommand)

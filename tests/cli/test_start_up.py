@@ -61,6 +61,26 @@ def test_a_table_takes_tabulate(queue: Queue) -> None:
     assert "tabulate" in _imported(queue, COMMAND, "list")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="-X importtime does not outlive an exec")
+def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
+    """`worker start` becomes a process that has not imported click, whatever it did itself."""
+    header = "import time: self [us] | cumulative | imported package\n"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", COMMAND, "worker", "start", "--drain", "-q"],
+        env=queue.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = (_modules(part) for part in done.stderr.split(header)[1:])
+
+    assert "click" in before
+    assert "queuectl.worker" in after
+    assert {name.partition(".")[0] for name in after} & {"click", "tabulate"} == set()
+    assert {name for name in after if name.startswith("queuectl.cli")} == {"queuectl.cli"}
+
+
 def _needless(queue: Queue, imported: Set[str]) -> List[str]:
     """Return what of it is slow. (click itself needs locale, with older Pythons.)"""
     return sorted((imported & (_SLOW | _OURS)) - _imported(queue, "-c", "import click"))
@@ -78,8 +98,12 @@ def _imported(queue: Queue, *words: str) -> Set[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return _modules(done.stderr)
+
+
+def _modules(report: str) -> Set[str]:
     return {
         line.rpartition("|")[2].strip()
-        for line in done.stderr.splitlines()
+        for line in report.splitlines()
         if line.startswith("import time:")
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, List
 
-from conftest import Queue, wait_until
+import pytest
+from conftest import COMMAND, Queue, wait_until
 from test_legacy import make
 
 from processes.conftest import Jobs, linux_only
@@ -167,6 +169,18 @@ def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("queuectl worker start: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@linux_only
+@pytest.mark.parametrize("called", [[COMMAND], ["-m", "queuectl"]], ids=["script", "module"])
+def test_a_pool_looks_as_it_was_called(queue: Queue, called: List[str]) -> None:
+    """So `pgrep -f 'worker start'` finds it, though it is not the program that was called."""
+    words = [sys.executable, *called, "worker", "start", "-q"]
+    pool = subprocess.Popen(words, env=queue.env, cwd=str(queue.work), text=True)
+    queue.processes.append(pool)
+    wait_until(lambda: queue.exists() and _workers(queue))
+
+    assert Path(f"/proc/{pool.pid}/cmdline").read_text().split("\0")[:-1] == words
 
 
 @linux_only

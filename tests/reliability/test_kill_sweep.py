@@ -62,8 +62,7 @@ def _until_all_have_left(queue: Queue) -> None:
 def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, jobs: Jobs) -> None:
     """Whichever of its processes is killed, at whatever step, two jobs run, once at a time.
 
-    The fault hits each process that comes so far: the preflight child, the supervisor, its worker
-    or the job.
+    The fault hits each process that comes so far: the supervisor, its worker or the job.
     """
     jobs.configure(backoff_base="1", backoff_max="0.05")
     prefix = queue.folder / "trace"

@@ -1,0 +1,124 @@
+"""The process of a pool: an interpreter that has never seen the command line.
+
+`worker start` becomes it by exec, so that neither it nor its workers carry what only the command
+line needs: 3 MB each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Callable, List, NamedTuple, NoReturn, Optional
+
+from queuectl import POOL_VARIABLE
+from queuectl.errors import QueueError
+from queuectl.files import QueueFiles
+from queuectl.liveness import LifeLock
+from queuectl.supervisor import PoolPlan, Supervisor
+
+
+class PoolOrder(NamedTuple):
+    """What the process is told about the pool that it is to be.
+
+    `life` is the descriptor of its lock. `announce` is a pipe that is told its id when the workers
+    are ready; without one a service manager is, if that asked for it.
+    """
+
+    files: QueueFiles
+    supervisor_id: str
+    plan: PoolPlan
+    quiet: bool
+    life: int
+    announce: Optional[int]
+
+
+def become(order: PoolOrder) -> NoReturn:
+    """Replace this process by the pool's; QueueError if that cannot be."""
+    descriptors = [order.life] if order.announce is None else [order.life, order.announce]
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    words = _called_as()
+    try:
+        os.execve(words[0], words, {**os.environ, POOL_VARIABLE: json.dumps(order)})
+    except OSError as error:
+        raise QueueError(f"cannot start {words[0]}: {error.strerror}") from None
+
+
+def _called_as() -> List[str]:
+    """Return how this process was called: in a list of processes the pool looks the same."""
+    given: Optional[List[str]] = getattr(sys, "orig_argv", None)  # since Python 3.10
+    if given is None:
+        is_module = os.path.basename(sys.argv[0]) == "__main__.py"
+        given = ["", *(("-m", "queuectl") if is_module else sys.argv[:1]), *sys.argv[1:]]
+    return [sys.executable, *given[1:]]
+
+
+def run() -> NoReturn:
+    """Be the pool that the environment orders, to its end."""
+    files, supervisor_id, plan, *rest = json.loads(os.environ.pop(POOL_VARIABLE))
+    workers, queues, *bounds = plan
+    order = PoolOrder(
+        QueueFiles(*files), supervisor_id, PoolPlan(workers, tuple(queues), *bounds), *rest
+    )
+    for descriptor in (order.life, order.announce):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
+    os._exit(_supervise(order))
+
+
+def _supervise(order: PoolOrder) -> int:
+    import logging
+
+    from queuectl import worker
+
+    # A bell or a pipe whose reader just left, or a log that nobody reads, must end nobody.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # What cannot be logged, on a full disk say, is let go: by default each line of it would be a
+    # traceback.
+    logging.raiseExceptions = False
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING if order.quiet else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )
+    files, supervisor_id, plan = order.files, order.supervisor_id, order.plan
+    logging.getLogger(__name__).info(
+        "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
+        plan.workers, "" if plan.workers == 1 else "s",
+        ", ".join(plan.queues) or "all queues", files.database, supervisor_id,
+    )  # fmt: skip
+    life = LifeLock.inherited(files.workers, supervisor_id, order.life)
+    announce = _announcer(order)
+    return Supervisor(files, supervisor_id, plan, life, worker.work).run(announce)
+
+
+def _announcer(order: PoolOrder) -> Callable[[], None]:
+    """Return what tells whoever waits for it that the workers are ready."""
+    # It leaves the environment in any case: it is not for jobs.
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    pipe = order.announce
+    if pipe is None:
+        return lambda: _notify(address)
+
+    def announce() -> None:
+        os.write(pipe, f"{order.supervisor_id}\n".encode("ascii"))
+        os.close(pipe)
+
+    return announce
+
+
+def _notify(address: str) -> None:
+    """Tell a service manager, see sd_notify(3)."""
+    if not address.startswith(("/", "@")):
+        return
+    import socket  # only where it was asked for
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+        try:
+            path = "\0" + address[1:] if address[0] == "@" else address
+            notifier.sendto(b"READY=1", path)
+        except OSError:  # it does not listen; nothing depends on it
+            pass
