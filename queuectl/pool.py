@@ -34,6 +34,28 @@ class PoolOrder(NamedTuple):
     announce: Optional[int]
 
 
+def keep_standard_descriptors() -> None:
+    """Close all others: what the starting shell had open is not for jobs. What it had closed is
+    open from now on, so that no file of ours takes the number of a stream.
+    """
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        names = []
+    for name in names:
+        if name.isdigit() and int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:  # the one that the listing itself used
+                pass
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It takes the lowest number that is free, this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def become(order: PoolOrder) -> NoReturn:
     """Replace this process by the pool's; QueueError if that cannot be."""
     descriptors = [order.life] if order.announce is None else [order.life, order.announce]

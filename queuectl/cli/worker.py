@@ -79,9 +79,9 @@ def worker_start(
     * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
     """
     from queuectl import pool
-    from queuectl.supervisor import PoolPlan, close_strange_descriptors, open_pool
+    from queuectl.supervisor import PoolPlan, open_pool
 
-    close_strange_descriptors()
+    pool.keep_standard_descriptors()
     files = queue_files(ctx)
     plan = PoolPlan(count, queue_names(queues), drain, max_jobs, max_runtime)
     files.refuse_network()
@@ -92,7 +92,7 @@ def worker_start(
         log_file = log_file or files.detached_log
     log = None if log_file is None else _open_log(log_file)
     announce = _detach(ctx, log_file, quiet=quiet) if detach and log_file is not None else None
-    if log is not None and log != 2:  # it is 2 itself when stderr was closed
+    if log is not None:
         os.dup2(log, 2)
         os.close(log)
     opened = open_pool(files, plan, unless_running=unless_running)

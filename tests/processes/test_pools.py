@@ -14,6 +14,7 @@ from test_legacy import make
 
 from processes.conftest import Jobs, linux_only
 from queuectl import liveness
+from queuectl.supervisor import running_pools
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
@@ -181,6 +182,25 @@ def test_a_pool_looks_as_it_was_called(queue: Queue, called: List[str]) -> None:
     wait_until(lambda: queue.exists() and _workers(queue))
 
     assert Path(f"/proc/{pool.pid}/cmdline").read_text().split("\0")[:-1] == words
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_pool_with_closed_streams_runs_and_can_be_stopped(
+    queue: Queue, jobs: Jobs, closed: str
+) -> None:
+    """What takes the number of a stream is not written into as if it were that."""
+    job = jobs.one("echo out; echo err >&2; readlink /proc/self/fd/0")
+    pool = subprocess.Popen(
+        ["sh", "-c", f'exec "$0" worker start {closed}', COMMAND],
+        env=queue.env, cwd=str(queue.work),
+    )  # fmt: skip
+    jobs.until(job, "completed")
+
+    (found,) = running_pools(queue.files)
+    assert found.pid == pool.pid
+    assert queue.ok("logs", job).split() == ["out", "err", "/dev/null"]
+    assert queue.ok("worker", "stop") == f"stopped {found.id}"
+    assert pool.wait(timeout=30) == 0
 
 
 @linux_only
