@@ -7,6 +7,7 @@ line needs: 3 MB each.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from queuectl.errors import QueueError
 from queuectl.files import QueueFiles
 from queuectl.liveness import LifeLock
 from queuectl.supervisor import PoolPlan, Supervisor
+
+_log = logging.getLogger(__name__)
 
 
 class PoolOrder(NamedTuple):
@@ -87,13 +90,16 @@ def run() -> NoReturn:
     for descriptor in (order.life, order.announce):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
-    os._exit(_supervise(order))
+    try:
+        code = _supervise(order)
+    except (QueueError, OSError) as error:
+        _log.error("the pool cannot go on: %s", error)
+        code = 1
+    os._exit(code)
 
 
 def _supervise(order: PoolOrder) -> int:
-    import logging
-
-    from queuectl import worker
+    from queuectl import worker  # `worker start` itself needs none of it
 
     # A bell or a pipe whose reader just left, or a log that nobody reads, must end nobody.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -107,7 +113,7 @@ def _supervise(order: PoolOrder) -> int:
         datefmt="%Y-%m-%d %H:%M:%S",
     )
     files, supervisor_id, plan = order.files, order.supervisor_id, order.plan
-    logging.getLogger(__name__).info(
+    _log.info(
         "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
         plan.workers, "" if plan.workers == 1 else "s",
         ", ".join(plan.queues) or "all queues", files.database, supervisor_id,

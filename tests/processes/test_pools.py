@@ -203,6 +203,21 @@ def test_a_pool_with_closed_streams_runs_and_can_be_stopped(
     assert pool.wait(timeout=30) == 0
 
 
+def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue, jobs: Jobs) -> None:
+    """Here its own lock file cannot be taken away at the end: exit 1, no traceback."""
+    jobs.storage  # noqa: B018 (makes the queue)
+    pool = queue.start("-q")
+    (found,) = running_pools(queue.files)
+    path = Path(queue.files.workers, f"{found.id}.lock")
+    path.unlink()
+    path.mkdir()
+    pool.terminate()
+
+    assert pool.wait(timeout=30) == 1
+    *_, last = (queue.folder / "workers.log").read_text().splitlines()
+    assert f"the pool cannot go on: [Errno 21] Is a directory: '{path}'" in last
+
+
 @linux_only
 def test_a_stop_signals_nobody_of_the_same_number(queue: Queue, jobs: Jobs) -> None:
     """Regression: numbers of another container were taken for processes of this one."""
