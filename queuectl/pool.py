@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Callable, List, NamedTuple, NoReturn, Optional
 
-from queuectl import POOL_VARIABLE
+from queuectl import POOL_VARIABLE, signals
 from queuectl.errors import QueueError
 from queuectl.files import QueueFiles
 from queuectl.liveness import LifeLock
@@ -37,38 +37,25 @@ class PoolOrder(NamedTuple):
     announce: Optional[int]
 
 
-def keep_standard_descriptors() -> None:
-    """Close all others: what the starting shell had open is not for jobs. What it had closed is
-    open from now on, so that no file of ours takes the number of a stream.
-    """
-    try:
-        names = os.listdir("/dev/fd")
-    except OSError:
-        names = []
-    for name in names:
-        if name.isdigit() and int(name) > 2:
-            try:
-                os.close(int(name))
-            except OSError:  # the one that the listing itself used
-                pass
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            # It takes the lowest number that is free, this one.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-
-
 def become(order: PoolOrder) -> NoReturn:
     """Replace this process by the pool's; QueueError if that cannot be."""
-    descriptors = [order.life] if order.announce is None else [order.life, order.announce]
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, True)
+    _pass_on(order, True)
+    # The process keeps its number: whoever inherits the variable by accident has another.
+    variables = {**os.environ, POOL_VARIABLE: f"{os.getpid()} {json.dumps(order)}"}
     words = _called_as()
+    # A stop that comes before the supervisor has its handlers waits for them.
+    mask = signals.block_all()
     try:
-        os.execve(words[0], words, {**os.environ, POOL_VARIABLE: json.dumps(order)})
+        os.execve(words[0], words, variables)
     except OSError as error:
+        signals.restore(mask)
         raise QueueError(f"cannot start {words[0]}: {error.strerror}") from None
+
+
+def _pass_on(order: PoolOrder, inheritable: bool) -> None:
+    for descriptor in (order.life, order.announce):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, inheritable)
 
 
 def _called_as() -> List[str]:
@@ -82,14 +69,13 @@ def _called_as() -> List[str]:
 
 def run() -> NoReturn:
     """Be the pool that the environment orders, to its end."""
-    files, supervisor_id, plan, *rest = json.loads(os.environ.pop(POOL_VARIABLE))
+    _, _, text = os.environ.pop(POOL_VARIABLE).partition(" ")
+    files, supervisor_id, plan, *rest = json.loads(text)
     workers, queues, *bounds = plan
     order = PoolOrder(
         QueueFiles(*files), supervisor_id, PoolPlan(workers, tuple(queues), *bounds), *rest
     )
-    for descriptor in (order.life, order.announce):
-        if descriptor is not None:
-            os.set_inheritable(descriptor, False)
+    _pass_on(order, False)
     try:
         code = _supervise(order)
     except (QueueError, OSError) as error:

@@ -109,6 +109,20 @@ def become_subreaper() -> bool:
     return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
+def close_strange_descriptors() -> None:
+    """Close all but the standard ones: what the starting shell had open is not for jobs."""
+    try:
+        names = os.listdir("/dev/fd")
+    except OSError:
+        return
+    for name in names:
+        if name.isdigit() and int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:  # the one that the listing itself used
+                pass
+
+
 class _Child(NamedTuple):
     assignment: Assignment
     orders: int

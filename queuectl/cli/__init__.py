@@ -17,7 +17,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What is imported stays: looking through it for garbage, again and again, costs 3 ms.
     gc.disable()
-    if POOL_VARIABLE in os.environ:
+    if os.environ.get(POOL_VARIABLE, "").startswith(f"{os.getpid()} "):
         from queuectl.pool import run  # and nothing of the command line
     else:
         from queuectl.cli.app import run  # only now

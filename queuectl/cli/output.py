@@ -48,8 +48,9 @@ def prepare_streams() -> None:
     """Make the standard streams fit for any text, and let a closed pipe end the process."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # Started with it closed: whatever was opened first would get its number.
-            os.open(os.devnull, os.O_RDWR)
+            # Started with it closed: whatever was opened first would get its number, here and in
+            # the pool that `worker start` becomes.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
         errors = "backslashreplace" if number else "surrogateescape"
         getattr(sys, name).reconfigure(errors=errors)

@@ -79,20 +79,22 @@ def worker_start(
     * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
     """
     from queuectl import pool
-    from queuectl.supervisor import PoolPlan, open_pool
+    from queuectl.supervisor import PoolPlan, close_strange_descriptors, open_pool
 
-    pool.keep_standard_descriptors()
+    close_strange_descriptors()
     files = queue_files(ctx)
     plan = PoolPlan(count, queue_names(queues), drain, max_jobs, max_runtime)
     files.refuse_network()
     _refuse_few_descriptors(count)
     # Made or upgraded now, so that what is wrong with it is told here; closed before any fork.
     open_storage(create=True).close()
+    announce = None
     if detach:
         log_file = log_file or files.detached_log
-    log = None if log_file is None else _open_log(log_file)
-    announce = _detach(ctx, log_file, quiet=quiet) if detach and log_file is not None else None
-    if log is not None:
+    if log_file is not None:
+        log = _open_log(log_file)
+        if detach:
+            announce = _detach(ctx, log_file, quiet=quiet)
         os.dup2(log, 2)
         os.close(log)
     opened = open_pool(files, plan, unless_running=unless_running)
