@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from queuectl.states import JobState
-from queuectl.storage import Storage
+from queuectl.storage.serving import Serving
 
 _PRUNED_AT_ONCE = 2000
 
 
-def prune(storage: Storage, *, now: datetime) -> int:
+def prune(storage: Serving, *, now: datetime) -> int:
     """Delete jobs that finished longer ago than the key retention says; never dead ones.
 
     A bounded number a call; returns how many.

@@ -13,7 +13,7 @@ from queuectl.errors import QueueError
 from queuectl.files import unlink_quietly
 from queuectl.joblog import JobLog
 from queuectl.models import Claim, Outcome, OutcomeKind, Output, Worker
-from queuectl.storage import Storage
+from queuectl.storage.serving import Serving
 from queuectl.times import to_text
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Adopted(NamedTuple):
 
 
 def settle(
-    storage: Storage, dead: str, heir: Heir, *, now: Callable[[], datetime]
+    storage: Serving, dead: str, heir: Heir, *, now: Callable[[], datetime]
 ) -> Optional[Adopted]:
     """Settle a dead worker and forget it; return its job if that runs on and was adopted.
 
@@ -84,7 +84,7 @@ def settle(
 
 
 def settle_missing(
-    storage: Storage, heir: Heir, *, now: Callable[[], datetime]
+    storage: Serving, heir: Heir, *, now: Callable[[], datetime]
 ) -> Iterator[Adopted]:
     """Settle workers whose lock file is not there, which proves nothing: their process decides.
 
@@ -110,7 +110,7 @@ def _still_works(worker: Worker) -> bool:
 
 
 def _settle_claim(
-    storage: Storage,
+    storage: Serving,
     dead: str,
     running: Optional[liveness.Running],
     heir: Heir,
@@ -147,7 +147,7 @@ def _settle_claim(
 
 
 def _leader(
-    storage: Storage,
+    storage: Serving,
     dead: str,
     claim: Claim,
     running: Optional[liveness.Running],
@@ -170,7 +170,7 @@ def _leader(
     return running if lives else None
 
 
-def _was_elsewhere(storage: Storage, dead: str) -> bool:
+def _was_elsewhere(storage: Serving, dead: str) -> bool:
     """Whether a worker was in another container, whose processes we do not see."""
     here = os.uname().nodename
     return any(worker.id == dead and worker.host != here for worker in storage.workers())
@@ -205,13 +205,13 @@ def _outcome_of_ended(
     return outcome
 
 
-def _forget(storage: Storage, dead: str, now: Callable[[], datetime]) -> None:
+def _forget(storage: Serving, dead: str, now: Callable[[], datetime]) -> None:
     storage.forget_worker(dead, seen_at=to_text(now()))
     remove_files(storage, dead)
     bell.remove(storage.files.workers, dead)
 
 
-def remove_files(storage: Storage, owner: str) -> None:
+def remove_files(storage: Serving, owner: str) -> None:
     """Take away the log and status files of a worker that is gone, unless its job runs on."""
     if storage.owns_running_log(owner):
         return

@@ -25,7 +25,7 @@ from queuectl.models import (
     WorkerExit,
 )
 from queuectl.states import JobState
-from queuectl.storage import Storage
+from queuectl.storage.serving import Serving
 from queuectl.times import format_duration, to_text, utcnow
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     random.seed()
     attention = Attention(assignment.orders)
     try:
-        storage = Storage.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
+        storage = Serving.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
     except QueueError as error:
         _log.error("%s", error)
         return WorkerExit.FAILED
@@ -76,7 +76,7 @@ class _Abandoned(BaseException):
 class _Worker:
     """One worker with all that it holds."""
 
-    def __init__(self, storage: Storage, assignment: Assignment, attention: Attention) -> None:
+    def __init__(self, storage: Serving, assignment: Assignment, attention: Attention) -> None:
         self._storage = storage
         self._assignment = assignment
         self._attention = attention

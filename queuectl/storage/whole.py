@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from queuectl.storage.attempts import Attempts
 from queuectl.storage.carrying import Carrying
 from queuectl.storage.configuration import Configuration
 from queuectl.storage.control import Control
 from queuectl.storage.insight import Insight
 from queuectl.storage.intake import Intake
-from queuectl.storage.pool import Pool
 from queuectl.storage.queues import Queues
-from queuectl.storage.reading import Reading
-from queuectl.storage.retention import Retention
+from queuectl.storage.serving import Serving
 from queuectl.storage.soundness import Soundness
 
 
 class Storage(
+    Serving,
     Intake,
-    Attempts,
     Carrying,
-    Reading,
     Insight,
     Control,
     Queues,
-    Retention,
     Configuration,
-    Pool,
     Soundness,
 ):
     """One open queue of one process. It makes no decisions, and must not cross a fork."""

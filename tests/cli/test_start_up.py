@@ -63,7 +63,7 @@ def test_a_table_takes_tabulate(queue: Queue) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="-X importtime does not outlive an exec")
 def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
-    """`worker start` becomes a process that has not imported click, whatever it did itself."""
+    """`worker start` becomes a process that has imported neither click nor a verb of the users."""
     header = "import time: self [us] | cumulative | imported package\n"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", COMMAND, "worker", "start", "--drain", "-q"],
@@ -79,6 +79,9 @@ def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
     assert "queuectl.worker" in after
     assert {name.partition(".")[0] for name in after} & {"click", "tabulate"} == set()
     assert {name for name in after if name.startswith("queuectl.cli")} == {"queuectl.cli"}
+    users = {"queuectl.storage.whole", "queuectl.storage.intake", "queuectl.transfer"}
+    assert users <= before
+    assert users & after == set()
 
 
 def _needless(queue: Queue, imported: Set[str]) -> List[str]:
