@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import (
     Any,
     Callable,
+    Container,
     Dict,
     Iterator,
     List,
@@ -46,6 +47,7 @@ COULD_NOT = 125
 _CANCELLED = 143
 _LOST = 137
 _POLL_SECONDS = 0.04
+_SEARCH_SECONDS = 2.0
 _LATE_RECORD = timedelta(seconds=2 * WAIT_SECONDS)
 """More than lies between the time of an end and its record: a writer waits for its turn."""
 
@@ -157,11 +159,12 @@ def wait_for(
         warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
     waiting: Dict[int, Job] = {job.seq: job for job in jobs}
     endings: Dict[int, Ending] = {}
+    dead_ends = _DeadEnds(storage, among=waiting)
     version = None
     while waiting:
-        current = storage.version()
-        if current != version:
-            version = current
+        before, version = version, storage.version()
+        changed = version != before
+        if changed:
             found = storage.states_of(list(waiting))
             for seq, job in list(waiting.items()):
                 if seq not in found:
@@ -172,10 +175,9 @@ def wait_for(
                     advance(1)
                     if any_one:
                         return [endings[seq]]
-                elif found[seq] is JobState.BLOCKED:
-                    _refuse_stuck(storage, job)
             if not waiting:
                 break
+        dead_ends.refuse(changed=changed)
         if deadline is not None and time.monotonic() >= deadline:
             names = ", ".join(job.id for job in list(waiting.values())[:3])
             raise WaitFailure(f"time ran out, unfinished: {names}", TIME_RAN_OUT)
@@ -230,13 +232,49 @@ def warn_unserved(storage: Storage, queues: Set[str]) -> None:
         output.tell(f"no worker serves {', '.join(unserved)} (queuectl worker start)")
 
 
-def _refuse_stuck(storage: Storage, job: Job) -> None:
-    needed = storage.stuck_on(job)
-    if needed is not None:
-        raise WaitFailure(
-            f"{job.id} can never end: it waits for {needed.id}, which is {needed.state.value}",
-            COULD_NOT,
-        )
+class _DeadEnds:
+    """Looks out for a job that can never end among those waited for.
+
+    To search at each change would cost too much. Only a bad end or a newly blocked job makes one,
+    and the kept counts tell of both; but between two looks one change may make up for another. So
+    what changed is searched a little later in any case.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        queues: Sequence[str] = (),
+        among: Optional[Container[int]] = None,
+    ) -> None:
+        self._storage = storage
+        self._queues = queues
+        self._among = among
+        self._ended_badly, self._blocked = -1, 0
+        self._search_at = float("inf")
+
+    def refuse(self, *, changed: bool) -> None:
+        """Raise WaitFailure if there is one; `changed` tells that the queue has changed."""
+        now = time.monotonic()
+        if changed:
+            counts = self._storage.by_state()
+            before = self._ended_badly, self._blocked
+            self._ended_badly = counts[JobState.DEAD] + counts[JobState.CANCELLED]
+            self._blocked = counts[JobState.BLOCKED]
+            if self._ended_badly != before[0] or self._blocked > before[1]:
+                self._search_at = now
+            else:
+                self._search_at = min(self._search_at, now + _SEARCH_SECONDS)
+        if not self._blocked or now < self._search_at:
+            return
+        self._search_at = float("inf")
+        stuck = self._storage.first_stuck(self._queues, self._among)
+        needed = None if stuck is None else self._storage.stuck_on(stuck)
+        if stuck is not None and needed is not None:
+            raise WaitFailure(
+                f"{stuck.id} can never end: it waits for {needed.id}, which is "
+                f"{needed.state.value}",
+                COULD_NOT,
+            )
 
 
 def _wait_for_all(
@@ -265,26 +303,19 @@ def _wait_for_all(
             if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
         },
     )
-    version, ended_badly, blocked = None, -1, 0
+    dead_ends = _DeadEnds(storage, queues)
+    version = None
     with _progress(total) as advance:
         while left:
-            current = storage.version()
-            if current != version:
-                version = current
+            before, version = version, storage.version()
+            changed = version != before
+            if changed:
                 now_left = storage.count(unfinished)
                 advance(max(0, left - now_left))
                 left = now_left
-                # Only these can have made a job wait for ever: to look each time would cost.
-                counts = storage.by_state()
-                before = ended_badly, blocked
-                ended_badly = counts[JobState.DEAD] + counts[JobState.CANCELLED]
-                blocked = counts[JobState.BLOCKED]
-                if ended_badly != before[0] or blocked > before[1]:
-                    stuck = storage.first_stuck(queues)
-                    if stuck is not None:
-                        _refuse_stuck(storage, stuck)
                 if not left:
                     break
+            dead_ends.refuse(changed=changed)
             if deadline is not None and time.monotonic() >= deadline:
                 _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
             time.sleep(_POLL_SECONDS)

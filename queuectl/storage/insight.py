@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Container, Dict, List, NamedTuple, Optional, Sequence
 
 from queuectl.models import Job
 from queuectl.states import FINISHED_STATES, JobState
@@ -58,13 +58,17 @@ class Insight(Base):
                     to_look_at.append(need.job)
         return None
 
-    def first_stuck(self, queues: Sequence[str]) -> Optional[Job]:
-        """Return a blocked job of these queues (none named: of all) that can never run by itself:
-        a need of it, or of what it waits for, is dead or cancelled.
+    def first_stuck(
+        self, queues: Sequence[str] = (), among: Optional[Container[int]] = None
+    ) -> Optional[Job]:
+        """Return a blocked job that can never run by itself: a need of it, or of what it waits for,
+        is dead or cancelled.
+
+        One of these queues (none named: of all), and of these `seq` if `among` is given.
         """
         served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
-            row = conn.execute(
+            rows = conn.execute(
                 """
                 WITH RECURSIVE stuck (seq) AS (
                     SELECT dependencies.job_seq
@@ -81,10 +85,11 @@ class Insight(Base):
                 + SELECT_JOB
                 + "WHERE state = 'blocked' AND seq IN (SELECT seq FROM stuck) "
                 + served
-                + " ORDER BY seq LIMIT 1",
+                + " ORDER BY seq",
                 tuple(queues),
-            ).fetchone()
-        return None if row is None else to_job(row)
+            )
+            jobs = map(to_job, rows)
+            return next((job for job in jobs if among is None or job.seq in among), None)
 
     def ahead_of(self, job: Job) -> int:
         """Return how many pending jobs of its queue are claimed before a pending one."""

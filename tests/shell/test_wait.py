@@ -17,6 +17,7 @@ import pytest
 from cli.conftest import opened
 from conftest import Queue, wait_until
 
+from queuectl.models import Job
 from queuectl.storage import Storage
 from queuectl.times import utcnow
 
@@ -312,6 +313,64 @@ def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) ->
     assert done.stderr.splitlines()[-1] == (
         "queuectl wait: b can never end: it waits for a, which is dead"
     )
+
+
+@pytest.mark.parametrize("words", [["--all"], ["b"]])
+def test_what_can_never_end_is_said_though_the_counts_are_the_same(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: List[str]
+) -> None:
+    """Regression: one dead job retried and another dead between two looks hid the second."""
+    shell.enqueue("exit 1", "--id", "old")
+    shell.run_as_if("dead")
+    shell.enqueue("exit 1", "--id", "a")
+    shell.enqueue("true", "--id", "b", "--after", "a")
+    look, looked = Storage.first_stuck, count()
+
+    def exchange(storage: Storage, *args: Any) -> Any:
+        found = look(storage, *args)
+        if next(looked) == 0:
+            shell.run_as_if("dead")
+            with opened(shell) as other:
+                other.retry(other.get("old"), now=utcnow())
+        return found
+
+    monkeypatch.setattr(Storage, "first_stuck", exchange)
+    done = shell.run("wait", "--timeout", "20", *words)
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: b can never end: it waits for a, which is dead"
+    )
+
+
+def test_a_long_chain_is_looked_at_only_when_an_end_was_bad(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: each change asked for the needs of each blocked job, all of the chain each."""
+    jobs: List[Dict[str, Any]] = [
+        {"id": "0", "command": "until [ -e looked ]; do sleep 0.01; done"}
+    ]
+    jobs += [{"id": str(n), "command": "true", "after": [str(n - 1)]} for n in range(1, 30)]
+    shell.ok("enqueue", "-q", "-", stdin="\n".join(map(json.dumps, jobs)))
+    states_of, needs, asked = Storage.states_of, Storage.needs, shell.work / "asked"
+
+    def looking(storage: Storage, seqs: Any) -> Any:
+        states = states_of(storage, seqs)
+        (shell.work / "looked").touch()
+        return states
+
+    def asking(storage: Storage, job: Job) -> Any:
+        with asked.open("a") as file:
+            print(job.id, file=file)
+        return needs(storage, job)
+
+    monkeypatch.setattr(Storage, "states_of", looking)
+    monkeypatch.setattr(Storage, "needs", asking)
+    shell.start()
+    done = shell.run("wait", *(job["id"] for job in jobs))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not asked.exists()
 
 
 def test_a_job_that_is_cancelled_while_waited_for_ends_the_wait(shell: Shell) -> None:
