@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.errors import QueueUnusable
 from queuectl.files import unlink_quietly
@@ -31,6 +31,19 @@ class Running(NamedTuple):
     start_ticks: Optional[int]
     log_owner: str
     """The worker by whose id the files of the job are named: the one that started it."""
+
+
+class RunningPool(NamedTuple):
+    """A supervisor that is alive, as its lock file tells."""
+
+    id: str
+    pid: int
+    start_ticks: Optional[int]
+    queues: Tuple[str, ...]
+
+    def serves(self, queues: Sequence[str]) -> bool:
+        """Whether it works on all of these queues (none named: on all there are)."""
+        return not self.queues or (bool(queues) and set(queues) <= set(self.queues))
 
 
 class LifeLock:
@@ -189,6 +202,23 @@ def about(folder: str, owner: str) -> Dict[str, Any]:
     finally:
         os.close(descriptor)
     return written if isinstance(written, dict) else {}
+
+
+def running_pools(folder: str) -> List[RunningPool]:
+    """Return the supervisors that are alive."""
+    pools = []
+    for owner in owners(folder):
+        if is_supervisor(owner) and is_alive(folder, owner):
+            written = about(folder, owner)
+            if written:
+                pid, ticks = written["pid"], written.get("start_ticks")
+                pools.append(RunningPool(owner, pid, ticks, tuple(written["queues"])))
+    return pools
+
+
+def is_supervisor(owner: str) -> bool:
+    """Whether the owner of a lock file is a supervisor; its workers are named ID-1, ID-2, …"""
+    return "-" not in owner
 
 
 def running(folder: str, owner: str) -> Optional[Running]:

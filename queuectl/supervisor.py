@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from queuectl import jobstatus, liveness, signals
 from queuectl.errors import QueueError
@@ -40,36 +40,6 @@ class PoolPlan(NamedTuple):
     max_runtime: Optional[float] = None
 
 
-class RunningPool(NamedTuple):
-    """A supervisor that is alive, as its lock file tells."""
-
-    id: str
-    pid: int
-    start_ticks: Optional[int]
-    queues: Tuple[str, ...]
-
-    def serves(self, queues: Sequence[str]) -> bool:
-        """Whether it works on all of these queues (none named: on all there are)."""
-        return not self.queues or (bool(queues) and set(queues) <= set(self.queues))
-
-
-def running_pools(files: QueueFiles) -> List[RunningPool]:
-    """Return the supervisors that are alive."""
-    pools = []
-    for owner in liveness.owners(files.workers):
-        if is_supervisor(owner) and liveness.is_alive(files.workers, owner):
-            written = liveness.about(files.workers, owner)
-            if written:
-                pid, ticks = written["pid"], written.get("start_ticks")
-                pools.append(RunningPool(owner, pid, ticks, tuple(written["queues"])))
-    return pools
-
-
-def is_supervisor(owner: str) -> bool:
-    """Whether the owner of a lock file is a supervisor; its workers are named ID-1, ID-2, …"""
-    return "-" not in owner
-
-
 def open_pool(
     files: QueueFiles, plan: PoolPlan, *, unless_running: bool
 ) -> Optional[Tuple[str, liveness.LifeLock]]:
@@ -80,7 +50,9 @@ def open_pool(
     descriptor = open_private(files.start_lock)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if unless_running and any(pool.serves(plan.queues) for pool in running_pools(files)):
+        if unless_running and any(
+            pool.serves(plan.queues) for pool in liveness.running_pools(files.workers)
+        ):
             return None
         supervisor_id = os.urandom(4).hex()
         pid = os.getpid()
@@ -445,7 +417,7 @@ class Supervisor:
                 continue
             if liveness.is_alive(folder, owner) is not False:
                 continue
-            if is_supervisor(owner):
+            if liveness.is_supervisor(owner):
                 self._bury(owner)
             else:
                 self._settle(owner)

@@ -160,8 +160,8 @@ def _summary(enqueued: Enqueued) -> str:
     limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"
     runs = f"up to {enqueued.max_retries} run{'s' if enqueued.max_retries > 1 else ''}"
     parts = [f"queued in {enqueued.queue}", limit, runs]
-    from queuectl.supervisor import running_pools  # only on a terminal
+    from queuectl.liveness import running_pools  # only on a terminal
 
-    if not any(pool.serves([enqueued.queue]) for pool in running_pools(queue_files())):
+    if not any(pool.serves([enqueued.queue]) for pool in running_pools(queue_files().workers)):
         parts.append("no worker is running (queuectl worker start)")
     return "; ".join(parts)

@@ -35,11 +35,11 @@ from queuectl.cli.selecting import (
 )
 from queuectl.database import WAIT_SECONDS
 from queuectl.errors import InvalidInput, NoSuchJob, QueueError
+from queuectl.liveness import running_pools
 from queuectl.models import Job, OutcomeKind, Selection
 from queuectl.runner import SPAWN_FAILED, signal_name
 from queuectl.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.storage import Storage
-from queuectl.supervisor import running_pools
 from queuectl.times import to_text, utcnow
 
 TIME_RAN_OUT = 124
@@ -226,7 +226,7 @@ def _own_job(storage: Storage) -> Optional[Job]:
 
 def warn_unserved(storage: Storage, queues: Set[str]) -> None:
     """Say, once, that no worker serves what is waited for."""
-    pools = running_pools(storage.files)
+    pools = running_pools(storage.files.workers)
     unserved = sorted(queue for queue in queues if not any(p.serves([queue]) for p in pools))
     if unserved:
         output.tell(f"no worker serves {', '.join(unserved)} (queuectl worker start)")

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import time
-from typing import TYPE_CHECKING, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import click
 
@@ -28,9 +28,6 @@ from queuectl.errors import QueueError
 from queuectl.models import Worker
 from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL
 from queuectl.storage import Storage
-
-if TYPE_CHECKING:
-    from queuectl.supervisor import RunningPool
 
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
@@ -196,7 +193,7 @@ def worker_stop(
 class _Target:
     """A process to stop: a supervisor, or one worker."""
 
-    def __init__(self, owner: Union[RunningPool, Worker], folder: str) -> None:
+    def __init__(self, owner: Union[liveness.RunningPool, Worker], folder: str) -> None:
         self.id = owner.id
         self._pid = owner.pid
         self._start_ticks = owner.start_ticks
@@ -233,10 +230,8 @@ class _Target:
 
 
 def _targets(storage: Storage, names: Sequence[str], queues: Tuple[str, ...]) -> List[_Target]:
-    from queuectl.supervisor import running_pools
-
-    pools = running_pools(storage.files)
-    owners: List[Union[RunningPool, Worker]] = [*pools, *living_workers(storage)]
+    pools = liveness.running_pools(storage.files.workers)
+    owners: List[Union[liveness.RunningPool, Worker]] = [*pools, *living_workers(storage)]
     if not names:
         supervised = {pool.id for pool in pools}
         return [

@@ -54,6 +54,15 @@ def test_no_table_no_tabulate(queue: Queue, words: str) -> None:
     )
 
 
+def test_to_wait_takes_nothing_of_the_pool(queue: Queue) -> None:
+    """It asks who is alive, and imports neither what keeps pools alive nor its logging."""
+    queue.ok("config", "set", "max-retries", "3")
+    imported = _imported(queue, COMMAND, "wait", "--all")
+
+    assert "queuectl.liveness" in imported
+    assert sorted(imported & {"logging", "queuectl.supervisor", "queuectl.worker"}) == []
+
+
 def test_a_table_takes_tabulate(queue: Queue) -> None:
     """Proof that the test sees an import when there is one."""
     queue.enqueue("true")

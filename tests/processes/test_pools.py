@@ -15,7 +15,6 @@ from test_legacy import make
 
 from processes.conftest import Jobs, linux_only
 from queuectl import liveness
-from queuectl.supervisor import running_pools
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
@@ -199,7 +198,7 @@ def test_a_pool_with_closed_streams_runs_and_can_be_stopped(
     queue.processes.append(pool)
     jobs.until(job, "completed")
 
-    (found,) = running_pools(queue.files)
+    (found,) = liveness.running_pools(queue.files.workers)
     assert found.pid == pool.pid
     numbers = [
         number for number, sign in enumerate(("<&-", ">&-", "2>&-")) if sign in closed.split()
@@ -215,7 +214,7 @@ def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue, jobs: Jobs
     """Here its own lock file cannot be taken away at the end: exit 1, no traceback."""
     jobs.storage  # noqa: B018 (makes the queue)
     pool = queue.start("-q")
-    (found,) = running_pools(queue.files)
+    (found,) = liveness.running_pools(queue.files.workers)
     path = Path(queue.files.workers, f"{found.id}.lock")
     path.unlink()
     path.mkdir()
