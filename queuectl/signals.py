@@ -15,7 +15,11 @@ KILL_SIGNAL = signal.SIGUSR2
 """What QUIT means, to a supervisor or a worker that may have been started with QUIT ignored, as a
 shell script's `&` does."""
 
-_NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL))
+STOP_SIGNAL = signal.SIGURG
+"""Tells a supervisor what its first TERM does, however often it comes: `worker stop` asked twice
+must not kill. By default it does nothing."""
+
+_NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL, STOP_SIGNAL))
 
 
 def nothing(_number: int, _frame: Optional[FrameType]) -> None:

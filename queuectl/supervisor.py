@@ -56,6 +56,8 @@ def open_pool(
             return None
         supervisor_id = os.urandom(4).hex()
         pid = os.getpid()
+        # Who is seen can be told to stop: that waits until the supervisor listens.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signals.STOP_SIGNAL])
         about = {
             "pid": pid,
             "start_ticks": liveness.start_ticks(pid),
@@ -121,6 +123,7 @@ class Supervisor:
         self._children: Dict[int, _Child] = {}
         self._born = 0
         self._stopping = False
+        self._was_signalled = False
         self._killed_by: Optional[int] = None
         self._failed = False
         self._waiting: List[Tuple[float, Assignment]] = []
@@ -146,6 +149,7 @@ class Supervisor:
                 signal.SIGCHLD,
                 signals.LEAVE_SIGNAL,
                 signals.KILL_SIGNAL,
+                signals.STOP_SIGNAL,
             )
         )
         # Frozen before they are forked, what all workers have in common stays in memory once.
@@ -263,11 +267,17 @@ class Supervisor:
             self._order(Order.ABANDON)
             _log.warning("leaving: running jobs go on, the next workers answer for them")
             return
+        if number == signals.STOP_SIGNAL:
+            if not self._stopping:
+                self._stop()
+                _log.warning("stopping: running jobs are finished first")
+            return
         if number == signals.KILL_SIGNAL:
             number = signal.SIGQUIT
-        if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not self._stopping:
-            self._stop_replacing()
-            self._order(Order.STOP)
+        if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not self._was_signalled:
+            self._was_signalled = True
+            if not self._stopping:
+                self._stop()
             _log.warning("stopping: running jobs are finished first (again: they are put back)")
         # Never HUP: a terminal that closes sends it twice, from the kernel and from the shell.
         elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
@@ -276,6 +286,10 @@ class Supervisor:
             self._last_order = Order.KILL
             self._order(Order.KILL)
             _log.warning("killing the running jobs; they are put back")
+
+    def _stop(self) -> None:
+        self._stop_replacing()
+        self._order(Order.STOP)
 
     def _stop_replacing(self) -> None:
         """Start no worker from now on; what the dead left is settled at once."""
@@ -340,8 +354,7 @@ class Supervisor:
             return
         if code == WorkerExit.UPGRADED:
             self._failed = True
-            if not self._stopping:
-                self._heed(signal.SIGTERM)
+            self._heed(signals.STOP_SIGNAL)
             return
         if code == WorkerExit.REPLACE_ME:
             if not self._stopping:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import time
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -26,7 +25,7 @@ from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.errors import QueueError
 from queuectl.models import Worker
-from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL
+from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
 from queuectl.storage import Storage
 
 _POLL_SECONDS = 0.02
@@ -205,7 +204,7 @@ class _Target:
         return bool(liveness.is_alive(self._folder, self.id))
 
     def stop(self, *, now: bool, leave_jobs: bool) -> None:
-        order = signal.SIGTERM if self._supervises else LEAVE_SIGNAL
+        order = STOP_SIGNAL if self._supervises else LEAVE_SIGNAL
         if leave_jobs:
             if not self._supervises:
                 raise QueueError(

@@ -14,7 +14,7 @@ from conftest import COMMAND, Queue, wait_until
 from test_legacy import make
 
 from processes.conftest import Jobs, linux_only
-from queuectl import liveness
+from queuectl import liveness, signals
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
@@ -226,7 +226,7 @@ def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue, jobs: Jobs
     assert last.endswith(f"'{path}'")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signals.STOP_SIGNAL])
 def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
     queue: Queue, tmp_path: Path, number: signal.Signals
 ) -> None:

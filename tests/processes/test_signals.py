@@ -211,6 +211,32 @@ def test_worker_stop_gives_up_after_its_timeout_and_kills_nothing(queue: Queue, 
     assert (jobs.state(job), jobs.get(job).attempts) == ("pending", 0)
 
 
+def test_worker_stop_asked_again_kills_nothing_either(queue: Queue, jobs: Jobs) -> None:
+    """Regression: a second one was taken for a second signal, and put the running job back."""
+    job, supervisor = _running(queue, jobs)
+    for _ in range(3):
+        queue.fails(124, "worker", "stop", "--timeout", "0.1")
+    os.kill(supervisor.pid, signal.SIGTERM)  # a service manager's, say: the first signal
+    wait_until(_log_has(queue, "again: they are put back"))
+    _let_go(queue)
+
+    assert supervisor.wait(timeout=30) == 0
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert not (queue.work / "signalled").exists()
+
+
+def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue, jobs: Jobs) -> None:
+    """What the starting shell ignores (nohup, `&`) does not concern it."""
+    jobs.one("true")
+    words = ["sh", "-c", 'trap "" TERM INT HUP URG; exec "$0" worker start', COMMAND]
+    pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
+    queue.processes.append(pool)
+    wait_until(lambda: queue.json("worker", "list"), what="the worker")
+
+    assert queue.ok("worker", "stop", "--timeout", "20").startswith("stopped ")
+    assert pool.wait(timeout=30) == 0
+
+
 def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue, jobs: Jobs) -> None:
     """Named by its id a worker leaves for good; the last one to leave ends its supervisor."""
     supervisor = queue.start(workers=2)
