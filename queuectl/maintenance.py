@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from queuectl.states import JobState
 from queuectl.storage.serving import Serving
 
-_PRUNED_AT_ONCE = 2000
+PRUNED_AT_ONCE = 2000
+"""At most so many jobs a call: it holds up what its caller does next."""
 
 
 def prune(storage: Serving, *, now: datetime) -> int:
     """Delete jobs that finished longer ago than the key retention says; never dead ones.
 
-    A bounded number a call; returns how many.
+    Returns how many; after PRUNED_AT_ONCE of them there may be more.
     """
     retention = storage.settings().retention
     if retention <= 0:
@@ -21,5 +22,5 @@ def prune(storage: Serving, *, now: datetime) -> int:
     return storage.prune(
         states=(JobState.COMPLETED, JobState.CANCELLED),
         before=now - timedelta(seconds=retention),
-        at_most=_PRUNED_AT_ONCE,
+        at_most=PRUNED_AT_ONCE,
     )

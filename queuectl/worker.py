@@ -37,6 +37,9 @@ _LOCK_WAIT_SECONDS = 1.0
 _IDLE_SECONDS = 1.0
 _CANCEL_LOOK_SECONDS = 1.0
 _CHORE_SECONDS = 60.0
+_MORE_SECONDS = 1.0
+"""The pause between two portions of a chore that has more to do."""
+
 _SWEEP_SECONDS = 3600.0
 """It looks at each log that is kept; only what is killed at a bad moment leaves any to sweep."""
 
@@ -328,7 +331,11 @@ class _Worker:
 
     def _record(self, claim: Claim, outcome: Outcome, verdict: Verdict) -> Recorded:
         queues = self._assignment.queues
-        if not self._wants_more():
+        if outcome.kind is OutcomeKind.SPAWN_ERROR:
+            # Nothing was waited for, so nothing was heard: a chain of such jobs would go on.
+            self._attention.wait(0)
+        # Chores are done before a claim: a queue that never runs empty must not keep them waiting.
+        if self._chores_are_due() or not self._wants_more():
             return self._storage.record(claim, outcome, verdict, now=utcnow())
         try:
             recorded, self._claim = self._storage.record_and_claim(
@@ -371,8 +378,11 @@ class _Worker:
         except QueueError:
             return _LONGEST_RETRY_SECONDS
 
+    def _chores_are_due(self) -> bool:
+        return time.monotonic() >= self._next_chore
+
     def _do_chores(self) -> None:
-        if time.monotonic() < self._next_chore:
+        if not self._chores_are_due():
             return
         self._next_chore = time.monotonic() + _CHORE_SECONDS
         # Nothing is claimed with what is recorded here: the caller is about to claim.
@@ -382,7 +392,9 @@ class _Worker:
         while adopted is not None:
             self._attend(adopted)
             adopted = self._chore(lambda: next(missing, None))
-        self._chore(lambda: maintenance.prune(self._storage, now=utcnow()))
+        pruned = self._chore(lambda: maintenance.prune(self._storage, now=utcnow()))
+        if pruned == maintenance.PRUNED_AT_ONCE:
+            self._next_chore = time.monotonic() + _MORE_SECONDS
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
             self._chore(self._storage.sweep_logs)

@@ -1,0 +1,71 @@
+"""What workers do besides their jobs, and that jobs do not keep them from it."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Dict
+
+import pytest
+from conftest import Queue, wait_until
+
+from processes.conftest import Jobs
+from queuectl.states import JobState
+from queuectl.times import utcnow
+
+
+@pytest.fixture
+def hurried(tmp_path: Path) -> Dict[str, str]:
+    """The environment of a pool whose chores come soon, and in small portions."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "if '_QUEUECTL_POOL' in os.environ:\n"
+        "    from queuectl import maintenance, worker\n"
+        "    worker.random.uniform = lambda *_: 0.0\n"
+        "    worker._CHORE_SECONDS = float(os.environ['CHORE_SECONDS'])\n"
+        "    worker._MORE_SECONDS = 0.02\n"
+        "    maintenance.PRUNED_AT_ONCE = 10\n"
+    )
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def _expired(jobs: Jobs) -> int:
+    before = utcnow() - timedelta(seconds=1)
+    return jobs.storage.prune(states=(JobState.COMPLETED,), before=before, dry_run=True)
+
+
+def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
+    queue: Queue, jobs: Jobs, hurried: Dict[str, str]
+) -> None:
+    """Regression: a worker that always had a next job never came to its chores."""
+    jobs.configure(retention="1s")
+    jobs.add(*["sleep 0.02"] * 1000)
+    queue.start("-q", env={**hurried, "CHORE_SECONDS": "0.1"})
+    wait_until(lambda: sum(jobs.counts().values()) < 1000, what="the pruning")
+
+    assert jobs.counts()["pending"] > 0
+
+
+def test_what_one_portion_leaves_goes_soon(
+    queue: Queue, jobs: Jobs, hurried: Dict[str, str]
+) -> None:
+    """Regression: 2,000 a minute was the most, which a few jobs a second outrun for ever."""
+    jobs.configure(retention="1s")
+    jobs.add(*["true"] * 35)
+    queue.drain("-q")
+    wait_until(lambda: _expired(jobs) == 35)
+    queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
+
+    wait_until(lambda: jobs.counts() == {}, what="the pruning")
+
+
+def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue, jobs: Jobs) -> None:
+    """Regression: between two such jobs nothing was waited for, so no order was read."""
+    jobs.add(*["true"] * 5000, cwd=str(queue.work / "gone"), max_retries=1)
+    pool = queue.start("-q")
+    wait_until(lambda: jobs.counts().get("dead", 0) > 0)
+    pool.send_signal(signal.SIGTERM)
+
+    assert pool.wait(30) == 0
+    assert jobs.counts()["pending"] > 0
