@@ -6,7 +6,18 @@ import os
 import signal
 import sys
 import time
-from typing import Callable, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import (
+    AbstractSet,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 _ROUNDS = 20
 _FIRST_PAUSE_SECONDS = 0.005
@@ -39,31 +50,72 @@ def identity(path: str) -> FrozenSet[FileIdentity]:
     return frozenset([(status.st_dev, status.st_ino)])
 
 
+class _Process(NamedTuple):
+    """A living process, as /proc/PID/stat tells; its number and its start name it for good."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    start_ticks: int
+
+
 def members(attempt: Attempt) -> List[int]:
     """Return the living processes of an attempt, zombies left out.
 
     Elsewhere than on Linux only the leader's group can be asked, and it stands for all of it.
     """
+    return [process.pid for process in _find(attempt, frozenset())]
+
+
+def _find(attempt: Attempt, known: AbstractSet[_Process]) -> Set[_Process]:
+    """Return the processes that bear a mark of the attempt or are `known` to be of it, and all that
+    descend from them.
+    """
     if sys.platform != "linux":
-        return [attempt.leader] if attempt.leader and _group_lives(attempt.leader) else []
+        lives = attempt.leader is not None and _group_lives(attempt.leader)
+        return {_Process(attempt.leader, 0, 0, 0, 0)} if attempt.leader and lives else set()
     wanted = frozenset(b"QUEUECTL_EXECUTION=" + mark.encode() for mark in attempt.marks)
+    # By the start: the parent of an orphan changes, a process may make itself a group or session.
+    names = {(process.pid, process.start_ticks) for process in known}
+    children: Dict[int, List[_Process]] = {}
+    found = []
+    for process in _living():
+        children.setdefault(process.parent, []).append(process)
+        is_known = (process.pid, process.start_ticks) in names
+        if is_known or _belongs(process, wanted, attempt):
+            found.append(process)
+    for process in found:
+        found += children.pop(process.pid, ())
+    return set(found)
+
+
+def _living() -> Iterator[_Process]:
+    """Yield all processes but this one and zombies; Linux only."""
     own = os.getpid()
-    return [
-        int(name)
-        for name in os.listdir("/proc")
-        if name.isdigit() and int(name) != own and _belongs(name, wanted, attempt)
-    ]
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == own:
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as status:
+                # After the name, in parentheses: state, parent, group, session, …
+                fields = status.read().rpartition(b")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if fields and fields[0] not in (b"Z", b"X"):
+            parent, group, session = map(int, fields[1:4])
+            yield _Process(int(name), parent, group, session, int(fields[19]))
 
 
 def session_leader(mark: str) -> Optional[int]:
     """Return the process that was started for an attempt, found by its mark; Linux only."""
-    for pid in members(Attempt(frozenset([mark]))):
-        try:
-            if os.getsid(pid) == pid:
-                return pid
-        except OSError:  # it ended meanwhile
-            continue
-    return None
+    leaders = [
+        process
+        for process in _find(Attempt(frozenset([mark])), frozenset())
+        if process.session == process.pid
+    ]
+    # Whatever else made a session of its own it started later itself.
+    return min(leaders, key=lambda leader: leader.start_ticks).pid if leaders else None
 
 
 def end(attempt: Attempt, grace_seconds: float, pause: Callable[[float], None]) -> None:
@@ -71,30 +123,38 @@ def end(attempt: Attempt, grace_seconds: float, pause: Callable[[float], None]) 
 
     `pause` sleeps for so many seconds, or less.
     """
-    if not _signal_all(attempt, signal.SIGTERM):
+    # What was found once is not lost sight of when the parent is gone that showed whose it is.
+    known = _signal_all(attempt, frozenset(), signal.SIGTERM)
+    if not known:
         return
     # A stopped process would meet its TERM only when it goes on.
-    _signal_all(attempt, signal.SIGCONT)
+    known |= _signal_all(attempt, known, signal.SIGCONT)
     deadline = time.monotonic() + grace_seconds
     length = _FIRST_PAUSE_SECONDS
-    while members(attempt):
+    while True:
+        found = _find(attempt, known)
+        known |= found
         left = deadline - time.monotonic()
-        if left <= 0:
+        if not found or left <= 0:
             break
         pause(min(left, length))
         length = min(2 * length, _LONGEST_PAUSE_SECONDS)
     length = _FIRST_PAUSE_SECONDS
     for _ in range(_ROUNDS):
-        if not _signal_all(attempt, signal.SIGKILL):
+        found = _signal_all(attempt, known, signal.SIGKILL)
+        known |= found
+        if not found:
             return
         # A process with much memory, or on a busy machine, takes its time to die.
         pause(length)
         length = min(2 * length, _LONGEST_PAUSE_SECONDS)
 
 
-def _signal_all(attempt: Attempt, number: signal.Signals) -> bool:
-    """Send a signal to all that are found; whether there were any."""
-    found = members(attempt)
+def _signal_all(
+    attempt: Attempt, known: AbstractSet[_Process], number: signal.Signals
+) -> Set[_Process]:
+    """Send a signal to all that are found, and return them."""
+    found = _find(attempt, known)
     if attempt.leader is not None and found:
         try:
             # At once for the whole group, so that none forks away in between.
@@ -102,48 +162,43 @@ def _signal_all(attempt: Attempt, number: signal.Signals) -> bool:
         except (ProcessLookupError, PermissionError):
             pass
     if sys.platform == "linux":
-        for pid in found:
+        for process in found:
             try:
-                if attempt.leader is None or os.getpgid(pid) != attempt.leader:
-                    os.kill(pid, number)
+                if process.group != attempt.leader:
+                    os.kill(process.pid, number)
             except (ProcessLookupError, PermissionError):
                 pass
-    return bool(found)
+    return found
 
 
-def _belongs(name: str, wanted: FrozenSet[bytes], attempt: Attempt) -> bool:
+def _belongs(process: _Process, wanted: FrozenSet[bytes], attempt: Attempt) -> bool:
+    if attempt.leader is not None and attempt.leader in (process.group, process.session):
+        return True
     try:
-        with open(f"/proc/{name}/stat", "rb") as status:
-            # After the name, in parentheses: state, parent, group, session.
-            state, _, group, session = status.read().rpartition(b")")[2].split()[:4]
-        if state in (b"Z", b"X"):
-            return False
-        if attempt.leader is not None and attempt.leader in (int(group), int(session)):
-            return True
-        with open(f"/proc/{name}/environ", "rb") as environment:
+        with open(f"/proc/{process.pid}/environ", "rb") as environment:
             if not wanted.isdisjoint(environment.read().split(b"\0")):
                 return True
-        return bool(attempt.logs) and _holds(name, attempt.logs)
-    except (OSError, ValueError):  # it ended meanwhile, or is somebody else's
+        return bool(attempt.logs) and _holds(process.pid, attempt.logs)
+    except OSError:  # it ended meanwhile, or is somebody else's
         return False
 
 
-def _holds(name: str, logs: FrozenSet[FileIdentity]) -> bool:
-    folder = f"/proc/{name}/fd"
+def _holds(pid: int, logs: FrozenSet[FileIdentity]) -> bool:
+    folder = f"/proc/{pid}/fd"
     for descriptor in os.listdir(folder):
         try:
             status = os.stat(f"{folder}/{descriptor}")
         except OSError:
             continue
-        if (status.st_dev, status.st_ino) in logs and _writes(name, descriptor):
+        if (status.st_dev, status.st_ino) in logs and _writes(pid, descriptor):
             return True
     return False
 
 
-def _writes(name: str, descriptor: str) -> bool:
+def _writes(pid: int, descriptor: str) -> bool:
     """Whether a descriptor is open for writing: `logs` and `less` only read, and are let be."""
     try:
-        with open(f"/proc/{name}/fdinfo/{descriptor}", "rb") as lines:
+        with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as lines:
             for line in lines:
                 if line.startswith(b"flags:"):
                     return int(line.split()[1], 8) & (os.O_WRONLY | os.O_RDWR) != 0

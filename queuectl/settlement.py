@@ -157,9 +157,11 @@ def _leader(
     """Return the job's own process if it lives."""
     if running is None or (running.start_ticks is None and sys.platform == "linux"):
         # The worker died just after the spawn, if there was one, before it could say more.
+        if jobstatus.read(command.status_path, claim.execution_id) is not None:
+            return None  # it has ended: what bears its mark still it left running
         pid = processtree.session_leader(command.mark)
         ticks = None if pid is None else liveness.start_ticks(pid)
-        if pid is None or ticks is None:
+        if pid is None or ticks is None or (running is not None and running.pid != pid):
             return None
         return liveness.Running(claim.execution_id, pid, ticks, claim.log_owner)
     if running.start_ticks is None:

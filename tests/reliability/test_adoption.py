@@ -432,6 +432,29 @@ def test_adoption_leaves_no_file_behind(queue: Queue, jobs: Jobs) -> None:
     assert left == [], f"the worker that was killed was {dead}"
 
 
+@pytest.mark.parametrize("noted", ["", "sleep 0.5; "])
+def test_what_a_job_left_running_is_not_taken_for_the_job(
+    queue: Queue, jobs: Jobs, noted: str
+) -> None:
+    """Regression: of a job that had ended before its worker could note it, its daemon was adopted,
+    ended by the timeout of the job, and the job run again.
+    """
+    jobs.configure(backoff_base="1")
+    job = jobs.one(
+        f"setsid sleep 300 & echo $! > daemon; {noted}echo run >> ledger; kill -9 $PPID; exit 3",
+        max_retries=1,
+        timeout=2.0,
+    )
+    queue.start()
+    jobs.until(job, "dead")
+    daemon = jobs.pid("daemon")
+    lives = alive(daemon)
+    _kill(daemon)
+
+    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 3)
+    assert lives
+
+
 def test_what_an_adopted_job_leaves_running_is_its_own_affair(queue: Queue, jobs: Jobs) -> None:
     """As with a living worker: it is kept, and `show` says so; key leftovers = kill ends it."""
     job = jobs.one(f"setsid sleep 300 & echo $! > child; {HELD}")

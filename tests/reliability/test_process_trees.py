@@ -32,6 +32,17 @@ os.closerange(0, 256)
 with open("pids", "a") as out: out.write("%d\\n" % os.getpid())
 time.sleep(300)
 """
+# Of what it starts nothing tells but who its parent is. It ignores TERM, its parent does not.
+_STARTER = """
+import subprocess, time
+nothing = subprocess.DEVNULL
+child = subprocess.Popen(
+    ["/bin/sh", "-c", "trap '' TERM; while :; do /bin/sleep 0.1; done"],
+    env={}, start_new_session=True, stdin=nothing, stdout=nothing, stderr=nothing,
+)
+with open("pids", "a") as out: out.write("%d\\n" % child.pid)
+time.sleep(300)
+"""
 _CHILD = "'echo $$ >> pids; exec sleep 300'"
 
 _TREES = {
@@ -41,6 +52,7 @@ _TREES = {
     "own session, no output": _Tree(f"setsid sh -c {_CHILD} >/dev/null 2>&1 8>&- &"),
     "double fork": _Tree(f"(setsid sh -c {_CHILD} &)"),
     "daemon": _Tree(f"{sys.executable} ../daemon.py"),
+    "nothing of the job's but its parent": _Tree(f"{sys.executable} ../starter.py &"),
     "nohup": _Tree(f"nohup sh -c {_CHILD} > out 2>&1 &"),
     "closed descriptors": _Tree(f"exec >&- 2>&- 8>&-; sh -c {_CHILD} &"),
     "exec to a file": _Tree(f"exec > out 2>&1; setsid sh -c {_CHILD} &"),
@@ -56,7 +68,7 @@ _TREES = {
 
 # A second attempt tells which of the first it finds alive.
 _JOB = """
-cd '{name}'
+cd "{name}"
 if [ $QUEUECTL_ATTEMPT = 2 ]; then
     for pid in $(cat pids); do grep -qs '^State:.[^ZX]' /proc/$pid/status && echo $pid >> left; done
     exit 0
@@ -117,7 +129,7 @@ _KEYS = {"leftovers": {"leftovers": "kill"}}
 
 
 def _id(name: str) -> str:
-    return name.replace(" ", "-").replace(",", "")
+    return name.replace(" ", "-").replace(",", "").replace("'", "")
 
 
 def _chosen(way: str) -> List[str]:
@@ -133,6 +145,7 @@ def test_nothing_of_a_job_is_left(queue: Queue, jobs: Jobs, way: str) -> None:
     then, end, state, outcomes = _WAYS[way]
     names = _chosen(way)
     (queue.work / "daemon.py").write_text(_DAEMON)
+    (queue.work / "starter.py").write_text(_STARTER)
     jobs.configure(kill_grace="0.3", backoff_base="1", backoff_max="0.1", on_worker_death="kill")
     jobs.configure(**_KEYS.get(way, {}))
     for name in names:
