@@ -146,13 +146,14 @@ def told_outcome(
     seconds = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
     patience = time.monotonic() + _ZOMBIE_SECONDS
     while True:
-        # Whoever reaps it says first how it ended: so its number is asked for before its word.
+        # Whoever reaps it says first how it ended, and knows better than its shell: so its number is
+        # asked for before its word.
         unreaped = (
             leader.start_ticks is not None
             and liveness.start_ticks(leader.pid) == leader.start_ticks
         )
         status = jobstatus.read(command.status_path, leader.execution_id)
-        if status is not None or not unreaped or time.monotonic() >= patience:
+        if not unreaped or time.monotonic() >= patience:
             break
         pause(_ZOMBIE_LOOK_SECONDS)
     if status is None and kind is None:

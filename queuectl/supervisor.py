@@ -332,11 +332,14 @@ class Supervisor:
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         for job in jobs:
             path = self._files.worker_status(job.log_owner)
-            if ended is not None and jobstatus.read(path, job.execution_id) is None:
-                by_signal = ended.si_code != os.CLD_EXITED
-                status = jobstatus.Status(
-                    None if by_signal else ended.si_status, ended.si_status if by_signal else None
-                )
+            if ended is None:
+                continue
+            by_signal = ended.si_code != os.CLD_EXITED
+            status = jobstatus.Status(
+                None if by_signal else ended.si_status, ended.si_status if by_signal else None
+            )
+            # Whatever its shell said: of some signals bash says 0.
+            if jobstatus.read(path, job.execution_id) != status:
                 try:
                     jobstatus.write(path, job.execution_id, status)
                 except (OSError, QueueError) as error:
