@@ -253,6 +253,16 @@ def boot_id() -> Optional[str]:
         return None
 
 
+def pid_namespace() -> Optional[str]:
+    """Return what names the container whose processes can be seen from here; None where the kernel
+    tells of none.
+    """
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
 def same_process(pid: int, ticks: Optional[int], boot: Optional[str]) -> bool:
     """Whether that process still runs: its number and its start, in the same boot.
 

@@ -146,8 +146,8 @@ def told_outcome(
     seconds = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
     patience = time.monotonic() + _ZOMBIE_SECONDS
     while True:
-        # Whoever reaps it says first how it ended, and knows better than its shell: so its number is
-        # asked for before its word.
+        # Whoever reaps it says first how it ended, and knows it better than its shell: so its
+        # number is asked for before its word.
         unreaped = (
             leader.start_ticks is not None
             and liveness.start_ticks(leader.pid) == leader.start_ticks
@@ -197,7 +197,8 @@ def _with_output(
 ) -> Outcome:
     """Add what it printed, and whether it left anything running."""
     if command.kills_leftovers:
-        _end(command, log, outcome.pid, attention)
+        # On Linux all are found without the number of a process that is reaped.
+        _end(command, log, None if sys.platform == "linux" else outcome.pid, attention)
     output, leftovers = log.collect(kept_log)
     leftovers = leftovers and not command.kills_leftovers
     return outcome._replace(output=output, leftovers=leftovers)

@@ -174,6 +174,9 @@ def _leader(
 
 def _was_elsewhere(storage: Serving, dead: str) -> bool:
     """Whether a worker was in another container, whose processes we do not see."""
+    namespace = liveness.about(storage.files.workers, dead).get("pid_namespace")
+    if namespace is not None:
+        return bool(namespace != liveness.pid_namespace())
     here = os.uname().nodename
     return any(worker.id == dead and worker.host != here for worker in storage.workers())
 

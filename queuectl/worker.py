@@ -95,7 +95,11 @@ class _Worker:
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
         }
         self._folder = _current_folder()
-        about = {"pid": os.getpid(), "supervisor": assignment.supervisor}
+        about = {
+            "pid": os.getpid(),
+            "pid_namespace": liveness.pid_namespace(),
+            "supervisor": assignment.supervisor,
+        }
         self._life = liveness.LifeLock.take(self._files.workers, self.id, about)
         self._bell = Bell(self._files.workers, self.id)
         self._joblog = JobLog(self._files.worker_log(self.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Dict, List
@@ -538,6 +539,23 @@ def test_what_a_job_left_that_ended_before_its_heir_came_is_ended_too(
     assert jobs.outcomes(job) == ["ok"]
     assert jobs.attempts(job)[0].leftovers is False
     assert not alive(child)
+
+
+def test_what_only_other_containers_see_is_left_to_them(queue: Queue, jobs: Jobs) -> None:
+    """Regression: with the same host name, a job of another container was lost, and run again."""
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no process namespace can be made here")
+    job = jobs.one(_NOTED + "exit 3", max_retries=1)
+    _orphan(queue, jobs, job, "all", restart=False)
+    pool = start_with(queue, apart, "--max-runtime", "2")
+    assert pool.wait(30) == 0
+    assert jobs.outcomes(job) == [None]
+    (queue.work / "go").touch()
+    queue.start()
+    jobs.until(job, "dead")
+
+    assert (jobs.outcomes(job), _ledger(queue)) == (["exit"], ["begin", "end"])
 
 
 def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue, jobs: Jobs) -> None:
