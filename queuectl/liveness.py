@@ -147,14 +147,14 @@ def is_alive(folder: str, owner: str) -> Optional[bool]:
 def seize(folder: str, owner: str) -> Optional[Remains]:
     """Take over the lock file of a dead owner; None if it lives, is gone or is being settled.
 
-    OSError if that cannot be known just now: whoever took it for gone would leave a job behind.
+    QueueUnusable if that cannot be known: whoever took it for gone would leave a job behind.
     """
     path = os.path.join(folder, owner + _SUFFIX)
     descriptor = _open(path)
     if descriptor is not None:
         return _take_over(path, descriptor)
     if os.path.isfile(path) and not os.path.islink(path):
-        raise OSError(f"cannot open {path}")
+        raise QueueUnusable(f"cannot open {path}")
     return None
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Callable, Iterator, NamedTuple, Optional, Protocol
 
 from queuectl import bell, jobstatus, liveness, processtree, runner
-from queuectl.errors import QueueError
+from queuectl.errors import QueueError, QueueUnusable, QueueUpgraded
 from queuectl.files import unlink_quietly
 from queuectl.joblog import JobLog
 from queuectl.models import Claim, Outcome, OutcomeKind, Output, Worker
@@ -98,9 +98,15 @@ def settle_missing(
     ]
     unknown = [worker for worker in storage.orphans() if liveness.is_alive(folder, worker) is None]
     for dead in missing + unknown:
-        # With a file there is something that only one can seize.
-        liveness.leave_remains(folder, dead)
-        adopted = settle(storage, dead, heir, now=now)
+        try:
+            # With a file there is something that only one can seize.
+            liveness.leave_remains(folder, dead)
+            adopted = settle(storage, dead, heir, now=now)
+        except QueueUpgraded:
+            raise
+        except QueueUnusable as error:  # another user's, in a shared queue
+            _log.warning("cannot settle %s: %s", dead, error)
+            continue
         if adopted is not None:
             yield adopted
 

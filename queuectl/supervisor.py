@@ -444,5 +444,5 @@ class Supervisor:
             remains = liveness.seize(self._files.workers, owner)
             if remains is not None:
                 remains.remove()
-        except OSError:  # at a later scan, then
+        except (OSError, QueueError):  # at a later scan, then
             pass

@@ -247,6 +247,25 @@ def _claim_of_the_dead(
     return claim
 
 
+@linux_only
+def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: what another user of a shared queue left ended worker after worker."""
+    waiting = jobs.add("true", "true", max_retries=1)
+    for dead in ("gone-1", "gone-2"):
+        jobs.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
+        assert jobs.storage.claim(dead, now=utcnow()) is not None
+    liveness.leave_remains(jobs.storage.files.workers, "gone-1")
+    can_open = liveness._open
+    monkeypatch.setattr(
+        liveness, "_open", lambda path: None if "gone-1" in path else can_open(path)
+    )
+
+    assert list(settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    assert [jobs.outcomes(job) for job in waiting] == [[None], ["lost"]]
+
+
 def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
     lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
     ticks = liveness.start_ticks(pid)
