@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Optional
+from typing import Optional, Set
 
 from queuectl.files import unlink_quietly
 
@@ -18,6 +18,7 @@ class Bell:
     def __init__(self, folder: str, worker_id: str) -> None:
         self.path = os.path.join(folder, worker_id + _SUFFIX)
         os.mkfifo(self.path, 0o600)
+        os.chmod(self.path, 0o600)  # the umask may have taken some of it away
         self._reader = os.open(self.path, os.O_RDONLY | _FLAGS)
         # A writer of our own: without any, the reader would be readable for ever (end of file).
         self._writer = os.open(self.path, os.O_WRONLY | _FLAGS)
@@ -50,12 +51,16 @@ def ring(folder: str, worker_id: Optional[str] = None) -> None:
         _ring(os.path.join(folder, worker_id + _SUFFIX))
         return
     try:
-        names = os.listdir(folder)
+        all_of_them = owners(folder)
     except OSError:
         return
-    for name in names:
-        if name.endswith(_SUFFIX):
-            _ring(os.path.join(folder, name))
+    for owner in all_of_them:
+        _ring(os.path.join(folder, owner + _SUFFIX))
+
+
+def owners(folder: str) -> Set[str]:
+    """Return the ids that have a bell, dead or alive; OSError if that cannot be known."""
+    return {name[: -len(_SUFFIX)] for name in os.listdir(folder) if name.endswith(_SUFFIX)}
 
 
 def remove(folder: str, worker_id: str) -> None:

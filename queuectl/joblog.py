@@ -153,6 +153,7 @@ class JobLog:
 
     def _open_locked(self) -> int:
         descriptor = _open_file(self.path)
+        os.fchmod(descriptor, 0o600)  # the umask may have taken some of it away
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # held by what a dead worker's job left running

@@ -62,6 +62,7 @@ class LifeLock:
             descriptor = os.open(unfinished, _NEW_FILE, 0o600)
             lock = cls(path, descriptor)
             try:
+                os.fchmod(descriptor, 0o600)  # the umask may have taken some of it away
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 lock.show_running(None)
                 os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from queuectl import jobstatus, liveness, signals
+from queuectl import bell, jobstatus, liveness, signals
 from queuectl.errors import QueueError
 from queuectl.files import QueueFiles, open_private
 from queuectl.models import Assignment, Order, WorkerExit
@@ -185,9 +185,11 @@ class Supervisor:
         return 1 if self._failed else 0
 
     def _are_ready(self) -> bool:
-        seen = set(self._owners())
         mine = {child.assignment.worker for child in self._children.values()}
-        return mine <= seen
+        try:
+            return mine <= bell.owners(self._files.workers)
+        except OSError:  # ask again
+            return False
 
     def _owners(self) -> List[str]:
         """Return whose lock files are there; none, with a warning, if that cannot be known now."""
@@ -426,9 +428,14 @@ class Supervisor:
         expected = {entry[1].heir_of for entry in self._waiting}
         try:
             liveness.sweep(folder)
+            bells = bell.owners(folder)
         except OSError:  # at the next scan, then
-            pass
-        for owner in self._owners():
+            bells = set()
+        owners = self._owners()
+        # A worker has its lock before it has a bell, and for longer.
+        for silent in bells.difference(owners) if owners else ():
+            bell.remove(folder, silent)
+        for owner in owners:
             if owner == self._id or owner in mine or owner in expected:
                 continue
             if liveness.is_alive(folder, owner) is not False:

@@ -101,15 +101,16 @@ class _Worker:
             "supervisor": assignment.supervisor,
         }
         self._life = liveness.LifeLock.take(self._files.workers, self.id, about)
-        self._bell = Bell(self._files.workers, self.id)
         self._joblog = JobLog(self._files.worker_log(self.id))
         # Not left to the first job, whose umask might leave one that no other can write.
         os.close(open_private(self._files.worker_status(self.id)))
-        attention.hear(self._bell)
 
     def run(self) -> WorkerExit:
         """Work until there is a reason to leave; then leave nothing behind."""
         self._until_it_lands(self._register, first=True)
+        # Last: by its bell the supervisor knows that a worker is there for all to see.
+        bell = Bell(self._files.workers, self.id)
+        self._attention.hear(bell)
         try:
             if self._assignment.heir_of is not None:
                 self._settle(self._assignment.heir_of)
@@ -118,7 +119,7 @@ class _Worker:
         except _Abandoned:
             # The lock file stays and tells the heir what runs.
             return WorkerExit.DONE
-        self._leave()
+        self._leave(bell)
         return self._attention.leaving or WorkerExit.DONE
 
     def _serve(self) -> None:
@@ -192,13 +193,13 @@ class _Worker:
             )
         )
 
-    def _leave(self) -> None:
+    def _leave(self, bell: Bell) -> None:
         self._until_it_lands(
             lambda: self._storage.forget_worker(self.id, seen_at=to_text(utcnow()))
         )
         self._joblog.remove()
         unlink_quietly(self._files.worker_status(self.id))
-        self._bell.remove()
+        bell.remove()
         self._life.remove()
         if self._assignment.drain:
             # The others of the pool may be waiting for the same end.

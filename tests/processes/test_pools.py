@@ -14,7 +14,8 @@ from conftest import COMMAND, Queue, wait_until
 from test_legacy import make
 
 from processes.conftest import Jobs, linux_only
-from queuectl import liveness, signals
+from queuectl import bell, liveness, signals
+from queuectl.writelock import WriteLock
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
@@ -240,6 +241,47 @@ def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert "stopping: running jobs are finished first" in done.stderr
     assert os.listdir(queue.files.workers) == []
+
+
+def test_what_is_ready_can_be_seen(queue: Queue, jobs: Jobs) -> None:
+    """Regression: `--detach` returned before the workers were listed, when the queue was busy."""
+    jobs.one("true")
+    lock = WriteLock(queue.files.write_lock)
+    lock.acquire(10)
+    starting = queue.spawn("worker", "start", "--detach", "-q")
+    wait_until(lambda: len(liveness.owners(queue.files.workers)) == 2, what="the worker's lock")
+    with pytest.raises(subprocess.TimeoutExpired):
+        starting.wait(0.5)
+    lock.release()
+    lock.close()
+
+    assert starting.wait(30) == 0
+    assert len(jobs.storage.workers()) == 1
+    queue.ok("worker", "stop")
+
+
+def test_a_bell_that_nobody_can_hear_is_taken_away(queue: Queue, jobs: Jobs) -> None:
+    """Regression: what workers left that died at their start stayed, and each commit rang it."""
+    jobs.one("true")
+    os.mkfifo(os.path.join(queue.files.workers, "dead-1.bell"))
+    queue.start()
+    (worker,) = queue.json("worker", "list")
+
+    wait_until(lambda: bell.owners(queue.files.workers) == {worker["id"]}, what="the sweep")
+
+
+def test_an_odd_umask_shuts_out_nobody(queue: Queue, jobs: Jobs) -> None:
+    """Regression: with 0777 a worker could not open its own bell, and left one after the other."""
+    words = ["sh", "-c", 'umask 777; exec "$0" worker start', COMMAND]
+    pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
+    queue.processes.append(pool)
+    wait_until(lambda: queue.exists() and queue.json("worker", "list"), what="the worker")
+    there = [path for path in Path(queue.files.folder).rglob("*") if not path.is_dir()]
+
+    assert {path.suffix for path in there} >= {".lock", ".bell", ".log"}
+    assert {path.name: path.stat().st_mode & 0o777 for path in there} == dict.fromkeys(
+        (path.name for path in there), 0o600
+    )
 
 
 @pytest.mark.parametrize("order", ["", "1", "[]", "1 []"])
