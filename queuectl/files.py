@@ -111,8 +111,8 @@ class QueueFiles(NamedTuple):
                     f"{self.database} belongs to somebody else, who could run commands as you "
                     "(use your own --db, or --allow-shared)"
                 )
-            if shared is None and database.st_mode & 0o022:
-                shared = self.database
+            beside = (self.database, self.database + "-wal", self.database + "-shm")
+            shared = shared or next(filter(_others_can_write, beside), None)
         if shared is not None:
             raise QueueUnusable(
                 f"others can write {shared}, so they could run commands as you "
@@ -219,6 +219,13 @@ def open_private(path: str) -> int:
     if status.st_mode & 0o600 != 0o600:
         os.fchmod(descriptor, 0o600)  # the umask took some of it away
     return descriptor
+
+
+def _others_can_write(path: str) -> bool:
+    try:
+        return os.stat(path).st_mode & 0o022 != 0
+    except FileNotFoundError:
+        return False
 
 
 def unlink_quietly(path: str) -> None:

@@ -62,7 +62,7 @@ def _called_as() -> List[str]:
     """Return how this process was called: in a list of processes the pool looks the same."""
     given: Optional[List[str]] = getattr(sys, "orig_argv", None)  # since Python 3.10
     if given is None:
-        is_module = os.path.basename(sys.argv[0]) == "__main__.py"
+        is_module = os.path.basename(sys.argv[0]) in ("__main__.py", "-c")
         given = ["", *(("-m", "queuectl") if is_module else sys.argv[:1]), *sys.argv[1:]]
     return [sys.executable, *given[1:]]
 
@@ -118,7 +118,10 @@ def _announcer(order: PoolOrder) -> Callable[[], None]:
         return lambda: _notify(address)
 
     def announce() -> None:
-        os.write(pipe, f"{order.supervisor_id}\n".encode("ascii"))
+        try:
+            os.write(pipe, f"{order.supervisor_id}\n".encode("ascii"))
+        except OSError:  # nobody waits for it any more; the workers are here to stay
+            pass
         os.close(pipe)
 
     return announce
@@ -130,9 +133,9 @@ def _notify(address: str) -> None:
         return
     import socket  # only where it was asked for
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-        try:
-            path = "\0" + address[1:] if address[0] == "@" else address
+    path = "\0" + address[1:] if address[0] == "@" else address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
             notifier.sendto(b"READY=1", path)
-        except OSError:  # it does not listen; nothing depends on it
-            pass
+    except OSError:  # it does not listen; nothing depends on it
+        pass

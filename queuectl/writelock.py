@@ -38,12 +38,18 @@ class WriteLock:
         self._turn: Optional[int] = None
         self._waiting = False
 
-    def acquire(self, wait_seconds: float) -> None:
-        """Take the lock; QueueBusy, naming the holder, if it is not to be had in time."""
+    def open(self) -> None:
+        """Make its files if need be; QueueUnusable if they cannot be used."""
         if self._descriptor is None:
             self._descriptor = open_private(self._path)
         if self._turn is None:
             self._turn = open_private(self._path + ".turn")
+
+    def acquire(self, wait_seconds: float) -> None:
+        """Take the lock; QueueBusy, naming the holder, if it is not to be had in time."""
+        self.open()
+        assert self._descriptor is not None
+        assert self._turn is not None
         began = time.monotonic()
         try:
             self._take(self._turn, min(wait_seconds, _TURN_SECONDS))

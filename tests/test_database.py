@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 from forked import in_processes
@@ -195,13 +196,14 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path, mode, there):
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])
-def test_a_database_that_others_can_write_is_refused(tmp_path, mode):
+@pytest.mark.parametrize("name", ["queue.db", "queue.db-wal", "queue.db-shm"])
+def test_a_database_that_others_can_write_is_refused(tmp_path, mode, name):
     """Keeps out: in a folder of the user's own a file of mode 0666 was served all the same."""
-    path = tmp_path / "queue.db"
-    Storage.open(at(path), create=True).close()
-    path.chmod(mode)
-    with pytest.raises(QueueUnusable) as refused:
-        Storage.open(at(path), write=True)
+    path = tmp_path / name
+    with closing(Storage.open(at(tmp_path / "queue.db"), create=True)):
+        path.chmod(mode)
+        with pytest.raises(QueueUnusable) as refused:
+            Storage.open(at(tmp_path / "queue.db"), write=True)
 
     assert str(refused.value) == (
         f"others can write {path}, so they could run commands as you "

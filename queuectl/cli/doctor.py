@@ -206,11 +206,18 @@ def _path_of(pid: int) -> Optional[str]:
     return os.fsdecode(found[0]) if found else None
 
 
+def _is_of_ours(path: Path, mode: int) -> bool:
+    """Whether it is of a kind that has its place in a queue: the only FIFOs are bells."""
+    return (
+        stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISFIFO(mode) and path.suffix == ".bell")
+    )
+
+
 def _owners_and_modes(files: QueueFiles) -> Finding:
     wrong: List[str] = []
     parent = Path(files.database).parent
     beside = [Path(files.database + suffix) for suffix in ("", "-wal", "-shm", ".d")]
-    inside = [path for path in Path(files.folder).rglob("*") if not path.is_symlink()]
+    inside = list(Path(files.folder).rglob("*"))
     for path in [parent, *beside, *inside]:
         try:
             status = path.lstat()
@@ -218,6 +225,8 @@ def _owners_and_modes(files: QueueFiles) -> Finding:
             continue
         if stat.S_ISLNK(status.st_mode):
             wrong.append(f"{path} is a link")
+        elif not _is_of_ours(path, status.st_mode):
+            wrong.append(f"{path} is no file of ours (remove it)")
         elif status.st_mode & 0o022 and not files.allow_shared:
             wrong.append(f"others can write {path} (chmod go-w)")
         elif path != parent and status.st_uid != os.geteuid() and not files.allow_shared:

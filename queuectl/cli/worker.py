@@ -27,6 +27,7 @@ from queuectl.errors import QueueError
 from queuectl.models import Worker
 from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
 from queuectl.storage import Storage
+from queuectl.writelock import WriteLock
 
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
@@ -84,11 +85,14 @@ def worker_start(
     _refuse_few_descriptors(count)
     # Made or upgraded now, so that what is wrong with it is told here; closed before any fork.
     open_storage(create=True).close()
+    lock = WriteLock(files.write_lock)
+    lock.open()
+    lock.close()
     announce = None
     if detach:
         log_file = log_file or files.detached_log
     if log_file is not None:
-        log = _open_log(log_file)
+        log = _open_log(log_file, ours=log_file == files.detached_log)
         if detach:
             announce = _detach(ctx, log_file, quiet=quiet)
         os.dup2(log, 2)
@@ -137,11 +141,15 @@ def _refuse_few_descriptors(count: int) -> None:
         raise QueueError(f"{allowed} open files a process are too few (ulimit -n {needed})")
 
 
-def _open_log(path: str) -> int:
+def _open_log(path: str, *, ours: bool) -> int:
+    # Never through a link that was put where ours belongs; a FIFO that nobody reads fails at once.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = os.open(path, flags | (os.O_NOFOLLOW if ours else 0), 0o600)
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from None
+    os.set_blocking(log, True)
+    return log
 
 
 @worker.command("stop", cls=QueueCommand)

@@ -280,7 +280,7 @@ CASES = [
     ),
     *(
         Case(
-            f"{name} is a {kind}",
+            f"{name} is a {kind}, {' '.join(args[:2])}",
             _instead(f"queue.db.d/{name}", kind),
             f"{{}}/queue.db.d/{name}",
             args,
@@ -288,7 +288,10 @@ CASES = [
         for name, args in (
             ("write.lock", _ENQUEUE),
             ("write.lock.turn", _ENQUEUE),
+            ("write.lock", _DRAIN),
+            ("write.lock.turn", _DRAIN),
             ("start.lock", _DRAIN),
+            ("workers.log", ("worker", "start", "--detach")),
         )
         for kind in ("folder", "fifo", "link")
     ),

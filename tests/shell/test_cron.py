@@ -18,6 +18,9 @@ import pytest
 from cli.conftest import every_state
 from conftest import COMMAND, Queue, alive, wait_until
 
+from queuectl import liveness
+from queuectl.writelock import WriteLock
+
 from .conftest import Shell
 
 
@@ -160,6 +163,22 @@ def test_detach_unless_running_prints_nothing_the_second_time(
     assert (first.returncode, len(first.stdout.split())) == (0, 0 if quiet else 1)
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert len(detached.json("worker", "list")) == 1
+
+
+def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
+    """Regression: when that was killed before they were ready, they could not say so, and left."""
+    detached.enqueue("true")
+    lock = WriteLock(detached.files.write_lock)
+    lock.acquire(10)
+    starting = detached.spawn("worker", "start", "--detach")
+    wait_until(lambda: liveness.owners(detached.files.workers), what="the workers")
+    starting.kill()
+    starting.wait()
+    lock.release()
+    lock.close()
+
+    assert wait_until(lambda: detached.json("worker", "list"), what="the workers")
+    assert detached.ok("enqueue", "--wait", "true") == ""
 
 
 def test_detached_workers_survive_the_terminal_that_started_them(detached: Shell) -> None:
