@@ -209,8 +209,15 @@ class Transaction:
         database = self._database
         conn, lock = database.connection, database.lock
         deadline = time.monotonic() + database.wait_seconds
+        elsewhere = False
         while True:
-            lock.acquire(max(0.0, deadline - time.monotonic()))
+            try:
+                lock.acquire(max(0.0, deadline - time.monotonic()))
+            except QueueBusy:
+                # Whoever holds the lock now waits for the other program as well.
+                if elsewhere:
+                    raise self._busy_elsewhere() from None
+                raise
             try:
                 conn.execute("BEGIN IMMEDIATE")
                 self._refuse_other_schema(conn)
@@ -221,10 +228,8 @@ class Transaction:
                 if not is_busy(error):
                     raise translated(error, database.files.database) from error
                 if time.monotonic() >= deadline:
-                    raise QueueBusy(
-                        f"the queue stayed busy for {database.wait_seconds:.0f} s: another program"
-                        f" is writing {database.files.database} (try again)"
-                    ) from None
+                    raise self._busy_elsewhere() from None
+                elsewhere = True
             except BaseException:
                 _roll_back(conn)
                 lock.release()
@@ -250,6 +255,13 @@ class Transaction:
                     raise translated(error, self._database.files.database) from error
         finally:
             self._database.lock.release()
+
+    def _busy_elsewhere(self) -> QueueBusy:
+        database = self._database
+        return QueueBusy(
+            f"the queue stayed busy for {database.wait_seconds:.0f} s: another program"
+            f" is writing {database.files.database} (try again)"
+        )
 
     def _refuse_other_schema(self, conn: sqlite3.Connection) -> None:
         version = _pragma(conn, "user_version")

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing
+from itertools import count
 
 import pytest
 from forked import in_processes
@@ -413,6 +414,31 @@ def test_a_file_that_another_program_has_locked_is_busy(tmp_path):
 
     assert str(busy.value) == (
         f"the queue stayed busy for 0 s: another program is writing {path} (try again)"
+    )
+
+
+def test_who_waits_for_another_program_too_is_not_blamed(tmp_path, monkeypatch):
+    """Regression: of several that waited for it, one named the other, and a part of its wait."""
+    path = tmp_path / "queue.db"
+    database = open_database(path, create=True, wait_seconds=5)
+    acquire, turns = database.lock.acquire, count()
+
+    def beaten(wait_seconds):
+        if next(turns):
+            raise QueueBusy("another waiter was faster")
+        acquire(wait_seconds)
+
+    other = raw(path)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(database.lock, "acquire", beaten)
+    with pytest.raises(QueueBusy) as busy:
+        with database.transaction():
+            pass
+    other.close()
+    database.close()
+
+    assert str(busy.value) == (
+        f"the queue stayed busy for 5 s: another program is writing {path} (try again)"
     )
 
 

@@ -22,8 +22,6 @@ from typing import (
     TypeVar,
 )
 
-import click
-
 from queuectl.cli import output
 from queuectl.cli.command import open_part
 from queuectl.cli.enqueue import warn_never_met
@@ -168,9 +166,11 @@ def open_lines(path: Optional[str]) -> IO[bytes]:
 
 def _bar(specs: Iterable[JobSpec], count: int) -> Iterator[JobSpec]:
     """Show on a terminal how far it is."""
-    with click.progressbar(length=count, label="enqueueing", file=sys.stderr) as bar:
+    from queuectl.cli.watching import progress  # only here
+
+    with progress(count, "enqueueing") as advance:
         for done, spec in enumerate(specs, 1):
             yield spec
             if done % _BAR_EVERY == 0:
-                bar.update(_BAR_EVERY)
-        bar.update(count % _BAR_EVERY)
+                advance(_BAR_EVERY)
+        advance(count % _BAR_EVERY)

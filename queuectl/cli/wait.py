@@ -335,8 +335,10 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     if total < 2 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return
-    with click.progressbar(length=total, label="jobs", file=sys.stderr, show_eta=False) as bar:
-        yield bar.update
+    from queuectl.cli.watching import progress  # only here
+
+    with progress(total, "jobs") as advance:
+        yield advance
 
 
 def _ending_json(ending: Ending) -> Dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
-from typing import Callable, List, NoReturn, Tuple
+from contextlib import contextmanager
+from typing import Callable, Iterator, List, NoReturn, Tuple
+
+import click
 
 from queuectl.cli.output import cut
 from queuectl.signals import die_by
@@ -13,7 +17,9 @@ from queuectl.signals import die_by
 _EVERY_SECONDS = 1.0
 # ECMA-48 and xterm: the alternate screen and the cursor; home; erase to the end of line, of all.
 _ENTER = "\x1b[?1049h\x1b[?25l"
-_LEAVE = "\x1b[?25h\x1b[?1049l"
+_SHOW_CURSOR = "\x1b[?25h"
+_LEAVE = _SHOW_CURSOR + "\x1b[?1049l"
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
 
 
@@ -33,7 +39,7 @@ def watch_lines(lines: Callable[[], List[str]]) -> NoReturn:
         ended_by = signal.Signals(number)
         raise _Left
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING_SIGNALS:
         signal.signal(number, leave)
     out = sys.stdout
     try:
@@ -53,6 +59,24 @@ def watch_lines(lines: Callable[[], List[str]]) -> NoReturn:
         out.flush()
     die_by(ended_by)
     raise AssertionError
+
+
+@contextmanager
+def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Draw a bar on stderr; call what this yields with how many more are done.
+
+    click hides the cursor meanwhile: whatever signal ends us, it is shown again.
+    """
+
+    def leave(number: int, _frame: object) -> None:
+        os.write(2, f"{_SHOW_CURSOR}\n".encode("ascii"))
+        die_by(number)
+
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+    with click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar:
+        yield bar.update
 
 
 def _size() -> Tuple[int, int]:

@@ -7,7 +7,7 @@ import pty
 import re
 import signal
 import subprocess
-from typing import Iterator, List, Mapping, Optional
+from typing import Iterator, List, Mapping, Optional, Sequence
 
 import pytest
 from cli.conftest import on_terminal
@@ -17,13 +17,18 @@ _ENTER, _LEAVE, _HOME = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l", "\x1b[H"
 
 
 class Watch:
-    """A running `status --watch` on a terminal of its own."""
+    """A running command, `status --watch` most often, on a terminal of its own."""
 
-    def __init__(self, queue: Queue, env: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        env: Optional[Mapping[str, str]] = None,
+        args: Sequence[str] = ("status", "--watch"),
+    ) -> None:
         self._ours, theirs = pty.openpty()
         os.set_blocking(self._ours, False)
         self.process = subprocess.Popen(
-            [COMMAND, "status", "--watch"],
+            [COMMAND, *args],
             env={**queue.env, "TERM": "xterm", **(env or {})}, cwd=str(queue.work),
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         )  # fmt: skip
@@ -142,3 +147,21 @@ def test_waiting_for_several_shows_how_far_it_is_on_a_terminal_only(queue: Queue
     assert "100%" in shown.screen
     assert (shown.code, shown.out) == (0, "")
     assert (piped.stderr, single.screen) == ("", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("args", [("wait", "a", "b"), ("wait", "--all")])
+def test_a_bar_that_is_cut_short_gives_the_cursor_back(
+    queue: Queue, number: int, args: Sequence[str]
+) -> None:
+    """Regression: the terminal was left without one; the end is by the signal itself."""
+    for name in ("a", "b"):
+        queue.enqueue("true", "--id", name)
+    waiting = Watch(queue, args=args)
+    try:
+        wait_until(lambda: "[?25l" in waiting.screen, what="the bar")
+        waiting.process.send_signal(number)
+        assert waiting.process.wait(30) == -number
+        assert waiting.screen.rindex("\x1b[?25h") > waiting.screen.rindex("\x1b[?25l")
+    finally:
+        waiting.close()
