@@ -7,10 +7,17 @@ import sqlite3
 import sys
 import time
 from types import TracebackType
-from typing import Callable, Optional, Type
+from typing import Callable, Optional, Tuple, Type
 
 from queuectl import legacy, schema
-from queuectl.errors import DiskFailure, NoQueue, QueueBusy, QueueUnusable, QueueUpgraded
+from queuectl.errors import (
+    DiskFailure,
+    NoQueue,
+    QueueBusy,
+    QueueReplaced,
+    QueueUnusable,
+    QueueUpgraded,
+)
 from queuectl.files import QueueFiles
 from queuectl.times import utcnow
 from queuectl.writelock import WriteLock
@@ -40,6 +47,7 @@ class Database:
         self.wait_seconds = wait_seconds
         self.lock = WriteLock(files.write_lock)
         self._relaxed = False
+        self._identity = _identity(files.database)
 
     @classmethod
     def open(
@@ -85,6 +93,15 @@ class Database:
         """Give the connection and the lock's file back."""
         self.connection.close()
         self.lock.close()
+
+    def refuse_replaced(self) -> None:
+        """Raise QueueReplaced if what is at its path now is another file, or none: whoever enqueues
+        does so elsewhere.
+        """
+        if _identity(self.files.database) not in (self._identity, None):
+            raise QueueReplaced(
+                f"{self.files.database} was removed or replaced: start the workers again"
+            )
 
     def relax(self, *, relaxed: bool) -> None:
         """Commit without waiting for the disk, or (as at first) with; outside a transaction.
@@ -341,6 +358,17 @@ def _connect(path: str) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         raise translated(error, path) from error
+
+
+def _identity(path: str) -> Optional[Tuple[int, int]]:
+    """Return device and inode, zeros where there is no file, None if that cannot be known."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:

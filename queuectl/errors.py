@@ -39,6 +39,10 @@ class QueueUpgraded(QueueUnusable):
     """A newer queuectl changed the schema while this process was connected."""
 
 
+class QueueReplaced(QueueUnusable):
+    """The file was removed, or another put in its place, while this process was connected."""
+
+
 class QueueBusy(QueueError):
     """The write lock was not to be had in time. Nothing was changed."""
 

@@ -200,4 +200,5 @@ class WorkerExit(int, Enum):
     DONE = 0
     FAILED = 1
     REPLACE_ME = 10
-    UPGRADED = 11
+    QUEUE_CHANGED = 11
+    """It was upgraded or replaced: no worker of this pool can go on."""

@@ -357,7 +357,7 @@ class Supervisor:
             return
         if code == WorkerExit.DONE:
             return
-        if code == WorkerExit.UPGRADED:
+        if code == WorkerExit.QUEUE_CHANGED:
             self._failed = True
             self._heed(signals.STOP_SIGNAL)
             return

@@ -11,7 +11,14 @@ from typing import Callable, Optional, TypeVar
 from queuectl import liveness, maintenance, processtree, retry, runner, settlement
 from queuectl.attention import Attention, JobAttention
 from queuectl.bell import Bell, ring
-from queuectl.errors import DiskFailure, QueueBusy, QueueError, QueueUnusable, QueueUpgraded
+from queuectl.errors import (
+    DiskFailure,
+    QueueBusy,
+    QueueError,
+    QueueReplaced,
+    QueueUnusable,
+    QueueUpgraded,
+)
 from queuectl.files import QueueFiles, open_private, unlink_quietly
 from queuectl.joblog import JobLog
 from queuectl.models import (
@@ -58,9 +65,9 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         return WorkerExit.FAILED
     try:
         return _Worker(storage, assignment, attention).run()
-    except QueueUpgraded as error:
+    except (QueueReplaced, QueueUpgraded) as error:
         _log.error("%s", error)
-        return WorkerExit.UPGRADED
+        return WorkerExit.QUEUE_CHANGED
     except QueueError as error:
         _log.error("%s", error)
         return WorkerExit.FAILED
@@ -90,6 +97,7 @@ class _Worker:
         self._next_sweep = 0.0
         self._next_cancel_look = 0.0
         self._settling = False
+        self._told: Optional[str] = None
         self._claim: Optional[Claim] = None
         self._environ = {
             name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
@@ -224,6 +232,7 @@ class _Worker:
             self._attention.wait(0)
             if not self._wants_more():
                 return None
+            self._storage.refuse_replaced()
             try:
                 ready = self._storage.ready(queues, now=utcnow())
                 if ready.now:
@@ -237,7 +246,10 @@ class _Worker:
             except QueueUpgraded:
                 raise
             except QueueError as error:
-                _log.warning("cannot claim: %s", error)
+                # Once: a queue that stays damaged must not fill the disk with it.
+                if str(error) != self._told:
+                    self._told = str(error)
+                    _log.warning("cannot claim: %s; trying again", error)
                 self._attention.wait(_IDLE_SECONDS)
                 continue
             pause = _IDLE_SECONDS
@@ -349,7 +361,7 @@ class _Worker:
         except QueueUpgraded as error:
             recorded = self._storage.record(claim, outcome, verdict, now=utcnow())
             _log.warning("%s", error)
-            self._attention.leaving = WorkerExit.UPGRADED
+            self._attention.leaving = WorkerExit.QUEUE_CHANGED
         return recorded
 
     def _until_it_lands(self, write: Callable[[], _Result], *, first: bool = False) -> _Result:

@@ -69,6 +69,10 @@ class Base:
         """Where the queue's files are."""
         return self._database.files
 
+    def refuse_replaced(self) -> None:
+        """Raise QueueReplaced if what is at its path now is another file, or none."""
+        self._database.refuse_replaced()
+
     def heed_durability(self, settings: Settings) -> None:
         """Commit from now on as the key durability says; for workers, never for enqueueing."""
         self._database.relax(relaxed=settings.durability == "normal")

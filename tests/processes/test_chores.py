@@ -60,6 +60,27 @@ def test_what_one_portion_leaves_goes_soon(
     wait_until(lambda: jobs.counts() == {}, what="the pruning")
 
 
+def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs, tmp_path: Path) -> None:
+    """Regression: of a damaged file a worker complained each second, for ever."""
+    jobs.one("true")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "if '_QUEUECTL_POOL' in os.environ:\n"
+        "    from queuectl import errors, worker\n"
+        "    worker._IDLE_SECONDS = 0.01\n"
+        "    def damaged(*_, **__):\n"
+        "        print('asked', file=open('asked', 'a'))\n"
+        "        raise errors.QueueUnusable('it is malformed')\n"
+        "    worker.Serving.ready = damaged\n"
+    )
+    queue.start("-q", env={"PYTHONPATH": str(tmp_path)})
+    asked = queue.work / "asked"
+    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 5)
+
+    said = (queue.folder / "workers.log").read_text()
+    assert said.count("cannot claim: it is malformed; trying again") == 1
+
+
 def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue, jobs: Jobs) -> None:
     """Regression: between two such jobs nothing was waited for, so no order was read."""
     jobs.add(*["true"] * 5000, cwd=str(queue.work / "gone"), max_retries=1)

@@ -243,6 +243,26 @@ def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
     assert os.listdir(queue.files.workers) == []
 
 
+def test_a_pool_whose_queue_was_replaced_leaves(queue: Queue, jobs: Jobs) -> None:
+    """Regression: it served the removed file for ever, and `--unless-running` kept others away."""
+    jobs.one("true")
+    pool = queue.start(workers=2)
+    jobs.close()
+    for path in queue.folder.glob("queue.db*"):
+        if path.is_file():
+            path.unlink()
+    queue.enqueue("true", "--id", "b")
+
+    assert pool.wait(30) == 1
+    assert (
+        "was removed or replaced: start the workers again"
+        in (queue.folder / "workers.log").read_text()
+    )
+    queue.ok("worker", "start", "--unless-running", "--drain", "-q")
+    assert queue.state("b") == "completed"
+    assert os.listdir(queue.files.workers) == []
+
+
 def test_what_is_ready_can_be_seen(queue: Queue, jobs: Jobs) -> None:
     """Regression: `--detach` returned before the workers were listed, when the queue was busy."""
     jobs.one("true")
