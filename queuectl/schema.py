@@ -212,10 +212,15 @@ _SCHEMA_1 = (
 )
 
 
+def name_queue(conn: sqlite3.Connection) -> None:
+    """Give a queue the id that no other has: by it the processes of its jobs are known."""
+    conn.execute("INSERT OR REPLACE INTO meta VALUES ('queue_id', ?)", (os.urandom(16).hex(),))
+
+
 def _create(conn: sqlite3.Connection) -> None:
     for statement in _SCHEMA_1:
         conn.execute(statement)
-    conn.execute("INSERT INTO meta VALUES ('queue_id', ?)", (os.urandom(16).hex(),))
+    name_queue(conn)
     # The oldest schema whose workers may still record the job they run after an upgrade.
     conn.execute("INSERT INTO meta VALUES ('min_writer', '1')")
 

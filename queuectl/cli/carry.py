@@ -7,14 +7,17 @@ from typing import IO, Any, Optional, Sequence
 
 import click
 
+from queuectl import retry
 from queuectl.cli import output
 from queuectl.cli.bulk import Spool, numbered_fields, open_lines
 from queuectl.cli.command import QueueCommand, open_storage, quiet_option
 from queuectl.cli.selecting import queue_names, queue_option, state_names, state_option
 from queuectl.errors import InvalidInput, QueueError
-from queuectl.models import Selection
+from queuectl.models import Outcome, OutcomeKind, Selection
 from queuectl.times import utcnow
 from queuectl.transfer import TransferredJob, from_fields, to_line
+
+_LOST = Outcome(OutcomeKind.LOST, reason="lost: it ran when the backup was taken")
 
 
 @click.command("export", cls=QueueCommand)
@@ -88,11 +91,19 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
 def backup(path: str, quiet: bool) -> None:
     """Copy the queue to a new file, while it is in use.
 
-    Large outputs, which are kept beside the database, stay behind.
+    In the copy a running job is lost: it counts as a run, and is tried again. Large outputs, which
+    are kept beside the database, stay behind.
 
     Example: queuectl backup /backup/queue.db
     """
-    open_storage().back_up(path)
+    now = utcnow()
+    open_storage().back_up(
+        path,
+        _LOST,
+        # Chance is for those that retry together; nobody works on the copy by then.
+        lambda claim: retry.decide(claim.job, _LOST, claim.settings, now=now, chance=0.5),
+        now=now,
+    )
     if not quiet:
         output.emit(f"backed up to {output.escape(path)}")
 

@@ -97,7 +97,7 @@ class Attempts(Base):
         SUPERSEDED if the attempt was given up meanwhile: then nothing is changed.
         """
         with self._transaction(finishing=True) as conn:
-            recorded, freed = self._record(conn, claim, outcome, verdict, now)
+            recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
         if freed:
             self._ring()
         return recorded
@@ -114,7 +114,7 @@ class Attempts(Base):
     ) -> Tuple[Recorded, Optional[Claim]]:
         """Record, then claim the next job in the same transaction: one fsync a job."""
         with self._transaction() as conn:
-            recorded, freed = self._record(conn, claim, outcome, verdict, now)
+            recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
             claimed = self._claim(conn, worker, queues, now)
         if freed:
             self._ring()
@@ -148,7 +148,7 @@ class Attempts(Base):
                 recorded = Recorded.DONE
             else:
                 cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
-                recorded, _ = self._record(conn, claim, outcome, cancelled, now)
+                recorded, _ = end_attempt(conn, claim, outcome, cancelled, now=now)
         self._ring()
         return recorded
 
@@ -199,12 +199,7 @@ class Attempts(Base):
             row = conn.execute(
                 SELECT_JOB + "WHERE state = 'processing' AND locked_by = ? ORDER BY seq", (worker,)
             ).fetchone()
-            if row is None:
-                return None
-            job = to_job(row)
-            ids = _execution_ids(conn, job.seq)
-            owner = conn.execute("SELECT worker FROM executions WHERE id = ?", ids[-1:]).fetchone()
-            return Claim(job, ids[-1], self._settings(conn), owner[0], tuple(ids[:-1]))
+            return None if row is None else held_claim(conn, to_job(row))
 
     def cancel_requested(self, claim: Claim) -> bool:
         """Whether the running attempt is to be ended: cancelled, or superseded."""
@@ -265,61 +260,71 @@ class Attempts(Base):
             _claimed(job, worker, now), execution_id, self._settings(conn), worker, earlier
         )
 
-    def _record(
-        self,
-        conn: sqlite3.Connection,
-        claim: Claim,
-        outcome: Outcome,
-        verdict: Verdict,
-        now: datetime,
-    ) -> Tuple[Recorded, bool]:
-        """Return what was recorded and whether that made something else claimable."""
-        at = to_text(now)
-        finished = verdict.state in FINISHED_STATES
-        # A cancel that came too late to stop the command still stops its retries.
-        heeds_cancel = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
-        parameters: Dict[str, Any] = {
-            "state": verdict.state.value,
-            "now": at,
-            "finished_at": at if finished else None,
-            "run_at": None if verdict.run_at is None else to_text(verdict.run_at),
-            "exit_code": outcome.exit_code,
-            "signal": outcome.signal,
-            "last_error": verdict.last_error,
-            "job": claim.job.seq,
-            "execution": claim.execution_id,
-            "heeds_cancel": heeds_cancel,
-        }
-        changed = conn.execute(
-            """
-            UPDATE jobs
-               SET state = :state,
-                   run_at = coalesce(:run_at, run_at),
-                   updated_at = :now,
-                   finished_at = :finished_at,
-                   locked_by = NULL,
-                   locked_at = NULL,
-                   execution_id = NULL,
-                   exit_code = :exit_code,
-                   signal = :signal,
-                   last_error = :last_error
-             WHERE seq = :job
-               AND state = 'processing'
-               AND execution_id = :execution
-               AND (cancel_requested = 0 OR :heeds_cancel)
-            """,
-            parameters,
-        ).rowcount
-        if not changed:
-            if heeds_cancel or not _still_holds(conn, claim):
-                return Recorded.SUPERSEDED, False
-            cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
-            return self._record(conn, claim, outcome, cancelled, now)
-        _end_execution(conn, claim.execution_id, outcome, at)
-        freed = finished and settle_dependants(
-            conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
-        )
-        return Recorded.DONE, freed or _is_limited(conn, claim.job.queue)
+
+def held_claim(conn: sqlite3.Connection, job: Job) -> Claim:
+    """Return the running attempt of a job as its worker holds it."""
+    ids = _execution_ids(conn, job.seq)
+    owner = conn.execute("SELECT worker FROM executions WHERE id = ?", ids[-1:]).fetchone()
+    return Claim(job, ids[-1], Base._settings(conn), owner[0], tuple(ids[:-1]))
+
+
+def end_attempt(
+    conn: sqlite3.Connection,
+    claim: Claim,
+    outcome: Outcome,
+    verdict: Verdict,
+    *,
+    now: datetime,
+) -> Tuple[Recorded, bool]:
+    """Write the end of an attempt; return what was recorded and whether that made something else
+    claimable.
+    """
+    at = to_text(now)
+    finished = verdict.state in FINISHED_STATES
+    # A cancel that came too late to stop the command still stops its retries.
+    heeds_cancel = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
+    parameters: Dict[str, Any] = {
+        "state": verdict.state.value,
+        "now": at,
+        "finished_at": at if finished else None,
+        "run_at": None if verdict.run_at is None else to_text(verdict.run_at),
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "last_error": verdict.last_error,
+        "job": claim.job.seq,
+        "execution": claim.execution_id,
+        "heeds_cancel": heeds_cancel,
+    }
+    changed = conn.execute(
+        """
+        UPDATE jobs
+           SET state = :state,
+               run_at = coalesce(:run_at, run_at),
+               updated_at = :now,
+               finished_at = :finished_at,
+               locked_by = NULL,
+               locked_at = NULL,
+               execution_id = NULL,
+               exit_code = :exit_code,
+               signal = :signal,
+               last_error = :last_error
+         WHERE seq = :job
+           AND state = 'processing'
+           AND execution_id = :execution
+           AND (cancel_requested = 0 OR :heeds_cancel)
+        """,
+        parameters,
+    ).rowcount
+    if not changed:
+        if heeds_cancel or not _still_holds(conn, claim):
+            return Recorded.SUPERSEDED, False
+        cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
+        return end_attempt(conn, claim, outcome, cancelled, now=now)
+    _end_execution(conn, claim.execution_id, outcome, at)
+    freed = finished and settle_dependants(
+        conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
+    )
+    return Recorded.DONE, freed or _is_limited(conn, claim.job.queue)
 
 
 def _claimed(job: Job, worker: str, now: datetime) -> Job:

@@ -6,16 +6,19 @@ import json
 import os
 import sqlite3
 from datetime import datetime
-from typing import Iterable, Iterator, List, Tuple
+from typing import Callable, Iterable, Iterator, List, Tuple
 
+from queuectl import schema
 from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
 from queuectl.files import sync_folder, unlink_quietly
-from queuectl.models import Job, Selection
+from queuectl.models import Claim, Job, Outcome, Selection, Verdict
 from queuectl.states import FINISHED_STATES, JobState
+from queuectl.storage.attempts import end_attempt, held_claim
 from queuectl.storage.base import new_id
 from queuectl.storage.insight import Insight
 from queuectl.storage.intake import add_needs, key_holder, refuse_cycles
 from queuectl.storage.reading import Reading
+from queuectl.storage.rows import SELECT_JOB, to_job
 from queuectl.times import to_text
 from queuectl.transfer import TransferredJob
 
@@ -69,10 +72,14 @@ class Carrying(Reading, Insight):
         self._ring()
         return made, skipped
 
-    def back_up(self, path: str) -> None:
+    def back_up(
+        self, path: str, lost: Outcome, decide: Callable[[Claim], Verdict], *, now: datetime
+    ) -> None:
         """Copy the queue, as it is at one moment, to a new file that only its owner can read.
 
-        Raises QueueUnusable if there is one already, or it cannot be written.
+        The copy is a queue of its own: no worker of this one is its, and `lost` is how what runs
+        has ended there, `decide` what becomes of its job. Raises QueueUnusable if there is a file
+        already, or it cannot be written.
         """
         if os.path.lexists(path):
             raise QueueUnusable(f"{path} exists already")
@@ -83,11 +90,14 @@ class Carrying(Reading, Insight):
                 unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600
             )
             os.close(descriptor)
-            copy = sqlite3.connect(unfinished)
+            copy = sqlite3.connect(unfinished, isolation_level=None)
             try:
                 self._database.connection.backup(copy)
                 # One file, and not a log beside it, is what a backup is taken for.
-                copy.execute("PRAGMA journal_mode = DELETE")
+                copy.execute("PRAGMA journal_mode = MEMORY")
+                copy.execute("BEGIN")
+                _part(copy, lost, decide, now)
+                copy.execute("COMMIT")
             finally:
                 copy.close()
             os.link(unfinished, path)
@@ -98,6 +108,21 @@ class Carrying(Reading, Insight):
             raise QueueUnusable(f"cannot write {path}: {error}") from None
         finally:
             unlink_quietly(unfinished)
+
+
+def _part(
+    copy: sqlite3.Connection, lost: Outcome, decide: Callable[[Claim], Verdict], now: datetime
+) -> None:
+    """Take from a copied queue what only one of the two can have: its name and what runs.
+
+    With the name of the other a retry in one would kill the running job of the other.
+    """
+    schema.name_queue(copy)
+    copy.execute("DELETE FROM workers")
+    running = copy.execute(SELECT_JOB + "WHERE state = 'processing' ORDER BY seq").fetchall()
+    for row in running:
+        claim = held_claim(copy, to_job(row))
+        end_attempt(copy, claim, lost, decide(claim), now=now)
 
 
 def _insert(conn: sqlite3.Connection, job: Job) -> int:

@@ -10,9 +10,9 @@ from typing import Any, Dict, List
 
 import pytest
 from cli.conftest import every_state, opened
-from conftest import wait_until
+from conftest import alive, wait_until
 
-from queuectl.models import Outcome, OutcomeKind, Selection, Verdict
+from queuectl.models import Outcome, OutcomeKind, Selection, Verdict, Worker
 from queuectl.states import JobState
 from queuectl.times import utcnow
 
@@ -254,15 +254,64 @@ def test_what_does_not_fit_the_queue_refuses_all(shell: Shell, line: str, messag
 
 
 def test_a_backup_is_a_queue(states: Shell) -> None:
-    """One private file that opens with --db and holds what the queue held."""
+    """One private file that opens with --db and holds what the queue held, running jobs apart."""
     path = states.folder / "copy.db"
     states.ok("backup", "-q", str(path))
 
     assert sorted(found.name for found in states.folder.glob("copy*")) == ["copy.db"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert states.ok("--db", str(path), "export") == states.ok("export")
+    expected = _fields(states.export())
+    expected.pop("processing")
+    copied = _fields(states.export("--db", str(path)))
+    assert copied.pop("processing")["state"] == "failed"
+    assert copied == expected
     assert states.ok("--db", str(path), "cancel", "pending") == "pending is cancelled"
     assert states.state("pending") == "pending"
+
+
+def test_in_a_backup_what_ran_is_lost(shell: Shell) -> None:
+    """As with a worker that died: it counts as a run, is tried again later, dead or cancelled.
+
+    Regression: it stayed in processing, to be settled by the workers of both queues.
+    """
+    for job, *options in (("again",), ("last", "--max-retries", "1"), ("ended",)):
+        shell.enqueue("true", "--id", job, *options)
+    shell.enqueue("true", "--id", "follows", "--after-any", "last")
+    with opened(shell) as storage:
+        pid = os.getpid()
+        storage.register_worker(Worker("w-1", "w", pid, None, None, "host", (), utcnow()))
+        for _ in range(3):
+            storage.claim("w-1", now=utcnow())
+    shell.ok("cancel", "ended")
+    path = str(shell.folder / "copy.db")
+    shell.ok("backup", path)
+
+    copy = ["--db", path]
+    shown = [shell.json(*copy, "show", job) for job in ("again", "last", "ended", "follows")]
+    assert [(job["state"], job["attempts"]) for job in shown] == [
+        ("failed", 1), ("dead", 1), ("cancelled", 1), ("pending", 0),
+    ]  # fmt: skip
+    assert [job["executions"][0]["outcome"] for job in shown[:3]] == ["lost"] * 3
+    assert shown[1]["last_error"] == "lost: it ran when the backup was taken"
+    assert shell.json(*copy, "worker", "list") == []
+    assert {found["level"] for found in shell.json(*copy, "doctor")} == {"ok"}
+    assert shell.counts() == {"processing": 3, "blocked": 1}
+
+
+def test_a_retry_in_a_backup_leaves_the_original_alone(shell: Shell) -> None:
+    """Regression: both queues had one name, so it killed the running job of the same attempt."""
+    command = f'[ "$QUEUECTL_DB" != {shell.database} ] || {{ echo $$ >pid; exec sleep 300; }}'
+    shell.enqueue(command, "--id", "a")
+    shell.start()
+    pid = int(shell.text("pid"))
+    path = str(shell.folder / "copy.db")
+    shell.ok("backup", path)
+    shell.ok("--db", path, "retry", "a")
+    shell.drain("--db", path, workers=1)
+
+    assert shell.json("--db", path, "show", "a")["state"] == "completed"
+    assert alive(pid)
+    assert shell.state("a") == "processing"
 
 
 def test_a_backup_overwrites_nothing(states: Shell) -> None:
