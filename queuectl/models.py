@@ -113,7 +113,8 @@ class Claim(NamedTuple):
     log_owner: str
     """The worker that started it, by whose id the files of the running job are named."""
     earlier: Tuple[int, ...] = ()
-    """Execution ids of the job's earlier attempts: what they left must be gone before this one."""
+    """Execution ids of the job's attempts before, of many the newest, newest first: what they left
+    must be gone before this one."""
 
 
 class Verdict(NamedTuple):

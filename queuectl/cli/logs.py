@@ -50,17 +50,15 @@ def logs(job: Optional[str], follow: bool, tail: Optional[int], attempt: Optiona
 
 
 def _execution(storage: Storage, job: Job, attempt: Optional[int]) -> Optional[Execution]:
-    executions = storage.executions(job)
-    if attempt is not None:
-        executions = [execution for execution in executions if execution.attempt == attempt]
-        if not executions:
-            raise QueueError(f"{job.id} has no attempt {attempt}")
-    return executions[-1] if executions else None
+    execution = storage.last_execution(job, attempt=attempt)
+    if execution is None and attempt is not None:
+        raise QueueError(f"{job.id} has no attempt {attempt}")
+    return execution
 
 
 def print_last_attempt(storage: Storage, job: Job) -> None:
     """Print what the last attempt of a job printed, if there was one."""
-    execution = _execution(storage, job, None)
+    execution = storage.last_execution(job)
     if execution is not None:
         _Printer(storage, None).print_now(execution)
 
@@ -83,9 +81,8 @@ def follow_job(
         last = execution.id if execution is not None else 0
         while True:
             current = storage.get(job.id)
-            later = [e for e in storage.executions(current) if e.id > last]
-            if later:
-                execution = later[0]
+            execution = storage.next_execution(current, last)
+            if execution is not None:
                 break
             if current.state in FINISHED_STATES:
                 return

@@ -7,15 +7,18 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
-from queuectl.models import Claim, Execution, Job, Outcome, Recorded, Verdict
+from queuectl.models import Claim, Job, Outcome, Recorded, Verdict
 from queuectl.settings import Settings
 from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import settle_dependants
-from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, optional_time, to_execution, to_job
+from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
 from queuectl.times import to_text
 
 _PROMOTED_AT_ONCE = 500
+_NEWEST_ATTEMPTS = 16
+"""Each start has ended what all attempts before it left, so only those can have left anything that
+came since the last one whose worker lived to start it: this many at most are asked for."""
 
 # The best of the heads of the queues that are neither paused nor full. One index step a queue,
 # whatever they hold: a paused queue with 100,000 waiting jobs costs the others nothing.
@@ -216,12 +219,6 @@ class Attempts(Base):
             ).fetchone()
         return row is None or bool(row[0])
 
-    def execution(self, execution_id: int) -> Optional[Execution]:
-        """Return one attempt by its number."""
-        with self._snapshot() as conn:
-            row = conn.execute(SELECT_EXECUTION + "WHERE id = ?", (execution_id,)).fetchone()
-        return None if row is None else to_execution(row)
-
     def settings(self) -> Settings:
         """Return the configuration in force."""
         with self._snapshot() as conn:
@@ -236,7 +233,7 @@ class Attempts(Base):
         if row is None:
             return None
         job = to_job(row)
-        earlier = tuple(_execution_ids(conn, job.seq))
+        earlier = tuple(number for number, _ in _newest_attempts(conn, job.seq))
         execution_id = conn.execute(
             "INSERT INTO executions (job_seq, attempt, worker, started_at) VALUES (?, ?, ?, ?)",
             (job.seq, job.attempts + 1, worker, at),
@@ -263,9 +260,8 @@ class Attempts(Base):
 
 def held_claim(conn: sqlite3.Connection, job: Job) -> Claim:
     """Return the running attempt of a job as its worker holds it."""
-    ids = _execution_ids(conn, job.seq)
-    owner = conn.execute("SELECT worker FROM executions WHERE id = ?", ids[-1:]).fetchone()
-    return Claim(job, ids[-1], Base._settings(conn), owner[0], tuple(ids[:-1]))
+    (own, owner), *earlier = _newest_attempts(conn, job.seq, 1 + _NEWEST_ATTEMPTS)
+    return Claim(job, own, Base._settings(conn), owner, tuple(number for number, _ in earlier))
 
 
 def end_attempt(
@@ -367,9 +363,14 @@ def _promote(conn: sqlite3.Connection, at: str) -> None:
     )
 
 
-def _execution_ids(conn: sqlite3.Connection, job_seq: int) -> Sequence[int]:
-    rows = conn.execute("SELECT id FROM executions WHERE job_seq = ? ORDER BY id", (job_seq,))
-    return [row[0] for row in rows]
+def _newest_attempts(
+    conn: sqlite3.Connection, job_seq: int, at_most: int = _NEWEST_ATTEMPTS
+) -> Sequence[Tuple[int, str]]:
+    """Return the execution id and the worker of the last attempts of a job, newest first."""
+    return conn.execute(
+        "SELECT id, worker FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT ?",
+        (job_seq, at_most),
+    ).fetchall()
 
 
 def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:

@@ -62,6 +62,34 @@ class Reading(Base):
             rows = conn.execute(SELECT_EXECUTION + "WHERE job_seq = ? ORDER BY id", (job.seq,))
             return [to_execution(row) for row in rows]
 
+    def execution(self, execution_id: int) -> Optional[Execution]:
+        """Return one attempt by its number."""
+        return self._one_execution("WHERE id = ?", execution_id)
+
+    def last_execution(self, job: Job, *, attempt: Optional[int] = None) -> Optional[Execution]:
+        """Return the last attempt of a job, or the last with this number; None without any."""
+        return self._one_execution(
+            """
+             WHERE job_seq = ?1
+               AND (?2 IS NULL OR attempt = ?2)
+             ORDER BY id DESC
+             LIMIT 1
+            """,
+            job.seq,
+            attempt,
+        )
+
+    def next_execution(self, job: Job, after: int) -> Optional[Execution]:
+        """Return the first attempt of a job that came after another, which is named by its id."""
+        return self._one_execution(
+            "WHERE job_seq = ? AND id > ? ORDER BY id LIMIT 1", job.seq, after
+        )
+
+    def _one_execution(self, condition: str, *values: Optional[int]) -> Optional[Execution]:
+        with self._snapshot() as conn:
+            row = conn.execute(SELECT_EXECUTION + condition, values).fetchone()
+        return None if row is None else to_execution(row)
+
     def jobs(self, selection: Selection, *, newest: Optional[int] = None) -> Iterator[Job]:
         """Yield jobs in the order of their entry; with `newest`, only the last so many.
 

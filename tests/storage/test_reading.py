@@ -219,6 +219,24 @@ def test_the_attempts_of_a_job_come_oldest_first(storage, clock):
     assert storage.execution(10**9) is None
 
 
+def test_single_attempts_of_a_job_are_found(storage, clock):
+    """The last of all or of those with a number, and the next after one; None if there is none."""
+    add(storage, clock.now, "a", "b")
+    job = storage.get("a")
+    assert storage.last_execution(job) is None
+    for _ in range(2):
+        storage.release(storage.claim("w1", now=clock.tick(1)), INTERRUPTED, now=clock.now)
+    storage.claim("w1", now=clock.tick(1))
+    storage.claim("w1", now=clock.tick(1))
+    executions = storage.executions(job)
+
+    assert storage.last_execution(job) == executions[-1]
+    assert storage.last_execution(job, attempt=1) == executions[-1]
+    assert storage.last_execution(job, attempt=2) is None
+    assert [storage.next_execution(job, after) for after in (0, executions[0].id)] == executions[:2]
+    assert storage.next_execution(job, executions[-1].id) is None
+
+
 def test_a_reader_that_pauses_holds_no_snapshot(storage, clock):
     """`list | less` must not keep the log of changes from being emptied: it would grow for ever."""
     storage.enqueue([JobSpec(command="true")] * 1200, now=clock.now)
