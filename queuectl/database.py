@@ -84,10 +84,15 @@ class Database:
 
     @classmethod
     def empty(cls, files: QueueFiles) -> Database:
-        """A queue in memory that holds nothing, for reading where none has been made yet."""
+        """A queue in memory that holds nothing, to stand for one that has not been made yet.
+
+        What is written to it, as by a verb that finds nothing to do, is forgotten.
+        """
         connection = sqlite3.connect(":memory:", isolation_level=None)
         schema.migrate(connection, 0)
-        return cls(files, connection, 0.0)
+        database = cls(files, connection, 0.0)
+        database.lock = _Unshared(files.write_lock)
+        return database
 
     def close(self) -> None:
         """Give the connection and the lock's file back."""
@@ -211,6 +216,13 @@ class Database:
             # There fsync leaves data in the drive's cache.
             self.connection.execute("PRAGMA fullfsync = ON")
             self.connection.execute("PRAGMA checkpoint_fullfsync = ON")
+
+
+class _Unshared(WriteLock):
+    """The lock of a queue that nobody else can see: there is no folder for its file."""
+
+    def acquire(self, wait_seconds: float) -> None:
+        """Be the only one, as ever."""
 
 
 class Transaction:

@@ -40,7 +40,7 @@ class Base:
         """Open the queue; with `create` make it if need be, which implies `write`.
 
         `write` refuses a place that others can write. A queue that is not there raises NoQueue,
-        at the default place it is read as an empty one. `wait_seconds` is how long a transaction
+        at the default place it is taken for an empty one. `wait_seconds` is how long a transaction
         waits for its turn; `notice` is told, in a line, of an upgrade of the file.
         """
         write = write or create

@@ -119,6 +119,20 @@ def test_the_default_place_reads_as_empty(queue: Queue, call: Call, words: str) 
 
 @pytest.mark.parametrize(
     "words",
+    ["queue resume", "queue resume foo", "config unset retention", "prune", "dlq retry --all",
+     "dlq purge --all --yes", "retry --all --state dead", "cancel --all", "worker stop"],
+)  # fmt: skip
+def test_at_the_default_place_nothing_to_do_is_done(queue: Queue, call: Call, words: str) -> None:
+    """Regression: before the first job some failed, since there was no write lock to take."""
+    before = tree(queue.folder)
+    called = call(*words.split(), env=_at_home(queue))
+
+    assert called.code == 0, called
+    assert tree(queue.folder) == before
+
+
+@pytest.mark.parametrize(
+    "words",
     ["status", "list", "show x", "logs x", "dlq list", "dlq retry x", "dlq purge x", "worker list",
      "worker stop", "config list", "config get retention", "config unset retention"],
 )  # fmt: skip
