@@ -68,7 +68,8 @@ class Output(NamedTuple):
 class Outcome(NamedTuple):
     """The fact of how an attempt ended; no decision.
 
-    `exit_code` is None and `signal` a number when a signal ended it, by whomever.
+    `exit_code` is None and `signal` a number when a signal ended it, by whomever. `seconds` is None
+    when nobody knows how long it took.
     """
 
     kind: OutcomeKind
@@ -76,7 +77,7 @@ class Outcome(NamedTuple):
     signal: Optional[int] = None
     reason: Optional[str] = None
     pid: Optional[int] = None
-    seconds: float = 0.0
+    seconds: Optional[float] = None
     cpu_seconds: Optional[float] = None
     max_rss_bytes: Optional[int] = None
     output: Output = Output()

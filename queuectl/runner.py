@@ -122,15 +122,15 @@ def take_over(
     kind = None
     while _goes_on(leader, log):
         kind = attention.cut_short()
-        age = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
-        left = (command.timeout_seconds or float("inf")) - age
+        left = (command.timeout_seconds or float("inf")) - (_age_seconds(leader) or 0.0)
         if kind is None and left <= 0:
             kind = OutcomeKind.TIMEOUT
         if kind is not None:
             _end(command, log, leader.pid, attention)
             break
         attention.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
-    outcome = told_outcome(command, leader, kind, attention.wait)
+    seconds = _age_seconds(leader)
+    outcome = told_outcome(command, leader, kind, attention.wait)._replace(seconds=seconds)
     if outcome.kind is OutcomeKind.LOST:
         _end(command, log, None, attention)
     return _with_output(outcome, command, log, kept_log, attention)
@@ -143,7 +143,6 @@ def told_outcome(
     pause: Callable[[float], None],
 ) -> Outcome:
     """Return how a command ended that nobody here could reap, by the word it left; or LOST."""
-    seconds = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
     patience = time.monotonic() + _ZOMBIE_SECONDS
     while True:
         # Whoever reaps it says first how it ended, and knows it better than its shell: so its
@@ -159,7 +158,11 @@ def told_outcome(
     if status is None and kind is None:
         kind = OutcomeKind.LOST
     return conclude(
-        kind, status or jobstatus.Status(None, None), command, pid=leader.pid, seconds=seconds
+        kind,
+        status or jobstatus.Status(None, None),
+        command,
+        pid=leader.pid,
+        seconds=None if status is None else _told_seconds(command, leader),
     )
 
 
@@ -169,7 +172,7 @@ def conclude(
     command: Command,
     *,
     pid: int,
-    seconds: float,
+    seconds: Optional[float],
     cpu_seconds: Optional[float] = None,
     max_rss_bytes: Optional[int] = None,
 ) -> Outcome:
@@ -208,6 +211,26 @@ def _end(command: Command, log: JobLog, leader: Optional[int], attention: Attent
     """End what is left of a command."""
     attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), leader)
     processtree.end(attempt, command.grace_seconds, attention.wait)
+
+
+def _age_seconds(leader: liveness.Running) -> Optional[float]:
+    """Return how long an adopted command runs; None where the kernel tells no start."""
+    return None if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
+
+
+def _told_seconds(command: Command, leader: liveness.Running) -> Optional[float]:
+    """Return how long a command ran until it left its word, with nobody there to watch it.
+
+    None if that cannot be known, as after a reboot: its start is counted from a boot, and counted
+    from this one it comes after the word.
+    """
+    age = _age_seconds(leader)
+    try:
+        told_at = os.stat(command.status_path).st_mtime
+    except OSError:  # somebody took it away
+        return None
+    seconds = -1.0 if age is None else age - (time.time() - told_at)
+    return seconds if seconds >= 0 else None
 
 
 def _goes_on(leader: liveness.Running, log: JobLog) -> bool:

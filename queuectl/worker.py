@@ -452,9 +452,9 @@ def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> N
         if not _log.isEnabledFor(logging.INFO):
             return
         _log.info(
-            "%s completed in %s (%d bytes: queuectl logs %s)",
+            "%s completed%s (%d bytes: queuectl logs %s)",
             job_id,
-            format_duration(outcome.seconds),
+            "" if outcome.seconds is None else f" in {format_duration(outcome.seconds)}",
             outcome.output.size_bytes,
             job_id,
         )

@@ -11,7 +11,7 @@ from typing import Iterator, List, Optional, Tuple
 import pytest
 
 from processes.conftest import linux_only
-from queuectl import runner
+from queuectl import jobstatus, liveness, runner
 from queuectl.joblog import JobLog
 from queuectl.models import Outcome, OutcomeKind
 
@@ -115,3 +115,29 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("told_after", "seconds"), [(1.5, pytest.approx(1.5, abs=0.1)), (-1.0, None), (None, None)]
+)
+def test_the_time_of_a_command_that_nobody_watched_ends_with_its_word(
+    tmp_path: Path, told_after: Optional[float], seconds: Optional[float]
+) -> None:
+    """Regression: it went on until somebody settled it, and was negative for one of another boot.
+
+    Unknown if it left no word, or one from before the start that its number of ticks means now.
+    """
+    ticks = liveness.start_ticks(os.getpid())
+    assert ticks is not None
+    gone = liveness.Running(7, 1 << 22, ticks, "w-1")
+    status = tmp_path / "w-1.status"
+    if told_after is not None:
+        jobstatus.write(str(status), 7, jobstatus.Status(0, None))
+        began = time.time() - liveness.age_seconds(ticks)
+        os.utime(status, (began + told_after,) * 2)
+    command = runner.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
+    outcome = runner.told_outcome(command, gone, None, time.sleep)
+
+    assert outcome.kind is (OutcomeKind.LOST if told_after is None else OutcomeKind.OK)
+    assert outcome.seconds == seconds

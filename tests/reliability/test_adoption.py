@@ -155,6 +155,7 @@ def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue, jobs: Jobs) ->
 
     assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["lost", "ok"])
     assert jobs.get(job).attempts == 2
+    assert jobs.attempts(job)[0].seconds is None
     assert _ledger(queue) == ["begin", "end"] * 2
 
 
