@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Dict, Optional, Tuple
 
 from queuectl import schema
@@ -12,7 +12,7 @@ from queuectl.errors import InvalidInput
 from queuectl.files import sync_folder
 from queuectl.specs import check_command, check_name
 from queuectl.states import FINISHED_STATES, JobState
-from queuectl.times import parse_iso, to_text
+from queuectl.times import parse_utc, to_text
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]
 _PRIORITIES = {"high": 10, "medium": 0, "low": -10}
@@ -145,10 +145,7 @@ def _time(value: object) -> Optional[datetime]:
     if not isinstance(value, str):
         return None
     try:
-        instant = parse_iso(value)
-        return (instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)).astimezone(
-            timezone.utc
-        )
+        return parse_utc(value)
     except (ValueError, OverflowError):
         return None
 

@@ -6,7 +6,7 @@ import re
 from datetime import datetime, time, timedelta, timezone
 from typing import Tuple
 
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, QueueUnusable
 
 MAX_DURATION = 10 * 366 * 86400.0
 """The longest duration accepted, in seconds: about ten years, far from any overflow."""
@@ -31,8 +31,19 @@ def to_text(instant: datetime) -> str:
 
 
 def from_text(text: str) -> datetime:
-    """Read what `to_text` wrote."""
-    return datetime.fromisoformat(text[:-1] + "+00:00")
+    """Read what `to_text` wrote, or another program, as SQLite's CURRENT_TIMESTAMP.
+
+    QueueUnusable if it is no instant.
+    """
+    try:
+        if text[26:] == "Z":
+            return datetime.fromisoformat(text[:-1] + "+00:00")
+        return parse_utc(text)
+    except (ValueError, OverflowError, TypeError):
+        raise QueueUnusable(
+            f"the queue holds a time that cannot be read: {text!r} "
+            "(not like 2026-01-31T12:00:00.000000Z)"
+        ) from None
 
 
 def parse_iso(text: str) -> datetime:
@@ -49,6 +60,17 @@ def parse_iso(text: str) -> datetime:
     if text[-1:] in ("Z", "z"):
         text = text[:-1] + "+00:00"
     return datetime.fromisoformat(text)
+
+
+def parse_utc(text: str) -> datetime:
+    """Read an ISO-8601 date or instant, which is in UTC unless it names a zone, as an aware one.
+
+    ValueError or OverflowError if it is not one.
+    """
+    instant = parse_iso(text)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)).astimezone(
+        timezone.utc
+    )
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, QueueUnusable
 from queuectl.times import (
     MAX_DURATION,
     format_duration,
@@ -58,6 +58,32 @@ def test_text_order_is_time_order(first, second):
 def test_a_kept_instant_is_read_back_whole(instant):
     """Writing and reading an instant loses nothing."""
     assert from_text(to_text(instant)) == instant
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("2026-01-31 12:00:00", "2026-01-31T12:00:00.000000Z"),
+        ("2026-01-31 12:00:00.123", "2026-01-31T12:00:00.123000Z"),
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000000Z"),
+        ("2026-01-31T13:00:00+01:00", "2026-01-31T12:00:00.000000Z"),
+    ],
+)
+def test_an_instant_of_another_program_is_read(text, read):
+    """What SQLite writes is in UTC; so is all that names no other zone."""
+    assert to_text(from_text(text)) == read
+
+
+@pytest.mark.parametrize("text", ["", "Z", "yesterday", "2026-13-31 12:00:00", b"2026", 5])
+def test_what_is_no_instant_is_named(text):
+    """Regression: a traceback, in which every worker ended that met such a row."""
+    with pytest.raises(QueueUnusable) as refused:
+        from_text(text)
+
+    assert str(refused.value) == (
+        f"the queue holds a time that cannot be read: {text!r} "
+        "(not like 2026-01-31T12:00:00.000000Z)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from typing import Optional, Tuple
 
 import pytest
@@ -267,3 +269,30 @@ def test_priorities_run_first_then_first_in_first_out(queue: Queue, jobs: Jobs) 
     queue.drain(workers=1)
 
     assert (queue.work / "order").read_text().split() == ["b", "d", "a", "e", "c"]
+
+
+def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
+    """SQLite's own are read; what is none is named until somebody puts it right.
+
+    Regression: `list` ended in a traceback, and worker after worker at its claim.
+    """
+    job = jobs.one("true")
+    _write_time(queue, "CURRENT_TIMESTAMP")
+    assert queue.json("list")[0]["updated_at"].endswith(".000000Z")
+    _write_time(queue, "'yesterday'")
+    line = "the queue holds a time that cannot be read: 'yesterday'"
+    assert line in queue.fails(1, "list")
+    queue.start()
+    worker = queue.json("worker", "list")[0]["id"]
+    log = queue.folder / "workers.log"
+    wait_until(lambda: f"cannot claim: {line}" in log.read_text())
+    _write_time(queue, "CURRENT_TIMESTAMP")
+
+    jobs.until(job, "completed")
+    assert jobs.attempts(job)[0].worker == worker
+    assert "Traceback" not in log.read_text()
+
+
+def _write_time(queue: Queue, value: str) -> None:
+    with closing(sqlite3.connect(queue.database)) as conn, conn:
+        conn.execute(f"UPDATE jobs SET updated_at = {value}")
