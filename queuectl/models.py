@@ -163,7 +163,6 @@ class QueueStatus(NamedTuple):
 class Selection(NamedTuple):
     """Which jobs a verb is about; an empty tuple does not restrict."""
 
-    ids: Tuple[str, ...] = ()
     queues: Tuple[str, ...] = ()
     states: Tuple[JobState, ...] = ()
 

@@ -177,9 +177,6 @@ def _condition(selection: Selection) -> Tuple[str, Tuple[str, ...]]:
     """Return a WHERE condition and its values; the text is made of fixed pieces only."""
     pieces: List[str] = ["1"]
     values: List[str] = []
-    if selection.ids:
-        pieces.append(f"id IN ({', '.join('?' * len(selection.ids))})")
-        values.extend(selection.ids)
     if selection.queues:
         pieces.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
         values.extend(selection.queues)
