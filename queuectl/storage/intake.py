@@ -10,13 +10,12 @@ from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional
 from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, QueueError, UniqueKeyHeld
 from queuectl.settings import Settings
 from queuectl.specs import JobSpec, check_variable
-from queuectl.states import WAITING_STATES, JobState
+from queuectl.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.storage.base import UNFINISHED, Base, new_id
 from queuectl.storage.dependencies import unblock
 from queuectl.times import to_text
 
 _CACHE_KIB = 8192
-_NOBODY_ELSE = ("completed", "dead", "cancelled")
 
 
 class Enqueued(NamedTuple):
@@ -288,9 +287,9 @@ def add_needs(
         needed_seq, state = row
         if needed_seq == seq:
             raise InvalidInput(f"{job_id} waits for itself")
-        if state == "completed" or (however and state in _NOBODY_ELSE):
+        if state == "completed" or (however and state in FINISHED_STATES):
             continue
-        if state in _NOBODY_ELSE:
+        if state in FINISHED_STATES:
             never_met.append(job_id)
         conn.execute(
             "INSERT INTO dependencies (job_seq, needs_seq, however) VALUES (?, ?, ?)",
