@@ -172,7 +172,7 @@ class _Printer:
         kept = execution.output
         if not kept.in_file:
             if kept.truncated:
-                _write(b"[queuectl: %d bytes not kept]\n" % (kept.size_bytes - len(kept.tail)))
+                _write(GAP.lstrip() % (kept.size_bytes - len(kept.tail)))
             start = self._position
             if self._tail is not None:
                 start = _tail_start(lambda length, begin: kept.tail[begin : begin + length],
