@@ -192,8 +192,8 @@ def ending_of(storage: Storage, job: Job) -> Ending:
     if job.state is JobState.CANCELLED:
         reason = f": {job.cancel_reason}" if job.cancel_reason else ""
         return Ending(job, _CANCELLED, f"was cancelled{reason}")
-    executions = storage.executions(job)
-    outcome = executions[-1].outcome if executions else None
+    last = storage.last_execution(job)
+    outcome = None if last is None else last.outcome
     if outcome is OutcomeKind.TIMEOUT:
         return Ending(job, TIME_RAN_OUT, f"is dead: {job.last_error}")
     if outcome is OutcomeKind.LOST:
