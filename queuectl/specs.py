@@ -151,7 +151,9 @@ def check_variable(name: str, content: object) -> None:
 
 def _check_cwd(value: object) -> str:
     path = os.path.expanduser(_utf8(_text(value, "cwd"), "cwd", 4096))
-    path = os.path.abspath(path) if path else path
+    if not path:
+        raise InvalidInput("cwd is empty")
+    path = os.path.abspath(path)
     if not os.path.isdir(path):
         raise InvalidInput(f"cwd is not a folder: {value}")
     return path

@@ -118,7 +118,7 @@ def test_a_name_must_stand_as_one_word(name, value):
         ("run_at", "18:00\0", "run_at holds a NUL byte"),
         ("run_at", LONE, "run_at is not valid UTF-8"),
         ("cwd", 1, "cwd must be text, not 1"),
-        ("cwd", "", "cwd is not a folder: "),
+        ("cwd", "", "cwd is empty"),
         ("cwd", "/etc/passwd", "cwd is not a folder: /etc/passwd"),
         ("cwd", "/no/such/folder", "cwd is not a folder: /no/such/folder"),
         ("cwd", "/\0", "cwd holds a NUL byte"),

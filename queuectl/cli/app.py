@@ -11,7 +11,7 @@ import click
 
 from queuectl import __version__
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueGroup, queue_options, telling_option
+from queuectl.cli.command import Failure, QueueGroup, line_of, queue_options, telling_option
 
 SECTIONS: Dict[str, Dict[str, str]] = {
     "Put work in": {"enqueue": "enqueue:enqueue"},
@@ -147,10 +147,10 @@ def run(arguments: Optional[List[str]] = None) -> NoReturn:
         code = failure.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "queuectl"
-        output.error(path, error.format_message())
+        output.error(path, line_of(error))
         code = 2
     except click.ClickException as error:
-        output.error("queuectl", error.format_message())
+        output.error("queuectl", line_of(error))
         code = error.exit_code
     except click.Abort:
         code = 1

@@ -7,7 +7,7 @@ from typing import Any, Callable, List, NamedTuple, NoReturn, Optional, Tuple
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueCommand, queue_files
+from queuectl.cli.command import Failure, QueueCommand, line_of, queue_files
 from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.errors import InvalidInput, QueueError
@@ -60,14 +60,14 @@ class _CheckCommand(QueueCommand):
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
-            raise Failure("queuectl check", error.format_message(), _UNKNOWN) from error
+            raise Failure("queuectl check", line_of(error), _UNKNOWN) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            raise Failure(ctx.command_path, error.format_message(), _UNKNOWN) from error
+            raise Failure(ctx.command_path, line_of(error), _UNKNOWN) from error
 
 
 @click.command("check", cls=_CheckCommand)

@@ -40,6 +40,16 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
+def line_of(error: click.ClickException) -> str:
+    """Return an error's message as one line; click's own are put into the form that ours have."""
+    message = error.format_message()
+    if isinstance(error, Failure):  # it may begin or end with what a user named
+        return message
+    # click lists choices on lines of their own, each after a tab.
+    text = " ".join(message.replace("\n\t", " ").split("\n")).strip().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
 class _Command(click.Command):
     """What commands and groups share: a fast start, and errors that become failures."""
 
@@ -84,7 +94,7 @@ class _Command(click.Command):
             if error.ctx is not None:
                 raise
             # click's parser does not say whose option it is that lacks its argument.
-            raise Failure(path, error.format_message(), error.exit_code) from error
+            raise Failure(path, line_of(error), error.exit_code) from error
 
 
 class QueueCommand(_Command):
@@ -135,7 +145,7 @@ class QueueGroup(_Command, click.Group):
                 hint = f" (here it is: {ctx.command_path} {self.foreign_words[name]})"
             else:
                 hint = suggestion(name, self.list_commands(ctx))
-            raise click.UsageError(f"no such command: {name}{hint}", ctx)
+            raise Failure(ctx.command_path, f"no such command: {name}{hint}", 2)
         return super().resolve_command(ctx, args)
 
 
@@ -219,7 +229,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing u
 
 def usage_error(message: str) -> NoReturn:
     """End the command for wrong usage: exit 2."""
-    raise click.UsageError(message, click.get_current_context())
+    raise Failure(click.get_current_context().command_path, message, 2)
 
 
 def each(names: Sequence[str], act: Callable[[str], None]) -> int:

@@ -113,13 +113,8 @@ def tell(text: str) -> None:
 
 def error(command: str, message: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
-    # click lists choices on lines of their own, each after a tab.
-    text = " ".join(message.replace("\n\t", " ").split("\n")).strip().rstrip(".")
-    first = text.split(" ", 1)[0]
-    if first[:1].isupper() and first[1:].islower():
-        text = text[:1].lower() + text[1:]
     try:
-        click.echo(escape(f"{command}: {text}"), err=True)
+        click.echo(escape(f"{command}: {message}"), err=True)
     except OSError:  # a full stderr: the exit code still tells
         pass
 

@@ -19,7 +19,7 @@ from typing import (
 
 import click
 
-from queuectl.cli.command import usage_error
+from queuectl.cli.command import Failure, usage_error
 from queuectl.errors import InvalidInput, QueueError
 from queuectl.files import find
 from queuectl.specs import suggestion
@@ -87,7 +87,7 @@ def job_argument(function: _Function) -> _Function:
 
     def check(ctx: click.Context, _param: Any, name: Optional[str]) -> Optional[str]:
         if name is None and not (ctx.resilient_parsing or sys.stdout.isatty()):
-            raise click.UsageError("which job? (give its id)", ctx)
+            raise Failure(ctx.command_path, "which job? (give its id)", 2)
         return name
 
     return click.argument(

@@ -143,7 +143,7 @@ WRONG: List[Tuple[List[Union[str, bytes]], str]] = [
     # Folder and variables
     (["--cwd", "/no/such/folder", "true"], "cwd is not a folder: /no/such/folder"),
     (["--cwd", "/etc/passwd", "true"], "cwd is not a folder: /etc/passwd"),
-    (["--cwd", "", "true"], "cwd is not a folder:"),
+    (["--cwd", "", "true"], "cwd is empty"),
     (_object('"cwd": "/no/such/folder"'), "cwd is not a folder: /no/such/folder"),
     (["--env", "NOT_SET", "true"], "--env NOT_SET: it is not set here"),
     (["--env", "=x", "true"], "env: not a variable's name: ''"),

@@ -322,7 +322,7 @@ class TestControlCharacters:
 
         called = call("show", "a\n\x1b[31mb")
 
-        assert called == (1, "", "queuectl show: no such job: a \\x1b[31mb\n")
+        assert called == (1, "", "queuectl show: no such job: a\\n\\x1b[31mb\n")
 
     @pytest.mark.parametrize("words", ["show", "logs", "dlq retry", "dlq purge"])
     def test_bytes_that_are_not_text(self, queue: Queue, words: str) -> None:

@@ -268,3 +268,20 @@ def test_an_abbreviation_of_several_ids_names_them(queue: Queue, call: Call) -> 
         f"{start} could be {', '.join(both)} (give more digits)",
         code=1,
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("show Nobody.", "queuectl show: no such job: Nobody."),
+        ("dlq retry Nightly", "queuectl dlq retry: Nightly is pending, not dead"),
+        ("enqueue {} End.", "queuectl enqueue: nothing may follow a JSON object but options: End."),
+        ("export Taken", "queuectl export: Taken exists already"),
+    ],
+)
+def test_a_name_is_said_as_it_is(queue: Queue, words: str, line: str) -> None:
+    """Regression: click's own errors are made lower-case, and so were ids and paths in ours."""
+    queue.enqueue("true", "--id", "Nightly")
+    (queue.work / "Taken").touch()
+
+    assert queue.run(*words.split()).stderr == f"{line}\n"
