@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import IO, Any, Optional, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Iterator, Optional, Sequence
 
 import click
 
@@ -13,7 +14,9 @@ from queuectl.cli.bulk import Spool, numbered_fields, open_lines
 from queuectl.cli.command import QueueCommand, open_storage, quiet_option
 from queuectl.cli.selecting import queue_names, queue_option, state_names, state_option
 from queuectl.errors import InvalidInput, QueueError
+from queuectl.files import sync_folder, unlink_quietly
 from queuectl.models import Outcome, OutcomeKind, Selection
+from queuectl.storage.base import new_id
 from queuectl.times import utcnow
 from queuectl.transfer import TransferredJob, from_fields, to_line
 
@@ -47,16 +50,7 @@ def export(
             output.emit(line)
         return
     with _new_file(path) as target:
-        try:
-            for line in lines:
-                target.write(line + "\n")
-            target.flush()
-            os.fsync(target.fileno())
-        except BaseException as error:
-            os.unlink(path)  # half of it would pass for all of it
-            if isinstance(error, OSError):
-                raise QueueError(f"cannot write {path}: {error.strerror}") from None
-            raise
+        target.writelines(line + "\n" for line in lines)
 
 
 @click.command("import", cls=QueueCommand)
@@ -108,13 +102,24 @@ def backup(path: str, quiet: bool) -> None:
         output.emit(f"backed up to {output.escape(path)}")
 
 
-def _new_file(path: str) -> IO[str]:
+@contextmanager
+def _new_file(path: str) -> Iterator[IO[str]]:
+    """Write a file that is there under its name once it is whole: half would pass for all of it."""
+    # Whatever ends us leaves no more than this name, which tells.
+    unfinished = f"{path}.{new_id()}.unfinished"
     try:
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        if os.path.lexists(path):
+            raise FileExistsError
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            yield target
+            target.flush()
+            os.fsync(descriptor)
+        os.link(unfinished, path)
+        sync_folder(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         raise QueueError(f"{path} exists already") from None
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from None
-    return os.fdopen(descriptor, "w", encoding="utf-8")
+    finally:
+        unlink_quietly(unfinished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 from pathlib import Path
 from typing import Any, Dict, List
@@ -12,9 +13,11 @@ import pytest
 from cli.conftest import every_state, opened
 from conftest import alive, wait_until
 
+from queuectl.cli import carry
 from queuectl.models import Outcome, OutcomeKind, Selection, Verdict, Worker
 from queuectl.states import JobState
 from queuectl.times import utcnow
+from queuectl.transfer import to_line
 
 from .conftest import Shell
 
@@ -193,6 +196,26 @@ def test_the_file_is_private_and_never_overwritten(states: Shell) -> None:
     assert path.read_text() == written
     (states.work / "link").symlink_to("elsewhere")
     assert states.fails(1, "export", "link") == "queuectl export: link exists already"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_half_an_export_never_has_the_name_of_a_whole_one(
+    states: Shell, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Regression: what Ctrl+C or TERM left in the file would have passed for all of it."""
+    lines = []
+
+    def end_at_the_third(*args: Any, **kwargs: Any) -> str:
+        lines.append(to_line(*args, **kwargs))
+        if len(lines) == 3:
+            os.kill(os.getpid(), number)
+        return lines[-1]
+
+    monkeypatch.setattr(carry, "to_line", end_at_the_third)
+
+    assert states.run("export", "jobs.jsonl").returncode == -number
+    [left] = states.work.iterdir()
+    assert left.match("jobs.jsonl.*.unfinished")
 
 
 def test_a_file_that_cannot_be_made_is_named(states: Shell) -> None:
