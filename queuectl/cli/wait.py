@@ -113,6 +113,8 @@ def wait(
         _wait_for_all(ctx, open_storage(), names, deadline, as_json=as_json)
         return
     choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
+    if jobs and not choice.named:  # whatever was to print them has failed
+        _fail(ctx, "no ids on stdin", COULD_NOT)
     storage = open_storage()
     ids = choice.ids(storage)
     waited_for = [storage.get(name) for name in ids]

@@ -165,6 +165,14 @@ def test_ids_come_from_stdin(ended: Queue, stdin: str, code: int) -> None:
     assert ended.run("wait", "-", stdin=stdin).returncode == code
 
 
+@pytest.mark.parametrize("options", [[], ["--any"], ["--json"]])
+def test_no_ids_on_stdin_are_no_success(ended: Queue, options: list) -> None:
+    """Regression: `enqueue - <broken | wait -` was 0, as if all of it had completed."""
+    line = ended.fails(125, "wait", *options, "-", stdin="\n")
+
+    assert line == "queuectl wait: no ids on stdin"
+
+
 def test_any_ends_with_the_first(ended: Queue) -> None:
     """Its id stands on stdout, its code is the exit code; the others are not waited for."""
     done = ended.run("wait", "--any", "pending", "own-code")
