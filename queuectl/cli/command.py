@@ -21,6 +21,7 @@ from typing import (
 import click
 
 from queuectl import files
+from queuectl.cli import output
 from queuectl.errors import QueueError
 from queuectl.specs import suggestion
 from queuectl.storage.base import Base
@@ -158,8 +159,6 @@ def telling_option(
     """Return a flag that prints a text and ends the command, whatever else was given."""
 
     def tell(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
-        from queuectl.cli import output
-
         if wanted and not ctx.resilient_parsing:
             output.emit(text(ctx))
             ctx.exit()
@@ -216,9 +215,7 @@ def open_part(part: Type[_Part], *, create: bool = False, write: bool = False) -
     """Open one part of the queue's storage, as `open_storage` does all of it."""
     # Until the bells were rung: one without a reader would kill us.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    storage = part.open(
-        queue_files(), create=create, write=write, notice=lambda line: click.echo(line, err=True)
-    )
+    storage = part.open(queue_files(), create=create, write=write, notice=output.tell)
     click.get_current_context().call_on_close(storage.close)
     return storage
 
@@ -238,8 +235,6 @@ def each(names: Sequence[str], act: Callable[[str], None]) -> int:
     Returns the exit code: 1 if one could not. Of one job its own error is raised; when the queue
     is busy nothing more is tried.
     """
-    from queuectl.cli import output
-
     code = 0
     for name in names:
         try:

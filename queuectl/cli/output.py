@@ -107,16 +107,16 @@ def needs_ascii() -> bool:
 
 
 def tell(text: str) -> None:
-    """Say something to a person, on stderr."""
-    click.echo(escape(text), err=True)
+    """Say something to a person, on stderr; if that takes nothing, what was done is done still."""
+    try:
+        click.echo(escape(text), err=True)
+    except OSError:
+        pass
 
 
 def error(command: str, message: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
-    try:
-        click.echo(escape(f"{command}: {message}"), err=True)
-    except OSError:  # a full stderr: the exit code still tells
-        pass
+    tell(f"{command}: {message}")
 
 
 def escape(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Dict, List, Tuple
 
 import pytest
 from conftest import Queue, wait_until
+from test_legacy import make
 
 from cli.conftest import Call, jobs, on_terminal, opened
 from queuectl.specs import JobSpec
@@ -88,6 +89,30 @@ def test_a_full_stderr_leaves_the_exit_code(queue: Queue) -> None:
     done = _bash(queue, "queuectl enqueue '' 2>/dev/full; echo $?")
 
     assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+@_linux
+@pytest.mark.parametrize("words", ["--id a true", "--lines -"])
+def test_a_full_stderr_swallows_no_id(queue: Queue, words: str) -> None:
+    """Regression: after a warning that could not be printed the id of a stored job was not said."""
+    queue.enqueue("true", "--id", "gone")
+    queue.ok("cancel", "gone")
+
+    done = _bash(queue, f"echo true | queuectl enqueue --after gone {words} 2>/dev/full; echo $?")
+
+    made = [job.id for job in jobs(queue)][1:]
+    assert len(made) == 1
+    assert (done.stdout, done.stderr) == (f"{made[0]}\n0\n", "")
+
+
+@_linux
+def test_a_full_stderr_stops_no_upgrade(queue: Queue) -> None:
+    """Regression: of a file just upgraded nothing was printed, since the notice could not be."""
+    make(queue.database, jobs=[{"id": "old"}])
+
+    done = _bash(queue, "queuectl list --ids 2>/dev/full; echo $?")
+
+    assert (done.stdout, done.stderr) == ("old\n0\n", "")
 
 
 def test_a_closed_stdout_and_stderr(queue: Queue) -> None:
