@@ -56,12 +56,14 @@ class Database:
         *,
         create: bool,
         new_id: Callable[[], str],
+        upgrade: bool = True,
         wait_seconds: float = WAIT_SECONDS,
         notice: Optional[Callable[[str], None]] = None,
     ) -> Database:
         """Connect; make or upgrade the file first where that is needed.
 
-        Without `create` a file that is not there raises NoQueue. `notice` is told of an upgrade.
+        Without `create` a file that is not there raises NoQueue, without `upgrade` one that would
+        have to be upgraded raises QueueUnusable. `notice` is told of an upgrade.
         """
         if not files.exists():
             if not create:
@@ -72,6 +74,8 @@ class Database:
         database = cls(files, _connect(files.database), wait_seconds)
         try:
             if not database._is_current():
+                if not upgrade:
+                    raise QueueUnusable(f"{files.database} has yet to be upgraded")
                 database._bring_up_to_date(create, new_id, notice)
             database._configure()
         except sqlite3.Error as error:

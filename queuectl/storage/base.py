@@ -34,19 +34,26 @@ class Base:
         *,
         create: bool = False,
         write: bool = False,
+        upgrade: bool = True,
         wait_seconds: float = WAIT_SECONDS,
         notice: Optional[Callable[[str], None]] = None,
     ) -> _Self:
         """Open the queue; with `create` make it if need be, which implies `write`.
 
         `write` refuses a place that others can write. A queue that is not there raises NoQueue,
-        at the default place it is taken for an empty one. `wait_seconds` is how long a transaction
-        waits for its turn; `notice` is told, in a line, of an upgrade of the file.
+        at the default place it is taken for an empty one. Without `upgrade` an old file raises
+        QueueUnusable. `wait_seconds` is how long a transaction waits for its turn; `notice` is
+        told, in a line, of an upgrade of the file.
         """
         write = write or create
         try:
             database = Database.open(
-                files, create=create, new_id=new_id, wait_seconds=wait_seconds, notice=notice
+                files,
+                create=create,
+                new_id=new_id,
+                upgrade=upgrade,
+                wait_seconds=wait_seconds,
+                notice=notice,
             )
         except NoQueue:
             if not files.is_default:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
+from contextlib import closing
 from typing import Dict, List, Optional
 
 import pytest
 from conftest import Queue
+from test_legacy import contents, make
 from watch.file_watch import by_hand
 
 from cli.conftest import Call, Called, every_state, noon, opened, tree
@@ -104,6 +107,31 @@ class TestOffers:
 
         assert _complete(call, words, {"QUEUECTL_DB": path}) == (0, "\n", "")
         assert tree(queue.folder) == before
+
+    def test_an_old_file_is_not_upgraded(self, queue: Queue, call: Call) -> None:
+        """Regression: a press of Tab converted the file of the tool that queuectl grew out of."""
+        make(queue.database, jobs=[{"id": "old"}])
+        before = contents(queue.database), tree(queue.folder)
+
+        assert _complete(call, "show ") == (0, "\n", "")
+        assert (contents(queue.database), tree(queue.folder)) == before
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "ALTER TABLE jobs RENAME COLUMN unique_key TO x",
+            "UPDATE jobs SET created_at = 'nonsense'",
+        ],
+    )
+    def test_a_damaged_queue_is_no_traceback(self, queue: Queue, call: Call, damage: str) -> None:
+        """Regression: what could not be read went to the terminal, between two words."""
+        every_state(queue)
+        with closing(sqlite3.connect(str(queue.database))) as conn:
+            conn.execute("PRAGMA ignore_check_constraints = ON")
+            conn.execute(damage)
+            conn.commit()
+
+        assert _complete(call, "show ") == (0, "\n", "")
 
     def test_a_queue_is_left_as_it_is(self, queue: Queue, call: Call) -> None:
         """Looking for offers changes no byte of the file."""
