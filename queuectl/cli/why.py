@@ -155,4 +155,8 @@ def _when(instant: datetime) -> str:
     seconds = (instant - utcnow()).total_seconds()
     distance = format_duration(abs(seconds))
     words = f"in {distance}" if seconds > 0 else f"{distance} ago"
-    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S} ({words})"
+    try:
+        face = f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):  # the local calendar has no such time: it ends in 9999
+        face = to_text(instant)
+    return f"{face} ({words})"

@@ -6,7 +6,7 @@ import re
 from typing import Dict, List
 
 import pytest
-from cli.conftest import opened
+from cli.conftest import on_terminal, opened
 
 from queuectl.times import utcnow
 
@@ -31,6 +31,20 @@ def test_a_scheduled_job_waits_for_its_time(shell: Shell) -> None:
     shell.enqueue("true", "--id", "a", "--delay", "1h")
 
     _assert_why(shell, "a", "scheduled", "waits until TIME")
+
+
+@pytest.mark.parametrize("zone", ["JST-9", "EST5"])
+def test_a_time_that_the_local_calendar_does_not_have_is_said_in_utc(
+    shell: Shell, zone: str
+) -> None:
+    """Regression: the last day of the year 9999 was a traceback to the east of Greenwich."""
+    shell.enqueue("true", "--id", "a", "--at", "9999-12-31T23:59:59Z")
+
+    shown = on_terminal(shell, "why", "a", env={"TZ": zone})
+
+    face = {"JST-9": "9999-12-31T23:59:59.000000Z", "EST5": "9999-12-31 18:59:59"}
+    assert shown.code == 0
+    assert shown.screen.startswith(f"a waits until {face[zone]} (in ")
 
 
 def test_a_failed_job_waits_for_its_retry(shell: Shell) -> None:
