@@ -42,7 +42,7 @@ def export(
     to_stdout = path is None or path == "-"
     ascii_only = to_stdout and output.needs_ascii()
     lines = (
-        to_line(transferred, mask_env=mask_env, ascii_only=ascii_only)
+        output.escape_json(to_line(transferred, mask_env=mask_env, ascii_only=ascii_only))
         for transferred in storage.export(selection)
     )
     if path is None or to_stdout:

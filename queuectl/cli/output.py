@@ -98,7 +98,7 @@ def emit_json(value: Any) -> None:
     """Print one JSON document."""
     import json  # not every command needs it
 
-    emit(json.dumps(value, indent=2, ensure_ascii=needs_ascii()))
+    emit(escape_json(json.dumps(value, indent=2, ensure_ascii=needs_ascii())))
 
 
 def needs_ascii() -> bool:
@@ -127,6 +127,25 @@ def escape(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     )
+
+
+def escape_json(text: str) -> str:
+    """Do to JSON what `escape` does to text, by JSON's own escapes: its values stay what they are.
+
+    What is ASCII is escaped in it already, DEL apart.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else _as_units(char)  # \n: between two values
+        for char in text
+    )
+
+
+def _as_units(char: str) -> str:
+    """Write a character as JSON does, in one or two units of UTF-16."""
+    digits = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{digits[at : at + 4]}" for at in range(0, len(digits), 4))
 
 
 def on_terminal() -> bool:
@@ -231,7 +250,7 @@ def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
     opening = "["
     for job in jobs:
         shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=needs_ascii())
-        emit(opening + shown, line_break=False)
+        emit(opening + escape_json(shown), line_break=False)
         opening = ",\n "
     emit("]" if opening != "[" else "[]")
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import pytest
 from conftest import Queue, wait_until
@@ -368,6 +368,21 @@ class TestControlCharacters:
 
         assert line == "queuectl dlq retry: no such job: \ufffd"
 
+    @pytest.mark.parametrize(
+        "words", ["list --json", "show a --json", "why a --json", "queue list --json", "export"]
+    )
+    def test_in_json(self, queue: Queue, call: Call, words: str) -> None:
+        """Regression: what is not ASCII drove the terminal: JSON need not escape it, but may."""
+        nasty = _NASTY + "\U000e0041\u00e9"
+        call("enqueue", "--id", "a", f"echo {nasty}")
+        call("queue", "pause", "default", "--reason", nasty)
+
+        out = call(*words.split()).out
+
+        assert out.replace("\n", "").isprintable()
+        assert r"x\u009b2J\u202e\u200b\u007f\udb40\udc41" + "\u00e9" in out
+        assert nasty in _texts(json.loads(out))
+
     def test_json_has_the_true_value(self, queue: Queue, call: Call) -> None:
         """--json has what was given, in JSON's own escapes."""
         call("enqueue", f"echo {_NASTY}")
@@ -375,6 +390,13 @@ class TestControlCharacters:
         [shown] = json.loads(call("list", "--json").out)
 
         assert shown["command"] == f"echo {_NASTY}"
+
+
+def _texts(value: Any) -> str:
+    """Return all texts that a JSON value holds, one after the other."""
+    if isinstance(value, (list, dict)):
+        return "".join(map(_texts, value.values() if isinstance(value, dict) else value))
+    return str(value)
 
 
 def _fields(text: str) -> List[Tuple[str, str]]:

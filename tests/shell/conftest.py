@@ -72,8 +72,7 @@ class Shell(Queue):
 
     def export(self, *args: str) -> List[Any]:
         """Return the lines of `export`."""
-        text = self.ok("export", *args)
-        return text.split("\n") if text else []  # str.splitlines would split at U+2028, too
+        return self.ok("export", *args).splitlines()
 
 
 @pytest.fixture
