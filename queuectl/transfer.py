@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timezone
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
@@ -16,9 +17,9 @@ _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "t
                 "unique_key", "after", "after_any")  # fmt: skip
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at")
 _NUMBERS = ("attempts", "exit_code", "signal")
-_TEXTS = ("cwd", "last_error", "cancel_reason")
+_TEXTS = ("last_error", "cancel_reason")
 _FLAGS = ("cancel_requested", "id_made")
-FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, *_TEXTS, *_FLAGS)
+FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
 """What a line may hold; whatever is absent or null has its default."""
 
 
@@ -100,6 +101,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             **numbers,
             **{name: _text(fields.get(name), name) for name in _TEXTS},
             **flags,
+            "cwd": _folder(fields.get("cwd")),
             "state": state,
             "attempts": attempts,
             "run_at": times["run_at"],
@@ -108,6 +110,8 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "finished_at": times["finished_at"] if state in FINISHED_STATES else None,
         }
     )
+    if job.state not in FINISHED_STATES and job.attempts >= job.max_retries:
+        raise InvalidInput(f"a {job.state.value} job has fewer attempts than max_retries")
     return TransferredJob(job, after, after_any)
 
 
@@ -144,6 +148,13 @@ def _text(value: object, name: str) -> Optional[str]:
     except UnicodeEncodeError:
         raise InvalidInput(f"{name} is not valid UTF-8") from None
     return value
+
+
+def _folder(value: object) -> Optional[str]:
+    path = _text(value, "cwd")
+    if path is not None and not os.path.isabs(path):
+        raise InvalidInput(f"cwd must be an absolute path, not {path!r}")
+    return path
 
 
 def _flag(value: object, name: str) -> bool:

@@ -241,6 +241,18 @@ def test_a_file_that_cannot_be_made_is_named(states: Shell) -> None:
         ('{"id": "b", "command": "x", "state": "blocked"}', "line 2: a blocked job, and no other"),
         ('{"id": "b", "command": "x", "after": "a"}', "line 2: a blocked job, and no other"),
         ('{"id": "b", "command": "x", "attempts": -1}', "line 2: attempts must be "),
+        ('{"id": "b", "command": "x", "attempts": 3}', "line 2: a pending job has fewer attempts "),
+        (
+            '{"id": "b", "command": "x", "attempts": 1, "max_retries": 1, "state": "failed", '
+            '"run_at": "2026-01-31T12:00Z"}',
+            "line 2: a failed job has fewer attempts than max_retries",
+        ),
+        (
+            '{"id": "b", "command": "x", "attempts": 9, "state": "processing"}',
+            "line 2: a pending job has fewer attempts than max_retries",
+        ),
+        ('{"id": "b", "command": "x", "cwd": "x"}', "line 2: cwd must be an absolute path"),
+        ('{"id": "b", "command": "x", "cwd": ""}', "line 2: cwd must be an absolute path"),
         ('{"id": "b", "command": "x", "created_at": "2026"}', "line 2: created_at must be "),
         ('{"id": "b", "command": "x", "run_at": 5}', "line 2: run_at must be "),
         ('{"id": "b", "command": "x", "cwd": "\\u0000"}', "line 2: cwd must be text"),
