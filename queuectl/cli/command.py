@@ -47,7 +47,7 @@ def line_of(error: click.ClickException) -> str:
     if isinstance(error, Failure):  # it may begin or end with what a user named
         return message
     # click lists choices on lines of their own, each after a tab.
-    text = " ".join(message.replace("\n\t", " ").split("\n")).strip().rstrip(".")
+    text = message.replace("\n\t", " ").strip().rstrip(".")
     return text[:1].lower() + text[1:]
 
 

@@ -349,6 +349,27 @@ class TestControlCharacters:
 
         assert called == (1, "", "queuectl show: no such job: a\\n\\x1b[31mb\n")
 
+    def test_in_a_path_of_a_message(self, queue: Queue, call: Call) -> None:
+        """Regression: in a path a line break became a blank, and an upgrade was told raw."""
+        path = str(queue.folder / "a\n\x1b[31m.db")
+        shown = f"{queue.folder}/a\\n\\x1b[31m.db"
+
+        refused = call("--db", path, "list").err
+        make(path)
+        told = call("--db", path, "list").err
+
+        assert refused.startswith(f"queuectl list: no queue at {shown} yet (")
+        assert told.startswith(f"upgraded {shown}; the old file is kept as {shown}.before-upgrade")
+
+    def test_in_wrong_usage(self, call: Call) -> None:
+        """What click says of a word is escaped likewise, its own line breaks apart."""
+        err = call("status", "--a\n\x1b[31mb").err
+
+        assert err.startswith("queuectl status: no such option")
+        assert err.endswith("\n")
+        assert r"--a\n\x1b[31mb" in err
+        assert err[:-1].isprintable()
+
     @pytest.mark.parametrize("words", ["show", "logs", "dlq retry", "dlq purge"])
     def test_bytes_that_are_not_text(self, queue: Queue, words: str) -> None:
         """An id that is not UTF-8 is one that no job has, not a traceback."""
