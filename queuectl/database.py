@@ -350,6 +350,11 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
     if "disk I/O error" in text:
         return DiskFailure(f"cannot read or write {path}: disk I/O error")
     if "readonly" in text or "unable to open" in text:
+        if _is_read_only(path):
+            return QueueUnusable(
+                f"{path} is on a read-only file system, where a queue cannot even be read "
+                "(mount it for writing, or copy the file and its -wal elsewhere and use --db)"
+            )
         return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
     if "not a database" in text or "malformed" in text or "no such table" in text:
         return QueueUnusable(f"{path} is damaged or not a queue: {text}")
@@ -358,11 +363,21 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
 
 def _is_disk_full(path: str) -> bool:
     # SQLite calls it an I/O error if the -shm file cannot grow.
+    place = _file_system(path)
+    return place is not None and place.f_bavail * place.f_frsize < _SHM_BYTES
+
+
+def _is_read_only(path: str) -> bool:
+    # SQLite does not hand on what the system said: EROFS.
+    place = _file_system(path)
+    return place is not None and bool(place.f_flag & os.ST_RDONLY)
+
+
+def _file_system(path: str) -> Optional[os.statvfs_result]:
     try:
-        space = os.statvfs(os.path.dirname(path))
+        return os.statvfs(os.path.dirname(path))
     except OSError:
-        return False
-    return space.f_bavail * space.f_frsize < _SHM_BYTES
+        return None
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Sequence
 
 import pytest
-from conftest import COMMAND, Queue
+from conftest import COMMAND, Queue, on_small_disk
 from processes.conftest import linux_only
 from watch.file_watch import by_hand
 
@@ -425,3 +425,20 @@ def test_whatever_the_mask_the_files_are_private(queue: Queue) -> None:
     }
 
     assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}
+
+
+@pytest.mark.parametrize("args", [_LIST, _ENQUEUE, _DRAIN])
+def test_a_read_only_file_system_is_named(queue: Queue, args: Sequence[str]) -> None:
+    """Regression: it was said to be a matter of owner and mode, which are right there."""
+    with on_small_disk(queue, "8m") as disk:
+        queue.enqueue("true")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+        line = queue.fails(1, *args)
+
+    command = " ".join(args[: 1 + (args[0] == "worker")])
+    assert line == (
+        f"queuectl {command}: {queue.database} is on a read-only file system, where a queue "
+        "cannot even be read (mount it for writing, or copy the file and its -wal elsewhere and "
+        "use --db)"
+    )
