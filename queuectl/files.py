@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from typing import NamedTuple, Optional, Tuple
+from contextlib import contextmanager
+from typing import Iterator, NamedTuple, Optional, Tuple
 
 from queuectl.errors import InvalidInput, QueueUnusable
 
@@ -204,6 +206,47 @@ def sync_folder(path: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise QueueUnusable(f"cannot write the folder {path}: {error.strerror}") from None
+
+
+@contextmanager
+def new_file(path: str) -> Iterator[str]:
+    """Yield the name of a file to write; it is there as `path` once it is whole and on the disk:
+    half of it would pass for all.
+
+    Raises QueueUnusable if there is something already, or it cannot be written.
+    """
+    # A name of its own, which tells what it is should we be killed: of two that write to one path
+    # none takes the other's file for its.
+    unfinished = f"{path}.{os.urandom(6).hex()}.unfinished"
+    try:
+        if os.path.lexists(path):
+            raise FileExistsError
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            yield unfinished
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _publish(unfinished, path)
+        sync_folder(os.path.dirname(os.path.abspath(path)))
+    except FileExistsError:
+        raise QueueUnusable(f"{path} exists already") from None
+    except OSError as error:
+        raise QueueUnusable(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        unlink_quietly(unfinished)
+
+
+def _publish(unfinished: str, path: str) -> None:
+    """Give a file its name, FileExistsError if that is taken."""
+    try:
+        os.link(unfinished, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):
+            raise
+        # A file system without links: the name is taken first, and then given to the file.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.replace(unfinished, path)
 
 
 def open_private(path: str) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-from typing import IO, Any, Iterator, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import click
 
@@ -14,9 +12,8 @@ from queuectl.cli.bulk import Spool, numbered_fields, open_lines
 from queuectl.cli.command import QueueCommand, open_storage, quiet_option
 from queuectl.cli.selecting import queue_names, queue_option, state_names, state_option
 from queuectl.errors import InvalidInput, QueueError
-from queuectl.files import sync_folder, unlink_quietly
+from queuectl.files import new_file
 from queuectl.models import Outcome, OutcomeKind, Selection
-from queuectl.storage.base import new_id
 from queuectl.times import utcnow
 from queuectl.transfer import TransferredJob, from_fields, to_line
 
@@ -49,7 +46,7 @@ def export(
         for line in lines:
             output.emit(line)
         return
-    with _new_file(path) as target:
+    with new_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as target:
         target.writelines(line + "\n" for line in lines)
 
 
@@ -100,26 +97,3 @@ def backup(path: str, quiet: bool) -> None:
     )
     if not quiet:
         output.emit(f"backed up to {output.escape(path)}")
-
-
-@contextmanager
-def _new_file(path: str) -> Iterator[IO[str]]:
-    """Write a file that is there under its name once it is whole: half would pass for all of it."""
-    # Whatever ends us leaves no more than this name, which tells.
-    unfinished = f"{path}.{new_id()}.unfinished"
-    try:
-        if os.path.lexists(path):
-            raise FileExistsError
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-            yield target
-            target.flush()
-            os.fsync(descriptor)
-        os.link(unfinished, path)
-        sync_folder(os.path.dirname(os.path.abspath(path)))
-    except FileExistsError:
-        raise QueueError(f"{path} exists already") from None
-    except OSError as error:
-        raise QueueError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        unlink_quietly(unfinished)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from datetime import datetime
 from typing import Callable, Iterable, Iterator, List, Tuple
 
 from queuectl import schema
 from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
-from queuectl.files import sync_folder, unlink_quietly
+from queuectl.files import new_file
 from queuectl.models import Claim, Job, Outcome, Selection, Verdict
 from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.attempts import end_attempt, held_claim
-from queuectl.storage.base import new_id
 from queuectl.storage.insight import Insight
 from queuectl.storage.intake import add_needs, key_holder, refuse_cycles
 from queuectl.storage.reading import Reading
@@ -81,15 +79,7 @@ class Carrying(Reading, Insight):
         has ended there, `decide` what becomes of its job. Raises QueueUnusable if there is a file
         already, or it cannot be written.
         """
-        if os.path.lexists(path):
-            raise QueueUnusable(f"{path} exists already")
-        # A name of its own: of two that back up to one path none takes the other's file for its.
-        unfinished = f"{path}.{new_id()}.unfinished"
-        try:
-            descriptor = os.open(
-                unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600
-            )
-            os.close(descriptor)
+        with new_file(path) as unfinished:
             copy = sqlite3.connect(unfinished, isolation_level=None)
             try:
                 self._database.connection.backup(copy)
@@ -98,16 +88,10 @@ class Carrying(Reading, Insight):
                 copy.execute("BEGIN")
                 _part(copy, lost, decide, now)
                 copy.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise QueueUnusable(f"cannot write {path}: {error}") from None
             finally:
                 copy.close()
-            os.link(unfinished, path)
-            sync_folder(os.path.dirname(os.path.abspath(path)))
-        except FileExistsError:
-            raise QueueUnusable(f"{path} exists already") from None
-        except (OSError, sqlite3.Error) as error:
-            raise QueueUnusable(f"cannot write {path}: {error}") from None
-        finally:
-            unlink_quietly(unfinished)
 
 
 def _part(

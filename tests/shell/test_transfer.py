@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -384,3 +385,32 @@ def test_a_backup_can_be_taken_while_workers_run(shell: Shell) -> None:
     assert counts["completed"] > 20
     assert len(shell.ok("--db", path, "list", "--ids").split()) == 300
     assert Path(path).stat().st_size > 0
+
+
+@pytest.mark.parametrize("verb", ["export", "backup"])
+def test_a_file_system_without_links_will_do(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """As on vfat: the file gets its name all the same, and never that of another."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    shell.enqueue("true", "--id", "a")
+    monkeypatch.setattr(os, "link", refuse)
+    shell.ok(verb, str(shell.work / "copy"))
+    again = shell.run(verb, str(shell.work / "copy"))
+
+    assert again.stderr == f"queuectl {verb}: {shell.work / 'copy'} exists already\n"
+    assert [path.name for path in shell.work.iterdir()] == ["copy"]
+    assert (shell.work / "copy").stat().st_size > 0
+
+
+@pytest.mark.parametrize("verb", ["export", "backup"])
+def test_a_place_that_is_not_there_is_said_plainly(shell: Shell, verb: str) -> None:
+    """Regression: backup named a file of its own that nobody had asked for."""
+    shell.enqueue("true")
+
+    assert shell.fails(1, verb, "nowhere/x") == (
+        f"queuectl {verb}: cannot write nowhere/x: No such file or directory"
+    )
