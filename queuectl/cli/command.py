@@ -213,11 +213,15 @@ def open_storage(*, create: bool = False, write: bool = False) -> Storage:
 
 def open_part(part: Type[_Part], *, create: bool = False, write: bool = False) -> _Part:
     """Open one part of the queue's storage, as `open_storage` does all of it."""
-    # Until the bells were rung: one without a reader would kill us.
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _outlive_closed_pipes()
     storage = part.open(queue_files(), create=create, write=write, notice=output.tell)
     click.get_current_context().call_on_close(storage.close)
     return storage
+
+
+def _outlive_closed_pipes() -> None:
+    """Until the bells were rung: one without a reader would kill us. Whatever prints ends that."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -237,6 +241,7 @@ def each(names: Sequence[str], act: Callable[[str], None]) -> int:
     """
     code = 0
     for name in names:
+        _outlive_closed_pipes()
         try:
             act(name)
         except QueueError as error:

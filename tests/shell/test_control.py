@@ -11,6 +11,8 @@ import pytest
 from cli.conftest import every_state
 from conftest import alive, wait_until
 
+from queuectl import bell
+
 from .conftest import Shell
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -33,6 +35,24 @@ def test_a_waiting_job_is_cancelled_at_once(states: Shell, state: str) -> None:
     assert (job["state"], job["cancel_reason"], job["last_error"]) == (
         "cancelled", "wrong input", "cancelled: wrong input",
     )  # fmt: skip
+
+
+def test_a_bell_without_a_reader_ends_nothing_half_way(
+    states: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: after the first line a worker that just left ended the command by SIGPIPE."""
+
+    def ring_too_late(_path: str) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with pytest.raises(BrokenPipeError):
+            os.write(writer, b"!")
+        os.close(writer)
+
+    os.mkfifo(os.path.join(states.files.workers, "leaves-1.bell"))
+    monkeypatch.setattr(bell, "_ring", ring_too_late)
+
+    assert states.ok("retry", "dead", "completed", "cancelled").count("\n") == 2
 
 
 def test_to_cancel_again_is_success(states: Shell) -> None:
