@@ -17,6 +17,7 @@ from queuectl import POOL_VARIABLE, signals
 from queuectl.errors import QueueError
 from queuectl.files import QueueFiles
 from queuectl.liveness import LifeLock
+from queuectl.printable import escape
 from queuectl.supervisor import PoolPlan, Supervisor
 
 _log = logging.getLogger(__name__)
@@ -92,12 +93,10 @@ def _supervise(order: PoolOrder) -> int:
     # What cannot be logged, on a full disk say, is let go: by default each line of it would be a
     # traceback.
     logging.raiseExceptions = False
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING if order.quiet else logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    level = logging.WARNING if order.quiet else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler])
     files, supervisor_id, plan = order.files, order.supervisor_id, order.plan
     _log.info(
         "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
@@ -107,6 +106,14 @@ def _supervise(order: PoolOrder) -> int:
     life = LifeLock.inherited(files.workers, supervisor_id, order.life)
     announce = _announcer(order)
     return Supervisor(files, supervisor_id, plan, life, worker.work).run(announce)
+
+
+class _OneLine(logging.Formatter):
+    """Shows a message as one line, whatever names are in it; a traceback stays as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is given)
+        """Return the line."""
+        return escape(super().formatMessage(record))
 
 
 def _announcer(order: PoolOrder) -> Callable[[], None]:

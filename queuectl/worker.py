@@ -459,7 +459,8 @@ def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> N
             job_id,
         )
     elif verdict.run_at is not None:
-        _log.warning(
+        # No warning: nobody has to do anything yet, and a crontab would send a mail of it.
+        _log.info(
             "%s failed: %s; attempt %d of %d, runs again in %s",
             job_id,
             what,

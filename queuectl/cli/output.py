@@ -25,6 +25,8 @@ from typing import (
 import click
 
 from queuectl.errors import QueueError
+from queuectl.printable import escape as escape  # noqa: PLC0414
+from queuectl.printable import escape_json as escape_json  # noqa: PLC0414
 from queuectl.states import JobState
 from queuectl.times import format_duration, to_text, utcnow
 
@@ -117,35 +119,6 @@ def tell(text: str) -> None:
 def error(command: str, message: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
     tell(f"{command}: {message}")
-
-
-def escape(text: str) -> str:
-    """Show control characters, line breaks among them, as escapes: nothing drives the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    )
-
-
-def escape_json(text: str) -> str:
-    """Do to JSON what `escape` does to text, by JSON's own escapes: its values stay what they are.
-
-    What is ASCII is escaped in it already, DEL apart.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char == "\n" else _as_units(char)  # \n: between two values
-        for char in text
-    )
-
-
-def _as_units(char: str) -> str:
-    """Write a character as JSON does, in one or two units of UTF-16."""
-    digits = char.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{digits[at : at + 4]}" for at in range(0, len(digits), 4))
 
 
 def on_terminal() -> bool:

@@ -263,6 +263,26 @@ def test_a_pool_whose_queue_was_replaced_leaves(queue: Queue, jobs: Jobs) -> Non
     assert os.listdir(queue.files.workers) == []
 
 
+def test_a_name_forges_no_line_of_the_log(queue: Queue, jobs: Jobs) -> None:
+    """Regression: line breaks and escape sequences of a path stood in it as they were."""
+    place = queue.work / "gone\n2026-01-01 00:00:00 all workers have left\x1b[31m"
+    jobs.one("true", cwd=str(place), max_retries=1)
+    said = queue.drain()
+
+    assert "gone\\n2026-01-01 00:00:00 all workers have left\\x1b[31m is gone" in said
+    assert said.count("all workers have left\n") == 1
+
+
+def test_a_retry_to_come_is_no_warning(queue: Queue, jobs: Jobs) -> None:
+    """Regression: with -q, as in a crontab, each failed attempt was one; what is dead still is."""
+    jobs.configure(backoff_base="1", backoff_max="0.1")
+    jobs.one("test $QUEUECTL_ATTEMPT = 2")
+    dead = jobs.one("exit 3", max_retries=2)
+    (said,) = queue.drain("-q").splitlines()
+
+    assert f" {dead} is dead: exit 3; attempt 2 of 2 " in said
+
+
 def test_what_is_ready_can_be_seen(queue: Queue, jobs: Jobs) -> None:
     """Regression: `--detach` returned before the workers were listed, when the queue was busy."""
     jobs.one("true")
