@@ -138,7 +138,9 @@ def _settle_claim(
             _log.warning("%s runs on; its worker %s is dead", claim.job.id, dead)
             return Adopted(claim, leader)
         outcome = _outcome_of_ended(claim, command, leader, running, log, heir)
-        if outcome.kind is OutcomeKind.LOST and _was_elsewhere(storage, dead) and log.is_held():
+        # Elsewhere than on Linux what a worker started and had no time to note cannot be found.
+        unseen = _was_elsewhere(storage, dead) or (sys.platform != "linux" and running is None)
+        if outcome.kind is OutcomeKind.LOST and unseen and log.is_held():
             raise _OutOfSight
         if (leader or running) is None and outcome.kind is OutcomeKind.LOST:
             # It was never started: what is in the file is of the job before.

@@ -7,6 +7,7 @@ from typing import List, NamedTuple, Optional
 
 import click
 
+from queuectl import liveness
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.selecting import job_argument, the_job
@@ -55,7 +56,14 @@ def explain(storage: Storage, job: Job) -> Explanation:
     if job.state is JobState.PROCESSING:
         since = "" if job.locked_at is None else f" since {_when(job.locked_at)}"
         ending = ", and is being cancelled" if job.cancel_requested else ""
-        return Explanation("running", f"is running{since} on worker {job.locked_by}{ending}")
+        where = f"is running{since} on worker {job.locked_by}{ending}"
+        if liveness.is_alive(storage.files.workers, str(job.locked_by)) is False:
+            # No end is recorded, no timeout kept, no cancel heeded meanwhile.
+            return Explanation(
+                "unattended",
+                f"{where}, which is gone: the next worker answers for it (queuectl worker start)",
+            )
+        return Explanation("running", where)
     if job.state is JobState.BLOCKED:
         return _blocked(storage, job)
     if job.run_at is not None and job.run_at <= utcnow():

@@ -183,7 +183,8 @@ def worker_stop(
     targets = _targets(storage, workers, chosen)
     if not targets:
         if not quiet:
-            output.emit("no worker is running")
+            others = chosen and _targets(storage, (), ())
+            output.emit("no worker is for these queues alone" if others else "no worker is running")
         return
     for target in targets:
         target.stop(now=now, leave_jobs=leave_jobs)

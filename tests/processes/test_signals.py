@@ -261,6 +261,14 @@ def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue, jobs: 
     assert stays.poll() is None
 
 
+def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue, jobs: Jobs) -> None:
+    """And says so: that no worker is running was not true."""
+    pool = queue.start()
+
+    assert queue.ok("worker", "stop", "--queue", "default") == "no worker is for these queues alone"
+    assert pool.poll() is None
+
+
 def test_worker_stop_without_workers_says_so(queue: Queue, jobs: Jobs) -> None:
     """Nothing to do is done: exit 0, and a line; a worker that is not there is an error."""
     jobs.one("true")

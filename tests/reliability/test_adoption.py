@@ -314,6 +314,25 @@ def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(
     assert _ledger(queue) == ["begin", "end"]
 
 
+def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> None:
+    """Regression: it named a worker that was gone, as if that still kept the job's timeout."""
+    job = jobs.one(HELD)
+    queue.start()
+    jobs.pid("running")
+    (worker,) = queue.json("worker", "list")
+    queue.ok("worker", "stop", "--leave-jobs")
+    said = queue.json("why", job)
+
+    assert said["reason"] == "unattended"
+    assert said["message"].endswith(
+        f" on worker {worker['id']}, which is gone: the next worker answers for it"
+        " (queuectl worker start)"
+    )
+    (queue.work / "go").touch()
+    queue.drain()
+    assert jobs.outcomes(job) == ["ok"]
+
+
 def test_an_adopted_job_can_be_left_again(queue: Queue, jobs: Jobs) -> None:
     """An heir leaves its adopted job to the next heir."""
     job = jobs.one(_NOTED + "exit 7", max_retries=1)
