@@ -382,8 +382,6 @@ def test_the_examples_for_shells_work(queue: Queue) -> None:
         b.text for b in BLOCKS if (b.heading, b.language) == ("Shells and cron", "sh")
     ]
     path = _stub(queue, "make", 'echo "make $*" >> made')
-    for name in ("a.log", "b.log"):
-        (queue.work / name).write_text(name)
     queue.ok("config", "set", "backoff-max", "0.05")
 
     stored = [_sh(queue, script, PATH=path) for script in (bulk, after)]
@@ -394,12 +392,13 @@ def test_the_examples_for_shells_work(queue: Queue) -> None:
     detached = _sh(queue, background)
 
     assert [(done.returncode, done.stderr) for done in stored] == [(0, ""), (0, "")]
-    assert [len(done.stdout.split()) for done in stored] == [4, 2]
+    assert [len(done.stdout.split()) for done in stored] == [11, 2]
     assert waited.stdout == "it ended with 3\n"
     assert waited.returncode == 0
-    assert sorted(path.name for path in queue.work.iterdir()) == [
-        "a.log.gz", "b.log.gz", "build-ended", "made",
-    ]  # fmt: skip
+    pages = {f"page-{number}.txt": f"page {number}\n" for number in range(1, 10)}
+    made = {path.name: path.read_text() for path in queue.work.glob("page-*")}
+    assert made == pages
+    assert {path.name for path in queue.work.iterdir()} == {*pages, "build-ended", "made"}
     assert (queue.work / "made").read_text() == "make \nmake install\n"
     assert checked.returncode == 2
     assert checked.stdout.startswith("QUEUECTL CRITICAL - dlq is 1, over 0 | dlq=1;;0;0 ")
