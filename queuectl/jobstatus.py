@@ -8,7 +8,8 @@ from typing import NamedTuple, Optional
 from queuectl.files import open_private
 
 _BYTES = 256
-_SAY = 'echo "$QUEUECTL_EXECUTION {}" 1<>"$QUEUECTL_STATUS"'
+# As a command: a job may have a function of that name.
+_SAY = 'command echo "$QUEUECTL_EXECUTION {}" 1<>"$QUEUECTL_STATUS"'
 _FATAL = "ABRT ALRM PIPE SYS TRAP USR1 USR2 VTALRM XCPU XFSZ"
 
 

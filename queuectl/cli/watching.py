@@ -48,7 +48,7 @@ def watch_lines(lines: Callable[[], List[str]]) -> NoReturn:
             began = time.monotonic()
             width, height = _size()
             # A line that wraps would push the first ones out.
-            shown = [cut(line, max(1, width)) for line in lines()[: max(1, height - 1)]]
+            shown = [cut(line, max(1, width)) for line in _fitting(lines(), max(1, height - 1))]
             out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
             out.flush()
             time.sleep(max(0.0, _EVERY_SECONDS - (time.monotonic() - began)))
@@ -77,6 +77,13 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
             signal.signal(number, leave)
     with click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar:
         yield bar.update
+
+
+def _fitting(lines: List[str], height: int) -> List[str]:
+    """Return as many lines as there is room for; the last one tells that there are more."""
+    if len(lines) <= height:
+        return lines
+    return [*lines[: height - 1], f"… {len(lines) - height + 1} more lines: make the window higher"]
 
 
 def _size() -> Tuple[int, int]:

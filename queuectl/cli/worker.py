@@ -180,6 +180,11 @@ def worker_stop(
         usage_error("--now and --leave-jobs exclude each other")
     chosen = queue_names(queues)
     storage = open_storage()
+    if leave_jobs and storage.settings().on_worker_death == "kill":
+        raise QueueError(
+            "on-worker-death is kill: the next workers would end the jobs"
+            " (queuectl config set on-worker-death adopt)"
+        )
     targets = _targets(storage, workers, chosen)
     if not targets:
         if not quiet:

@@ -269,6 +269,19 @@ def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue, jobs:
     assert pool.poll() is None
 
 
+def test_no_job_is_left_to_workers_that_would_kill_it(queue: Queue, jobs: Jobs) -> None:
+    """With on-worker-death = kill `--leave-jobs` promised what the next workers would not keep."""
+    jobs.configure(on_worker_death="kill")
+    job, supervisor = _running(queue, jobs)
+    line = queue.fails(1, "worker", "stop", "--leave-jobs")
+
+    assert line == (
+        "queuectl worker stop: on-worker-death is kill: the next workers would end the jobs"
+        " (queuectl config set on-worker-death adopt)"
+    )
+    assert (jobs.state(job), supervisor.poll()) == ("processing", None)
+
+
 def test_worker_stop_without_workers_says_so(queue: Queue, jobs: Jobs) -> None:
     """Nothing to do is done: exit 0, and a line; a worker that is not there is an error."""
     jobs.one("true")

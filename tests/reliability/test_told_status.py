@@ -73,6 +73,7 @@ ENDS = [
     ("trap 'exit 16' TERM; kill -TERM $$; exit 1", Status(16, None)),
     ("sh -c 'kill -TERM $$'", Status(143, None)),
     ("cat <<HERE >/dev/null\nexit 1\nHERE\nexit 17", Status(17, None)),
+    ("echo() { exit 9; }; exit 4", Status(4, None)),
     ("# nothing but a comment", Status(0, None)),
     ("# a comment\nexit 18", Status(18, None)),
     ("exit 19 # a comment", Status(19, None)),

@@ -92,6 +92,17 @@ def test_a_line_that_is_too_long_is_cut(queue: Queue, watch: Watch) -> None:
     assert len(str(queue.database)) > 40
 
 
+def test_what_finds_no_room_is_told_of(queue: Queue) -> None:
+    """Regression: on a low terminal the workers were missing without a sign of it."""
+    queue.enqueue("true")
+    low = Watch(queue, {"COLUMNS": "80", "LINES": "10"})
+    try:
+        low.until(r"… \d+ more lines: make the window higher")
+        assert low.pictures()[-1].count("\r\n") == 9
+    finally:
+        low.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_terminal_is_left_as_it_was(watch: Watch, number: int) -> None:
     """The cursor is back, the old screen too, and the end is by the signal itself."""
