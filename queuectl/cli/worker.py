@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import time
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -23,6 +24,7 @@ from queuectl.cli.command import (
 from queuectl.cli.params import DURATION
 from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
+from queuectl.database import WAIT_SECONDS
 from queuectl.errors import QueueError
 from queuectl.models import Worker
 from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
@@ -118,6 +120,8 @@ def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> int:
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
+        if not select.select([reader], [], [], WAIT_SECONDS)[0]:
+            raise QueueError(f"the workers are not ready yet (see {log_file})")
         with os.fdopen(reader, "r", encoding="ascii") as pipe:
             line = pipe.readline()
         if not line:

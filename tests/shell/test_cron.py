@@ -181,6 +181,23 @@ def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
     assert detached.ok("enqueue", "--wait", "true") == ""
 
 
+def test_detach_does_not_wait_for_ever(detached: Shell, tmp_path: Path) -> None:
+    """While the queue stays busy the workers cannot be ready: exit 1 says so, and they go on."""
+    detached.enqueue("true")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import queuectl.cli.worker\nqueuectl.cli.worker.WAIT_SECONDS = 0.2\n"
+    )
+    lock = WriteLock(detached.files.write_lock)
+    lock.acquire(10)
+    line = detached.fails(1, "worker", "start", "--detach", env={"PYTHONPATH": str(tmp_path)})
+    lock.release()
+    lock.close()
+
+    log = detached.files.detached_log
+    assert line == f"queuectl worker start: the workers are not ready yet (see {log})"
+    assert detached.ok("enqueue", "--wait", "true") == ""
+
+
 def test_detached_workers_survive_the_terminal_that_started_them(detached: Shell) -> None:
     """Its hang-up ends the shell, not the workers."""
     pid, terminal = pty.fork()
