@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import pytest
-from conftest import COMMAND, Queue, on_small_disk, wait_until
+from conftest import COMMAND, Queue, alive, on_small_disk, wait_until
 from processes.conftest import Jobs, jobs, linux_only
+
+from queuectl import liveness
 
 __all__ = ["Jobs", "jobs", "linux_only"]
 
@@ -69,6 +72,64 @@ def start_with(
         what="the workers",
     )
     return process
+
+
+NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
+"""It notes that it began and that it ended, so that a second run or a cut one shows."""
+
+
+def the_worker(queue: Queue) -> Dict[str, Any]:
+    """Return the only worker there is."""
+    (worker,) = queue.json("worker", "list")
+    return dict(worker)
+
+
+def kill(*pids: int) -> None:
+    """Kill processes, and wait until they are gone."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(alive, pids)), what="the killed to be gone")
+
+
+def ledger(queue: Queue) -> List[str]:
+    """Return what the jobs noted."""
+    return (queue.work / "ledger").read_text().split()
+
+
+def until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
+    """Wait until another living worker answers for a job; return its id."""
+
+    def heir() -> str:
+        holder = jobs.get(job).locked_by
+        if holder in (None, dead):
+            return ""
+        return str(holder) if liveness.is_alive(queue.files.workers, str(holder)) else ""
+
+    return wait_until(heir, what=f"an heir of {dead}")
+
+
+def orphan(
+    queue: Queue, jobs: Jobs, job: str, dies: str, shell: str = "", *, restart: bool = True
+) -> str:
+    """Start a pool, kill so much of it while a job runs, start another if need be.
+
+    Returns the id of the worker that was killed; unless there is none, an heir has the job then.
+    """
+    before = in_shell(shell) if shell else []
+    supervisor = start_with(queue, before)
+    running = jobs.pid("running")
+    worker = the_worker(queue)
+    if dies == "all":
+        kill(supervisor.pid, worker["pid"])
+        supervisor.wait()
+        if restart:
+            start_with(queue, before)
+    else:
+        kill(worker["pid"])
+    if restart:
+        until_adopted(queue, jobs, job, worker["id"])
+    assert alive(running), "the job was not left alone"
+    return str(worker["id"])
 
 
 @pytest.fixture

@@ -4,73 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 import pytest
 from conftest import Queue, alive, wait_until
 
 from queuectl import liveness
-from queuectl.writelock import WriteLock
-from reliability.conftest import HELD, Jobs, in_shell, linux_only, start_with
+from reliability.conftest import (
+    HELD,
+    NOTED,
+    Jobs,
+    kill,
+    ledger,
+    linux_only,
+    orphan,
+    start_with,
+    the_worker,
+    until_adopted,
+)
 
 pytestmark = linux_only
-
-# It notes that it began and that it ended, so that a second run or a cut one shows.
-_NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
-
-
-def _worker(queue: Queue) -> Dict[str, Any]:
-    (worker,) = queue.json("worker", "list")
-    return dict(worker)
-
-
-def _kill(*pids: int) -> None:
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(alive, pids)), what="the killed to be gone")
-
-
-def _ledger(queue: Queue) -> List[str]:
-    return (queue.work / "ledger").read_text().split()
-
-
-def _until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
-    """Wait until another living worker answers for a job; return its id."""
-
-    def heir() -> str:
-        holder = jobs.get(job).locked_by
-        if holder in (None, dead):
-            return ""
-        return str(holder) if liveness.is_alive(queue.files.workers, str(holder)) else ""
-
-    return wait_until(heir, what=f"an heir of {dead}")
-
-
-def _orphan(
-    queue: Queue, jobs: Jobs, job: str, dies: str, shell: str = "", *, restart: bool = True
-) -> str:
-    """Start a pool, kill so much of it while a job runs, start another if need be.
-
-    Returns the id of the worker that was killed; unless there is none, an heir has the job then.
-    """
-    before = in_shell(shell) if shell else []
-    supervisor = start_with(queue, before)
-    running = jobs.pid("running")
-    worker = _worker(queue)
-    if dies == "all":
-        _kill(supervisor.pid, worker["pid"])
-        supervisor.wait()
-        if restart:
-            start_with(queue, before)
-    else:
-        _kill(worker["pid"])
-    if restart:
-        _until_adopted(queue, jobs, job, worker["id"])
-    assert alive(running), "the job was not left alone"
-    return str(worker["id"])
 
 
 @pytest.mark.parametrize(
@@ -90,15 +45,15 @@ def test_an_heir_records_how_the_job_really_ended(
     queue: Queue, jobs: Jobs, shell: str, dies: str, end: str, outcome: str, facts: Any
 ) -> None:
     """Whoever is killed, the running job goes on, runs once, and its own end is recorded."""
-    job = jobs.one(_NOTED + "echo printed; " + end, max_retries=1)
-    _orphan(queue, jobs, job, dies, shell)
+    job = jobs.one(NOTED + "echo printed; " + end, max_retries=1)
+    orphan(queue, jobs, job, dies, shell)
     (queue.work / "go").touch()
     ended = jobs.until(job, "completed", "dead")
 
     (attempt,) = jobs.attempts(job)
     assert (jobs.outcomes(job), ended.exit_code, ended.signal) == ([outcome], *facts)
     assert (attempt.exit_code, attempt.signal, ended.attempts) == (*facts, 1)
-    assert _ledger(queue) == ["begin", "end"]
+    assert ledger(queue) == ["begin", "end"]
     assert queue.ok("logs", job).splitlines()[0] == "printed"
 
 
@@ -115,23 +70,23 @@ def test_a_supervisor_knows_what_a_job_does_not_tell(
     queue: Queue, jobs: Jobs, command: str, end: str
 ) -> None:
     """With `exec`, its own EXIT trap or KILL a job leaves no word; its supervisor reaps it."""
-    (queue.work / "script").write_text(_NOTED + end + "\n")
+    (queue.work / "script").write_text(NOTED + end + "\n")
     job = jobs.one(command, max_retries=1)
-    _orphan(queue, jobs, job, "worker")
+    orphan(queue, jobs, job, "worker")
     (queue.work / "go").touch()
     ended = jobs.until(job, "dead")
 
     assert (jobs.outcomes(job), ended.exit_code, ended.signal) == (
         (["exit"], 7, None) if end == "exit 7" else (["signal"], None, 9)
     )
-    assert _ledger(queue) == ["begin", "end"]
+    assert ledger(queue) == ["begin", "end"]
 
 
 @pytest.mark.parametrize("end", ["exit 7", "exit 0"])
 def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, jobs: Jobs, end: str) -> None:
     """A job that ends while no queuectl runs is recorded by the next start, with its own code."""
-    job = jobs.one(_NOTED + "echo printed; " + end, max_retries=1)
-    _orphan(queue, jobs, job, "all", restart=False)
+    job = jobs.one(NOTED + "echo printed; " + end, max_retries=1)
+    orphan(queue, jobs, job, "all", restart=False)
     (queue.work / "go").touch()
     wait_until(lambda: not alive(jobs.pid("running")))
     assert jobs.state(job) == "processing"
@@ -139,16 +94,16 @@ def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, jobs: Jobs, end
 
     assert jobs.outcomes(job) == ["exit" if end == "exit 7" else "ok"]
     assert jobs.get(job).exit_code == int(end[-1])
-    assert _ledger(queue) == ["begin", "end"]
+    assert ledger(queue) == ["begin", "end"]
     assert queue.ok("logs", job) == "printed"
 
 
 def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue, jobs: Jobs) -> None:
     """A job that leaves no word, with nobody there to reap it, counts as a run and is retried."""
     jobs.configure(backoff_base="1", backoff_max="0.1")
-    (queue.work / "script").write_text(_NOTED + "exit 0\n")
+    (queue.work / "script").write_text(NOTED + "exit 0\n")
     job = jobs.one("exec sh ./script", max_retries=2)
-    _orphan(queue, jobs, job, "all", restart=False)
+    orphan(queue, jobs, job, "all", restart=False)
     (queue.work / "go").touch()
     wait_until(lambda: not alive(jobs.pid("running")))
     queue.drain(workers=1)
@@ -156,13 +111,13 @@ def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue, jobs: Jobs) ->
     assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["lost", "ok"])
     assert jobs.get(job).attempts == 2
     assert jobs.attempts(job)[0].seconds is None
-    assert _ledger(queue) == ["begin", "end"] * 2
+    assert ledger(queue) == ["begin", "end"] * 2
 
 
 def test_a_lost_last_run_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
     """Lost attempts are counted: after the last one a job is dead, and says why."""
     job = jobs.one(f"exec sh -c '{HELD}'", max_retries=1)
-    _orphan(queue, jobs, job, "all", restart=False)
+    orphan(queue, jobs, job, "all", restart=False)
     os.kill(jobs.pid("running"), signal.SIGKILL)
     wait_until(lambda: not alive(jobs.pid("running")))
     queue.drain(workers=1)
@@ -176,7 +131,7 @@ def test_an_adopted_job_keeps_its_timeout(queue: Queue, jobs: Jobs, dies: str) -
     jobs.configure(kill_grace="0.2")
     job = jobs.one(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=2.5, max_retries=1)
     began = time.monotonic()
-    _orphan(queue, jobs, job, dies)
+    orphan(queue, jobs, job, dies)
     ended = jobs.until(job, "dead")
 
     (attempt,) = jobs.attempts(job)
@@ -192,7 +147,7 @@ def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue, jobs
     """The next start ends at once what should have ended long ago."""
     jobs.configure(kill_grace="0.2")
     job = jobs.one(HELD, timeout=1.5, max_retries=1)
-    _orphan(queue, jobs, job, "all", restart=False)
+    orphan(queue, jobs, job, "all", restart=False)
     running = jobs.pid("running")
     ticks = liveness.start_ticks(running)
     assert ticks is not None
@@ -210,7 +165,7 @@ def test_an_adopted_job_keeps_its_cap(queue: Queue, jobs: Jobs, dies: str) -> No
     jobs.configure(output_limit="65536")
     half = "head -c 300000 /dev/zero | tr '\\0' x"
     job = jobs.one(f"echo first; {half}; {HELD}; {half}; {half}; echo; echo last")
-    worker = _orphan(queue, jobs, job, dies)
+    worker = orphan(queue, jobs, job, dies)
     log = queue.files.worker_log(worker)
     wait_until(lambda: os.stat(log).st_blocks * 512 <= 3 * 65536, what="the hole in the log")
     (queue.work / "go").touch()
@@ -231,7 +186,7 @@ def test_an_adopted_job_can_be_cancelled(queue: Queue, jobs: Jobs, when: str) ->
     """A cancel is answered by the heir, and ends the job's whole tree."""
     jobs.configure(kill_grace="0.2")
     job = jobs.one(f"(setsid sleep 300 & echo $! > child); {HELD}")
-    _orphan(queue, jobs, job, "all", restart=when == "while adopted")
+    orphan(queue, jobs, job, "all", restart=when == "while adopted")
     queue.ok("cancel", job)
     if when == "while nobody was there":
         assert jobs.state(job) == "processing"
@@ -246,7 +201,7 @@ def test_an_adopted_job_can_be_cancelled(queue: Queue, jobs: Jobs, when: str) ->
 def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue, jobs: Jobs) -> None:
     """A job that had completed before anybody could tell it to stop has completed."""
     job = jobs.one(HELD)
-    _orphan(queue, jobs, job, "all", restart=False)
+    orphan(queue, jobs, job, "all", restart=False)
     (queue.work / "go").touch()
     wait_until(lambda: not alive(jobs.pid("running")))
     queue.ok("cancel", job)
@@ -257,23 +212,23 @@ def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue, jobs
 
 def test_each_heir_that_is_killed_has_an_heir(queue: Queue, jobs: Jobs) -> None:
     """Worker after worker is killed, then all at once: the job runs on, once, and is recorded."""
-    job = jobs.one(_NOTED + "exit 7", max_retries=1)
-    dead = _orphan(queue, jobs, job, "worker")
+    job = jobs.one(NOTED + "exit 7", max_retries=1)
+    dead = orphan(queue, jobs, job, "worker")
     for _ in range(3):
-        heir = _worker(queue)
+        heir = the_worker(queue)
         assert heir["job"] == job
-        _kill(heir["pid"])
-        dead = _until_adopted(queue, jobs, job, heir["id"])
+        kill(heir["pid"])
+        dead = until_adopted(queue, jobs, job, heir["id"])
     supervisor = queue.processes[-1]
-    _kill(supervisor.pid, _worker(queue)["pid"])
+    kill(supervisor.pid, the_worker(queue)["pid"])
     supervisor.wait()
     start_with(queue, [])
-    _until_adopted(queue, jobs, job, dead)
+    until_adopted(queue, jobs, job, dead)
     (queue.work / "go").touch()
     ended = jobs.until(job, "dead")
 
     assert (jobs.outcomes(job), ended.exit_code) == (["exit"], 7)
-    assert _ledger(queue) == ["begin", "end"]
+    assert ledger(queue) == ["begin", "end"]
 
 
 def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue, jobs: Jobs) -> None:
@@ -302,7 +257,7 @@ def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(
     queue: Queue, jobs: Jobs
 ) -> None:
     """Between the old pool and the new one a job may end; its code is not lost."""
-    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    job = jobs.one(NOTED + "exit 7", max_retries=1)
     queue.start()
     running = jobs.pid("running")
     queue.ok("worker", "stop", "--leave-jobs")
@@ -311,7 +266,7 @@ def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(
     queue.drain()
 
     assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
-    assert _ledger(queue) == ["begin", "end"]
+    assert ledger(queue) == ["begin", "end"]
 
 
 def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> None:
@@ -335,17 +290,17 @@ def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> No
 
 def test_an_adopted_job_can_be_left_again(queue: Queue, jobs: Jobs) -> None:
     """An heir leaves its adopted job to the next heir."""
-    job = jobs.one(_NOTED + "exit 7", max_retries=1)
-    _orphan(queue, jobs, job, "all")
+    job = jobs.one(NOTED + "exit 7", max_retries=1)
+    orphan(queue, jobs, job, "all")
     (heir,) = [w["id"] for w in queue.json("worker", "list") if w["job"] == job]
     queue.ok("worker", "stop", "--leave-jobs")
     start_with(queue, [])
-    _until_adopted(queue, jobs, job, heir)
+    until_adopted(queue, jobs, job, heir)
     (queue.work / "go").touch()
     jobs.until(job, "dead")
 
     assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
-    assert _ledger(queue) == ["begin", "end"]
+    assert ledger(queue) == ["begin", "end"]
 
 
 def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> None:
@@ -356,11 +311,11 @@ def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> Non
     follower = queue.spawn("logs", "--follow", job)
     assert follower.stdout is not None
     assert follower.stdout.readline() == "one\n"
-    dead = _worker(queue)
-    _kill(dead["pid"], supervisor.pid)
+    dead = the_worker(queue)
+    kill(dead["pid"], supervisor.pid)
     supervisor.wait()
     queue.start()
-    _until_adopted(queue, jobs, job, dead["id"])
+    until_adopted(queue, jobs, job, dead["id"])
     (queue.work / "go").touch()
 
     assert follower.stdout.read() == "two\n"
@@ -380,7 +335,7 @@ def test_a_stop_treats_an_adopted_job_as_any_other(
     """TERM to the supervisor: it is finished first; QUIT: it is ended and put back, uncounted."""
     jobs.configure(kill_grace="0.2")
     job = jobs.one(HELD + "; exit 7", max_retries=1)
-    _orphan(queue, jobs, job, "all")
+    orphan(queue, jobs, job, "all")
     supervisor = queue.processes[-1]
     supervisor.send_signal(number)
     if number == signal.SIGTERM:
@@ -396,10 +351,10 @@ def test_a_stop_treats_an_adopted_job_as_any_other(
 def test_a_drain_waits_for_what_it_adopted(queue: Queue, jobs: Jobs) -> None:
     """`worker start --drain` leaves when the adopted job has ended, and what waits after it."""
     job, after = jobs.one(HELD), jobs.one("true")
-    dead = _orphan(queue, jobs, job, "all", restart=False)
+    dead = orphan(queue, jobs, job, "all", restart=False)
     with (queue.folder / "log").open("w") as log:
         drain = queue.spawn("worker", "start", "--drain", stderr=log)
-    _until_adopted(queue, jobs, job, dead)
+    until_adopted(queue, jobs, job, dead)
     assert drain.poll() is None
     (queue.work / "go").touch()
 
@@ -409,189 +364,18 @@ def test_a_drain_waits_for_what_it_adopted(queue: Queue, jobs: Jobs) -> None:
 
 def test_a_stopped_job_is_not_taken_for_ended(queue: Queue, jobs: Jobs) -> None:
     """However long it stands still (SIGSTOP), a job of a killed worker is adopted and runs on."""
-    job = jobs.one(_NOTED + "exit 7", max_retries=1)
+    job = jobs.one(NOTED + "exit 7", max_retries=1)
     supervisor = queue.start()
     running = jobs.pid("running")
     os.killpg(running, signal.SIGSTOP)
-    worker = _worker(queue)
-    _kill(worker["pid"], supervisor.pid)
+    worker = the_worker(queue)
+    kill(worker["pid"], supervisor.pid)
     supervisor.wait()
     queue.start()
-    _until_adopted(queue, jobs, job, worker["id"])
+    until_adopted(queue, jobs, job, worker["id"])
     assert jobs.outcomes(job) == [None]
     os.killpg(running, signal.SIGCONT)
     (queue.work / "go").touch()
     jobs.until(job, "dead")
 
-    assert (jobs.outcomes(job), _ledger(queue)) == (["exit"], ["begin", "end"])
-
-
-@pytest.mark.parametrize("command", [_NOTED + "exit 7", f"exec sh -c '{_NOTED} exit 7'"])
-def test_a_job_that_ends_before_its_heir_is_there(queue: Queue, jobs: Jobs, command: str) -> None:
-    """The supervisor stands still while worker and job end; then it says what it reaped."""
-    job = jobs.one(command, max_retries=1)
-    supervisor = queue.start()
-    running = jobs.pid("running")
-    os.kill(supervisor.pid, signal.SIGSTOP)
-    _kill(_worker(queue)["pid"])
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(running))
-    os.kill(supervisor.pid, signal.SIGCONT)
-    jobs.until(job, "dead")
-
-    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
-    assert _ledger(queue) == ["begin", "end"]
-
-
-def test_adoption_leaves_no_file_behind(queue: Queue, jobs: Jobs) -> None:
-    """After the end of adopted jobs only the files of living processes are there."""
-    job = jobs.one(HELD)
-    dead = _orphan(queue, jobs, job, "all")
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
-    queue.ok("worker", "stop")
-
-    left = sorted(os.listdir(queue.files.workers) + os.listdir(queue.files.logs))
-    assert left == [], f"the worker that was killed was {dead}"
-
-
-@pytest.mark.parametrize("noted", ["", "sleep 0.5; "])
-def test_what_a_job_left_running_is_not_taken_for_the_job(
-    queue: Queue, jobs: Jobs, noted: str
-) -> None:
-    """Regression: of a job that had ended before its worker could note it, its daemon was adopted,
-    ended by the timeout of the job, and the job run again.
-    """
-    jobs.configure(backoff_base="1")
-    job = jobs.one(
-        f"setsid sleep 300 & echo $! > daemon; {noted}echo run >> ledger; kill -9 $PPID; exit 3",
-        max_retries=1,
-        timeout=2.0,
-    )
-    queue.start()
-    jobs.until(job, "dead")
-    daemon = jobs.pid("daemon")
-    lives = alive(daemon)
-    _kill(daemon)
-
-    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 3)
-    assert lives
-
-
-def test_what_an_adopted_job_leaves_running_is_its_own_affair(queue: Queue, jobs: Jobs) -> None:
-    """As with a living worker: it is kept, and `show` says so; key leftovers = kill ends it."""
-    job = jobs.one(f"setsid sleep 300 & echo $! > child; {HELD}")
-    _orphan(queue, jobs, job, "worker")
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
-    child = jobs.pid("child")
-
-    assert [(one.outcome and one.outcome.value, one.leftovers) for one in jobs.attempts(job)] == [
-        ("ok", True)
-    ]
-    assert alive(child)
-    os.kill(child, signal.SIGKILL)
-
-
-def _is_waiting_for_a_lock(pid: int) -> bool:
-    lines = Path("/proc/locks").read_text().splitlines()
-    return any("->" in line and str(pid) in line.split() for line in lines)
-
-
-@pytest.mark.parametrize(("size", "limit"), [(100, "1MiB"), (20_000, "1MiB"), (200_000, "65536")])
-def test_what_a_job_printed_is_kept_though_its_worker_dies_before_it_records(
-    queue: Queue, jobs: Jobs, size: int, limit: str
-) -> None:
-    """Regression: the worker had taken the output, and its heir found an empty file."""
-    jobs.configure(output_limit=limit)
-    job = jobs.one(f"{HELD}; head -c {size} /dev/zero | tr '\\0' x")
-    queue.start()
-    leader, worker = jobs.pid("running"), _worker(queue)
-    lock = WriteLock(queue.files.write_lock)
-    lock.acquire(10)
-    try:
-        (queue.work / "go").touch()
-        wait_until(lambda: not alive(leader), what="the job's end")
-        wait_until(lambda: _is_waiting_for_a_lock(worker["pid"]), what="the record to be tried")
-        _kill(worker["pid"])
-    finally:
-        lock.close()
-    jobs.until(job, "completed")
-
-    (attempt,) = jobs.attempts(job)
-    assert attempt.output.size_bytes == size
-    assert attempt.output.truncated is (size > 100_000)
-    printed = queue.run("logs", job).stdout
-    if attempt.output.truncated:
-        gap = f"\n[queuectl: {size - 65536} bytes not kept]\n"
-        assert printed == "x" * 32768 + gap + "x" * 32768
-    else:
-        assert printed == "x" * size
-
-
-def test_what_a_job_printed_that_ended_alone_is_kept_whole(queue: Queue, jobs: Jobs) -> None:
-    """Regression: of what nobody had watched, an heir kept 4 KiB."""
-    job = jobs.one(f"{HELD}; head -c 20000 /dev/zero | tr '\\0' x")
-    _orphan(queue, jobs, job, "all", restart=False)
-    leader = jobs.pid("running")
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(leader), what="the job's end")
-    queue.drain()
-
-    (attempt,) = jobs.attempts(job)
-    assert (attempt.output.size_bytes, attempt.output.truncated) == (20_000, False)
-    assert queue.run("logs", job).stdout == "x" * 20_000
-
-
-def test_what_a_job_left_that_ended_before_its_heir_came_is_ended_too(
-    queue: Queue, jobs: Jobs
-) -> None:
-    """Regression: key leftovers = kill was forgotten when the heir found only the job's word."""
-    jobs.configure(leftovers="kill")
-    job = jobs.one(f"setsid sleep 300 & echo $! > child; {HELD}")
-    _orphan(queue, jobs, job, "all", restart=False)
-    leader, child = jobs.pid("running"), jobs.pid("child")
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(leader), what="the job's end")
-    assert alive(child)
-    queue.drain()
-
-    assert jobs.outcomes(job) == ["ok"]
-    assert jobs.attempts(job)[0].leftovers is False
-    assert not alive(child)
-
-
-def test_what_only_other_containers_see_is_left_to_them(queue: Queue, jobs: Jobs) -> None:
-    """Regression: with the same host name, a job of another container was lost, and run again."""
-    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
-    if subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("no process namespace can be made here")
-    job = jobs.one(_NOTED + "exit 3", max_retries=1)
-    _orphan(queue, jobs, job, "all", restart=False)
-    pool = start_with(queue, apart, "--max-runtime", "2")
-    assert pool.wait(30) == 0
-    assert jobs.outcomes(job) == [None]
-    (queue.work / "go").touch()
-    queue.start()
-    jobs.until(job, "dead")
-
-    assert (jobs.outcomes(job), _ledger(queue)) == (["exit"], ["begin", "end"])
-
-
-def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue, jobs: Jobs) -> None:
-    """A planted folder in place of the status file costs the word, never the worker or the job."""
-    job = jobs.one(_NOTED + "exit 7", max_retries=1)
-    supervisor = queue.start()
-    jobs.pid("running")
-    worker = _worker(queue)
-    status = Path(queue.files.worker_status(worker["id"]))
-    status.unlink()
-    status.mkdir()
-    _kill(worker["pid"])
-    _until_adopted(queue, jobs, job, worker["id"])
-    (queue.work / "go").touch()
-    jobs.until(job, "dead")
-
-    # The supervisor reaped it and could not say so.
-    assert jobs.outcomes(job) == ["lost"]
-    assert supervisor.poll() is None
+    assert (jobs.outcomes(job), ledger(queue)) == (["exit"], ["begin", "end"])
