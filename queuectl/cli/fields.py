@@ -93,8 +93,12 @@ def given_fields(words: Sequence[str], *, forced: bool) -> Dict[str, object]:
             return fields
     if len(words) == 1 or not first.strip():  # the latter is refused: an unset $VARIABLE
         return {"command": first}
-    if any(char.isspace() for char in first) and not forced:
-        usage_error("options go before the command (or quote all of it as one word)")
+    program = next((word for word in words if not _assigns(word)), first)
+    if not forced and (program.startswith("-") or any(char.isspace() for char in program)):
+        usage_error(
+            "options go before the command (or quote all of it as one word; -- before it takes "
+            "the words as they are)"
+        )
     return {"command": shell_text(words)}
 
 
@@ -105,10 +109,15 @@ def shell_text(words: Sequence[str]) -> str:
     texts = []
     leading = True
     for word in words:
-        name, equals, value = word.partition("=")
-        leading = leading and bool(equals) and is_variable(name)
+        leading = leading and _assigns(word)
+        name, _, value = word.partition("=")
         texts.append(f"{name}={shlex.quote(value)}" if leading else shlex.quote(word))
     return " ".join(texts)
+
+
+def _assigns(word: str) -> bool:
+    name, equals, _ = word.partition("=")
+    return bool(equals) and is_variable(name)
 
 
 def current_folder() -> str:

@@ -30,6 +30,8 @@ _NO_WORKER = "no worker is running (queuectl worker start)"
         (["FOO=bar", "cmd", "x"], "FOO=bar cmd x"),
         (["A=", "B_1=~", "cmd", "C=a b"], "A='' B_1='~' cmd 'C=a b'"),
         (["--", "FOO=a b", "cmd"], "FOO='a b' cmd"),
+        (["FOO=a b", "BAR=", "cmd", "--x"], "FOO='a b' BAR='' cmd --x"),
+        (["--", "a dir/prog", "x"], "'a dir/prog' x"),
         (["1A=b", "cmd"], "1A=b cmd"),
         (["ls", "-l", "--all", "-q", "--id", "x"], "ls -l --all -q --id x"),
         (["ls", "--", "x"], "ls -- x"),

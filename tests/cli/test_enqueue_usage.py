@@ -154,7 +154,14 @@ WRONG: List[Tuple[List[Union[str, bytes]], str]] = [
     (_object('"env": {"A-B": "1"}'), "env: not a variable's name: 'A-B'"),
     # Words and options
     (["A=b make", "--priority", "5"], "options go before the command (or quote all of it …"),
-    (["ls -l", "--priority", "5"], "options go before the command (or quote all of it as …"),
+    (["A=1", "--priority", "5", "make"], "options go before the command (or quote all of it …"),
+    (["A=b c", "B=d e"], "options go before the command (or quote all of it as one word; -- …"),
+    (["A=b c", "ls -l"], "options go before the command (or quote all of it as one word; -- …"),
+    (
+        ["ls -l", "--priority", "5"],
+        "options go before the command (or quote all of it as one word; -- before it takes the "
+        "words as they are)",
+    ),
     (['{"command": "true"}', "x"], "nothing may follow a JSON object but options: x"),
     (['{"command": "true"}', "--", "-x"], "nothing may follow a JSON object but options: -x"),
     (['{"command": "true"}', "--bogus"], "no such option…"),
