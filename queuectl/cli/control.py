@@ -8,7 +8,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
-from queuectl.cli.fields import job_options, option_fields, shell_text
+from queuectl.cli.fields import command_text, job_options, option_fields
 from queuectl.cli.selecting import (
     all_option,
     choose,
@@ -104,7 +104,8 @@ class _EditCommand(QueueCommand):
             others = [*args[: len(args) - len(words)], *words[1:]]
             command = self._words(ctx, others)
             options = others[: len(others) - len(command)]
-            if options[-1:] == ["--"]:
+            ctx.meta["forced"] = options[-1:] == ["--"]
+            if ctx.meta["forced"]:
                 options.pop()
             args = [*options, "--", words[0], *command]
         return super().parse_args(ctx, args)
@@ -136,7 +137,10 @@ def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **opti
     """
     fields = option_fields(options, env)
     if words:
-        fields["command"] = words[0] if len(words) == 1 else shell_text(words)
+        forced = click.get_current_context().meta["forced"]
+        if not forced:
+            _refuse_what_is_no_command(words)
+        fields["command"] = command_text(words, forced=forced)
     changes = check_fields(fields, now=utcnow())
     if not changes:
         usage_error("nothing to change (give a command or an option)")
@@ -144,3 +148,19 @@ def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **opti
     edited = storage.edit(storage.get(job), changes, now=utcnow())
     if not quiet:
         output.emit(f"{output.escape(edited.id)} is {edited.state.value}")
+
+
+def _refuse_what_is_no_command(words: Sequence[str]) -> None:
+    """End for words that only seem to be one: `edit A B --priority 3` is not said of two jobs."""
+    if words[0].startswith("{"):
+        usage_error(
+            "a JSON object is not taken here: say by options what to change (put -- before it if "
+            "it is a command)"
+        )
+    own = {name for param in click.get_current_context().command.params for name in param.opts}
+    for word in words[1:]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name in own:
+            usage_error(
+                f"{name} goes before the command (put -- before the command if it belongs to that)"
+            )

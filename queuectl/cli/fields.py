@@ -91,19 +91,24 @@ def given_fields(words: Sequence[str], *, forced: bool) -> Dict[str, object]:
             if len(words) > 1:
                 usage_error(f"nothing may follow a JSON object but options: {words[1]}")
             return fields
+    return {"command": command_text(words, forced=forced)}
+
+
+def command_text(words: Sequence[str], *, forced: bool) -> str:
+    """Return the command that words make: one as it is, several quoted as a shell must read them.
+
+    `FOO=bar cmd` works. Unless `forced`, words that look like a quoted command before options are
+    refused.
+    """
+    first = words[0]
     if len(words) == 1 or not first.strip():  # the latter is refused: an unset $VARIABLE
-        return {"command": first}
+        return first
     program = next((word for word in words if not _assigns(word)), first)
     if not forced and (program.startswith("-") or any(char.isspace() for char in program)):
         usage_error(
             "options go before the command (or quote all of it as one word; -- before it takes "
             "the words as they are)"
         )
-    return {"command": shell_text(words)}
-
-
-def shell_text(words: Sequence[str]) -> str:
-    """Return a command and its arguments as the shell must read them; `FOO=bar cmd` works."""
     import shlex  # only here
 
     texts = []

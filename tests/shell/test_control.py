@@ -253,7 +253,9 @@ def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
         (["a", "--priority", "5"], ("old", 5)),
         (["--priority", "5", "a"], ("old", 5)),
         (["--priority", "5", "a", "--label", "x", "ls -l"], ("ls -l", 5)),
-        (["a", "ls", "-l", "--priority", "5"], ("ls -l --priority 5", 0)),
+        (["a", "ls", "-l", "--colour", "5"], ("ls -l --colour 5", 0)),
+        (["a", "--", "ls", "-l", "--priority", "5"], ("ls -l --priority 5", 0)),
+        (["a", "--", "{ ls; }"], ("{ ls; }", 0)),
         (["a", "--priority", "5", "--", "--odd", "-x"], ("--odd -x", 5)),
         (["a", "--", "ls -l | wc"], ("ls -l | wc", 0)),
         (["--", "a", "ls"], ("ls", 0)),
@@ -281,6 +283,10 @@ def test_options_stand_before_or_after_the_id_not_in_the_command(
         (["a", "--timeout", "\u00b2"], "timeout must be a number of seconds …"),
         (["a", "--cwd", "/none"], "cwd is not a folder: /none"),
         (["a", "--id", "b"], "no such option…"),
+        (["a", "b", "--priority", "3"], "--priority goes before the command (put -- before …"),
+        (["a", "b", "--queue=q"], "--queue goes before the command (put -- before the command …"),
+        (["a", "ls -l", "-x"], "options go before the command (or quote all of it as one word…"),
+        (["a", '{"command":"echo j","priority":5}'], "a json object is not taken here: say by …"),
     ],
 )
 def test_an_edit_that_makes_no_sense_is_refused(shell: Shell, args: List[str], line: str) -> None:
