@@ -124,12 +124,12 @@ class _EditCommand(QueueCommand):
 @click.command("edit", cls=_EditCommand)
 @click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]")
-@job_options
+@job_options(new=False)
 @quiet_option
 def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **options: Any) -> None:
     """Change a waiting job.
 
-    Its command, or what the options say.
+    Its command, or what the options say; all else stays.
 
     \b
     queuectl edit --priority 10 nightly-backup

@@ -49,7 +49,7 @@ class _EnqueueCommand(QueueCommand):
 @click.command("enqueue", cls=_EnqueueCommand)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]... | -")
 @click.option("--id", "id", metavar="ID", help="The job's id (made by itself: 12 hex digits).")
-@job_options
+@job_options(new=True)
 @click.option("--unique", "unique_key", metavar="KEY", help="One unfinished job a key.")
 @click.option(
     "--if-dup",

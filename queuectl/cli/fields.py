@@ -13,28 +13,40 @@ from queuectl.specs import is_variable, parse_object
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_JOB_OPTIONS = (
-    click.option("--queue", metavar="NAME", help="The queue it is in (default: default)."),
-    click.option("--priority", type=int, metavar="N", help="Higher runs first (default: 0)."),
-    click.option("--max-retries", type=int, metavar="N", help="Run it at most so often."),
-    click.option(
-        "--timeout", metavar="D", help="Kill it after so long: 90, 10m, 1h30m; 0 = never."
-    ),
-    click.option("--delay", metavar="D", help="Run it no sooner than after so long."),
-    click.option("--at", metavar="TIME", help="Run it no sooner than: 18:00, 2026-12-24T18:00."),
-    click.option("--cwd", metavar="DIR", help="The folder it runs in (default: this one)."),
-    click.option(
-        "--env", multiple=True, metavar="K=V | K | *", help="A variable for it; K: as it is here."
-    ),
-    click.option("--label", metavar="TEXT", help="A note for people."),
-)
 
+def job_options(*, new: bool) -> Callable[[_Function], _Function]:
+    """Add the options that say how a job runs; only a new one has defaults where none is given."""
 
-def job_options(function: _Function) -> _Function:
-    """Add the options that say how a job runs."""
-    for option in reversed(_JOB_OPTIONS):
-        function = option(function)
-    return function
+    def described(meaning: str, default: str) -> str:
+        return f"{meaning} (default: {default})." if new else f"{meaning}."
+
+    options = (
+        click.option("--queue", metavar="NAME", help=described("The queue it is in", "default")),
+        click.option("--priority", type=int, metavar="N", help=described("Higher runs first", "0")),
+        click.option("--max-retries", type=int, metavar="N", help="Run it at most so often."),
+        click.option(
+            "--timeout", metavar="D", help="Kill it after so long: 90, 10m, 1h30m; 0 = never."
+        ),
+        click.option("--delay", metavar="D", help="Run it no sooner than after so long."),
+        click.option(
+            "--at", metavar="TIME", help="Run it no sooner than: 18:00, 2026-12-24T18:00."
+        ),
+        click.option("--cwd", metavar="DIR", help=described("The folder it runs in", "this one")),
+        click.option(
+            "--env",
+            multiple=True,
+            metavar="K=V | K | *",
+            help="A variable for it; K: as it is here.",
+        ),
+        click.option("--label", metavar="TEXT", help="A note for people."),
+    )
+
+    def add(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> Dict[str, object]:

@@ -236,6 +236,12 @@ def test_a_waiting_job_is_edited(states: Shell, state: str) -> None:
     assert (after["command"], after["priority"]) == ("make 'a report'", 4)
 
 
+def test_the_help_of_edit_states_no_defaults(shell: Shell) -> None:
+    """Regression: it promised those of enqueue, though what is not named stays as it is."""
+    assert "(default: default)" in shell.ok("enqueue", "--help")
+    assert "(default" not in shell.ok("edit", "--help")
+
+
 @pytest.mark.parametrize("state", ["processing", "completed", "dead", "cancelled"])
 def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
     """Exit 1, and nothing is changed."""
