@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from typing import Callable, Optional, Type, TypeVar
 
 from queuectl import bell
 from queuectl.database import WAIT_SECONDS, Database, Snapshot, Transaction
-from queuectl.errors import NoQueue
+from queuectl.errors import AmbiguousJob, NoQueue, NoSuchJob
 from queuectl.files import QueueFiles
 from queuectl.settings import Settings, effective
 
 _Self = TypeVar("_Self", bound="Base")
+_NAMED_WHEN_AMBIGUOUS = 5
+_ANY_SEQ = (1 << 63) - 1
 
 # A partial index serves only a query that repeats its condition word by word.
 UNFINISHED = (
@@ -97,6 +100,46 @@ class Base:
     @staticmethod
     def _settings(conn: sqlite3.Connection) -> Settings:
         return effective(tuple(conn.execute("SELECT key, value FROM config ORDER BY key")))
+
+
+def find_seq(conn: sqlite3.Connection, job: str, *, made_until: int = _ANY_SEQ) -> int:
+    """Return the seq of a job named by its id, or by the first 4 to 11 digits of a made id.
+
+    Raises NoSuchJob, or AmbiguousJob when several made ids begin so. A whole id wins. Only ids of
+    jobs up to the seq `made_until` are abbreviated.
+    """
+    try:
+        job.encode()
+    except UnicodeEncodeError:
+        raise NoSuchJob(job) from None
+    rows = conn.execute("SELECT seq, id FROM jobs WHERE id = ?", (job,)).fetchall()
+    if not rows and re.fullmatch("[0-9a-f]{4,11}", job):
+        # Digits sort before "g", so this is the range of ids that begin like `job`.
+        rows = conn.execute(
+            """
+            SELECT seq, id
+              FROM jobs
+             WHERE id >= :first
+               AND id < :end
+               AND id_made = 1
+               AND length(id) = 12
+               AND seq <= :made_until
+             ORDER BY id
+             LIMIT :limit
+            """,
+            {
+                "first": job,
+                "end": job + "g",
+                "made_until": made_until,
+                "limit": _NAMED_WHEN_AMBIGUOUS,
+            },
+        ).fetchall()
+    if not rows:
+        raise NoSuchJob(job)
+    if len(rows) > 1:
+        raise AmbiguousJob(job, [found[1] for found in rows])
+    seq: int = rows[0][0]
+    return seq
 
 
 def new_id() -> str:

@@ -65,7 +65,10 @@ class Carrying(Reading, Insight):
                 if job.state is JobState.BLOCKED:
                     waiting.append((seq, transferred))
             for seq, transferred in waiting:
-                add_needs(conn, seq, transferred.after, transferred.after_any, now=now)
+                # Their ids were written whole: one that is not there is none that begins like it.
+                add_needs(
+                    conn, seq, transferred.after, transferred.after_any, made_until=0, now=now
+                )
             refuse_cycles(conn, [seq for seq, _ in waiting])
         self._ring()
         return made, skipped

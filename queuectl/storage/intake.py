@@ -7,11 +7,11 @@ import sqlite3
 from datetime import datetime
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, QueueError, UniqueKeyHeld
+from queuectl.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.settings import Settings
 from queuectl.specs import JobSpec, check_variable
 from queuectl.states import FINISHED_STATES, WAITING_STATES, JobState
-from queuectl.storage.base import UNFINISHED, Base, new_id
+from queuectl.storage.base import UNFINISHED, Base, find_seq, new_id
 from queuectl.storage.dependencies import unblock
 from queuectl.times import to_text
 
@@ -97,8 +97,9 @@ class Intake(Base):
 
         Nothing is certain before this returns: the jobs that wait for what will not complete.
         `environ` is where the variables named by the key capture-env are taken from. `after` may
-        name any job of the same call. Raises DuplicateId, UniqueKeyHeld, NoSuchJob or InvalidInput
-        (a cycle), with the `position` of the spec, and then stores nothing.
+        name any job of the same call by its id, those before it also as `find_seq` has it. Raises
+        DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a cycle), with the
+        `position` of the spec, and then stores nothing.
         """
         needs: Dict[int, Tuple[int, Enqueued, JobSpec]] = {}
         warnings: List[Enqueued] = []
@@ -109,6 +110,8 @@ class Intake(Base):
             conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             settings = self._settings(conn)
             captured = captured_variables(settings, environ or {})
+            # Nobody can mean an id that is yet to be made by its beginning.
+            before = conn.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()[0]
             call = _Call(settings, now, to_text(now), captured, json.dumps(captured))
             try:
                 for position, spec in enumerate(specs):
@@ -124,7 +127,14 @@ class Intake(Base):
                             needs[enqueued.seq] = (position, enqueued, spec)
                     report(enqueued)
                 for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
-                    never_met = add_needs(conn, enqueued.seq, spec.after, spec.after_any, now=now)
+                    never_met = add_needs(
+                        conn,
+                        enqueued.seq,
+                        spec.after,
+                        spec.after_any,
+                        made_until=before,
+                        now=now,
+                    )
                     if never_met:
                         warnings.append(enqueued._replace(never_met=never_met))
             except QueueError as error:
@@ -273,18 +283,21 @@ def add_needs(
     after: Sequence[str],
     after_any: Sequence[str],
     *,
+    made_until: int,
     now: datetime,
 ) -> Tuple[str, ...]:
-    """Store what a new job waits for; return the ids that will not complete by themselves."""
+    """Store what a new job waits for; return the ids that will not complete by themselves.
+
+    `made_until`: see `find_seq`.
+    """
     never_met = []
     # Of a job that is named in both, completion is the stronger need.
-    wanted = dict.fromkeys(after_any, True)
-    wanted.update(dict.fromkeys(after, False))
-    for job_id, however in wanted.items():
-        row = conn.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        if row is None:
-            raise NoSuchJob(job_id)
-        needed_seq, state = row
+    wanted = dict.fromkeys((find_seq(conn, job, made_until=made_until) for job in after_any), True)
+    wanted.update((find_seq(conn, job, made_until=made_until), False) for job in after)
+    for needed_seq, however in wanted.items():
+        job_id, state = conn.execute(
+            "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)
+        ).fetchone()
         if needed_seq == seq:
             raise InvalidInput(f"{job_id} waits for itself")
         if state == "completed" or (however and state in FINISHED_STATES):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from queuectl.errors import AmbiguousJob, NoSuchJob
 from queuectl.models import Execution, Job, Selection
 from queuectl.states import JobState
-from queuectl.storage.base import Base
+from queuectl.storage.base import Base, find_seq
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
 
 _PAGE = 500
-_NAMED_WHEN_AMBIGUOUS = 5
 
 
 class Count(NamedTuple):
@@ -31,26 +28,9 @@ class Reading(Base):
 
         Raises NoSuchJob, or AmbiguousJob when several made ids begin so. A whole id wins.
         """
-        try:
-            job.encode()
-        except UnicodeEncodeError:
-            raise NoSuchJob(job) from None
         with self._snapshot() as conn:
-            row = conn.execute(SELECT_JOB + "WHERE id = ?", (job,)).fetchone()
-            if row is None and re.fullmatch("[0-9a-f]{4,11}", job):
-                # Digits sort before "g", so this is the range of ids that begin like `job`.
-                rows = conn.execute(
-                    SELECT_JOB
-                    + "WHERE id >= ? AND id < ? AND id_made = 1 AND length(id) = 12 "
-                    + "ORDER BY id LIMIT ?",
-                    (job, job + "g", _NAMED_WHEN_AMBIGUOUS),
-                ).fetchall()
-                if len(rows) > 1:
-                    raise AmbiguousJob(job, [found[1] for found in rows])
-                row = rows[0] if rows else None
-        if row is None:
-            raise NoSuchJob(job)
-        return to_job(row)
+            seq = find_seq(conn, job)
+            return to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
 
     def newest(self) -> Optional[Job]:
         """Return the job that was enqueued last."""

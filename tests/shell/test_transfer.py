@@ -289,6 +289,14 @@ def test_what_does_not_fit_the_queue_refuses_all(shell: Shell, line: str, messag
     assert shell.ids() == ["holder"]
 
 
+def test_what_a_job_that_comes_in_waits_for_has_its_whole_id(shell: Shell) -> None:
+    """A need that is missing here is not another job whose id begins like it."""
+    made = shell.enqueue("true")
+    line = json.dumps({"id": "b", "command": "x", "state": "blocked", "after": [made[:6]]})
+
+    assert shell.fails(1, "import", "-", stdin=line).endswith(f"no such job: {made[:6]}")
+
+
 def test_a_backup_is_a_queue(states: Shell) -> None:
     """One private file that opens with --db and holds what the queue held, running jobs apart."""
     path = states.folder / "copy.db"

@@ -45,6 +45,13 @@ def claim_ids(storage, now, *queues, worker="w1"):
         ids.append(claim.job.id)
 
 
+def made(storage, now, *ids):
+    """Jobs whose ids count as made."""
+    add(storage, now, *ids)
+    for job_id in ids:
+        sql(storage, "UPDATE jobs SET id_made = 1 WHERE id = ?", job_id)
+
+
 def finish(storage, now, job_id, state):
     """Bring a pending job that is the next one to a finished state."""
     claim = storage.claim("w1", now=now)

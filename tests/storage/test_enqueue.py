@@ -9,13 +9,13 @@ import select
 import pytest
 
 from queuectl import bell
-from queuectl.errors import DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
+from queuectl.errors import AmbiguousJob, DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
 from queuectl.models import Selection
 from queuectl.specs import JobSpec
 from queuectl.states import JobState
 from queuectl.storage.intake import Enqueued
 
-from .ends import EXIT_1, add, finish, later, retry_at, sql
+from .ends import EXIT_1, add, finish, later, made, retry_at, sql
 
 
 def ids(storage):
@@ -269,6 +269,44 @@ def test_after_may_name_any_job_of_the_batch(storage, clock):
     storage.enqueue(specs, now=clock.now)
 
     assert [storage.get(i).state for i in "ab"] == [JobState.PENDING, JobState.BLOCKED]
+
+
+@pytest.mark.parametrize("field", ["after", "after_any"])
+def test_what_is_waited_for_may_be_the_beginning_of_a_made_id(storage, clock, field):
+    """Regression: it was no such job. Named in two ways, it is one need still."""
+    made(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
+    spec = JobSpec(command="x", id="x", **{field: ("a1b2", "a1b2c3d4e5f6")})
+    storage.enqueue([spec], now=clock.now)
+
+    assert [need.job.id for need in storage.needs(storage.get("x"))] == ["a1b2c3d4e5f6"]
+
+
+def test_a_beginning_that_several_made_ids_have_is_not_waited_for(storage, clock):
+    """No guess is made, and nothing is stored."""
+    made(storage, clock.now, "abcd11111111", "abcd22222222")
+    with pytest.raises(AmbiguousJob):
+        add(storage, clock.now, "x", after=("abcd",))
+
+    assert ids(storage) == ["abcd11111111", "abcd22222222"]
+
+
+def test_a_whole_id_of_the_batch_wins_over_the_beginning_of_a_made_one(storage, clock):
+    """What is meant does not depend on the ids that jobs enqueued before happen to have."""
+    made(storage, clock.now, "abcd11111111")
+    specs = [JobSpec(command="x", id="x", after=("abcd",)), JobSpec(command="x", id="abcd")]
+    storage.enqueue(specs, now=clock.now)
+
+    assert [need.job.id for need in storage.needs(storage.get("x"))] == ["abcd"]
+
+
+def test_ids_made_by_the_same_call_are_not_abbreviated(storage, clock, monkeypatch):
+    """Nobody knows them yet: by chance one may begin as another job that is meant."""
+    made(storage, clock.now, "abcd11111111")
+    monkeypatch.setattr("queuectl.storage.intake.new_id", lambda: "abcd22222222")
+    storage.enqueue([JobSpec(command="x", after=("abcd",))], now=clock.now)
+
+    needs = storage.needs(storage.get("abcd22222222"))
+    assert [need.job.id for need in needs] == ["abcd11111111"]
 
 
 def test_a_replaced_job_may_wait_for_a_later_line_too(storage, clock):

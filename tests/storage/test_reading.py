@@ -12,14 +12,7 @@ from queuectl.specs import JobSpec
 from queuectl.states import JobState
 from queuectl.storage.reading import Count
 
-from .ends import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, add, finish, later, retry_at, sql
-
-
-def made(storage, now, *ids):
-    """Jobs whose ids count as made."""
-    add(storage, now, *ids)
-    for job_id in ids:
-        sql(storage, "UPDATE jobs SET id_made = 1 WHERE id = ?", job_id)
+from .ends import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, add, finish, later, made, retry_at, sql
 
 
 def listed(storage, newest=None, **selection):
