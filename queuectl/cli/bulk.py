@@ -85,9 +85,9 @@ def enqueue_lines(
             if error.position is not None:
                 error.args = (f"line {numbers[error.position]}: {error}",)
             raise
-        for warning in warnings:
-            warn_never_met(warning)
         if not quiet:
+            for warning in warnings:
+                warn_never_met(warning)
             ids.seek(0)
             try:
                 output.emit_file(ids)

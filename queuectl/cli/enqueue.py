@@ -126,16 +126,15 @@ def enqueue(
     spec = JobSpec.from_fields(given_by_words, now=now, defaults=defaults)
     intake = open_part(Intake, create=True)
     enqueued = intake.enqueue([spec], now=now, environ=os.environ)[0]
-    warn_never_met(enqueued)
+    if not quiet:
+        warn_never_met(enqueued)
     if wait:
         from queuectl.cli.attached import wait_attached  # only here
 
         storage = open_storage()
         wait_attached(storage, storage.get(enqueued.id), shown or "always", quiet=quiet)
     if not quiet:
-        _print_id(enqueued)
-        if sys.stderr.isatty():
-            output.tell(_summary(enqueued))
+        _report(enqueued)
 
 
 def warn_never_met(enqueued: Enqueued) -> None:
@@ -147,11 +146,13 @@ def warn_never_met(enqueued: Enqueued) -> None:
         )
 
 
-def _print_id(enqueued: Enqueued) -> None:
+def _report(enqueued: Enqueued) -> None:
     try:
         output.emit(enqueued.id)
     except QueueError as error:
         raise QueueError(f"job {enqueued.id} is enqueued, but {error}") from None
+    if sys.stderr.isatty():
+        output.tell(_summary(enqueued))
 
 
 def _summary(enqueued: Enqueued) -> str:

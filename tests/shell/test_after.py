@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import List
+
 import pytest
 
 from .conftest import Shell
@@ -73,6 +75,15 @@ def test_a_need_that_will_not_complete_is_accepted_with_a_warning(ended: Shell, 
         f"b waits for {need}, which will not complete unless retried (queuectl retry)\n"
     )
     assert ended.state("b") == "blocked"
+
+
+@pytest.mark.parametrize("words", [["--after", "bad", "true"], ["-"]])
+def test_quiet_keeps_the_warning_back_too(ended: Shell, words: List[str]) -> None:
+    """Regression: cron mailed it, though the job was enqueued."""
+    done = ended.run("enqueue", "-q", *words, stdin='{"command": "true", "after": "bad"}\n')
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert ended.counts()["blocked"] == 1
 
 
 @pytest.mark.parametrize(
