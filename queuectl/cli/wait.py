@@ -53,7 +53,7 @@ _LATE_RECORD = timedelta(seconds=2 * WAIT_SECONDS)
 
 
 class Ending(NamedTuple):
-    """How a job ended: the exit code that stands for it, and why in words."""
+    """How a job ended, or that it did not in time: the exit code for it, and why in words."""
 
     job: Job
     code: int
@@ -61,7 +61,7 @@ class Ending(NamedTuple):
 
 
 class WaitFailure(QueueError):
-    """queuectl itself could not wait, or the time ran out."""
+    """queuectl itself could not wait."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -103,7 +103,8 @@ def wait(
 ) -> None:
     """Wait until jobs have ended, across their retries.
 
-    The exit code is the job's own; of several jobs 0 if all completed, else 1.
+    The exit code is the job's own; of several jobs 0 if all completed, else 1. --json prints a list
+    with an object a job, for --all one object of counts; also when the time ran out.
 
     Example: queuectl wait "$id" && echo done
     """
@@ -122,12 +123,15 @@ def wait(
         endings = wait_for(storage, waited_for, any_one=any_one, deadline=deadline, advance=advance)
     if as_json:
         output.emit_json([_ending_json(ending) for ending in endings])
-    elif any_one and endings:
+    elif any_one and endings and endings[0].job.state in FINISHED_STATES:
         output.emit(endings[0].job.id)
     _finish(ctx, endings, single=any_one or len(ids) == 1)
 
 
 def _finish(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> None:
+    unfinished = [end.job.id for end in endings if end.job.state not in FINISHED_STATES]
+    if unfinished:
+        _fail(ctx, f"time ran out, unfinished: {', '.join(unfinished[:3])}", TIME_RAN_OUT)
     bad = [ending for ending in endings if ending.code]
     if not bad:
         return
@@ -153,8 +157,9 @@ def wait_for(
 ) -> List[Ending]:
     """Wait until all of these jobs have ended, or the first; return their endings in order.
 
-    `deadline` is a time of the monotonic clock. Raises WaitFailure when it is over, when a job can
-    never end by itself, or is deleted.
+    `deadline` is a time of the monotonic clock. When it is over, those that have not ended are
+    among the endings in their present state. Raises WaitFailure when a job can never end by itself,
+    or is deleted.
     """
     refuse_own_job(storage, jobs)
     if warns:
@@ -181,10 +186,16 @@ def wait_for(
                 break
         dead_ends.refuse(changed=changed)
         if deadline is not None and time.monotonic() >= deadline:
-            names = ", ".join(job.id for job in list(waiting.values())[:3])
-            raise WaitFailure(f"time ran out, unfinished: {names}", TIME_RAN_OUT)
+            late = [_late(storage.get(job.id)) for job in waiting.values()]
+            if not any(end.job.state in FINISHED_STATES for end in late):
+                endings.update((end.job.seq, end) for end in late)
+                break
         time.sleep(_POLL_SECONDS)
     return [endings[job.seq] for job in jobs]
+
+
+def _late(job: Job) -> Ending:
+    return Ending(job, TIME_RAN_OUT, f"is {job.state.value}: time ran out")
 
 
 def ending_of(storage: Storage, job: Job) -> Ending:
@@ -319,14 +330,16 @@ def _wait_for_all(
                     break
             dead_ends.refuse(changed=changed)
             if deadline is not None and time.monotonic() >= deadline:
-                _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
+                break
             time.sleep(_POLL_SECONDS)
     failed = 0
     if total:
         late = storage.finished_badly(queues, since=recently) - known
         failed = max(late, storage.finished_badly(queues, since=began))
     if as_json:
-        output.emit_json({"waited_for": total, "not_completed": failed})
+        output.emit_json({"waited_for": total, "not_completed": failed, "unfinished": left})
+    if left:
+        _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
     if failed:
         _fail(ctx, f"{failed} did not complete (queuectl dlq list)", 1)
 

@@ -198,6 +198,57 @@ def test_json_tells_a_jobs_own_code_apart(ended: Queue) -> None:
     ]  # fmt: skip
 
 
+def test_json_is_printed_though_the_time_ran_out(ended: Queue) -> None:
+    """Regression: stdout was empty, even of the jobs that had ended."""
+    done = ended.run("wait", "--json", "--timeout", "0.2", "pending", "too-long")
+    found = [
+        (ending["id"], ending["state"], ending["code"], ending["message"])
+        for ending in json.loads(done.stdout)
+    ]
+
+    assert done.returncode == 124
+    assert done.stderr.endswith("queuectl wait: time ran out, unfinished: pending\n")
+    assert found == [
+        ("pending", "pending", 124, "is pending: time ran out"),
+        ("too-long", "dead", 124, "is dead: killed after 0.20 s by its timeout"),
+    ]
+
+
+def test_any_names_no_job_when_the_time_ran_out(ended: Queue) -> None:
+    """Its stdout is the id of the one that ended, and none has."""
+    done = ended.run("wait", "--any", "--timeout", "0.2", "pending")
+
+    assert (done.returncode, done.stdout) == (124, "")
+
+
+def test_json_counts_what_all_waited_for(shell: Shell) -> None:
+    """Of a wait that reached its end, and of one whose time ran out."""
+    shell.enqueue("true", "--id", "a")
+    done = shell.run("wait", "--all", "--json", "--timeout", "0.2")
+
+    assert done.returncode == 124
+    assert done.stderr.endswith("queuectl wait: time ran out, 1 unfinished\n")
+    assert json.loads(done.stdout) == {"waited_for": 1, "not_completed": 0, "unfinished": 1}
+    shell.drain()
+    assert shell.json("wait", "--all") == {"waited_for": 0, "not_completed": 0, "unfinished": 0}
+
+
+def test_an_end_at_the_last_moment_counts(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends between the last look and the end of the time is no unfinished job."""
+    shell.enqueue("true", "--id", "a")
+    states_of = Storage.states_of
+
+    def ending(storage: Storage, seqs: Any) -> Any:
+        states = states_of(storage, seqs)
+        with opened(shell) as other:
+            other.cancel(other.get("a"), now=utcnow())
+        return states
+
+    monkeypatch.setattr(Storage, "states_of", ending)
+
+    assert shell.run("wait", "--timeout", "0", "a").returncode == 143
+
+
 def test_a_job_is_never_over_between_its_retries(shell: Shell) -> None:
     """A first run that failed is no end: `wait` goes on to the second, which completes."""
     shell.configure(backoff_base="1", backoff_max="0.3", backoff_jitter="0")
