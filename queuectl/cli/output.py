@@ -61,11 +61,9 @@ def prepare_streams() -> None:
 
 def wants_color() -> Optional[bool]:
     """Return what the environment says about colour; None leaves it to the terminal."""
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return False if os.environ.get("TERM") == "dumb" else None
+    return True if os.environ.get("FORCE_COLOR") else None
 
 
 def emit(text: str, *, line_break: bool = True) -> None:

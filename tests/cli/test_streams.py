@@ -231,10 +231,14 @@ class TestColour:
             ({"FORCE_COLOR": ""}, False),
             ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
             ({"FORCE_COLOR": "1", "NO_COLOR": ""}, True),
+            ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
         ],
     )
     def test_off_a_terminal(self, queue: Queue, env: Dict[str, str], colour: bool) -> None:
-        """No colour unless FORCE_COLOR; NO_COLOR wins over it; an empty one counts as unset."""
+        """No colour unless FORCE_COLOR; NO_COLOR and a dumb terminal win over it.
+
+        An empty one counts as unset.
+        """
         texts = [queue.ok(*words.split(), env=env) for words in ("list", "show a")]
 
         assert [("\x1b[31mdead\x1b[0m" in text, "\x1b" in text) for text in texts] == [
@@ -248,7 +252,7 @@ class TestColour:
             ({"TERM": "xterm"}, True),
             ({"TERM": "dumb"}, False),
             ({"TERM": "xterm", "NO_COLOR": "1"}, False),
-            ({"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+            ({"TERM": "dumb", "FORCE_COLOR": "1"}, False),
             ({"TERM": "xterm", "NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
         ],
     )
