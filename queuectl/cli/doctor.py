@@ -78,6 +78,8 @@ def _examine(files: QueueFiles) -> Iterator[Finding]:
 
 def _surroundings(files: QueueFiles) -> Iterator[Finding]:
     folder = os.path.dirname(files.database)
+    while files.is_default and not os.path.exists(folder):  # it is made with the first job
+        folder = os.path.dirname(folder)
     kind = file_system(folder)
     if kind is not None:
         level = FAIL if is_network(kind) else OK

@@ -159,6 +159,13 @@ def test_little_free_space_is_told(queue, size, level):
     assert (found["free space"], found["file system"], kind) == (level, "ok", "tmpfs")
 
 
+def test_space_is_looked_for_where_the_default_place_will_be(queue):
+    """Regression: before the first job it warned that there is no such folder."""
+    done = queue.run("doctor", env={"QUEUECTL_DB": ""})
+
+    assert f" MiB at {queue.home}\n" in done.stdout
+
+
 def test_few_descriptors_are_a_warning(queue):
     """A pool needs one for each worker, and each of them some."""
     queue.enqueue("true")
