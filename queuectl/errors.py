@@ -67,11 +67,13 @@ class AmbiguousJob(QueueError):
 
 
 class DuplicateId(QueueError):
-    """A job of this id exists already."""
+    """A job of this id exists already, or (then `state` is None) stands before it in the input."""
 
-    def __init__(self, job_id: str, state: str) -> None:
+    def __init__(self, job_id: str, state: Optional[str], way_out: str) -> None:
         super().__init__(
-            f"a job {job_id} exists already and is {state} (for one at a time use --unique)"
+            f"the id {job_id} stands twice in the input"
+            if state is None
+            else f"a job {job_id} exists already and is {state} ({way_out})"
         )
         self.job_id = job_id
         self.state = state

@@ -9,7 +9,7 @@ from typing import Callable, Optional, Type, TypeVar
 
 from queuectl import bell
 from queuectl.database import WAIT_SECONDS, Database, Snapshot, Transaction
-from queuectl.errors import AmbiguousJob, NoQueue, NoSuchJob
+from queuectl.errors import AmbiguousJob, DuplicateId, NoQueue, NoSuchJob
 from queuectl.files import QueueFiles
 from queuectl.settings import Settings, effective
 
@@ -140,6 +140,25 @@ def find_seq(conn: sqlite3.Connection, job: str, *, made_until: int = _ANY_SEQ) 
         raise AmbiguousJob(job, [found[1] for found in rows])
     seq: int = rows[0][0]
     return seq
+
+
+def last_seq(conn: sqlite3.Connection) -> int:
+    """Return the seq of the newest job, 0 without any: whatever comes in now has a higher one."""
+    seq: int = conn.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()[0]
+    return seq
+
+
+def duplicate(
+    conn: sqlite3.Connection, job_id: str, *, before: int, way_out: str
+) -> Optional[DuplicateId]:
+    """Return the error for an id that is taken, None if it is free.
+
+    Jobs with a seq above `before` came with the same call. `way_out` says what else can be done.
+    """
+    row = conn.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        return None
+    return DuplicateId(job_id, row[1] if row[0] <= before else None, way_out)
 
 
 def new_id() -> str:

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Callable, Iterable, Iterator, List, Tuple
 
 from queuectl import schema
-from queuectl.errors import DuplicateId, NoSuchJob, QueueUnusable, UniqueKeyHeld
+from queuectl.errors import NoSuchJob, QueueUnusable, UniqueKeyHeld
 from queuectl.files import new_file
 from queuectl.models import Claim, Job, Outcome, Selection, Verdict
 from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage.attempts import end_attempt, held_claim
+from queuectl.storage.base import duplicate, last_seq
 from queuectl.storage.insight import Insight
 from queuectl.storage.intake import add_needs, key_holder, refuse_cycles
 from queuectl.storage.reading import Reading
@@ -52,12 +53,15 @@ class Carrying(Reading, Insight):
         made = skipped = 0
         waiting: List[Tuple[int, TransferredJob]] = []
         with self._transaction() as conn:
+            before = last_seq(conn)
             for transferred in arriving:
                 job = transferred.job
-                taken = conn.execute("SELECT state FROM jobs WHERE id = ?", (job.id,)).fetchone()
+                taken = duplicate(
+                    conn, job.id, before=before, way_out="to leave it out use --skip-existing"
+                )
                 if taken is not None:
                     if not skip_existing:
-                        raise DuplicateId(job.id, taken[0])
+                        raise taken
                     skipped += 1
                     continue
                 seq = _insert(conn, job)

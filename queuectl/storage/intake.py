@@ -7,11 +7,11 @@ import sqlite3
 from datetime import datetime
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from queuectl.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld
+from queuectl.errors import InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.settings import Settings
 from queuectl.specs import JobSpec, check_variable
 from queuectl.states import FINISHED_STATES, WAITING_STATES, JobState
-from queuectl.storage.base import UNFINISHED, Base, find_seq, new_id
+from queuectl.storage.base import UNFINISHED, Base, duplicate, find_seq, last_seq, new_id
 from queuectl.storage.dependencies import unblock
 from queuectl.times import to_text
 
@@ -42,6 +42,8 @@ class _Call(NamedTuple):
     captured: Mapping[str, str]
     encoded: str
     """`captured` as JSON."""
+    before: int
+    """The seq of the last job that was there before."""
 
     def env(self, spec: JobSpec) -> str:
         """Return the variables of a job as JSON."""
@@ -110,9 +112,9 @@ class Intake(Base):
             conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             settings = self._settings(conn)
             captured = captured_variables(settings, environ or {})
-            # Nobody can mean an id that is yet to be made by its beginning.
-            before = conn.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()[0]
-            call = _Call(settings, now, to_text(now), captured, json.dumps(captured))
+            call = _Call(
+                settings, now, to_text(now), captured, json.dumps(captured), last_seq(conn)
+            )
             try:
                 for position, spec in enumerate(specs):
                     enqueued = None
@@ -126,13 +128,14 @@ class Intake(Base):
                         if spec.after or spec.after_any:
                             needs[enqueued.seq] = (position, enqueued, spec)
                     report(enqueued)
+                # Nobody can mean an id that was yet to be made by its beginning: made_until.
                 for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
                     never_met = add_needs(
                         conn,
                         enqueued.seq,
                         spec.after,
                         spec.after_any,
-                        made_until=before,
+                        made_until=call.before,
                         now=now,
                     )
                     if never_met:
@@ -223,11 +226,13 @@ def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
                 ),
             ).lastrowid
         except sqlite3.IntegrityError:
-            taken = conn.execute("SELECT state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            taken = duplicate(
+                conn, job_id, before=call.before, way_out="for one at a time use --unique"
+            )
             if taken is None:
                 raise
             if spec.id is not None:
-                raise DuplicateId(spec.id, taken[0]) from None
+                raise taken from None
             continue
         assert seq is not None
         return Enqueued(seq, job_id, spec.queue, timeout, max_retries)

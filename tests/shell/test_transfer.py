@@ -82,7 +82,7 @@ def test_a_taken_id_refuses_all(states: Shell) -> None:
 
     assert states.fails(1, *_other(states), "import", "-", stdin=states.ok("export")) == (
         "queuectl import: a job cancelled exists already and is pending "
-        "(for one at a time use --unique)"
+        "(to leave it out use --skip-existing)"
     )
     assert states.ok(*_other(states), "list", "--ids") == "cancelled"
 
@@ -276,7 +276,7 @@ def test_a_bad_line_is_named_and_nothing_comes_in(shell: Shell, line: str, messa
     [
         ('{"id": "b", "command": "x", "state": "blocked", "after": ["zz"]}', "no such job: zz"),
         ('{"id": "b", "command": "x", "unique_key": "k"}', "…holder"),
-        ('{"id": "a", "command": "x"}', "a job a exists already"),
+        ('{"id": "a", "command": "x"}', "the id a stands twice in the input"),
     ],
 )
 def test_what_does_not_fit_the_queue_refuses_all(shell: Shell, line: str, message: str) -> None:
