@@ -91,7 +91,7 @@ def dlq_retry(
         if not quiet:
             output.emit(f"{output.escape(job.id)} is pending again")
 
-    if not names and not quiet:
+    if not (names or jobs or quiet):  # no ids on stdin say nothing about the queue
         output.tell("no dead jobs")
     return each(names, retry)
 

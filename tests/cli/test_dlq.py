@@ -124,6 +124,13 @@ class TestRetry:
         assert call("dlq", "retry", "-", "-q") == (0, "", "")
         assert _ids(call) == []
 
+    def test_no_ids_on_stdin_say_nothing_of_the_dead(self, queue: Queue, call: Call) -> None:
+        """Regression: it said "no dead jobs" though there were some."""
+        _dead(queue, "a")
+
+        assert call("dlq", "retry", "-") == (0, "", "")
+        assert _ids(call) == ["a"]
+
     def test_each_that_can_be_is_retried(self, queue: Queue, call: Call) -> None:
         """A line for each that cannot, exit 1 then; the others are done all the same."""
         _dead(queue, "a", "b")
