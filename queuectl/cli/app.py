@@ -85,6 +85,24 @@ class _Root(QueueGroup):
 
     foreign_words = _FOREIGN_WORDS
 
+    def make_context(
+        self,
+        info_name: Optional[str],
+        args: List[str],
+        parent: Optional[click.Context] = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse the options before the command; a wrong one before `check` is UNKNOWN."""
+        called = next((word for word in args if word in _COMMANDS), None)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            if called != "check":
+                raise
+            from queuectl.cli.check import UNKNOWN  # only on the way to an error
+
+            raise Failure("queuectl", line_of(error), UNKNOWN) from error
+
     def list_commands(self, ctx: click.Context) -> List[str]:
         """Return the names in the order of the help."""
         return list(_COMMANDS)

@@ -16,7 +16,7 @@ from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import parse_duration, utcnow
 
-_OK, _WARNING, _CRITICAL, _UNKNOWN = range(4)
+_OK, _WARNING, _CRITICAL, UNKNOWN = range(4)
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 _BUSY_SECONDS = 5.0
 
@@ -60,14 +60,14 @@ class _CheckCommand(QueueCommand):
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
-            raise Failure("queuectl check", line_of(error), _UNKNOWN) from error
+            raise Failure("queuectl check", line_of(error), UNKNOWN) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            raise Failure(ctx.command_path, line_of(error), _UNKNOWN) from error
+            raise Failure(ctx.command_path, line_of(error), UNKNOWN) from error
 
 
 @click.command("check", cls=_CheckCommand)
@@ -174,4 +174,4 @@ def _plain(value: Optional[float]) -> str:
 
 def _unknown(ctx: click.Context, error: QueueError) -> NoReturn:
     output.emit(f"QUEUECTL UNKNOWN - {output.escape(str(error))}")
-    ctx.exit(_UNKNOWN)
+    ctx.exit(UNKNOWN)

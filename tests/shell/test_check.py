@@ -132,6 +132,22 @@ def test_wrong_usage_is_unknown(shell: Shell, args: List[str], said: str) -> Non
     assert said.endswith("…") or line.lower() == f"queuectl check: {said}".lower()
 
 
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--bogus", "check"], 3),
+        (["--db", "x.db", "--bogus", "check", "--max-dlq", "0"], 3),
+        (["--bogus", "enqueue", "check"], 2),
+        (["--bogus"], 2),
+    ],
+)
+def test_a_wrong_option_before_check_is_unknown_too(
+    shell: Shell, args: List[str], code: int
+) -> None:
+    """Regression: a monitor took the 2 of wrong usage for CRITICAL."""
+    assert shell.fails(code, *args).startswith("queuectl: no such option")
+
+
 def test_a_queue_that_is_not_there_is_unknown(shell: Shell) -> None:
     """3, with the line where monitoring looks for it; the default place too, and none is made."""
     for env in ({}, {"QUEUECTL_DB": ""}):
