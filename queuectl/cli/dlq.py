@@ -52,6 +52,8 @@ def dlq_list(
 
     Example: queuectl dlq list
     """
+    if ids and as_json:
+        usage_error("--ids and --json exclude each other")
     storage = open_storage()
     selection = Selection(queues=queue_names(queues), states=_DEAD)
     jobs = storage.jobs(selection, newest=newest)

@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.selecting import (
     job_argument,
     queue_names,
@@ -43,6 +43,8 @@ def list_jobs(
 
     Example: queuectl list --state failed,dead
     """
+    if ids and as_json:
+        usage_error("--ids and --json exclude each other")
     selection = Selection(queues=queue_names(queues), states=state_names(states))
     storage = open_storage()
     hidden = 0

@@ -62,6 +62,8 @@ WRONG: List[Tuple[str, str, str]] = [
     ("list -n 0", "queuectl list", "invalid value for '-n': 0 is not in the range x>=1"),
     ("list -n x", "queuectl list", "invalid value for '-n': 'x' is not a valid integer range"),
     ("list --queue a/b", "queuectl list", f"queue {_NAMES}"),
+    ("list --ids --json", "queuectl list", "--ids and --json exclude each other"),
+    ("dlq list --ids --json", "queuectl dlq list", "--ids and --json exclude each other"),
     ("logs a -n -1", "queuectl logs", "invalid value for '-n' / '--tail': -1 is not in the r…"),
     ("logs a --attempt 0", "queuectl logs", "invalid value for '--attempt': 0 is not in the …"),
     ("worker start -c 0", "queuectl worker start", "invalid value for '-c' / '--count': 0 is …"),
