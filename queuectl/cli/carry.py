@@ -14,6 +14,7 @@ from queuectl.cli.selecting import queue_names, queue_option, state_names, state
 from queuectl.errors import InvalidInput, QueueError
 from queuectl.files import new_file
 from queuectl.models import Outcome, OutcomeKind, Selection
+from queuectl.printable import escape, escape_json
 from queuectl.times import utcnow
 from queuectl.transfer import TransferredJob, from_fields, to_line
 
@@ -39,7 +40,7 @@ def export(
     to_stdout = path is None or path == "-"
     ascii_only = to_stdout and output.needs_ascii()
     lines = (
-        output.escape_json(to_line(transferred, mask_env=mask_env, ascii_only=ascii_only))
+        escape_json(to_line(transferred, mask_env=mask_env, ascii_only=ascii_only))
         for transferred in storage.export(selection)
     )
     if path is None or to_stdout:
@@ -96,4 +97,4 @@ def backup(path: str, quiet: bool) -> None:
         now=now,
     )
     if not quiet:
-        output.emit(f"backed up to {output.escape(path)}")
+        output.emit(f"backed up to {escape(path)}")

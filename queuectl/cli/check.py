@@ -12,6 +12,7 @@ from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.errors import InvalidInput, QueueError
 from queuectl.models import Selection
+from queuectl.printable import escape
 from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import parse_duration, utcnow
@@ -173,5 +174,5 @@ def _plain(value: Optional[float]) -> str:
 
 
 def _unknown(ctx: click.Context, error: QueueError) -> NoReturn:
-    output.emit(f"QUEUECTL UNKNOWN - {output.escape(str(error))}")
+    output.emit(f"QUEUECTL UNKNOWN - {escape(str(error))}")
     ctx.exit(UNKNOWN)

@@ -9,6 +9,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.errors import QueueError
+from queuectl.printable import escape
 from queuectl.settings import KEYS, check_key, check_value
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def config_set(key: str, value: str, quiet: bool) -> None:
     check_value(key, value)
     open_storage(create=True).set_key(key, value)
     if not quiet:
-        output.emit(f"{key} = {output.escape(value)}")
+        output.emit(f"{key} = {escape(value)}")
 
 
 @config.command("unset", cls=QueueCommand)
@@ -102,12 +103,12 @@ def config_list(as_json: bool) -> None:
         output.emit_json(shown)
         return
     rows = [
-        [key, output.escape(stored.get(key, known.default)), "" if key in stored else "default",
+        [key, escape(stored.get(key, known.default)), "" if key in stored else "default",
          known.help]
         for key, known in KEYS.items()
     ]  # fmt: skip
     rows += [
-        [output.escape(key), output.escape(value), "", "unknown; kept from an older tool"]
+        [escape(key), escape(value), "", "unknown; kept from an older tool"]
         for key, value in stored.items()
         if key not in KEYS
     ]

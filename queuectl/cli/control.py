@@ -17,6 +17,7 @@ from queuectl.cli.selecting import (
     queue_option,
     state_option,
 )
+from queuectl.printable import escape
 from queuectl.specs import check_fields, check_reason
 from queuectl.states import UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.storage.control import RETRYABLE_STATES
@@ -55,7 +56,7 @@ def cancel(
         state = storage.cancel(job, reason=reason, now=utcnow())
         if not quiet:
             ending = state is JobState.PROCESSING
-            output.emit(f"{output.escape(job.id)} {'is being' if ending else 'is'} cancelled")
+            output.emit(f"{escape(job.id)} {'is being' if ending else 'is'} cancelled")
 
     return each(choice.ids(storage), cancel_one)
 
@@ -87,7 +88,7 @@ def retry(
         job = storage.get(name)
         storage.retry(job, now=utcnow())
         if not quiet:
-            output.emit(f"{output.escape(job.id)} is pending again")
+            output.emit(f"{escape(job.id)} is pending again")
 
     return each(choice.ids(storage), retry_one)
 
@@ -147,7 +148,7 @@ def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **opti
     storage = open_storage(write=True)
     edited = storage.edit(storage.get(job), changes, now=utcnow())
     if not quiet:
-        output.emit(f"{output.escape(edited.id)} is {edited.state.value}")
+        output.emit(f"{escape(edited.id)} is {edited.state.value}")
 
 
 def _refuse_what_is_no_command(words: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from queuectl.cli.selecting import (
 )
 from queuectl.errors import QueueError
 from queuectl.models import Selection
+from queuectl.printable import escape
 from queuectl.states import JobState
 from queuectl.times import utcnow
 
@@ -91,7 +92,7 @@ def dlq_retry(
         job = storage.get(name)
         storage.retry(job, now=utcnow(), states=_DEAD)
         if not quiet:
-            output.emit(f"{output.escape(job.id)} is pending again")
+            output.emit(f"{escape(job.id)} is pending again")
 
     if not (names or jobs or quiet):  # no ids on stdin say nothing about the queue
         output.tell("no dead jobs")

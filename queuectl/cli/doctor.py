@@ -16,6 +16,7 @@ from queuectl.cli.status import living_workers
 from queuectl.errors import QueueError
 from queuectl.files import QueueFiles, file_system, is_network
 from queuectl.models import Selection
+from queuectl.printable import escape
 from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, utcnow
@@ -51,7 +52,7 @@ def doctor(as_json: bool) -> None:
         output.emit_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            output.emit(output.escape(f"{finding.level:<5} {finding.check}: {finding.message}"))
+            output.emit(escape(f"{finding.level:<5} {finding.check}: {finding.message}"))
     click.get_current_context().exit(any(finding.level == FAIL for finding in findings))
 
 

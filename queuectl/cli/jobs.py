@@ -17,6 +17,7 @@ from queuectl.cli.selecting import (
     the_job,
 )
 from queuectl.models import Execution, Job, Selection
+from queuectl.printable import escape
 from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, utcnow
@@ -102,11 +103,11 @@ def _print_job(job: Job, show_env: bool) -> None:
     env = output.masked(job.env, show_env=show_env)
     output.fields(
         [
-            ("ID", output.escape(job.id)),
-            ("Label", None if job.label is None else output.escape(job.label)),
-            ("Command", output.escape(job.command)),
+            ("ID", escape(job.id)),
+            ("Label", None if job.label is None else escape(job.label)),
+            ("Command", escape(job.command)),
             ("State", output.state(job.state)),
-            ("Queue", output.escape(job.queue)),
+            ("Queue", escape(job.queue)),
             ("Priority", str(job.priority)),
             ("Runs", f"{job.attempts} of {job.max_retries}"),
             ("Timeout", format_duration(job.timeout) if job.timeout else "none"),
@@ -115,10 +116,10 @@ def _print_job(job: Job, show_env: bool) -> None:
             ("Finished", None if job.finished_at is None else output.ago(job.finished_at, now=now)),
             ("Worker", job.locked_by),
             ("Since", None if job.locked_at is None else output.ago(job.locked_at, now=now)),
-            ("Folder", "the worker's" if job.cwd is None else output.escape(job.cwd)),
-            ("Env", output.escape(" ".join(f"{k}={v}" for k, v in sorted(env.items()))) or None),
-            ("Unique key", None if job.unique_key is None else output.escape(job.unique_key)),
-            ("Last error", None if job.last_error is None else output.escape(job.last_error)),
+            ("Folder", "the worker's" if job.cwd is None else escape(job.cwd)),
+            ("Env", escape(" ".join(f"{k}={v}" for k, v in sorted(env.items()))) or None),
+            ("Unique key", None if job.unique_key is None else escape(job.unique_key)),
+            ("Last error", None if job.last_error is None else escape(job.last_error)),
         ]
     )
 
@@ -160,4 +161,4 @@ def _print_output_hint(job: Job, last: Execution) -> None:
     if last.leftovers:
         output.emit("\nIt left processes running, which queuectl let be (key leftovers).")
     if last.output.size_bytes:
-        output.emit(f"\nOutput: queuectl logs {output.escape(job.id)}")
+        output.emit(f"\nOutput: queuectl logs {escape(job.id)}")

@@ -25,8 +25,7 @@ from typing import (
 import click
 
 from queuectl.errors import QueueError
-from queuectl.printable import escape as escape  # noqa: PLC0414
-from queuectl.printable import escape_json as escape_json  # noqa: PLC0414
+from queuectl.printable import escape, escape_json
 from queuectl.states import JobState
 from queuectl.times import format_duration, to_text, utcnow
 

@@ -13,6 +13,7 @@ from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_sto
 from queuectl.cli.selecting import completing
 from queuectl.errors import InvalidInput
 from queuectl.models import QueueStatus
+from queuectl.printable import escape
 from queuectl.specs import check_queue, check_reason
 from queuectl.states import JobState
 from queuectl.times import utcnow
@@ -49,13 +50,11 @@ def queue_list(as_json: bool) -> None:
         pause = "-"
         if found.paused:
             reason = f": {found.pause_reason}" if found.pause_reason else ""
-            pause = output.escape(
-                f"by {found.paused_by}, {output.ago(found.paused_at, now=now)}{reason}"
-            )
+            pause = escape(f"by {found.paused_by}, {output.ago(found.paused_at, now=now)}{reason}")
         counts = found.counts
         rows.append(
             [
-                output.escape(found.name),
+                escape(found.name),
                 pause,
                 "-" if found.limit is None else str(found.limit),
                 str(counts[JobState.PENDING]),

@@ -10,6 +10,7 @@ from queuectl import liveness
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.models import Worker
+from queuectl.printable import escape
 from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import utcnow
@@ -104,11 +105,11 @@ def _workers_and_file(
     if workers:
         lines.append(f"Workers: {len(workers)}")
         for worker in workers:
-            queues = output.escape(", ".join(worker.queues)) or "all queues"
+            queues = escape(", ".join(worker.queues)) or "all queues"
             doing = "idle"
             if worker.job is not None:
                 since = output.ago(worker.job_since, now=now)
-                doing = f"runs {output.escape(worker.job)} since {since}"
+                doing = f"runs {escape(worker.job)} since {since}"
             lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
     else:
         to_run = (JobState.PENDING, JobState.FAILED, JobState.SCHEDULED, JobState.PROCESSING)
@@ -118,14 +119,14 @@ def _workers_and_file(
     if counts[JobState.DEAD]:
         lines.append("Dead jobs: queuectl dlq list")
     absent = "" if storage.files.exists() else " (not made yet)"
-    lines.append(f"Database: {output.escape(storage.files.database)}{absent}")
+    lines.append(f"Database: {escape(storage.files.database)}{absent}")
     return lines
 
 
 def _paused(storage: Storage) -> List[str]:
     if storage.all_paused():
         return ["all queues"]
-    return [output.escape(queue.name) for queue in storage.queues() if queue.paused]
+    return [escape(queue.name) for queue in storage.queues() if queue.paused]
 
 
 def _json(

@@ -13,6 +13,7 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.selecting import job_argument, the_job
 from queuectl.cli.status import living_workers
 from queuectl.models import Job, QueueStatus
+from queuectl.printable import escape
 from queuectl.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
 from queuectl.times import format_duration, from_text, to_text, utcnow
@@ -46,7 +47,7 @@ def why(job: Optional[str], as_json: bool) -> None:
             }
         )
     else:
-        output.emit(output.escape(f"{found.id} {explanation.message}"))
+        output.emit(escape(f"{found.id} {explanation.message}"))
 
 
 def explain(storage: Storage, job: Job) -> Explanation:
