@@ -22,6 +22,9 @@ flock(1)."""
 
 _SHORT_SECONDS = 0.02
 _ADOPTED_LOOK_SECONDS = 0.05
+_SUCCESSION_SECONDS = 5.0
+"""Within so long a dead worker has an heir, if a pool is there."""
+
 _ZOMBIE_SECONDS = 3.0
 _ZOMBIE_LOOK_SECONDS = 0.02
 _RESET_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
@@ -125,6 +128,7 @@ def take_over(
         left = (command.timeout_seconds or float("inf")) - (_age_seconds(leader) or 0.0)
         if kind is None and left <= 0:
             kind = OutcomeKind.TIMEOUT
+            command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
         if kind is not None:
             _end(command, log, leader.pid, attention)
             break
@@ -134,6 +138,17 @@ def take_over(
     if outcome.kind is OutcomeKind.LOST:
         _end(command, log, None, attention)
     return _with_output(outcome, command, log, kept_log, attention)
+
+
+def _grace_left(grace: float, overdue: float) -> float:
+    """Return what an heir gives an adopted command that should have ended `overdue` seconds ago.
+
+    The dead worker may have begun the time of grace, as heirs come soon: no heir begins it anew.
+    Where nobody came for longer nobody had begun it.
+    """
+    if overdue > grace + _SUCCESSION_SECONDS:
+        return grace
+    return max(0.0, grace - overdue)
 
 
 def told_outcome(

@@ -143,6 +143,24 @@ def test_an_adopted_job_keeps_its_timeout(queue: Queue, jobs: Jobs, dies: str) -
     assert not alive(jobs.pid("child"))
 
 
+def test_a_grace_is_not_begun_anew_by_each_heir(queue: Queue, jobs: Jobs) -> None:
+    """Regression: killed while it waited for the KILL, a worker gave its job as much time again."""
+    jobs.configure(kill_grace="4")
+    job = jobs.one(f"trap 'echo > told' TERM; {HELD}", timeout=1.0, max_retries=1)
+    queue.start()
+    jobs.pid("running")
+    began = time.monotonic()
+    wait_until((queue.work / "told").exists, what="the TERM")
+    wait_until(lambda: time.monotonic() - began > 3.5)
+    kill(the_worker(queue)["pid"])
+    jobs.until(job, "dead")
+
+    (attempt,) = jobs.attempts(job)
+    assert jobs.outcomes(job) == ["timeout"]
+    assert attempt.seconds is not None
+    assert 4.9 <= attempt.seconds < 7
+
+
 def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue, jobs: Jobs) -> None:
     """The next start ends at once what should have ended long ago."""
     jobs.configure(kill_grace="0.2")
