@@ -125,7 +125,7 @@ def take_over(
     kind = None
     while _goes_on(leader, log):
         kind = attention.cut_short()
-        left = (command.timeout_seconds or float("inf")) - (_age_seconds(leader) or 0.0)
+        left = (command.timeout_seconds or float("inf")) - (age_seconds(leader) or 0.0)
         if kind is None and left <= 0:
             kind = OutcomeKind.TIMEOUT
             command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
@@ -133,7 +133,7 @@ def take_over(
             _end(command, log, leader.pid, attention)
             break
         attention.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
-    seconds = _age_seconds(leader)
+    seconds = age_seconds(leader)
     outcome = told_outcome(command, leader, kind, attention.wait)._replace(seconds=seconds)
     if outcome.kind is OutcomeKind.LOST:
         _end(command, log, None, attention)
@@ -228,7 +228,7 @@ def _end(command: Command, log: JobLog, leader: Optional[int], attention: Attent
     processtree.end(attempt, command.grace_seconds, attention.wait)
 
 
-def _age_seconds(leader: liveness.Running) -> Optional[float]:
+def age_seconds(leader: liveness.Running) -> Optional[float]:
     """Return how long an adopted command runs; None where the kernel tells no start."""
     return None if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
 
@@ -239,7 +239,7 @@ def _told_seconds(command: Command, leader: liveness.Running) -> Optional[float]
     None if that cannot be known, as after a reboot: its start is counted from a boot, and counted
     from this one it comes after the word.
     """
-    age = _age_seconds(leader)
+    age = age_seconds(leader)
     try:
         told_at = os.stat(command.status_path).st_mtime
     except OSError:  # somebody took it away

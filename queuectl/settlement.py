@@ -183,8 +183,8 @@ def _leader(
 def _was_elsewhere(storage: Serving, dead: str) -> bool:
     """Whether a worker was in another container, whose processes we do not see."""
     namespace = liveness.about(storage.files.workers, dead).get("pid_namespace")
-    if namespace is not None:
-        return bool(namespace != liveness.pid_namespace())
+    if namespace not in (None, liveness.pid_namespace()):
+        return True
     here = os.uname().nodename
     return any(worker.id == dead and worker.host != here for worker in storage.workers())
 
@@ -204,10 +204,13 @@ def _outcome_of_ended(
         if outcome.kind is not OutcomeKind.LOST and not command.kills_leftovers:
             return outcome
     else:
-        age = 0.0 if leader.start_ticks is None else liveness.age_seconds(leader.start_ticks)
         nobody_knows = jobstatus.Status(None, None)
         outcome = runner.conclude(
-            OutcomeKind.LOST, nobody_knows, command, pid=leader.pid, seconds=age
+            OutcomeKind.LOST,
+            nobody_knows,
+            command,
+            pid=leader.pid,
+            seconds=runner.age_seconds(leader),
         )
     attempt = processtree.Attempt(
         frozenset([command.mark]),

@@ -235,6 +235,7 @@ class _Worker:
             self._storage.refuse_replaced()
             try:
                 ready = self._storage.ready(queues, now=utcnow())
+                self._told = None
                 if ready.now:
                     claim = self._storage.claim(self.id, queues, now=utcnow())
                     if claim is not None:

@@ -86,16 +86,12 @@ class _Root(QueueGroup):
     foreign_words = _FOREIGN_WORDS
 
     def make_context(
-        self,
-        info_name: Optional[str],
-        args: List[str],
-        parent: Optional[click.Context] = None,
-        **extra: Any,
+        self, info_name: Optional[str], args: List[str], *rest: Any, **extra: Any
     ) -> click.Context:
         """Parse the options before the command; a wrong one before `check` is UNKNOWN."""
         called = next((word for word in args if word in _COMMANDS), None)
         try:
-            return super().make_context(info_name, args, parent, **extra)
+            return super().make_context(info_name, args, *rest, **extra)
         except click.ClickException as error:
             if called != "check":
                 raise

@@ -72,11 +72,16 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
         os.write(2, f"{_SHOW_CURSOR}\n".encode("ascii"))
         die_by(number)
 
-    for number in _ENDING_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
             signal.signal(number, leave)
-    with click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar:
-        yield bar.update
+    try:
+        with click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar:
+            yield bar.update
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fitting(lines: List[str], height: int) -> List[str]:

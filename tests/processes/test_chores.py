@@ -61,24 +61,31 @@ def test_what_one_portion_leaves_goes_soon(
 
 
 def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs, tmp_path: Path) -> None:
-    """Regression: of a damaged file a worker complained each second, for ever."""
+    """Regression: of a damaged file a worker complained each second, for ever. What comes back
+    after it was well is said again.
+    """
     jobs.one("true")
     (tmp_path / "sitecustomize.py").write_text(
         "import os\n"
         "if '_QUEUECTL_POOL' in os.environ:\n"
         "    from queuectl import errors, worker\n"
+        "    from queuectl.storage.attempts import Ready\n"
         "    worker._IDLE_SECONDS = 0.01\n"
+        "    asked = []\n"
         "    def damaged(*_, **__):\n"
+        "        asked.append(1)\n"
         "        print('asked', file=open('asked', 'a'))\n"
+        "        if len(asked) == 5:\n"
+        "            return Ready(False, None)\n"
         "        raise errors.QueueUnusable('it is malformed')\n"
         "    worker.Serving.ready = damaged\n"
     )
     queue.start("-q", env={"PYTHONPATH": str(tmp_path)})
     asked = queue.work / "asked"
-    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 5)
+    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 10)
 
     said = (queue.folder / "workers.log").read_text()
-    assert said.count("cannot claim: it is malformed; trying again") == 1
+    assert said.count("cannot claim: it is malformed; trying again") == 2
 
 
 def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue, jobs: Jobs) -> None:
