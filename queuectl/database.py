@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Callable, Optional, Tuple, Type
 
-from queuectl import legacy, schema
+from queuectl import schema
 from queuectl.errors import (
     DiskFailure,
     NoQueue,
@@ -153,6 +153,8 @@ class Database:
     def _bring_up_to_date(
         self, create: bool, new_id: Callable[[], str], notice: Optional[Callable[[str], None]]
     ) -> None:
+        from queuectl import legacy  # it and what it needs are 0.1 MB that few processes use
+
         conn = self.connection
         has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
         if not has_tables and 0 < os.stat(self.files.database).st_size < _SMALLEST_BYTES:

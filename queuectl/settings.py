@@ -6,8 +6,9 @@ from functools import lru_cache
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
 from queuectl.errors import InvalidInput
-from queuectl.specs import MAX_RETRIES_LIMIT, is_variable
 from queuectl.times import DECIMAL, leading, parse_duration
+
+MAX_RETRIES_LIMIT = 1_000_000
 
 _SIZE_UNITS = {
     prefix + suffix: 1024**power
@@ -61,6 +62,11 @@ def _variables(text: str) -> Tuple[str, ...]:
     if text != "*" and not all(map(is_variable, names)):
         raise InvalidInput(f"not names of variables, nor *: {text!r}")
     return names
+
+
+def is_variable(name: str) -> bool:
+    """Whether a shell could have a variable of this name: ASCII letters, digits and _."""
+    return name.isascii() and name.isidentifier()
 
 
 class Key(NamedTuple):

@@ -19,6 +19,7 @@ from typing import (
 )
 
 from queuectl.errors import InvalidInput
+from queuectl.settings import MAX_RETRIES_LIMIT, is_variable
 from queuectl.times import check_duration, parse_duration, parse_instant
 
 MAX_COMMAND_BYTES = 130_000
@@ -27,7 +28,6 @@ MAX_COMMAND_BYTES = 130_000
 MAX_NAME_BYTES = 128
 MAX_TEXT_BYTES = 1024
 PRIORITY_LIMIT = 1_000_000_000
-MAX_RETRIES_LIMIT = 1_000_000
 
 _SET_BY_QUEUECTL = frozenset(
     "state attempts created_at updated_at finished_at locked_by locked_at exit_code signal "
@@ -133,11 +133,6 @@ def _check_env(value: object) -> Mapping[str, str]:
 def check_reason(value: Optional[str]) -> Optional[str]:
     """Return why something is done, in a person's words; None is no reason."""
     return None if value is None else _utf8(value, "the reason", MAX_TEXT_BYTES)
-
-
-def is_variable(name: str) -> bool:
-    """Whether a shell could have a variable of this name: ASCII letters, digits and _."""
-    return name.isascii() and name.isidentifier()
 
 
 def check_variable(name: str, content: object) -> None:

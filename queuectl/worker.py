@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from typing import Callable, Optional, TypeVar
 
@@ -56,7 +55,6 @@ _LONGEST_RETRY_SECONDS = 2.0
 
 def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     """Serve the queue until there is a reason to leave. Runs in a forked process of its own."""
-    random.seed()
     attention = Attention(assignment.orders)
     try:
         storage = Serving.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
@@ -93,7 +91,7 @@ class _Worker:
         self._files = storage.files
         self._queue_id = storage.queue_id
         self._left = assignment.max_jobs
-        self._next_chore = time.monotonic() + random.uniform(0, _CHORE_SECONDS)  # noqa: S311
+        self._next_chore = time.monotonic() + _chance() * _CHORE_SECONDS
         self._next_sweep = 0.0
         self._next_cancel_look = 0.0
         self._settling = False
@@ -340,7 +338,7 @@ class _Worker:
         else:
             settings = self._until_it_lands(self._storage.settings)
         now = utcnow()
-        verdict = retry.decide(job, outcome, settings, now=now, chance=random.random())  # noqa: S311
+        verdict = retry.decide(job, outcome, settings, now=now, chance=_chance())
         recorded = self._until_it_lands(lambda: self._record(claim, outcome, verdict))
         if recorded is Recorded.SUPERSEDED:
             _log.warning("%s was given up meanwhile: its result is dropped", job.id)
@@ -435,6 +433,13 @@ def _is_for_good(error: QueueError) -> bool:
     SQLite opens read-only what it may not open for writing just then, for want of a descriptor say.
     """
     return isinstance(error, QueueUnusable) and not isinstance(error, DiskFailure)
+
+
+def _chance() -> float:
+    """Return a random number from 0 to 1; the module `random` would be 0.1 MB of each worker, and
+    would have to be told of each fork.
+    """
+    return int.from_bytes(os.urandom(4), "big") / (1 << 32)
 
 
 def _current_folder() -> Optional[str]:

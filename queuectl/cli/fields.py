@@ -9,7 +9,8 @@ import click
 
 from queuectl.cli.command import usage_error
 from queuectl.errors import InvalidInput
-from queuectl.specs import is_variable, parse_object
+from queuectl.settings import is_variable
+from queuectl.specs import parse_object
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

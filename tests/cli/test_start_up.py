@@ -88,9 +88,10 @@ def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
     assert "queuectl.worker" in after
     assert {name.partition(".")[0] for name in after} & {"click", "tabulate"} == set()
     assert {name for name in after if name.startswith("queuectl.cli")} == {"queuectl.cli"}
-    users = {"queuectl.storage.whole", "queuectl.storage.intake", "queuectl.transfer"}
-    assert users <= before
-    assert users & after == set()
+    users = {"storage.whole", "storage.intake", "transfer", "specs", "legacy"}
+    assert {f"queuectl.{name}" for name in users} <= before
+    assert {f"queuectl.{name}" for name in users} & after == set()
+    assert "random" not in after
 
 
 def _needless(queue: Queue, imported: Set[str]) -> List[str]:

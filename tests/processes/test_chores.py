@@ -22,7 +22,7 @@ def hurried(tmp_path: Path) -> Dict[str, str]:
         "import os\n"
         "if '_QUEUECTL_POOL' in os.environ:\n"
         "    from queuectl import maintenance, worker\n"
-        "    worker.random.uniform = lambda *_: 0.0\n"
+        "    worker._chance = lambda: 0.0\n"
         "    worker._CHORE_SECONDS = float(os.environ['CHORE_SECONDS'])\n"
         "    worker._MORE_SECONDS = 0.02\n"
         "    maintenance.PRUNED_AT_ONCE = 10\n"
