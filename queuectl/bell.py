@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Optional, Set
 
-from queuectl.files import unlink_quietly
+from queuectl.files import own_mode, unlink_quietly, without_umask
 
 _SUFFIX = ".bell"
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -17,8 +17,8 @@ class Bell:
 
     def __init__(self, folder: str, worker_id: str) -> None:
         self.path = os.path.join(folder, worker_id + _SUFFIX)
-        os.mkfifo(self.path, 0o600)
-        os.chmod(self.path, 0o600)  # the umask may have taken some of it away
+        with without_umask():
+            os.mkfifo(self.path, own_mode(self.path))
         self._reader = os.open(self.path, os.O_RDONLY | _FLAGS)
         # A writer of our own: without any, the reader would be readable for ever (end of file).
         self._writer = os.open(self.path, os.O_WRONLY | _FLAGS)

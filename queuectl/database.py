@@ -18,7 +18,7 @@ from queuectl.errors import (
     QueueUnusable,
     QueueUpgraded,
 )
-from queuectl.files import QueueFiles
+from queuectl.files import QueueFiles, own_mode
 from queuectl.times import utcnow
 from queuectl.writelock import WriteLock
 
@@ -178,7 +178,7 @@ class Database:
             if old:
                 kept = legacy.back_up(conn, self.files.database)
                 # Whoever can read it reads what is run, secrets perhaps among it.
-                os.chmod(self.files.database, 0o600)
+                os.chmod(self.files.database, own_mode(self.files.database))
             self._switch_to_wal()
             conn.execute("BEGIN IMMEDIATE")
             try:

@@ -122,21 +122,19 @@ class QueueFiles(NamedTuple):
             )
 
     def create_database(self) -> None:
-        """Make an empty database file that only its owner can use; one that exists is left."""
+        """Make an empty database file; one that exists is left."""
         try:
-            descriptor = os.open(
-                self.database,
-                os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o600,
-            )
+            with without_umask():
+                descriptor = os.open(
+                    self.database,
+                    os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC,
+                    own_mode(self.database),
+                )
         except FileExistsError:
             return
         except OSError as error:
             raise QueueUnusable(f"cannot make {self.database}: {error.strerror}") from None
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
+        os.close(descriptor)
         sync_folder(os.path.dirname(self.database))
 
     def refuse_network(self) -> None:
@@ -249,18 +247,42 @@ def _publish(unfinished: str, path: str) -> None:
         os.replace(unfinished, path)
 
 
+@contextmanager
+def without_umask() -> Iterator[None]:
+    """Give what is made meanwhile the mode that was asked for, whatever the umask."""
+    previous = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(previous)
+
+
+def own_mode(path: str) -> int:
+    """Return the mode of a file that is to be made: 0600, or 0660 in the folder of a team.
+
+    That is one which gives its group to all that is made in it (setgid) and which its group can
+    write. Without --allow-shared nothing is made in one.
+    """
+    return 0o660 if _is_of_team(os.path.dirname(path)) else 0o600
+
+
+def _is_of_team(folder: str) -> bool:
+    team = stat.S_ISGID | stat.S_IWGRP
+    return os.stat(folder).st_mode & team == team
+
+
 def open_private(path: str) -> int:
     """Open or make a file of ours for reading and writing, never through a link; a descriptor."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with without_umask():
+            descriptor = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, own_mode(path)
+            )
     except OSError as error:
         raise QueueUnusable(f"cannot open {path}: {error.strerror}") from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise QueueUnusable(f"{path} is not a plain file (remove it)")
-    if status.st_mode & 0o600 != 0o600:
-        os.fchmod(descriptor, 0o600)  # the umask took some of it away
     return descriptor
 
 
@@ -280,7 +302,7 @@ def unlink_quietly(path: str) -> None:
 
 
 def _make_folders(path: str) -> None:
-    """Make a folder and those above it, 0700 each; what exists is left as it is."""
+    """Make a folder and those above it; what exists is left as it is."""
     if not os.path.isdir(path):
         _make_folders(os.path.dirname(path))
         _make_folder(path)
@@ -288,12 +310,13 @@ def _make_folders(path: str) -> None:
 
 def _make_folder(path: str) -> None:
     try:
-        os.mkdir(path, 0o700)
+        with without_umask():
+            # The system hands the setgid bit on from one folder to the next.
+            os.mkdir(path, 0o770 if _is_of_team(os.path.dirname(path)) else 0o700)
     except FileExistsError:
         return
     except OSError as error:
         raise QueueUnusable(f"cannot make the folder {path}: {error.strerror}") from None
-    os.chmod(path, 0o700)  # the umask may have taken some of it away
     sync_folder(os.path.dirname(path))
 
 

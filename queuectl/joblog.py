@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Optional, Tuple
 
-from queuectl.files import unlink_quietly
+from queuectl.files import own_mode, unlink_quietly, without_umask
 from queuectl.models import Output
 
 INLINE_BYTES = 4096
@@ -153,7 +153,7 @@ class JobLog:
 
     def _open_locked(self) -> int:
         descriptor = _open_file(self.path)
-        os.fchmod(descriptor, 0o600)  # the umask may have taken some of it away
+        os.fchmod(descriptor, own_mode(self.path))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # held by what a dead worker's job left running
@@ -198,9 +198,9 @@ class JobLog:
         half = self._limit // 2
         unfinished = kept_path + ".new"
         unlink_quietly(unfinished)
-        kept = os.open(
-            unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with without_umask():
+            kept = os.open(unfinished, flags, own_mode(unfinished))
         aside, set_aside = -1, 0
         try:
             if self._aside is not None:

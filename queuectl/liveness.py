@@ -11,7 +11,7 @@ import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.errors import QueueUnusable
-from queuectl.files import unlink_quietly
+from queuectl.files import own_mode, unlink_quietly, without_umask
 
 _SUFFIX = ".lock"
 _UNFINISHED = ".new"
@@ -59,10 +59,10 @@ class LifeLock:
         path = os.path.join(folder, owner + _SUFFIX)
         unfinished = os.path.join(folder, f".{owner}{_UNFINISHED}")
         while True:
-            descriptor = os.open(unfinished, _NEW_FILE, 0o600)
+            with without_umask():
+                descriptor = os.open(unfinished, _NEW_FILE, own_mode(unfinished))
             lock = cls(path, descriptor)
             try:
-                os.fchmod(descriptor, 0o600)  # the umask may have taken some of it away
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 lock.show_running(None)
                 os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
@@ -127,8 +127,8 @@ class Remains:
 
 
 def is_alive(folder: str, owner: str) -> Optional[bool]:
-    """Whether the owner's lock is held; None when there is no file, or it cannot be asked just now:
-    that proves nothing.
+    """Whether the owner's lock is held; None when there is no file, or it cannot be asked just now,
+    which proves nothing, and of a dead owner who was another user: he is not ours to settle.
     """
     descriptor = _open(os.path.join(folder, owner + _SUFFIX))
     if descriptor is None:
@@ -140,13 +140,15 @@ def is_alive(folder: str, owner: str) -> Optional[bool]:
         return True
     except OSError:
         return None
+    else:
+        return None if _is_of_another_user(descriptor) else False
     finally:
         os.close(descriptor)
-    return False
 
 
 def seize(folder: str, owner: str) -> Optional[Remains]:
-    """Take over the lock file of a dead owner; None if it lives, is gone or is being settled.
+    """Take over the lock file of a dead owner; None if it lives, is gone, is being settled or was
+    another user.
 
     QueueUnusable if that cannot be known: whoever took it for gone would leave a job behind.
     """
@@ -162,7 +164,9 @@ def seize(folder: str, owner: str) -> Optional[Remains]:
 def leave_remains(folder: str, owner: str) -> None:
     """Make the lock file of a dead owner whose own is not there any more."""
     try:
-        os.close(os.open(os.path.join(folder, owner + _SUFFIX), _NEW_FILE, 0o600))
+        path = os.path.join(folder, owner + _SUFFIX)
+        with without_umask():
+            os.close(os.open(path, _NEW_FILE, own_mode(path)))
     except FileExistsError:  # another does the same
         pass
     except OSError as error:
@@ -311,12 +315,18 @@ def _take_over(path: str, descriptor: int) -> Optional[Remains]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another may have settled and removed it between our open and our lock.
-        if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+        same = os.stat(path).st_ino == os.fstat(descriptor).st_ino
+        if same and not _is_of_another_user(descriptor):
             return Remains(path, descriptor)
     except (BlockingIOError, FileNotFoundError):
         pass
     os.close(descriptor)
     return None
+
+
+def _is_of_another_user(descriptor: int) -> bool:
+    """Whether another user, in a shared queue, made it: what his workers ran we could not end."""
+    return os.geteuid() not in (0, os.fstat(descriptor).st_uid)
 
 
 def _read_running(line: bytes) -> Optional[Running]:

@@ -218,6 +218,7 @@ def _is_of_ours(path: Path, mode: int) -> bool:
 
 def _owners_and_modes(files: QueueFiles) -> Finding:
     wrong: List[str] = []
+    strangers, readable = ("o", 0o004) if files.allow_shared else ("go", 0o044)
     parent = Path(files.database).parent
     beside = [Path(files.database + suffix) for suffix in ("", "-wal", "-shm", ".d")]
     inside = list(Path(files.folder).rglob("*"))
@@ -234,9 +235,10 @@ def _owners_and_modes(files: QueueFiles) -> Finding:
             wrong.append(f"others can write {path} (chmod go-w)")
         elif path != parent and status.st_uid != os.geteuid() and not files.allow_shared:
             wrong.append(f"{path} belongs to user {status.st_uid}")
-        elif path != parent and status.st_mode & 0o044:
-            wrong.append(f"others can read {path} (chmod go-rx)")
+        elif path != parent and status.st_mode & readable:
+            wrong.append(f"others can read {path} (chmod {strangers}-rx)")
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         return Finding("owner and mode", FAIL, wrong[0] + more)
-    return Finding("owner and mode", OK, f"{1 + len(inside)} files, only yours")
+    whose = "your team's" if files.allow_shared else "only yours"
+    return Finding("owner and mode", OK, f"{1 + len(inside)} files, {whose}")

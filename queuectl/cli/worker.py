@@ -26,6 +26,7 @@ from queuectl.cli.selecting import queue_names, queue_option
 from queuectl.cli.status import living_workers
 from queuectl.database import WAIT_SECONDS
 from queuectl.errors import QueueError
+from queuectl.files import own_mode, without_umask
 from queuectl.models import Worker
 from queuectl.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
 from queuectl.storage import Storage
@@ -149,7 +150,10 @@ def _open_log(path: str, *, ours: bool) -> int:
     # Never through a link that was put where ours belongs; a FIFO that nobody reads fails at once.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        log = os.open(path, flags | (os.O_NOFOLLOW if ours else 0), 0o600)
+        with without_umask():
+            log = os.open(
+                path, flags | (os.O_NOFOLLOW if ours else 0), own_mode(path) if ours else 0o600
+            )
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from None
     os.set_blocking(log, True)

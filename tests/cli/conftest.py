@@ -14,7 +14,19 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Union
+from typing import (
+    IO,
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import pytest
 from conftest import COMMAND, Queue
@@ -51,17 +63,24 @@ def call(queue: Queue) -> Call:
     """Run `queuectl ARGS` in a fork of this process, 20 times as fast as a new interpreter.
 
     What runs is the function that the installed command runs, with descriptors, an environment
-    and an end of its own.
+    and an end of its own, and for root as the user and the group that are named.
     """
 
-    def run(*args: Argument, env: Optional[Mapping[str, str]] = None, stdin: bytes = b"") -> Called:
+    def run(
+        *args: Argument,
+        env: Optional[Mapping[str, str]] = None,
+        stdin: bytes = b"",
+        user: Optional[Tuple[int, int]] = None,
+    ) -> Called:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             with tempfile.TemporaryFile() as given:
                 given.write(stdin)
                 given.seek(0)
                 pid = os.fork()
                 if not pid:
-                    _become(queue, [os.fsdecode(arg) for arg in args], env or {}, given, out, err)
+                    _become(
+                        queue, [os.fsdecode(arg) for arg in args], env or {}, user, given, out, err
+                    )
             status = os.waitpid(pid, 0)[1]
             texts = []
             for stream in (out, err):
@@ -73,9 +92,19 @@ def call(queue: Queue) -> Call:
     return run
 
 
-def _become(queue: Queue, args: List[str], env: Mapping[str, str], *streams: IO[bytes]) -> None:
+def _become(
+    queue: Queue,
+    args: List[str],
+    env: Mapping[str, str],
+    user: Optional[Tuple[int, int]],
+    *streams: IO[bytes],
+) -> None:
     code = 70
     try:
+        if user is not None:
+            os.setgroups([])
+            os.setgid(user[1])
+            os.setuid(user[0])
         for descriptor, stream in enumerate(streams):
             os.dup2(stream.fileno(), descriptor)
         sys.stdin, sys.stdout, sys.stderr = (
