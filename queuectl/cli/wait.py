@@ -61,10 +61,12 @@ class Ending(NamedTuple):
 
 
 class WaitFailure(QueueError):
-    """queuectl itself could not wait."""
+    """queuectl itself could not wait, because of one job."""
 
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+    def __init__(self, job_id: str, why: str, code: int) -> None:
+        super().__init__(f"{job_id} {why}")
+        self.job_id = job_id
+        self.why = why
         self.exit_code = code  # type: ignore[misc]
 
 
@@ -104,7 +106,8 @@ def wait(
     """Wait until jobs have ended, across their retries.
 
     The exit code is the job's own; of several jobs 0 if all completed, else 1. --json prints a list
-    with an object a job, for --all one object of counts; also when the time ran out.
+    with an object a job, for --all one object of counts; also when the time ran out, or one of
+    them can never end.
 
     Example: queuectl wait "$id" && echo done
     """
@@ -119,8 +122,16 @@ def wait(
     storage = open_storage()
     ids = choice.ids(storage)
     waited_for = [storage.get(name) for name in ids]
-    with _progress(len(waited_for)) as advance:
-        endings = wait_for(storage, waited_for, any_one=any_one, deadline=deadline, advance=advance)
+    try:
+        with _progress(len(waited_for)) as advance:
+            endings = wait_for(
+                storage, waited_for, any_one=any_one, deadline=deadline, advance=advance
+            )
+    except WaitFailure as failure:
+        if as_json:
+            standing = [_standing(storage, job, failure) for job in waited_for]
+            output.emit_json([_ending_json(ending) for ending in standing])
+        raise
     if as_json:
         output.emit_json([_ending_json(ending) for ending in endings])
     elif any_one and endings and endings[0].job.state in FINISHED_STATES:
@@ -175,7 +186,7 @@ def wait_for(
             found = storage.states_of(list(waiting))
             for seq, job in list(waiting.items()):
                 if seq not in found:
-                    raise WaitFailure(f"{job.id} was deleted", COULD_NOT)
+                    raise WaitFailure(job.id, "was deleted", COULD_NOT)
                 if found[seq] in FINISHED_STATES:
                     endings[seq] = ending_of(storage, storage.get(job.id))
                     del waiting[seq]
@@ -196,6 +207,19 @@ def wait_for(
 
 def _late(job: Job) -> Ending:
     return Ending(job, TIME_RAN_OUT, f"is {job.state.value}: time ran out")
+
+
+def _standing(storage: Storage, job: Job, failure: WaitFailure) -> Ending:
+    """Return how a job stands when the wait was given up; one that is deleted as it was seen."""
+    try:
+        job = storage.get(job.id)
+    except NoSuchJob:
+        return Ending(job, COULD_NOT, "was deleted")
+    if job.state in FINISHED_STATES:
+        return ending_of(storage, job)
+    if job.id == failure.job_id:
+        return Ending(job, failure.exit_code, failure.why)
+    return Ending(job, failure.exit_code, f"is {job.state.value}: no longer waited for")
 
 
 def ending_of(storage: Storage, job: Job) -> Ending:
@@ -223,7 +247,7 @@ def refuse_own_job(storage: Storage, jobs: Sequence[Job]) -> None:
     """Raise when the caller runs inside one of these jobs: it would wait for ever."""
     own = _own_job(storage)
     if own is not None and own.seq in {job.seq for job in jobs}:
-        raise WaitFailure(f"{own.id} cannot wait for itself", 1)
+        raise WaitFailure(own.id, "cannot wait for itself", 1)
 
 
 def _own_job(storage: Storage) -> Optional[Job]:
@@ -284,8 +308,8 @@ class _DeadEnds:
         needed = None if stuck is None else self._storage.stuck_on(stuck)
         if stuck is not None and needed is not None:
             raise WaitFailure(
-                f"{stuck.id} can never end: it waits for {needed.id}, which is "
-                f"{needed.state.value}",
+                stuck.id,
+                f"can never end: it waits for {needed.id}, which is {needed.state.value}",
                 COULD_NOT,
             )
 
@@ -304,40 +328,46 @@ def _wait_for_all(
     # An end is recorded a little after its time: some of before we began are yet to appear.
     known = storage.finished_badly(queues, since=recently)
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
-    own = _own_job(storage)
-    if own is not None and (not queues or own.queue in queues):
-        refuse_own_job(storage, [own])
     left = total = storage.count(unfinished)
-    warn_unserved(
-        storage,
-        {
-            count.queue
-            for count in storage.counts()
-            if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
-        },
-    )
     dead_ends = _DeadEnds(storage, queues)
     version = None
-    with _progress(total) as advance:
-        while left:
-            before, version = version, storage.version()
-            changed = version != before
-            if changed:
-                now_left = storage.count(unfinished)
-                advance(max(0, left - now_left))
-                left = now_left
-                if not left:
+    given_up: Optional[WaitFailure] = None
+    try:
+        own = _own_job(storage)
+        if own is not None and (not queues or own.queue in queues):
+            refuse_own_job(storage, [own])
+        warn_unserved(
+            storage,
+            {
+                count.queue
+                for count in storage.counts()
+                if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
+            },
+        )
+        with _progress(total) as advance:
+            while left:
+                before, version = version, storage.version()
+                changed = version != before
+                if changed:
+                    now_left = storage.count(unfinished)
+                    advance(max(0, left - now_left))
+                    left = now_left
+                    if not left:
+                        break
+                dead_ends.refuse(changed=changed)
+                if deadline is not None and time.monotonic() >= deadline:
                     break
-            dead_ends.refuse(changed=changed)
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            time.sleep(_POLL_SECONDS)
+                time.sleep(_POLL_SECONDS)
+    except WaitFailure as failure:
+        given_up = failure
     failed = 0
     if total:
         late = storage.finished_badly(queues, since=recently) - known
         failed = max(late, storage.finished_badly(queues, since=began))
     if as_json:
         output.emit_json({"waited_for": total, "not_completed": failed, "unfinished": left})
+    if given_up is not None:
+        raise given_up
     if left:
         _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
     if failed:

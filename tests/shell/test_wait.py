@@ -18,6 +18,7 @@ from cli.conftest import opened
 from conftest import Queue, wait_until
 
 from queuectl.models import Job
+from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import utcnow
 
@@ -214,6 +215,51 @@ def test_json_is_printed_though_the_time_ran_out(ended: Queue) -> None:
     ]
 
 
+def test_json_is_printed_though_a_job_can_never_end(ended: Queue) -> None:
+    """Regression: stdout was empty, so that its reader got no document at all."""
+    done = ended.run("wait", "--json", "pending", "never", "own-code")
+    found = [
+        (ending["id"], ending["state"], ending["code"], ending["message"])
+        for ending in json.loads(done.stdout)
+    ]
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: never can never end: it waits for own-code, which is dead"
+    )
+    assert found == [
+        ("pending", "pending", 125, "is pending: no longer waited for"),
+        ("never", "blocked", 125, "can never end: it waits for own-code, which is dead"),
+        ("own-code", "dead", 7, "is dead: exit 7"),
+    ]
+
+
+def test_json_is_printed_though_a_job_was_deleted(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended and was pruned between two looks has the state that was seen last."""
+    shell.enqueue("true", "--id", "a")
+    states_of = Storage.states_of
+
+    def pruned(storage: Storage, seqs: Any) -> Any:
+        with opened(shell) as other:
+            other.cancel(other.get("a"), now=utcnow())
+            other.prune(states=[JobState.CANCELLED], before=utcnow() + timedelta(hours=1))
+        return states_of(storage, seqs)
+
+    monkeypatch.setattr(Storage, "states_of", pruned)
+    done = shell.run("wait", "--json", "a")
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == "queuectl wait: a was deleted"
+    assert json.loads(done.stdout) == [
+        {
+            "id": "a", "state": "pending", "exit_code": None, "signal": None, "code": 125,
+            "message": "was deleted",
+        }
+    ]  # fmt: skip
+
+
 def test_any_names_no_job_when_the_time_ran_out(ended: Queue) -> None:
     """Its stdout is the id of the one that ended, and none has."""
     done = ended.run("wait", "--any", "--timeout", "0.2", "pending")
@@ -342,13 +388,26 @@ def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
     )
 
 
+def test_json_counts_though_a_job_can_never_end(ended: Queue) -> None:
+    """Regression: stdout was empty, so that its reader got no document at all."""
+    done = ended.run("wait", "--all", "--json")
+
+    assert done.returncode == 125
+    assert json.loads(done.stdout) == {"waited_for": 3, "not_completed": 0, "unfinished": 3}
+
+
 @pytest.mark.parametrize("args", ["$QUEUECTL_JOB_ID", "$QUEUECTL_JOB_ID --any", "--all"])
 def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
-    """It would never end: exit 1 at once."""
-    shell.enqueue(f"queuectl wait {args} 2> said; echo $? >> said", "--id", "me")
+    """It would never end: exit 1 at once. With --json there is a document none the less."""
+    shell.enqueue(
+        f"queuectl wait {args} 2> said; echo $? >> said; queuectl wait {args} --json > json",
+        "--id",
+        "me",
+    )
     shell.drain()
 
     assert shell.text("said") == "queuectl wait: me cannot wait for itself\n1"
+    assert json.loads(shell.text("json"))
 
 
 def test_a_job_can_wait_for_all_of_another_queue(shell: Shell) -> None:
