@@ -212,10 +212,15 @@ def open_storage(*, create: bool = False, write: bool = False) -> Storage:
 
 
 def open_part(part: Type[_Part], *, create: bool = False, write: bool = False) -> _Part:
-    """Open one part of the queue's storage, as `open_storage` does all of it."""
+    """Open one part of the queue's storage, as `open_storage` does all of it.
+
+    With -q the command says nothing of an upgrade of its file.
+    """
     _outlive_closed_pipes()
-    storage = part.open(queue_files(), create=create, write=write, notice=output.tell)
-    click.get_current_context().call_on_close(storage.close)
+    ctx = click.get_current_context()
+    notice = None if ctx.params.get("quiet") else output.tell
+    storage = part.open(queue_files(), create=create, write=write, notice=notice)
+    ctx.call_on_close(storage.close)
     return storage
 
 

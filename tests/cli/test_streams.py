@@ -115,6 +115,25 @@ def test_a_full_stderr_stops_no_upgrade(queue: Queue) -> None:
     assert (done.stdout, done.stderr) == ("old\n0\n", "")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "enqueue -q true",
+        "enqueue -q -",
+        "config set -q max-retries 5",
+        "cancel -q --all",
+        "worker start -q --drain",
+    ],
+)
+def test_a_quiet_upgrade(queue: Queue, words: str) -> None:
+    """Regression: the first call with -q of a crontab told of the upgrade, and cron mailed it."""
+    make(queue.database)
+
+    done = queue.run(*words.split(), stdin='{"command": "true"}')
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_closed_stdout_and_stderr(queue: Queue) -> None:
     """Started without the standard streams, as some daemons start programs, it does its work."""
     done = _bash(queue, "queuectl enqueue --id a true <&- >&- 2>&-; echo $?")
