@@ -80,6 +80,7 @@ def enqueue_lines(
                 keep,
                 now=now,
                 environ=os.environ,
+                way_out="for one at a time use the field unique_key",
             )
         except QueueError as error:
             if error.position is not None:

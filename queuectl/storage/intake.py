@@ -44,6 +44,8 @@ class _Call(NamedTuple):
     """`captured` as JSON."""
     before: int
     """The seq of the last job that was there before."""
+    way_out: str
+    """What else can be done when an id is taken."""
 
     def env(self, spec: JobSpec) -> str:
         """Return the variables of a job as JSON."""
@@ -94,14 +96,16 @@ class Intake(Base):
         *,
         now: datetime,
         environ: Optional[Mapping[str, str]] = None,
+        way_out: str = "for one at a time use --unique",
     ) -> List[Enqueued]:
         """Store jobs, in their order, in one transaction; `report` is told what became of each.
 
         Nothing is certain before this returns: the jobs that wait for what will not complete.
-        `environ` is where the variables named by the key capture-env are taken from. `after` may
-        name any job of the same call by its id, those before it also as `find_seq` has it. Raises
-        DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a cycle), with the
-        `position` of the spec, and then stores nothing.
+        `environ` is where the variables named by the key capture-env are taken from, `way_out` what
+        else can be done when an id is taken. `after` may name any job of the same call by its id,
+        those before it also as `find_seq` has it. Raises DuplicateId, UniqueKeyHeld, NoSuchJob,
+        AmbiguousJob or InvalidInput (a cycle), with the `position` of the spec, and then stores
+        nothing.
         """
         needs: Dict[int, Tuple[int, Enqueued, JobSpec]] = {}
         warnings: List[Enqueued] = []
@@ -113,7 +117,13 @@ class Intake(Base):
             settings = self._settings(conn)
             captured = captured_variables(settings, environ or {})
             call = _Call(
-                settings, now, to_text(now), captured, json.dumps(captured), last_seq(conn)
+                settings,
+                now,
+                to_text(now),
+                captured,
+                json.dumps(captured),
+                last_seq(conn),
+                way_out,
             )
             try:
                 for position, spec in enumerate(specs):
@@ -226,9 +236,7 @@ def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
                 ),
             ).lastrowid
         except sqlite3.IntegrityError:
-            taken = duplicate(
-                conn, job_id, before=call.before, way_out="for one at a time use --unique"
-            )
+            taken = duplicate(conn, job_id, before=call.before, way_out=call.way_out)
             if taken is None:
                 raise
             if spec.id is not None:

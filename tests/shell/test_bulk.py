@@ -145,6 +145,17 @@ def test_one_key_twice_in_a_batch_is_one_job(shell: Shell) -> None:
     assert shell.counts() == {"pending": 1}
 
 
+def test_what_else_a_line_with_a_taken_id_could_say(shell: Shell) -> None:
+    """Regression: it was told to use --unique, which is refused for many."""
+    shell.enqueue("true", "--id", "a")
+    line = shell.fails(1, "enqueue", "-", stdin=_lines({"id": "a"}))
+
+    assert line == (
+        "queuectl enqueue: line 1: a job a exists already and is pending "
+        "(for one at a time use the field unique_key)"
+    )
+
+
 def test_a_file_is_read_like_stdin(shell: Shell) -> None:
     """`--file` names it; with -q nothing is printed."""
     (shell.work / "jobs").write_text(_lines({"id": "a"}, {"id": "b"}))
