@@ -127,9 +127,10 @@ class Verdict(NamedTuple):
 
 
 class Recorded(Enum):
-    """Whether a result was written."""
+    """Whether a result was written. CANCELLED: it was, and the job is cancelled."""
 
     DONE = "done"
+    CANCELLED = "cancelled"
     SUPERSEDED = "superseded"
 
 

@@ -330,20 +330,28 @@ class _Worker:
         if self._left is not None and counts:
             self._left -= 1
         if outcome.kind is OutcomeKind.INTERRUPTED:
-            self._until_it_lands(lambda: self._storage.release(claim, outcome, now=utcnow()))
-            _log.warning("%s was cut short and put back, uncounted", job.id)
-            return
+            recorded = self._until_it_lands(
+                lambda: self._storage.release(claim, outcome, now=utcnow())
+            )
+            if recorded is Recorded.DONE:
+                _log.warning("%s was cut short and put back, uncounted", job.id)
+        else:
+            recorded = self._decide_and_record(claim, outcome)
+        if recorded is Recorded.SUPERSEDED:
+            _log.warning("%s was given up meanwhile: its result is dropped", job.id)
+        elif recorded is Recorded.CANCELLED:
+            _log.info("%s was cancelled", job.id)
+
+    def _decide_and_record(self, claim: Claim, outcome: Outcome) -> Recorded:
         if outcome.kind is OutcomeKind.OK:
             settings = claim.settings
         else:
             settings = self._until_it_lands(self._storage.settings)
-        now = utcnow()
-        verdict = retry.decide(job, outcome, settings, now=now, chance=_chance())
+        verdict = retry.decide(claim.job, outcome, settings, now=utcnow(), chance=_chance())
         recorded = self._until_it_lands(lambda: self._record(claim, outcome, verdict))
-        if recorded is Recorded.SUPERSEDED:
-            _log.warning("%s was given up meanwhile: its result is dropped", job.id)
-        else:
-            _log_end(job.id, claim, outcome, verdict)
+        if recorded is Recorded.DONE:
+            _log_end(claim.job.id, claim, outcome, verdict)
+        return recorded
 
     def _record(self, claim: Claim, outcome: Outcome, verdict: Verdict) -> Recorded:
         queues = self._assignment.queues
@@ -474,8 +482,6 @@ def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> N
             claim.job.max_retries,
             format_duration(max(0.0, (verdict.run_at - utcnow()).total_seconds())),
         )
-    elif verdict.state is JobState.CANCELLED:
-        _log.info("%s was cancelled", job_id)
     else:
         _log.warning(
             "%s is dead: %s; attempt %d of %d (queuectl dlq retry %s)",

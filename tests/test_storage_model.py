@@ -452,7 +452,7 @@ class StorageModel(RuleBasedStateMachine):
             job.state, job.run_at = state, verdict.run_at
         else:
             self.finish(claim.job.id, state)
-        return Recorded.DONE
+        return Recorded.CANCELLED if state is JobState.CANCELLED else Recorded.DONE
 
     def finish(self, job_id: str, state: JobState) -> None:
         self.jobs[job_id].state, self.jobs[job_id].finished_at = state, self.now

@@ -320,7 +320,8 @@ def end_attempt(
     freed = finished and settle_dependants(
         conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
     )
-    return Recorded.DONE, freed or _is_limited(conn, claim.job.queue)
+    recorded = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
+    return recorded, freed or _is_limited(conn, claim.job.queue)
 
 
 def _claimed(job: Job, worker: str, now: datetime) -> Job:

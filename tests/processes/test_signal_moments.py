@@ -84,6 +84,35 @@ def test_a_signal_during_a_record_loses_no_result(
     assert jobs.storage.workers() == []
 
 
+@pytest.mark.parametrize("end", ["failed", "interrupted"])
+def test_the_log_tells_of_a_cancel_that_came_with_the_end(
+    queue: Queue, jobs: Jobs, lock: WriteLock, end: str
+) -> None:
+    """Regression: it said that the job runs again, or was put back, which the cancel forbade."""
+    job = jobs.one(_HELD + "; exit 1")
+    supervisor = queue.start()
+    worker, running = _worker(queue), jobs.pid("running")
+    lock.acquire(30)
+    if end == "failed":
+        (queue.work / "go").touch()
+    else:
+        supervisor.send_signal(_QUIT)
+    wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
+    with closing(sqlite3.connect(str(queue.database))) as connection:
+        connection.execute("UPDATE jobs SET cancel_requested = 1")
+        connection.commit()
+    lock.release()
+    jobs.until(job, "cancelled")
+    if end == "failed":
+        supervisor.send_signal(_TERM)
+    supervisor.wait(timeout=60)
+    log = (queue.folder / "workers.log").read_text()
+
+    assert f"{job} was cancelled\n" in log
+    assert "runs again" not in log
+    assert f"{job} was cut short" not in log
+
+
 @pytest.mark.parametrize(("signals", "code"), _STOPS)
 def test_a_signal_during_a_claim_loses_no_job(
     queue: Queue, jobs: Jobs, lock: WriteLock, signals: Tuple[int, ...], code: int

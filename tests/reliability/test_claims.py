@@ -48,7 +48,7 @@ def test_processes_claim_each_job_exactly_once(
         while claim is not None:
             taken.append(claim.job.id)
             recorded, claim = own.record_and_claim(claim, OK, COMPLETED, worker, now=clock.now)
-            superseded += recorded is not Recorded.DONE
+            superseded += recorded is Recorded.SUPERSEDED
         own.close()
         return taken, superseded
 

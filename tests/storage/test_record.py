@@ -51,7 +51,8 @@ def row(storage):
 def test_an_end_is_on_record(storage, clock, claim, outcome, verdict):
     """A finished job has its time and its exit, and nobody holds it any more."""
     clock.tick(5)
-    assert storage.record(claim, outcome, verdict, now=clock.now) is Recorded.DONE
+    expected = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
+    assert storage.record(claim, outcome, verdict, now=clock.now) is expected
     job = storage.get("a")
     (execution,) = storage.executions(job)
 
@@ -161,7 +162,7 @@ def test_a_failure_of_a_job_to_be_cancelled_is_not_retried(storage, clock, claim
     """cancel_requested is seen when the attempt is recorded: cancelled, with its exit kept."""
     storage.cancel(storage.get("a"), now=clock.now)
     verdict = retry_at(later(clock.now, 2)) if verdict == "retry" else verdict
-    assert storage.record(claim, EXIT_1, verdict, now=clock.now) is Recorded.DONE
+    assert storage.record(claim, EXIT_1, verdict, now=clock.now) is Recorded.CANCELLED
     job = storage.get("a")
 
     assert (job.state, job.exit_code, job.last_error) == (JobState.CANCELLED, 1, "exit 1")
@@ -180,7 +181,7 @@ def test_a_job_that_completed_before_its_cancel_is_completed(storage, clock, cla
 def test_a_release_of_a_job_to_be_cancelled_cancels_it(storage, clock, claim):
     """A shutdown must not bring back what somebody cancelled."""
     storage.cancel(storage.get("a"), now=clock.now)
-    assert storage.release(claim, INTERRUPTED, now=clock.now) is Recorded.DONE
+    assert storage.release(claim, INTERRUPTED, now=clock.now) is Recorded.CANCELLED
 
     assert storage.get("a").state is JobState.CANCELLED
     assert storage.claim("w1", now=clock.now) is None
