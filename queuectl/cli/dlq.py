@@ -63,7 +63,7 @@ def dlq_list(
     elif ids:
         for job in jobs:
             output.emit(job.id)
-    elif not output.job_pages(jobs, output.dead_table):
+    elif not output.pages(jobs, output.dead_table):
         output.tell("no dead jobs")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import click
 
@@ -59,7 +59,7 @@ def list_jobs(
         for job in jobs:
             output.emit(job.id)
     else:
-        if not output.job_pages(jobs, output.jobs_table):
+        if not output.pages(jobs, output.jobs_table):
             output.tell("no jobs")
         if hidden > 0:
             output.tell(f"{hidden} more (queuectl list -n N)")
@@ -87,15 +87,13 @@ def show(job: Optional[str], show_env: bool, as_json: bool) -> None:
     found = the_job(storage, job)
     executions = storage.executions(found)
     if as_json:
-        shown = output.job_json(found, show_env=show_env)
-        shown["executions"] = [output.execution_json(execution) for execution in executions]
-        output.emit_json(shown)
+        output.job_and_attempts_json(found, executions, show_env=show_env)
         return
     _print_job(found, show_env)
-    if executions:
-        output.emit("")
-        _print_executions(executions)
-        _print_output_hint(found, executions[-1])
+    output.pages(executions, _print_executions)
+    last = storage.last_execution(found)
+    if last is not None:
+        _print_output_hint(found, last)
 
 
 def _print_job(job: Job, show_env: bool) -> None:
@@ -124,8 +122,10 @@ def _print_job(job: Job, show_env: bool) -> None:
     )
 
 
-def _print_executions(executions: List[Execution]) -> None:
+def _print_executions(executions: Sequence[Execution], first: bool) -> None:
     now = utcnow()
+    if first:
+        output.emit("")
     rows = []
     for execution in executions:
         memory = execution.max_rss_bytes
@@ -142,7 +142,7 @@ def _print_executions(executions: List[Execution]) -> None:
             ]
         )
     headers = ("RUN", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
-    output.emit(output.table(headers, rows))
+    output.emit(output.table(headers if first else (), rows))
 
 
 def _ending(execution: Execution) -> str:

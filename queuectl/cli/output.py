@@ -20,6 +20,7 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
+    TypeVar,
 )
 
 import click
@@ -31,6 +32,8 @@ from queuectl.times import format_duration, to_text, utcnow
 
 if TYPE_CHECKING:
     from queuectl.models import Execution, Job, Worker
+
+_Row = TypeVar("_Row")
 
 MASK = "***"
 _PAGE = 500
@@ -183,14 +186,14 @@ def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
     emit(table(headers if first else (), rows))
 
 
-def job_pages(jobs: Iterator[Job], show: Callable[[Sequence[Job], bool], None]) -> bool:
-    """Print jobs in pages, so that memory stays flat, under one header; whether there were any."""
+def pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
+    """Print rows in pages, so that memory stays flat, under one header; whether there were any."""
     first = True
-    page = list(islice(jobs, _PAGE))
+    page = list(islice(rows, _PAGE))
     while page:
         show(page, first)
         first = False
-        page = list(islice(jobs, _PAGE))
+        page = list(islice(rows, _PAGE))
     return not first
 
 
@@ -223,6 +226,22 @@ def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
         emit(opening + escape_json(shown), line_break=False)
         opening = ",\n "
     emit("]" if opening != "[" else "[]")
+
+
+def job_and_attempts_json(job: Job, executions: Iterable[Execution], *, show_env: bool) -> None:
+    """Print one object, without holding all attempts."""
+    import json  # not every command needs it
+
+    shown = json.dumps(
+        job_json(job, show_env=show_env), indent=2, ensure_ascii=needs_ascii()
+    ).rpartition("\n")[0]
+    emit(escape_json(shown) + ',\n  "executions": [', line_break=False)
+    separator = "\n    "
+    for execution in executions:
+        attempt = json.dumps(execution_json(execution), ensure_ascii=needs_ascii())
+        emit(separator + escape_json(attempt), line_break=False)
+        separator = ",\n    "
+    emit("]\n}")
 
 
 def _fit_last_column(headers: Sequence[str], rows: List[List[str]]) -> None:

@@ -36,11 +36,19 @@ class Reading(Base):
         """Return the job that was enqueued last."""
         return next(self.jobs(Selection(), newest=1), None)
 
-    def executions(self, job: Job) -> List[Execution]:
-        """Return the attempts of a job, oldest first."""
-        with self._snapshot() as conn:
-            rows = conn.execute(SELECT_EXECUTION + "WHERE job_seq = ? ORDER BY id", (job.seq,))
-            return [to_execution(row) for row in rows]
+    def executions(self, job: Job) -> Iterator[Execution]:
+        """Yield the attempts of a job, oldest first; read page by page, as `jobs` does."""
+        after = -1
+        while True:
+            with self._snapshot() as conn:
+                rows = conn.execute(
+                    SELECT_EXECUTION + "WHERE job_seq = ? AND id > ? ORDER BY id LIMIT ?",
+                    (job.seq, after, _PAGE),
+                ).fetchall()
+            yield from map(to_execution, rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
 
     def execution(self, execution_id: int) -> Optional[Execution]:
         """Return one attempt by its number."""

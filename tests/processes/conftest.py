@@ -57,7 +57,7 @@ class Jobs:
         return self.get(job).state.value
 
     def attempts(self, job: str) -> List[Execution]:
-        return self.storage.executions(self.get(job))
+        return list(self.storage.executions(self.get(job)))
 
     def outcomes(self, job: str) -> List[Optional[str]]:
         """Return how each attempt ended, None for one that runs."""

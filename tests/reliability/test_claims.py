@@ -55,7 +55,7 @@ def test_processes_claim_each_job_exactly_once(
     results = in_processes([lambda name=f"w{n}": work(name) for n in range(processes)])
     taken = Counter(job for jobs, _ in results for job in jobs)
     storage = Storage.open(files)
-    attempts = [storage.executions(storage.get(f"j{n}")) for n in range(count)]
+    attempts = [list(storage.executions(storage.get(f"j{n}"))) for n in range(count)]
     counts = storage.by_state()
     storage.close()
 

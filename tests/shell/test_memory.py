@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
-from typing import Dict
+from contextlib import closing
+from typing import Dict, List
 
 import pytest
 from conftest import COMMAND, Queue
@@ -68,3 +70,27 @@ def test_what_is_done_to_all_jobs_holds_a_few_at_a_time(queue: Queue) -> None:
 
     grown = {words: many[words] - few[words] for words in few}
     assert {words: kib for words, kib in grown.items() if kib > 6 * 1024} == {}
+
+
+def test_a_job_that_ran_often_is_shown_a_few_attempts_at_a_time(queue: Queue) -> None:
+    """Regression: of 20,000 attempts all were held, with their outputs of 3 KB: 200 MB."""
+    peaks: Dict[str, List[int]] = {"show": [], "show --json": []}
+    for attempts in (600, 20_000):
+        job = queue.enqueue("true")
+        with closing(sqlite3.connect(str(queue.database))) as connection:
+            connection.execute(
+                """
+                WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                INSERT INTO executions (job_seq, attempt, worker, started_at, finished_at, outcome,
+                                        output_bytes, output_tail)
+                SELECT seq, i, 'w1', created_at, created_at, 'exit', 3000, zeroblob(3000)
+                  FROM n, jobs
+                 WHERE id = ?
+                """,
+                (attempts, job),
+            )
+            connection.commit()
+        for words, seen in peaks.items():
+            seen.append(_peak_kib(queue, *words.split(), job))
+
+    assert {words: seen for words, seen in peaks.items() if seen[1] - seen[0] > 6 * 1024} == {}

@@ -42,7 +42,7 @@ def test_a_finished_job_is_retried_from_the_start(storage, clock, state):
     assert (job.state, job.attempts, job.seq) == (JobState.PENDING, 0, before.seq)
     assert (job.finished_at, job.last_error, job.run_at) == (None, None, None)
     assert (job.cancel_requested, job.cancel_reason, job.updated_at) == (False, None, clock.now)
-    assert len(storage.executions(job)) == 1
+    assert len(list(storage.executions(job))) == 1
     assert claim_ids(storage, clock.now) == ["a"]
 
 

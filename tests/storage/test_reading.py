@@ -202,10 +202,10 @@ def test_the_attempts_of_a_job_come_oldest_first(storage, clock):
     for _ in range(3):
         claim = storage.claim("w1", now=clock.tick(1))
         storage.record(claim, EXIT_1, retry_at(clock.now), now=clock.now)
-    executions = storage.executions(storage.get("a"))
+    executions = list(storage.executions(storage.get("a")))
 
     assert [execution.attempt for execution in executions] == [1, 2, 3]
-    assert storage.executions(storage.get("b")) == []
+    assert list(storage.executions(storage.get("b"))) == []
     assert storage.execution(executions[1].id) == executions[1]
     assert storage.execution(10**9) is None
 
@@ -219,7 +219,7 @@ def test_single_attempts_of_a_job_are_found(storage, clock):
         storage.release(storage.claim("w1", now=clock.tick(1)), INTERRUPTED, now=clock.now)
     storage.claim("w1", now=clock.tick(1))
     storage.claim("w1", now=clock.tick(1))
-    executions = storage.executions(job)
+    executions = list(storage.executions(job))
 
     assert storage.last_execution(job) == executions[-1]
     assert storage.last_execution(job, attempt=1) == executions[-1]
