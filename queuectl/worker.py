@@ -233,13 +233,14 @@ class _Worker:
             self._storage.refuse_replaced()
             try:
                 ready = self._storage.ready(queues, now=utcnow())
-                self._told = None
                 if ready.now:
                     claim = self._storage.claim(self.id, queues, now=utcnow())
+                    self._told = None
                     if claim is not None:
                         return claim
                     # Another was faster, or what became due is not for us: look again.
                     continue
+                self._told = None
                 if self._assignment.drain and not any(self._storage.unfinished(queues).values()):
                     return None
             except QueueUpgraded:

@@ -67,7 +67,7 @@ def _examine(files: QueueFiles) -> Iterator[Finding]:
         yield Finding("database", FAIL, str(error))
         return
     checks: Sequence[Callable[[Storage], Finding]] = (
-        _integrity, _schema, _sqlite, _counts, _wal, _orphans, _clock, _path
+        _integrity, _schema, _sqlite, _counts, _wal, _jobs, _orphans, _clock, _path
     )  # fmt: skip
     for check in checks:
         try:
@@ -154,6 +154,12 @@ def _wal(storage: Storage) -> Finding:
         size = 0
     level = WARN if size > _WAL_WARN_BYTES else OK
     return Finding("WAL", level, f"{size >> 10} KiB")
+
+
+def _jobs(storage: Storage) -> Finding:
+    for _ in storage.jobs(Selection()):
+        pass
+    return Finding("jobs", OK, "all can be read")
 
 
 def _orphans(storage: Storage) -> Finding:

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
+from queuectl.errors import QueueUnusable
 from queuectl.models import Claim, Job, Outcome, Recorded, Verdict
 from queuectl.settings import Settings
 from queuectl.states import FINISHED_STATES, JobState
@@ -118,7 +119,10 @@ class Attempts(Base):
         """Record, then claim the next job in the same transaction: one fsync a job."""
         with self._transaction() as conn:
             recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
-            claimed = self._claim(conn, worker, queues, now)
+            try:
+                claimed = self._claim(conn, worker, queues, now)
+            except QueueUnusable:  # the next job cannot be read: its own claim will tell
+                claimed = None
         if freed:
             self._ring()
         return recorded, claimed

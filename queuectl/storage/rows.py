@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Mapping, Optional, Sequence
 
+from queuectl.errors import QueueUnusable
 from queuectl.models import Execution, Job, OutcomeKind, Output
 from queuectl.states import JobState
 from queuectl.times import from_text
@@ -39,7 +40,14 @@ def _environment(text: str) -> Mapping[str, str]:
 
 
 def to_job(row: Sequence[Any]) -> Job:
-    """Build a job from a row of SELECT_JOB."""
+    """Build a job from a row of SELECT_JOB; QueueUnusable names one that another program spoilt."""
+    try:
+        return _to_job(row)
+    except (QueueUnusable, ValueError) as error:
+        raise QueueUnusable(f"job {row[1]}: {error}") from None
+
+
+def _to_job(row: Sequence[Any]) -> Job:
     return Job(
         seq=row[0],
         id=row[1],

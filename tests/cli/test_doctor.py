@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from queuectl.cli.doctor import _has_wal_reset_bug
 
 _EVERY_CHECK = {
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",
-    "workers", "clock", "PATH", "owner and mode",
+    "jobs", "workers", "clock", "PATH", "owner and mode",
 }  # fmt: skip
 
 
@@ -28,9 +29,11 @@ def levels(queue, code=0):
     return {rest.split(":", 1)[0]: level for level, rest in rows}
 
 
-def message(queue, check):
+def message(queue, check, code=0):
     """Return what it says of one check."""
-    (found,) = [f["message"] for f in queue.json("doctor") if f["check"] == check]
+    done = queue.run("doctor", "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    (found,) = [f["message"] for f in json.loads(done.stdout) if f["check"] == check]
     return found
 
 
@@ -63,6 +66,16 @@ def test_a_wrong_count_fails(queue):
     sql(queue, "UPDATE job_counts SET jobs = 5")
 
     assert levels(queue, code=1)["counts"] == "fail"
+
+
+@pytest.mark.parametrize(("column", "value"), [("run_at", "soon"), ("env", "{")])
+def test_a_job_that_cannot_be_read_fails(queue, column, value):
+    """What another program has written is named: no worker gets past it, and no `list`."""
+    queue.enqueue("true", "--id", "a")
+    sql(queue, f"UPDATE jobs SET {column} = ?", value)
+
+    assert levels(queue, code=1)["jobs"] == "fail"
+    assert message(queue, "jobs", code=1).startswith("job a: ")
 
 
 def test_a_file_that_others_can_write_fails(queue):

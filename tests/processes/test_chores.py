@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Dict
@@ -86,6 +88,30 @@ def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs, tmp_path: Path)
 
     said = (queue.folder / "workers.log").read_text()
     assert said.count("cannot claim: it is malformed; trying again") == 2
+
+
+def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs, tmp_path: Path) -> None:
+    """Regression: each second, since all went well until its claim."""
+    job = jobs.one("true")
+    with closing(sqlite3.connect(queue.database)) as conn, conn:
+        conn.execute("UPDATE jobs SET run_at = 'soon'")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "if '_QUEUECTL_POOL' in os.environ:\n"
+        "    from queuectl import worker\n"
+        "    worker._IDLE_SECONDS = 0.01\n"
+        "    claim = worker.Serving.claim\n"
+        "    def asking(*words, **named):\n"
+        "        print('asked', file=open('asked', 'a'))\n"
+        "        return claim(*words, **named)\n"
+        "    worker.Serving.claim = asking\n"
+    )
+    queue.start("-q", env={"PYTHONPATH": str(tmp_path)})
+    asked = queue.work / "asked"
+    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 5)
+
+    said = (queue.folder / "workers.log").read_text()
+    assert said.count(f"cannot claim: job {job}: the queue holds a time that cannot be read") == 1
 
 
 def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue, jobs: Jobs) -> None:

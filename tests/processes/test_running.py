@@ -280,7 +280,7 @@ def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
     _write_time(queue, "CURRENT_TIMESTAMP")
     assert queue.json("list")[0]["updated_at"].endswith(".000000Z")
     _write_time(queue, "'yesterday'")
-    line = "the queue holds a time that cannot be read: 'yesterday'"
+    line = f"job {job}: the queue holds a time that cannot be read: 'yesterday'"
     assert line in queue.fails(1, "list")
     queue.start()
     worker = queue.json("worker", "list")[0]["id"]
@@ -291,6 +291,19 @@ def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
     jobs.until(job, "completed")
     assert jobs.attempts(job)[0].worker == worker
     assert "Traceback" not in log.read_text()
+
+
+def test_a_result_is_recorded_though_the_next_job_cannot_be_read(queue: Queue, jobs: Jobs) -> None:
+    """Regression: it was recorded together with the claim of the next, so never."""
+    job = jobs.one("touch begun; until [ -e go ]; do sleep 0.02; done")
+    jobs.one("true", id="next")
+    queue.start()
+    wait_until((queue.work / "begun").exists)
+    with closing(sqlite3.connect(queue.database)) as conn, conn:
+        conn.execute("UPDATE jobs SET run_at = 'soon' WHERE id = 'next'")
+    (queue.work / "go").touch()
+
+    jobs.until(job, "completed")
 
 
 def _write_time(queue: Queue, value: str) -> None:
