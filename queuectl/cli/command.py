@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import MappingProxyType
 from typing import (
     TYPE_CHECKING,
@@ -132,7 +133,8 @@ class QueueGroup(_Command, click.Group):
     def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
         """Parse; without any argument the help goes to stderr."""
         if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help(), err=True)
+            with suppress(OSError):  # as of every message
+                click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)
 

@@ -84,9 +84,10 @@ def test_a_full_stdout_is_an_error_of_help_and_version_too(queue: Queue, words: 
 
 
 @_linux
-def test_a_full_stderr_leaves_the_exit_code(queue: Queue) -> None:
-    """Regression: a line that could not be printed made exit 1 of wrong usage's 2."""
-    done = _bash(queue, "queuectl enqueue '' 2>/dev/full; echo $?")
+@pytest.mark.parametrize("words", ["enqueue ''", "", "worker"])
+def test_a_full_stderr_leaves_the_exit_code(queue: Queue, words: str) -> None:
+    """Regression: a line, or the help, that could not be printed made exit 1 of wrong usage's 2."""
+    done = _bash(queue, f"queuectl {words} 2>/dev/full; echo $?")
 
     assert (done.stdout, done.stderr) == ("2\n", "")
 
