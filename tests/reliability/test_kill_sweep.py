@@ -7,7 +7,7 @@ from typing import List
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
-from processes.conftest import Jobs
+from processes.conftest import Jobs, status_field
 
 from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
 from reliability.tracing import (
@@ -56,7 +56,12 @@ def _start_afresh(queue: Queue, jobs: Jobs) -> List[str]:
 
 
 def _until_all_have_left(queue: Queue) -> None:
-    wait_until(lambda: not queue.pids(), what="all processes of the queue to end")
+    try:
+        wait_until(lambda: not queue.pids(), what="all processes of the queue to end")
+    except pytest.fail.Exception:
+        for pid in queue.pids():  # printed with the failure
+            print(pid, *(status_field(pid, of) for of in ("Name", "State", "PPid", "TracerPid")))
+        raise
 
 
 def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, jobs: Jobs) -> None:
