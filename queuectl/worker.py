@@ -232,15 +232,15 @@ class _Worker:
                 return None
             self._storage.refuse_replaced()
             try:
-                ready = self._storage.ready(queues, now=utcnow())
+                ready, claim = self._storage.ready(queues, now=utcnow()), None
                 if ready.now:
                     claim = self._storage.claim(self.id, queues, now=utcnow())
-                    self._told = None
-                    if claim is not None:
-                        return claim
+                self._told = None
+                if claim is not None:
+                    return claim
+                if ready.now:
                     # Another was faster, or what became due is not for us: look again.
                     continue
-                self._told = None
                 if self._assignment.drain and not any(self._storage.unfinished(queues).values()):
                     return None
             except QueueUpgraded:
