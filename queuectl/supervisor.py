@@ -132,6 +132,8 @@ class Supervisor:
         self._reaps_orphans = False
         self._last_order: Optional[Order] = None
         """KILL or ABANDON: those that are forked after it, to settle the dead, are told too."""
+        self._left_behind: Set[str] = set()
+        """Dead workers that could not be settled after a stop: the next pool does."""
         self._is_blind = False
         self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
 
@@ -223,8 +225,10 @@ class Supervisor:
         mask = signals.block_all()
         try:
             ends = reader, writer = os.pipe()
-            if self._last_order is not None:
-                os.write(writer, self._last_order.value)
+            # Who comes to settle what is left must not wait for the queue for ever either.
+            order = self._last_order or (Order.STOP if self._stopping else None)
+            if order is not None:
+                os.write(writer, order.value)
             pid = os.fork()
         except OSError as error:
             for end in ends:
@@ -392,6 +396,7 @@ class Supervisor:
             self._bury(assignment.worker)
         if self._stopping:
             self._failed = True  # the next `worker start` settles it
+            self._left_behind |= {assignment.heir_of or "", assignment.worker}
         else:
             self._hold_back(assignment, assignment.slot)
 
@@ -436,7 +441,7 @@ class Supervisor:
         for silent in bells.difference(owners) if owners else ():
             bell.remove(folder, silent)
         for owner in owners:
-            if owner == self._id or owner in mine or owner in expected:
+            if owner == self._id or owner in mine or owner in expected | self._left_behind:
                 continue
             if liveness.is_alive(folder, owner) is not False:
                 continue

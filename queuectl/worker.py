@@ -139,16 +139,21 @@ class _Worker:
             self._joblog.clear()
 
     def _settle(self, dead: str) -> None:
-        """Settle a dead worker, however long the queue stays busy, unless a stop is asked for."""
+        """Settle a dead worker, however long the queue stays busy; once a stop was asked for, the
+        next pool does what cannot be done within kill-grace.
+        """
         self._settling = True
+        give_up = float("inf")
         while True:
             try:
                 adopted = settlement.settle(self._storage, dead, self, now=utcnow)
                 break
             except QueueBusy:
-                self.pause(_FIRST_RETRY_SECONDS)
                 if self._attention.leaving is not None:
+                    give_up = min(give_up, time.monotonic() + self._grace())
+                if time.monotonic() >= give_up:
                     raise
+                self.pause(_FIRST_RETRY_SECONDS)
         if adopted is not None:
             self._attend(adopted)
         self._settling = False

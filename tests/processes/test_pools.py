@@ -263,6 +263,28 @@ def test_a_pool_whose_queue_was_replaced_leaves(queue: Queue, jobs: Jobs) -> Non
     assert os.listdir(queue.files.workers) == []
 
 
+def test_a_stop_does_not_wait_for_a_queue_that_stays_busy(queue: Queue, jobs: Jobs) -> None:
+    """What cannot be recorded within kill-grace is left, and the next workers do it.
+
+    Regression: who came after the stop to settle it had not heard of that, and never gave up.
+    """
+    jobs.configure(kill_grace="0.5")
+    jobs.add(*(f"until [ -e go ]; do sleep 0.02; done; sleep {later}" for later in (0, 1)))
+    pool = queue.start("-q", workers=2)
+    wait_until(lambda: jobs.counts() == {"processing": 2}, what="both jobs to run")
+    lock = WriteLock(queue.files.write_lock)
+    lock.acquire(10)
+    (queue.work / "go").touch()
+    pool.send_signal(signal.SIGTERM)
+
+    assert pool.wait(30) == 1
+    lock.release()
+    lock.close()
+    assert jobs.counts() == {"processing": 2}
+    queue.drain("-q")
+    assert jobs.counts() == {"completed": 2}
+
+
 def test_a_name_forges_no_line_of_the_log(queue: Queue, jobs: Jobs) -> None:
     """Regression: line breaks and escape sequences of a path stood in it as they were."""
     place = queue.work / "gone\n2026-01-01 00:00:00 all workers have left\x1b[31m"
