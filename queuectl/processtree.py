@@ -11,6 +11,7 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
+    Iterable,
     Iterator,
     List,
     NamedTuple,
@@ -32,13 +33,15 @@ class Attempt(NamedTuple):
     """How the processes of an attempt (or of several of one job) are known.
 
     `marks` are values of QUEUECTL_EXECUTION in their environment; `logs` the files that they
-    inherited as output, open for writing; `leader` the process that was started, given only while
-    its number is certainly still its own.
+    inherited as output, open for writing; `leader` the process that was started. Its number is its
+    own until it is reaped; where that may happen meanwhile, as to an adopted one, `leader_ticks`
+    tells its start, so that nobody who has the number after it is taken for it.
     """
 
     marks: FrozenSet[str]
     logs: FrozenSet[FileIdentity] = frozenset()
     leader: Optional[int] = None
+    leader_ticks: Optional[int] = None
 
 
 def identity(path: str) -> FrozenSet[FileIdentity]:
@@ -80,7 +83,11 @@ def _find(attempt: Attempt, known: AbstractSet[_Process]) -> Set[_Process]:
     names = {(process.pid, process.start_ticks) for process in known}
     children: Dict[int, List[_Process]] = {}
     found = []
-    for process in _living():
+    processes = list(_living())
+    if _is_reused(attempt, processes):
+        # Which also says that nobody is left in its group and its session.
+        attempt = attempt._replace(leader=None)
+    for process in processes:
         children.setdefault(process.parent, []).append(process)
         is_known = (process.pid, process.start_ticks) in names
         if is_known or _belongs(process, wanted, attempt):
@@ -155,7 +162,8 @@ def _signal_all(
 ) -> Set[_Process]:
     """Send a signal to all that are found, and return them."""
     found = _find(attempt, known)
-    if attempt.leader is not None and found:
+    in_group = sys.platform != "linux" or any(one.group == attempt.leader for one in found)
+    if attempt.leader is not None and found and in_group:
         try:
             # At once for the whole group, so that none forks away in between.
             os.killpg(attempt.leader, number)
@@ -169,6 +177,14 @@ def _signal_all(
             except (ProcessLookupError, PermissionError):
                 pass
     return found
+
+
+def _is_reused(attempt: Attempt, processes: Iterable[_Process]) -> bool:
+    """Whether the leader's number is another's by now."""
+    ticks = attempt.leader_ticks
+    return ticks is not None and any(
+        process.pid == attempt.leader and process.start_ticks != ticks for process in processes
+    )
 
 
 def _belongs(process: _Process, wanted: FrozenSet[bytes], attempt: Attempt) -> bool:

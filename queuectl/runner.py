@@ -130,7 +130,7 @@ def take_over(
             kind = OutcomeKind.TIMEOUT
             command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
         if kind is not None:
-            _end(command, log, leader.pid, attention)
+            _end(command, log, leader.pid, attention, leader.start_ticks)
             break
         attention.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
     seconds = age_seconds(leader)
@@ -222,9 +222,17 @@ def _with_output(
     return outcome._replace(output=output, leftovers=leftovers)
 
 
-def _end(command: Command, log: JobLog, leader: Optional[int], attention: Attention) -> None:
+def _end(
+    command: Command,
+    log: JobLog,
+    leader: Optional[int],
+    attention: Attention,
+    leader_ticks: Optional[int] = None,
+) -> None:
     """End what is left of a command."""
-    attempt = processtree.Attempt(frozenset([command.mark]), frozenset([log.identity]), leader)
+    attempt = processtree.Attempt(
+        frozenset([command.mark]), frozenset([log.identity]), leader, leader_ticks
+    )
     processtree.end(attempt, command.grace_seconds, attention.wait)
 
 

@@ -216,6 +216,7 @@ def _outcome_of_ended(
         frozenset([command.mark]),
         frozenset([log.identity]),
         None if leader is None else leader.pid,
+        None if leader is None else leader.start_ticks,
     )
     processtree.end(attempt, min(command.grace_seconds, _LOST_GRACE_SECONDS), heir.pause)
     return outcome

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from typing import Callable, List, NamedTuple
 
 import pytest
 from conftest import Queue, alive, wait_until
 from processes.conftest import Jobs, linux_only, status_field
 
+from queuectl import liveness, processtree
 from reliability.tracing import LONG
 
 pytestmark = linux_only
@@ -180,3 +183,31 @@ def _is_zombie(pid: int) -> bool:
         return status_field(pid, "State").startswith("Z")
     except OSError:
         return False
+
+
+def test_who_has_the_number_of_an_ended_leader_is_let_be() -> None:
+    """Regression: who got it while the rest of an adopted job had its grace was killed as well."""
+    words = ["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"]
+    straggler = subprocess.Popen(
+        words,
+        env={**os.environ, "QUEUECTL_EXECUTION": "a-queue/1"},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert straggler.stdout is not None
+    straggler.stdout.readline()
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    ticks = liveness.start_ticks(stranger.pid)
+    assert ticks is not None
+    attempt = processtree.Attempt(
+        frozenset(["a-queue/1"]), leader=stranger.pid, leader_ticks=ticks - 1
+    )
+    try:
+        processtree.end(attempt, 0.1, time.sleep)
+        assert straggler.wait(10) == -signal.SIGKILL
+        assert stranger.poll() is None
+    finally:
+        straggler.stdout.close()
+        for process in (straggler, stranger):
+            process.kill()
+            process.wait()
