@@ -268,12 +268,15 @@ class _Worker:
         _log.info("%s started (attempt %d of %d)", job.id, job.attempts, job.max_retries)
         if claim.earlier:
             self._end_earlier(claim)
+        kept_log = self._files.execution_log(claim.execution_id)
+        # A file that was removed, or put back from a copy, counts its attempts once more.
+        unlink_quietly(kept_log)
         self._joblog.begin(settings.output_limit)
         self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
         return runner.run(
             self.command(claim),
             self._joblog,
-            self._files.execution_log(claim.execution_id),
+            kept_log,
             JobAttention(self._attention, lambda: self._cut_short(claim)),
             lambda pid, ticks: self._life.show_running(
                 liveness.Running(claim.execution_id, pid, ticks, self.id)

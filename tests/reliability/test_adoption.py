@@ -200,6 +200,19 @@ def test_an_adopted_job_keeps_its_cap(queue: Queue, jobs: Jobs, dies: str) -> No
     assert (len(tail), tail[-7:]) == (32768, b"x\nlast\n")
 
 
+def test_an_heir_takes_no_older_output_for_that_of_its_job(queue: Queue, jobs: Jobs) -> None:
+    """Regression: what an attempt of the same number had printed, in a queue whose database was
+    removed since, was recorded as the output of the adopted job.
+    """
+    job = jobs.one(NOTED + "echo new")
+    Path(queue.files.execution_log(1)).write_text("old\n" * 10000)
+    orphan(queue, jobs, job, "worker")
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+
+    assert queue.ok("logs", job) == "new"
+
+
 @pytest.mark.parametrize("when", ["while adopted", "while nobody was there"])
 def test_an_adopted_job_can_be_cancelled(queue: Queue, jobs: Jobs, when: str) -> None:
     """A cancel is answered by the heir, and ends the job's whole tree."""
