@@ -105,12 +105,10 @@ class Database:
 
     def refuse_replaced(self) -> None:
         """Raise QueueReplaced if what is at its path now is another file, or none: whoever enqueues
-        does so elsewhere.
+        or works does so elsewhere.
         """
         if _identity(self.files.database) not in (self._identity, None):
-            raise QueueReplaced(
-                f"{self.files.database} was removed or replaced: start the workers again"
-            )
+            raise QueueReplaced(f"{self.files.database} was removed or replaced")
 
     def relax(self, *, relaxed: bool) -> None:
         """Commit without waiting for the disk, or (as at first) with; outside a transaction.

@@ -63,7 +63,10 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         return WorkerExit.FAILED
     try:
         return _Worker(storage, assignment, attention).run()
-    except (QueueReplaced, QueueUpgraded) as error:
+    except QueueReplaced as error:
+        _log.error("%s: start the workers again", error)
+        return WorkerExit.QUEUE_CHANGED
+    except QueueUpgraded as error:
         _log.error("%s", error)
         return WorkerExit.QUEUE_CHANGED
     except QueueError as error:

@@ -88,6 +88,7 @@ def follow_job(
                 return
             if current.state is JobState.BLOCKED and storage.stuck_on(current):
                 return
+            storage.refuse_replaced()
             time.sleep(_POLL_SECONDS)
 
 
@@ -116,6 +117,7 @@ class _Printer:
                 self._print_ended(current)
                 return
             if not self._print_running(current, whole=False):
+                self._storage.refuse_replaced()
                 time.sleep(_POLL_SECONDS)
 
     def _print_running(self, execution: Execution, *, whole: bool) -> bool:

@@ -201,6 +201,7 @@ def wait_for(
             if not any(end.job.state in FINISHED_STATES for end in late):
                 endings.update((end.job.seq, end) for end in late)
                 break
+        storage.refuse_replaced()
         time.sleep(_POLL_SECONDS)
     return [endings[job.seq] for job in jobs]
 
@@ -357,6 +358,7 @@ def _wait_for_all(
                 dead_ends.refuse(changed=changed)
                 if deadline is not None and time.monotonic() >= deadline:
                     break
+                storage.refuse_replaced()
                 time.sleep(_POLL_SECONDS)
     except WaitFailure as failure:
         given_up = failure

@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 from cli.conftest import opened
 from conftest import Queue, wait_until
+from processes.conftest import linux_only
 
 from queuectl.models import Job
 from queuectl.states import JobState
@@ -489,6 +490,41 @@ def test_a_long_chain_is_looked_at_only_when_an_end_was_bad(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert not asked.exists()
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["wait", "running"], 125),
+        (["wait", "later"], 125),
+        (["wait", "--all"], 125),
+        (["logs", "--follow", "running"], 1),
+        (["logs", "--follow", "later"], 1),
+    ],
+)
+def test_what_waits_ends_when_the_queue_is_removed(queue: Queue, words: list, code: int) -> None:
+    """Regression: of a file that nobody reaches any more it asked for an end for ever."""
+    queue.enqueue("echo begun; until [ -e go ]; do sleep 0.05; done", "--id", "running")
+    queue.enqueue("true", "--id", "later", "--delay", "1h")
+    queue.start("--max-jobs", "1")
+    queue.wait_for("running", "processing")
+    waiter = queue.spawn(*words)
+    wait_until(lambda: _has_open(waiter.pid, f"{queue.database}-shm"), what="it to read")
+    for path in queue.folder.glob("queue.db*"):
+        if path.is_file():
+            path.unlink()
+
+    _, said = waiter.communicate(timeout=30)
+    (queue.work / "go").touch()
+    assert (waiter.returncode, said) == (
+        code,
+        f"queuectl {words[0]}: {queue.database} was removed or replaced\n",
+    )
+
+
+def _has_open(pid: int, path: str) -> bool:
+    return any(os.readlink(link) == path for link in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_a_job_that_is_cancelled_while_waited_for_ends_the_wait(shell: Shell) -> None:
