@@ -328,6 +328,10 @@ def _wait_for_all(
     began, recently = to_text(now), to_text(now - _LATE_RECORD)
     # An end is recorded a little after its time: some of before we began are yet to appear.
     known = storage.finished_badly(queues, since=recently)
+    # Ended by a clock that was ahead of ours: long ago.
+    ahead = storage.finished_badly(queues, since=began)
+    bad = Selection(queues=tuple(queues), states=(JobState.DEAD, JobState.CANCELLED))
+    were_bad = storage.count(bad)
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
     left = total = storage.count(unfinished)
     dead_ends = _DeadEnds(storage, queues)
@@ -365,7 +369,10 @@ def _wait_for_all(
     failed = 0
     if total:
         late = storage.finished_badly(queues, since=recently) - known
-        failed = max(late, storage.finished_badly(queues, since=began))
+        timely = storage.finished_badly(queues, since=began) - ahead
+        # By their times none ended badly if the clock went back; by their number none if as many
+        # were retried or deleted meanwhile.
+        failed = max(late, timely, storage.count(bad) - were_bad)
     if as_json:
         output.emit_json({"waited_for": total, "not_completed": failed, "unfinished": left})
     if given_up is not None:
