@@ -16,6 +16,10 @@ from queuectl.files import own_mode, unlink_quietly, without_umask
 _SUFFIX = ".lock"
 _UNFINISHED = ".new"
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NOT_THERE = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""A file in /proc that cannot be opened for another reason, for want of a descriptor say, tells
+nothing of its process."""
+
 _RUNNING_BYTES = 64
 """The file begins with a line of this width: what the worker runs. After it stands JSON."""
 
@@ -244,17 +248,21 @@ def age_seconds(ticks: int) -> float:
 
 def start_ticks(pid: int) -> Optional[int]:
     """Return when a process started, in clock ticks since boot; None if that cannot be known."""
-    fields = _status(pid)
-    # Field 22 of all, the 20th after the name.
-    return int(fields[19]) if len(fields) > 19 else None
+    try:
+        return _ticks(_status(pid))
+    except OSError:
+        return None
 
 
 def boot_id() -> Optional[str]:
-    """Return what names this boot of the machine; None if that cannot be known."""
+    """Return what names this boot of the machine; None where the kernel tells of none.
+
+    OSError if it cannot be asked just now: whoever took it for another would take all for dead.
+    """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
             return source.read().strip()
-    except OSError:
+    except NOT_THERE:
         return None
 
 
@@ -271,14 +279,16 @@ def pid_namespace() -> Optional[str]:
 def same_process(pid: int, ticks: Optional[int], boot: Optional[str]) -> bool:
     """Whether that process still runs: its number and its start, in the same boot.
 
-    Where the kernel tells no start, only its number is asked for.
+    Where the kernel tells no start, only its number is asked for. OSError if it cannot be asked
+    just now, for want of a descriptor say: that is no sign of death.
     """
     if boot != boot_id():
         return False
     if sys.platform == "linux":
         # In a container without an init that reaps, a zombie may stay for ever.
-        lives = _status(pid)[:1] not in ([], [b"Z"], [b"X"])
-        return lives and ticks is not None and start_ticks(pid) == ticks
+        fields = _status(pid)
+        lives = fields[:1] not in ([], [b"Z"], [b"X"])
+        return lives and ticks is not None and _ticks(fields) == ticks
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -288,13 +298,23 @@ def same_process(pid: int, ticks: Optional[int], boot: Optional[str]) -> bool:
     return True
 
 
+def is_unreaped(pid: int, ticks: int) -> bool:
+    """Whether a process has its number still, though it may have ended; OSError as above."""
+    return _ticks(_status(pid)) == ticks
+
+
+def _ticks(fields: Sequence[bytes]) -> Optional[int]:
+    # Field 22 of all, the 20th after the name.
+    return int(fields[19]) if len(fields) > 19 else None
+
+
 def _status(pid: int) -> List[bytes]:
     """Return the fields of /proc/PID/stat from the third, the state, on; none if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as status:
             # The second, the name in parentheses, may hold anything.
             return status.read().rpartition(b")")[2].split()
-    except OSError:
+    except NOT_THERE:
         return []
 
 

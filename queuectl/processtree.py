@@ -20,6 +20,8 @@ from typing import (
     Tuple,
 )
 
+from queuectl import liveness
+
 _ROUNDS = 20
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.1
@@ -107,22 +109,25 @@ def _living() -> Iterator[_Process]:
             with open(f"/proc/{name}/stat", "rb") as status:
                 # After the name, in parentheses: state, parent, group, session, …
                 fields = status.read().rpartition(b")")[2].split()
-        except OSError:  # it ended meanwhile
+        except liveness.NOT_THERE:
             continue
         if fields and fields[0] not in (b"Z", b"X"):
             parent, group, session = map(int, fields[1:4])
             yield _Process(int(name), parent, group, session, int(fields[19]))
 
 
-def session_leader(mark: str) -> Optional[int]:
-    """Return the process that was started for an attempt, found by its mark; Linux only."""
+def session_leader(mark: str) -> Optional[Tuple[int, int]]:
+    """Return the process that was started for an attempt, found by its mark, and its start in clock
+    ticks; Linux only.
+    """
     leaders = [
         process
         for process in _find(Attempt(frozenset([mark])), frozenset())
         if process.session == process.pid
     ]
     # Whatever else made a session of its own it started later itself.
-    return min(leaders, key=lambda leader: leader.start_ticks).pid if leaders else None
+    first = min(leaders, key=lambda leader: leader.start_ticks, default=None)
+    return None if first is None else (first.pid, first.start_ticks)
 
 
 def end(attempt: Attempt, grace_seconds: float, pause: Callable[[float], None]) -> None:
@@ -195,7 +200,7 @@ def _belongs(process: _Process, wanted: FrozenSet[bytes], attempt: Attempt) -> b
             if not wanted.isdisjoint(environment.read().split(b"\0")):
                 return True
         return bool(attempt.logs) and _holds(process.pid, attempt.logs)
-    except OSError:  # it ended meanwhile, or is somebody else's
+    except liveness.NOT_THERE:
         return False
 
 
@@ -204,7 +209,7 @@ def _holds(pid: int, logs: FrozenSet[FileIdentity]) -> bool:
     for descriptor in os.listdir(folder):
         try:
             status = os.stat(f"{folder}/{descriptor}")
-        except OSError:
+        except OSError:  # it was closed meanwhile, or is on a file system that is gone
             continue
         if (status.st_dev, status.st_ino) in logs and _writes(pid, descriptor):
             return True
@@ -218,7 +223,7 @@ def _writes(pid: int, descriptor: str) -> bool:
             for line in lines:
                 if line.startswith(b"flags:"):
                     return int(line.split()[1], 8) & (os.O_WRONLY | os.O_RDWR) != 0
-    except OSError:  # it was closed meanwhile
+    except liveness.NOT_THERE:  # it was closed meanwhile
         pass
     return False
 

@@ -162,9 +162,8 @@ def told_outcome(
     while True:
         # Whoever reaps it says first how it ended, and knows it better than its shell: so its
         # number is asked for before its word.
-        unreaped = (
-            leader.start_ticks is not None
-            and liveness.start_ticks(leader.pid) == leader.start_ticks
+        unreaped = leader.start_ticks is not None and liveness.is_unreaped(
+            leader.pid, leader.start_ticks
         )
         status = jobstatus.read(command.status_path, leader.execution_id)
         if not unreaped or time.monotonic() >= patience:

@@ -112,7 +112,10 @@ def settle_missing(
 
 
 def _still_works(worker: Worker) -> bool:
-    return liveness.same_process(worker.pid, worker.start_ticks, worker.boot_id)
+    try:
+        return liveness.same_process(worker.pid, worker.start_ticks, worker.boot_id)
+    except OSError:  # ask again
+        return True
 
 
 def _settle_claim(
@@ -167,11 +170,10 @@ def _leader(
         # The worker died just after the spawn, if there was one, before it could say more.
         if jobstatus.read(command.status_path, claim.execution_id) is not None:
             return None  # it has ended: what bears its mark still it left running
-        pid = processtree.session_leader(command.mark)
-        ticks = None if pid is None else liveness.start_ticks(pid)
-        if pid is None or ticks is None or (running is not None and running.pid != pid):
+        leader = processtree.session_leader(command.mark)
+        if leader is None or (running is not None and running.pid != leader[0]):
             return None
-        return liveness.Running(claim.execution_id, pid, ticks, claim.log_owner)
+        return liveness.Running(claim.execution_id, *leader, claim.log_owner)
     if running.start_ticks is None:
         return running if log.is_held() else None
     # Its number may be another's by now; its number and its start, in one boot, may not.

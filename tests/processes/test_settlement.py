@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import os
 import signal
 import subprocess
@@ -213,6 +215,57 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         assert jobs.get(job).locked_by == heir.id
         assert [one.id for one in jobs.storage.workers()] == []
         assert liveness.owners(queue.files.workers) == [heir.id]
+    finally:
+        life.remove()
+        leader.kill()
+        leader.wait()
+
+
+@linux_only
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_no_running_job_is_lost_for_want_of_a_descriptor(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, is_noted: bool
+) -> None:
+    """Regression: a file of /proc that could not be opened once passed for a process that is gone,
+    and the running job was killed and recorded as lost.
+    """
+    job = jobs.one("true")
+    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    heir = _Heir(jobs, adopts=True)
+    life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
+    leader = subprocess.Popen(
+        ["sleep", "300"],
+        start_new_session=True,
+        env={"QUEUECTL_EXECUTION": heir.command(claim).mark},
+    )
+    ticks = liveness.start_ticks(leader.pid)
+    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock.show_running(
+        liveness.Running(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
+    )
+    lock.abandon()
+    proc = Path("/proc")
+    failing = [proc / "sys/kernel/random/boot_id", proc / f"{leader.pid}/stat"]
+    if not is_noted:
+        failing = [proc / f"{leader.pid}/stat", proc / f"{leader.pid}/environ"]
+    can_open = builtins.open
+
+    def opened(path: Any, *args: Any, **options: Any) -> Any:
+        if failing and str(path) == str(failing[0]):
+            failing.pop(0)
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return can_open(path, *args, **options)
+
+    try:
+        monkeypatch.setattr(builtins, "open", opened)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Too many open files"):
+                settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
+        adopted = settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
+        assert adopted is not None
+        assert (adopted.leader.pid, adopted.leader.start_ticks) == (leader.pid, ticks)
+        assert jobs.outcomes(job) == [None]
+        assert alive(leader.pid)
     finally:
         life.remove()
         leader.kill()
