@@ -188,7 +188,10 @@ def wait_for(
                 if seq not in found:
                     raise WaitFailure(job.id, "was deleted", COULD_NOT)
                 if found[seq] in FINISHED_STATES:
-                    endings[seq] = ending_of(storage, storage.get(job.id))
+                    ended = storage.get(job.id)
+                    if ended.seq != seq or ended.state not in FINISHED_STATES:
+                        continue  # since then it was run again, or deleted: the next look tells
+                    endings[seq] = ending_of(storage, ended)
                     del waiting[seq]
                     advance(1)
                     if any_one:

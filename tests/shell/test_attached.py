@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import Iterator
+from itertools import count
+from typing import Dict, Iterator, Sequence
 
 import pytest
+from cli.conftest import opened
 from conftest import COMMAND, Queue, wait_until
+
+from queuectl.states import JobState
+from queuectl.storage import Storage
+from queuectl.times import utcnow
 
 from .conftest import Shell
 
@@ -141,3 +147,26 @@ def test_that_no_worker_is_there_is_said_once(shell: Shell) -> None:
     out, err = waiting.communicate(timeout=30)
 
     assert (waiting.returncode, out, err) == (0, "done\n", "")
+
+
+def test_a_job_that_is_run_again_just_then_is_waited_for(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: retried between two looks at it, a completed job ended the wait with 124."""
+    shell.enqueue("true", "--id", "a")
+    shell.run_as_if("completed")
+    look = Storage.states_of
+    looks = count()
+
+    def looked(storage: Storage, seqs: Sequence[int]) -> Dict[int, JobState]:
+        found = look(storage, seqs)
+        if next(looks) == 0:
+            with opened(shell) as another:
+                another.retry(another.get("a"), now=utcnow())
+        elif found[seqs[0]] is JobState.PENDING:
+            shell.run_as_if("dead", code=3)
+        return found
+
+    monkeypatch.setattr(Storage, "states_of", looked)
+
+    assert shell.run("wait", "a").returncode == 3
