@@ -154,6 +154,8 @@ def _settle_claim(
     finally:
         log.close()
     heir.finish(claim, outcome._replace(output=output, leftovers=leftovers))
+    if claim.log_owner != dead:  # who was only its heir; whoever started it is long forgotten
+        remove_files(storage, claim.log_owner)
     return None
 
 

@@ -263,6 +263,21 @@ def test_each_heir_that_is_killed_has_an_heir(queue: Queue, jobs: Jobs) -> None:
     assert ledger(queue) == ["begin", "end"]
 
 
+def test_an_adopted_job_that_ends_unwatched_leaves_no_file(queue: Queue, jobs: Jobs) -> None:
+    """Regression: the files of the worker that had started it stayed when its heir was killed."""
+    job = jobs.one(NOTED + "echo printed")
+    orphan(queue, jobs, job, "worker")
+    supervisor = queue.processes[-1]
+    kill(supervisor.pid, the_worker(queue)["pid"])
+    supervisor.wait()
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(jobs.pid("running")))
+    queue.drain(workers=1)
+
+    assert (jobs.outcomes(job), queue.ok("logs", job)) == (["ok"], "printed")
+    assert os.listdir(queue.files.logs) == []
+
+
 def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue, jobs: Jobs) -> None:
     """`worker stop --leave-jobs`, then a new start: every job goes on, and is recorded once."""
     held = "echo $$ > running$N; echo begin >> ledger$N; until [ -e go ]; do sleep 0.02; done; "
