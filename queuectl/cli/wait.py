@@ -318,6 +318,36 @@ class _DeadEnds:
             )
 
 
+class _Losses:
+    """Counts the jobs that have ended since this was made and did not complete.
+
+    An end is recorded a little after its time, and the clock may have gone forth or back meanwhile:
+    of what is counted by time and by number the most is right.
+    """
+
+    def __init__(self, storage: Storage, queues: Sequence[str]) -> None:
+        now = utcnow()
+        self._storage = storage
+        self._queues = queues
+        self._bad = Selection(queues=tuple(queues), states=(JobState.DEAD, JobState.CANCELLED))
+        # From just before now on: some ends of that time are yet to appear. And from now on: those
+        # were recorded by a clock that was ahead of ours.
+        self._before = {
+            since: storage.finished_badly(queues, since=since)
+            for since in (to_text(now - _LATE_RECORD), to_text(now))
+        }
+        self._number = storage.count(self._bad)
+
+    def count(self) -> int:
+        """Return how many there are so far."""
+        by_time = (
+            self._storage.finished_badly(self._queues, since=since) - before
+            for since, before in self._before.items()
+        )
+        # None by their times if the clock went back; none by number if as many were retried.
+        return max(*by_time, self._storage.count(self._bad) - self._number)
+
+
 def _wait_for_all(
     ctx: click.Context,
     storage: Storage,
@@ -327,55 +357,18 @@ def _wait_for_all(
     as_json: bool,
 ) -> None:
     """Wait until nothing is unfinished, by the kept counts: the number of jobs costs nothing."""
-    now = utcnow()
-    began, recently = to_text(now), to_text(now - _LATE_RECORD)
-    # An end is recorded a little after its time: some of before we began are yet to appear.
-    known = storage.finished_badly(queues, since=recently)
-    # Ended by a clock that was ahead of ours: long ago.
-    ahead = storage.finished_badly(queues, since=began)
-    bad = Selection(queues=tuple(queues), states=(JobState.DEAD, JobState.CANCELLED))
-    were_bad = storage.count(bad)
+    losses = _Losses(storage, queues)
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
-    left = total = storage.count(unfinished)
-    dead_ends = _DeadEnds(storage, queues)
-    version = None
+    total = storage.count(unfinished)
     given_up: Optional[WaitFailure] = None
     try:
         own = _own_job(storage)
         if own is not None and (not queues or own.queue in queues):
             refuse_own_job(storage, [own])
-        warn_unserved(
-            storage,
-            {
-                count.queue
-                for count in storage.counts()
-                if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
-            },
-        )
-        with _progress(total) as advance:
-            while left:
-                before, version = version, storage.version()
-                changed = version != before
-                if changed:
-                    now_left = storage.count(unfinished)
-                    advance(max(0, left - now_left))
-                    left = now_left
-                    if not left:
-                        break
-                dead_ends.refuse(changed=changed)
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
-                storage.refuse_replaced()
-                time.sleep(_POLL_SECONDS)
+        left = _until_none_is_left(storage, unfinished, total, deadline)
     except WaitFailure as failure:
-        given_up = failure
-    failed = 0
-    if total:
-        late = storage.finished_badly(queues, since=recently) - known
-        timely = storage.finished_badly(queues, since=began) - ahead
-        # By their times none ended badly if the clock went back; by their number none if as many
-        # were retried or deleted meanwhile.
-        failed = max(late, timely, storage.count(bad) - were_bad)
+        given_up, left = failure, storage.count(unfinished)
+    failed = losses.count() if total else 0
     if as_json:
         output.emit_json({"waited_for": total, "not_completed": failed, "unfinished": left})
     if given_up is not None:
@@ -384,6 +377,39 @@ def _wait_for_all(
         _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
     if failed:
         _fail(ctx, f"{failed} did not complete (queuectl dlq list)", 1)
+
+
+def _until_none_is_left(
+    storage: Storage, unfinished: Selection, total: int, deadline: Optional[float]
+) -> int:
+    """Wait for the unfinished jobs of these queues; return how many the deadline left."""
+    queues = unfinished.queues
+    warn_unserved(
+        storage,
+        {
+            count.queue
+            for count in storage.counts()
+            if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
+        },
+    )
+    dead_ends = _DeadEnds(storage, queues)
+    left, version = total, None
+    with _progress(total) as advance:
+        while left:
+            before, version = version, storage.version()
+            changed = version != before
+            if changed:
+                now_left = storage.count(unfinished)
+                advance(max(0, left - now_left))
+                left = now_left
+                if not left:
+                    break
+            dead_ends.refuse(changed=changed)
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            storage.refuse_replaced()
+            time.sleep(_POLL_SECONDS)
+    return left
 
 
 @contextmanager
