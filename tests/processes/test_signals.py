@@ -271,7 +271,7 @@ def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue, jobs:
 
 def test_no_job_is_left_to_workers_that_would_kill_it(queue: Queue, jobs: Jobs) -> None:
     """With on-worker-death = kill `--leave-jobs` promised what the next workers would not keep."""
-    jobs.configure(on_worker_death="kill")
+    jobs.configure(on_worker_death="kill", kill_grace="0")
     job, supervisor = _running(queue, jobs)
     line = queue.fails(1, "worker", "stop", "--leave-jobs")
 

@@ -423,6 +423,8 @@ def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
         f"queuectl wait {args} 2> said; echo $? >> said; queuectl wait {args} --json > json",
         "--id",
         "me",
+        "--max-retries",
+        "1",
     )
     shell.drain()
 
