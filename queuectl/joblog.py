@@ -24,6 +24,8 @@ _HASTY_LOOK_SECONDS = 0.02
 _COPY_BYTES = 1 << 20
 _ROOM_BYTES = 1 << 16
 _LOWEST_DESCRIPTOR = 10
+# Appending: what truncates the file (`> /dev/stderr`) must not leave a hole before the rest.
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
 
@@ -123,8 +125,6 @@ class JobLog:
             output = output._replace(truncated=True, in_file=False)
         if moved or leftovers:
             os.close(descriptor)
-            if not moved:
-                os.unlink(self.path)
             descriptor = self._open_locked()
         self.descriptor = descriptor
         self._needs_clearing = size > 0 and not moved and not leftovers
@@ -152,14 +152,10 @@ class JobLog:
         unlink_quietly(self.path)
 
     def _open_locked(self) -> int:
-        descriptor = _open_file(self.path)
-        os.fchmod(descriptor, own_mode(self.path))
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # held by what a dead worker's job left running
-            os.close(descriptor)
-            os.unlink(self.path)
-            return self._open_locked()
+        # Made anew: what is there was put there by somebody, or is held by leftovers of the dead.
+        unlink_quietly(self.path)
+        descriptor = _make_file(self.path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
 
     def _collected(self, kept_path: str) -> Optional[Output]:
@@ -226,11 +222,20 @@ class JobLog:
                 unlink_quietly(self._aside)
 
 
+def _make_file(path: str) -> int:
+    with without_umask():
+        return _lifted(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, own_mode(path)))
+
+
 def _open_file(path: str) -> int:
-    """Open or make the log, above the descriptors that a job expects to be its own."""
-    # Appending: what truncates the file (`> /dev/stderr`) must not leave a hole before the rest.
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    try:
+        return _lifted(os.open(path, _FLAGS))
+    except FileNotFoundError:  # the job took it away
+        return _make_file(path)
+
+
+def _lifted(descriptor: int) -> int:
+    """Move a descriptor above those that a job expects to be its own."""
     if descriptor >= _LOWEST_DESCRIPTOR:
         return descriptor
     higher = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)

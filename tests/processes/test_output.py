@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import List
@@ -10,6 +11,7 @@ import pytest
 from conftest import COMMAND, Queue, wait_until
 
 from processes.conftest import Jobs, linux_only
+from queuectl.joblog import JobLog
 
 
 def _printed(queue: Queue, job: str, *options: str) -> bytes:
@@ -145,3 +147,15 @@ def test_what_a_leftover_prints_stays_with_its_own_job(queue: Queue, jobs: Jobs)
     assert _printed(queue, first) == b"first\nlate\n"
     assert _printed(queue, second) == b"second\n"
     assert [jobs.attempts(job)[0].leftovers for job in (first, second)] == [True, False]
+
+
+def test_a_log_is_never_a_file_that_was_there(tmp_path: Path) -> None:
+    """Whoever put a name of another file in its place would get what jobs print into that one."""
+    (tmp_path / "precious").write_text("keep this")
+    os.link(str(tmp_path / "precious"), str(tmp_path / "worker.log"))
+    log = JobLog(str(tmp_path / "worker.log"))
+    subprocess.run(["echo", "printed"], stdout=log.descriptor, check=True)
+    log.close()
+
+    assert (tmp_path / "precious").read_text() == "keep this"
+    assert (tmp_path / "worker.log").read_text() == "printed\n"
