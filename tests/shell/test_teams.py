@@ -30,7 +30,8 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two u
 @pytest.fixture
 def team(queue: Queue) -> Iterator[Path]:
     """A folder of the kind that teams have: new files are its group's, which can write them."""
-    with tempfile.TemporaryDirectory() as name:
+    # Not below the folder of this test, nor where TMPDIR says: another user must get there.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         if os.geteuid() == 0:
             os.chown(folder, 0, _GROUP)
