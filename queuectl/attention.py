@@ -117,3 +117,18 @@ class JobAttention:
     ) -> None:
         self.wait = attention.wait
         self.cut_short = cut_short
+
+
+class Patience:
+    """How long a worker keeps trying: for ever, but for kill-grace once it is told to leave."""
+
+    def __init__(self, attention: Attention, grace_seconds: Callable[[], float]) -> None:
+        self._attention = attention
+        self._grace_seconds = grace_seconds
+        self._until = float("inf")
+
+    def is_over(self) -> bool:
+        """Whether it is to be given up."""
+        if self._attention.leaving is not None:
+            self._until = min(self._until, time.monotonic() + self._grace_seconds())
+        return time.monotonic() >= self._until

@@ -8,7 +8,7 @@ import time
 from typing import Callable, Optional, TypeVar
 
 from queuectl import liveness, maintenance, processtree, retry, runner, settlement
-from queuectl.attention import Attention, JobAttention
+from queuectl.attention import Attention, JobAttention, Patience
 from queuectl.bell import Bell, ring
 from queuectl.errors import (
     DiskFailure,
@@ -42,13 +42,6 @@ _LOCK_WAIT_SECONDS = 1.0
 
 _IDLE_SECONDS = 1.0
 _CANCEL_LOOK_SECONDS = 1.0
-_CHORE_SECONDS = 60.0
-_MORE_SECONDS = 1.0
-"""The pause between two portions of a chore that has more to do."""
-
-_SWEEP_SECONDS = 3600.0
-"""It looks at each log that is kept; only what is killed at a bad moment leaves any to sweep."""
-
 _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 2.0
 
@@ -94,8 +87,7 @@ class _Worker:
         self._files = storage.files
         self._queue_id = storage.queue_id
         self._left = assignment.max_jobs
-        self._next_chore = time.monotonic() + _chance() * _CHORE_SECONDS
-        self._next_sweep = 0.0
+        self._chores = maintenance.Chores(storage, phase=_chance())
         self._next_cancel_look = 0.0
         self._settling = False
         self._told: Optional[str] = None
@@ -146,15 +138,13 @@ class _Worker:
         next pool does what cannot be done within kill-grace.
         """
         self._settling = True
-        give_up = float("inf")
+        patience = Patience(self._attention, self._grace)
         while True:
             try:
                 adopted = settlement.settle(self._storage, dead, self, now=utcnow)
                 break
             except QueueBusy:
-                if self._attention.leaving is not None:
-                    give_up = min(give_up, time.monotonic() + self._grace())
-                if time.monotonic() >= give_up:
+                if patience.is_over():
                     raise
                 self.pause(_FIRST_RETRY_SECONDS)
         if adopted is not None:
@@ -362,7 +352,7 @@ class _Worker:
         verdict = retry.decide(claim.job, outcome, settings, now=utcnow(), chance=_chance())
         recorded = self._until_it_lands(lambda: self._record(claim, outcome, verdict))
         if recorded is Recorded.DONE:
-            _log_end(claim.job.id, claim, outcome, verdict)
+            _log_end(claim, outcome, verdict)
         return recorded
 
     def _record(self, claim: Claim, outcome: Outcome, verdict: Verdict) -> Recorded:
@@ -371,7 +361,7 @@ class _Worker:
             # Nothing was waited for, so nothing was heard: a chain of such jobs would go on.
             self._attention.wait(0)
         # Chores are done before a claim: a queue that never runs empty must not keep them waiting.
-        if self._chores_are_due() or not self._wants_more():
+        if self._chores.are_due() or not self._wants_more():
             return self._storage.record(claim, outcome, verdict, now=utcnow())
         try:
             recorded, self._claim = self._storage.record_and_claim(
@@ -389,7 +379,8 @@ class _Worker:
         `first`: nothing was written yet, so that a connection which cannot write shows itself.
         Once a stop was asked for, it is given up after kill-grace: the heir settles it.
         """
-        pause, give_up, told = _FIRST_RETRY_SECONDS, float("inf"), False
+        pause, told = _FIRST_RETRY_SECONDS, False
+        patience = Patience(self._attention, self._grace)
         while True:
             try:
                 return write()
@@ -401,9 +392,7 @@ class _Worker:
                 if not told and not isinstance(error, QueueBusy):
                     _log.warning("%s; trying again until it works", error)
                     told = True
-                if self._attention.leaving is not None:
-                    give_up = min(give_up, time.monotonic() + self._grace())
-                if time.monotonic() >= give_up:
+                if patience.is_over():
                     raise
             self._attention.wait(pause)
             pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
@@ -414,37 +403,19 @@ class _Worker:
         except QueueError:
             return _LONGEST_RETRY_SECONDS
 
-    def _chores_are_due(self) -> bool:
-        return time.monotonic() >= self._next_chore
-
     def _do_chores(self) -> None:
-        if not self._chores_are_due():
+        if not self._chores.are_due():
             return
-        self._next_chore = time.monotonic() + _CHORE_SECONDS
+        self._chores.begin()
         # Nothing is claimed with what is recorded here: the caller is about to claim.
         self._settling = True
         missing = settlement.settle_missing(self._storage, self, now=utcnow)
-        adopted = self._chore(lambda: next(missing, None))
+        adopted = self._chores.attempt(lambda: next(missing, None))
         while adopted is not None:
             self._attend(adopted)
-            adopted = self._chore(lambda: next(missing, None))
-        pruned = self._chore(lambda: maintenance.prune(self._storage, now=utcnow()))
-        if pruned == maintenance.PRUNED_AT_ONCE:
-            self._next_chore = time.monotonic() + _MORE_SECONDS
-        if time.monotonic() >= self._next_sweep:
-            self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self._chore(self._storage.sweep_logs)
+            adopted = self._chores.attempt(lambda: next(missing, None))
+        self._chores.tidy()
         self._settling = False
-
-    def _chore(self, do: Callable[[], _Result]) -> Optional[_Result]:
-        """Do what can as well be done next time; None, with a warning, if it cannot be done now."""
-        try:
-            return do()
-        except QueueUpgraded:
-            raise
-        except QueueError as error:
-            _log.warning("housekeeping: %s", error)
-            return None
 
 
 def _is_for_good(error: QueueError) -> bool:
@@ -470,7 +441,8 @@ def _current_folder() -> Optional[str]:
         return None
 
 
-def _log_end(job_id: str, claim: Claim, outcome: Outcome, verdict: Verdict) -> None:
+def _log_end(claim: Claim, outcome: Outcome, verdict: Verdict) -> None:
+    job_id = claim.job.id
     what = outcome.reason or ""
     if outcome.kind is OutcomeKind.TIMEOUT:
         what += " (enqueue --timeout, or config set job-timeout; 0 = none)"

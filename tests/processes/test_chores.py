@@ -25,8 +25,8 @@ def hurried(tmp_path: Path) -> Dict[str, str]:
         "if '_QUEUECTL_POOL' in os.environ:\n"
         "    from queuectl import maintenance, worker\n"
         "    worker._chance = lambda: 0.0\n"
-        "    worker._CHORE_SECONDS = float(os.environ['CHORE_SECONDS'])\n"
-        "    worker._MORE_SECONDS = 0.02\n"
+        "    maintenance._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])\n"
+        "    maintenance._MORE_SECONDS = 0.02\n"
         "    maintenance.PRUNED_AT_ONCE = 10\n"
     )
     return {"PYTHONPATH": str(tmp_path)}

@@ -176,6 +176,14 @@ def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
     lock.abandon()
 
 
+def _leader(heir: _Heir, claim: Claim) -> subprocess.Popen[bytes]:
+    """Start what passes for the process of a claimed job."""
+    mark = heir.command(claim).mark
+    return subprocess.Popen(
+        ["sleep", "300"], start_new_session=True, env={"QUEUECTL_EXECUTION": mark}
+    )
+
+
 @linux_only
 @pytest.mark.parametrize("has_lock_file", [True, False])
 def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
@@ -186,11 +194,7 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
     claim = _claim_of_the_dead(jobs, liveness.boot_id())
     heir = _Heir(jobs, adopts=True)
     life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
-    leader = subprocess.Popen(
-        ["sleep", "300"],
-        start_new_session=True,
-        env={"QUEUECTL_EXECUTION": heir.command(claim).mark},
-    )
+    leader = _leader(heir, claim)
 
     def settled() -> Optional[settlement.Adopted]:
         if has_lock_file:
@@ -233,11 +237,7 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
     claim = _claim_of_the_dead(jobs, liveness.boot_id())
     heir = _Heir(jobs, adopts=True)
     life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
-    leader = subprocess.Popen(
-        ["sleep", "300"],
-        start_new_session=True,
-        env={"QUEUECTL_EXECUTION": heir.command(claim).mark},
-    )
+    leader = _leader(heir, claim)
     ticks = liveness.start_ticks(leader.pid)
     lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
     lock.show_running(
