@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -197,6 +198,16 @@ class Queue:
             what="the workers",
         )
         return process
+
+    def hooked(self, code: str) -> Dict[str, str]:
+        """Return the environment of a pool whose process, and so its workers, run `code` first."""
+        folder = self.folder / "hooked"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(
+            "import os\nif '_QUEUECTL_POOL' in os.environ:\n"
+            + textwrap.indent(textwrap.dedent(code), "    ")
+        )
+        return {"PYTHONPATH": str(folder)}
 
     def exists(self) -> bool:
         """Whether the queue has been made, and by now is complete."""

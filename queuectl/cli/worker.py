@@ -223,7 +223,15 @@ class _Target:
 
     @property
     def is_running(self) -> bool:
-        return bool(liveness.is_alive(self._folder, self.id))
+        # It lets go of its lock before it ends, and what follows may remove the program.
+        return bool(liveness.is_alive(self._folder, self.id)) or (
+            self._start_ticks is not None and self._is_seen
+        )
+
+    @property
+    def _is_seen(self) -> bool:
+        """Whether its process can be seen from here."""
+        return liveness.same_process(self._pid, self._start_ticks, liveness.boot_id())
 
     def stop(self, *, now: bool, leave_jobs: bool) -> None:
         order = STOP_SIGNAL if self._supervises else LEAVE_SIGNAL
@@ -233,8 +241,7 @@ class _Target:
                     f"--leave-jobs is for a supervisor with its workers, not {self.id}"
                 )
             order = LEAVE_SIGNAL
-        ticks = self._start_ticks
-        if ticks is not None and not liveness.same_process(self._pid, ticks, liveness.boot_id()):
+        if self._start_ticks is not None and not self._is_seen:
             # Gone, or that number is another's here.
             if self.is_running:
                 raise QueueError(

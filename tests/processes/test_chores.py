@@ -6,7 +6,6 @@ import signal
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Dict
 
 import pytest
@@ -18,18 +17,17 @@ from queuectl.times import utcnow
 
 
 @pytest.fixture
-def hurried(tmp_path: Path) -> Dict[str, str]:
+def hurried(queue: Queue) -> Dict[str, str]:
     """The environment of a pool whose chores come soon, and in small portions."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\n"
-        "if '_QUEUECTL_POOL' in os.environ:\n"
-        "    from queuectl import maintenance, worker\n"
-        "    worker._chance = lambda: 0.0\n"
-        "    maintenance._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])\n"
-        "    maintenance._MORE_SECONDS = 0.02\n"
-        "    maintenance.PRUNED_AT_ONCE = 10\n"
+    return queue.hooked(
+        """
+        from queuectl import maintenance, worker
+        worker._chance = lambda: 0.0
+        maintenance._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])
+        maintenance._MORE_SECONDS = 0.02
+        maintenance.PRUNED_AT_ONCE = 10
+        """
     )
-    return {"PYTHONPATH": str(tmp_path)}
 
 
 def _expired(jobs: Jobs) -> int:
@@ -62,27 +60,27 @@ def test_what_one_portion_leaves_goes_soon(
     wait_until(lambda: jobs.counts() == {}, what="the pruning")
 
 
-def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs, tmp_path: Path) -> None:
+def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs) -> None:
     """Regression: of a damaged file a worker complained each second, for ever. What comes back
     after it was well is said again.
     """
     jobs.one("true")
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\n"
-        "if '_QUEUECTL_POOL' in os.environ:\n"
-        "    from queuectl import errors, worker\n"
-        "    from queuectl.storage.attempts import Ready\n"
-        "    worker._IDLE_SECONDS = 0.01\n"
-        "    asked = []\n"
-        "    def damaged(*_, **__):\n"
-        "        asked.append(1)\n"
-        "        print('asked', file=open('asked', 'a'))\n"
-        "        if len(asked) == 5:\n"
-        "            return Ready(False, None)\n"
-        "        raise errors.QueueUnusable('it is malformed')\n"
-        "    worker.Serving.ready = damaged\n"
+    hook = queue.hooked(
+        """
+        from queuectl import errors, worker
+        from queuectl.storage.attempts import Ready
+        worker._IDLE_SECONDS = 0.01
+        asked = []
+        def damaged(*_, **__):
+            asked.append(1)
+            print('asked', file=open('asked', 'a'))
+            if len(asked) == 5:
+                return Ready(False, None)
+            raise errors.QueueUnusable('it is malformed')
+        worker.Serving.ready = damaged
+        """
     )
-    queue.start("-q", env={"PYTHONPATH": str(tmp_path)})
+    queue.start("-q", env=hook)
     asked = queue.work / "asked"
     wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 10)
 
@@ -90,23 +88,23 @@ def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs, tmp_path: Path)
     assert said.count("cannot claim: it is malformed; trying again") == 2
 
 
-def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs, tmp_path: Path) -> None:
+def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs) -> None:
     """Regression: each second, since all went well until its claim."""
     job = jobs.one("true")
     with closing(sqlite3.connect(queue.database)) as conn, conn:
         conn.execute("UPDATE jobs SET run_at = 'soon'")
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\n"
-        "if '_QUEUECTL_POOL' in os.environ:\n"
-        "    from queuectl import worker\n"
-        "    worker._IDLE_SECONDS = 0.01\n"
-        "    claim = worker.Serving.claim\n"
-        "    def asking(*words, **named):\n"
-        "        print('asked', file=open('asked', 'a'))\n"
-        "        return claim(*words, **named)\n"
-        "    worker.Serving.claim = asking\n"
+    hook = queue.hooked(
+        """
+        from queuectl import worker
+        worker._IDLE_SECONDS = 0.01
+        claim = worker.Serving.claim
+        def asking(*words, **named):
+            print('asked', file=open('asked', 'a'))
+            return claim(*words, **named)
+        worker.Serving.claim = asking
+        """
     )
-    queue.start("-q", env={"PYTHONPATH": str(tmp_path)})
+    queue.start("-q", env=hook)
     asked = queue.work / "asked"
     wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 5)
 

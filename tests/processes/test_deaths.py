@@ -128,6 +128,27 @@ def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue, jobs: 
 
 
 @linux_only
+def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Jobs) -> None:
+    """Regression: they let go of their locks before they end, and that passed for the end."""
+    hook = queue.hooked(
+        """
+        import time
+        from queuectl import liveness
+        remove = liveness.LifeLock.remove
+        def removing(life):
+            remove(life)
+            time.sleep(1)
+        liveness.LifeLock.remove = removing
+        """
+    )
+    supervisor = queue.start(env=hook)
+    worker = _worker(queue)
+    queue.ok("worker", "stop")
+    assert not alive(supervisor.pid)
+    assert not alive(worker["pid"])
+
+
+@linux_only
 def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: Jobs) -> None:
     """Regression: its heir was born after the order and never heard of it, so the pool stayed."""
     job = jobs.one(_HELD, timeout=0)

@@ -229,14 +229,12 @@ def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue, jobs: Jobs
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signals.STOP_SIGNAL])
 def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
-    queue: Queue, tmp_path: Path, number: signal.Signals
+    queue: Queue, number: signal.Signals
 ) -> None:
     """Here while its interpreter starts: it leaves in good order, with nothing left behind."""
     queue.enqueue("true")
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import os\nif '_QUEUECTL_POOL' in os.environ: os.kill(os.getpid(), {number.value})\n"
-    )
-    done = queue.run("worker", "start", "-q", env={"PYTHONPATH": str(tmp_path)})
+    hook = queue.hooked(f"os.kill(os.getpid(), {number.value})")
+    done = queue.run("worker", "start", "-q", env=hook)
 
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert "stopping: running jobs are finished first" in done.stderr
