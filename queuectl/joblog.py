@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import sys
+import time
 from typing import Optional, Tuple
 
 from queuectl.files import own_mode, unlink_quietly, without_umask
@@ -21,8 +22,13 @@ GAP = b"\n[queuectl: %d bytes not kept]\n"
 _TAIL_BYTES = 1024
 _LOOK_SECONDS = 0.25
 _HASTY_LOOK_SECONDS = 0.02
+_LONGEST_EXCESS_SECONDS = 5.0
+_MOST_EXCESS_BYTES = 1 << 30
 _COPY_BYTES = 1 << 20
 _ROOM_BYTES = 1 << 16
+_SMALL_PART = 1 / 64
+"""Of the room that is left on a disk: what a running job may take of it for a moment."""
+
 _LOWEST_DESCRIPTOR = 10
 # Appending: what truncates the file (`> /dev/stderr`) must not leave a hole before the rest.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,19 +46,17 @@ class JobLog:
     def __init__(self, path: str, *, adopted: bool = False) -> None:
         """Open the file for jobs to come, or with `adopted` that of one which runs already."""
         self.path = path
-        self._limit = INLINE_BYTES
-        self._bounded_size = 0
-        self._discarded = 0
-        self._aside: Optional[str] = None
         self._is_adopted = adopted
         self._needs_clearing = False
         self.descriptor = _open_file(path) if adopted else self._open_locked()
+        self.begin(INLINE_BYTES)
 
     def begin(self, limit_bytes: int) -> None:
         """Make ready for a job whose output is kept up to `limit_bytes`: first and last half."""
         self._limit = limit_bytes
-        self._bounded_size = self._discarded = 0
-        self._aside = None
+        self._seen_size = self._bounded_size = self._discarded = 0
+        self._bounded_at = time.monotonic()
+        self._aside: Optional[str] = None
 
     @property
     def identity(self) -> Tuple[int, int]:
@@ -70,18 +74,25 @@ class JobLog:
         return False
 
     def watch(self) -> float:
-        """Bound what the file takes on the disk; return after how many seconds to come again."""
-        size = os.fstat(self.descriptor).st_size
-        half = self._limit // 2
-        if size <= half:
+        """Bound what the file takes on the disk; return after how many seconds to come again.
+
+        While its middle is given back the job cannot print. So that waits until the job pauses,
+        for 5 seconds at most, or until there is too much of it.
+        """
+        status = os.fstat(self.descriptor)
+        size = status.st_size
+        if size <= self._limit // 2:
             return _LOOK_SECONDS
         if size > self._limit and size != self._bounded_size:
-            # All of the middle each time, for 25 us: of a hole smaller than a block the block would
-            # be kept, and the job may have truncated the file and filled it again.
-            if not self._discarded and _punch(self.descriptor, half, size - 2 * half):
-                self._bounded_size = size
-            else:
-                self._set_aside(size, half)
+            now = time.monotonic()
+            if (
+                size == self._seen_size
+                or now >= self._bounded_at + _LONGEST_EXCESS_SECONDS
+                or _bytes_on_disk(status) - self._limit > _most_excess_bytes(self.descriptor)
+            ):
+                self._bound(size)
+                self._bounded_at = now
+        self._seen_size = size
         return _HASTY_LOOK_SECONDS
 
     def collect(self, kept_path: str) -> Tuple[Output, bool]:
@@ -128,7 +139,8 @@ class JobLog:
             descriptor = self._open_locked()
         self.descriptor = descriptor
         self._needs_clearing = size > 0 and not moved and not leftovers
-        if size > INLINE_BYTES:
+        taken = _bytes_on_disk(os.fstat(descriptor))
+        if size > INLINE_BYTES and taken > _free_bytes(descriptor) * _SMALL_PART:
             # It is kept elsewhere by now, or lost to a full disk, where the result needs the room.
             self.clear()
         return output, leftovers
@@ -174,6 +186,15 @@ class JobLog:
         if gap is None or size <= self._limit:
             return Output(size, False, tail, True)
         return Output(size - len(gap.group()) + int(gap.group(1)), True, tail, True)
+
+    def _bound(self, size: int) -> None:
+        half = self._limit // 2
+        # All of the middle each time, for 25 us: of a hole smaller than a block the block would
+        # be kept, and the job may have truncated the file and filled it again.
+        if not self._discarded and _punch(self.descriptor, half, size - 2 * half):
+            self._bounded_size = size
+        else:
+            self._set_aside(size, half)
 
     def _set_aside(self, size: int, half: int) -> None:
         """Bound the file where no hole can be punched: its end goes aside, then it is cut.
@@ -257,10 +278,29 @@ def _refuse_full_disk(descriptor: int) -> None:
     """Raise OSError if a kept file would leave no room to record the result: both could wait for
     ever.
     """
+    if _free_bytes(descriptor) < _ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _most_excess_bytes(descriptor: int) -> float:
+    """Return how much more than its limit the log of a running job may take for a moment: what
+    neither the disk nor the page cache, which is written out when a tenth of the memory waits for
+    that, need notice.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(_MOST_EXCESS_BYTES, _free_bytes(descriptor) * _SMALL_PART, memory / 16)
+
+
+def _free_bytes(descriptor: int) -> float:
+    """Return how much fits on its file system; infinite where that is not told."""
     space = os.fstatvfs(descriptor)
     free = space.f_bfree if os.geteuid() == 0 else space.f_bavail
-    if space.f_blocks and free * space.f_frsize < _ROOM_BYTES:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return free * space.f_frsize if space.f_blocks else float("inf")
+
+
+def _bytes_on_disk(status: os.stat_result) -> int:
+    # In units of 512 bytes, whatever the file system's own are (POSIX, sys/stat.h).
+    return status.st_blocks * 512
 
 
 def _punch(descriptor: int, start: int, length: int) -> bool:
