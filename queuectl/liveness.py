@@ -260,8 +260,8 @@ def boot_id() -> Optional[str]:
     OSError if it cannot be asked just now: whoever took it for another would take all for dead.
     """
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as source:
-            return source.read().strip()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as source:
+            return source.read().strip().decode("ascii")
     except NOT_THERE:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource  # noqa: F401 (os.wait4 loads it: better once, before the fork, than in each worker)
 import signal
 import sys
 import time

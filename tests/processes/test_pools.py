@@ -241,6 +241,27 @@ def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
     assert os.listdir(queue.files.workers) == []
 
 
+def test_workers_load_nothing_that_they_could_share(queue: Queue) -> None:
+    """Regression: each loaded what os.wait4 needs, and a codec, for 0.4 MB of its own."""
+    queue.enqueue("true")
+    hook = queue.hooked(
+        """
+        import sys
+        from queuectl import worker
+        work = worker.work
+        def working(*words):
+            before = set(sys.modules)
+            ended = work(*words)
+            with open(os.environ['TEST_QUEUE'] + '/loaded', 'w') as loaded:
+                print(*sorted(set(sys.modules) - before), file=loaded)
+            return ended
+        worker.work = working
+        """
+    )
+    assert queue.run("worker", "start", "--drain", "-q", env=hook).returncode == 0
+    assert (queue.folder / "loaded").read_text() == "\n"
+
+
 def test_a_pool_whose_queue_was_replaced_leaves(queue: Queue, jobs: Jobs) -> None:
     """Regression: it served the removed file for ever, and `--unless-running` kept others away."""
     jobs.one("true")
