@@ -18,6 +18,9 @@ import pytest
 from watch import file_watch
 
 from queuectl import files
+from queuectl.cli import output
+from queuectl.cli.status import living_workers
+from queuectl.errors import QueueError
 from queuectl.storage import Storage
 
 COMMAND = str(Path(sys.executable).with_name("queuectl"))
@@ -184,17 +187,12 @@ class Queue:
 
     def start(self, *args: str, workers: int = 1, **kwargs: Any) -> subprocess.Popen[str]:
         """Run `worker start --count WORKERS ARGS`; return once these workers are there."""
-        before = (
-            {worker["id"] for worker in self.json("worker", "list")} if self.exists() else set()
-        )
+        before = {worker["id"] for worker in self.workers()}
         with (self.folder / "workers.log").open("a") as log:
             kwargs.setdefault("stderr", log)
             process = self.spawn("worker", "start", "--count", str(workers), *args, **kwargs)
         wait_until(
-            lambda: (
-                self.exists()
-                and len({w["id"] for w in self.json("worker", "list")} - before) >= workers
-            ),
+            lambda: len({worker["id"] for worker in self.workers()} - before) >= workers,
             what="the workers",
         )
         return process
@@ -209,9 +207,38 @@ class Queue:
         )
         return {"PYTHONPATH": str(folder)}
 
+    def workers(self) -> List[Dict[str, Any]]:
+        """Return what `worker list --json` prints, without a process; nothing of no queue.
+
+        Who asks again and again need not start an interpreter each time.
+        """
+        if not self.exists():
+            return []
+        storage = Storage.open(self.files)
+        try:
+            return [output.worker_json(worker) for worker in living_workers(storage)]
+        finally:
+            storage.close()
+
+    def worker(self) -> Dict[str, Any]:
+        """Return the only worker, once it is the only one.
+
+        Who settles a dead worker holds its lock, so that for a moment it seems to live.
+        """
+
+        def alone() -> Optional[Dict[str, Any]]:
+            workers = self.workers()
+            return workers[0] if len(workers) == 1 else None
+
+        return wait_until(alone, what="one worker")
+
     def exists(self) -> bool:
         """Whether the queue has been made, and by now is complete."""
-        return self.run("status").returncode == 0
+        try:
+            Storage.open(self.files).close()
+        except QueueError:
+            return False
+        return True
 
     def drain(self, *args: str, workers: int = 2, timeout: float = 60) -> str:
         """Run `worker start --drain` to its end; return what it logged."""

@@ -40,8 +40,7 @@ def _kill(pid: int) -> None:
 
 
 def _worker(queue: Queue) -> Dict[str, Any]:
-    (worker,) = queue.json("worker", "list")
-    return dict(worker)
+    return queue.worker()
 
 
 def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: Dict[str, int], killed: float) -> None:
@@ -99,7 +98,7 @@ def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(
     job = jobs.one(_HELD)
     supervisor = queue.start(workers=2)
     jobs.pid("running")
-    workers = [worker["pid"] for worker in queue.json("worker", "list")]
+    workers = [worker["pid"] for worker in queue.workers()]
     _kill(supervisor.pid)
     supervisor.wait()
     wait_until(lambda: sum(map(alive, workers)) == 1, what="the idle worker to leave")
@@ -176,7 +175,7 @@ def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue, jobs
     other = jobs.one(_HELD, timeout=0, queue="other")
     dead = queue.start("--queue", "other", workers=1)
     running = jobs.pid("running")
-    (holder,) = [one for one in queue.json("worker", "list") if one["job"] == other]
+    (holder,) = [one for one in queue.workers() if one["job"] == other]
     leaving.send_signal(KILL_SIGNAL)
     os.kill(dead.pid, signal.SIGKILL)
     _kill(holder["pid"])

@@ -101,7 +101,7 @@ def test_logs_of_a_running_job_never_show_the_hole(queue: Queue, jobs: Jobs) -> 
     job = jobs.one("seq 200000; until [ -e go ]; do sleep 0.02; done")
     supervisor = queue.start("--drain")
     whole = _numbers(200_000)
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     log = Path(queue.files.worker_log(worker["id"]))
     wait_until(lambda: log.stat().st_size == len(whole) and log.stat().st_blocks * 512 < 500_000)
 

@@ -81,7 +81,7 @@ def test_unless_running_started_20_times_gives_one_pool(queue: Queue, jobs: Jobs
     jobs.one("true")
     pools = [queue.spawn("worker", "start", "--unless-running", "-q") for _ in range(20)]
     wait_until(lambda: sum(pool.poll() is None for pool in pools) == 1, what="one pool")
-    wait_until(lambda: len(_workers(queue)) == 1)
+    wait_until(lambda: len(queue.workers()) == 1)
 
     (kept,) = [pool for pool in pools if pool.poll() is None]
     ended = [pool.communicate() for pool in pools if pool is not kept]
@@ -180,7 +180,7 @@ def test_a_pool_looks_as_it_was_called(queue: Queue, called: List[str]) -> None:
     words = [sys.executable, *called, "worker", "start", "-q"]
     pool = subprocess.Popen(words, env=queue.env, cwd=str(queue.work), text=True)
     queue.processes.append(pool)
-    wait_until(lambda: queue.exists() and _workers(queue))
+    wait_until(queue.workers)
 
     assert Path(f"/proc/{pool.pid}/cmdline").read_text().split("\0")[:-1] == words
 
@@ -346,7 +346,7 @@ def test_a_bell_that_nobody_can_hear_is_taken_away(queue: Queue, jobs: Jobs) -> 
     jobs.one("true")
     os.mkfifo(os.path.join(queue.files.workers, "dead-1.bell"))
     queue.start()
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
 
     wait_until(lambda: bell.owners(queue.files.workers) == {worker["id"]}, what="the sweep")
 
@@ -356,7 +356,7 @@ def test_an_odd_umask_shuts_out_nobody(queue: Queue, jobs: Jobs) -> None:
     words = ["sh", "-c", 'umask 777; exec "$0" worker start', COMMAND]
     pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
     queue.processes.append(pool)
-    wait_until(lambda: queue.exists() and queue.json("worker", "list"), what="the worker")
+    wait_until(queue.workers, what="the worker")
     there = [path for path in Path(queue.files.folder).rglob("*") if not path.is_dir()]
 
     assert {path.suffix for path in there} >= {".lock", ".bell", ".log"}

@@ -283,7 +283,7 @@ def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
     line = f"job {job}: the queue holds a time that cannot be read: 'yesterday'"
     assert line in queue.fails(1, "list")
     queue.start()
-    worker = queue.json("worker", "list")[0]["id"]
+    worker = queue.workers()[0]["id"]
     log = queue.folder / "workers.log"
     wait_until(lambda: f"cannot claim: {line}" in log.read_text())
     _write_time(queue, "CURRENT_TIMESTAMP")

@@ -30,8 +30,7 @@ def _kill(pid: int) -> None:
 
 
 def _worker(queue: Queue) -> Dict[str, Any]:
-    (worker,) = queue.json("worker", "list")
-    return dict(worker)
+    return queue.worker()
 
 
 def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue, jobs: Jobs) -> None:

@@ -52,8 +52,7 @@ def _waits_for_a_lock(pid: int) -> bool:
 
 
 def _worker(queue: Queue) -> int:
-    (worker,) = queue.json("worker", "list")
-    return int(worker["pid"])
+    return int(queue.worker()["pid"])
 
 
 def _send(queue: Queue, supervisor: subprocess.Popen[str], signals: Sequence[int]) -> None:

@@ -165,7 +165,7 @@ def test_workers_that_a_script_put_into_the_background_can_be_killed(
 def test_a_worker_that_gets_term_finishes_its_job_and_is_replaced(queue: Queue, jobs: Jobs) -> None:
     """TERM to one worker alone: its job ends as it likes, and a new worker takes its place."""
     job, supervisor = _running(queue, jobs)
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     os.kill(worker["pid"], signal.SIGTERM)
     later = jobs.one("echo $QUEUECTL_SLOT")
     assert alive(worker["pid"])
@@ -204,7 +204,7 @@ def test_worker_stop_gives_up_after_its_timeout_and_kills_nothing(queue: Queue, 
     assert line == "queuectl worker stop: still running, time ran out; nothing was killed"
     assert (jobs.state(job), alive(jobs.pid("running"))) == ("processing", True)
 
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     stopped = queue.ok("worker", "stop", "--now")
     assert stopped == f"stopped {worker['supervisor']}"
     assert supervisor.wait(timeout=30) == -signal.SIGQUIT
@@ -231,7 +231,7 @@ def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue, jobs: Jobs
     words = ["sh", "-c", 'trap "" TERM INT HUP URG; exec "$0" worker start', COMMAND]
     pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
     queue.processes.append(pool)
-    wait_until(lambda: queue.json("worker", "list"), what="the worker")
+    wait_until(queue.workers, what="the worker")
 
     assert queue.ok("worker", "stop", "--timeout", "20").startswith("stopped ")
     assert pool.wait(timeout=30) == 0
@@ -240,7 +240,7 @@ def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue, jobs: Jobs
 def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue, jobs: Jobs) -> None:
     """Named by its id a worker leaves for good; the last one to leave ends its supervisor."""
     supervisor = queue.start(workers=2)
-    first, second = (worker["id"] for worker in queue.json("worker", "list"))
+    first, second = (worker["id"] for worker in queue.workers())
 
     assert queue.ok("worker", "stop", first) == f"stopped {first}"
     assert [worker["id"] for worker in queue.json("worker", "list")] == [second]
@@ -252,7 +252,7 @@ def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue, jobs: Jobs)
 def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue, jobs: Jobs) -> None:
     """Named by its id a supervisor leaves with all its workers, another pool stays."""
     gone, stays = queue.start(workers=2), queue.start("--queue", "other")
-    supervisors = [worker["supervisor"] for worker in queue.json("worker", "list")]
+    supervisors = [worker["supervisor"] for worker in queue.workers()]
     assert supervisors[0] == supervisors[1]
 
     queue.ok("worker", "stop", supervisors[0])

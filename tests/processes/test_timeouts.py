@@ -25,7 +25,7 @@ def test_who_only_reads_a_log_is_let_be(queue: Queue, jobs: Jobs) -> None:
     )
     supervisor = queue.start("--drain")
     jobs.pid("running")
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     with open(queue.files.worker_log(worker["id"]), "rb") as log:
         reader = subprocess.Popen(["sleep", "300"], stdin=log, start_new_session=True)
     try:

@@ -51,7 +51,7 @@ def start_with(
     env: Optional[Mapping[str, str]] = None,
 ) -> subprocess.Popen[str]:
     """Run `BEFORE queuectl worker start ARGS`; return once its workers are there."""
-    known = {worker["id"] for worker in queue.json("worker", "list")} if queue.exists() else set()
+    known = {worker["id"] for worker in queue.workers()}
     with (queue.folder / "workers.log").open("a") as log:
         process = subprocess.Popen(
             [*before, COMMAND, "worker", "start", "--count", str(workers), *args],
@@ -65,10 +65,7 @@ def start_with(
         )
     queue.processes.append(process)
     wait_until(
-        lambda: (
-            queue.exists()
-            and len({w["id"] for w in queue.json("worker", "list")} - known) >= workers
-        ),
+        lambda: len({worker["id"] for worker in queue.workers()} - known) >= workers,
         what="the workers",
     )
     return process
@@ -80,8 +77,7 @@ NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
 
 def the_worker(queue: Queue) -> Dict[str, Any]:
     """Return the only worker there is."""
-    (worker,) = queue.json("worker", "list")
-    return dict(worker)
+    return queue.worker()
 
 
 def kill(*pids: int) -> None:
@@ -119,6 +115,13 @@ def orphan(
     supervisor = start_with(queue, before)
     running = jobs.pid("running")
     worker = the_worker(queue)
+
+    def has_noted() -> bool:
+        seen = liveness.running(queue.files.workers, worker["id"])
+        return seen is not None and seen.start_ticks is not None
+
+    # A job is there before its worker has noted all of it.
+    wait_until(has_noted, what="the worker to note its job")
     if dies == "all":
         kill(supervisor.pid, worker["pid"])
         supervisor.wait()

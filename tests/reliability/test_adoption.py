@@ -290,9 +290,7 @@ def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue, jobs: Jobs) -> N
     assert queue.json("worker", "list") == []
     assert all(map(alive, running))
     queue.start(workers=3)
-    wait_until(
-        lambda: sorted(w["job"] for w in queue.json("worker", "list") if w["job"]) == sorted(ids)
-    )
+    wait_until(lambda: sorted(w["job"] for w in queue.workers() if w["job"]) == sorted(ids))
     (queue.work / "go").touch()
 
     assert [jobs.until(job, "completed", "dead").exit_code for job in ids] == [0, 1, 2]
@@ -321,7 +319,7 @@ def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> No
     job = jobs.one(HELD)
     queue.start()
     jobs.pid("running")
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     queue.ok("worker", "stop", "--leave-jobs")
     said = queue.json("why", job)
 
@@ -339,7 +337,7 @@ def test_an_adopted_job_can_be_left_again(queue: Queue, jobs: Jobs) -> None:
     """An heir leaves its adopted job to the next heir."""
     job = jobs.one(NOTED + "exit 7", max_retries=1)
     orphan(queue, jobs, job, "all")
-    (heir,) = [w["id"] for w in queue.json("worker", "list") if w["job"] == job]
+    (heir,) = [w["id"] for w in queue.workers() if w["job"] == job]
     queue.ok("worker", "stop", "--leave-jobs")
     start_with(queue, [])
     until_adopted(queue, jobs, job, heir)

@@ -158,7 +158,7 @@ def test_a_killed_worker_has_an_heir_whatever_the_time(
     jobs.pid("running")
     dead = jobs.get(job).locked_by
     wall.step(step)
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     os.kill(worker["pid"], signal.SIGKILL)
     wait_until(lambda: jobs.get(job).locked_by != dead)
     assert jobs.state(job) == "processing"

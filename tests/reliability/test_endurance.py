@@ -27,7 +27,7 @@ def test_a_worker_does_not_grow(queue: Queue, jobs: Jobs) -> None:
     """After thousands of jobs that print and fail it holds what it held after the first ones."""
     jobs.configure(retention="0")
     queue.start("-q")
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
 
     def run(count: int) -> None:
         before = sum(jobs.counts().values())

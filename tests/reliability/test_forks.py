@@ -75,8 +75,8 @@ def test_no_connection_crosses_a_fork_and_no_file_is_opened_by_hand(
     assert queue.run("enqueue", "--wait", "--", "exit 3", "--max-retries=1").returncode != 0
     held = queue.enqueue("echo $$ > running; sleep 300")
     jobs.pid("running")
-    os.kill(queue.json("worker", "list")[0]["pid"], 9)
-    wait_until(lambda: len(queue.json("worker", "list")) == 2)
+    os.kill(queue.workers()[0]["pid"], 9)
+    wait_until(lambda: len(queue.workers()) == 2)
     queue.ok("cancel", held)
     jobs.until(held, "cancelled")
     for words in (

@@ -49,7 +49,7 @@ def _left_by_a_dead_pool(queue: Queue, jobs: Jobs, *, runs_on: bool) -> str:
     job = _held(queue, jobs)
     pool = queue.start()
     running = jobs.pid("running")
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     _kill(pool.pid, worker["pid"])
     pool.wait()
     if not runs_on:
@@ -101,7 +101,7 @@ def _worker_killed_under(queue: Queue, jobs: Jobs, options: List[str]) -> str:
     job = _held(queue, jobs)
     pool = queue.start()
     jobs.pid("running")
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     log = queue.folder / "kills"
     log.unlink(missing_ok=True)
     tracer = Tracer(queue, [*options, "-p", str(pool.pid)], log)

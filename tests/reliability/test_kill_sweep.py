@@ -120,9 +120,7 @@ def _are_over(jobs: Jobs, ids: List[str]) -> bool:
 
 def _life_of_two_jobs(queue: Queue, jobs: Jobs, options: List[str], log: Path) -> None:
     """Trace the only worker while it runs two jobs, which must end in good order."""
-    worker = wait_until(
-        lambda: queue.json("worker", "list") or None, what="a worker that replaces the last"
-    )[0]["pid"]
+    worker = wait_until(queue.workers, what="a worker that replaces the last")[0]["pid"]
     tracer = Tracer(queue, [*options, "-p", str(worker)], log)
     try:
         tracer.attached(worker)

@@ -84,7 +84,7 @@ def test_output_without_measure_costs_neither_memory_nor_disk(
     jobs.configure(output_limit=str(_LIMIT_BYTES))
     queue.start()
     jobs.until(jobs.one("true"), "completed")
-    (worker,) = queue.json("worker", "list")
+    worker = queue.worker()
     log = queue.files.worker_log(worker["id"])
     before = _peak_bytes(worker["pid"])
     command = case.command.replace("{size}", str(case.size))

@@ -87,7 +87,7 @@ def test_a_running_job_is_cancelled_with_its_whole_tree(shell: Shell, command: s
     shell.enqueue(command, "--id", "a", "--max-retries", "5")
     pool = shell.start()
     shell.text("pid")
-    workers = {pool.pid, *(worker["pid"] for worker in shell.json("worker", "list"))}
+    workers = {pool.pid, *(worker["pid"] for worker in shell.workers())}
     assert shell.ok("cancel", "--reason", "enough", "a") == "a is being cancelled"
     job = shell.wait_for("a", "cancelled")
 
@@ -106,7 +106,7 @@ def test_an_exit_that_came_before_the_cancel_was_heard_counts(
     shell.enqueue(f"echo $$ > pid; until test -e go; do sleep 0.02; done; exit {code}", "--id", "a")
     shell.start()
     pid = int(shell.text("pid"))
-    worker = shell.json("worker", "list")[0]["pid"]
+    worker = shell.workers()[0]["pid"]
     os.kill(worker, signal.SIGSTOP)
     (shell.work / "go").touch()
     wait_until(lambda: not alive(pid), what="the job to exit")
@@ -133,7 +133,7 @@ def test_a_cancel_without_a_worker_waits_for_the_next(shell: Shell) -> None:
     shell.enqueue("echo run >> runs; sleep 60", "--id", "a")
     pool = shell.start()
     shell.text("runs")
-    worker = next(w["pid"] for w in shell.json("worker", "list"))
+    worker = next(w["pid"] for w in shell.workers())
     pool.kill()
     pool.wait()
     os.kill(worker, signal.SIGKILL)

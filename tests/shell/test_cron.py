@@ -177,7 +177,7 @@ def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
     lock.release()
     lock.close()
 
-    assert wait_until(lambda: detached.json("worker", "list"), what="the workers")
+    assert wait_until(detached.workers, what="the workers")
     assert detached.ok("enqueue", "--wait", "true") == ""
 
 

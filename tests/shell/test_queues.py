@@ -142,7 +142,7 @@ def test_limits_hold_and_never_leak_while_workers_are_killed(shell: Shell) -> No
         wait_until(
             lambda turn=turn: shell.counts().get("completed", 0) > 4 * turn, what="some progress"
         )
-        workers = shell.json("worker", "list")
+        workers = shell.workers()
         # One that was killed just now may still be listed.
         busy = [w["pid"] for w in workers if w["job"] is not None and w["pid"] not in killed]
         if busy:

@@ -70,7 +70,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     queue.ok("cancel", "--reason", "wrong input", "cancelled")
     queue.enqueue("echo $$ > pid; exec sleep 60", "--id", "lost", "--max-retries", "1")
     pid = wait_until(lambda: _number(queue.work / "pid"), what="the job")
-    worker = next(w["pid"] for w in queue.json("worker", "list") if w["job"] == "lost")
+    worker = next(w["pid"] for w in queue.workers() if w["job"] == "lost")
     os.kill(worker, signal.SIGKILL)
     try:
         os.kill(pid, signal.SIGKILL)
