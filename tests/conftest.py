@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -41,6 +42,15 @@ for _number, _default in (
         signal.signal(_number, _default)
 
 _Result = TypeVar("_Result")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the collector's sight.
+
+    It touches all it sees, and each of the thousands of forks would have to copy those pages.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def wait_until(
