@@ -12,6 +12,7 @@ import tempfile
 import traceback
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import (
@@ -66,30 +67,31 @@ def call(queue: Queue) -> Call:
     and an end of its own, and for root as the user and the group that are named.
     """
 
-    def run(
-        *args: Argument,
-        env: Optional[Mapping[str, str]] = None,
-        stdin: bytes = b"",
-        user: Optional[Tuple[int, int]] = None,
-    ) -> Called:
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            with tempfile.TemporaryFile() as given:
-                given.write(stdin)
-                given.seek(0)
-                pid = os.fork()
-                if not pid:
-                    _become(
-                        queue, [os.fsdecode(arg) for arg in args], env or {}, user, given, out, err
-                    )
-            status = os.waitpid(pid, 0)[1]
-            texts = []
-            for stream in (out, err):
-                stream.seek(0)
-                texts.append(stream.read().decode("utf-8", "surrogateescape"))
-        ended = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        return Called(ended, *texts)
+    return partial(call_forked, queue)
 
-    return run
+
+def call_forked(
+    queue: Queue,
+    *args: Argument,
+    env: Optional[Mapping[str, str]] = None,
+    stdin: bytes = b"",
+    user: Optional[Tuple[int, int]] = None,
+) -> Called:
+    """Run `queuectl ARGS` on a queue as `call` does."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin)
+            given.seek(0)
+            pid = os.fork()
+            if not pid:
+                _become(queue, [os.fsdecode(arg) for arg in args], env or {}, user, given, out, err)
+        status = os.waitpid(pid, 0)[1]
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode("utf-8", "surrogateescape"))
+    ended = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return Called(ended, *texts)
 
 
 def _become(
