@@ -7,6 +7,7 @@ from typing import List
 
 import pytest
 from conftest import Queue
+from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
 from queuectl.models import Outcome, OutcomeKind, Verdict
@@ -17,6 +18,12 @@ _TABLE = """\
 ID    QUEUE    RUNS    DIED                         REASON             COMMAND
 dead  default  1/1     2026-01-31T12:00:31.000000Z  killed by SIGKILL  run dead
 """
+
+
+@pytest.fixture
+def queue(queue: Queue) -> Queue:
+    """What is told is the same in a fork, and sooner."""
+    return in_forks(queue)
 
 
 def _dead(queue: Queue, *ids: str, name: str = "default") -> None:

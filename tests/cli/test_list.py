@@ -7,6 +7,7 @@ from typing import List
 
 import pytest
 from conftest import Queue
+from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
 from queuectl.specs import JobSpec
@@ -26,6 +27,12 @@ scheduled   scheduled   default  0       0/3     2026-01-31T12:00:05.000000Z  ru
 blocked     blocked     default  0       0/3     2026-01-31T12:00:06.000000Z  run blocked
 cancelled   cancelled   default  0       0/3     2026-01-31T12:00:50.000000Z  run cancelled
 """
+
+
+@pytest.fixture
+def queue(queue: Queue) -> Queue:
+    """What is told is the same in a fork, and sooner."""
+    return in_forks(queue)
 
 
 def test_the_table(queue: Queue, call: Call) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from conftest import Queue
+from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
 from queuectl.specs import JobSpec
@@ -63,6 +64,12 @@ Last error: killed by SIGKILL
 RUN    STARTED                      OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
 1      2026-01-31T12:00:30.000000Z  signal KILL  3 s     -      -         0         5a5a5a5a-1
 """
+
+
+@pytest.fixture
+def queue(queue: Queue) -> Queue:
+    """What is told is the same in a fork, and sooner."""
+    return in_forks(queue)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import json
 import re
 from typing import Any, Dict
 
+import pytest
 from conftest import Queue
+from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, opened
 from queuectl.models import Outcome, OutcomeKind, Verdict
@@ -93,6 +95,12 @@ Active/Pending Work: 2 job(s)
 Workers: none (start some: queuectl worker start)
 Dead jobs: queuectl dlq list
 """
+
+
+@pytest.fixture
+def queue(queue: Queue) -> Queue:
+    """What is told is the same in a fork, and sooner."""
+    return in_forks(queue)
 
 
 def test_an_empty_queue(queue: Queue, call: Call) -> None:

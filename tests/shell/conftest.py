@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Union
 
 import pytest
-from cli.conftest import Call, call, opened
+from cli.conftest import Call, call, call_forked, opened
 from conftest import Queue, wait_until
 
 from queuectl.models import Outcome, OutcomeKind, Verdict
@@ -75,6 +76,11 @@ class Shell(Queue):
         return self.ok("export", *args).splitlines()
 
 
+def in_forks(queue: Queue) -> Shell:
+    """Return a queue with its short calls in forks; no storage may be open meanwhile."""
+    return Shell(queue, partial(call_forked, queue))
+
+
 @pytest.fixture
-def shell(queue: Queue, call: Call) -> Shell:
-    return Shell(queue, call)
+def shell(queue: Queue) -> Shell:
+    return in_forks(queue)

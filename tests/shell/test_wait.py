@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
-from cli.conftest import call_forked, opened
+from cli.conftest import opened
 from conftest import Queue, wait_until
 from processes.conftest import linux_only
 
@@ -24,7 +23,7 @@ from queuectl.states import JobState
 from queuectl.storage import Storage
 from queuectl.times import utcnow
 
-from .conftest import Shell
+from .conftest import Shell, in_forks
 
 _ENDINGS = [
     ("completed", 0, None),
@@ -50,8 +49,7 @@ _COMMANDS = {
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     """A queue with a job for each way to end; the ids are those of the table above."""
-    real = Queue(tmp_path_factory.mktemp("ended"))
-    queue = Shell(real, partial(call_forked, real))
+    queue = in_forks(Queue(tmp_path_factory.mktemp("ended")))
     for key, value in (("backoff-base", "1"), ("backoff-max", "0"), ("kill-grace", "0.5")):
         queue.ok("config", "set", key, value)
     gone = queue.folder / "gone"
