@@ -141,7 +141,7 @@ def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Job
         """
     )
     supervisor = queue.start(env=hook)
-    worker = _worker(queue)
+    worker = queue.worker()
     queue.ok("worker", "stop")
     assert not alive(supervisor.pid)
     assert not alive(worker["pid"])
