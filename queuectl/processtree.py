@@ -116,17 +116,23 @@ def _living() -> Iterator[_Process]:
             yield _Process(int(name), parent, group, session, int(fields[19]))
 
 
-def session_leader(mark: str) -> Optional[Tuple[int, int]]:
-    """Return the process that was started for an attempt, found by its mark, and its start in clock
-    ticks; Linux only.
+def session_leader(mark: str, pid: Optional[int] = None) -> Optional[Tuple[int, int]]:
+    """Return the process that was started for an attempt, found by its mark and by its number where
+    that is known, and its start in clock ticks; Linux only.
     """
+    found = _find(Attempt(frozenset([mark])), frozenset())
+    pids = {process.pid for process in found}
     leaders = [
         process
-        for process in _find(Attempt(frozenset([mark])), frozenset())
-        if process.session == process.pid
+        for process in found
+        if process.session == process.pid and pid in (None, process.pid)
     ]
-    # Whatever else made a session of its own it started later itself.
-    first = min(leaders, key=lambda leader: leader.start_ticks, default=None)
+    # Whatever else made a session of its own it started itself: later, or in the same tick.
+    first = min(
+        leaders,
+        key=lambda leader: (leader.start_ticks, leader.parent in pids, leader.pid),
+        default=None,
+    )
     return None if first is None else (first.pid, first.start_ticks)
 
 

@@ -172,8 +172,8 @@ def _leader(
         # The worker died just after the spawn, if there was one, before it could say more.
         if jobstatus.read(command.status_path, claim.execution_id) is not None:
             return None  # it has ended: what bears its mark still it left running
-        leader = processtree.session_leader(command.mark)
-        if leader is None or (running is not None and running.pid != leader[0]):
+        leader = processtree.session_leader(command.mark, running and running.pid)
+        if leader is None:
             return None
         return liveness.Running(claim.execution_id, *leader, claim.log_owner)
     if running.start_ticks is None:

@@ -175,12 +175,10 @@ def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
     lock.abandon()
 
 
-def _leader(heir: _Heir, claim: Claim) -> subprocess.Popen[bytes]:
+def _leader(heir: _Heir, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
     """Start what passes for the process of a claimed job."""
-    mark = heir.command(claim).mark
-    return subprocess.Popen(
-        ["sleep", "300"], start_new_session=True, env={"QUEUECTL_EXECUTION": mark}
-    )
+    environ = {"QUEUECTL_EXECUTION": heir.command(claim).mark, "PATH": os.defpath}
+    return subprocess.Popen(words or ("sleep", "300"), start_new_session=True, env=environ)
 
 
 @linux_only
@@ -221,6 +219,45 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
     finally:
         life.remove()
         leader.kill()
+        leader.wait()
+
+
+@linux_only
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, is_noted: bool
+) -> None:
+    """Regression: of sessions that were begun in one tick of the clock any was taken, and if it was
+    not the noted one the running job was killed and recorded as lost.
+    """
+    jobs.one("true")
+    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    heir = _Heir(jobs, adopts=True)
+    life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
+    begin = "setsid sleep 300 & " * 8
+    leader = _leader(heir, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
+    jobs.text("begun")
+    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    if is_noted:
+        lock.show_running(liveness.Running(claim.execution_id, leader.pid, None, "gone-1"))
+    lock.abandon()
+    living = processtree._living
+    ticks = liveness.start_ticks(leader.pid)
+    monkeypatch.setattr(
+        processtree, "_living", lambda: (one._replace(start_ticks=ticks) for one in living())
+    )
+    try:
+        adopted = settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
+        assert adopted is not None
+        assert adopted.leader.pid == leader.pid
+    finally:
+        life.remove()
+        monkeypatch.undo()
+        processtree.end(
+            processtree.Attempt(frozenset([heir.command(claim).mark]), leader=leader.pid),
+            0.1,
+            time.sleep,
+        )
         leader.wait()
 
 
