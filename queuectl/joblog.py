@@ -128,6 +128,8 @@ class JobLog:
         try:
             if truncated:
                 self._keep_both_ends(descriptor, size, kept_path)
+                if leftovers:  # they may hold it for ever
+                    os.ftruncate(descriptor, 0)
             elif in_file:
                 _refuse_full_disk(descriptor)
                 os.rename(self.path, kept_path)
@@ -139,8 +141,7 @@ class JobLog:
             descriptor = self._open_locked()
         self.descriptor = descriptor
         self._needs_clearing = size > 0 and not moved and not leftovers
-        taken = _bytes_on_disk(os.fstat(descriptor))
-        if size > INLINE_BYTES and taken > _free_bytes(descriptor) * _SMALL_PART:
+        if size > INLINE_BYTES and _takes_much(descriptor):
             # It is kept elsewhere by now, or lost to a full disk, where the result needs the room.
             self.clear()
         return output, leftovers
@@ -296,6 +297,11 @@ def _free_bytes(descriptor: int) -> float:
     space = os.fstatvfs(descriptor)
     free = space.f_bfree if os.geteuid() == 0 else space.f_bavail
     return free * space.f_frsize if space.f_blocks else float("inf")
+
+
+def _takes_much(descriptor: int) -> bool:
+    """Whether others of its file system may need the room that a file takes."""
+    return _bytes_on_disk(os.fstat(descriptor)) > _free_bytes(descriptor) * _SMALL_PART
 
 
 def _bytes_on_disk(status: os.stat_result) -> int:

@@ -177,6 +177,22 @@ def test_an_output_that_was_cut_waits_on_the_disk_for_its_record(
     assert sizes == [1 << 20, 0]
 
 
+def test_what_a_job_left_running_does_not_hold_its_cut_output_on_the_disk(tmp_path: Path) -> None:
+    """It is kept elsewhere by then, and a daemon may hold the file for ever."""
+    log = JobLog(str(tmp_path / "worker.log"))
+    log.begin(1 << 16)
+    held = os.dup(log.descriptor)
+    os.write(held, b"x" * (1 << 20))
+    output, leftovers = log.collect(str(tmp_path / "kept.log"))
+    log.remove()
+    on_disk = os.fstat(held).st_blocks * 512
+    os.close(held)
+
+    assert (output.size_bytes, output.truncated, leftovers) == (1 << 20, True, True)
+    assert (tmp_path / "kept.log").stat().st_size > 1 << 16
+    assert on_disk == 0
+
+
 def test_an_end_that_cannot_be_set_aside_costs_no_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
