@@ -222,9 +222,10 @@ class Queue:
 
         Who asks again and again need not start an interpreter each time.
         """
-        if not self.exists():
+        try:
+            storage = Storage.open(self.files)
+        except QueueError:
             return []
-        storage = Storage.open(self.files)
         try:
             return [output.worker_json(worker) for worker in living_workers(storage)]
         finally:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from itertools import count
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Callable, Dict
 
 import pytest
 from conftest import Queue, alive, wait_until
@@ -39,10 +39,6 @@ def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _worker(queue: Queue) -> Dict[str, Any]:
-    return queue.worker()
-
-
 def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: Dict[str, int], killed: float) -> None:
     jobs.until(job, "completed")
     assert time.monotonic() - killed < 10
@@ -63,11 +59,11 @@ def test_a_job_of_a_killed_worker_is_run_again(queue: Queue, jobs: Jobs) -> None
     job = jobs.one(_TREE)
     supervisor = queue.start()
     tree = _tree(jobs)
-    dead = _worker(queue)
+    dead = queue.worker()
     _kill(dead["pid"])
 
     _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
-    assert _worker(queue)["id"] != dead["id"]
+    assert queue.worker()["id"] != dead["id"]
     left = [path.name for path in Path(queue.files.workers).iterdir()]
     assert [name for name in left if name.startswith(dead["id"] + ".")] == []
     assert supervisor.poll() is None
@@ -79,7 +75,7 @@ def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: 
     job = jobs.one(_TREE)
     supervisor = queue.start()
     tree = _tree(jobs)
-    worker = _worker(queue)["pid"]
+    worker = queue.worker()["pid"]
     _kill(supervisor.pid)
     _kill(worker)
     supervisor.wait()
@@ -117,7 +113,7 @@ def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue, jobs: 
     job = jobs.one(_HELD)
     supervisor = queue.start()
     jobs.pid("running")
-    worker = _worker(queue)
+    worker = queue.worker()
     _kill(supervisor.pid)
     supervisor.wait()
 
@@ -153,7 +149,7 @@ def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: 
     job = jobs.one(_HELD, timeout=0)
     supervisor = queue.start()
     running = jobs.pid("running")
-    worker = _worker(queue)
+    worker = queue.worker()
     os.kill(supervisor.pid, signal.SIGSTOP)
     _kill(worker["pid"])
     os.kill(supervisor.pid, KILL_SIGNAL)
@@ -209,7 +205,7 @@ def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue, jobs: 
     job = jobs.one(_HELD)
     supervisor = queue.start()
     jobs.pid("running")
-    worker = _worker(queue)
+    worker = queue.worker()
     soft, hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, hard))
     _kill(worker["pid"])
@@ -235,7 +231,7 @@ def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue, jobs: Job
     """
     jobs.storage  # noqa: B018 (makes the queue)
     supervisor = queue.start()
-    worker = _worker(queue)
+    worker = queue.worker()
     # In the place of what the next workers make first.
     for number in range(2, 9):
         Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").mkdir()
@@ -255,7 +251,7 @@ def test_a_crash_loop_ends_when_its_cause_does(queue: Queue, jobs: Jobs) -> None
     """A held back replacement runs what waits, once it can."""
     job = jobs.one("true", queue="later")
     queue.start("--queue", "now", workers=1)
-    worker = _worker(queue)
+    worker = queue.worker()
     Path(queue.files.workers, f".{worker['supervisor']}-2.new").mkdir()
     _kill(worker["pid"])
     wait_until(lambda: _died(queue) == 2)
@@ -332,7 +328,7 @@ def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue, jobs: Jobs
     job = jobs.one(_HELD)
     supervisor = queue.start()
     running = jobs.pid("running")
-    worker = _worker(queue)["pid"]
+    worker = queue.worker()["pid"]
     os.kill(supervisor.pid, signal.SIGSTOP)
     _kill(worker)
     wait_until(lambda: not alive(worker))
@@ -352,7 +348,7 @@ def test_everything_survives_a_kill_of_all_processes(queue: Queue, jobs: Jobs) -
     jobs.until(done, "completed")
     jobs.until(failed, "failed")
     jobs.until(dead, "dead")
-    for pid in (supervisor.pid, _worker(queue)["pid"]):
+    for pid in (supervisor.pid, queue.worker()["pid"]):
         _kill(pid)
     supervisor.wait()
     scheduled = queue.enqueue("true", "--delay", "1h")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import pytest
 from conftest import Queue, alive, wait_until
@@ -29,16 +29,12 @@ def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _worker(queue: Queue) -> Dict[str, Any]:
-    return queue.worker()
-
-
 def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue, jobs: Jobs) -> None:
     """However long a worker stands still (SIGSTOP), its job is nobody else's."""
     job = jobs.one(_HELD)
     queue.start()
     jobs.pid("running")
-    worker = _worker(queue)
+    worker = queue.worker()
     os.kill(worker["pid"], signal.SIGSTOP)
     try:
         _others_look_for_the_dead(queue, jobs)
@@ -59,7 +55,7 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, l
     job = jobs.one(_HELD)
     supervisor = queue.start()
     running = jobs.pid("running")
-    worker = _worker(queue)
+    worker = queue.worker()
     Path(queue.files.workers, worker["id"] + ".lock").unlink()
     if not lives:
         os.kill(supervisor.pid, signal.SIGKILL)

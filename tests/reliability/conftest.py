@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Iterator, List, Mapping, Optional, Sequence
 
 import pytest
 from conftest import COMMAND, Queue, alive, on_small_disk, wait_until
@@ -75,11 +75,6 @@ NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
 """It notes that it began and that it ended, so that a second run or a cut one shows."""
 
 
-def the_worker(queue: Queue) -> Dict[str, Any]:
-    """Return the only worker there is."""
-    return queue.worker()
-
-
 def kill(*pids: int) -> None:
     """Kill processes, and wait until they are gone."""
     for pid in pids:
@@ -114,7 +109,7 @@ def orphan(
     before = in_shell(shell) if shell else []
     supervisor = start_with(queue, before)
     running = jobs.pid("running")
-    worker = the_worker(queue)
+    worker = queue.worker()
 
     def has_noted() -> bool:
         seen = liveness.running(queue.files.workers, worker["id"])

@@ -21,7 +21,6 @@ from reliability.conftest import (
     linux_only,
     orphan,
     start_with,
-    the_worker,
     until_adopted,
 )
 
@@ -153,7 +152,7 @@ def test_a_grace_is_not_begun_anew_by_each_heir(queue: Queue, jobs: Jobs) -> Non
     wait_until((queue.work / "told").exists, what="the TERM")
     wait_until(lambda: time.monotonic() - began > 3.5)
     killed_after = time.monotonic() - began
-    kill(the_worker(queue)["pid"])
+    kill(queue.worker()["pid"])
     jobs.until(job, "dead")
 
     (attempt,) = jobs.attempts(job)
@@ -247,12 +246,12 @@ def test_each_heir_that_is_killed_has_an_heir(queue: Queue, jobs: Jobs) -> None:
     job = jobs.one(NOTED + "exit 7", max_retries=1)
     dead = orphan(queue, jobs, job, "worker")
     for _ in range(3):
-        heir = the_worker(queue)
+        heir = queue.worker()
         assert heir["job"] == job
         kill(heir["pid"])
         dead = until_adopted(queue, jobs, job, heir["id"])
     supervisor = queue.processes[-1]
-    kill(supervisor.pid, the_worker(queue)["pid"])
+    kill(supervisor.pid, queue.worker()["pid"])
     supervisor.wait()
     start_with(queue, [])
     until_adopted(queue, jobs, job, dead)
@@ -268,7 +267,7 @@ def test_an_adopted_job_that_ends_unwatched_leaves_no_file(queue: Queue, jobs: J
     job = jobs.one(NOTED + "echo printed")
     orphan(queue, jobs, job, "worker")
     supervisor = queue.processes[-1]
-    kill(supervisor.pid, the_worker(queue)["pid"])
+    kill(supervisor.pid, queue.worker()["pid"])
     supervisor.wait()
     (queue.work / "go").touch()
     wait_until(lambda: not alive(jobs.pid("running")))
@@ -356,7 +355,7 @@ def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> Non
     follower = queue.spawn("logs", "--follow", job)
     assert follower.stdout is not None
     assert follower.stdout.readline() == "one\n"
-    dead = the_worker(queue)
+    dead = queue.worker()
     kill(dead["pid"], supervisor.pid)
     supervisor.wait()
     queue.start()
@@ -413,7 +412,7 @@ def test_a_stopped_job_is_not_taken_for_ended(queue: Queue, jobs: Jobs) -> None:
     supervisor = queue.start()
     running = jobs.pid("running")
     os.killpg(running, signal.SIGSTOP)
-    worker = the_worker(queue)
+    worker = queue.worker()
     kill(worker["pid"], supervisor.pid)
     supervisor.wait()
     queue.start()

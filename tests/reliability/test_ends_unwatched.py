@@ -20,7 +20,6 @@ from reliability.conftest import (
     linux_only,
     orphan,
     start_with,
-    the_worker,
     until_adopted,
 )
 
@@ -34,7 +33,7 @@ def test_a_job_that_ends_before_its_heir_is_there(queue: Queue, jobs: Jobs, comm
     supervisor = queue.start()
     running = jobs.pid("running")
     os.kill(supervisor.pid, signal.SIGSTOP)
-    kill(the_worker(queue)["pid"])
+    kill(queue.worker()["pid"])
     (queue.work / "go").touch()
     wait_until(lambda: not alive(running))
     os.kill(supervisor.pid, signal.SIGCONT)
@@ -107,7 +106,7 @@ def test_what_a_job_printed_is_kept_though_its_worker_dies_before_it_records(
     jobs.configure(output_limit=limit)
     job = jobs.one(f"{HELD}; head -c {size} /dev/zero | tr '\\0' x")
     queue.start()
-    leader, worker = jobs.pid("running"), the_worker(queue)
+    leader, worker = jobs.pid("running"), queue.worker()
     lock = WriteLock(queue.files.write_lock)
     lock.acquire(10)
     try:
@@ -184,7 +183,7 @@ def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue, jobs: Jobs) -
     job = jobs.one(NOTED + "exit 7", max_retries=1)
     supervisor = queue.start()
     jobs.pid("running")
-    worker = the_worker(queue)
+    worker = queue.worker()
     status = Path(queue.files.worker_status(worker["id"]))
     status.unlink()
     status.mkdir()
