@@ -13,15 +13,14 @@ import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, TypeVar, Union
+from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 import pytest
 from watch import file_watch
 
-from queuectl import files
 from queuectl.cli import output
-from queuectl.cli.status import living_workers
-from queuectl.errors import QueueError
+from queuectl.core.errors import QueueError
+from queuectl.host import files
 from queuectl.storage import Storage
 
 COMMAND = str(Path(sys.executable).with_name("queuectl"))
@@ -92,8 +91,8 @@ class Queue:
         self.database = folder / "queue.db"
         self.work = folder / "work"
         self.work.mkdir()
-        self.processes: List[subprocess.Popen[str]] = []
-        self.env: Dict[str, str] = {
+        self.processes: list[subprocess.Popen[str]] = []
+        self.env: dict[str, str] = {
             "HOME": str(self.home),
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
@@ -109,10 +108,10 @@ class Queue:
 
     def run(
         self,
-        *args: Union[str, bytes],
-        stdin: Optional[Union[str, bytes]] = None,
-        env: Optional[Mapping[str, str]] = None,
-        cwd: Optional[Path] = None,
+        *args: str | bytes,
+        stdin: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Run `queuectl ARGS` to its end, whatever its exit code; off a terminal."""
@@ -139,7 +138,7 @@ class Queue:
         assert done.returncode == 0, (args, done.returncode, done.stdout, done.stderr)
         return done.stdout.strip()
 
-    def fails(self, code: int, *args: Union[str, bytes], **kwargs: Any) -> str:
+    def fails(self, code: int, *args: str | bytes, **kwargs: Any) -> str:
         """Run `queuectl ARGS`, which must fail so, with nothing on stdout; return its one line."""
         done = self.run(*args, **kwargs)
         assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
@@ -157,28 +156,28 @@ class Queue:
         """Enqueue a shell command and return its id."""
         return self.ok("enqueue", *options, "--", command, **kwargs)
 
-    def show(self, job: str) -> Dict[str, Any]:
+    def show(self, job: str) -> dict[str, Any]:
         """Return `show JOB --json`."""
         return self.json("show", job)
 
     def state(self, job: str) -> str:
         return self.show(job)["state"]
 
-    def counts(self) -> Dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Return the states that hold jobs, with their counts."""
         return {state: n for state, n in self.json("status")["jobs"].items() if n}
 
-    def wait_for(self, job: str, *states: str, timeout: float = PATIENCE_SECONDS) -> Dict[str, Any]:
+    def wait_for(self, job: str, *states: str, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Wait until a job is in one of these states; return it as `show --json` does."""
 
-        def there() -> Optional[Dict[str, Any]]:
+        def there() -> dict[str, Any] | None:
             shown = self.show(job)
             return shown if shown["state"] in states else None
 
         return wait_until(there, timeout, f"{job} to be {' or '.join(states)}")
 
     def spawn(
-        self, *args: str, env: Optional[Mapping[str, str]] = None, **kwargs: Any
+        self, *args: str, env: Mapping[str, str] | None = None, **kwargs: Any
     ) -> subprocess.Popen[str]:
         """Start `queuectl ARGS` in a session of its own; it is ended with the test."""
         kwargs.setdefault("stdout", subprocess.PIPE)
@@ -207,7 +206,7 @@ class Queue:
         )
         return process
 
-    def hooked(self, code: str) -> Dict[str, str]:
+    def hooked(self, code: str) -> dict[str, str]:
         """Return the environment of a pool whose process, and so its workers, run `code` first."""
         folder = self.folder / "hooked"
         folder.mkdir()
@@ -217,7 +216,7 @@ class Queue:
         )
         return {"PYTHONPATH": str(folder)}
 
-    def workers(self) -> List[Dict[str, Any]]:
+    def workers(self) -> list[dict[str, Any]]:
         """Return what `worker list --json` prints, without a process; nothing of no queue.
 
         Who asks again and again need not start an interpreter each time.
@@ -227,17 +226,17 @@ class Queue:
         except QueueError:
             return []
         try:
-            return [output.worker_json(worker) for worker in living_workers(storage)]
+            return [output.worker_json(worker) for worker in storage.living_workers()]
         finally:
             storage.close()
 
-    def worker(self) -> Dict[str, Any]:
+    def worker(self) -> dict[str, Any]:
         """Return the only worker, once it is the only one.
 
         Who settles a dead worker holds its lock, so that for a moment it seems to live.
         """
 
-        def alone() -> Optional[Dict[str, Any]]:
+        def alone() -> dict[str, Any] | None:
             workers = self.workers()
             return workers[0] if len(workers) == 1 else None
 
@@ -259,7 +258,7 @@ class Queue:
         assert done.returncode == 0, done.stderr
         return done.stderr
 
-    def pids(self) -> List[int]:
+    def pids(self) -> list[int]:
         """Return the processes that were started for this queue, jobs included (Linux only)."""
         mark = f"TEST_QUEUE={self.folder}".encode()
         found = []
@@ -271,7 +270,7 @@ class Queue:
                 continue
         return found
 
-    def close(self) -> List[int]:
+    def close(self) -> list[int]:
         """End all that is left of this queue; return the processes that had to be killed.
 
         Workers that a test left running are told to stop first: that is no fault.

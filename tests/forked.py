@@ -8,20 +8,20 @@ import select
 import signal
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NoReturn, Sequence
+from typing import Any, Callable, NoReturn, Sequence
 
 import pytest
 
 
-def in_processes(parts: Sequence[Callable[[], Any]], timeout: float = 60) -> List[Any]:
+def in_processes(parts: Sequence[Callable[[], Any]], timeout: float = 60) -> list[Any]:
     """Run each function in a process of its own; return what they returned, in their order.
 
     None of them begins before all are there. No connection may be open here. A result must be
     what JSON can hold; an exception fails the test with its traceback.
     """
     gate, opener = os.pipe()
-    readers: List[int] = []
-    pids: List[int] = []
+    readers: list[int] = []
+    pids: list[int] = []
     for part in parts:
         reader, writer = os.pipe()
         pid = os.fork()
@@ -59,9 +59,9 @@ def _answer(part: Callable[[], Any], gate: int, writer: int) -> NoReturn:
     os._exit(0)
 
 
-def _collect(readers: Sequence[int], timeout: float) -> Dict[int, bytes]:
+def _collect(readers: Sequence[int], timeout: float) -> dict[int, bytes]:
     deadline = time.monotonic() + timeout
-    answers: Dict[int, bytes] = {}
+    answers: dict[int, bytes] = {}
     texts = dict.fromkeys(readers, b"")
     while len(answers) < len(readers):
         open_ones = [reader for reader in readers if reader not in answers]

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from queuectl import bell
+from queuectl.host import wakeup
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def rung(*bells):
 
 def test_a_new_bell_is_silent_and_private(folder):
     """Without a ring nothing wakes the worker, and only its owner can ring."""
-    own = bell.Bell(folder, "w1")
+    own = wakeup.WakeUpFifo(folder, "w1")
     mode = os.stat(own.path).st_mode
     heard = rung(own)
     own.remove()
@@ -35,8 +35,8 @@ def test_a_new_bell_is_silent_and_private(folder):
 
 def test_a_ring_wakes_every_worker(folder):
     """Whoever enqueues wakes all: only one of many would wake at a bell that they share."""
-    bells = [bell.Bell(folder, f"w{number}") for number in range(3)]
-    bell.ring(folder)
+    bells = [wakeup.WakeUpFifo(folder, f"w{number}") for number in range(3)]
+    wakeup.wake_up(folder)
     heard = rung(*bells)
     for one in bells:
         one.remove()
@@ -46,8 +46,8 @@ def test_a_ring_wakes_every_worker(folder):
 
 def test_one_worker_can_be_rung_for(folder):
     """A cancel wakes the worker that runs the job and no other."""
-    bells = [bell.Bell(folder, f"w{number}") for number in range(3)]
-    bell.ring(folder, "w1")
+    bells = [wakeup.WakeUpFifo(folder, f"w{number}") for number in range(3)]
+    wakeup.wake_up(folder, "w1")
     heard = rung(*bells)
     for one in bells:
         one.remove()
@@ -58,9 +58,9 @@ def test_one_worker_can_be_rung_for(folder):
 @pytest.mark.parametrize("rings", [1, 2, 100_000])
 def test_hushing_forgets_all_rings_so_far(folder, rings):
     """Many rings make one wake, also when the FIFO is full; the next ring is heard again."""
-    own = bell.Bell(folder, "w1")
+    own = wakeup.WakeUpFifo(folder, "w1")
     for _ in range(min(rings, 3)):
-        bell.ring(folder, "w1")
+        wakeup.wake_up(folder, "w1")
     if rings > 3:
         descriptor = os.open(own.path, os.O_WRONLY | os.O_NONBLOCK)
         try:
@@ -69,12 +69,12 @@ def test_hushing_forgets_all_rings_so_far(folder, rings):
         except BlockingIOError:
             pass
         os.close(descriptor)
-        bell.ring(folder, "w1")
+        wakeup.wake_up(folder, "w1")
     before = rung(own)
-    own.hush()
+    own.drain()
     hushed = rung(own)
-    own.hush()
-    bell.ring(folder)
+    own.drain()
+    wakeup.wake_up(folder)
     after = rung(own)
     own.remove()
 
@@ -84,9 +84,9 @@ def test_hushing_forgets_all_rings_so_far(folder, rings):
 def test_the_bell_of_a_dead_worker_hurts_nobody(folder):
     """A FIFO without a reader is passed over, and the others are still rung."""
     os.mkfifo(os.path.join(folder, "dead.bell"))
-    own = bell.Bell(folder, "w1")
-    bell.ring(folder)
-    bell.ring(folder, "dead")
+    own = wakeup.WakeUpFifo(folder, "w1")
+    wakeup.wake_up(folder)
+    wakeup.wake_up(folder, "dead")
     heard = rung(own)
     own.remove()
 
@@ -99,7 +99,7 @@ def test_what_is_no_bell_is_neither_written_nor_followed(folder, tmp_path):
     (tmp_path / "target").write_bytes(b"y")
     (tmp_path / "link.bell").symlink_to(tmp_path / "target")
     (tmp_path / "folder.bell").mkdir()
-    bell.ring(folder)
+    wakeup.wake_up(folder)
 
     assert (tmp_path / "file.bell").read_bytes() == b"x"
     assert (tmp_path / "target").read_bytes() == b"y"
@@ -107,9 +107,9 @@ def test_what_is_no_bell_is_neither_written_nor_followed(folder, tmp_path):
 
 def test_ringing_where_nothing_is_does_nothing(folder):
     """No folder and no worker are no error: to ring is a courtesy."""
-    bell.ring(os.path.join(folder, "missing"))
-    bell.ring(folder, "nobody")
-    bell.remove(folder, "nobody")
+    wakeup.wake_up(os.path.join(folder, "missing"))
+    wakeup.wake_up(folder, "nobody")
+    wakeup.remove(folder, "nobody")
 
     assert os.listdir(folder) == []
 
@@ -117,6 +117,6 @@ def test_ringing_where_nothing_is_does_nothing(folder):
 def test_the_bell_of_a_dead_worker_can_be_taken_away(folder):
     """Who settles a dead worker removes its bell too."""
     os.mkfifo(os.path.join(folder, "dead.bell"))
-    bell.remove(folder, "dead")
+    wakeup.remove(folder, "dead")
 
     assert os.listdir(folder) == []

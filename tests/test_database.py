@@ -12,20 +12,14 @@ import pytest
 from forked import in_processes
 from watch.file_watch import by_hand
 
-from queuectl import files, schema
-from queuectl.database import Database
-from queuectl.errors import (
-    DiskFailure,
-    NoQueue,
-    QueueBusy,
-    QueueUnusable,
-    QueueUpgraded,
-)
-from queuectl.models import Outcome, OutcomeKind, Recorded, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
-from queuectl.storage import Storage
-from queuectl.writelock import WriteLock
+from queuectl.core.errors import DiskFailure, NoQueue, QueueBusy, QueueUnusable, QueueUpgraded
+from queuectl.core.models import Outcome, OutcomeKind, Recorded, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.host import files
+from queuectl.storage import Storage, schema
+from queuectl.storage.database import Database
+from queuectl.storage.write_lock import WriteLock
 
 
 def at(path, **kwargs):

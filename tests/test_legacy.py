@@ -14,11 +14,10 @@ import pytest
 from forked import in_processes
 from watch.file_watch import by_hand
 
-from queuectl import schema
-from queuectl.files import find
-from queuectl.models import Selection
-from queuectl.states import JobState
-from queuectl.storage import Storage
+from queuectl.core.models import Selection
+from queuectl.core.states import JobState
+from queuectl.host.files import find
+from queuectl.storage import Storage, schema
 
 FIRST = """id TEXT PRIMARY KEY, command TEXT NOT NULL, state TEXT NOT NULL,
            attempts INTEGER DEFAULT 0, max_retries INTEGER DEFAULT 3,

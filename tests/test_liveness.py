@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import pytest
 from forked import in_processes
 
-from queuectl import liveness
-from queuectl.errors import QueueUnusable
-from queuectl.liveness import LifeLock, Running
+from queuectl.core.errors import QueueUnusable
+from queuectl.host import lockfiles, processes
+from queuectl.host.lockfiles import LifeLock, Running
 
 LARGEST = Running(2**63 - 1, 2**31 - 1, 2**63 - 1, "a1b2c3d4e5f6")
 
@@ -50,18 +50,18 @@ def living(folder, owner="w1", running=None):
 
 def test_a_held_lock_is_life_and_a_free_one_is_death(folder):
     """A killed process is known to be dead at once; without a file nothing is known."""
-    assert liveness.is_alive(folder, "w1") is None
+    assert lockfiles.is_alive(folder, "w1") is None
     with living(folder):
-        assert liveness.is_alive(folder, "w1") is True
-    assert liveness.is_alive(folder, "w1") is False
+        assert lockfiles.is_alive(folder, "w1") is True
+    assert lockfiles.is_alive(folder, "w1") is False
 
 
 def test_a_stopped_process_is_alive(folder):
     """Keeps out: a worker that only pauses is given up for dead and its job run twice."""
     with living(folder) as pid:
         os.kill(pid, signal.SIGSTOP)
-        assert liveness.is_alive(folder, "w1") is True
-        assert liveness.seize(folder, "w1") is None
+        assert lockfiles.is_alive(folder, "w1") is True
+        assert lockfiles.seize(folder, "w1") is None
 
 
 @linux_only
@@ -70,13 +70,13 @@ def test_a_zombie_is_dead(folder):
     with living(folder) as pid:
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert liveness.is_alive(folder, "w1") is False
+        assert lockfiles.is_alive(folder, "w1") is False
 
 
 def test_the_lock_is_there_complete_or_not_at_all(folder):
     """It gets its name only when it is locked and written, and its private file is gone."""
     lock = LifeLock.take(folder, "w1", {"pid": 7, "host": "h"})
-    names, about = os.listdir(folder), liveness.about(folder, "w1")
+    names, about = os.listdir(folder), lockfiles.about(folder, "w1")
     lock.remove()
 
     assert (names, about) == (["w1.lock"], {"pid": 7, "host": "h"})
@@ -89,7 +89,7 @@ def test_two_that_ask_at_once_do_not_take_each_other_for_the_owner(folder):
         pass
 
     def ask():
-        return sorted({liveness.is_alive(folder, "w1") for _ in range(2000)})
+        return sorted({lockfiles.is_alive(folder, "w1") for _ in range(2000)})
 
     assert in_processes([ask] * 4) == [[False]] * 4
 
@@ -97,8 +97,8 @@ def test_two_that_ask_at_once_do_not_take_each_other_for_the_owner(folder):
 def test_what_a_worker_runs_can_be_read_by_its_heir(folder):
     """The last job process that was started is left in the lock file of the dead worker."""
     with living(folder, running=Running(17, 4242, 99, "w0")):
-        alive = liveness.running(folder, "w1")
-    remains = liveness.seize(folder, "w1")
+        alive = lockfiles.running(folder, "w1")
+    remains = lockfiles.seize(folder, "w1")
     running = remains.running
     remains.close()
 
@@ -111,9 +111,9 @@ def test_the_line_of_what_runs_has_room_for_the_largest_numbers(folder, running)
     lock = LifeLock.take(folder, "w1", {"pid": 7})
     lock.show_running(LARGEST)
     lock.show_running(running)
-    shown, about = liveness.running(folder, "w1"), liveness.about(folder, "w1")
+    shown, about = lockfiles.running(folder, "w1"), lockfiles.about(folder, "w1")
     lock.abandon()
-    remains = liveness.seize(folder, "w1")
+    remains = lockfiles.seize(folder, "w1")
     found = remains.running
     remains.remove()
 
@@ -124,15 +124,15 @@ def test_only_one_settles_a_dead_worker(folder):
     """Of many rescuers one gets the remains; once settled, none does."""
     with living(folder):
         pass
-    first = liveness.seize(folder, "w1")
-    second = liveness.seize(folder, "w1")
+    first = lockfiles.seize(folder, "w1")
+    second = lockfiles.seize(folder, "w1")
     first.close()
-    third = liveness.seize(folder, "w1")
+    third = lockfiles.seize(folder, "w1")
     third.remove()
 
     assert second is None
-    assert liveness.seize(folder, "w1") is None
-    assert liveness.owners(folder) == []
+    assert lockfiles.seize(folder, "w1") is None
+    assert lockfiles.owners(folder) == []
 
 
 def test_rescuers_that_race_settle_each_worker_once(folder):
@@ -144,7 +144,7 @@ def test_rescuers_that_race_settle_each_worker_once(folder):
     def settle():
         mine = []
         for owner in owners:
-            remains = liveness.seize(folder, owner)
+            remains = lockfiles.seize(folder, owner)
             if remains is not None:
                 mine.append(owner)
                 remains.remove()
@@ -164,7 +164,7 @@ def test_what_was_never_finished_is_swept(folder, tmp_path):
     (tmp_path / ".folder.new").mkdir()
     with living(folder), open(tmp_path / ".made.new", "wb") as made:
         fcntl.flock(made, fcntl.LOCK_EX)
-        liveness.sweep(folder)
+        lockfiles.sweep(folder)
         left = sorted(os.listdir(folder))
 
     assert left == [".folder.new", ".made.new", "w1.lock"]
@@ -176,7 +176,7 @@ def test_a_lock_file_that_is_swept_before_it_is_locked_is_made_again(folder, mon
 
     def swept_first(descriptor, how):
         monkeypatch.undo()
-        liveness.sweep(folder)
+        lockfiles.sweep(folder)
         assert os.listdir(folder) == []
         lock(descriptor, how)
 
@@ -184,7 +184,7 @@ def test_a_lock_file_that_is_swept_before_it_is_locked_is_made_again(folder, mon
     LifeLock.take(folder, "w1", {})
 
     assert os.listdir(folder) == ["w1.lock"]
-    assert liveness.is_alive(folder, "w1") is True
+    assert lockfiles.is_alive(folder, "w1") is True
 
 
 def test_a_child_that_abandons_the_lock_does_not_keep_it(folder):
@@ -204,10 +204,10 @@ def test_a_child_that_abandons_the_lock_does_not_keep_it(folder):
     child = int(os.read(reader, 10))
     os.close(reader)
     os.close(writer)
-    before = liveness.is_alive(folder, "s1")
+    before = lockfiles.is_alive(folder, "s1")
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    after = liveness.is_alive(folder, "s1")
+    after = lockfiles.is_alive(folder, "s1")
     os.kill(child, signal.SIGKILL)
 
     assert (before, after) == (True, False)
@@ -218,15 +218,15 @@ def test_owners_are_those_with_a_lock_file(folder, tmp_path):
     for name in ("b.lock", "a.lock", "a.bell", ".c.new", "d"):
         (tmp_path / name).touch()
 
-    assert liveness.owners(folder) == ["a", "b"]
-    assert liveness.owners(os.path.join(folder, "missing")) == []
+    assert lockfiles.owners(folder) == ["a", "b"]
+    assert lockfiles.owners(os.path.join(folder, "missing")) == []
 
 
 def test_a_folder_that_is_none_is_refused(folder, tmp_path):
     """What cannot be listed is said, not taken for empty."""
     (tmp_path / "file").touch()
     with pytest.raises(QueueUnusable, match=r"^cannot look into .*/file: Not a directory$"):
-        liveness.owners(os.path.join(folder, "file"))
+        lockfiles.owners(os.path.join(folder, "file"))
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -241,10 +241,10 @@ def test_what_is_no_lock_file_proves_nothing(folder, tmp_path, kind):
     else:
         path.mkdir()
 
-    assert liveness.is_alive(folder, "w1") is None
-    assert liveness.seize(folder, "w1") is None
-    assert liveness.about(folder, "w1") == {}
-    assert liveness.running(folder, "w1") is None
+    assert lockfiles.is_alive(folder, "w1") is None
+    assert lockfiles.seize(folder, "w1") is None
+    assert lockfiles.about(folder, "w1") == {}
+    assert lockfiles.running(folder, "w1") is None
 
 
 def test_a_lock_that_cannot_be_opened_just_now_is_not_taken_for_gone(folder, tmp_path):
@@ -256,8 +256,8 @@ def test_a_lock_that_cannot_be_opened_just_now_is_not_taken_for_gone(folder, tmp
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
     try:
         with pytest.raises(QueueUnusable, match="cannot open"):
-            liveness.seize(folder, "w1")
-        assert liveness.is_alive(folder, "w1") is None
+            lockfiles.seize(folder, "w1")
+        assert lockfiles.is_alive(folder, "w1") is None
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -268,26 +268,26 @@ def test_a_lock_that_cannot_be_opened_just_now_is_not_taken_for_gone(folder, tmp
 def test_a_damaged_lock_file_tells_nothing(folder, tmp_path, text):
     """After a crash of the machine the file may hold anything; the rescue goes on without it."""
     (tmp_path / "w1.lock").write_bytes(text)
-    remains = liveness.seize(folder, "w1")
+    remains = lockfiles.seize(folder, "w1")
     running = remains.running
     remains.close()
 
     assert running is None
-    assert liveness.about(folder, "w1") == {}
-    assert liveness.running(folder, "w1") is None
+    assert lockfiles.about(folder, "w1") == {}
+    assert lockfiles.running(folder, "w1") is None
 
 
 @linux_only
 def test_a_process_is_known_by_its_number_and_its_start():
     """The same number in another start or another boot is another process."""
-    own, boot = os.getpid(), liveness.boot_id()
-    ticks = liveness.start_ticks(own)
+    own, boot = os.getpid(), processes.boot_id()
+    ticks = processes.start_ticks(own)
 
     assert ticks > 0
-    assert liveness.same_process(own, ticks, boot) is True
-    assert liveness.same_process(own, ticks - 1, boot) is False
-    assert liveness.same_process(own, ticks, "another boot") is False
-    assert liveness.same_process(own, None, boot) is False
+    assert processes.same_process(own, ticks, boot) is True
+    assert processes.same_process(own, ticks - 1, boot) is False
+    assert processes.same_process(own, ticks, "another boot") is False
+    assert processes.same_process(own, None, boot) is False
 
 
 @linux_only
@@ -296,8 +296,8 @@ def test_a_process_that_is_gone_has_no_start():
     child = subprocess.Popen(["true"])
     child.wait()
 
-    assert liveness.start_ticks(child.pid) is None
-    assert liveness.same_process(child.pid, 1, liveness.boot_id()) is False
+    assert processes.start_ticks(child.pid) is None
+    assert processes.same_process(child.pid, 1, processes.boot_id()) is False
 
 
 @linux_only
@@ -306,8 +306,8 @@ def test_the_start_is_found_behind_any_name(tmp_path):
     program = tmp_path / "a) 1 (2 3"
     program.symlink_to("/bin/sleep")
     child = subprocess.Popen([str(program), "100"])
-    ticks = liveness.start_ticks(child.pid)
-    own = liveness.start_ticks(os.getpid())
+    ticks = processes.start_ticks(child.pid)
+    own = processes.start_ticks(os.getpid())
     child.kill()
     child.wait()
 

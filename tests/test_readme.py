@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Iterable, Iterator, NamedTuple
 
 import click
 import pytest
@@ -18,8 +18,8 @@ from conftest import COMMAND, Queue, wait_until
 
 import queuectl
 from queuectl.cli.app import root
-from queuectl.settings import KEYS
-from queuectl.states import JobState
+from queuectl.core.settings import KEYS
+from queuectl.core.states import JobState
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ class Block(NamedTuple):
     text: str
 
 
-def _blocks() -> List[Block]:
+def _blocks() -> list[Block]:
     pattern = re.compile(
         r"^#+ (?P<heading>[^\n]+)$|^```(?P<language>\w*)\n(?P<text>.*?)^```$",
         re.MULTILINE | re.DOTALL,
@@ -63,7 +63,7 @@ def _section(heading: str) -> str:
     return README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def _rows(text: str) -> List[List[str]]:
+def _rows(text: str) -> list[list[str]]:
     """Return the cells of all table rows."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [
@@ -72,14 +72,14 @@ def _rows(text: str) -> List[List[str]]:
     ]
 
 
-def _code(cell: str) -> List[str]:
+def _code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def _leaves() -> Iterator[Tuple[str, click.Command]]:
+def _leaves() -> Iterator[tuple[str, click.Command]]:
     """Yield every command that can be called, under its full name, in the order of the help."""
 
-    def below(command: click.Command, name: str) -> Iterator[Tuple[str, click.Command]]:
+    def below(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
         if not isinstance(command, click.Group):
             yield name, command
             return
@@ -95,7 +95,7 @@ def _leaves() -> Iterator[Tuple[str, click.Command]]:
 LEAVES = dict(_leaves())
 
 
-def _options(command: click.Command) -> Set[str]:
+def _options(command: click.Command) -> set[str]:
     """Return all options that the command's help shows, its own help apart."""
     return {
         word
@@ -105,10 +105,10 @@ def _options(command: click.Command) -> Set[str]:
     } - {"-h", "--help"}
 
 
-def _documented() -> Dict[str, Set[str]]:
+def _documented() -> dict[str, set[str]]:
     """Return the commands of the README's tables, in their order, each with its options."""
-    commands: Dict[str, Set[str]] = {}
-    of_enqueue: Set[str] = set()
+    commands: dict[str, set[str]] = {}
+    of_enqueue: set[str] = set()
     for cells in _rows(_section("Commands")):
         words = _code(cells[0])
         if cells[0].startswith("`-"):
@@ -140,7 +140,7 @@ def test_every_command_is_in_the_readme_once() -> None:
     assert _first_words(names) == _first_words(LEAVES)
 
 
-def _first_words(names: Iterable[str]) -> List[str]:
+def _first_words(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name.split()[0] for name in names))
 
 
@@ -206,14 +206,14 @@ def test_what_the_readme_links_to_is_there() -> None:
     assert [target for target in targets if not (CHECKOUT / target).exists()] == []
 
 
-def _calls() -> List[str]:
+def _calls() -> list[str]:
     """Return every call of queuectl in the blocks and in the code of the tables, quoted again."""
     texts = [line for b in BLOCKS if b.language != "text" for line in b.text.splitlines()]
     for cells in _rows(README):
         texts += [word for cell in cells for word in _code(cell) if word.startswith("queuectl ")]
     calls = []
     for text in texts:
-        words: Optional[List[str]] = None
+        words: list[str] | None = None
         lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         for word in [*lexer, ";"]:
@@ -253,7 +253,7 @@ def test_the_calls_are_found() -> None:
     assert {"worker start --count 4 --drain -q", "enqueue --at 18:00 make"} <= set(calls)
 
 
-def _sh(queue: Queue, script: str, *, cwd: Optional[Path] = None, **env: str) -> Any:
+def _sh(queue: Queue, script: str, *, cwd: Path | None = None, **env: str) -> Any:
     """Run a script as somebody would who pastes it."""
     return subprocess.run(
         ["sh", "-c", script],
@@ -316,11 +316,11 @@ def test_the_real_example_works(queue: Queue) -> None:
     assert rows[-1] == "all 200 files are intact"
 
 
-def _numbers(rows: List[str]) -> List[int]:
+def _numbers(rows: list[str]) -> list[int]:
     return [int(re.findall(r"file (\d+)", row)[0]) for row in rows]
 
 
-def _crontab() -> List[str]:
+def _crontab() -> list[str]:
     """Return the commands of the crontab lines that call queuectl, as cron hands them to sh."""
     lines = [
         line

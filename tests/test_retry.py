@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from queuectl.models import Job, Outcome, OutcomeKind, Verdict
-from queuectl.retry import backoff_seconds, decide
-from queuectl.settings import effective
-from queuectl.states import JobState
-from queuectl.times import MAX_DURATION
+from queuectl.core.models import Job, Outcome, OutcomeKind, Verdict
+from queuectl.core.retry import backoff_seconds, decide
+from queuectl.core.settings import effective
+from queuectl.core.states import JobState
+from queuectl.core.times import MAX_DURATION
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 FAILURES = [

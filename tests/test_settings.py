@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.errors import InvalidInput
-from queuectl.settings import KEYS, Settings, check_key, check_value, effective
+from queuectl.core.errors import InvalidInput
+from queuectl.core.settings import KEYS, Settings, check_key, check_value, effective
 
 DEFAULTS = dict(  # noqa: C408 (names as they are in the settings)
     max_retries=3,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from queuectl.errors import InvalidInput
-from queuectl.specs import JSON_FIELDS, JobSpec, parse_object
+from queuectl.core.errors import InvalidInput
+from queuectl.core.specs import JSON_FIELDS, JobSpec, parse_object
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 LIMIT = 130_000

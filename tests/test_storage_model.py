@@ -7,7 +7,6 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,11 +20,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from queuectl.errors import DuplicateId, QueueError, UniqueKeyHeld, WrongState
-from queuectl.files import find
-from queuectl.models import Claim, Outcome, OutcomeKind, Recorded, Selection, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import FINISHED_STATES, JobState
+from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld, WrongState
+from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Selection, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.host.files import find
 from queuectl.storage import Storage
 
 QUEUES = ("x", "y", "z")
@@ -45,14 +44,14 @@ class ModelJob:
     priority: int
     max_retries: int
     state: JobState
-    run_at: Optional[datetime] = None
-    unique_key: Optional[str] = None
+    run_at: datetime | None = None
+    unique_key: str | None = None
     attempts: int = 0
-    holder: Optional[int] = None
-    worker: Optional[str] = None
+    holder: int | None = None
+    worker: str | None = None
     cancel_requested: bool = False
-    finished_at: Optional[datetime] = None
-    needs: Dict[str, bool] = field(default_factory=dict)
+    finished_at: datetime | None = None
+    needs: dict[str, bool] = field(default_factory=dict)
     """Id -> whether any end will do."""
 
 
@@ -69,10 +68,10 @@ class StorageModel(RuleBasedStateMachine):
         # What the model is about does not depend on the disk, and this is ten times as fast.
         self.storage._database.connection.execute("PRAGMA synchronous = OFF")
         self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
-        self.jobs: Dict[str, ModelJob] = {}
-        self.paused: Set[Optional[str]] = set()
-        self.limits: Dict[str, int] = {}
-        self.claims: List[Claim] = []
+        self.jobs: dict[str, ModelJob] = {}
+        self.paused: set[str | None] = set()
+        self.limits: dict[str, int] = {}
+        self.claims: list[Claim] = []
         self.placed = 0
         self.named = 0
         return multiple(*[self.enqueue_one(queue, 0, 2, None, None) for queue in QUEUES])
@@ -150,7 +149,7 @@ class StorageModel(RuleBasedStateMachine):
             needs[other] = however
             if state in FINISHED_STATES:
                 never.append(other)
-        assert sorted(made.never_met) == sorted(never)
+        assert sorted(made.unsatisfiable) == sorted(never)
         self.add(job_id, ModelJob(0, "x", 0, 3, JobState.BLOCKED, run_at, needs=needs))
         self.unblock(job_id)
         return job_id
@@ -365,7 +364,7 @@ class StorageModel(RuleBasedStateMachine):
     @invariant()
     def the_counts_are_right(self):
         """The kept counts are those of the model."""
-        counted: Dict[Tuple[str, JobState], int] = {}
+        counted: dict[tuple[str, JobState], int] = {}
         for job in self.jobs.values():
             counted[job.queue, job.state] = counted.get((job.queue, job.state), 0) + 1
         kept = {(count.queue, count.state): count.jobs for count in self.storage.counts()}
@@ -393,7 +392,7 @@ class StorageModel(RuleBasedStateMachine):
         job.place = self.placed
         self.jobs[job_id] = job
 
-    def key_holder(self, key: str) -> Optional[str]:
+    def key_holder(self, key: str) -> str | None:
         for job_id, job in self.jobs.items():
             if job.unique_key == key and job.state not in FINISHED_STATES:
                 return job_id
@@ -404,7 +403,7 @@ class StorageModel(RuleBasedStateMachine):
             if job.state in (JobState.SCHEDULED, JobState.FAILED) and job.run_at <= self.now:
                 job.state = JobState.PENDING
 
-    def next_job(self, queues: Tuple[str, ...]) -> Optional[str]:
+    def next_job(self, queues: tuple[str, ...]) -> str | None:
         if None in self.paused:
             return None
         running = [job.queue for job in self.jobs.values() if job.state is JobState.PROCESSING]
@@ -418,7 +417,7 @@ class StorageModel(RuleBasedStateMachine):
         ]
         return min(ready)[2] if ready else None
 
-    def claimed(self, claim: Optional[Claim], expected: Optional[str]) -> None:
+    def claimed(self, claim: Claim | None, expected: str | None) -> None:
         assert (claim.job.id if claim else None) == expected
         if claim is None:
             return
@@ -430,12 +429,12 @@ class StorageModel(RuleBasedStateMachine):
         assert not self.claims or claim.execution_id > self.claims[-1].execution_id
         self.claims.append(claim)
 
-    def holding(self, claim: Claim) -> Optional[ModelJob]:
+    def holding(self, claim: Claim) -> ModelJob | None:
         job = self.jobs.get(claim.job.id)
         held = job is not None and job.holder == claim.execution_id
         return job if held and job.state is JobState.PROCESSING else None
 
-    def failure(self, claim: Claim) -> Tuple[Outcome, Verdict]:
+    def failure(self, claim: Claim) -> tuple[Outcome, Verdict]:
         if claim.job.attempts >= claim.job.max_retries:
             return EXIT_1, Verdict(JobState.DEAD)
         return EXIT_1, Verdict(JobState.FAILED, self.now + timedelta(seconds=10))

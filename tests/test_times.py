@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queuectl.errors import InvalidInput, QueueUnusable
-from queuectl.times import (
+from queuectl.core.errors import InvalidInput, QueueUnusable
+from queuectl.core.times import (
     MAX_DURATION,
     format_duration,
     from_text,

@@ -14,10 +14,10 @@ import pytest
 from conftest import PATIENCE_SECONDS, wait_until
 from forked import in_processes
 
-from queuectl.errors import QueueBusy, QueueUnusable
-from queuectl.files import find
+from queuectl.core.errors import QueueBusy, QueueUnusable
+from queuectl.host.files import find
 from queuectl.storage import Storage
-from queuectl.writelock import WriteLock
+from queuectl.storage.write_lock import WriteLock
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def main() -> None:
     # What is imported stays: looking through it for garbage, again and again, costs 3 ms.
     gc.disable()
     if os.environ.get(POOL_VARIABLE, "").startswith(f"{os.getpid()} "):
-        from queuectl.pool import run  # and nothing of the command line
+        from queuectl.worker.main import run  # and nothing of the command line
     else:
         from queuectl.cli.app import run  # only now
     gc.freeze()

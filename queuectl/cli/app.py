@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any, Dict, List, NoReturn, Optional
+from typing import Any, NoReturn
 
 import click
 
 from queuectl import __version__
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueGroup, line_of, queue_options, telling_option
+from queuectl.cli.command import Failure, QueueGroup, eager_text_option, line_of, queue_options
 
-SECTIONS: Dict[str, Dict[str, str]] = {
+SECTIONS: dict[str, dict[str, str]] = {
     "Put work in": {"enqueue": "enqueue:enqueue"},
     "Run it": {"worker": "worker:worker", "queue": "queue:queue"},
     "Look": {
@@ -25,17 +25,17 @@ SECTIONS: Dict[str, Dict[str, str]] = {
     },
     "Act on jobs": {
         "wait": "wait:wait",
-        "cancel": "control:cancel",
-        "retry": "control:retry",
-        "edit": "control:edit",
+        "cancel": "actions:cancel",
+        "retry": "actions:retry",
+        "edit": "actions:edit",
         "dlq": "dlq:dlq",
     },
     "Keep house": {
         "config": "config:config",
         "prune": "prune:prune",
-        "export": "carry:export",
-        "import": "carry:import_",
-        "backup": "carry:backup",
+        "export": "transfer:export",
+        "import": "transfer:import_",
+        "backup": "transfer:backup",
         "check": "check:check",
         "doctor": "doctor:doctor",
         "completion": "completion:completion",
@@ -86,7 +86,7 @@ class _Root(QueueGroup):
     foreign_words = _FOREIGN_WORDS
 
     def make_context(
-        self, info_name: Optional[str], args: List[str], *rest: Any, **extra: Any
+        self, info_name: str | None, args: list[str], *rest: Any, **extra: Any
     ) -> click.Context:
         """Parse the options before the command; a wrong one before `check` is UNKNOWN."""
         called = next((word for word in args if word in _COMMANDS), None)
@@ -95,20 +95,20 @@ class _Root(QueueGroup):
         except click.ClickException as error:
             if called != "check":
                 raise
-            from queuectl.cli.check import UNKNOWN  # only on the way to an error
+            from queuectl.cli.commands.check import UNKNOWN  # only on the way to an error
 
             raise Failure("queuectl", line_of(error), UNKNOWN) from error
 
-    def list_commands(self, ctx: click.Context) -> List[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the help."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return the command."""
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(f"queuectl.cli.{module}"), name)
+        command: click.Command = getattr(import_module(f"queuectl.cli.commands.{module}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -128,7 +128,7 @@ class _Root(QueueGroup):
     "queuectl",
     cls=_Root,
     params=[
-        telling_option(
+        eager_text_option(
             "--version",
             text=lambda _ctx: f"queuectl {__version__}",
             help="Show the version and exit.",
@@ -148,7 +148,7 @@ def root(**_queue: Any) -> None:
     click.get_current_context().color = output.wants_color()
 
 
-def run(arguments: Optional[List[str]] = None) -> NoReturn:
+def run(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code.
 
     The only place where an error becomes a line and an exit code, on every version of click.

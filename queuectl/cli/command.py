@@ -10,21 +10,18 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
-    List,
     Mapping,
     NoReturn,
-    Optional,
     Sequence,
-    Type,
     TypeVar,
 )
 
 import click
 
-from queuectl import files
 from queuectl.cli import output
-from queuectl.errors import QueueError
-from queuectl.specs import suggestion
+from queuectl.core.errors import QueueError
+from queuectl.core.specs import suggestion
+from queuectl.host import files
 from queuectl.storage.base import Base
 
 if TYPE_CHECKING:
@@ -55,14 +52,14 @@ def line_of(error: click.ClickException) -> str:
 class _Command(click.Command):
     """What commands and groups share: a fast start, and errors that become failures."""
 
-    _own_help_option: Optional[click.Option] = None
+    _own_help_option: click.Option | None = None
 
-    def get_help_option(self, ctx: click.Context) -> Optional[click.Option]:
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Return --help. That of click asks gettext for its text, which imports locale: 1 ms."""
         names = self.get_help_option_names(ctx)
         if names and self._own_help_option is None:
             # Made once: click finds parameters by identity.
-            self._own_help_option = telling_option(
+            self._own_help_option = eager_text_option(
                 *names, text=lambda ctx: ctx.get_help(), help="Show this message and exit."
             )
         return self._own_help_option
@@ -81,9 +78,9 @@ class _Command(click.Command):
 
     def make_context(
         self,
-        info_name: Optional[str],
-        args: List[str],
-        parent: Optional[click.Context] = None,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
         """Parse the arguments; what a parameter refuses becomes a failure."""
@@ -130,7 +127,7 @@ class QueueGroup(_Command, click.Group):
         if not any(param.name == "db" for param in self.params):
             self.params.extend(queue_options(hidden=True))
 
-    def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; without any argument the help goes to stderr."""
         if not args and not ctx.resilient_parsing:
             with suppress(OSError):  # as of every message
@@ -138,7 +135,7 @@ class QueueGroup(_Command, click.Group):
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: click.Context, args: List[str]) -> Any:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the subcommand, or say which one may be meant."""
         name = args[0]
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
@@ -155,14 +152,14 @@ class QueueGroup(_Command, click.Group):
 QueueGroup.group_class = QueueGroup
 
 
-def telling_option(
+def eager_text_option(
     *names: str, text: Callable[[click.Context], str], **settings: Any
 ) -> click.Option:
     """Return a flag that prints a text and ends the command, whatever else was given."""
 
     def tell(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
         if wanted and not ctx.resilient_parsing:
-            output.emit(text(ctx))
+            output.print_data(text(ctx))
             ctx.exit()
 
     return click.Option(
@@ -170,7 +167,7 @@ def telling_option(
     )
 
 
-def queue_options(*, hidden: bool) -> List[click.Parameter]:
+def queue_options(*, hidden: bool) -> list[click.Parameter]:
     """Return --db and --allow-shared, which stand before or after a command's name."""
 
     def remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -198,7 +195,7 @@ def queue_options(*, hidden: bool) -> List[click.Parameter]:
     ]
 
 
-def queue_files(ctx: Optional[click.Context] = None) -> files.QueueFiles:
+def queue_files(ctx: click.Context | None = None) -> files.QueueFiles:
     """Return the files of the queue that this call means."""
     given = (ctx or click.get_current_context()).find_root().params
     return files.find(
@@ -213,14 +210,14 @@ def open_storage(*, create: bool = False, write: bool = False) -> Storage:
     return open_part(Storage, create=create, write=write)
 
 
-def open_part(part: Type[_Part], *, create: bool = False, write: bool = False) -> _Part:
+def open_part(part: type[_Part], *, create: bool = False, write: bool = False) -> _Part:
     """Open one part of the queue's storage, as `open_storage` does all of it.
 
     With -q the command says nothing of an upgrade of its file.
     """
     _outlive_closed_pipes()
     ctx = click.get_current_context()
-    notice = None if ctx.params.get("quiet") else output.tell
+    notice = None if ctx.params.get("quiet") else output.message
     storage = part.open(queue_files(), create=create, write=write, notice=notice)
     ctx.call_on_close(storage.close)
     return storage

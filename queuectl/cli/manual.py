@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, List, Tuple
+from typing import Iterable, Iterator
 
 import click
 
 from queuectl import __version__
 from queuectl.cli.app import SECTIONS, root
-from queuectl.settings import KEYS
+from queuectl.core.settings import KEYS
 
 _EXIT_CODES = (
     ("0", "Done; nothing to do is done."),
@@ -82,7 +82,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from _pairs(record for record in records if record is not None and record[1])
 
 
-def _pairs(pairs: Iterable[Tuple[str, str]]) -> Iterator[str]:
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     for term, meaning in pairs:
         yield ".TP"
         yield rf"\fB{_text(term)}\fR"
@@ -92,7 +92,7 @@ def _pairs(pairs: Iterable[Tuple[str, str]]) -> Iterator[str]:
 def _paragraphs(text: str) -> Iterator[str]:
     """Return a help text: paragraphs are filled, those marked by \b stand as they are."""
     for paragraph in text.strip().split("\n\n"):
-        rows: List[str] = [row.strip() for row in paragraph.split("\n")]
+        rows: list[str] = [row.strip() for row in paragraph.split("\n")]
         yield ".PP"
         if rows[0] == "\b":
             yield ".nf"

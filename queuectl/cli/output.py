@@ -12,26 +12,22 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
-    Dict,
     Iterable,
     Iterator,
-    List,
     Mapping,
-    Optional,
     Sequence,
-    Tuple,
     TypeVar,
 )
 
 import click
 
-from queuectl.errors import QueueError
-from queuectl.printable import escape, escape_json
-from queuectl.states import JobState
-from queuectl.times import format_duration, to_text, utcnow
+from queuectl.core.errors import QueueError
+from queuectl.core.escaping import escape, escape_json
+from queuectl.core.states import JobState
+from queuectl.core.times import format_duration, to_text, utcnow
 
 if TYPE_CHECKING:
-    from queuectl.models import Execution, Job, Worker
+    from queuectl.core.models import Execution, Job, Worker
 
 _Row = TypeVar("_Row")
 
@@ -61,14 +57,14 @@ def prepare_streams() -> None:
     let_closed_pipe_end()
 
 
-def wants_color() -> Optional[bool]:
+def wants_color() -> bool | None:
     """Return what the environment says about colour; None leaves it to the terminal."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return True if os.environ.get("FORCE_COLOR") else None
 
 
-def emit(text: str, *, line_break: bool = True) -> None:
+def print_data(text: str, *, line_break: bool = True) -> None:
     """Print data to stdout; QueueError if it does not take it."""
     let_closed_pipe_end()
     try:
@@ -82,7 +78,7 @@ def let_closed_pipe_end() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def emit_file(source: IO[str]) -> None:
+def print_file(source: IO[str]) -> None:
     """Print what a file holds; QueueError if stdout does not take it."""
     let_closed_pipe_end()
     try:
@@ -96,11 +92,11 @@ def emit_file(source: IO[str]) -> None:
         raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
-def emit_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print one JSON document."""
     import json  # not every command needs it
 
-    emit(escape_json(json.dumps(value, indent=2, ensure_ascii=needs_ascii())))
+    print_data(escape_json(json.dumps(value, indent=2, ensure_ascii=needs_ascii())))
 
 
 def needs_ascii() -> bool:
@@ -108,7 +104,7 @@ def needs_ascii() -> bool:
     return not sys.stdout.encoding.lower().startswith("utf")
 
 
-def tell(text: str) -> None:
+def message(text: str) -> None:
     """Say something to a person, on stderr; if that takes nothing, what was done is done still."""
     try:
         click.echo(escape(text), err=True)
@@ -116,9 +112,9 @@ def tell(text: str) -> None:
         pass
 
 
-def error(command: str, message: str) -> None:
+def error(command: str, text: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
-    tell(f"{command}: {message}")
+    message(f"{command}: {text}")
 
 
 def on_terminal() -> bool:
@@ -131,7 +127,7 @@ def can_animate() -> bool:
     return on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def ago(instant: Optional[datetime], *, now: datetime) -> str:
+def ago(instant: datetime | None, *, now: datetime) -> str:
     """Return `3 min ago` or `in 2 h` for people, the full time off a terminal."""
     if instant is None:
         return "-"
@@ -158,12 +154,12 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
 
 
-def fields(pairs: Iterable[Tuple[str, Optional[str]]]) -> None:
+def fields(pairs: Iterable[tuple[str, str | None]]) -> None:
     """Print names and values in two columns; an absent value leaves its line out."""
     present = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in present), default=0) + 1
     for name, value in present:
-        emit(f"{name + ':':<{width}} {value}")
+        print_data(f"{name + ':':<{width}} {value}")
 
 
 def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
@@ -183,7 +179,7 @@ def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
     ]
     headers = ("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND")
     _fit_last_column(headers, rows)
-    emit(table(headers if first else (), rows))
+    print_data(table(headers if first else (), rows))
 
 
 def pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
@@ -213,7 +209,7 @@ def dead_table(jobs: Sequence[Job], first: bool = True) -> None:
     ]
     headers = ("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND")
     _fit_last_column(headers, rows)
-    emit(table(headers if first else (), rows))
+    print_data(table(headers if first else (), rows))
 
 
 def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
@@ -223,9 +219,9 @@ def jobs_json(jobs: Iterable[Job], *, show_env: bool) -> None:
     opening = "["
     for job in jobs:
         shown = json.dumps(job_json(job, show_env=show_env), ensure_ascii=needs_ascii())
-        emit(opening + escape_json(shown), line_break=False)
+        print_data(opening + escape_json(shown), line_break=False)
         opening = ",\n "
-    emit("]" if opening != "[" else "[]")
+    print_data("]" if opening != "[" else "[]")
 
 
 def job_and_attempts_json(job: Job, executions: Iterable[Execution], *, show_env: bool) -> None:
@@ -235,16 +231,16 @@ def job_and_attempts_json(job: Job, executions: Iterable[Execution], *, show_env
     shown = json.dumps(
         job_json(job, show_env=show_env), indent=2, ensure_ascii=needs_ascii()
     ).rpartition("\n")[0]
-    emit(escape_json(shown) + ',\n  "executions": [', line_break=False)
+    print_data(escape_json(shown) + ',\n  "executions": [', line_break=False)
     separator = "\n    "
     for execution in executions:
         attempt = json.dumps(execution_json(execution), ensure_ascii=needs_ascii())
-        emit(separator + escape_json(attempt), line_break=False)
+        print_data(separator + escape_json(attempt), line_break=False)
         separator = ",\n    "
-    emit("]\n}")
+    print_data("]\n}")
 
 
-def _fit_last_column(headers: Sequence[str], rows: List[List[str]]) -> None:
+def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:
     """On a terminal, cut the last column to what is left of the width."""
     if not on_terminal() or not rows:
         return
@@ -264,12 +260,12 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def time_or_none(instant: Optional[datetime]) -> Optional[str]:
+def time_or_none(instant: datetime | None) -> str | None:
     """Return an instant as JSON shows it."""
     return None if instant is None else to_text(instant)
 
 
-def job_json(job: Job, *, show_env: bool) -> Dict[str, Any]:
+def job_json(job: Job, *, show_env: bool) -> dict[str, Any]:
     """Return a job as JSON shows it; the values of its env are masked unless asked for."""
     return {
         "id": job.id,
@@ -298,12 +294,12 @@ def job_json(job: Job, *, show_env: bool) -> Dict[str, Any]:
     }
 
 
-def masked(env: Mapping[str, str], *, show_env: bool) -> Dict[str, str]:
+def masked(env: Mapping[str, str], *, show_env: bool) -> dict[str, str]:
     """Return the variables, their values hidden unless asked for: they may be secrets."""
     return dict(env) if show_env else dict.fromkeys(env, MASK)
 
 
-def execution_json(execution: Execution) -> Dict[str, Any]:
+def execution_json(execution: Execution) -> dict[str, Any]:
     """Return an attempt as JSON shows it."""
     return {
         "id": execution.id,
@@ -324,7 +320,7 @@ def execution_json(execution: Execution) -> Dict[str, Any]:
     }
 
 
-def worker_json(worker: Worker) -> Dict[str, Any]:
+def worker_json(worker: Worker) -> dict[str, Any]:
     """Return a worker as JSON shows it."""
     return {
         "id": worker.id,
@@ -340,7 +336,7 @@ def worker_json(worker: Worker) -> Dict[str, Any]:
 def workers_table(workers: Sequence[Worker]) -> None:
     """Print workers, a line each."""
     now = utcnow()
-    rows: List[List[str]] = [
+    rows: list[list[str]] = [
         [
             worker.id,
             str(worker.pid),
@@ -351,9 +347,9 @@ def workers_table(workers: Sequence[Worker]) -> None:
         ]
         for worker in workers
     ]
-    emit(table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows))
+    print_data(table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows))
 
 
-def seconds(value: Optional[float]) -> Optional[str]:
+def seconds(value: float | None) -> str | None:
     """Return a duration for people, None as None."""
     return None if value is None else format_duration(value)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from queuectl.storage.whole import Storage
+    from queuectl.storage.full import Storage
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for (PEP 562)."""
     if name == "Storage":
-        from queuectl.storage.whole import Storage
+        from queuectl.storage.full import Storage
 
         return Storage
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

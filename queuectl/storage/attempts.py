@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple, Sequence
 
-from queuectl.errors import QueueUnusable
-from queuectl.models import Claim, Job, Outcome, Recorded, Verdict
-from queuectl.settings import Settings
-from queuectl.states import FINISHED_STATES, JobState
+from queuectl.core.errors import QueueUnusable
+from queuectl.core.models import Claim, Job, Outcome, Recorded, Verdict
+from queuectl.core.settings import Settings
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import to_text
 from queuectl.storage.base import Base
-from queuectl.storage.dependencies import settle_dependants
+from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
-from queuectl.times import to_text
 
 _PROMOTED_AT_ONCE = 500
 _NEWEST_ATTEMPTS = 16
@@ -59,7 +59,7 @@ class Ready(NamedTuple):
     """What an idle worker sees: whether a claim may succeed, else when the next job is due."""
 
     now: bool
-    next_due: Optional[datetime]
+    next_due: datetime | None
 
 
 class Attempts(Base):
@@ -85,7 +85,7 @@ class Attempts(Base):
             ).fetchone()
             return Ready(head is not None, next_due)
 
-    def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Optional[Claim]:
+    def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Claim | None:
         """Take the next job of these queues (none named: of all), pending -> processing.
 
         The attempt is counted. None if nothing may be claimed.
@@ -103,7 +103,7 @@ class Attempts(Base):
         with self._transaction(finishing=True) as conn:
             recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
         if freed:
-            self._ring()
+            self._wake_workers()
         return recorded
 
     def record_and_claim(
@@ -115,7 +115,7 @@ class Attempts(Base):
         queues: Sequence[str] = (),
         *,
         now: datetime,
-    ) -> Tuple[Recorded, Optional[Claim]]:
+    ) -> tuple[Recorded, Claim | None]:
         """Record, then claim the next job in the same transaction: one fsync a job."""
         with self._transaction() as conn:
             recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
@@ -124,7 +124,7 @@ class Attempts(Base):
             except QueueUnusable:  # the next job cannot be read: its own claim will tell
                 claimed = None
         if freed:
-            self._ring()
+            self._wake_workers()
         return recorded, claimed
 
     def release(self, claim: Claim, outcome: Outcome, *, now: datetime) -> Recorded:
@@ -156,7 +156,7 @@ class Attempts(Base):
             else:
                 cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
                 recorded, _ = end_attempt(conn, claim, outcome, cancelled, now=now)
-        self._ring()
+        self._wake_workers()
         return recorded
 
     def adopt(self, claim: Claim, heir: str, *, now: datetime) -> bool:
@@ -200,7 +200,7 @@ class Attempts(Base):
             ).fetchone()
         return row is not None
 
-    def held_by(self, worker: str) -> Optional[Claim]:
+    def held_by(self, worker: str) -> Claim | None:
         """Return what a worker has claimed and not ended; for the heir of a dead one."""
         with self._snapshot() as conn:
             row = conn.execute(
@@ -230,7 +230,7 @@ class Attempts(Base):
 
     def _claim(
         self, conn: sqlite3.Connection, worker: str, queues: Sequence[str], now: datetime
-    ) -> Optional[Claim]:
+    ) -> Claim | None:
         at = to_text(now)
         _promote(conn, at)
         row = conn.execute(_best_head(SELECT_JOB, len(queues)), tuple(queues)).fetchone()
@@ -275,7 +275,7 @@ def end_attempt(
     verdict: Verdict,
     *,
     now: datetime,
-) -> Tuple[Recorded, bool]:
+) -> tuple[Recorded, bool]:
     """Write the end of an attempt; return what was recorded and whether that made something else
     claimable.
     """
@@ -283,7 +283,7 @@ def end_attempt(
     finished = verdict.state in FINISHED_STATES
     # A cancel that came too late to stop the command still stops its retries.
     heeds_cancel = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
-    parameters: Dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "state": verdict.state.value,
         "now": at,
         "finished_at": at if finished else None,
@@ -321,7 +321,7 @@ def end_attempt(
         cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
         return end_attempt(conn, claim, outcome, cancelled, now=now)
     _end_execution(conn, claim.execution_id, outcome, at)
-    freed = finished and settle_dependants(
+    freed = finished and release_dependants(
         conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
     )
     recorded = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
@@ -370,7 +370,7 @@ def _promote(conn: sqlite3.Connection, at: str) -> None:
 
 def _newest_attempts(
     conn: sqlite3.Connection, job_seq: int, at_most: int = _NEWEST_ATTEMPTS
-) -> Sequence[Tuple[int, str]]:
+) -> Sequence[tuple[int, str]]:
     """Return the execution id and the worker of the last attempts of a job, newest first."""
     return conn.execute(
         "SELECT id, worker FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT ?",

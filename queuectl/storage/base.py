@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from typing import Callable, Optional, Type, TypeVar
+from typing import Callable, TypeVar
 
-from queuectl import bell
-from queuectl.database import WAIT_SECONDS, Database, Snapshot, Transaction
-from queuectl.errors import AmbiguousJob, DuplicateId, NoQueue, NoSuchJob
-from queuectl.files import QueueFiles
-from queuectl.settings import Settings, effective
+from queuectl.core.errors import AmbiguousJob, DuplicateId, NoQueue, NoSuchJob
+from queuectl.core.settings import Settings, effective
+from queuectl.host import wakeup
+from queuectl.host.files import QueueFiles
+from queuectl.storage.database import WAIT_SECONDS, Database, Snapshot, Transaction
 
 _Self = TypeVar("_Self", bound="Base")
 _NAMED_WHEN_AMBIGUOUS = 5
@@ -32,14 +32,14 @@ class Base:
 
     @classmethod
     def open(
-        cls: Type[_Self],
+        cls: type[_Self],
         files: QueueFiles,
         *,
         create: bool = False,
         write: bool = False,
         upgrade: bool = True,
         wait_seconds: float = WAIT_SECONDS,
-        notice: Optional[Callable[[str], None]] = None,
+        notice: Callable[[str], None] | None = None,
     ) -> _Self:
         """Open the queue; with `create` make it if need be, which implies `write`.
 
@@ -83,7 +83,7 @@ class Base:
         """Raise QueueReplaced if what is at its path now is another file, or none."""
         self._database.refuse_replaced()
 
-    def heed_durability(self, settings: Settings) -> None:
+    def set_durability(self, settings: Settings) -> None:
         """Commit from now on as the key durability says; for workers, never for enqueueing."""
         self._database.relax(relaxed=settings.durability == "normal")
 
@@ -93,9 +93,9 @@ class Base:
     def _snapshot(self) -> Snapshot:
         return self._database.snapshot()
 
-    def _ring(self) -> None:
+    def _wake_workers(self) -> None:
         """Wake all workers; after COMMIT, when something may have become claimable."""
-        bell.ring(self.files.workers)
+        wakeup.wake_up(self.files.workers)
 
     @staticmethod
     def _settings(conn: sqlite3.Connection) -> Settings:
@@ -149,16 +149,16 @@ def last_seq(conn: sqlite3.Connection) -> int:
 
 
 def duplicate(
-    conn: sqlite3.Connection, job_id: str, *, before: int, way_out: str
-) -> Optional[DuplicateId]:
+    conn: sqlite3.Connection, job_id: str, *, before: int, hint: str
+) -> DuplicateId | None:
     """Return the error for an id that is taken, None if it is free.
 
-    Jobs with a seq above `before` came with the same call. `way_out` says what else can be done.
+    Jobs with a seq above `before` came with the same call. `hint` says what else can be done.
     """
     row = conn.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         return None
-    return DuplicateId(job_id, row[1] if row[0] <= before else None, way_out)
+    return DuplicateId(job_id, row[1] if row[0] <= before else None, hint)
 
 
 def new_id() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from queuectl.times import to_text
+from queuectl.core.times import to_text
 
 
-def settle_dependants(
+def release_dependants(
     conn: sqlite3.Connection, job_seq: int, *, completed: bool, now: datetime
 ) -> bool:
     """Meet the needs that the end of a job meets; whether that made a job claimable.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, Dict, List, Optional
+from typing import Any
 
-from queuectl.models import QueueStatus
-from queuectl.states import JobState
+from queuectl.core.models import QueueStatus
+from queuectl.core.states import JobState
+from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.rows import optional_time
-from queuectl.times import to_text
 
 _ALL = ""
 """The row that stands for all queues, those to come included: no queue can have that name."""
@@ -19,9 +19,7 @@ _ALL = ""
 class Queues(Base):
     """Pausing, resuming and limiting queues."""
 
-    def pause_queue(
-        self, queue: Optional[str], *, by: str, reason: Optional[str], now: datetime
-    ) -> None:
+    def pause_queue(self, queue: str | None, *, by: str, reason: str | None, now: datetime) -> None:
         """Let nothing of a queue be claimed any more; None is one switch for all of them."""
         with self._transaction() as conn:
             conn.execute(
@@ -36,7 +34,7 @@ class Queues(Base):
                 {"name": queue or _ALL, "now": to_text(now), "by": by, "reason": reason},
             )
 
-    def resume_queue(self, queue: Optional[str]) -> None:
+    def resume_queue(self, queue: str | None) -> None:
         """Lift the pause of a queue; None lifts every pause."""
         with self._transaction() as conn:
             conn.execute(
@@ -51,9 +49,9 @@ class Queues(Base):
                 {"name": queue},
             )
             _drop_idle_rows(conn)
-        self._ring()
+        self._wake_workers()
 
-    def limit_queue(self, queue: str, limit: Optional[int]) -> None:
+    def limit_queue(self, queue: str, limit: int | None) -> None:
         """Let at most so many jobs of a queue run at once; None lifts the limit."""
         with self._transaction() as conn:
             conn.execute(
@@ -66,9 +64,9 @@ class Queues(Base):
                 {"name": queue, "limit": limit},
             )
             _drop_idle_rows(conn)
-        self._ring()
+        self._wake_workers()
 
-    def queues(self) -> List[QueueStatus]:
+    def queues(self) -> list[QueueStatus]:
         """Return all queues that hold jobs, are paused or are limited, by name.
 
         `paused` also tells of the switch for all; who, when and why are then those of the switch.
@@ -84,7 +82,7 @@ class Queues(Base):
                     """
                 )
             }
-            counts: Dict[str, Dict[JobState, int]] = {}
+            counts: dict[str, dict[JobState, int]] = {}
             for queue, state, jobs in conn.execute(
                 "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
             ):

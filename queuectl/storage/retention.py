@@ -7,14 +7,14 @@ import re
 import sqlite3
 from datetime import datetime
 from itertools import islice
-from typing import Any, Iterator, List, Match, Sequence
+from typing import Any, Iterator, Match, Sequence
 
-from queuectl.files import unlink_quietly
-from queuectl.liveness import is_alive
-from queuectl.models import Job
-from queuectl.states import JobState
+from queuectl.core.models import Job
+from queuectl.core.states import JobState
+from queuectl.core.times import to_text
+from queuectl.host.files import unlink_quietly
+from queuectl.host.lockfiles import is_alive
 from queuectl.storage.base import Base
-from queuectl.times import to_text
 
 _DELETED_AT_ONCE = 500
 _SWEPT_AT_ONCE = 500
@@ -41,7 +41,7 @@ class Retention(Base):
         returns how many were deleted, or with `dry_run` how many would be.
         """
         seqs = [job.seq for job in jobs]
-        chunks: List[List[int]] = [
+        chunks: list[list[int]] = [
             seqs[start : start + _DELETED_AT_ONCE]
             for start in range(0, len(seqs), _DELETED_AT_ONCE)
         ] or [[]]
@@ -84,7 +84,7 @@ class Retention(Base):
         except OSError:  # the next time, then
             return removed
 
-    def _strays(self, names: Sequence[str]) -> List[str]:
+    def _strays(self, names: Sequence[str]) -> list[str]:
         """Return those of these files that belong to nothing any more."""
         kept = {found.group(): int(found.group(1)) for found in _matches(_LOG, names)}
         owned = {found.group(): found.group(1) for found in _matches(_OWNED, names)}
@@ -154,7 +154,7 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
     if state is not JobState.DEAD:
         pieces.append("(state = 'completed' OR state = 'cancelled')")
     pieces.append("finished_at < ?")
-    values: List[Any] = [to_text(before)]
+    values: list[Any] = [to_text(before)]
     for column, wanted in (("queue", queues), ("seq", seqs)):
         if wanted:
             pieces.append(f"{column} IN ({', '.join('?' * len(wanted))})")
@@ -167,7 +167,7 @@ def _matches(pattern: str, names: Sequence[str]) -> Iterator[Match[str]]:
     return filter(None, map(re.compile(pattern).fullmatch, names))
 
 
-def _logged(conn: sqlite3.Connection, seq: int) -> List[int]:
+def _logged(conn: sqlite3.Connection, seq: int) -> list[int]:
     rows = conn.execute(
         "SELECT id FROM executions WHERE job_seq = ? AND output_in_file = 1 ORDER BY id", (seq,)
     )

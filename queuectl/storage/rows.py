@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Sequence
 
-from queuectl.errors import QueueUnusable
-from queuectl.models import Execution, Job, OutcomeKind, Output
-from queuectl.states import JobState
-from queuectl.times import from_text
+from queuectl.core.errors import QueueUnusable
+from queuectl.core.models import Execution, Job, OutcomeKind, Output
+from queuectl.core.states import JobState
+from queuectl.core.times import from_text
 
 SELECT_JOB = """
 SELECT seq, id, command, state, queue, label, priority, attempts, max_retries, timeout, run_at,
@@ -27,7 +27,7 @@ SELECT id, job_seq, attempt, worker, pid, started_at, finished_at, outcome, exit
 """
 
 
-def optional_time(text: Optional[str]) -> Optional[datetime]:
+def optional_time(text: str | None) -> datetime | None:
     """Read a time that may be absent."""
     return None if text is None else from_text(text)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from typing import Dict, List, Type
 
 from measurement import Figure, Measurement, Missing, Value, single
 from peer import Peer, opened
@@ -14,7 +13,7 @@ from place import Place, stamp, stamps, timed, wait_until
 from usage import idle_percent, memory_mb
 
 
-def measurements(place: Place) -> List[Measurement]:
+def measurements(place: Place) -> list[Measurement]:
     """List the measurements: one kind after the other, so that the table compares the peers."""
     return [
         *(
@@ -53,7 +52,7 @@ def measurements(place: Place) -> List[Measurement]:
     ]
 
 
-def _rate(kind: Type[Peer], place: Place) -> Value:
+def _rate(kind: type[Peer], place: Place) -> Value:
     jobs = place.sizes.slow_peer_jobs if kind.slow else place.sizes.peer_jobs
     commands = ["true"] * jobs
     with opened(kind, place) as peer:
@@ -65,7 +64,7 @@ def _rate(kind: Type[Peer], place: Place) -> Value:
         return jobs / timed(lambda: (peer.resident and peer.start(), peer.finish(jobs)))
 
 
-def _enqueue(kind: Type[Peer], place: Place) -> Value:
+def _enqueue(kind: type[Peer], place: Place) -> Value:
     count = place.sizes.processes
     with opened(kind, place) as peer:
         if kind is TaskSpooler:
@@ -76,7 +75,7 @@ def _enqueue(kind: Type[Peer], place: Place) -> Value:
         )
 
 
-def _pickup(kind: Type[Peer], place: Place) -> Value:
+def _pickup(kind: type[Peer], place: Place) -> Value:
     if not kind.resident:
         raise Missing("has no idle workers")
     with opened(kind, place) as peer:
@@ -92,7 +91,7 @@ def _pickup(kind: Type[Peer], place: Place) -> Value:
     return 1000 * statistics.median(start - call for start, call in zip(ran, called))
 
 
-def _idle_measurement(kind: Type[Peer], place: Place) -> Measurement:
+def _idle_measurement(kind: type[Peer], place: Place) -> Measurement:
     name = f"peer-{kind.name}"
     figures = (
         Figure(f"{name}-idle", f"{kind.title}, idle CPU", "%", "idle-cpu"),
@@ -102,7 +101,7 @@ def _idle_measurement(kind: Type[Peer], place: Place) -> Measurement:
     return Measurement(figures[0].name, figures, lambda: _idle(name, kind, place), once=True)
 
 
-def _idle(name: str, kind: Type[Peer], place: Place) -> Dict[str, Value]:
+def _idle(name: str, kind: type[Peer], place: Place) -> dict[str, Value]:
     with opened(kind, place) as peer:
         peer.start()
         peer.submit(["true"] * 4)

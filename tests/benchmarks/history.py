@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import statistics
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Iterator
 
 from measurement import Figure, Measurement, Value
 from place import Place, Queue, timed
@@ -49,9 +49,9 @@ class Histories:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._kept: Dict[str, Queue] = {}
+        self._kept: dict[str, Queue] = {}
 
-    def measurements(self) -> List[Measurement]:
+    def measurements(self) -> list[Measurement]:
         """List the measurements: all four kinds of work on each queue."""
         counts = self._place.sizes.history
         most = counts[1]
@@ -84,7 +84,7 @@ class Histories:
             for work, (title, unit) in _WORK.items()
         )
 
-        def take() -> Dict[str, Value]:
+        def take() -> dict[str, Value]:
             with self._queue(name, prepare) as queue:
                 return {f"{name}-{work}": value for work, value in self._work(queue).items()}
 
@@ -106,7 +106,7 @@ class Histories:
             self._kept[name] = queue
         yield self._kept[name]
 
-    def _work(self, queue: Queue) -> Dict[str, float]:
+    def _work(self, queue: Queue) -> dict[str, float]:
         sizes = self._place.sizes
         queue.load(sizes.history_jobs)
         rate = sizes.history_jobs / queue.drain(2)
@@ -152,6 +152,6 @@ def fill(queue: Queue, count: int, *, state: str) -> None:
     os.sync()  # else the first drain would pay for writing it
 
 
-def measurements(place: Place) -> List[Measurement]:
+def measurements(place: Place) -> list[Measurement]:
     """List the measurements of what a history costs."""
     return Histories(place).measurements()

@@ -9,13 +9,12 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-from typing import List
 
 from measurement import Measurement, Missing, single
 from place import Place, timed
 
 
-def measurements(place: Place) -> List[Measurement]:
+def measurements(place: Place) -> list[Measurement]:
     """List the measurements of the machine's own limits."""
     return [
         single(
@@ -35,7 +34,7 @@ def measurements(place: Place) -> List[Measurement]:
     ]
 
 
-def xargs(commands: List[str]) -> float:
+def xargs(commands: list[str]) -> float:
     """Return the commands a second that xargs runs, two at a time."""
     if not shutil.which("xargs"):
         raise Missing("no xargs")

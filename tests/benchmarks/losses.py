@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, List, Sequence, Tuple, Type
+from typing import Callable, Sequence
 
 from measurement import Measurement, single
 from peer import Peer, opened
@@ -33,9 +33,9 @@ class Queuectl(Peer):
         self._popen(QUEUECTL, "worker", "start", "-c", "2", "-q")
 
 
-def measurements(place: Place) -> List[Measurement]:
+def measurements(place: Place) -> list[Measurement]:
     """List the trials."""
-    kinds: List[Type[Peer]] = [Queuectl, *PEERS]
+    kinds: list[type[Peer]] = [Queuectl, *PEERS]
     seconds = place.sizes.loss_seconds
     return [
         single(
@@ -53,7 +53,7 @@ def measurements(place: Place) -> List[Measurement]:
     ]
 
 
-def _try(kind: Type[Peer], kill: Callable[[Peer], None], place: Place) -> str:
+def _try(kind: type[Peer], kill: Callable[[Peer], None], place: Place) -> str:
     jobs = place.sizes.loss_jobs
     # Those that are to run when it is killed, long enough to be met by who is started again.
     caught = (jobs // 4, jobs // 4 + 1)
@@ -84,7 +84,7 @@ def _command(journal: Path, job: int, seconds: float) -> str:
     return f"{begin}; sleep {seconds}; {end}"
 
 
-def _lines(journal: Path) -> List[Tuple[str, int, int]]:
+def _lines(journal: Path) -> list[tuple[str, int, int]]:
     """Return what began or ended, of which job, in which process, in the order of happening."""
     try:
         lines = [line.split() for line in journal.read_text().splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Sequence, Union
 
 Value = Union[float, str]
 
@@ -23,7 +23,7 @@ class Figure:
     name: str
     title: str
     unit: str
-    against: Optional[str] = None
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Measurement:
     """Something to do once a round. `once` marks what is slow and steady: the first round only."""
 
     name: str
-    figures: Tuple[Figure, ...]
-    take: Callable[[], Dict[str, Value]]
+    figures: tuple[Figure, ...]
+    take: Callable[[], dict[str, Value]]
     once: bool = False
 
 
@@ -42,7 +42,7 @@ def single(
     unit: str,
     take: Callable[[], Value],
     *,
-    against: Optional[str] = None,
+    against: str | None = None,
     once: bool = False,
 ) -> Measurement:
     """Make the usual measurement: of one figure, which has its name."""
@@ -56,7 +56,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, int(share * len(ordered) + 0.999999) - 1))]
 
 
-def median(values: List[Value]) -> Value:
+def median(values: list[Value]) -> Value:
     """Return the middle one; of words, the last said."""
     numbers = [value for value in values if not isinstance(value, str)]
     return statistics.median(numbers) if numbers else values[-1]

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import time
 from datetime import datetime, timezone
-from typing import Dict, Iterator, List
+from typing import Iterator
 
 from measurement import Figure, Measurement, Value, percentile, single
 from place import (
@@ -25,12 +25,12 @@ from place import (
 )
 from usage import cpu_seconds, idle_percent, memory_mb, written_bytes
 
-from queuectl.files import QueueFiles
-from queuectl.specs import JobSpec
+from queuectl.core.specs import JobSpec
+from queuectl.host.files import QueueFiles
 from queuectl.storage import Storage
 
 
-def measurements(place: Place) -> List[Measurement]:
+def measurements(place: Place) -> list[Measurement]:
     """List the measurements of queuectl."""
     drains = [
         single(
@@ -126,7 +126,7 @@ class _Stamped(Storage):
 
     committed = 0.0
 
-    def _ring(self) -> None:
+    def _wake_workers(self) -> None:
         self.committed = time.time()
         super()._ring()
 
@@ -150,14 +150,14 @@ def _pickup_measurement(place: Place, workers: int) -> Measurement:
     names = [f"pickup-{workers}-{share}" for share in ("p50", "p99")]
     figures = tuple(Figure(name, f"{title}, {name[-3:]}", "ms") for name in names)
 
-    def take() -> Dict[str, Value]:
+    def take() -> dict[str, Value]:
         waits = _pickup(place, workers)
         return {names[0]: percentile(waits, 0.5), names[1]: percentile(waits, 0.99)}
 
     return Measurement(names[0][:-4], figures, take, once=workers > 16)
 
 
-def _pickup(place: Place, workers: int) -> List[float]:
+def _pickup(place: Place, workers: int) -> list[float]:
     with place.queue() as queue, _opened(queue) as storage, queue.workers(workers):
         committed = []
         for done in range(place.sizes.pickups):
@@ -172,7 +172,7 @@ def _pickup(place: Place, workers: int) -> List[float]:
         ]
 
 
-def _pickup_from_process(place: Place) -> Dict[str, Value]:
+def _pickup_from_process(place: Place) -> dict[str, Value]:
     with place.queue() as queue, queue.workers(4):
         called = []
         for done in range(place.sizes.processes):
@@ -205,13 +205,13 @@ def _wait(place: Place) -> float:
     )
 
 
-def _enqueue_busy(place: Place) -> Dict[str, Value]:
+def _enqueue_busy(place: Place) -> dict[str, Value]:
     with place.queue() as queue, _opened(queue) as storage:
         queue.load(place.sizes.jobs)
         process = subprocess.Popen(
             [QUEUECTL, "worker", "start", "-c", "4", "--drain", "-q"], env=queue.environment
         )
-        took: List[float] = []
+        took: list[float] = []
         try:
             wait_until(lambda: queue.finished() > 0)
             # Fewer than are drained, so that it comes to an end.
@@ -229,7 +229,7 @@ def _enqueue_busy(place: Place) -> Dict[str, Value]:
     }
 
 
-def _idle(place: Place) -> Dict[str, Value]:
+def _idle(place: Place) -> dict[str, Value]:
     with place.queue() as queue:
         queue.load(20)
         with queue.workers(4) as (supervisor, *workers):
@@ -242,7 +242,7 @@ def _idle(place: Place) -> Dict[str, Value]:
     return {"idle-cpu": percent, "idle-supervisor-cpu": above, "idle-written": float(written)}
 
 
-def _memory(place: Place) -> Dict[str, Value]:
+def _memory(place: Place) -> dict[str, Value]:
     with place.queue() as queue:
         queue.load(max(20, place.sizes.jobs // 10))
         with queue.workers(2) as (_, worker, _other):

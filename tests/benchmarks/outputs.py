@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from typing import Dict, List
 
 from limits import xargs
 from measurement import Figure, Measurement, Value, single
@@ -13,7 +12,7 @@ from place import Place, epoch_seconds, timed, wait_until
 _PRINTED = {"1KB": 1_000, "1MB": 1_000_000}
 
 
-def measurements(place: Place) -> List[Measurement]:
+def measurements(place: Place) -> list[Measurement]:
     """List the measurements of output."""
     megabytes = place.sizes.big_output / 1e6
     return [
@@ -63,7 +62,7 @@ def _drain(place: Place, count: int) -> float:
         return place.sizes.output_jobs / queue.drain(2)
 
 
-def _big(place: Place) -> Dict[str, Value]:
+def _big(place: Place) -> dict[str, Value]:
     command = _print(place.sizes.big_output)
     with place.folder() as folder:
         words = ["sh", "-c", f"{command} > {folder}/file"]

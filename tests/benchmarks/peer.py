@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Sequence, Type
+from typing import Any, Iterable, Iterator, Sequence
 
 from measurement import Missing
 from place import PATIENCE_SECONDS, Place, wait_until
@@ -29,7 +29,7 @@ class Peer:
         self.folder = folder
         self.place = place
         self.environment = {**os.environ, "HOME": str(folder)}
-        self.started: List[subprocess.Popen[Any]] = []
+        self.started: list[subprocess.Popen[Any]] = []
 
     def start(self) -> None:
         """Start what runs the jobs."""
@@ -51,11 +51,11 @@ class Peer:
         done = self.folder / "done"
         return done.stat().st_size if done.exists() else 0
 
-    def processes(self) -> List[int]:
+    def processes(self) -> list[int]:
         """Return what runs of it, the worker whose memory is looked at last."""
         return [pid for one in self.running() for pid in family(one)]
 
-    def running(self) -> List[int]:
+    def running(self) -> list[int]:
         """Return the processes that we started and that have not ended."""
         return [one.pid for one in self.started if one.poll() is None]
 
@@ -71,7 +71,7 @@ class Peer:
         self.kill()
         wait_until(lambda: not _kill(self._left()), 20)
 
-    def _left(self) -> List[int]:
+    def _left(self) -> list[int]:
         return [pid for one in mentioning(self.folder) for pid in family(one)]
 
     def restart(self) -> None:
@@ -126,7 +126,7 @@ def mentioning(folder: Path) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _kill(pids: Iterable[int]) -> List[int]:
+def _kill(pids: Iterable[int]) -> list[int]:
     killed = list(pids)
     for pid in killed:
         with contextlib.suppress(ProcessLookupError):
@@ -135,7 +135,7 @@ def _kill(pids: Iterable[int]) -> List[int]:
 
 
 @contextlib.contextmanager
-def opened(kind: Type[Peer], place: Place) -> Iterator[Peer]:
+def opened(kind: type[Peer], place: Place) -> Iterator[Peer]:
     """Lend a peer in an empty folder; kill it in the end, since asking it takes longer."""
     with place.folder() as folder:
         peer = kind(folder, place)

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import sys
 from pathlib import Path
-from typing import List, Sequence, Type
+from typing import Sequence
 
 from measurement import Missing
 from peer import Peer, is_called, library, mentioning, program
@@ -71,7 +71,7 @@ class Parallel(Peer):
             self.start()
         self.started[0].wait(PATIENCE_SECONDS)
 
-    def processes(self) -> List[int]:
+    def processes(self) -> list[int]:
         """Return the program itself; the rest below it are jobs."""
         return self.running()
 
@@ -99,7 +99,7 @@ class TaskSpooler(Peer):
         """Count them in the list of the daemon."""
         return self._run(self._program, "-l").count(" finished ")
 
-    def processes(self) -> List[int]:
+    def processes(self) -> list[int]:
         """Find the daemon, which has left us."""
         return [pid for pid in mentioning(self.folder) if is_called(pid, "tsp")]
 
@@ -130,7 +130,7 @@ class Nq(Peer):
             self.environment["NQDIR"] = str(queue)
             self._run(self._program, "-w")
 
-    def processes(self) -> List[int]:
+    def processes(self) -> list[int]:
         """Find those that wait: they have left us."""
         return [pid for pid in mentioning(self.folder) if is_called(pid, "nq")]
 
@@ -248,6 +248,6 @@ class OtherQueuectl(Peer):
             return int(database.execute(query).fetchone()[0])
 
 
-PEERS: Sequence[Type[Peer]] = (
+PEERS: Sequence[type[Peer]] = (
     Parallel, TaskSpooler, Nq, Huey, HueyFsync, Rq, RqFsync, OtherQueuectl,
 )  # fmt: skip

@@ -13,7 +13,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Iterator
 
 from measurement import Missing
 from sizes import Sizes
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 300
 class Place:
     """Where everything of one run lies; what is in it is deleted when the run ends."""
 
-    def __init__(self, root: Path, sizes: Sizes, peer_environment: Optional[str] = None) -> None:
+    def __init__(self, root: Path, sizes: Sizes, peer_environment: str | None = None) -> None:
         self.root = root
         self.sizes = sizes
         self.peer_environment = peer_environment
@@ -60,7 +60,7 @@ class Queue:
         self.database = str(folder / "queue.db")
         self.environment = {**os.environ, "QUEUECTL_DB": self.database}
 
-    def call(self, *words: str, stdin: Optional[Path] = None) -> str:
+    def call(self, *words: str, stdin: Path | None = None) -> str:
         """Run `queuectl WORDS` to its end and return what it prints."""
         with open(stdin or os.devnull, "rb") as source:
             return subprocess.run(
@@ -83,7 +83,7 @@ class Queue:
         return timed(lambda: self.call("worker", "start", "-c", str(workers), "--drain", "-q"))
 
     @contextlib.contextmanager
-    def workers(self, count: int) -> Iterator[List[int]]:
+    def workers(self, count: int) -> Iterator[list[int]]:
         """Keep so many workers; yields the process numbers of supervisor and workers."""
         process = subprocess.Popen(
             [QUEUECTL, "worker", "start", "-c", str(count), "-q"],
@@ -95,13 +95,13 @@ class Queue:
         finally:
             stop(process)
 
-    def _listed(self) -> List[Dict[str, Any]]:
+    def _listed(self) -> list[dict[str, Any]]:
         return list(json.loads(self.call("worker", "list", "--json")))
 
     def _ready(self, count: int) -> bool:
         return os.path.exists(self.database) and len(self._listed()) == count
 
-    def read(self, query: str) -> List[Any]:
+    def read(self, query: str) -> list[Any]:
         """Ask the database itself."""
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute(query).fetchall()
@@ -138,7 +138,7 @@ def stamp(folder: Path) -> str:
     return f"date +%s.%N >> {folder}/stamps"
 
 
-def stamps(folder: Path) -> List[float]:
+def stamps(folder: Path) -> list[float]:
     """Return when these commands ran, in seconds since the epoch."""
     path = folder / "stamps"
     try:

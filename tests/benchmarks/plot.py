@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from table import Results
 
@@ -62,7 +62,7 @@ def _draw_bars(
     axes: Any, results: Results, title: str, names: re.Pattern[str], *, more: bool
 ) -> None:
     """Draw the best first; `more` says that more is better."""
-    found: List[Tuple[float, str, str]] = sorted(
+    found: list[tuple[float, str, str]] = sorted(
         (float(results.median(name)), *_label(name, figure.title))
         for name, figure in results.figures.items()
         if names.fullmatch(name)
@@ -89,7 +89,7 @@ def _draw_bars(
     axes.set_title(f"{title} ({'more' if more else 'less'} is better)", loc="left")
 
 
-def _label(name: str, title: str) -> Tuple[str, str]:
+def _label(name: str, title: str) -> tuple[str, str]:
     if name in _OURS:
         return _OURS[name], "queuectl"
     if name.startswith("peer-"):
@@ -98,7 +98,7 @@ def _label(name: str, title: str) -> Tuple[str, str]:
 
 
 def _draw_lines(axes: Any, results: Results) -> None:
-    lines: Dict[str, Dict[int, float]] = {}
+    lines: dict[str, dict[int, float]] = {}
     for name in results.figures:
         match = _HISTORY.fullmatch(name)
         empty = match and f"history-0-{match.group(2)}"

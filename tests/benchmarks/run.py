@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator
 
 import comparison
 import history
@@ -51,7 +51,7 @@ _LEFT_OUT = {"full": (), "short": ("losses",), "tiny": ("losses",)}
 """What a run that names nothing leaves out: it takes long, whatever the number of jobs."""
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure, print the table, and write what was asked for."""
     given = _parser().parse_args(arguments)
     sizes = SIZES[given.size]
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chosen(place: Place, only: List[str]) -> Iterator[Tuple[str, Measurement]]:
+def _chosen(place: Place, only: list[str]) -> Iterator[tuple[str, Measurement]]:
     for group, measurements in _GROUPS.items():
         for measurement in measurements(place):
             if group in only or measurement.name.startswith(tuple(only)):
@@ -110,7 +110,7 @@ def _chosen(place: Place, only: List[str]) -> Iterator[Tuple[str, Measurement]]:
 
 
 def _measure(
-    results: Results, chosen: List[Tuple[str, Measurement]], number: int, rounds: int
+    results: Results, chosen: list[tuple[str, Measurement]], number: int, rounds: int
 ) -> None:
     for position, (group, measurement) in enumerate(chosen, start=1):
         if measurement.name in results.skipped or (measurement.once and number > 0):
@@ -136,7 +136,7 @@ def _measure(
             results.add(group, figure, taken[figure.name])
 
 
-def _leave(_number: int, _frame: Optional[FrameType]) -> None:
+def _leave(_number: int, _frame: FrameType | None) -> None:
     # So that what was started is stopped and the folder deleted.
     raise SystemExit(143)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Tuple
 
 
 @dataclass(frozen=True)
@@ -16,12 +15,12 @@ class Sizes:
     big_output: int
     bulk: int
     pickups: int
-    idle_workers: Tuple[int, ...]
+    idle_workers: tuple[int, ...]
     idle_seconds: float
     peer_idle_seconds: float
     processes: int
     commits: int
-    history: Tuple[int, ...]
+    history: tuple[int, ...]
     history_jobs: int
     peer_jobs: int
     slow_peer_jobs: int
@@ -30,7 +29,7 @@ class Sizes:
     loss_seconds: float
 
 
-SIZES: Dict[str, Sizes] = {
+SIZES: dict[str, Sizes] = {
     "full": Sizes(
         rounds=7, jobs=10_000, output_jobs=2_000, big_output=2**30, bulk=100_000, pickups=200,
         idle_workers=(4, 16, 100), idle_seconds=30, peer_idle_seconds=10, processes=10,

@@ -7,7 +7,7 @@ import platform
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from measurement import Figure, Value, median
 
@@ -17,13 +17,13 @@ _HEAD = f"{'median':>12} {'':<7} {'ratio':>6}  of"
 class Results:
     """What was measured in all rounds, by group."""
 
-    def __init__(self, circumstances: Dict[str, str]) -> None:
+    def __init__(self, circumstances: dict[str, str]) -> None:
         self.circumstances = circumstances
-        self.figures: Dict[str, Figure] = {}
-        self.groups: Dict[str, str] = {}
-        self.values: Dict[str, List[Value]] = {}
-        self.skipped: Dict[str, str] = {}
-        self._seconds: Dict[str, float] = {}
+        self.figures: dict[str, Figure] = {}
+        self.groups: dict[str, str] = {}
+        self.values: dict[str, list[Value]] = {}
+        self.skipped: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}
 
     def add(self, group: str, figure: Figure, value: Value) -> None:
         """Take a value in."""
@@ -39,7 +39,7 @@ class Results:
         """Note how long a measurement took, whatever it found."""
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
-    def order(self, names: List[str]) -> None:
+    def order(self, names: list[str]) -> None:
         """Put the figures into this order: a later round may have been the first to succeed."""
         self.figures = {name: self.figures[name] for name in names if name in self.figures}
 
@@ -47,7 +47,7 @@ class Results:
         """Return the middle of what the rounds gave."""
         return median(self.values[name])
 
-    def ratio(self, name: str) -> Optional[float]:
+    def ratio(self, name: str) -> float | None:
         """Return the median divided by that of the figure which it is compared with."""
         against = self.figures[name].against
         if against is None or against not in self.values:
@@ -57,7 +57,7 @@ class Results:
             return None
         return ours / other
 
-    def as_json(self) -> Dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return everything, the value of each round too."""
         return {
             "circumstances": self.circumstances,
@@ -103,7 +103,7 @@ class Results:
         return "\n".join(lines)
 
 
-def circumstances(folder: str, rounds: int, size: str) -> Dict[str, str]:
+def circumstances(folder: str, rounds: int, size: str) -> dict[str, str]:
     """Say what it was measured on: machine, system, Python, SQLite, file system."""
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Dict, Iterable, List, Tuple
+from typing import Iterable
 
 from measurement import Missing
 
 
-def family(pid: int) -> List[int]:
+def family(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
     found = [pid]
     for parent in found:
@@ -36,16 +36,16 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total
 
 
-def idle_percent(pids: List[int], seconds: float) -> float:
+def idle_percent(pids: list[int], seconds: float) -> float:
     """Return what share of one core they use, in percent, over so many seconds from now."""
     before, start = cpu_seconds(pids), time.monotonic()
     time.sleep(seconds)
     return 100 * (cpu_seconds(pids) - before) / (time.monotonic() - start)
 
 
-def memory_mb(pid: int) -> Tuple[float, float]:
+def memory_mb(pid: int) -> tuple[float, float]:
     """Return a process's resident memory and the part that it shares with nobody, in MB."""
-    kilobytes: Dict[str, int] = {}
+    kilobytes: dict[str, int] = {}
     for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()[1:]:
         key, _, value = line.partition(":")
         kilobytes[key] = int(value.split()[0])
@@ -53,7 +53,7 @@ def memory_mb(pid: int) -> Tuple[float, float]:
     return kilobytes["Rss"] * 1024 / 1e6, private * 1024 / 1e6
 
 
-def written_bytes(pids: List[int]) -> int:
+def written_bytes(pids: list[int]) -> int:
     """Return what they have sent to the disk so far."""
     total = 0
     for pid in pids:

@@ -19,13 +19,9 @@ from typing import (
     IO,
     Any,
     Callable,
-    Dict,
     Iterator,
-    List,
     Mapping,
     NamedTuple,
-    Optional,
-    Tuple,
     Union,
 )
 
@@ -34,9 +30,9 @@ from conftest import COMMAND, Queue
 
 from queuectl.cli import main
 from queuectl.cli.app import SECTIONS
-from queuectl.models import Job, Outcome, OutcomeKind, Output, Selection, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Job, Outcome, OutcomeKind, Output, Selection, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 from queuectl.storage import Storage
 
 Argument = Union[str, bytes]
@@ -44,8 +40,8 @@ Argument = Union[str, bytes]
 # A fork of a process that has imported everything is three times as fast as one that has yet to.
 for _names in SECTIONS.values():
     for _place in _names.values():
-        import_module("queuectl.cli." + _place.partition(":")[0])
-import_module("queuectl.storage.whole")
+        import_module("queuectl.cli.commands." + _place.partition(":")[0])
+import_module("queuectl.storage.full")
 
 
 class Called(NamedTuple):
@@ -73,9 +69,9 @@ def call(queue: Queue) -> Call:
 def call_forked(
     queue: Queue,
     *args: Argument,
-    env: Optional[Mapping[str, str]] = None,
+    env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
-    user: Optional[Tuple[int, int]] = None,
+    user: tuple[int, int] | None = None,
 ) -> Called:
     """Run `queuectl ARGS` on a queue as `call` does."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -96,9 +92,9 @@ def call_forked(
 
 def _become(
     queue: Queue,
-    args: List[str],
+    args: list[str],
     env: Mapping[str, str],
-    user: Optional[Tuple[int, int]],
+    user: tuple[int, int] | None,
     *streams: IO[bytes],
 ) -> None:
     code = 70
@@ -140,12 +136,12 @@ def on_terminal(
     *args: str,
     streams: str = "stdout",
     typed: str = "",
-    env: Optional[Mapping[str, str]] = None,
+    env: Mapping[str, str] | None = None,
     **kwargs: Any,
 ) -> Terminal:
     """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal."""
     ours, theirs = pty.openpty()
-    chosen: Dict[str, Any] = {"stdin": subprocess.DEVNULL}
+    chosen: dict[str, Any] = {"stdin": subprocess.DEVNULL}
     chosen.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     chosen.update(dict.fromkeys(streams.split(), theirs))
     try:
@@ -192,7 +188,7 @@ def opened(queue: Queue) -> Iterator[Storage]:
         storage.close()
 
 
-def jobs(queue: Queue) -> List[Job]:
+def jobs(queue: Queue) -> list[Job]:
     """Return all jobs of a queue."""
     with opened(queue) as storage:
         return list(storage.jobs(Selection()))
@@ -244,7 +240,7 @@ def everything(queue: Queue) -> Any:
     return jobs(queue), kept
 
 
-def tree(folder: Path) -> List[str]:
+def tree(folder: Path) -> list[str]:
     """Return the paths of all that is in a folder."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
-from typing import Dict, List, Optional
 
 import pytest
 from conftest import Queue
@@ -14,7 +13,7 @@ from test_legacy import contents, make
 from watch.file_watch import by_hand
 
 from cli.conftest import Call, Called, every_state, noon, opened, tree
-from queuectl.specs import JobSpec
+from queuectl.core.specs import JobSpec
 
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -53,7 +52,7 @@ class TestOffers:
             ("dlq retry --al", ["--all"]),
         ],
     )
-    def test_words(self, queue: Queue, call: Call, words: str, expected: List[str]) -> None:
+    def test_words(self, queue: Queue, call: Call, words: str, expected: list[str]) -> None:
         """Commands, keys, states and options that begin so, from the program alone."""
         before = tree(queue.folder)
 
@@ -79,7 +78,7 @@ class TestOffers:
             ("show nobody", []),
         ],
     )
-    def test_ids(self, queue: Queue, call: Call, words: str, expected: List[str]) -> None:
+    def test_ids(self, queue: Queue, call: Call, words: str, expected: list[str]) -> None:
         """Only the ids of jobs that the command can act on."""
         every_state(queue)
 
@@ -145,7 +144,7 @@ class TestOffers:
             assert queue.database.read_bytes() == before
 
 
-def _complete(call: Call, words: str, env: Optional[Dict[str, str]] = None) -> Called:
+def _complete(call: Call, words: str, env: dict[str, str] | None = None) -> Called:
     *before, _ = words.split(" ")
     return call(
         env={
@@ -157,7 +156,7 @@ def _complete(call: Call, words: str, env: Optional[Dict[str, str]] = None) -> C
     )
 
 
-def _offers(call: Call, words: str) -> List[str]:
+def _offers(call: Call, words: str) -> list[str]:
     code, out, err = _complete(call, words)
     assert (code, err) == (0, "")
     lines = out.split()

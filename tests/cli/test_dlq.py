@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import List
 
 import pytest
 from conftest import Queue
 from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
-from queuectl.models import Outcome, OutcomeKind, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Outcome, OutcomeKind, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 
 _TABLE = """\
 ID    QUEUE    RUNS    DIED                         REASON             COMMAND
@@ -39,7 +38,7 @@ def _dead(queue: Queue, *ids: str, name: str = "default") -> None:
             storage.record(claim, failed, verdict, now=noon(2))
 
 
-def _ids(call: Call, *options: str) -> List[str]:
+def _ids(call: Call, *options: str) -> list[str]:
     return call("dlq", "list", "--ids", *options).out.split()
 
 
@@ -111,7 +110,7 @@ class TestRetry:
             ("--queue nobody", []),
         ],
     )
-    def test_which(self, queue: Queue, call: Call, words: str, retried: List[str]) -> None:
+    def test_which(self, queue: Queue, call: Call, words: str, retried: list[str]) -> None:
         """Those that are named, those of a queue, or all; a line for each."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
@@ -173,7 +172,7 @@ class TestPurge:
             ("--queue nobody", []),
         ],
     )
-    def test_which(self, queue: Queue, call: Call, words: str, purged: List[str]) -> None:
+    def test_which(self, queue: Queue, call: Call, words: str, purged: list[str]) -> None:
         """Those that are named, those of a queue, or all with --yes; it says how many."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
@@ -215,7 +214,7 @@ class TestPurge:
         ("answer", "left"), [("y\n", []), ("YES\n", []), ("n\n", ["a"]), ("\n", ["a"])]
     )
     def test_all_asks_on_a_terminal(
-        self, queue: Queue, call: Call, answer: str, left: List[str]
+        self, queue: Queue, call: Call, answer: str, left: list[str]
     ) -> None:
         """A terminal is asked first, and only a yes deletes; the question is not data.
 

@@ -13,8 +13,8 @@ from conftest import COMMAND, Queue, on_small_disk
 from shell.conftest import in_forks
 
 from cli.conftest import opened
-from queuectl import schema
-from queuectl.cli.doctor import _has_wal_reset_bug
+from queuectl.cli.commands.doctor import _has_wal_reset_bug
+from queuectl.storage import schema
 
 _EVERY_CHECK = {
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",

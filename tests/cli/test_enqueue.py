@@ -7,13 +7,12 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Dict, List
 
 import pytest
 from conftest import Queue
 
 from cli.conftest import Call, jobs, on_terminal, opened
-from queuectl.states import JobState
+from queuectl.core.states import JobState
 
 _NO_WORKER = "no worker is running (queuectl worker start)"
 
@@ -45,7 +44,7 @@ _NO_WORKER = "no worker is running (queuectl worker start)"
         (['  {"command": 1}'], '  {"command": 1}'),
     ],
 )
-def test_words_make_a_command(queue: Queue, call: Call, words: List[str], command: str) -> None:
+def test_words_make_a_command(queue: Queue, call: Call, words: list[str], command: str) -> None:
     """One word is a shell command as written, several are a command with its arguments."""
     called = call("enqueue", *words)
 
@@ -153,7 +152,7 @@ def test_null_is_absent(queue: Queue, call: Call) -> None:
 
 
 @pytest.mark.parametrize("words", [["--max-retries", "0", "true"], ["--max-retries", "1", "true"]])
-def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, call: Call, words: List[str]) -> None:
+def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, call: Call, words: list[str]) -> None:
     """0 is stored as 1: a job that was accepted is run at least once."""
     call("enqueue", *words)
 
@@ -170,7 +169,7 @@ def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, call: Call, words: 
         (["--timeout", "2d"], 172800.0),
     ],
 )
-def test_timeouts(queue: Queue, call: Call, words: List[str], seconds: float) -> None:
+def test_timeouts(queue: Queue, call: Call, words: list[str], seconds: float) -> None:
     """A timeout is a number of seconds or has units; 0 is none."""
     call("enqueue", *words, "true")
 
@@ -204,7 +203,7 @@ def test_the_id_stands_alone(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("words", [["-q", "true"], ["--quiet", "true"], ['{"command":"a"}', "-q"]])
-def test_quiet(queue: Queue, call: Call, words: List[str]) -> None:
+def test_quiet(queue: Queue, call: Call, words: list[str]) -> None:
     """With -q nothing is printed, and the job is there."""
     assert call("enqueue", *words) == (0, "", "")
     assert len(jobs(queue)) == 1
@@ -232,7 +231,7 @@ def test_quiet_on_a_terminal(queue: Queue) -> None:
     ],
 )
 def test_on_a_terminal_a_line_says_what_became_of_it(
-    queue: Queue, options: List[str], line: str
+    queue: Queue, options: list[str], line: str
 ) -> None:
     """The id stays alone on stdout; the terminal learns of queue, timeout, runs, and workers."""
     shown = on_terminal(queue, "enqueue", "--id", "mine", *options, "true", streams="stderr")
@@ -302,7 +301,7 @@ class TestVariables:
         ],
     )
     def test_capture_env(
-        self, queue: Queue, call: Call, captured: str, expected: Dict[str, str]
+        self, queue: Queue, call: Call, captured: str, expected: dict[str, str]
     ) -> None:
         """The key capture-env names what is taken, `*` all but queuectl's own, empty nothing."""
         with opened(queue) as storage:
@@ -328,7 +327,7 @@ class TestVariables:
         ],
     )
     def test_env(
-        self, queue: Queue, call: Call, options: List[str], expected: Dict[str, str]
+        self, queue: Queue, call: Call, options: list[str], expected: dict[str, str]
     ) -> None:
         """K=V is that value, K the value it has here, `*` all there is; the last one counts."""
         call("enqueue", *options, "true", env={"PATH": "/p", "HOME": "/h", "TEST_QUEUE": "t"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from typing import List, Tuple, Union
 
 import pytest
 from conftest import COMMAND, Queue
@@ -17,12 +16,12 @@ _DASHES = "(put -- before it if it is a command)"
 _SYNTAX = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
 
 
-def _object(fields: str) -> List[str]:
+def _object(fields: str) -> list[str]:
     return ['{"command": "true", ' + fields + "}"]
 
 
 # What is given to `enqueue`, and the message; one that ends with … is the beginning of it.
-WRONG: List[Tuple[List[Union[str, bytes]], str]] = [
+WRONG: list[tuple[list[str | bytes], str]] = [
     # No command
     ([], "there is no command (queuectl enqueue 'make report')"),
     (["--"], "there is no command (queuectl enqueue 'make report')"),
@@ -173,7 +172,7 @@ WRONG: List[Tuple[List[Union[str, bytes]], str]] = [
 
 @pytest.mark.parametrize(("args", "expected"), WRONG)
 def test_wrong_input_makes_nothing(
-    queue: Queue, call: Call, args: List[Union[str, bytes]], expected: str
+    queue: Queue, call: Call, args: list[str | bytes], expected: str
 ) -> None:
     """Wrong input ends with 2 and one line that says what is wrong; no queue is made for it."""
     before = tree(queue.folder)
@@ -202,7 +201,7 @@ def test_wrong_input_changes_nothing(queue: Queue, call: Call) -> None:
         (["--id"], "queuectl enqueue: option '--id' requires an argument"),
     ],
 )
-def test_a_process_refuses_likewise(queue: Queue, args: List[Union[str, bytes]], line: str) -> None:
+def test_a_process_refuses_likewise(queue: Queue, args: list[str | bytes], line: str) -> None:
     """The installed command ends with 2, one line on stderr and nothing on stdout."""
     assert queue.fails(2, "enqueue", *args) == line
 
@@ -230,7 +229,7 @@ def test_a_folder_that_is_gone_does_not_matter_with_cwd(queue: Queue) -> None:
     assert queue.show(out.strip())["cwd"] == "/"
 
 
-def _in_a_deleted_folder(queue: Queue, words: str) -> Tuple[int, str, str]:
+def _in_a_deleted_folder(queue: Queue, words: str) -> tuple[int, str, str]:
     doomed = queue.folder / "doomed"
     doomed.mkdir()
     script = f'cd "{doomed}" && rmdir "{doomed}" && exec "{COMMAND}" {words}'

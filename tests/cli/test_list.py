@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import List
 
 import pytest
 from conftest import Queue
 from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
-from queuectl.specs import JobSpec
+from queuectl.core.specs import JobSpec
 
 _ORDER = ["completed", "failed", "dead", "processing", "pending", "scheduled", "blocked",
           "cancelled"]  # fmt: skip
@@ -59,7 +58,7 @@ def test_the_table(queue: Queue, call: Call) -> None:
         ("--queue nobody", []),
     ],
 )
-def test_which_jobs(queue: Queue, call: Call, options: str, expected: List[str]) -> None:
+def test_which_jobs(queue: Queue, call: Call, options: str, expected: list[str]) -> None:
     """In the order of their entry, newest last; -n keeps the newest of those that are meant."""
     every_state(queue)
 
@@ -213,5 +212,5 @@ class TestOnATerminal:
         assert "2026-01-31" not in screen
 
 
-def _ids(screen: str) -> List[str]:
+def _ids(screen: str) -> list[str]:
     return [line.split()[0] for line in screen.splitlines() if line.startswith("j")]

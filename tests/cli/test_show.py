@@ -9,7 +9,7 @@ from conftest import Queue
 from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, on_terminal, opened
-from queuectl.specs import JobSpec
+from queuectl.core.specs import JobSpec
 
 _COMPLETED = """\
 ID:       completed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import List, Set
 
 import pytest
 from conftest import COMMAND, Queue
@@ -16,9 +15,11 @@ _SLOW = {
     "shlex", "shutil", "socket", "ssl", "subprocess", "tabulate", "tempfile", "urllib", "zipfile",
 }  # fmt: skip
 _OURS = {
-    "queuectl.maintenance", "queuectl.processtree", "queuectl.runner", "queuectl.supervisor",
-    "queuectl.worker", "queuectl.cli.bulk", "queuectl.cli.completion", "queuectl.cli.config",
-    "queuectl.cli.dlq", "queuectl.cli.logs", "queuectl.cli.worker", "click.shell_completion",
+    "queuectl.worker.chores", "queuectl.worker.loop", "queuectl.worker.supervisor",
+    "queuectl.runner.process_tree", "queuectl.runner.run", "queuectl.cli.commands.config",
+    "queuectl.cli.commands.enqueue_many", "queuectl.cli.commands.completion",
+    "queuectl.cli.commands.dlq", "queuectl.cli.commands.logs", "queuectl.cli.commands.worker",
+    "click.shell_completion",
 }  # fmt: skip
 
 
@@ -59,8 +60,10 @@ def test_to_wait_takes_nothing_of_the_pool(queue: Queue) -> None:
     queue.ok("config", "set", "max-retries", "3")
     imported = _imported(queue, COMMAND, "wait", "--all")
 
-    assert "queuectl.liveness" in imported
-    assert sorted(imported & {"logging", "queuectl.supervisor", "queuectl.worker"}) == []
+    assert "queuectl.host.lockfiles" in imported
+    assert (
+        sorted(imported & {"logging", "queuectl.worker.supervisor", "queuectl.worker.loop"}) == []
+    )
 
 
 def test_a_table_takes_tabulate(queue: Queue) -> None:
@@ -85,21 +88,21 @@ def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
     before, after = (_modules(part) for part in done.stderr.split(header)[1:])
 
     assert "click" in before
-    assert "queuectl.worker" in after
+    assert "queuectl.worker.loop" in after
     assert {name.partition(".")[0] for name in after} & {"click", "tabulate"} == set()
     assert {name for name in after if name.startswith("queuectl.cli")} == {"queuectl.cli"}
-    users = {"storage.whole", "storage.intake", "transfer", "specs", "legacy"}
+    users = {"storage.full", "storage.enqueueing", "core.jobfile", "core.specs", "storage.legacy"}
     assert {f"queuectl.{name}" for name in users} <= before
     assert {f"queuectl.{name}" for name in users} & after == set()
     assert "random" not in after
 
 
-def _needless(queue: Queue, imported: Set[str]) -> List[str]:
+def _needless(queue: Queue, imported: set[str]) -> list[str]:
     """Return what of it is slow. (click itself needs locale, with older Pythons.)"""
     return sorted((imported & (_SLOW | _OURS)) - _imported(queue, "-c", "import click"))
 
 
-def _imported(queue: Queue, *words: str) -> Set[str]:
+def _imported(queue: Queue, *words: str) -> set[str]:
     """Return the modules that `python WORDS` imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *words],
@@ -114,7 +117,7 @@ def _imported(queue: Queue, *words: str) -> Set[str]:
     return _modules(done.stderr)
 
 
-def _modules(report: str) -> Set[str]:
+def _modules(report: str) -> set[str]:
     return {
         line.rpartition("|")[2].strip()
         for line in report.splitlines()

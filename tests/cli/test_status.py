@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict
+from typing import Any
 
 import pytest
 from conftest import Queue
 from shell.conftest import in_forks
 
 from cli.conftest import Call, every_state, noon, opened
-from queuectl.models import Outcome, OutcomeKind, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Outcome, OutcomeKind, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 
 _STATES = ["blocked", "scheduled", "pending", "processing", "completed", "failed", "dead",
            "cancelled"]  # fmt: skip
@@ -207,9 +207,9 @@ def test_json_of_workers(queue: Queue) -> None:
     assert worker["id"] == queue.show(job)["locked_by"]
 
 
-def _json(call: Call) -> Dict[str, Any]:
+def _json(call: Call) -> dict[str, Any]:
     called = call("status", "--json")
     assert (called.code, called.err) == (0, "")
-    shown: Dict[str, Any] = json.loads(called.out)
+    shown: dict[str, Any] = json.loads(called.out)
     promised = ["database", "jobs", "total", "completion_rate", "failure_rate", "workers"]
     return {key: shown[key] for key in promised}

@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import pytest
 from conftest import Queue, wait_until
 from test_legacy import make
 
 from cli.conftest import Call, jobs, on_terminal, opened
-from queuectl.specs import JobSpec
-from queuectl.times import utcnow
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /dev/full")
 
@@ -254,7 +254,7 @@ class TestColour:
             ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
         ],
     )
-    def test_off_a_terminal(self, queue: Queue, env: Dict[str, str], colour: bool) -> None:
+    def test_off_a_terminal(self, queue: Queue, env: dict[str, str], colour: bool) -> None:
         """No colour unless FORCE_COLOR; NO_COLOR and a dumb terminal win over it.
 
         An empty one counts as unset.
@@ -276,7 +276,7 @@ class TestColour:
             ({"TERM": "xterm", "NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
         ],
     )
-    def test_on_a_terminal(self, queue: Queue, env: Dict[str, str], colour: bool) -> None:
+    def test_on_a_terminal(self, queue: Queue, env: dict[str, str], colour: bool) -> None:
         """Colour, but not with NO_COLOR nor on a dumb terminal."""
         shown = on_terminal(queue, "list", env=env)
 
@@ -308,7 +308,7 @@ class TestColour:
     ],
     ids=lambda env: " ".join(f"{name}={value}" for name, value in env.items()),
 )
-def test_text_survives_every_locale(queue: Queue, env: Dict[str, str]) -> None:
+def test_text_survives_every_locale(queue: Queue, env: dict[str, str]) -> None:
     """Cron has no locale: a command that is not ASCII goes in, runs and is shown as it is."""
     command = "echo \u00e9\u4e16\U0001f600"
 
@@ -444,7 +444,7 @@ def _texts(value: Any) -> str:
     return str(value)
 
 
-def _fields(text: str) -> List[Tuple[str, str]]:
+def _fields(text: str) -> list[tuple[str, str]]:
     """Return the names and values that `show` prints."""
     pairs = []
     for line in text.splitlines():

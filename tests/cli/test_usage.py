@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import List, Tuple
 
 import pytest
 from conftest import Queue
 
 from cli.conftest import Call, assert_refused, everything, opened, tree
-from queuectl.specs import JobSpec
-from queuectl.times import utcnow
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
 
 _DURATIONS = "(use seconds, or 500ms 90s 10m 1h30m 2d)"
 _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout …"
 _NAMES = "must be printable, without white space, comma or slash"
 
 # The call, the command that the line names, and what it says; … stands for the rest.
-WRONG: List[Tuple[str, str, str]] = [
+WRONG: list[tuple[str, str, str]] = [
     # Commands and options
     ("statu", "queuectl", "no such command: statu (did you mean status?)"),
     ("enqeue true", "queuectl", "no such command: enqeue (did you mean enqueue?)"),
@@ -145,7 +144,7 @@ WRONG: List[Tuple[str, str, str]] = [
 ]
 
 # What is refused once the queue has been looked at, and the exit code.
-REFUSED: List[Tuple[str, str, str, int]] = [
+REFUSED: list[tuple[str, str, str, int]] = [
     ("dlq retry", "queuectl dlq retry", "which jobs? (give their ids, --queue, or --all)", 2),
     ("dlq purge", "queuectl dlq purge", "which jobs? (give their ids, --queue, or --all)", 2),
     ("dlq retry a --all", "queuectl dlq retry", "name jobs or select them, not both", 2),

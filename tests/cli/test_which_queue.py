@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Dict, List
 
 import pytest
 from conftest import Queue
@@ -14,7 +13,7 @@ from cli.conftest import Call, assert_refused, tree
 _STATE = ".local/state/queuectl"
 
 
-def _at_home(queue: Queue) -> Dict[str, str]:
+def _at_home(queue: Queue) -> dict[str, str]:
     return {"QUEUECTL_DB": "", "HOME": str(queue.home)}
 
 
@@ -27,7 +26,7 @@ def _at_home(queue: Queue) -> Dict[str, str]:
         ["--db", "/no/such/folder/queue.db", "enqueue", "--db", "PATH", "true"],
     ],
 )
-def test_db_before_and_after_the_command(queue: Queue, call: Call, words: List[str]) -> None:
+def test_db_before_and_after_the_command(queue: Queue, call: Call, words: list[str]) -> None:
     """--db counts on either side of the command's name, the later one more.
 
     Before the name it once ended in a traceback.
@@ -47,7 +46,7 @@ def test_db_before_and_after_the_command(queue: Queue, call: Call, words: List[s
 @pytest.mark.parametrize(
     "words", [["config", "set", "--db", "PATH", "max-retries", "5"], ["enqueue", "true"]]
 )
-def test_db_wins_over_the_environment(queue: Queue, call: Call, words: List[str]) -> None:
+def test_db_wins_over_the_environment(queue: Queue, call: Call, words: list[str]) -> None:
     """QUEUECTL_DB counts only where --db says nothing."""
     path = queue.folder / "other.db"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Iterator
 
 import pytest
 from conftest import PATIENCE_SECONDS, Queue, wait_until
 
-from queuectl.models import Execution, Job
-from queuectl.specs import JobSpec
+from queuectl.core.models import Execution, Job
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
 from queuectl.storage import Storage
-from queuectl.times import utcnow
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -22,7 +22,7 @@ class Jobs:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._opened: Optional[Storage] = None
+        self._opened: Storage | None = None
 
     @property
     def storage(self) -> Storage:
@@ -39,7 +39,7 @@ class Jobs:
         for key, value in keys.items():
             self.storage.set_key(key.replace("_", "-"), value)
 
-    def add(self, *commands: str, **fields: Any) -> List[str]:
+    def add(self, *commands: str, **fields: Any) -> list[str]:
         """Enqueue a job a command, all in one transaction; return their ids."""
         fields.setdefault("cwd", str(self._queue.work))
         specs = [JobSpec(command=command, **fields) for command in commands]
@@ -56,14 +56,14 @@ class Jobs:
     def state(self, job: str) -> str:
         return self.get(job).state.value
 
-    def attempts(self, job: str) -> List[Execution]:
+    def attempts(self, job: str) -> list[Execution]:
         return list(self.storage.executions(self.get(job)))
 
-    def outcomes(self, job: str) -> List[Optional[str]]:
+    def outcomes(self, job: str) -> list[str | None]:
         """Return how each attempt ended, None for one that runs."""
         return [one.outcome and one.outcome.value for one in self.attempts(job)]
 
-    def counts(self) -> Dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Return the states that hold jobs, with their counts."""
         return {state.value: n for state, n in self.storage.by_state().items() if n}
 

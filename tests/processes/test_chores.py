@@ -6,26 +6,25 @@ import signal
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
-from typing import Dict
 
 import pytest
 from conftest import Queue, wait_until
 
 from processes.conftest import Jobs
-from queuectl.states import JobState
-from queuectl.times import utcnow
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 
 
 @pytest.fixture
-def hurried(queue: Queue) -> Dict[str, str]:
+def hurried(queue: Queue) -> dict[str, str]:
     """The environment of a pool whose chores come soon, and in small portions."""
     return queue.hooked(
         """
-        from queuectl import maintenance, worker
+        from queuectl.worker import chores, loop as worker
         worker._chance = lambda: 0.0
-        maintenance._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])
-        maintenance._MORE_SECONDS = 0.02
-        maintenance.PRUNED_AT_ONCE = 10
+        chores._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])
+        chores._MORE_SECONDS = 0.02
+        chores.PRUNED_AT_ONCE = 10
         """
     )
 
@@ -36,7 +35,7 @@ def _expired(jobs: Jobs) -> int:
 
 
 def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
-    queue: Queue, jobs: Jobs, hurried: Dict[str, str]
+    queue: Queue, jobs: Jobs, hurried: dict[str, str]
 ) -> None:
     """Regression: a worker that always had a next job never came to its chores."""
     jobs.configure(retention="1s")
@@ -48,7 +47,7 @@ def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
 
 
 def test_what_one_portion_leaves_goes_soon(
-    queue: Queue, jobs: Jobs, hurried: Dict[str, str]
+    queue: Queue, jobs: Jobs, hurried: dict[str, str]
 ) -> None:
     """Regression: 2,000 a minute was the most, which a few jobs a second outrun for ever."""
     jobs.configure(retention="1s")
@@ -67,7 +66,8 @@ def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs) -> None:
     jobs.one("true")
     hook = queue.hooked(
         """
-        from queuectl import errors, worker
+        from queuectl.core import errors
+        from queuectl.worker import loop as worker
         from queuectl.storage.attempts import Ready
         worker._IDLE_SECONDS = 0.01
         asked = []
@@ -77,7 +77,7 @@ def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs) -> None:
             if len(asked) == 5:
                 return Ready(False, None)
             raise errors.QueueUnusable('it is malformed')
-        worker.Serving.ready = damaged
+        worker.WorkerStorage.ready = damaged
         """
     )
     queue.start("-q", env=hook)
@@ -95,13 +95,13 @@ def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs) -> No
         conn.execute("UPDATE jobs SET run_at = 'soon'")
     hook = queue.hooked(
         """
-        from queuectl import worker
+        from queuectl.worker import loop as worker
         worker._IDLE_SECONDS = 0.01
-        claim = worker.Serving.claim
+        claim = worker.WorkerStorage.claim
         def asking(*words, **named):
             print('asked', file=open('asked', 'a'))
             return claim(*words, **named)
-        worker.Serving.claim = asking
+        worker.WorkerStorage.claim = asking
         """
     )
     queue.start("-q", env=hook)

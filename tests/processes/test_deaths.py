@@ -9,18 +9,20 @@ import subprocess
 import time
 from itertools import count
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable
 
 import pytest
 from conftest import Queue, alive, wait_until
 from forked import in_processes
 
 from processes.conftest import Jobs, linux_only
-from queuectl import liveness
-from queuectl.files import QueueFiles
-from queuectl.models import Assignment, WorkerExit
-from queuectl.signals import KILL_SIGNAL
-from queuectl.supervisor import PoolPlan, Supervisor, open_pool
+from queuectl.core.models import Assignment, WorkerExit
+from queuectl.host import lockfiles
+from queuectl.host.files import QueueFiles
+from queuectl.host.signals import KILL_SIGNAL
+from queuectl.worker.main import open_pool
+from queuectl.worker.plan import Plan
+from queuectl.worker.supervisor import Supervisor
 
 # Starts a tree, of which one left the session; a second attempt ends at once.
 _TREE = (
@@ -31,7 +33,7 @@ _TREE = (
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
 
-def _tree(jobs: Jobs) -> Dict[str, int]:
+def _tree(jobs: Jobs) -> dict[str, int]:
     return {name: jobs.pid(name) for name in ("leader", "child", "far")}
 
 
@@ -39,7 +41,7 @@ def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: Dict[str, int], killed: float) -> None:
+def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: dict[str, int], killed: float) -> None:
     jobs.until(job, "completed")
     assert time.monotonic() - killed < 10
     assert {name: alive(pid) for name, pid in tree.items()} == dict.fromkeys(tree, False)
@@ -84,7 +86,7 @@ def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: 
     queue.start()
 
     _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
-    assert len({name.split("-")[0] for name in liveness.owners(queue.files.workers)}) == 1
+    assert len({name.split("-")[0] for name in lockfiles.owners(queue.files.workers)}) == 1
 
 
 def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(
@@ -128,12 +130,12 @@ def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Job
     hook = queue.hooked(
         """
         import time
-        from queuectl import liveness
-        remove = liveness.LifeLock.remove
+        from queuectl.host import lockfiles
+        remove = lockfiles.LifeLock.remove
         def removing(life):
             remove(life)
             time.sleep(1)
-        liveness.LifeLock.remove = removing
+        lockfiles.LifeLock.remove = removing
         """
     )
     supervisor = queue.start(env=hook)
@@ -271,22 +273,22 @@ def test_heirs_that_die_beget_no_more_of_them(
     """
     queue.enqueue("true")
     folder, born = queue.files.workers, tmp_path / "born"
-    liveness.LifeLock.take(folder, "dead-1", {"pid": 1}).abandon()
+    lockfiles.LifeLock.take(folder, "dead-1", {"pid": 1}).abandon()
 
     def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
-        if not assignment.settles_only:
+        if not assignment.recovers_only:
             os.read(assignment.orders, 1)
             return WorkerExit.DONE
-        liveness.LifeLock.take(folder, assignment.worker, {"pid": os.getpid()})
+        lockfiles.LifeLock.take(folder, assignment.worker, {"pid": os.getpid()})
         with born.open("a") as log:
             log.write(f"{assignment.heir_of}\n")
-        remains = liveness.seize(folder, str(assignment.heir_of))
+        remains = lockfiles.seize(folder, str(assignment.heir_of))
         if remains is not None:
             remains.remove()
         os._exit(70)
 
     later_scans = count()
-    sweep = liveness.sweep
+    sweep = lockfiles.sweep
 
     def stop_at_last(where: str) -> None:
         sweep(where)
@@ -294,10 +296,10 @@ def test_heirs_that_die_beget_no_more_of_them(
             os.kill(os.getpid(), signal.SIGTERM)
 
     def pool() -> int:
-        monkeypatch.setattr("queuectl.supervisor._SCAN_SECONDS", 0.05)
-        monkeypatch.setattr("queuectl.supervisor._FIRST_BACKOFF_SECONDS", 0.05)
-        monkeypatch.setattr(liveness, "sweep", stop_at_last)
-        plan = PoolPlan(1)
+        monkeypatch.setattr("queuectl.worker.supervisor._SCAN_SECONDS", 0.05)
+        monkeypatch.setattr("queuectl.worker.supervisor._FIRST_BACKOFF_SECONDS", 0.05)
+        monkeypatch.setattr(lockfiles, "sweep", stop_at_last)
+        plan = Plan(1)
         opened = open_pool(queue.files, plan, unless_running=False)
         assert opened is not None
         return Supervisor(queue.files, opened[0], plan, opened[1], work).run()

@@ -9,7 +9,6 @@ import random
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List
 
 from conftest import Queue
 
@@ -20,7 +19,7 @@ _FLAKY_EVERY = 25
 _MISSING = ("lost/été.txt", "lost/two words.bin", "lost/third")
 
 
-def _make_tree(root: Path) -> List[Path]:
+def _make_tree(root: Path) -> list[Path]:
     """Make files of many kinds; return their paths below `root`."""
     source = random.Random(7)
     kinds = (
@@ -93,8 +92,8 @@ def test_a_tree_of_files_is_compressed_exactly_once(queue: Queue, jobs: Jobs) ->
     queue.drain(workers=4)
 
     assert queue.counts() == {"completed": len(everything)}
-    expected: Dict[str, str] = {}
-    packed: Dict[str, str] = {}
+    expected: dict[str, str] = {}
+    packed: dict[str, str] = {}
     for number, path in enumerate(everything):
         name = f"{number:03d}.gz"
         expected[name] = _digest((work / "tree" / path).read_bytes())

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import List
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
 
 from processes.conftest import Jobs, linux_only
-from queuectl.joblog import JobLog
+from queuectl.runner.output_log import OutputLog
 
 
 def _printed(queue: Queue, job: str, *options: str) -> bytes:
@@ -37,7 +36,7 @@ def _bounded(whole: bytes, limit: int) -> bytes:
     return whole[:half] + marker + whole[-half:]
 
 
-def _kept_logs(queue: Queue) -> List[str]:
+def _kept_logs(queue: Queue) -> list[str]:
     return sorted(path.name for path in Path(queue.files.logs).iterdir())
 
 
@@ -153,7 +152,7 @@ def test_a_log_is_never_a_file_that_was_there(tmp_path: Path) -> None:
     """Whoever put a name of another file in its place would get what jobs print into that one."""
     (tmp_path / "precious").write_text("keep this")
     os.link(str(tmp_path / "precious"), str(tmp_path / "worker.log"))
-    log = JobLog(str(tmp_path / "worker.log"))
+    log = OutputLog(str(tmp_path / "worker.log"))
     subprocess.run(["echo", "printed"], stdout=log.descriptor, check=True)
     log.close()
 

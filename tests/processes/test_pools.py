@@ -7,20 +7,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
 from test_legacy import make
 
 from processes.conftest import Jobs, linux_only
-from queuectl import bell, liveness, signals
-from queuectl.writelock import WriteLock
+from queuectl.host import lockfiles, signals, wakeup
+from queuectl.storage.write_lock import WriteLock
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
 
-def _workers(queue: Queue) -> List[Any]:
+def _workers(queue: Queue) -> list[Any]:
     return queue.json("worker", "list")
 
 
@@ -175,7 +175,7 @@ def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
 
 @linux_only
 @pytest.mark.parametrize("called", [[COMMAND], ["-m", "queuectl"]], ids=["script", "module"])
-def test_a_pool_looks_as_it_was_called(queue: Queue, called: List[str]) -> None:
+def test_a_pool_looks_as_it_was_called(queue: Queue, called: list[str]) -> None:
     """So `pgrep -f 'worker start'` finds it, though it is not the program that was called."""
     words = [sys.executable, *called, "worker", "start", "-q"]
     pool = subprocess.Popen(words, env=queue.env, cwd=str(queue.work), text=True)
@@ -199,7 +199,7 @@ def test_a_pool_with_closed_streams_runs_and_can_be_stopped(
     queue.processes.append(pool)
     jobs.until(job, "completed")
 
-    (found,) = liveness.running_pools(queue.files.workers)
+    (found,) = lockfiles.running_pools(queue.files.workers)
     assert found.pid == pool.pid
     numbers = [
         number for number, sign in enumerate(("<&-", ">&-", "2>&-")) if sign in closed.split()
@@ -215,7 +215,7 @@ def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue, jobs: Jobs
     """Here its own lock file cannot be taken away at the end: exit 1, no traceback."""
     jobs.storage  # noqa: B018 (makes the queue)
     pool = queue.start("-q")
-    (found,) = liveness.running_pools(queue.files.workers)
+    (found,) = lockfiles.running_pools(queue.files.workers)
     path = Path(queue.files.workers, f"{found.id}.lock")
     path.unlink()
     path.mkdir()
@@ -247,7 +247,7 @@ def test_workers_load_nothing_that_they_could_share(queue: Queue) -> None:
     hook = queue.hooked(
         """
         import sys
-        from queuectl import worker
+        from queuectl.worker import loop as worker
         work = worker.work
         def working(*words):
             before = set(sys.modules)
@@ -330,7 +330,7 @@ def test_what_is_ready_can_be_seen(queue: Queue, jobs: Jobs) -> None:
     lock = WriteLock(queue.files.write_lock)
     lock.acquire(10)
     starting = queue.spawn("worker", "start", "--detach", "-q")
-    wait_until(lambda: len(liveness.owners(queue.files.workers)) == 2, what="the worker's lock")
+    wait_until(lambda: len(lockfiles.owners(queue.files.workers)) == 2, what="the worker's lock")
     with pytest.raises(subprocess.TimeoutExpired):
         starting.wait(0.5)
     lock.release()
@@ -348,7 +348,7 @@ def test_a_bell_that_nobody_can_hear_is_taken_away(queue: Queue, jobs: Jobs) -> 
     queue.start()
     worker = queue.worker()
 
-    wait_until(lambda: bell.owners(queue.files.workers) == {worker["id"]}, what="the sweep")
+    wait_until(lambda: wakeup.owners(queue.files.workers) == {worker["id"]}, what="the sweep")
 
 
 def test_an_odd_umask_shuts_out_nobody(queue: Queue, jobs: Jobs) -> None:
@@ -377,7 +377,7 @@ def test_a_stop_signals_nobody_of_the_same_number(queue: Queue, jobs: Jobs) -> N
     jobs.one("true")
     stranger = subprocess.Popen(["sleep", "300"])
     about = {"pid": stranger.pid, "start_ticks": 1, "queues": [], "count": 1}
-    life = liveness.LifeLock.take(queue.files.workers, "abcd1234", about)
+    life = lockfiles.LifeLock.take(queue.files.workers, "abcd1234", about)
     try:
         done = queue.run("worker", "stop")
         assert (done.returncode, done.stdout) == (1, "")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import pytest
 from conftest import Queue, alive, wait_until
 
 from processes.conftest import Jobs, linux_only
-from queuectl.models import Job
+from queuectl.core.models import Job
 
 
 def test_a_failing_job_is_retried_after_2_then_4_seconds_then_dead(
@@ -36,7 +34,7 @@ def test_a_failing_job_is_retried_after_2_then_4_seconds_then_dead(
     assert printed == ["run 1\n", "run 2\n", "run 3\n"]
 
 
-def _waiting_after(jobs: Jobs, job: str, attempts: int) -> Optional[Job]:
+def _waiting_after(jobs: Jobs, job: str, attempts: int) -> Job | None:
     found = jobs.get(job)
     return found if (found.state.value, found.attempts) == ("failed", attempts) else None
 

@@ -6,14 +6,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator
 
 import pytest
 
 from processes.conftest import linux_only
-from queuectl import jobstatus, liveness, runner
-from queuectl.joblog import JobLog
-from queuectl.models import Outcome, OutcomeKind
+from queuectl.core.models import Outcome, OutcomeKind
+from queuectl.host import lockfiles, processes
+from queuectl.runner import adopted, exit_status, run
+from queuectl.runner.output_log import OutputLog
 
 
 class _Patience:
@@ -22,29 +23,29 @@ class _Patience:
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))
 
-    def cut_short(self) -> Optional[OutcomeKind]:
+    def cut_short(self) -> OutcomeKind | None:
         return None
 
 
 @pytest.fixture(params=["posix_spawn", "popen"])
 def log(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[JobLog]:
+) -> Iterator[OutputLog]:
     """A job's log, on a system that knows posix_spawn with setsid and on one that does not."""
     if request.param == "popen":
         monkeypatch.delattr(os, "posix_spawn")
-    made = JobLog(str(tmp_path / "worker.log"))
+    made = OutputLog(str(tmp_path / "worker.log"))
     yield made
     made.remove()
 
 
-def _run(log: JobLog, text: str, folder: Path) -> Tuple[Outcome, List[str]]:
-    started: List[int] = []
+def _run(log: OutputLog, text: str, folder: Path) -> tuple[Outcome, list[str]]:
+    started: list[int] = []
     log.begin(1 << 20)
     previous = os.getcwd()
     try:
-        outcome = runner.run(
-            runner.Command(
+        outcome = run.run(
+            run.Command(
                 shell_text=text,
                 mark="queue/1",
                 environ=dict(os.environ),
@@ -64,7 +65,7 @@ def _run(log: JobLog, text: str, folder: Path) -> Tuple[Outcome, List[str]]:
     return outcome, outcome.output.tail.decode().splitlines()
 
 
-def test_a_command_is_run_the_same_on_every_system(log: JobLog, tmp_path: Path) -> None:
+def test_a_command_is_run_the_same_on_every_system(log: OutputLog, tmp_path: Path) -> None:
     """Its folder, output, environment, session and end are what was asked for."""
     outcome, lines = _run(
         log,
@@ -79,7 +80,7 @@ def test_a_command_is_run_the_same_on_every_system(log: JobLog, tmp_path: Path) 
 
 
 @linux_only
-def test_a_command_gets_its_own_descriptors_and_ours_stay(log: JobLog, tmp_path: Path) -> None:
+def test_a_command_gets_its_own_descriptors_and_ours_stay(log: OutputLog, tmp_path: Path) -> None:
     """Regression: without posix_spawn our descriptor 8, a worker's database, was overwritten."""
     ours = tmp_path / "database"
     ours.write_text("kept")
@@ -122,22 +123,22 @@ def _is_open(descriptor: int) -> bool:
     ("told_after", "seconds"), [(1.5, pytest.approx(1.5, abs=0.1)), (-1.0, None), (None, None)]
 )
 def test_the_time_of_a_command_that_nobody_watched_ends_with_its_word(
-    tmp_path: Path, told_after: Optional[float], seconds: Optional[float]
+    tmp_path: Path, told_after: float | None, seconds: float | None
 ) -> None:
     """Regression: it went on until somebody settled it, and was negative for one of another boot.
 
     Unknown if it left no word, or one from before the start that its number of ticks means now.
     """
-    ticks = liveness.start_ticks(os.getpid())
+    ticks = processes.start_ticks(os.getpid())
     assert ticks is not None
-    gone = liveness.Running(7, 1 << 22, ticks, "w-1")
+    gone = lockfiles.Running(7, 1 << 22, ticks, "w-1")
     status = tmp_path / "w-1.status"
     if told_after is not None:
-        jobstatus.write(str(status), 7, jobstatus.Status(0, None))
-        began = time.time() - liveness.age_seconds(ticks)
+        exit_status.write(str(status), 7, exit_status.Status(0, None))
+        began = time.time() - processes.age_seconds(ticks)
         os.utime(status, (began + told_after,) * 2)
-    command = runner.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
-    outcome = runner.told_outcome(command, gone, None, time.sleep)
+    command = run.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
+    outcome = adopted.reported_outcome(command, gone, None, time.sleep)
 
     assert outcome.kind is (OutcomeKind.LOST if told_after is None else OutcomeKind.OK)
     assert outcome.seconds == seconds

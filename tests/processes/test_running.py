@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
-from typing import Optional, Tuple
 
 import pytest
 from conftest import COMMAND, Queue, alive, wait_until
@@ -62,8 +61,8 @@ def test_the_end_of_a_command_is_recorded_as_it_was(
     jobs: Jobs,
     command: str,
     outcome: str,
-    exit_code: Optional[int],
-    number: Optional[int],
+    exit_code: int | None,
+    number: int | None,
     reason: str,
 ) -> None:
     """An exit code is kept as it is; after a signal there is none, and the signal is kept."""
@@ -263,7 +262,7 @@ def test_what_a_command_leaves_running(
 
 def test_priorities_run_first_then_first_in_first_out(queue: Queue, jobs: Jobs) -> None:
     """One worker starts ready jobs by priority, and in the order of their entry within one."""
-    order: Tuple[Tuple[str, int], ...] = (("a", 0), ("b", 5), ("c", -3), ("d", 5), ("e", 0))
+    order: tuple[tuple[str, int], ...] = (("a", 0), ("b", 5), ("c", -3), ("d", 5), ("e", 0))
     for name, priority in order:
         jobs.one(f"echo {name} >> order", priority=priority)
     queue.drain(workers=1)

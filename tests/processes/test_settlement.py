@@ -9,18 +9,20 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from conftest import Queue, alive, wait_until
 
 from processes.conftest import Jobs, linux_only
-from queuectl import liveness, processtree, runner, settlement
-from queuectl.errors import QueueBusy
-from queuectl.joblog import JobLog
-from queuectl.models import Claim, Outcome, Verdict, Worker
-from queuectl.states import JobState
-from queuectl.times import utcnow
+from queuectl.core.errors import QueueBusy
+from queuectl.core.models import Claim, Outcome, Verdict, Worker
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from queuectl.host import lockfiles, processes
+from queuectl.runner import process_tree, run
+from queuectl.runner.output_log import OutputLog
+from queuectl.worker import recovery
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
@@ -75,7 +77,7 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, l
 def _others_look_for_the_dead(queue: Queue, jobs: Jobs) -> None:
     """Do all that finds dead workers: another pool's first scan, and the chores of a worker."""
     queue.drain("--queue", "other")
-    adopted = settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)
+    adopted = recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)
     assert [one.claim.job.id for one in adopted] == []
 
 
@@ -88,9 +90,9 @@ class _Heir:
         self._jobs = jobs
         self._adopts = adopts
 
-    def command(self, claim: Claim) -> runner.Command:
+    def command(self, claim: Claim) -> run.Command:
         storage = self._jobs.storage
-        return runner.Command(
+        return run.Command(
             shell_text=claim.job.command,
             mark=f"{storage.queue_id}/{claim.execution_id}",
             environ={},
@@ -100,7 +102,7 @@ class _Heir:
             grace_seconds=0.3,
         )
 
-    def show_running(self, running: liveness.Running) -> None:
+    def show_running(self, running: lockfiles.Running) -> None:
         assert self._adopts, "nothing is to be adopted"
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
@@ -122,12 +124,12 @@ def test_a_process_number_of_another_boot_is_left_alone(
     """
     jobs.configure(on_worker_death="kill")
     job = jobs.one("true")
-    boot_id = liveness.boot_id() if boot == "this boot" else "0" * 36
+    boot_id = processes.boot_id() if boot == "this boot" else "0" * 36
     claim = _claim_of_the_dead(jobs, boot_id)
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
     _leave_lock_file(queue, claim, stranger.pid)
     try:
-        settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+        recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
         assert jobs.outcomes(job) == ["lost"]
         assert alive(stranger.pid) is not ends
     finally:
@@ -136,7 +138,7 @@ def test_a_process_number_of_another_boot_is_left_alone(
 
 
 def _claim_of_the_dead(
-    jobs: Jobs, boot_id: Optional[str], *, host: str = os.uname().nodename
+    jobs: Jobs, boot_id: str | None, *, host: str = os.uname().nodename
 ) -> Claim:
     """Return what a worker has claimed whose process is gone."""
     jobs.storage.register_worker(Worker("gone-1", "gone", 1 << 22, 1, boot_id, host, (), utcnow()))
@@ -154,20 +156,20 @@ def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
     for dead in ("gone-1", "gone-2"):
         jobs.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
         assert jobs.storage.claim(dead, now=utcnow()) is not None
-    liveness.leave_remains(jobs.storage.files.workers, "gone-1")
-    can_open = liveness._open
+    lockfiles.leave_remains(jobs.storage.files.workers, "gone-1")
+    can_open = lockfiles._open
     monkeypatch.setattr(
-        liveness, "_open", lambda path: None if "gone-1" in path else can_open(path)
+        lockfiles, "_open", lambda path: None if "gone-1" in path else can_open(path)
     )
 
-    assert list(settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
     assert [jobs.outcomes(job) for job in waiting] == [[None], ["lost"]]
 
 
 def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
-    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
-    ticks = liveness.start_ticks(pid)
-    lock.show_running(liveness.Running(claim.execution_id, pid, ticks, "gone-1"))
+    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
+    ticks = processes.start_ticks(pid)
+    lock.show_running(lockfiles.Running(claim.execution_id, pid, ticks, "gone-1"))
     lock.abandon()
 
 
@@ -184,15 +186,15 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
 ) -> None:
     """Regression: an heir that could not forget the dead worker just then forgot the job."""
     job = jobs.one("true")
-    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
     heir = _Heir(jobs, adopts=True)
-    life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
+    life = lockfiles.LifeLock.take(queue.files.workers, heir.id, {})
     leader = _leader(heir, claim)
 
-    def settled() -> Optional[settlement.Adopted]:
+    def settled() -> recovery.Adopted | None:
         if has_lock_file:
-            return settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
-        return next(settlement.settle_missing(jobs.storage, heir, now=utcnow), None)
+            return recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        return next(recovery.recover_missing(jobs.storage, heir, now=utcnow), None)
 
     def busy(*_: Any, **__: Any) -> None:
         raise QueueBusy("the queue stayed busy")
@@ -208,10 +210,10 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         assert jobs.get(job).locked_by == heir.id
 
         # The dead one is still there to be settled, by whoever comes next.
-        assert settlement.settle(jobs.storage, "gone-1", heir, now=utcnow) is None
+        assert recovery.recover(jobs.storage, "gone-1", heir, now=utcnow) is None
         assert jobs.get(job).locked_by == heir.id
         assert [one.id for one in jobs.storage.workers()] == []
-        assert liveness.owners(queue.files.workers) == [heir.id]
+        assert lockfiles.owners(queue.files.workers) == [heir.id]
     finally:
         life.remove()
         leader.kill()
@@ -227,30 +229,30 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
     not the noted one the running job was killed and recorded as lost.
     """
     jobs.one("true")
-    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
     heir = _Heir(jobs, adopts=True)
-    life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
+    life = lockfiles.LifeLock.take(queue.files.workers, heir.id, {})
     begin = "setsid sleep 300 & " * 8
     leader = _leader(heir, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
     jobs.text("begun")
-    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
     if is_noted:
-        lock.show_running(liveness.Running(claim.execution_id, leader.pid, None, "gone-1"))
+        lock.show_running(lockfiles.Running(claim.execution_id, leader.pid, None, "gone-1"))
     lock.abandon()
-    living = processtree._living
-    ticks = liveness.start_ticks(leader.pid)
+    living = process_tree.living
+    ticks = processes.start_ticks(leader.pid)
     monkeypatch.setattr(
-        processtree, "_living", lambda: (one._replace(start_ticks=ticks) for one in living())
+        process_tree, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
     )
     try:
-        adopted = settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
+        adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
         assert adopted is not None
         assert adopted.leader.pid == leader.pid
     finally:
         life.remove()
         monkeypatch.undo()
-        processtree.end(
-            processtree.Attempt(frozenset([heir.command(claim).mark]), leader=leader.pid),
+        process_tree.end(
+            process_tree.Attempt(frozenset([heir.command(claim).mark]), leader=leader.pid),
             0.1,
             time.sleep,
         )
@@ -266,14 +268,14 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
     and the running job was killed and recorded as lost.
     """
     job = jobs.one("true")
-    claim = _claim_of_the_dead(jobs, liveness.boot_id())
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
     heir = _Heir(jobs, adopts=True)
-    life = liveness.LifeLock.take(queue.files.workers, heir.id, {})
+    life = lockfiles.LifeLock.take(queue.files.workers, heir.id, {})
     leader = _leader(heir, claim)
-    ticks = liveness.start_ticks(leader.pid)
-    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    ticks = processes.start_ticks(leader.pid)
+    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
     lock.show_running(
-        liveness.Running(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
+        lockfiles.Running(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
     )
     lock.abandon()
     proc = Path("/proc")
@@ -292,8 +294,8 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
         monkeypatch.setattr(builtins, "open", opened)
         for _ in range(2):
             with pytest.raises(OSError, match="Too many open files"):
-                settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
-        adopted = settlement.settle(jobs.storage, "gone-1", heir, now=utcnow)
+                recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
         assert adopted is not None
         assert (adopted.leader.pid, adopted.leader.start_ticks) == (leader.pid, ticks)
         assert jobs.outcomes(job) == [None]
@@ -310,19 +312,19 @@ def test_only_one_settles_a_worker_without_a_lock_file(
 ) -> None:
     """Regression: two that did so at once took each other for what the lost job had left."""
     job = jobs.one("true", max_retries=1)
-    _claim_of_the_dead(jobs, liveness.boot_id())
-    settle_claim = settlement._settle_claim
+    _claim_of_the_dead(jobs, processes.boot_id())
+    settle_claim = recovery._recover_claim
 
-    def meanwhile(*args: Any) -> Optional[settlement.Adopted]:
+    def meanwhile(*args: Any) -> recovery.Adopted | None:
         monkeypatch.undo()
-        assert list(settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+        assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
         assert jobs.outcomes(job) == [None]
         return settle_claim(*args)
 
-    monkeypatch.setattr(settlement, "_settle_claim", meanwhile)
-    assert list(settlement.settle_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    monkeypatch.setattr(recovery, "_recover_claim", meanwhile)
+    assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
     assert jobs.outcomes(job) == ["lost"]
-    assert liveness.owners(queue.files.workers) == []
+    assert lockfiles.owners(queue.files.workers) == []
 
 
 @linux_only
@@ -330,13 +332,13 @@ def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jo
     """What is in its worker's file then is of the job before: `logs` does not show it either."""
     jobs.configure(backoff_base="1", backoff_max="100")
     job = jobs.one("true")
-    claim = _claim_of_the_dead(jobs, liveness.boot_id())
-    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
-    lock.show_running(liveness.Running(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock.show_running(lockfiles.Running(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
     Path(queue.files.worker_log("gone-1")).write_text("another's")
     shown = queue.run("logs", job).stdout
     lock.abandon()
-    settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+    recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
 
     (attempt,) = jobs.attempts(job)
     assert attempt.outcome is not None
@@ -350,19 +352,19 @@ def test_a_job_that_cannot_be_seen_is_not_run_again(
 ) -> None:
     """Regression: in another container than its own a living job was taken for lost."""
     job = jobs.one("true", max_retries=1)
-    claim = _claim_of_the_dead(jobs, liveness.boot_id(), host="another container")
-    lock = liveness.LifeLock.take(queue.files.workers, "gone-1", {})
+    claim = _claim_of_the_dead(jobs, processes.boot_id(), host="another container")
+    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
     # A number that is nobody's here.
-    lock.show_running(liveness.Running(claim.execution_id, 1 << 22, 1, "gone-1"))
+    lock.show_running(lockfiles.Running(claim.execution_id, 1 << 22, 1, "gone-1"))
     lock.abandon()
-    log = JobLog(queue.files.worker_log("gone-1"))
+    log = OutputLog(queue.files.worker_log("gone-1"))
     # It would find the holder of the log, which is this test.
-    monkeypatch.setattr(processtree, "end", lambda *_: None)
-    assert settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow) is None
+    monkeypatch.setattr(process_tree, "end", lambda *_: None)
+    assert recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow) is None
     assert (jobs.state(job), jobs.outcomes(job)) == ("processing", [None])
-    assert liveness.owners(queue.files.workers) == ["gone-1"]
+    assert lockfiles.owners(queue.files.workers) == ["gone-1"]
 
     log.close()
-    settlement.settle(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+    recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
     assert jobs.outcomes(job) == ["lost"]
-    assert liveness.owners(queue.files.workers) == []
+    assert lockfiles.owners(queue.files.workers) == []

@@ -11,15 +11,15 @@ import subprocess
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Iterator, Sequence, Tuple
+from typing import Iterator, Sequence
 
 import pytest
 from conftest import COMMAND, Queue, alive, wait_until
 
 from processes.conftest import Jobs, linux_only
-from queuectl import bell
-from queuectl.times import utcnow
-from queuectl.writelock import WriteLock
+from queuectl.core.times import utcnow
+from queuectl.host import wakeup
+from queuectl.storage.write_lock import WriteLock
 
 pytestmark = linux_only
 
@@ -65,7 +65,7 @@ def _send(queue: Queue, supervisor: subprocess.Popen[str], signals: Sequence[int
 
 @pytest.mark.parametrize(("signals", "code"), _STOPS)
 def test_a_signal_during_a_record_loses_no_result(
-    queue: Queue, jobs: Jobs, lock: WriteLock, signals: Tuple[int, ...], code: int
+    queue: Queue, jobs: Jobs, lock: WriteLock, signals: tuple[int, ...], code: int
 ) -> None:
     """What a command came to is written once the queue is free again, whatever was sent."""
     job = jobs.one(_HELD)
@@ -114,7 +114,7 @@ def test_the_log_tells_of_a_cancel_that_came_with_the_end(
 
 @pytest.mark.parametrize(("signals", "code"), _STOPS)
 def test_a_signal_during_a_claim_loses_no_job(
-    queue: Queue, jobs: Jobs, lock: WriteLock, signals: Tuple[int, ...], code: int
+    queue: Queue, jobs: Jobs, lock: WriteLock, signals: tuple[int, ...], code: int
 ) -> None:
     """Whether the claim still comes about or not, the job is run to its end once, or waits."""
     jobs.configure(kill_grace="0.3")
@@ -126,7 +126,7 @@ def test_a_signal_during_a_claim_loses_no_job(
     with closing(sqlite3.connect(str(queue.database))) as connection:
         connection.execute("UPDATE jobs SET state = 'pending'")
         connection.commit()
-    bell.ring(queue.files.workers)
+    wakeup.wake_up(queue.files.workers)
     wait_until(lambda: _waits_for_a_lock(worker), what="the claim")
     _send(queue, supervisor, signals)
     lock.release()
@@ -141,7 +141,7 @@ def test_a_signal_during_a_claim_loses_no_job(
 
 @pytest.mark.parametrize("signals", [(_INT,), (_HUP,), (_INT, _INT), (_HUP, _HUP)])
 def test_a_worker_alone_takes_no_orders_of_a_terminal(
-    queue: Queue, jobs: Jobs, signals: Tuple[int, ...]
+    queue: Queue, jobs: Jobs, signals: tuple[int, ...]
 ) -> None:
     """INT and HUP mean something to the supervisor only: its worker goes on, and claims more."""
     job = jobs.one(_HELD)
@@ -199,7 +199,7 @@ def test_a_worker_that_gets_quit_puts_its_job_back(queue: Queue, jobs: Jobs) -> 
     assert supervisor.wait(timeout=30) == 0
 
 
-def _on_a_terminal(queue: Queue, *words: str) -> Tuple[int, int]:
+def _on_a_terminal(queue: Queue, *words: str) -> tuple[int, int]:
     """Start a command as the leader of a terminal's session; return its pid, and our side.
 
     No connection may be open here.

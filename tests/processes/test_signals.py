@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import Any, Callable, Tuple
+from typing import Any, Callable
 
 import pytest
 from conftest import COMMAND, Queue, alive, wait_until
@@ -19,7 +19,7 @@ _HELD = (
 )
 
 
-def _running(queue: Queue, jobs: Jobs, *args: str, **kwargs: Any) -> Tuple[str, Any]:
+def _running(queue: Queue, jobs: Jobs, *args: str, **kwargs: Any) -> tuple[str, Any]:
     """Start a pool with one held job, running; return the job and the supervisor."""
     job = jobs.one(_HELD)
     supervisor = queue.start(*args, **kwargs)

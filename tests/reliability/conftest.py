@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, List, Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Sequence
 
 import pytest
 from conftest import COMMAND, Queue, alive, on_small_disk, wait_until
 from processes.conftest import Jobs, jobs, linux_only
 
-from queuectl import liveness
+from queuectl.host import lockfiles
 
 __all__ = ["Jobs", "jobs", "linux_only"]
 
@@ -27,7 +27,7 @@ def own_shell() -> str:
     return Path("/bin/sh").resolve().name
 
 
-def in_shell(shell: str) -> List[str]:
+def in_shell(shell: str) -> list[str]:
     """Return what to put before a command so that its /bin/sh is another shell; skip if that
     cannot be had.
     """
@@ -48,7 +48,7 @@ def start_with(
     before: Sequence[str],
     *args: str,
     workers: int = 1,
-    env: Optional[Mapping[str, str]] = None,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Run `BEFORE queuectl worker start ARGS`; return once its workers are there."""
     known = {worker["id"] for worker in queue.workers()}
@@ -82,7 +82,7 @@ def kill(*pids: int) -> None:
     wait_until(lambda: not any(map(alive, pids)), what="the killed to be gone")
 
 
-def ledger(queue: Queue) -> List[str]:
+def ledger(queue: Queue) -> list[str]:
     """Return what the jobs noted."""
     return (queue.work / "ledger").read_text().split()
 
@@ -94,7 +94,7 @@ def until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
         holder = jobs.get(job).locked_by
         if holder in (None, dead):
             return ""
-        return str(holder) if liveness.is_alive(queue.files.workers, str(holder)) else ""
+        return str(holder) if lockfiles.is_alive(queue.files.workers, str(holder)) else ""
 
     return wait_until(heir, what=f"an heir of {dead}")
 
@@ -112,7 +112,7 @@ def orphan(
     worker = queue.worker()
 
     def has_noted() -> bool:
-        seen = liveness.running(queue.files.workers, worker["id"])
+        seen = lockfiles.running(queue.files.workers, worker["id"])
         return seen is not None and seen.start_ticks is not None
 
     # A job is there before its worker has noted all of it.

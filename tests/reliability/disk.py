@@ -6,7 +6,7 @@ import os
 import random
 import re
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from watch.file_watch import by_hand
 
@@ -29,10 +29,10 @@ class Event(NamedTuple):
     number: int = 0
 
 
-def read_trace(trace: Path) -> List[Event]:
+def read_trace(trace: Path) -> list[Event]:
     """Return what a trace tells, in its order: a sync when it ends, a write when it starts."""
-    events: List[Event] = []
-    syncing: Dict[str, str] = {}
+    events: list[Event] = []
+    syncing: dict[str, str] = {}
     for line in trace.read_text().splitlines():
         match = _LINE.match(line)
         if match is None:
@@ -55,7 +55,7 @@ def read_trace(trace: Path) -> List[Event]:
     return events
 
 
-def _change(call: str, rest: str, paths: List[str]) -> Optional[Event]:
+def _change(call: str, rest: str, paths: list[str]) -> Event | None:
     texts = [_text(found) for found in _TEXT.findall(rest)]
     if call == "openat" and "O_CREAT" in rest and "-1 E" not in rest:
         return Event("create", texts[0].decode())
@@ -78,7 +78,7 @@ def _text(hexadecimal: str) -> bytes:
 class _File:
     def __init__(self) -> None:
         self.safe = b""
-        self.pending: List[Tuple[int, Optional[bytes]]] = []
+        self.pending: list[tuple[int, bytes | None]] = []
         """Since the last sync: an offset and what was written there, or a length and None."""
 
 
@@ -87,9 +87,9 @@ class Disk:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._names: Dict[str, _File] = {}
-        self._safe_names: Dict[str, _File] = {}
-        self._changes: List[Tuple[str, Optional[_File]]] = []
+        self._names: dict[str, _File] = {}
+        self._safe_names: dict[str, _File] = {}
+        self._changes: list[tuple[str, _File | None]] = []
         """Since the last sync of the folder: a name that was made, or removed (None)."""
 
     def happen(self, event: Event) -> None:
@@ -140,7 +140,7 @@ class Disk:
             (folder / name).chmod(0o600)
 
 
-def _sectors(change: Tuple[int, Optional[bytes]]) -> List[Tuple[int, Optional[bytes]]]:
+def _sectors(change: tuple[int, bytes | None]) -> list[tuple[int, bytes | None]]:
     offset, content = change
     if content is None:
         return [change]
@@ -151,7 +151,7 @@ def _sectors(change: Tuple[int, Optional[bytes]]) -> List[Tuple[int, Optional[by
     ]
 
 
-def _applied(content: bytes, changes: List[Tuple[int, Optional[bytes]]]) -> bytes:
+def _applied(content: bytes, changes: list[tuple[int, bytes | None]]) -> bytes:
     grown = bytearray(content)
     for number, written in changes:
         if written is None:

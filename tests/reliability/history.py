@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Dict, Iterable, List, Tuple
+from typing import Iterable
 
 from conftest import Queue
 from processes.conftest import Jobs
 
-from queuectl.states import JobState
+from queuectl.core.states import JobState
 
 LEDGER = "ledger"
 
@@ -28,7 +28,7 @@ def keeping_a_ledger(command: str) -> str:
     return _BEGIN + command + _END
 
 
-def entries(queue: Queue) -> List[Tuple[str, str, int]]:
+def entries(queue: Queue) -> list[tuple[str, str, int]]:
     """Return what was written: start, end or overlap, the job and its execution."""
     path = queue.work / LEDGER
     if not path.exists():
@@ -58,7 +58,7 @@ def assert_nothing_lost_nothing_twice(
     written = entries(queue)
     assert [entry for entry in written if entry[0] == "overlap"] == []
     assert max(Counter(written).values(), default=0) <= 1, "an attempt wrote twice"
-    last: Dict[str, int] = {}
+    last: dict[str, int] = {}
     for event, job, execution in written:
         if event == "start":
             assert execution > last.get(job, 0), f"{job}: an earlier attempt started late"

@@ -6,12 +6,12 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import pytest
 from conftest import Queue, alive, wait_until
 
-from queuectl import liveness
+from queuectl.host import processes
 from reliability.conftest import (
     HELD,
     NOTED,
@@ -167,9 +167,9 @@ def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue, jobs
     job = jobs.one(HELD, timeout=1.5, max_retries=1)
     orphan(queue, jobs, job, "all", restart=False)
     running = jobs.pid("running")
-    ticks = liveness.start_ticks(running)
+    ticks = processes.start_ticks(running)
     assert ticks is not None
-    wait_until(lambda: liveness.age_seconds(ticks) > 2)
+    wait_until(lambda: processes.age_seconds(ticks) > 2)
     assert alive(running)
     queue.drain(workers=1)
 
@@ -374,7 +374,7 @@ def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> Non
     ],
 )
 def test_a_stop_treats_an_adopted_job_as_any_other(
-    queue: Queue, jobs: Jobs, number: signal.Signals, state: str, outcomes: List[str], code: int
+    queue: Queue, jobs: Jobs, number: signal.Signals, state: str, outcomes: list[str], code: int
 ) -> None:
     """TERM to the supervisor: it is finished first; QUIT: it is ended and put back, uncounted."""
     jobs.configure(kill_grace="0.2")

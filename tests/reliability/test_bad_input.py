@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, List, Tuple
+from typing import Any
 
 import pytest
 from cli.conftest import Call, Called, call
@@ -18,9 +18,9 @@ from reliability.tracing import LONG, sample
 __all__ = ["call"]
 
 _NUL, _LONE = "a\0b", "\ud800"
-_NOT_TEXT: List[Any] = [5, 1.5, True, [], {}, ["a"], {"a": "b"}, _NUL, _LONE]
-_NOT_NUMBER: List[Any] = [True, False, [], {}, [1], "", " ", "x", "1e", "0x10", "1,5", "--1"]
-_WRONG: List[Tuple[str, List[Any]]] = [
+_NOT_TEXT: list[Any] = [5, 1.5, True, [], {}, ["a"], {"a": "b"}, _NUL, _LONE]
+_NOT_NUMBER: list[Any] = [True, False, [], {}, [1], "", " ", "x", "1e", "0x10", "1,5", "--1"]
+_WRONG: list[tuple[str, list[Any]]] = [
     ("command", [*_NOT_TEXT, "", " ", "\n\t", "x" * 130_001]),
     ("id", [*_NOT_TEXT, "", " ", "a b", "a,b", "a/b", "-a", "{a", "@a", "a\nb", "x" * 129,
             "é" * 65]),
@@ -63,7 +63,7 @@ _FEW = settings(
 )
 
 
-def _assert_one_line(called: Called, codes: Tuple[int, ...]) -> None:
+def _assert_one_line(called: Called, codes: tuple[int, ...]) -> None:
     assert "Traceback" not in called.err
     assert called.code in codes, called
     assert called.out == ""
@@ -78,7 +78,7 @@ def test_there_are_at_least_400_bad_inputs() -> None:
 
 @pytest.mark.parametrize(("field", "values"), _WRONG)
 def test_a_bad_value_of_a_field_is_refused(
-    queue: Queue, call: Call, field: str, values: List[Any]
+    queue: Queue, call: Call, field: str, values: list[Any]
 ) -> None:
     """One line, exit 2, and no queue is even made; alone and as a line of many."""
     for number, value in enumerate(sample(values, 4)):
@@ -125,7 +125,7 @@ def _assert_done_or_refused(called: Called) -> None:
 
 @_FEW
 @given(lines=st.lists(st.dictionaries(_names, _anything, max_size=4), min_size=1, max_size=3))
-def test_any_json_is_done_or_refused(queue: Queue, call: Call, lines: List[Any]) -> None:
+def test_any_json_is_done_or_refused(queue: Queue, call: Call, lines: list[Any]) -> None:
     """Whatever objects come by stdin."""
     text = "\n".join(json.dumps(line) for line in lines).encode()
     _assert_done_or_refused(call("enqueue", "-", stdin=text))
@@ -141,7 +141,7 @@ def test_any_bytes_are_done_or_refused(queue: Queue, call: Call, text: bytes) ->
 
 @_FEW
 @given(words=st.lists(_words, max_size=5))
-def test_any_words_are_done_or_refused(queue: Queue, call: Call, words: List[str]) -> None:
+def test_any_words_are_done_or_refused(queue: Queue, call: Call, words: list[str]) -> None:
     """Whatever stands behind `enqueue`; `--wait`, which would wait, apart."""
     _assert_done_or_refused(call("enqueue", *words))
 
@@ -156,7 +156,7 @@ def test_any_words_are_done_or_refused(queue: Queue, call: Call, words: List[str
     words=st.lists(_words, max_size=3),
 )  # fmt: skip
 def test_any_words_for_any_command_are_done_or_refused(
-    queue: Queue, call: Call, command: str, words: List[str]
+    queue: Queue, call: Call, command: str, words: list[str]
 ) -> None:
     """Whatever stands behind it, on a queue that holds a job."""
     if not queue.database.exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import List, Tuple
 
 import pytest
 from conftest import Clock, Queue
@@ -13,10 +12,10 @@ from forked import in_processes
 from processes.conftest import Jobs, linux_only
 from storage.ends import COMPLETED, OK
 
-from queuectl.files import QueueFiles, find
-from queuectl.models import Recorded
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Recorded
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.host.files import QueueFiles, find
 from queuectl.storage import Storage
 from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
 from reliability.tracing import LONG, long_only
@@ -41,7 +40,7 @@ def test_processes_claim_each_job_exactly_once(
     storage.enqueue([JobSpec(command="true", id=f"j{n}") for n in range(count)], now=clock.now)
     storage.close()
 
-    def work(worker: str) -> Tuple[List[str], int]:
+    def work(worker: str) -> tuple[list[str], int]:
         own = Storage.open(files)
         taken, superseded = [], 0
         claim = own.claim(worker, now=clock.now)
@@ -100,7 +99,7 @@ def test_of_100_waiting_writers_each_gets_its_turn(files: QueueFiles, count: int
 def test_no_saturated_writer_waits_for_a_second(files: QueueFiles) -> None:
     """Keeps out: with SQLite's own waiting the slowest of 8 writers waited for 1.6 s."""
 
-    def write() -> Tuple[int, float]:
+    def write() -> tuple[int, float]:
         storage = Storage.open(files)
         commits, longest, deadline = 0, 0.0, time.monotonic() + 10
         while (began := time.monotonic()) < deadline:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Queue, alive, wait_until
 
-from queuectl.writelock import WriteLock
+from queuectl.storage.write_lock import WriteLock
 from reliability.conftest import (
     HELD,
     NOTED,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Tuple
 
 import pytest
 from conftest import Queue, wait_until
@@ -18,7 +17,7 @@ _FIRST, _JOBS = (400, 50_000) if LONG else (100, 300)
 _GROWTH_KB = 3072
 
 
-def _held(pid: int) -> Tuple[int, int]:
+def _held(pid: int) -> tuple[int, int]:
     """Return the resident memory of a process in KB, and how many files it has open."""
     return int(status_field(pid, "VmRSS").split()[0]), len(os.listdir(f"/proc/{pid}/fd"))
 

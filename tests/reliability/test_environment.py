@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import pytest
 from conftest import COMMAND, Queue, on_small_disk
@@ -353,7 +353,7 @@ CASES = [
 
 
 def _run(queue: Queue, case: Case) -> subprocess.CompletedProcess[str]:
-    words: List[str] = []
+    words: list[str] = []
     shell = case.shell.replace("{}", str(queue.folder))
     if shell == _UNPRIVILEGED:
         shell = ""
@@ -361,7 +361,7 @@ def _run(queue: Queue, case: Case) -> subprocess.CompletedProcess[str]:
             if shutil.which("setpriv") is None:
                 pytest.skip("root may do anything")
             words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    environ: Dict[str, str] = queue.env
+    environ: dict[str, str] = queue.env
     return subprocess.run(
         ["/bin/sh", "-c", f'{shell}\nexec "$@"', "-", *words, COMMAND, *case.args],
         env=environ,

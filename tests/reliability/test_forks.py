@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 from conftest import Queue, wait_until
 from processes.conftest import Jobs, linux_only
@@ -20,7 +19,7 @@ def _opening(queue: Queue) -> str:
     return f"import os; kept = open({str(queue.database)!r}, 'rb'); os.fork() or os._exit(0)"
 
 
-def _faults(report: Path) -> List[str]:
+def _faults(report: Path) -> list[str]:
     """Return what the watch has seen by now, which is then no fault of this test."""
     noted = report.read_text().splitlines()
     report.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import List
 
 import pytest
 from conftest import COMMAND, Queue, alive, wait_until
@@ -58,7 +57,7 @@ def _left_by_a_dead_pool(queue: Queue, jobs: Jobs, *, runs_on: bool) -> str:
     return job
 
 
-def _settled_under(queue: Queue, jobs: Jobs, options: List[str], job: str) -> None:
+def _settled_under(queue: Queue, jobs: Jobs, options: list[str], job: str) -> None:
     """Trace a whole pool, none of which started the job, until it adopted it or is dead."""
     dead = jobs.get(job).locked_by
     log = queue.folder / "kills"
@@ -96,7 +95,7 @@ def test_heirs_killed_anywhere_lose_nothing(queue: Queue, jobs: Jobs, runs_on: b
     assert_sound(queue, jobs)
 
 
-def _worker_killed_under(queue: Queue, jobs: Jobs, options: List[str]) -> str:
+def _worker_killed_under(queue: Queue, jobs: Jobs, options: list[str]) -> str:
     """Trace a supervisor from the death of its worker to the end of the adopted job."""
     job = _held(queue, jobs)
     pool = queue.start()

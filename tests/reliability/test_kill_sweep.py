@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
@@ -50,7 +49,7 @@ def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
     assert set(queue.counts()) == {"completed"}
 
 
-def _start_afresh(queue: Queue, jobs: Jobs) -> List[str]:
+def _start_afresh(queue: Queue, jobs: Jobs) -> list[str]:
     (queue.work / "ledger").unlink(missing_ok=True)
     return jobs.add(*[keeping_a_ledger("sleep 0.05")] * 2, max_retries=20)
 
@@ -114,11 +113,11 @@ def test_a_worker_killed_anywhere_has_an_heir(queue: Queue, jobs: Jobs) -> None:
     assert_sound(queue, jobs)
 
 
-def _are_over(jobs: Jobs, ids: List[str]) -> bool:
+def _are_over(jobs: Jobs, ids: list[str]) -> bool:
     return all(jobs.state(job) in ("completed", "dead") for job in ids)
 
 
-def _life_of_two_jobs(queue: Queue, jobs: Jobs, options: List[str], log: Path) -> None:
+def _life_of_two_jobs(queue: Queue, jobs: Jobs, options: list[str], log: Path) -> None:
     """Trace the only worker while it runs two jobs, which must end in good order."""
     worker = wait_until(queue.workers, what="a worker that replaces the last")[0]["pid"]
     tracer = Tracer(queue, [*options, "-p", str(worker)], log)

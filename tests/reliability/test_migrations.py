@@ -7,14 +7,14 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import List, Sequence, Tuple
+from typing import Sequence
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
 from processes.conftest import Jobs
 from test_legacy import SHAPES, contents, make
 
-from queuectl import schema
+from queuectl.storage import schema
 from reliability.conftest import HELD
 from reliability.history import assert_sound
 from reliability.tracing import Point, needs_strace, points, recording, sample, without_queue
@@ -29,7 +29,7 @@ _STATES = {
 # The queuectl of after this one: a schema with one migration more.
 _NEXT = """
 import sys
-from queuectl import schema
+from queuectl.storage import schema
 
 def add_column(conn):
     conn.execute("ALTER TABLE jobs ADD COLUMN added TEXT")
@@ -51,7 +51,7 @@ def _release(queue: Queue, released: Path) -> None:
     queue.database.chmod(0o600)
 
 
-def _tables(path: Path) -> List[Tuple[str, str]]:
+def _tables(path: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(str(path))) as conn:
         return conn.execute(
             "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
@@ -82,12 +82,12 @@ def test_a_file_of_each_released_schema_is_brought_up_to_date(queue: Queue, rele
 
 def _two_at_once(
     queue: Queue, program: Sequence[str], options: Sequence[str] = ()
-) -> Tuple[List[str], str]:
+) -> tuple[list[str], str]:
     """Enqueue by two traced processes at once; return the ids acknowledged, and what they said."""
     script = 'for id in first second; do "$@" enqueue --id $id true >$id 2>>said & done; wait'
     for name in (*_IDS, "said"):
         (queue.work / name).write_text("")
-    words: List[str] = []
+    words: list[str] = []
     if options:
         where = [] if "-o" in options else ["-f", "-o", "/dev/null"]
         words = ["strace", *where, *options]
@@ -99,7 +99,7 @@ def _two_at_once(
     return told, (queue.work / "said").read_text()
 
 
-def _points(queue: Queue, program: Sequence[str]) -> List[Point]:
+def _points(queue: Queue, program: Sequence[str]) -> list[Point]:
     prefix = queue.folder / "trace"
     told, said = _two_at_once(queue, program, recording(prefix))
     assert told == list(_IDS), said

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import List
 
 import pytest
 from conftest import Queue, wait_until
@@ -34,7 +33,7 @@ _SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM]
 _POOLS, _WORKERS = 2, 3
 
 
-def _own_processes(queue: Queue) -> List[int]:
+def _own_processes(queue: Queue) -> list[int]:
     """Return the workers and supervisors: never a job, which is not ours to kill."""
     found = []
     for pid in queue.pids():
@@ -60,8 +59,8 @@ class _Nemesis:
     def __init__(self, queue: Queue, seed: int) -> None:
         self._queue = queue
         self._chance = random.Random(seed)
-        self._pools: List[subprocess.Popen[str]] = []
-        self._stopped: List[int] = []
+        self._pools: list[subprocess.Popen[str]] = []
+        self._stopped: list[int] = []
         self.done = 0
 
     def strike_for(self, seconds: float) -> None:

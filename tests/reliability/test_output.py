@@ -13,8 +13,8 @@ import pytest
 from conftest import Queue, alive, wait_until
 from processes.conftest import Jobs, linux_only, status_field
 
-from queuectl import joblog
-from queuectl.joblog import JobLog
+from queuectl.runner import output_log
+from queuectl.runner.output_log import OutputLog
 from reliability.tracing import LONG
 
 pytestmark = [linux_only, pytest.mark.timeout(1800)]
@@ -121,7 +121,7 @@ def test_output_without_measure_costs_neither_memory_nor_disk(
 
 def test_a_job_that_prints_little_by_little_is_bounded_too(tmp_path: Path) -> None:
     """Regression: of a hole smaller than a block the block stayed, and after days all of them."""
-    log = JobLog(str(tmp_path / "worker.log"))
+    log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
     for _ in range(3000):
         os.write(log.descriptor, b"x" * 100)
@@ -144,8 +144,8 @@ def test_a_job_that_never_pauses_is_bounded_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, most: int
 ) -> None:
     """It takes a little of the disk more than its limit, so that it need not wait at each look."""
-    monkeypatch.setattr(joblog, name, value)
-    log = JobLog(str(tmp_path / "worker.log"))
+    monkeypatch.setattr(output_log, name, value)
+    log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
     on_disk = []
     for _ in range(64):
@@ -163,8 +163,8 @@ def test_an_output_that_was_cut_waits_on_the_disk_for_its_record(
     """To give much of it back takes its time; where the record needs the room it is given first."""
     sizes = []
     for free in (1 << 30, 1 << 20):
-        monkeypatch.setattr(joblog, "_free_bytes", lambda _, free=free: free)
-        log = JobLog(str(tmp_path / "worker.log"))
+        monkeypatch.setattr(output_log, "_free_bytes", lambda _, free=free: free)
+        log = OutputLog(str(tmp_path / "worker.log"))
         log.begin(1 << 16)
         os.write(log.descriptor, b"x" * (1 << 20))
         output, _ = log.collect(str(tmp_path / "kept.log"))
@@ -179,7 +179,7 @@ def test_an_output_that_was_cut_waits_on_the_disk_for_its_record(
 
 def test_what_a_job_left_running_does_not_hold_its_cut_output_on_the_disk(tmp_path: Path) -> None:
     """It is kept elsewhere by then, and a daemon may hold the file for ever."""
-    log = JobLog(str(tmp_path / "worker.log"))
+    log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
     held = os.dup(log.descriptor)
     os.write(held, b"x" * (1 << 20))
@@ -197,9 +197,9 @@ def test_an_end_that_cannot_be_set_aside_costs_no_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: where no hole can be punched, a full disk ended the worker, heir after heir."""
-    monkeypatch.setattr(joblog, "_punch", lambda *_: False)
+    monkeypatch.setattr(output_log, "_punch", lambda *_: False)
     (tmp_path / "worker.log.tail").mkdir()
-    log = JobLog(str(tmp_path / "worker.log"))
+    log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
     for _ in range(3):
         os.write(log.descriptor, b"x" * (1 << 17))
@@ -215,13 +215,13 @@ def test_an_end_that_cannot_be_set_aside_costs_no_job(
     assert (tmp_path / "kept.log").read_bytes().endswith(b"bytes not kept]\nend")
 
 
-def _pause(log: JobLog) -> None:
+def _pause(log: OutputLog) -> None:
     """Have it looked at twice, with nothing printed between."""
     log.watch()
     log.watch()
 
 
-def _bytes_on_disk(log: JobLog) -> int:
+def _bytes_on_disk(log: OutputLog) -> int:
     return os.fstat(log.descriptor).st_blocks * 512
 
 

@@ -6,15 +6,14 @@ import random
 import re
 import subprocess
 from pathlib import Path
-from typing import List, Set, Tuple
 
 import pytest
 from conftest import COMMAND, Queue
 
-from queuectl import files
-from queuectl.models import Selection
+from queuectl.core.models import Selection
+from queuectl.core.times import utcnow
+from queuectl.host import files
 from queuectl.storage import Storage
-from queuectl.times import utcnow
 from reliability.disk import CALLS, Disk, Event, read_trace
 from reliability.tracing import LONG, needs_strace, sample
 
@@ -34,7 +33,7 @@ queuectl worker start --drain --max-jobs 1
 _COMPLETED = re.compile(rb" (\w+) completed in ")
 
 
-def _traced(queue: Queue, durability: str) -> List[Event]:
+def _traced(queue: Queue, durability: str) -> list[Event]:
     """Return what a night's work in small wrote: enqueues, workers, and the ends of both."""
     trace = queue.folder / "trace"
     options = ["-f", "-y", "-xx", "-s", "200000", "-o", str(trace), "-e", f"trace={CALLS}"]
@@ -53,7 +52,7 @@ def _traced(queue: Queue, durability: str) -> List[Event]:
     return read_trace(trace)
 
 
-def _heard(event: Event, ids: Set[str], ends: Set[str]) -> None:
+def _heard(event: Event, ids: set[str], ends: set[str]) -> None:
     """Note what an event acknowledged to the user: an id on stdout, an end in the log."""
     if event.call != "say":
         return
@@ -64,7 +63,7 @@ def _heard(event: Event, ids: Set[str], ends: Set[str]) -> None:
         ends.update(name.decode() for name in _COMPLETED.findall(event.content))
 
 
-def _after_a_power_cut(folder: Path) -> Tuple[List[str], Set[str], Set[str]]:
+def _after_a_power_cut(folder: Path) -> tuple[list[str], set[str], set[str]]:
     """Return what is unsound, which jobs there are, and which have completed."""
     place = files.find(str(folder / "queue.db"), None, False)
     storage = Storage.open(place, create=True)
@@ -93,8 +92,8 @@ def test_what_was_acknowledged_survives_a_power_cut(
     cuts = set(sample(changes, 60))
     print(f"{len(cuts)} moments")
     disk = Disk(str(queue.folder))
-    ids: Set[str] = set()
-    ends: Set[str] = set()
+    ids: set[str] = set()
+    ends: set[str] = set()
     chance = random.Random(0)
     lost_something = False
     for number, event in enumerate(events):

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Callable, List, NamedTuple
+from typing import Callable, NamedTuple
 
 import pytest
 from conftest import Queue, alive, wait_until
 from processes.conftest import Jobs, linux_only, status_field
 
-from queuectl import liveness, processtree
+from queuectl.host import processes
+from queuectl.runner import process_tree
 from reliability.tracing import LONG
 
 pytestmark = linux_only
@@ -84,24 +85,24 @@ echo $$ > ready
 """
 
 
-def _do_nothing(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+def _do_nothing(queue: Queue, jobs: Jobs, names: list[str]) -> None:
     """It ends by itself."""
 
 
-def _cancel(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+def _cancel(queue: Queue, jobs: Jobs, names: list[str]) -> None:
     queue.ok("cancel", *map(_id, names))
 
 
-def _stop(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+def _stop(queue: Queue, jobs: Jobs, names: list[str]) -> None:
     queue.ok("worker", "stop", "--now")
 
 
-def _kill_workers(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+def _kill_workers(queue: Queue, jobs: Jobs, names: list[str]) -> None:
     for worker in jobs.storage.workers():
         os.kill(worker.pid, signal.SIGKILL)
 
 
-def _kill_pool(queue: Queue, jobs: Jobs, names: List[str]) -> None:
+def _kill_pool(queue: Queue, jobs: Jobs, names: list[str]) -> None:
     (supervisor,) = queue.processes
     supervisor.kill()
     supervisor.wait()
@@ -112,9 +113,9 @@ def _kill_pool(queue: Queue, jobs: Jobs, names: List[str]) -> None:
 class _Way(NamedTuple):
     then: str
     """What the job does when its tree is there."""
-    end: Callable[[Queue, Jobs, List[str]], None]
+    end: Callable[[Queue, Jobs, list[str]], None]
     state: str
-    outcomes: List[str]
+    outcomes: list[str]
 
 
 _WAYS = {
@@ -135,7 +136,7 @@ def _id(name: str) -> str:
     return name.replace(" ", "-").replace(",", "").replace("'", "")
 
 
-def _chosen(way: str) -> List[str]:
+def _chosen(way: str) -> list[str]:
     """Return all trees; for the short form of most ways some, of each way others."""
     if LONG or way == "timeout":
         return list(_TREES)
@@ -172,7 +173,7 @@ def test_nothing_of_a_job_is_left(queue: Queue, jobs: Jobs, way: str) -> None:
         wait_until(lambda pid=pid: not _is_zombie(pid), what=f"{pid} to be reaped")
 
 
-def _pids(queue: Queue, name: str) -> List[int]:
+def _pids(queue: Queue, name: str) -> list[int]:
     pids = [int(line) for line in (queue.work / name / "pids").read_text().split()]
     assert len(pids) > _TREES[name].count
     return pids
@@ -197,13 +198,13 @@ def test_who_has_the_number_of_an_ended_leader_is_let_be() -> None:
     assert straggler.stdout is not None
     straggler.stdout.readline()
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    ticks = liveness.start_ticks(stranger.pid)
+    ticks = processes.start_ticks(stranger.pid)
     assert ticks is not None
-    attempt = processtree.Attempt(
+    attempt = process_tree.Attempt(
         frozenset(["a-queue/1"]), leader=stranger.pid, leader_ticks=ticks - 1
     )
     try:
-        processtree.end(attempt, 0.1, time.sleep)
+        process_tree.end(attempt, 0.1, time.sleep)
         assert straggler.wait(10) == -signal.SIGKILL
         assert stranger.poll() is None
     finally:

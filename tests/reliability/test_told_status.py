@@ -8,13 +8,12 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Optional
 
 import pytest
 from conftest import wait_until
 
-from queuectl import jobstatus
-from queuectl.jobstatus import Status
+from queuectl.runner import exit_status
+from queuectl.runner.exit_status import Status
 
 SHELLS = ["dash", "bash"]
 
@@ -25,7 +24,7 @@ def _popen(shell: str, command: str, status: Path, execution: int = 7) -> subpro
         pytest.skip(f"no {shell} here")
     status.touch()
     return subprocess.Popen(
-        ["sh", "-c", jobstatus.PRELUDE + command],
+        ["sh", "-c", exit_status.PRELUDE + command],
         executable=there,
         cwd=str(status.parent),
         env={
@@ -83,7 +82,7 @@ ENDS = [
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("command", "expected"), ENDS)
 def test_the_word_left_is_what_the_kernel_saw(
-    tmp_path: Path, shell: str, command: str, expected: Optional[Status]
+    tmp_path: Path, shell: str, command: str, expected: Status | None
 ) -> None:
     """However a command ends, its shell leaves the very status that a reaper would see."""
     status = tmp_path / "status"
@@ -92,7 +91,7 @@ def test_the_word_left_is_what_the_kernel_saw(
     code = process.returncode
     seen = Status(None, -code) if code < 0 else Status(code, None)
 
-    assert jobstatus.read(str(status), 7) == seen
+    assert exit_status.read(str(status), 7) == seen
     if expected is not None:
         assert seen == expected
 
@@ -109,7 +108,7 @@ def test_some_ends_leave_no_word(tmp_path: Path, shell: str, command: str) -> No
     status = tmp_path / "status"
     _popen(shell, command, status).communicate()
 
-    assert jobstatus.read(str(status), 7) is None
+    assert exit_status.read(str(status), 7) is None
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -130,7 +129,7 @@ def test_a_fatal_signal_is_never_told_as_a_success(
     process.communicate()
 
     assert process.returncode == -number
-    assert jobstatus.read(str(status), 7) is None
+    assert exit_status.read(str(status), 7) is None
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -142,7 +141,7 @@ def test_the_traps_are_the_shells_alone(tmp_path: Path, shell: str) -> None:
     )  # the TERM hits the leader itself
     process.communicate()
     assert process.returncode in (1, -signal.SIGTERM)
-    told = jobstatus.read(str(status), 7)
+    told = exit_status.read(str(status), 7)
     assert told == (Status(1, None) if process.returncode == 1 else Status(None, signal.SIGTERM))
 
 
@@ -168,7 +167,7 @@ def test_a_signal_to_the_group_ends_a_job_at_once_and_is_told(
     process.communicate(timeout=30)
 
     assert process.returncode == -number
-    assert jobstatus.read(str(status), 7) == Status(None, number)
+    assert exit_status.read(str(status), 7) == Status(None, number)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +190,13 @@ def test_a_signal_to_the_group_ends_a_job_at_once_and_is_told(
     ],
 )
 def test_a_torn_or_foreign_word_does_not_count(
-    tmp_path: Path, written: bytes, expected: Optional[Status]
+    tmp_path: Path, written: bytes, expected: Status | None
 ) -> None:
     """Only a whole line of the very attempt is believed."""
     status = tmp_path / "status"
     status.write_bytes(written)
 
-    assert jobstatus.read(str(status), 7) == expected
+    assert exit_status.read(str(status), 7) == expected
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "fifo", "link"])
@@ -215,7 +214,7 @@ def test_what_is_no_status_file_tells_nothing(tmp_path: Path, kind: str) -> None
         (tmp_path / "true").write_bytes(b"a-queue/7 0\n")
         path.symlink_to("true")
 
-    assert jobstatus.read(str(path), 7) is None
+    assert exit_status.read(str(path), 7) is None
 
 
 @pytest.mark.parametrize("status", [Status(0, None), Status(3, None), Status(None, 9)])
@@ -223,6 +222,6 @@ def test_a_reaper_leaves_the_same_word(tmp_path: Path, status: Status) -> None:
     """Who reaps a job in place of its worker tells it over whatever stood there."""
     path = tmp_path / "status"
     path.write_bytes(b"another-queue-of-a-long-name/123456789 s15\n")
-    jobstatus.write(str(path), 42, status)
+    exit_status.write(str(path), 42, status)
 
-    assert jobstatus.read(str(path), 42) == status
+    assert exit_status.read(str(path), 42) == status

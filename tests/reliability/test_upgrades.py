@@ -8,7 +8,7 @@ import pytest
 from conftest import Queue
 from processes.conftest import Jobs
 
-from queuectl import schema
+from queuectl.storage import schema
 from reliability.conftest import HELD
 
 

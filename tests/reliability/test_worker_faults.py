@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Callable, List
+from typing import Callable
 
 import pytest
 from conftest import COMMAND, Queue, alive, wait_until
 from processes.conftest import Jobs
 
-from queuectl.models import Worker
+from queuectl.core.models import Worker
 from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
 from reliability.tracing import (
     LONG,
@@ -59,7 +59,7 @@ def _worker(jobs: Jobs, job: str) -> Worker:
     return next(one for one in jobs.storage.workers() if one.id == worker)
 
 
-def _are_over(jobs: Jobs, ids: List[str]) -> bool:
+def _are_over(jobs: Jobs, ids: list[str]) -> bool:
     return all(jobs.state(job) in ("completed", "dead") for job in ids)
 
 
@@ -74,7 +74,7 @@ class _Trial:
     """A process that is traced, to record its calls or to make them fail, until that was enough."""
 
     def __init__(
-        self, queue: Queue, options: List[str], target: List[str], *, follow: bool, times: int
+        self, queue: Queue, options: list[str], target: list[str], *, follow: bool, times: int
     ) -> None:
         self._log = queue.folder / "faults"
         self._log.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def _times(fault: Fault) -> int:
     return _FOR_GOOD_TIMES if fault.for_good else 1
 
 
-def _life(queue: Queue, jobs: Jobs, options: List[str], times: int) -> int:
+def _life(queue: Queue, jobs: Jobs, options: list[str], times: int) -> int:
     """Trace the only worker while it runs three jobs and leaves, which must end in good order.
 
     Returns its process number.
@@ -183,7 +183,7 @@ def test_a_shell_that_cannot_be_started_is_tried_again(
 _HELD_ONCE = "[ -e go ] || { echo $$ > running; until [ -e go ]; do sleep 0.02; done; }"
 
 
-def _succession(queue: Queue, jobs: Jobs, supervisor: int, options: List[str], times: int) -> None:
+def _succession(queue: Queue, jobs: Jobs, supervisor: int, options: list[str], times: int) -> None:
     """Trace the supervisor and what it forks while it replaces a worker that ran a job."""
     for name in ("ledger", "go", "running"):
         (queue.work / name).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, TypeVar
+from typing import Iterable, Iterator, NamedTuple, Sequence, TypeVar
 
 import pytest
 from conftest import COMMAND, Queue, wait_until
@@ -59,7 +59,7 @@ class Point(NamedTuple):
     call: str
     number: int
 
-    def inject(self, fault: str, and_then: str = "") -> List[str]:
+    def inject(self, fault: str, and_then: str = "") -> list[str]:
         """Return strace's options that spoil it, in each process that comes so far.
 
         `and_then` is `+` for all that follow too, `+2` for every other.
@@ -99,7 +99,7 @@ class Fault(NamedTuple):
     for_good: bool
 
     @property
-    def options(self) -> List[str]:
+    def options(self) -> list[str]:
         """strace's options that bring it about."""
         and_then = ""
         if self.for_good:
@@ -108,11 +108,11 @@ class Fault(NamedTuple):
         return self.point.inject(f"error={self.error}", and_then)
 
 
-def faults(every: Iterable[Point]) -> List[Fault]:
+def faults(every: Iterable[Point]) -> list[Fault]:
     """Return each point with each error that it can have, once and for good; for the short form
     one of each kind of call.
     """
-    kinds: Dict[str, List[Tuple[Point, str]]] = {}
+    kinds: dict[str, list[tuple[Point, str]]] = {}
     for point in every:
         for error in _ERRORS.get(point.call, []):
             kinds.setdefault(point.call, []).append((point, error))
@@ -149,14 +149,14 @@ def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
     return [points[round(i * (len(points) - 1) / (about - 1))] for i in range(about)]
 
 
-def recording(prefix: Path) -> List[str]:
+def recording(prefix: Path) -> list[str]:
     """Return strace's options that write all that `points` reads, a file a process."""
     # A call that this machine does not know (fork on ARM) is no error with a question mark.
     calls = ",".join("?" + call for call in (*_ON_FILES, *_ON_PROCESSES))
     return ["-ff", "-y", "-qq", "-o", str(prefix), "-e", f"trace={calls}"]
 
 
-def points(prefix: Path, queue: Queue, of: str = "*") -> List[Point]:
+def points(prefix: Path, queue: Queue, of: str = "*") -> list[Point]:
     """Return the points of a recorded run at which something could be left half done.
 
     Reading Python's own modules is no such point. `of` is the one process meant, if not all.
@@ -180,7 +180,7 @@ def points(prefix: Path, queue: Queue, of: str = "*") -> List[Point]:
     return sorted(found)
 
 
-def enqueue_points(queue: Queue) -> List[Point]:
+def enqueue_points(queue: Queue) -> list[Point]:
     """Return the points of an enqueue that makes its queue."""
     prefix = queue.folder / "trace"
     done = strace(queue, recording(prefix), "enqueue", "--id", "traced", "--", "true")

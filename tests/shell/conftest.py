@@ -6,15 +6,15 @@ import subprocess
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Union
+from typing import Any, Mapping
 
 import pytest
 from cli.conftest import Call, call, call_forked, opened
 from conftest import Queue, wait_until
 
-from queuectl.models import Outcome, OutcomeKind, Verdict
-from queuectl.states import JobState
-from queuectl.times import utcnow
+from queuectl.core.models import Outcome, OutcomeKind, Verdict
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 
 __all__ = ["call"]
 
@@ -28,10 +28,10 @@ class Shell(Queue):
 
     def run(
         self,
-        *args: Union[str, bytes],
-        stdin: Optional[Union[str, bytes]] = None,
-        env: Optional[Mapping[str, str]] = None,
-        cwd: Optional[Path] = None,
+        *args: str | bytes,
+        stdin: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         if args[:2] == ("worker", "start") or cwd is not None:
@@ -45,7 +45,7 @@ class Shell(Queue):
         for key, value in keys.items():
             self.ok("config", "set", "-q", key.replace("_", "-"), value)
 
-    def ids(self, *args: str) -> List[str]:
+    def ids(self, *args: str) -> list[str]:
         """Return what `list --ids ARGS` prints."""
         return self.ok("list", "--ids", *args).splitlines()
 
@@ -71,7 +71,7 @@ class Shell(Queue):
             verdict = Verdict(JobState(state), run_at, reason)
             storage.record(claim, outcome, verdict, now=utcnow())
 
-    def export(self, *args: str) -> List[Any]:
+    def export(self, *args: str) -> list[Any]:
         """Return the lines of `export`."""
         return self.ok("export", *args).splitlines()
 

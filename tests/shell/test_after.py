@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import pytest
 
 from .conftest import Shell
@@ -78,7 +76,7 @@ def test_a_need_that_will_not_complete_is_accepted_with_a_warning(ended: Shell, 
 
 
 @pytest.mark.parametrize("words", [["--after", "bad", "true"], ["-"]])
-def test_quiet_keeps_the_warning_back_too(ended: Shell, words: List[str]) -> None:
+def test_quiet_keeps_the_warning_back_too(ended: Shell, words: list[str]) -> None:
     """Regression: cron mailed it, though the job was enqueued."""
     done = ended.run("enqueue", "-q", *words, stdin='{"command": "true", "after": "bad"}\n')
 

@@ -6,15 +6,15 @@ import os
 import signal
 import subprocess
 from itertools import count
-from typing import Dict, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import pytest
 from cli.conftest import opened
 from conftest import COMMAND, Queue, wait_until
 
-from queuectl.states import JobState
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 from queuectl.storage import Storage
-from queuectl.times import utcnow
 
 from .conftest import Shell
 
@@ -158,7 +158,7 @@ def test_a_job_that_is_run_again_just_then_is_waited_for(
     look = Storage.states_of
     looks = count()
 
-    def looked(storage: Storage, seqs: Sequence[int]) -> Dict[int, JobState]:
+    def looked(storage: Storage, seqs: Sequence[int]) -> dict[int, JobState]:
         found = look(storage, seqs)
         if next(looks) == 0:
             with opened(shell) as another:

@@ -7,7 +7,7 @@ import json
 import struct
 import subprocess
 import termios
-from typing import IO, Any, Dict, List
+from typing import IO, Any
 
 import pytest
 from conftest import Queue, wait_until
@@ -15,7 +15,7 @@ from conftest import Queue, wait_until
 from .conftest import Shell
 
 
-def _lines(*fields: Dict[str, Any]) -> str:
+def _lines(*fields: dict[str, Any]) -> str:
     return "".join(json.dumps({"command": "true", **given}) + "\n" for given in fields)
 
 
@@ -128,7 +128,7 @@ def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(shell: Shell, fie
 
 
 @pytest.mark.parametrize("option", [["--unique", "k"], ["--wait"], ["--id", "a"]])
-def test_what_means_one_job_is_refused_for_many(shell: Shell, option: List[str]) -> None:
+def test_what_means_one_job_is_refused_for_many(shell: Shell, option: list[str]) -> None:
     """Exit 2; a key stands in each line as `unique_key`."""
     for source in (["-"], ["--file", "jobs"]):
         line = shell.fails(2, "enqueue", *option, *source, stdin=_lines({}))

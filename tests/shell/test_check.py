@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
-from typing import List
 
 import pytest
 from cli.conftest import every_state, opened
 from watch.file_watch import by_hand
 
-from queuectl.specs import JobSpec
-from queuectl.times import utcnow
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
 
 from .conftest import Shell
 
@@ -45,7 +44,7 @@ def states(shell: Shell) -> Shell:
         (["--queue", "q", "--max-wait", "0"], 0, "OK - 0 pending, 0 dead, 0 workers"),
     ],
 )  # fmt: skip
-def test_the_worst_limit_decides(states: Shell, args: List[str], code: int, said: str) -> None:
+def test_the_worst_limit_decides(states: Shell, args: list[str], code: int, said: str) -> None:
     """CRIT or WARN:CRIT, a value at the limit is fine; without options the DLQ must be empty."""
     done = states.run("check", *args)
 
@@ -71,7 +70,7 @@ def test_the_figures_are_performance_data(states: Shell) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--delay", "0.001"]])
 def test_the_wait_is_that_of_the_oldest_job_that_could_run(
-    shell: Shell, options: List[str]
+    shell: Shell, options: list[str]
 ) -> None:
     """Also of one that is due but that no worker was there to make pending."""
     shell.enqueue("true", *options)
@@ -124,7 +123,7 @@ def test_living_workers_are_counted(shell: Shell) -> None:
         (["--queue", "a b"], "queue must be printable, without white space, comma or slash"),
     ],
 )
-def test_wrong_usage_is_unknown(shell: Shell, args: List[str], said: str) -> None:
+def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> None:
     """3, since 2 would be CRITICAL; the line is on stderr."""
     line = shell.fails(3, "check", *args)
 
@@ -142,7 +141,7 @@ def test_wrong_usage_is_unknown(shell: Shell, args: List[str], said: str) -> Non
     ],
 )
 def test_a_wrong_option_before_check_is_unknown_too(
-    shell: Shell, args: List[str], code: int
+    shell: Shell, args: list[str], code: int
 ) -> None:
     """Regression: a monitor took the 2 of wrong usage for CRITICAL."""
     assert shell.fails(code, *args).startswith("queuectl: no such option")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, List
+from typing import Any
 
 import pytest
 from cli.conftest import every_state
 from conftest import alive, wait_until
 
-from queuectl import bell
+from queuectl.host import wakeup
 
 from .conftest import Shell
 
@@ -42,7 +42,7 @@ def test_a_bell_without_a_reader_ends_nothing_half_way(
 ) -> None:
     """Regression: after the first line a worker that just left ended the command by SIGPIPE."""
 
-    def ring_too_late(_path: str) -> None:
+    def wake_too_late(_path: str) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         with pytest.raises(BrokenPipeError):
@@ -50,7 +50,7 @@ def test_a_bell_without_a_reader_ends_nothing_half_way(
         os.close(writer)
 
     os.mkfifo(os.path.join(states.files.workers, "leaves-1.bell"))
-    monkeypatch.setattr(bell, "_ring", ring_too_late)
+    monkeypatch.setattr(wakeup, "_wake", wake_too_late)
 
     assert states.ok("retry", "dead", "completed", "cancelled").count("\n") == 2
 
@@ -183,7 +183,7 @@ def test_a_job_that_is_under_way_cannot_be_retried(states: Shell, state: str) ->
     ],
 )  # fmt: skip
 def test_jobs_are_selected_by_queue_state_all_or_from_stdin(
-    states: Shell, args: List[str], changed: List[str]
+    states: Shell, args: list[str], changed: list[str]
 ) -> None:
     """Only those that the command can act on; none at all is nothing to do."""
     out = states.ok(*args, stdin="pending failed\n" if args[-1] == "-" else "")
@@ -214,7 +214,7 @@ def test_of_several_those_that_can_be_are_cancelled(states: Shell) -> None:
 @pytest.mark.parametrize("args", [["cancel"], ["queue", "pause"]])
 @pytest.mark.parametrize("reason", [b"\xff", b"x" * 1025])
 def test_a_reason_must_be_text_of_a_sane_length(
-    states: Shell, args: List[str], reason: bytes
+    states: Shell, args: list[str], reason: bytes
 ) -> None:
     """Exit 2; bytes that are no UTF-8 once ended in a traceback."""
     line = states.fails(2, *args, "--reason", reason, "pending")
@@ -269,7 +269,7 @@ def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
     ],
 )
 def test_options_stand_before_or_after_the_id_not_in_the_command(
-    shell: Shell, args: List[str], expected: Any
+    shell: Shell, args: list[str], expected: Any
 ) -> None:
     """What follows the command's first word belongs to it."""
     shell.enqueue("old", "--id", "a")
@@ -295,7 +295,7 @@ def test_options_stand_before_or_after_the_id_not_in_the_command(
         (["a", '{"command":"echo j","priority":5}'], "a json object is not taken here: say by …"),
     ],
 )
-def test_an_edit_that_makes_no_sense_is_refused(shell: Shell, args: List[str], line: str) -> None:
+def test_an_edit_that_makes_no_sense_is_refused(shell: Shell, args: list[str], line: str) -> None:
     """Exit 2, and nothing is changed."""
     shell.enqueue("old", "--id", "a")
     before = shell.show("a")

@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Iterator
 
 import pytest
 from cli.conftest import every_state
 from conftest import COMMAND, Queue, alive, wait_until
 
-from queuectl import liveness
-from queuectl.writelock import WriteLock
+from queuectl.host import lockfiles
+from queuectl.storage.write_lock import WriteLock
 
 from .conftest import Shell
 
@@ -85,7 +85,7 @@ def test_what_fails_under_cron_says_so_in_one_line(tmp_path: Path) -> None:
         ["worker", "stop", "-q"],
     ],
 )
-def test_quiet_is_silent_on_all_that_changes_something(shell: Shell, args: List[str]) -> None:
+def test_quiet_is_silent_on_all_that_changes_something(shell: Shell, args: list[str]) -> None:
     """No output at all unless it fails."""
     every_state(shell)
     done = shell.run(*args, stdin='{"id": "x", "command": "true"}\n')
@@ -154,7 +154,7 @@ def test_a_log_that_cannot_be_written_is_said_in_one_line(shell: Shell) -> None:
 
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
 def test_detach_unless_running_prints_nothing_the_second_time(
-    detached: Shell, quiet: List[str]
+    detached: Shell, quiet: list[str]
 ) -> None:
     """Exit 0, and one pool remains."""
     first = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
@@ -171,7 +171,7 @@ def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
     lock = WriteLock(detached.files.write_lock)
     lock.acquire(10)
     starting = detached.spawn("worker", "start", "--detach")
-    wait_until(lambda: liveness.owners(detached.files.workers), what="the workers")
+    wait_until(lambda: lockfiles.owners(detached.files.workers), what="the workers")
     starting.kill()
     starting.wait()
     lock.release()
@@ -185,7 +185,7 @@ def test_detach_does_not_wait_for_ever(detached: Shell, tmp_path: Path) -> None:
     """While the queue stays busy the workers cannot be ready: exit 1 says so, and they go on."""
     detached.enqueue("true")
     (tmp_path / "sitecustomize.py").write_text(
-        "import queuectl.cli.worker\nqueuectl.cli.worker.WAIT_SECONDS = 0.2\n"
+        "import queuectl.cli.commands.worker\nqueuectl.cli.commands.worker.WAIT_SECONDS = 0.2\n"
     )
     lock = WriteLock(detached.files.write_lock)
     lock.acquire(10)
@@ -214,7 +214,7 @@ def test_detached_workers_survive_the_terminal_that_started_them(detached: Shell
     wait_until(lambda: not _sleepers(detached), what="what the shell had started to end")
 
 
-def _sleepers(queue: Queue) -> List[int]:
+def _sleepers(queue: Queue) -> list[int]:
     """Return the `sleep 60` that the hang-up leaves for a moment."""
     found = []
     for pid in queue.pids():
@@ -268,7 +268,7 @@ def test_the_address_may_be_an_abstract_one(shell: Shell) -> None:
 @pytest.mark.parametrize("address", ["/none/at/all", "", "nonsense", "@"])
 def test_an_address_that_nobody_listens_at_stops_nothing(detached: Shell, address: str) -> None:
     """The workers run, and jobs do not see it, detached or not."""
-    env: Dict[str, str] = {"NOTIFY_SOCKET": address}
+    env: dict[str, str] = {"NOTIFY_SOCKET": address}
     detached.ok("worker", "start", "--detach", env=env)
 
     assert detached.ok("enqueue", "--wait", 'echo "${NOTIFY_SOCKET-none}"') == "none"

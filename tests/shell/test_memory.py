@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from typing import Dict, List
 
 import pytest
 from conftest import COMMAND, Queue
@@ -49,7 +48,7 @@ def test_100_000_jobs_take_no_more_memory_than_a_few(queue: Queue) -> None:
     assert many - few < 24 * 1024, (few, many)
 
 
-def _peaks(queue: Queue, count: int) -> Dict[str, int]:
+def _peaks(queue: Queue, count: int) -> dict[str, int]:
     """Do to a queue of so many jobs, 3 KB each, all that can be done to all of them."""
     queue.env["QUEUECTL_DB"] = str(queue.folder / f"{count}.db")
     _enqueue(queue, count, 3000)
@@ -74,7 +73,7 @@ def test_what_is_done_to_all_jobs_holds_a_few_at_a_time(queue: Queue) -> None:
 
 def test_a_job_that_ran_often_is_shown_a_few_attempts_at_a_time(queue: Queue) -> None:
     """Regression: of 20,000 attempts all were held, with their outputs of 3 KB: 200 MB."""
-    peaks: Dict[str, List[int]] = {"show": [], "show --json": []}
+    peaks: dict[str, list[int]] = {"show": [], "show --json": []}
     for attempts in (600, 20_000):
         job = queue.enqueue("true")
         with closing(sqlite3.connect(str(queue.database))) as connection:

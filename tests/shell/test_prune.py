@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import List
 
 import pytest
 from cli.conftest import every_state, noon, opened
 
-from queuectl import maintenance
-from queuectl.models import Outcome, OutcomeKind, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Outcome, OutcomeKind, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.worker import chores
 
 from .conftest import Shell
 
@@ -40,7 +39,7 @@ def states(shell: Shell) -> Shell:
     ],
 )
 def test_finished_jobs_are_deleted_and_counted(
-    states: Shell, args: List[str], deleted: List[str]
+    states: Shell, args: list[str], deleted: list[str]
 ) -> None:
     """Completed and cancelled ones, dead ones only if asked; with --dry-run only counted."""
     before = set(states.ids())
@@ -136,9 +135,9 @@ def test_a_workers_chore_heeds_the_retention_and_never_takes_a_dead_job(states: 
         claim = storage.claim("5a5a5a5a-3", now=late - timedelta(hours=2))
         assert claim is not None
         storage.record(claim, done, Verdict(JobState.COMPLETED), now=late - timedelta(minutes=59))
-        deleted = maintenance.prune(storage, now=late)
+        deleted = chores.prune(storage, now=late)
         storage.set_key("retention", "0")
-        later = maintenance.prune(storage, now=late + timedelta(days=9))
+        later = chores.prune(storage, now=late + timedelta(days=9))
 
     # `pending` ended just an hour ago, not longer.
     assert (deleted, later) == (2, 0)

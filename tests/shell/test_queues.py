@@ -6,15 +6,14 @@ import os
 import random
 import signal
 import sys
-from typing import List
 
 import pytest
 from cli.conftest import opened
 from conftest import wait_until
 
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
-from queuectl.times import utcnow
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 
 from .conftest import Shell
 
@@ -137,7 +136,7 @@ def test_limits_hold_and_never_leak_while_workers_are_killed(shell: Shell) -> No
         )  # fmt: skip
     shell.start(workers=8)
     chance = random.Random(7)
-    killed: List[int] = []
+    killed: list[int] = []
     for turn in range(4):
         wait_until(
             lambda turn=turn: shell.counts().get("completed", 0) > 4 * turn, what="some progress"

@@ -9,16 +9,17 @@ import stat
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Dict, Iterator, cast
+from typing import Any, Iterator, cast
 
 import pytest
 from cli.conftest import Call, call
 from conftest import Queue, wait_until
 from forked import in_processes
 
-from queuectl import liveness, settlement
-from queuectl.storage.serving import Serving
-from queuectl.times import utcnow
+from queuectl.core.times import utcnow
+from queuectl.host import lockfiles, processes
+from queuectl.storage.for_workers import WorkerStorage
+from queuectl.worker import recovery
 
 __all__ = ["call"]
 
@@ -42,7 +43,7 @@ def team(queue: Queue) -> Iterator[Path]:
         queue.close()
 
 
-def _modes(folder: Path) -> Dict[str, str]:
+def _modes(folder: Path) -> dict[str, str]:
     return {
         path.name: stat.filemode(path.lstat().st_mode)
         for path in sorted(folder.rglob("*"))
@@ -116,20 +117,20 @@ def test_what_another_user_runs_is_not_ours_to_settle(queue: Queue, team: Path) 
     wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
     (worker,) = queue.json("--allow-shared", "worker", "list")
     shared = queue.files._replace(allow_shared=True)
-    (pool,) = liveness.running_pools(shared.workers)
+    (pool,) = lockfiles.running_pools(shared.workers)
     for pid in (pool.pid, worker["pid"]):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: liveness.is_alive(shared.workers, worker["id"]) is False)
+    wait_until(lambda: lockfiles.is_alive(shared.workers, worker["id"]) is False)
 
     def settle_as_other() -> Any:
-        liveness.boot_id()  # imports a codec, where only root may be able to read it
+        processes.boot_id()  # imports a codec, where only root may be able to read it
         os.setgid(_GROUP)
         os.setuid(_USER)
-        unasked = cast(settlement.Heir, None)
-        with closing(Serving.open(shared, write=True, wait_seconds=1)) as storage:
-            adopted = settlement.settle(storage, worker["id"], unasked, now=utcnow)
-            others = list(settlement.settle_missing(storage, unasked, now=utcnow))
-        return [adopted, others, liveness.is_alive(shared.workers, worker["id"])]
+        unasked = cast(recovery.Heir, None)
+        with closing(WorkerStorage.open(shared, write=True, wait_seconds=1)) as storage:
+            adopted = recovery.recover(storage, worker["id"], unasked, now=utcnow)
+            others = list(recovery.recover_missing(storage, unasked, now=utcnow))
+        return [adopted, others, lockfiles.is_alive(shared.workers, worker["id"])]
 
     assert in_processes([settle_as_other]) == [[None, [], None]]
     assert queue.json("--allow-shared", "show", job)["state"] == "processing"

@@ -7,7 +7,7 @@ import pty
 import re
 import signal
 import subprocess
-from typing import Iterator, List, Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Sequence
 
 import pytest
 from cli.conftest import on_terminal
@@ -22,7 +22,7 @@ class Watch:
     def __init__(
         self,
         queue: Queue,
-        env: Optional[Mapping[str, str]] = None,
+        env: Mapping[str, str] | None = None,
         args: Sequence[str] = ("status", "--watch"),
     ) -> None:
         self._ours, theirs = pty.openpty()
@@ -47,7 +47,7 @@ class Watch:
                 return self._screen.decode(errors="replace")
             self._screen += chunk
 
-    def pictures(self) -> List[str]:
+    def pictures(self) -> list[str]:
         return self.screen.split(_HOME)[1:]
 
     def until(self, pattern: str) -> None:

@@ -8,17 +8,17 @@ import os
 import signal
 import stat
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 from cli.conftest import every_state, opened
 from conftest import alive, wait_until
 
-from queuectl.cli import carry
-from queuectl.models import Outcome, OutcomeKind, Selection, Verdict, Worker
-from queuectl.states import JobState
-from queuectl.times import utcnow
-from queuectl.transfer import to_line
+from queuectl.cli.commands import transfer
+from queuectl.core.jobfile import to_line
+from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict, Worker
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 
 from .conftest import Shell
 
@@ -38,11 +38,11 @@ def states(shell: Shell) -> Shell:
     return shell
 
 
-def _other(shell: Shell) -> List[str]:
+def _other(shell: Shell) -> list[str]:
     return ["--db", str(shell.folder / "other.db")]
 
 
-def _fields(lines: List[str]) -> Dict[str, Any]:
+def _fields(lines: list[str]) -> dict[str, Any]:
     return {job["id"]: job for job in map(json.loads, lines)}
 
 
@@ -212,7 +212,7 @@ def test_half_an_export_never_has_the_name_of_a_whole_one(
             os.kill(os.getpid(), number)
         return lines[-1]
 
-    monkeypatch.setattr(carry, "to_line", end_at_the_third)
+    monkeypatch.setattr(transfer, "to_line", end_at_the_third)
 
     assert states.run("export", "jobs.jsonl").returncode == -number
     [left] = states.work.iterdir()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import pytest
 from conftest import Queue
 from forked import in_processes
 
-from queuectl.specs import JobSpec
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
 from queuectl.storage import Storage
-from queuectl.times import utcnow
 
 from .conftest import Shell
 
 _ROUNDS = 200
 
 
-def _enqueue_rounds(queue: Queue) -> List[str]:
+def _enqueue_rounds(queue: Queue) -> list[str]:
     storage = Storage.open(queue.files)
     try:
         return [

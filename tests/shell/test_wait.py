@@ -11,17 +11,17 @@ import time
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Iterator
 
 import pytest
 from cli.conftest import opened
 from conftest import Queue, wait_until
 from processes.conftest import linux_only
 
-from queuectl.models import Job
-from queuectl.states import JobState
+from queuectl.core.models import Job
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 from queuectl.storage import Storage
-from queuectl.times import utcnow
 
 from .conftest import Shell, in_forks
 
@@ -54,7 +54,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
         queue.ok("config", "set", key, value)
     gone = queue.folder / "gone"
     gone.mkdir()
-    options: Dict[str, Any] = {
+    options: dict[str, Any] = {
         "retried": {"max_retries": 2},
         "too-long": {"timeout": 0.2},
         "no-folder": {"cwd": str(gone)},
@@ -385,7 +385,7 @@ def test_all_counts_ends_whatever_the_time(shell: Shell, old: int, new: int) -> 
 
 @pytest.mark.parametrize("words", [["a"], ["--all"]])
 def test_the_time_runs_out_on_a_busy_queue_too(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: List[str]
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """Regression: as long as something changed between two looks, no deadline was looked at."""
     shell.enqueue("true", "--id", "a")
@@ -457,7 +457,7 @@ def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) ->
 
 @pytest.mark.parametrize("words", [["--all"], ["b"]])
 def test_what_can_never_end_is_said_though_the_counts_are_the_same(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: List[str]
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """Regression: one dead job retried and another dead between two looks hid the second."""
     shell.enqueue("exit 1", "--id", "old")
@@ -487,7 +487,7 @@ def test_a_long_chain_is_looked_at_only_when_an_end_was_bad(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: each change asked for the needs of each blocked job, all of the chain each."""
-    jobs: List[Dict[str, Any]] = [
+    jobs: list[dict[str, Any]] = [
         {"id": "0", "command": "until [ -e looked ]; do sleep 0.01; done"}
     ]
     jobs += [{"id": str(n), "command": "true", "after": [str(n - 1)]} for n in range(1, 30)]

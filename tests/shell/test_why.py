@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List
 
 import pytest
 from cli.conftest import on_terminal, opened
 
-from queuectl.times import utcnow
+from queuectl.core.times import utcnow
 
 from .conftest import Shell
 
@@ -18,7 +17,7 @@ _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 def _assert_why(shell: Shell, job: str, reason: str, pattern: str) -> None:
     """Compare what `why` says with a pattern, as text and as JSON; TIME stands for a time."""
     text = shell.ok("why", job)
-    found: Dict[str, str] = shell.json("why", job)
+    found: dict[str, str] = shell.json("why", job)
 
     assert re.fullmatch(f"{job} {pattern.replace('TIME', _TIME)}", text), text
     assert found == {
@@ -88,7 +87,7 @@ def test_a_blocked_job_names_what_it_waits_for(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("names", [["default"], []])
-def test_a_paused_queue_says_who_when_and_why(shell: Shell, names: List[str]) -> None:
+def test_a_paused_queue_says_who_when_and_why(shell: Shell, names: list[str]) -> None:
     """Also when it is the one switch for all queues."""
     shell.enqueue("true", "--id", "a")
     shell.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})

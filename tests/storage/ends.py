@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
-from queuectl.models import Outcome, OutcomeKind, Output, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Outcome, OutcomeKind, Output, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 
 OK = Outcome(OutcomeKind.OK, exit_code=0)
 EXIT_1 = Outcome(OutcomeKind.EXIT, exit_code=1, reason="exit 1")

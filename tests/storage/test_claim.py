@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from forked import in_processes
 
-from queuectl.files import find
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.host.files import find
 from queuectl.storage import Storage
 from queuectl.storage.attempts import Ready
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.errors import InvalidInput
+from queuectl.core.errors import InvalidInput
 
 from .ends import sql
 
@@ -64,7 +64,7 @@ def test_durability_changes_how_a_worker_commits(storage):
     levels = [synchronous()]
     for value in ("normal", "full"):
         storage.set_key("durability", value)
-        storage.heed_durability(storage.settings())
+        storage.set_durability(storage.settings())
         levels.append(synchronous())
 
     assert levels == [2, 1, 2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.errors import UniqueKeyHeld, WrongState
-from queuectl.states import JobState
+from queuectl.core.errors import UniqueKeyHeld, WrongState
+from queuectl.core.states import JobState
 
 from .ends import COMPLETED, EXIT_1, OK, add, claim_ids, finish, later, retry_at
 

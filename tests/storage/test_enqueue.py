@@ -8,12 +8,12 @@ import select
 
 import pytest
 
-from queuectl import bell
-from queuectl.errors import AmbiguousJob, DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
-from queuectl.models import Selection
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
-from queuectl.storage.intake import Enqueued
+from queuectl.core.errors import AmbiguousJob, DuplicateId, InvalidInput, NoSuchJob, UniqueKeyHeld
+from queuectl.core.models import Selection
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.host import wakeup
+from queuectl.storage.enqueueing import Enqueued
 
 from .ends import EXIT_1, add, finish, later, made, retry_at, sql
 
@@ -302,7 +302,7 @@ def test_a_whole_id_of_the_batch_wins_over_the_beginning_of_a_made_one(storage, 
 def test_ids_made_by_the_same_call_are_not_abbreviated(storage, clock, monkeypatch):
     """Nobody knows them yet: by chance one may begin as another job that is meant."""
     made(storage, clock.now, "abcd11111111")
-    monkeypatch.setattr("queuectl.storage.intake.new_id", lambda: "abcd22222222")
+    monkeypatch.setattr("queuectl.storage.enqueueing.new_id", lambda: "abcd22222222")
     storage.enqueue([JobSpec(command="x", after=("abcd",))], now=clock.now)
 
     needs = storage.needs(storage.get("abcd22222222"))
@@ -317,7 +317,7 @@ def test_a_replaced_job_may_wait_for_a_later_line_too(storage, clock):
     specs = [unique("new", "replace", after=("b", "gone")), JobSpec(command="x", id="b")]
     made = storage.enqueue(specs, now=clock.now)
 
-    assert (made[0].id, made[0].existing, made[0].never_met) == ("a", True, ("gone",))
+    assert (made[0].id, made[0].existing, made[0].unsatisfiable) == ("a", True, ("gone",))
     assert storage.get("a").state is JobState.BLOCKED
 
 
@@ -362,7 +362,7 @@ def test_what_has_ended_already_is_not_waited_for(storage, clock, state, after, 
     never = () if after is JobState.PENDING else ("a",)
 
     assert [storage.get(i).state for i in "bcd"] == [after, after_any, after]
-    assert [enqueued.never_met for enqueued in made] == [never, (), never]
+    assert [enqueued.unsatisfiable for enqueued in made] == [never, (), never]
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_a_long_chain_is_followed_without_recursion(storage, clock):
 
 def test_the_workers_are_woken(storage, clock):
     """Whoever enqueues rings, after the commit."""
-    own = bell.Bell(storage.files.workers, "w1")
+    own = wakeup.WakeUpFifo(storage.files.workers, "w1")
     add(storage, clock.now, "a")
     ready = select.select([own.fileno()], [], [], 0)[0]
     own.remove()

@@ -7,10 +7,10 @@ import sqlite3
 
 import pytest
 
-from queuectl.files import find
-from queuectl.models import Worker
+from queuectl.core.models import Worker
+from queuectl.core.times import to_text
+from queuectl.host.files import find
 from queuectl.storage import Storage
-from queuectl.times import to_text
 
 from .ends import COMPLETED, DEAD, LOST, OK, add, later
 

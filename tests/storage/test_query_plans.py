@@ -13,11 +13,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from queuectl.files import find
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.core.times import to_text
+from queuectl.host.files import find
 from queuectl.storage import Storage
-from queuectl.times import to_text
 
 from .ends import COMPLETED, INTERRUPTED, OK, sql
 

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from queuectl.errors import AmbiguousJob, NoSuchJob
-from queuectl.models import Selection, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
-from queuectl.storage.reading import Count
+from queuectl.core.errors import AmbiguousJob, NoSuchJob
+from queuectl.core.models import Selection, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.storage.queries import Count
 
 from .ends import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, add, finish, later, made, retry_at, sql
 

@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from queuectl.models import Outcome, OutcomeKind, Output, Recorded, Verdict
-from queuectl.specs import JobSpec
-from queuectl.states import JobState
+from queuectl.core.models import Outcome, OutcomeKind, Output, Recorded, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 
 from .ends import (
     COMPLETED,

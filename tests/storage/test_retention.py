@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.models import Selection
-from queuectl.states import JobState
+from queuectl.core.models import Selection
+from queuectl.core.states import JobState
 from queuectl.storage import Storage
-from queuectl.writelock import WriteLock
+from queuectl.storage.write_lock import WriteLock
 
 from .ends import COMPLETED, EXIT_1, WITH_LOG, add, finish, later, retry_at, sql
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator
 
 _ENDS = (".db", ".db-wal", ".db-shm")
-_by_hand: List[bool] = []
+_by_hand: list[bool] = []
 
 
 def install(report: str) -> None:
     """Watch this process, and all that it forks, for good; each fault is a line of a file."""
 
-    def hook(event: str, arguments: Tuple[Any, ...]) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(path, (bytes, os.PathLike)):

@@ -1,0 +1,115 @@
+"""The commands `config get`, `set`, `list` and `unset`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.core.errors import QueueError
+from queuectl.core.escaping import escape
+from queuectl.core.settings import KEYS, check_key, check_value
+
+if TYPE_CHECKING:
+    from queuectl.storage import Storage
+
+
+def _complete_key(_ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem  # only for completion
+
+    return [CompletionItem(key) for key in KEYS if key.startswith(incomplete)]
+
+
+_key_argument = click.argument("key", metavar="KEY", shell_complete=_complete_key)
+
+
+@click.group("config", cls=QueueGroup)
+def config() -> None:
+    """Read and change the queue's configuration."""
+
+
+@config.command("get", cls=QueueCommand)
+@_key_argument
+@json_option
+def config_get(key: str, as_json: bool) -> None:
+    """Print the bare value of a key.
+
+    Example: queuectl config get max-retries
+    """
+    stored = _open_for(key).stored_settings()
+    value = stored[key] if key in stored else check_key(key).default
+    if as_json:
+        output.print_json(value)
+    else:
+        output.print_data(value)
+
+
+def _open_for(key: str, *, write: bool = False) -> Storage:
+    """Open the queue. Where there is none, an unknown key is the user's error all the same."""
+    try:
+        return open_storage(write=write)
+    except QueueError:
+        check_key(key)
+        raise
+
+
+@config.command("set", cls=QueueCommand, context_settings={"ignore_unknown_options": True})
+@_key_argument
+@click.argument("value", metavar="VALUE")
+@quiet_option
+def config_set(key: str, value: str, quiet: bool) -> None:
+    """Change a key.
+
+    Example: queuectl config set max-retries 5
+    """
+    check_value(key, value)
+    open_storage(create=True).set_key(key, value)
+    if not quiet:
+        output.print_data(f"{key} = {escape(value)}")
+
+
+@config.command("unset", cls=QueueCommand)
+@_key_argument
+@quiet_option
+def config_unset(key: str, quiet: bool) -> None:
+    """Return a key to its default.
+
+    Example: queuectl config unset max-retries
+    """
+    _open_for(key, write=True).unset_key(key)
+    if not quiet:
+        known = KEYS.get(key)
+        output.print_data(f"{key} = {known.default} (default)" if known else f"{key} is unset")
+
+
+@config.command("list", cls=QueueCommand)
+@json_option
+def config_list(as_json: bool) -> None:
+    """List all keys with their values.
+
+    Example: queuectl config list
+    """
+    stored = open_storage().stored_settings()
+    if as_json:
+        shown = {
+            key: {"value": stored.get(key, known.default), "default": known.default,
+                  "set": key in stored}
+            for key, known in KEYS.items()
+        }  # fmt: skip
+        for key in stored.keys() - KEYS.keys():
+            shown[key] = {"value": stored[key], "default": None, "set": True}
+        output.print_json(shown)
+        return
+    rows = [
+        [key, escape(stored.get(key, known.default)), "" if key in stored else "default",
+         known.help]
+        for key, known in KEYS.items()
+    ]  # fmt: skip
+    rows += [
+        [escape(key), escape(value), "", "unknown; kept from an older tool"]
+        for key, value in stored.items()
+        if key not in KEYS
+    ]
+    output.print_data(output.table(("KEY", "VALUE", "", "MEANING"), rows))

@@ -1,0 +1,112 @@
+"""The command `prune`: the only one that deletes jobs; `dlq purge` is a case of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.selection import (
+    DURATION,
+    jobs_argument,
+    named_jobs,
+    queue_names,
+    queue_option,
+    state_names,
+    state_option,
+)
+from queuectl.core.errors import QueueError, WrongState
+from queuectl.core.models import Job
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import format_duration, utcnow
+from queuectl.storage import Storage
+
+_BY_DEFAULT = (JobState.COMPLETED, JobState.CANCELLED)
+
+
+@click.command("prune", cls=QueueCommand)
+@jobs_argument(*FINISHED_STATES)
+@click.option(
+    "--older-than", type=DURATION, metavar="D", help="Ended so long ago (default: key retention)."
+)
+@state_option
+@queue_option
+@click.option("--dry-run", is_flag=True, help="Only say how many.")
+@quiet_option
+def prune(
+    jobs: Sequence[str],
+    older_than: float | None,
+    states: Sequence[Any],
+    queues: Sequence[str],
+    dry_run: bool,
+    quiet: bool,
+) -> int:
+    """Delete old finished jobs, with their history and logs.
+
+    Completed and cancelled ones, dead ones if asked; never an unfinished job, nor one that an
+    unfinished job waits for.
+
+    Example: queuectl prune --older-than 7d --dry-run
+    """
+    wanted = state_names(states)
+    unfinished = [state.value for state in wanted if state not in FINISHED_STATES]
+    if unfinished:
+        usage_error(f"only finished jobs can be deleted, not {', '.join(unfinished)}")
+    if jobs and (queues or states):
+        usage_error("name jobs or select them, not both")
+    storage = open_storage(write=not dry_run)
+    code = 0
+    if jobs:
+        count, code = delete_named(
+            storage, named_jobs(jobs), FINISHED_STATES, older_than or 0.0, dry_run=dry_run
+        )
+    else:
+        age = storage.settings().retention if older_than is None else older_than
+        if older_than is None and age == 0:
+            count = 0
+            if not quiet:
+                output.message("the key retention is 0, for ever (give --older-than)")
+        else:
+            count = storage.prune(
+                states=wanted or _BY_DEFAULT,
+                before=utcnow() - timedelta(seconds=age),
+                queues=queue_names(queues),
+                dry_run=dry_run,
+            )
+    if not quiet:
+        output.print_data(f"{count} {'would be ' if dry_run else ''}deleted")
+    return code
+
+
+def delete_named(
+    storage: Storage,
+    names: Sequence[str],
+    states: Sequence[JobState],
+    older_than: float,
+    *,
+    dry_run: bool = False,
+) -> tuple[int, int]:
+    """Delete the jobs that are named, in one of these states; a line for each that cannot be.
+
+    Returns how many were deleted, and the exit code.
+    """
+    deleted: list[Job] = []
+
+    def delete(name: str) -> None:
+        job = storage.get(name)
+        if job.state not in states:
+            raise WrongState(job.id, job.state.value, " or ".join(s.value for s in states))
+        before = utcnow() - timedelta(seconds=older_than)
+        if job.finished_at is not None and job.finished_at >= before:
+            raise QueueError(
+                f"{job.id} is kept: it ended less than {format_duration(older_than)} ago"
+            )
+        if not storage.prune(states=[job.state], before=before, jobs=[job], dry_run=dry_run):
+            raise QueueError(f"{job.id} is kept: an unfinished job waits for it")
+        deleted.append(job)
+
+    code = each(names, delete)
+    return len(deleted), code

@@ -1,0 +1,153 @@
+"""The commands `queue list`, `pause`, `resume` and `limit`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import Any
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.cli.selection import completing
+from queuectl.core.errors import InvalidInput
+from queuectl.core.escaping import escape
+from queuectl.core.models import QueueStatus
+from queuectl.core.specs import check_queue, check_reason
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+
+_LARGEST_LIMIT = 1_000_000
+
+
+_complete_queue = completing(lambda storage: [found.name for found in storage.queues()])
+_optional_queue = click.argument(
+    "name", required=False, metavar="[Q]", shell_complete=_complete_queue
+)
+
+
+@click.group("queue", cls=QueueGroup)
+def queue() -> None:
+    """Pause, resume and limit queues."""
+
+
+@queue.command("list", cls=QueueCommand)
+@json_option
+def queue_list(as_json: bool) -> None:
+    """List the queues: paused or not, their limits and what they hold.
+
+    Example: queuectl queue list
+    """
+    storage = open_storage()
+    queues = storage.queues()
+    if as_json:
+        output.print_json([_queue_json(found) for found in queues])
+        return
+    now = utcnow()
+    rows = []
+    for found in queues:
+        pause = "-"
+        if found.paused:
+            reason = f": {found.pause_reason}" if found.pause_reason else ""
+            pause = escape(f"by {found.paused_by}, {output.ago(found.paused_at, now=now)}{reason}")
+        counts = found.counts
+        rows.append(
+            [
+                escape(found.name),
+                pause,
+                "-" if found.limit is None else str(found.limit),
+                str(counts[JobState.PENDING]),
+                str(counts[JobState.PROCESSING]),
+                str(
+                    sum(counts[s] for s in (JobState.FAILED, JobState.SCHEDULED, JobState.BLOCKED))
+                ),
+                str(counts[JobState.COMPLETED] + counts[JobState.CANCELLED]),
+                str(counts[JobState.DEAD]),
+            ]
+        )
+    headers = ("QUEUE", "PAUSED", "LIMIT", "PENDING", "RUNNING", "LATER", "DONE", "DEAD")
+    if rows:
+        output.print_data(output.table(headers, rows))
+    else:
+        output.message("no queues yet")
+    if storage.all_paused():
+        output.message("all queues are paused (queuectl queue resume)")
+
+
+@queue.command("pause", cls=QueueCommand)
+@_optional_queue
+@click.option("--reason", metavar="TEXT", help="Why, for whoever asks later.")
+@quiet_option
+def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
+    """Start no more jobs of a queue, or of any; running ones go on.
+
+    Example: queuectl queue pause --reason 'disk full' backups
+    """
+    name = None if name is None else check_queue(name)
+    reason = check_reason(reason)
+    open_storage(create=True).pause_queue(name, by=_who(), reason=reason, now=utcnow())
+    if not quiet:
+        output.print_data(f"paused {name or 'all queues'}")
+
+
+@queue.command("resume", cls=QueueCommand)
+@_optional_queue
+@quiet_option
+def queue_resume(name: str | None, quiet: bool) -> None:
+    """Start jobs of a queue again; without a name lift every pause.
+
+    Example: queuectl queue resume backups
+    """
+    name = None if name is None else check_queue(name)
+    storage = open_storage(write=True)
+    storage.resume_queue(name)
+    if not quiet:
+        output.print_data(f"resumed {name or 'all queues'}")
+    if name is not None and storage.all_paused():
+        output.message("all queues are paused still (queuectl queue resume)")
+
+
+@queue.command("limit", cls=QueueCommand)
+@click.argument("name", metavar="Q", shell_complete=_complete_queue)
+@click.argument("limit", metavar="N|none")
+@quiet_option
+def queue_limit(name: str, limit: str, quiet: bool) -> None:
+    """Run at most N jobs of a queue at once, whatever the number of workers.
+
+    Example: queuectl queue limit downloads 2
+    """
+    name = check_queue(name)
+    number = None
+    if limit != "none":
+        digits = limit.isascii() and limit.isdigit() and len(limit) <= len(str(_LARGEST_LIMIT))
+        number = int(limit) if digits else 0
+        if not 1 <= number <= _LARGEST_LIMIT:
+            raise InvalidInput(
+                f"a limit is a whole number from 1 to {_LARGEST_LIMIT}, or none, not {limit!r}"
+            )
+    open_storage(create=True).limit_queue(name, number)
+    if not quiet:
+        output.print_data(
+            f"{name}: {'no limit' if number is None else f'at most {number} at once'}"
+        )
+
+
+def _who() -> str:
+    """Return the user's name, or number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _queue_json(found: QueueStatus) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "paused": found.paused,
+        "paused_at": output.time_or_none(found.paused_at),
+        "paused_by": found.paused_by,
+        "pause_reason": found.pause_reason,
+        "limit": found.limit,
+        **{state.value: found.counts[state] for state in JobState},
+    }

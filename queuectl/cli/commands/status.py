@@ -1,0 +1,135 @@
+"""The command `status`: what is in the queue, and who works on it."""
+
+from __future__ import annotations
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
+from queuectl.core.escaping import escape
+from queuectl.core.models import Worker
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from queuectl.storage import Storage
+
+_RULE = "=" * 50
+_THIN_RULE = "-" * 50
+_SEED_ROWS = (
+    ("Pending", JobState.PENDING),
+    ("Processing", JobState.PROCESSING),
+    ("Completed", JobState.COMPLETED),
+    ("Failed", JobState.FAILED),
+    ("Dead (DLQ)", JobState.DEAD),
+)
+_ADDED_ROWS = (
+    ("Scheduled", JobState.SCHEDULED),
+    ("Blocked", JobState.BLOCKED),
+    ("Cancelled", JobState.CANCELLED),
+)
+
+
+@click.command("status", cls=QueueCommand)
+@click.option("--watch", is_flag=True, help="Redraw it once a second, on a terminal.")
+@json_option
+def status(watch: bool, as_json: bool) -> None:
+    """Show how many jobs are in which state, and the workers.
+
+    Example: queuectl status --watch
+    """
+    if watch and as_json:
+        usage_error("--watch and --json exclude each other")
+    storage = open_storage()
+    if watch and output.can_animate():
+        from queuectl.cli.terminal import watch_lines  # only here
+
+        watch_lines(lambda: _lines(storage))
+    if as_json:
+        output.print_json(_json(storage, storage.by_state(), storage.living_workers()))
+    else:
+        for line in _lines(storage):
+            output.print_data(line)
+
+
+def _lines(storage: Storage) -> list[str]:
+    counts = storage.by_state()
+    return [*_block(counts), "", *_workers_and_file(storage, counts, storage.living_workers())]
+
+
+def _block(counts: dict[JobState, int]) -> list[str]:
+    total = sum(counts.values())
+    rows = [f"  {label + ':':<13}{counts[state]:>6}" for label, state in _SEED_ROWS]
+    rows += [
+        f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ADDED_ROWS if counts[state]
+    ]
+    return [
+        "Job Queue Status",
+        _RULE,
+        "",
+        "Jobs by State:",
+        *rows,
+        _THIN_RULE,
+        f"  {'Total:':<13}{total:>6}",
+        "",
+        "Completion Rate:",
+        _rate(counts[JobState.COMPLETED], total),
+        "",
+        "Permanent Failures:",
+        _rate(counts[JobState.DEAD], total),
+        "",
+        f"Active/Pending Work: {counts[JobState.PENDING] + counts[JobState.PROCESSING]} job(s)",
+        _RULE,
+    ]
+
+
+def _rate(part: int, total: int) -> str:
+    return f"  {100 * part / total if total else 0:.1f}% ({part}/{total})"
+
+
+def _workers_and_file(
+    storage: Storage, counts: dict[JobState, int], workers: list[Worker]
+) -> list[str]:
+    now = utcnow()
+    lines = []
+    if workers:
+        lines.append(f"Workers: {len(workers)}")
+        for worker in workers:
+            queues = escape(", ".join(worker.queues)) or "all queues"
+            doing = "idle"
+            if worker.job is not None:
+                since = output.ago(worker.job_since, now=now)
+                doing = f"runs {escape(worker.job)} since {since}"
+            lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
+    else:
+        to_run = (JobState.PENDING, JobState.FAILED, JobState.SCHEDULED, JobState.PROCESSING)
+        hint = " (start some: queuectl worker start)" if any(counts[s] for s in to_run) else ""
+        lines.append(f"Workers: none{hint}")
+    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage)]
+    if counts[JobState.DEAD]:
+        lines.append("Dead jobs: queuectl dlq list")
+    absent = "" if storage.files.exists() else " (not made yet)"
+    lines.append(f"Database: {escape(storage.files.database)}{absent}")
+    return lines
+
+
+def _paused(storage: Storage) -> list[str]:
+    if storage.all_paused():
+        return ["all queues"]
+    return [escape(queue.name) for queue in storage.queues() if queue.paused]
+
+
+def _json(
+    storage: Storage, counts: dict[JobState, int], workers: list[Worker]
+) -> dict[str, object]:
+    total = sum(counts.values())
+
+    def rate(state: JobState) -> float | None:
+        return counts[state] / total if total else None
+
+    return {
+        "database": storage.files.database,
+        "jobs": {state.value: counts[state] for state in JobState},
+        "total": total,
+        "completion_rate": rate(JobState.COMPLETED),
+        "failure_rate": rate(JobState.DEAD),
+        "workers": [output.worker_json(worker) for worker in workers],
+    }

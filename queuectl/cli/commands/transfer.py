@@ -1,0 +1,98 @@
+"""The commands `export`, `import` and `backup`: jobs and whole queues as files."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, open_storage, quiet_option
+from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
+from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
+from queuectl.core import retry
+from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.escaping import escape, escape_json
+from queuectl.core.jobfile import TransferredJob, from_fields, to_line
+from queuectl.core.models import Outcome, OutcomeKind, Selection
+from queuectl.core.times import utcnow
+from queuectl.host.files import new_file
+
+_LOST = Outcome(OutcomeKind.LOST, reason="lost: it ran when the backup was taken")
+
+
+@click.command("export", cls=QueueCommand)
+@click.argument("path", required=False, metavar="[FILE]")
+@queue_option
+@state_option
+@click.option("--mask-env", is_flag=True, help="Leave the jobs' variables out: they may be secret.")
+def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_env: bool) -> None:
+    """Write jobs as JSON Lines.
+
+    With their true values, to stdout or a new file that only you can read.
+
+    Example: queuectl export --state dead dead.jsonl
+    """
+    storage = open_storage()
+    selection = Selection(queues=queue_names(queues), states=state_names(states))
+    to_stdout = path is None or path == "-"
+    ascii_only = to_stdout and output.needs_ascii()
+    lines = (
+        escape_json(to_line(transferred, mask_env=mask_env, ascii_only=ascii_only))
+        for transferred in storage.export(selection)
+    )
+    if path is None or to_stdout:
+        for line in lines:
+            output.print_data(line)
+        return
+    with new_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as target:
+        target.writelines(line + "\n" for line in lines)
+
+
+@click.command("import", cls=QueueCommand)
+@click.argument("path", metavar="FILE|-")
+@click.option("--skip-existing", is_flag=True, help="Leave out jobs whose id is taken.")
+@quiet_option
+def import_(path: str, skip_existing: bool, quiet: bool) -> None:
+    """Take in jobs that export wrote.
+
+    All or none; a running one comes in as pending.
+
+    Example: queuectl import dead.jsonl
+    """
+    now = utcnow()
+    arriving = Spool(TransferredJob)
+    with open_lines(None if path == "-" else path) as source:
+        for number, fields in numbered_fields(source):
+            try:
+                arriving.add(from_fields(fields, now=now), len(str(fields)))
+            except QueueError as error:
+                raise InvalidInput(f"line {number}: {error}") from None
+    made, skipped = open_storage(create=True).import_jobs(
+        arriving, skip_existing=skip_existing, now=now
+    )
+    if not quiet:
+        output.print_data(f"{made} imported" + (f", {skipped} skipped" if skip_existing else ""))
+
+
+@click.command("backup", cls=QueueCommand)
+@click.argument("path", metavar="FILE")
+@quiet_option
+def backup(path: str, quiet: bool) -> None:
+    """Copy the queue to a new file, while it is in use.
+
+    In the copy a running job is lost: it counts as a run, and is tried again. Large outputs, which
+    are kept beside the database, stay behind.
+
+    Example: queuectl backup /backup/queue.db
+    """
+    now = utcnow()
+    open_storage().back_up(
+        path,
+        _LOST,
+        # Chance is for those that retry together; nobody works on the copy by then.
+        lambda claim: retry.decide(claim.job, _LOST, claim.settings, now=now, chance=0.5),
+        now=now,
+    )
+    if not quiet:
+        output.print_data(f"backed up to {escape(path)}")

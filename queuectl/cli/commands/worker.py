@@ -1,0 +1,293 @@
+"""The commands `worker start`, `worker stop` and `worker list`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import time
+from typing import Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import (
+    QueueCommand,
+    QueueGroup,
+    json_option,
+    open_storage,
+    queue_files,
+    quiet_option,
+    usage_error,
+)
+from queuectl.cli.selection import DURATION, queue_names, queue_option
+from queuectl.core.errors import QueueError
+from queuectl.core.models import Worker
+from queuectl.host import lockfiles, processes
+from queuectl.host.files import own_mode, without_umask
+from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
+from queuectl.storage import Storage
+from queuectl.storage.database import WAIT_SECONDS
+from queuectl.storage.write_lock import WriteLock
+
+_POLL_SECONDS = 0.02
+_TIME_RAN_OUT = 124
+_DESCRIPTORS = 24
+"""What a worker has open at most, with some to spare."""
+
+
+@click.group("worker", cls=QueueGroup)
+def worker() -> None:
+    """Start, stop and list workers."""
+
+
+@worker.command("start", cls=QueueCommand)
+@click.option("-c", "--count", type=click.IntRange(1, 1000), default=1, metavar="N",
+              help="How many worker processes (default: 1).")  # fmt: skip
+@click.option("--queue", "queues", multiple=True, metavar="Q",
+              help="Serve this queue only (repeatable; default: all).")  # fmt: skip
+@click.option("--drain", is_flag=True, help="Leave when no job is pending, failed or running.")
+@click.option("--max-jobs", type=click.IntRange(min=1), metavar="N",
+              help="Each worker leaves after N jobs.")  # fmt: skip
+@click.option("--max-runtime", type=DURATION, metavar="D", help="Claim nothing more after D.")
+@click.option("--unless-running", is_flag=True, help="Do nothing if these queues are served.")
+@click.option("--detach", is_flag=True, help="Return when the workers are ready; prints an id.")
+@click.option("--log-file", type=click.Path(dir_okay=False), metavar="F",
+              help="Log there (else to stderr; detached: beside the database).")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Log warnings only.")
+@click.pass_context
+def worker_start(
+    ctx: click.Context,
+    count: int,
+    queues: Sequence[str],
+    drain: bool,
+    max_jobs: int | None,
+    max_runtime: float | None,
+    unless_running: bool,
+    detach: bool,
+    log_file: str | None,
+    quiet: bool,
+) -> None:
+    """Run jobs in N worker processes, until it is told to stop.
+
+    Ctrl+C (or TERM) once: running jobs are finished first. Twice: they are killed and put back.
+
+    \b
+    queuectl worker start --count 4
+    * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
+    """
+    from queuectl.host.processes import close_strange_descriptors
+    from queuectl.worker.main import Launch, become, open_pool
+    from queuectl.worker.plan import Plan
+
+    close_strange_descriptors()
+    files = queue_files(ctx)
+    plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime)
+    files.refuse_network()
+    _refuse_few_descriptors(count)
+    # Made or upgraded now, so that what is wrong with it is told here; closed before any fork.
+    open_storage(create=True).close()
+    lock = WriteLock(files.write_lock)
+    lock.open()
+    lock.close()
+    announce = None
+    if detach:
+        log_file = log_file or files.detached_log
+    if log_file is not None:
+        log = _open_log(log_file, ours=log_file == files.detached_log)
+        if detach:
+            announce = _detach(ctx, log_file, quiet=quiet)
+        os.dup2(log, 2)
+        os.close(log)
+    opened = open_pool(files, plan, unless_running=unless_running)
+    if opened is None:
+        if announce is not None:
+            os.write(announce, b"\n")
+        return
+    supervisor_id, life = opened
+    try:
+        become(Launch(files, supervisor_id, plan, quiet, life.fileno(), announce))
+    finally:
+        life.remove()
+
+
+def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> int:
+    """Go on in a process of its own session; return the pipe that waits for a line from there.
+
+    The calling process ends here, when that has come: with the supervisor's id on stdout, or
+    without one if nothing was to be done.
+    """
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        if not select.select([reader], [], [], WAIT_SECONDS)[0]:
+            raise QueueError(f"the workers are not ready yet (see {log_file})")
+        with os.fdopen(reader, "r", encoding="ascii") as pipe:
+            line = pipe.readline()
+        if not line:
+            raise QueueError(f"the workers did not start (see {log_file})")
+        if line.strip() and not quiet:
+            output.print_data(line.strip())
+        ctx.exit(0)
+    os.close(reader)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    os.close(null)
+    return writer
+
+
+def _refuse_few_descriptors(count: int) -> None:
+    """Raise QueueError if a worker, or the supervisor with a pipe for each, could not open all."""
+    needed, allowed = _DESCRIPTORS + count, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise QueueError(f"{allowed} open files a process are too few (ulimit -n {needed})")
+
+
+def _open_log(path: str, *, ours: bool) -> int:
+    # Never through a link that was put where ours belongs; a FIFO that nobody reads fails at once.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        with without_umask():
+            log = os.open(
+                path, flags | (os.O_NOFOLLOW if ours else 0), own_mode(path) if ours else 0o600
+            )
+    except OSError as error:
+        raise QueueError(f"cannot write {path}: {error.strerror}") from None
+    os.set_blocking(log, True)
+    return log
+
+
+@worker.command("stop", cls=QueueCommand)
+@click.argument("workers", nargs=-1, metavar="[WORKER]...")
+@queue_option
+@click.option("--now", is_flag=True, help="Kill the running jobs and put them back, uncounted.")
+@click.option("--leave-jobs", is_flag=True,
+              help="Leave the running jobs alone: the next workers answer for them.")  # fmt: skip
+@click.option("--timeout", type=DURATION, metavar="D", help="Wait no longer (exit 124).")
+@quiet_option
+@click.pass_context
+def worker_stop(
+    ctx: click.Context,
+    workers: Sequence[str],
+    queues: Sequence[str],
+    now: bool,
+    leave_jobs: bool,
+    timeout: float | None,
+    quiet: bool,
+) -> None:
+    """Stop workers and wait for them; their running jobs are finished first.
+
+    WORKER is the id of a worker, or of a supervisor with all its workers; none: all.
+
+    Example: queuectl worker stop --timeout 1m
+    """
+    if now and leave_jobs:
+        usage_error("--now and --leave-jobs exclude each other")
+    chosen = queue_names(queues)
+    storage = open_storage()
+    if leave_jobs and storage.settings().on_worker_death == "kill":
+        raise QueueError(
+            "on-worker-death is kill: the next workers would end the jobs"
+            " (queuectl config set on-worker-death adopt)"
+        )
+    targets = _targets(storage, workers, chosen)
+    if not targets:
+        if not quiet:
+            others = chosen and _targets(storage, (), ())
+            output.print_data(
+                "no worker is for these queues alone" if others else "no worker is running"
+            )
+        return
+    for target in targets:
+        target.stop(now=now, leave_jobs=leave_jobs)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while any(target.is_running for target in targets):
+        if deadline is not None and time.monotonic() >= deadline:
+            output.error(ctx.command_path, "still running, time ran out; nothing was killed")
+            ctx.exit(_TIME_RAN_OUT)
+        time.sleep(_POLL_SECONDS)
+    if not quiet:
+        output.print_data(f"stopped {', '.join(target.id for target in targets)}")
+
+
+class _Target:
+    """A process to stop: a supervisor, or one worker."""
+
+    def __init__(self, owner: lockfiles.RunningPool | Worker, folder: str) -> None:
+        self.id = owner.id
+        self._pid = owner.pid
+        self._start_ticks = owner.start_ticks
+        self._supervises = not isinstance(owner, Worker)
+        self._folder = folder
+
+    @property
+    def is_running(self) -> bool:
+        # It lets go of its lock before it ends, and what follows may remove the program.
+        return bool(lockfiles.is_alive(self._folder, self.id)) or (
+            self._start_ticks is not None and self._is_seen
+        )
+
+    @property
+    def _is_seen(self) -> bool:
+        """Whether its process can be seen from here."""
+        return processes.same_process(self._pid, self._start_ticks, processes.boot_id())
+
+    def stop(self, *, now: bool, leave_jobs: bool) -> None:
+        order = STOP_SIGNAL if self._supervises else LEAVE_SIGNAL
+        if leave_jobs:
+            if not self._supervises:
+                raise QueueError(
+                    f"--leave-jobs is for a supervisor with its workers, not {self.id}"
+                )
+            order = LEAVE_SIGNAL
+        if self._start_ticks is not None and not self._is_seen:
+            # Gone, or that number is another's here.
+            if self.is_running:
+                raise QueueError(
+                    f"{self.id} (pid {self._pid}) cannot be seen from here"
+                    " (stop it in the container that it runs in)"
+                )
+            return
+        try:
+            os.kill(self._pid, KILL_SIGNAL if now else order)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            raise QueueError(f"{self.id} (pid {self._pid}) belongs to somebody else") from None
+
+
+def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) -> list[_Target]:
+    pools = lockfiles.running_pools(storage.files.workers)
+    owners: list[lockfiles.RunningPool | Worker] = [*pools, *storage.living_workers()]
+    if not names:
+        supervised = {pool.id for pool in pools}
+        return [
+            _Target(owner, storage.files.workers)
+            for owner in owners
+            # Workers whose supervisor was killed finish their job all the same.
+            if not (isinstance(owner, Worker) and owner.supervisor in supervised)
+            and (not queues or set(queues) & set(owner.queues))
+        ]
+    known = {owner.id: _Target(owner, storage.files.workers) for owner in owners}
+    for name in names:
+        if name not in known:
+            raise QueueError(f"no such worker is running: {name} (queuectl worker list)")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+@worker.command("list", cls=QueueCommand)
+@json_option
+def worker_list(as_json: bool) -> None:
+    """List the running workers and what each runs.
+
+    Example: queuectl worker list
+    """
+    living: list[Worker] = open_storage().living_workers()
+    if as_json:
+        output.print_json([output.worker_json(worker) for worker in living])
+    elif living:
+        output.workers_table(living)
+    else:
+        output.message("no worker is running (queuectl worker start)")

@@ -1,0 +1,91 @@
+"""Reading jobs as lines of JSON, or of shell commands, from a file or stdin."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from typing import IO, Iterable, Iterator, NamedTuple, TypeVar
+
+from queuectl.core.errors import InvalidInput
+from queuectl.core.specs import parse_object
+
+_Item = TypeVar("_Item", bound=NamedTuple)
+
+
+class Spool(Iterable[_Item]):
+    """Named tuples in their order, beyond some MiB in a temporary file: memory stays flat."""
+
+    def __init__(self, kind: type[_Item]) -> None:
+        self._kind = kind
+        self._held: list[_Item] = []
+        self._held_bytes = 0
+        self._file: IO[bytes] | None = None
+
+    def add(self, item: _Item, size_bytes: int) -> None:
+        """Append an item that takes about so much."""
+        self._held.append(item)
+        self._held_bytes += size_bytes + 200
+        if self._held_bytes >= _HELD_BYTES:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when read)
+            # Plain tuples: named ones take twice as long.
+            pickle.dump(list(map(tuple, self._held)), self._file, pickle.HIGHEST_PROTOCOL)
+            self._held, self._held_bytes = [], 0
+
+    def __iter__(self) -> Iterator[_Item]:
+        """Yield the items, once; nothing can be added any more."""
+        if self._file is not None:
+            with self._file as spooled:
+                spooled.seek(0)
+                while True:
+                    try:
+                        plain = pickle.load(spooled)  # noqa: S301 (our own, unlinked file)
+                    except EOFError:
+                        break
+                    yield from map(self._kind._make, plain)
+        yield from self._held
+
+
+def numbered_fields(
+    source: IO[bytes], *, as_commands: bool = False
+) -> Iterator[tuple[int, dict[str, object]]]:
+    """Yield the number and the fields of each line that holds a job.
+
+    With `as_commands` a line is a shell command; blank lines and those that begin with # are
+    skipped. InvalidInput names the line that is none.
+    """
+    for number, line in enumerate(iter(lambda: source.readline(_LONGEST_LINE_BYTES + 1), b""), 1):
+        if len(line) > _LONGEST_LINE_BYTES:
+            raise InvalidInput(f"line {number} is longer than {_LONGEST_LINE_BYTES >> 20} MiB")
+        if number == 1 and line.startswith(_BOM):
+            line = line[len(_BOM) :]
+        stripped = line.strip()
+        if not stripped or (as_commands and stripped.startswith(b"#")):
+            continue
+        try:
+            text = line.rstrip(b"\r\n").decode()
+            yield number, ({"command": text} if as_commands else parse_object(text))
+        except UnicodeDecodeError:
+            raise InvalidInput(f"line {number}: it is not valid UTF-8") from None
+        except ValueError as error:
+            raise InvalidInput(f"line {number}: not a JSON object: {error}") from None
+
+
+def open_lines(path: str | None) -> IO[bytes]:
+    """Open a file of lines, stdin for None; InvalidInput if it cannot be read."""
+    if path is None:
+        return os.fdopen(os.dup(0), "rb")
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+
+
+_LONGEST_LINE_BYTES = 16 << 20
+
+
+_HELD_BYTES = 4 << 20
+
+
+_BOM = b"\xef\xbb\xbf"

@@ -1,0 +1,222 @@
+"""Naming jobs on the command line: ids, `-`, queues and states; and their completion."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterable,
+    List,
+    NamedTuple,
+    Sequence,
+    TypeVar,
+)
+
+import click
+
+from queuectl.cli.command import Failure, usage_error
+from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.specs import suggestion
+from queuectl.core.states import JobState
+from queuectl.core.times import parse_duration
+from queuectl.host.files import find
+
+if TYPE_CHECKING:
+    from queuectl.core.models import Job, Selection
+    from queuectl.storage import Storage
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+Completion = Callable[[click.Context, Any, str], List[Any]]
+_COMPLETED_AT_MOST = 200
+
+
+class _StateType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """One or several states: `failed`, `failed,dead`."""
+
+    name = "state"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[JobState, ...]:
+        """Return the states that are named."""
+        if isinstance(value, tuple):
+            return value
+        known = [state.value for state in JobState]
+        states = []
+        for word in str(value).split(","):
+            if word not in known:
+                raise InvalidInput(f"no such state: {word}{suggestion(word, known)}")
+            states.append(JobState(word))
+        return tuple(states)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Offer the states' names."""
+        from click.shell_completion import CompletionItem  # only for completion
+
+        return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
+
+
+def queue_option(function: _Function) -> _Function:
+    """Add `--queue`, repeated or `a,b`."""
+    return click.option(
+        "--queue", "queues", multiple=True, metavar="Q", help="Only of this queue (repeatable)."
+    )(function)
+
+
+def state_option(function: _Function) -> _Function:
+    """Add `--state`, repeated or `a,b`."""
+    return click.option(
+        "--state",
+        "states",
+        type=_StateType(),
+        multiple=True,
+        metavar="S",
+        help="Only in this state (repeatable, or a,b).",
+    )(function)
+
+
+def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
+    """Add `JOB...`; completion offers ids of jobs in these states (none: in any)."""
+    return click.argument("jobs", nargs=-1, metavar="JOB...", shell_complete=completer(*states))
+
+
+def job_argument(function: _Function) -> _Function:
+    """Add `JOB`, which may be left out on a terminal."""
+
+    def check(ctx: click.Context, _param: Any, name: str | None) -> str | None:
+        if name is None and not (ctx.resilient_parsing or sys.stdout.isatty()):
+            raise Failure(ctx.command_path, "which job? (give its id)", 2)
+        return name
+
+    return click.argument(
+        "job", required=False, metavar="JOB", callback=check, shell_complete=completer()
+    )(function)
+
+
+def the_job(storage: Storage, name: str | None) -> Job:
+    """Return the job that is named; without a name, the one enqueued last."""
+    if name is not None:
+        return storage.get(name)
+    newest = storage.newest()
+    if newest is None:
+        raise QueueError("there are no jobs yet")
+    return newest
+
+
+def queue_names(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the queues that `--queue` named, repeated or `a,b`, each checked."""
+    from queuectl.core.specs import check_queue
+
+    return tuple(check_queue(name) for item in given for name in item.split(","))
+
+
+def state_names(given: Sequence[tuple[JobState, ...]]) -> tuple[JobState, ...]:
+    """Return the states that `--state` named, each once."""
+    return tuple(dict.fromkeys(state for item in given for state in item))
+
+
+def all_option(help_text: str) -> Callable[[_Function], _Function]:
+    """Add `--all`, which a verb that can harm asks for when no job is named."""
+    return click.option("--all", "everything", is_flag=True, help=help_text)
+
+
+class Choice(NamedTuple):
+    """The jobs that a verb is to act on: those named, or those that options select."""
+
+    named: tuple[str, ...]
+    selection: Selection | None
+
+    def ids(self, storage: Storage) -> list[str]:
+        """Return their ids, or what stands for them."""
+        if self.selection is None:
+            return list(self.named)
+        return [job.id for job in storage.jobs(self.selection)]
+
+
+def choose(
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[tuple[JobState, ...]] = (),
+    *,
+    everything: bool,
+    among: Sequence[JobState],
+) -> Choice:
+    """Return what the arguments and options choose, before the queue is opened.
+
+    Only jobs in the states `among` are selected. Without a name, an option or `--all`: exit 2.
+    """
+    if jobs:
+        if queues or states or everything:
+            usage_error("name jobs or select them, not both")
+        return Choice(named_jobs(jobs), None)
+    if not (queues or states or everything):
+        usage_error("which jobs? (give their ids, --queue, or --all)")
+    from queuectl.core.models import Selection  # not for enqueue, which imports this module
+
+    wanted = [state for state in state_names(states) or among if state in among]
+    if not wanted:  # of these there is nothing to be done, and that is done
+        return Choice((), None)
+    return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)))
+
+
+def named_jobs(jobs: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids that were given; `-` stands for those on stdin."""
+    if "-" not in jobs:
+        return tuple(dict.fromkeys(jobs))
+    if list(jobs) != ["-"]:
+        usage_error("- stands alone: the ids come from stdin")
+    return tuple(dict.fromkeys(sys.stdin.read().split()))
+
+
+def completer(*states: JobState) -> Completion:
+    """Return a completion of the ids of jobs in these states (none: in any)."""
+
+    def ids(storage: Storage) -> list[str]:
+        from queuectl.core.models import Selection  # only for completion
+
+        jobs = storage.jobs(Selection(states=states), newest=_COMPLETED_AT_MOST)
+        return [job.id for job in jobs]
+
+    return completing(ids)
+
+
+def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
+    """Return a completion of names that the queue holds.
+
+    It changes nothing, makes nothing and prints no errors.
+    """
+
+    def complete(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
+        # Only for completion.
+        from click.shell_completion import CompletionItem
+
+        from queuectl.storage import Storage
+
+        try:
+            given = ctx.find_root().params
+            files = find(given.get("db"), os.environ.get("QUEUECTL_DB"), False)
+            if not files.exists():
+                return []
+            storage = Storage.open(files, upgrade=False)
+            try:
+                return [CompletionItem(n) for n in names(storage) if n.startswith(incomplete)]
+            finally:
+                storage.close()
+        except Exception:  # noqa: BLE001 (whatever it is, it must not come between two words)
+            return []
+
+    return complete
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A duration: `90`, `10m`, `1h30m`; in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the seconds."""
+        return value if isinstance(value, float) else parse_duration(str(value))
+
+
+DURATION = _Duration()

@@ -1,0 +1,98 @@
+"""Redrawing lines in place, without flicker, and leaving the terminal as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import Callable, Iterator, NoReturn
+
+import click
+
+from queuectl.cli.output import cut
+from queuectl.host.signals import die_by
+
+_EVERY_SECONDS = 1.0
+# ECMA-48 and xterm: the alternate screen and the cursor; home; erase to the end of line, of all.
+_ENTER = "\x1b[?1049h\x1b[?25l"
+_SHOW_CURSOR = "\x1b[?25h"
+_LEAVE = _SHOW_CURSOR + "\x1b[?1049l"
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+
+
+class _Left(BaseException):
+    """The person has seen enough."""
+
+
+def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
+    """Show what `lines` returns, anew each second, until a signal ends the process.
+
+    Each picture is written at once over the last one, so nothing blinks.
+    """
+    ended_by = signal.SIGINT
+
+    def leave(number: int, _frame: object) -> None:
+        nonlocal ended_by
+        ended_by = signal.Signals(number)
+        raise _Left
+
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, leave)
+    out = sys.stdout
+    try:
+        out.write(_ENTER)
+        while True:
+            began = time.monotonic()
+            width, height = _size()
+            # A line that wraps would push the first ones out.
+            shown = [cut(line, max(1, width)) for line in _fitting(lines(), max(1, height - 1))]
+            out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
+            out.flush()
+            time.sleep(max(0.0, _EVERY_SECONDS - (time.monotonic() - began)))
+    except _Left:
+        pass
+    finally:
+        out.write(_LEAVE)
+        out.flush()
+    die_by(ended_by)
+    raise AssertionError
+
+
+@contextmanager
+def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Draw a bar on stderr; call what this yields with how many more are done.
+
+    click hides the cursor meanwhile: whatever signal ends us, it is shown again.
+    """
+
+    def leave(number: int, _frame: object) -> None:
+        os.write(2, f"{_SHOW_CURSOR}\n".encode("ascii"))
+        die_by(number)
+
+    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, leave)
+    try:
+        with click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar:
+            yield bar.update
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fitting(lines: list[str], height: int) -> list[str]:
+    """Return as many lines as there is room for; the last one tells that there are more."""
+    if len(lines) <= height:
+        return lines
+    return [*lines[: height - 1], f"… {len(lines) - height + 1} more lines: make the window higher"]
+
+
+def _size() -> tuple[int, int]:
+    import shutil  # only here
+
+    size = shutil.get_terminal_size()
+    return size.columns, size.lines

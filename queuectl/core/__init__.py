@@ -1,0 +1,1 @@
+"""Facts and rules without I/O: jobs, states, settings, times, errors and the retry policy."""

@@ -1,0 +1,165 @@
+"""Jobs as lines of JSON with their true values, to be carried to another queue."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from typing import Any, Mapping, NamedTuple
+
+from queuectl.core.errors import InvalidInput
+from queuectl.core.models import Job
+from queuectl.core.specs import PRIORITY_LIMIT, check_fields, check_integer, suggestion
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import parse_iso, to_text
+
+_SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "timeout", "env",
+                "unique_key", "after", "after_any")  # fmt: skip
+_TIMES = ("run_at", "created_at", "updated_at", "finished_at")
+_NUMBERS = ("attempts", "exit_code", "signal")
+_TEXTS = ("last_error", "cancel_reason")
+_FLAGS = ("cancel_requested", "id_made")
+FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
+"""What a line may hold; whatever is absent or null has its default."""
+
+
+class TransferredJob(NamedTuple):
+    """A job on its way between queues, with the ids of what it waits for.
+
+    `job.seq` means nothing: the queue that takes it in gives it one.
+    """
+
+    job: Job
+    after: tuple[str, ...] = ()
+    after_any: tuple[str, ...] = ()
+
+
+def to_line(
+    transferred: TransferredJob, *, mask_env: bool = False, ascii_only: bool = False
+) -> str:
+    """Write a job as one line of JSON; `mask_env` leaves its variables out."""
+    job = transferred.job
+    fields: dict[str, Any] = {}
+    for name in FIELDS:
+        value = getattr(transferred if name in ("after", "after_any") else job, name)
+        if isinstance(value, datetime):
+            value = to_text(value)
+        elif isinstance(value, JobState):
+            value = value.value
+        elif isinstance(value, tuple):
+            value = list(value)
+        if value not in (None, [], {}):
+            fields[name] = value
+    if mask_env:
+        fields.pop("env", None)
+    return json.dumps(fields, ensure_ascii=ascii_only)
+
+
+def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJob:
+    """Check what a line held and build the job; InvalidInput names the first wrong field.
+
+    A running job comes in as pending, its cut attempt uncounted: it does not run here. If it was
+    being cancelled, it is cancelled.
+    """
+    for name in fields:
+        if name not in FIELDS:
+            raise InvalidInput(f"unknown field {name!r}{suggestion(name, FIELDS)}")
+    wanted = {name: fields[name] for name in _SPEC_FIELDS if name in fields}
+    checked = check_fields(wanted, now=now)
+    for name in ("id", "command"):
+        if name not in checked:
+            raise InvalidInput(f"there is no {name}")
+    after, after_any = checked.pop("after", ()), checked.pop("after_any", ())
+    state = _state(fields.get("state"))
+    times = {name: _time(fields.get(name), name) for name in _TIMES}
+    numbers = {name: _number(fields.get(name), name) for name in _NUMBERS}
+    attempts = numbers["attempts"] or 0
+    flags = {name: _flag(fields.get(name), name) for name in _FLAGS}
+    if state is JobState.PROCESSING:
+        state, attempts = JobState.PENDING, max(0, attempts - 1)
+        if flags["cancel_requested"]:
+            state, times["finished_at"] = JobState.CANCELLED, now
+    elif state not in FINISHED_STATES and flags["cancel_requested"]:
+        raise InvalidInput(f"cancel_requested does not go with the state {state.value}")
+    if state in FINISHED_STATES and times["finished_at"] is None:
+        raise InvalidInput(f"a {state.value} job has a finished_at")
+    if state in (JobState.SCHEDULED, JobState.FAILED) and times["run_at"] is None:
+        raise InvalidInput(f"a {state.value} job has a run_at")
+    if (state is JobState.BLOCKED) != bool(after or after_any):
+        raise InvalidInput("a blocked job, and no other, has after or after_any")
+    created = times["created_at"] or now
+    job = Job(
+        **{
+            **dict.fromkeys(Job._fields),
+            "seq": 0,
+            "queue": "default",
+            "priority": 0,
+            "max_retries": 3,
+            "timeout": 300.0,
+            "env": {},
+            **checked,
+            **numbers,
+            **{name: _text(fields.get(name), name) for name in _TEXTS},
+            **flags,
+            "cwd": _folder(fields.get("cwd")),
+            "state": state,
+            "attempts": attempts,
+            "run_at": times["run_at"],
+            "created_at": created,
+            "updated_at": times["updated_at"] or created,
+            "finished_at": times["finished_at"] if state in FINISHED_STATES else None,
+        }
+    )
+    if job.state not in FINISHED_STATES and job.attempts >= job.max_retries:
+        raise InvalidInput(f"a {job.state.value} job has fewer attempts than max_retries")
+    return TransferredJob(job, after, after_any)
+
+
+def _state(value: object) -> JobState:
+    try:
+        return JobState.PENDING if value is None else JobState(value)
+    except ValueError:
+        raise InvalidInput(f"no such state: {value!r}") from None
+
+
+def _time(value: object, name: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        instant = parse_iso(value) if isinstance(value, str) else None
+        if instant is not None and instant.tzinfo is not None:
+            return instant.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInput(f"{name} must be an ISO-8601 time with a zone, not {value!r}")
+
+
+def _number(value: object, name: str) -> int | None:
+    return None if value is None else check_integer(value, name, 0, PRIORITY_LIMIT)
+
+
+def _text(value: object, name: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidInput(f"{name} must be text without NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{name} is not valid UTF-8") from None
+    return value
+
+
+def _folder(value: object) -> str | None:
+    path = _text(value, "cwd")
+    if path is not None and not os.path.isabs(path):
+        raise InvalidInput(f"cwd must be an absolute path, not {path!r}")
+    return path
+
+
+def _flag(value: object, name: str) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} must be true or false")
+    return value

@@ -1,0 +1,206 @@
+"""What travels between the floors: jobs, their attempts and their ends, as frozen values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Mapping, NamedTuple
+
+from queuectl.core.settings import Settings
+from queuectl.core.states import JobState
+
+
+class OutcomeKind(str, Enum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+    SPAWN_ERROR = "spawn-error"
+
+
+class Job(NamedTuple):
+    """One row of the queue. Times are aware UTC; `timeout` is in seconds, 0 means no limit."""
+
+    seq: int
+    id: str
+    command: str
+    state: JobState
+    queue: str
+    label: str | None
+    priority: int
+    attempts: int
+    max_retries: int
+    timeout: float
+    run_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    locked_by: str | None
+    locked_at: datetime | None
+    cwd: str | None
+    env: Mapping[str, str]
+    unique_key: str | None
+    exit_code: int | None
+    signal: int | None
+    last_error: str | None
+    cancel_requested: bool
+    cancel_reason: str | None
+    id_made: bool
+
+
+class Output(NamedTuple):
+    """What an attempt printed: its size in bytes, and where it is kept.
+
+    `tail` is all of it when `in_file` is false, else the end of it.
+    """
+
+    size_bytes: int = 0
+    truncated: bool = False
+    tail: bytes = b""
+    in_file: bool = False
+
+
+class Outcome(NamedTuple):
+    """The fact of how an attempt ended; no decision.
+
+    `exit_code` is None and `signal` a number when a signal ended it, by whomever. `seconds` is None
+    when nobody knows how long it took.
+    """
+
+    kind: OutcomeKind
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    pid: int | None = None
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    output: Output = Output()
+    leftovers: bool = False
+
+
+class Execution(NamedTuple):
+    """One recorded attempt of a job; all that comes after `started_at` is unset while it runs."""
+
+    id: int
+    job_seq: int
+    attempt: int
+    worker: str
+    pid: int | None
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: OutcomeKind | None
+    exit_code: int | None
+    signal: int | None
+    seconds: float | None
+    cpu_seconds: float | None
+    max_rss_bytes: int | None
+    leftovers: bool
+    output: Output
+
+
+class Claim(NamedTuple):
+    """A job that a worker holds, under the fence `execution_id`."""
+
+    job: Job
+    execution_id: int
+    settings: Settings
+    """The configuration at the time of the claim."""
+    log_owner: str
+    """The worker that started it, by whose id the files of the running job are named."""
+    earlier: tuple[int, ...] = ()
+    """Execution ids of the job's attempts before, of many the newest, newest first: what they left
+    must be gone before this one."""
+
+
+class Verdict(NamedTuple):
+    """What becomes of a job after an attempt; `run_at` is set when it waits for a retry."""
+
+    state: JobState
+    run_at: datetime | None = None
+    last_error: str | None = None
+
+
+class Recorded(Enum):
+    """Whether a result was written. CANCELLED: it was, and the job is cancelled."""
+
+    DONE = "done"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+class Worker(NamedTuple):
+    """A worker process. `queues` is empty when it serves all."""
+
+    id: str
+    supervisor: str
+    pid: int
+    start_ticks: int | None
+    boot_id: str | None
+    host: str
+    queues: tuple[str, ...]
+    started_at: datetime
+    job: str | None = None
+    job_since: datetime | None = None
+
+
+class QueueStatus(NamedTuple):
+    """One queue by name: whether it is held back, by whom, and how many may run at once."""
+
+    name: str
+    paused: bool
+    paused_at: datetime | None
+    paused_by: str | None
+    pause_reason: str | None
+    limit: int | None
+    counts: Mapping[JobState, int]
+
+
+class Selection(NamedTuple):
+    """Which jobs a verb is about; an empty tuple does not restrict."""
+
+    queues: tuple[str, ...] = ()
+    states: tuple[JobState, ...] = ()
+
+
+class Assignment(NamedTuple):
+    """What a supervisor wants of one worker process.
+
+    `slot` is 0 … N-1 and kept by a replacement. `heir_of` names a dead worker whose job is to be
+    settled first; with `recovers_only` that is all. `until` is a time of the monotonic clock after
+    which nothing is claimed. `orders` is the descriptor on which the supervisor gives orders.
+    """
+
+    worker: str
+    supervisor: str
+    slot: int
+    queues: tuple[str, ...]
+    orders: int
+    drain: bool = False
+    max_jobs: int | None = None
+    until: float | None = None
+    heir_of: str | None = None
+    recovers_only: bool = False
+
+
+class Order(bytes, Enum):
+    """What a supervisor tells a worker, a byte each. The end of the pipe means: you are alone."""
+
+    STOP = b"s"
+    KILL = b"k"
+    ABANDON = b"a"
+
+
+class WorkerExit(int, Enum):
+    """Why a worker process ended; any other status is a crash."""
+
+    DONE = 0
+    FAILED = 1
+    REPLACE_ME = 10
+    QUEUE_CHANGED = 11
+    """It was upgraded or replaced: no worker of this pool can go on."""

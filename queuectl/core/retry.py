@@ -1,0 +1,40 @@
+"""What becomes of a job after an attempt: pure decisions, no clock and no I/O of its own."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from queuectl.core.models import Job, Outcome, OutcomeKind, Verdict
+from queuectl.core.settings import Settings
+from queuectl.core.states import JobState
+from queuectl.core.times import MAX_DURATION
+
+
+def decide(
+    job: Job, outcome: Outcome, policy: Settings, *, now: datetime, chance: float
+) -> Verdict:
+    """Return what an ended attempt means for its job, which counts that attempt already.
+
+    `chance` is a random number from 0 to 1 for the jitter. An attempt that was put back
+    (interrupted) has no verdict: it is released, not recorded.
+    """
+    if outcome.kind is OutcomeKind.OK:
+        return Verdict(JobState.COMPLETED)
+    if outcome.kind is OutcomeKind.CANCELLED:
+        return Verdict(JobState.CANCELLED, last_error=outcome.reason)
+    if job.attempts >= job.max_retries:
+        return Verdict(JobState.DEAD, last_error=outcome.reason)
+    delay = backoff_seconds(job.attempts, policy, chance=chance)
+    return Verdict(JobState.FAILED, now + timedelta(seconds=delay), outcome.reason)
+
+
+def backoff_seconds(attempt: int, policy: Settings, *, chance: float) -> float:
+    """Return the delay after failed attempt n: min(backoff-base ** n, backoff-max), give or take
+    up to backoff-jitter of it, so that what failed together does not retry together.
+    """
+    # By logarithms: 2.0 ** 1024 overflows.
+    exponent = attempt * math.log(policy.backoff_base)
+    longest = policy.backoff_max
+    delay = longest if longest <= 0 or exponent >= math.log(longest) else math.exp(exponent)
+    return min(delay * (1 + policy.backoff_jitter * (2 * chance - 1)), MAX_DURATION)

@@ -1,0 +1,148 @@
+"""The known configuration keys: type, default, range and help, and how a value is read."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Callable, Mapping, NamedTuple
+
+from queuectl.core.errors import InvalidInput
+from queuectl.core.times import DECIMAL, leading, parse_duration
+
+MAX_RETRIES_LIMIT = 1_000_000
+
+_SIZE_UNITS = {
+    prefix + suffix: 1024**power
+    for power, prefix in enumerate(("", "k", "m", "g"))
+    for suffix in ("", "b", "ib")
+}
+
+
+def _count(text: str) -> int:
+    digits = text.isascii() and text.isdigit() and len(text) < 10
+    if not digits or int(text) > MAX_RETRIES_LIMIT:
+        raise InvalidInput(f"not a whole number from 0 to {MAX_RETRIES_LIMIT}: {text!r}")
+    return max(1, int(text))
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise InvalidInput(f"not a number from {low:g} to {high:g}: {text!r}")
+        return value
+
+    return read
+
+
+def _size(text: str) -> int:
+    number, unit = leading(text.strip(), DECIMAL)
+    try:
+        size = float(number) * _SIZE_UNITS[unit.strip().lower()]
+    except (ValueError, KeyError):
+        raise InvalidInput(f"not a size: {text!r} (use bytes, or 64KiB 10MiB 1GiB)") from None
+    if not 1024 <= size <= 1 << 40:  # infinity, which has no int, too
+        raise InvalidInput(f"a size is 1 KiB to 1 TiB, not {text!r}")
+    return int(size)
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise InvalidInput(f"not one of {', '.join(words)}: {text!r}")
+        return text
+
+    return read
+
+
+def _variables(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in text.replace(",", " ").split(" ") if name)
+    if text != "*" and not all(map(is_variable, names)):
+        raise InvalidInput(f"not names of variables, nor *: {text!r}")
+    return names
+
+
+def is_variable(name: str) -> bool:
+    """Whether a shell could have a variable of this name: ASCII letters, digits and _."""
+    return name.isascii() and name.isidentifier()
+
+
+class Key(NamedTuple):
+    """One configuration key: how its text is read, its default as text, and what it does."""
+
+    read: Callable[[str], Any]
+    default: str
+    help: str
+
+
+KEYS: dict[str, Key] = {
+    "max-retries": Key(_count, "3", "how often a job is run before it is dead; taken at enqueue"),
+    "backoff-base": Key(_number(1, 1000), "2", "retry n comes after base ** n seconds"),
+    "backoff-max": Key(parse_duration, "1h", "the longest delay before a retry"),
+    "backoff-jitter": Key(_number(0, 1), "0.1", "share by which a delay varies at random"),
+    "job-timeout": Key(parse_duration, "300", "a job is killed after this; 0 = never; at enqueue"),
+    "kill-grace": Key(parse_duration, "10", "time between TERM and KILL when a job is ended"),
+    "output-limit": Key(_size, "10MiB", "output kept of an attempt: its first and last half"),
+    "retention": Key(parse_duration, "30d", "finished jobs are kept so long; 0 = for ever"),
+    "on-worker-death": Key(
+        _choice("adopt", "kill"), "adopt", "a running job whose worker died: kept alive or killed"
+    ),
+    "leftovers": Key(_choice("keep", "kill"), "keep", "what a job that ended left running"),
+    "durability": Key(
+        _choice("full", "normal"), "full", "normal: a power cut may take back the last results"
+    ),
+    "capture-env": Key(_variables, "PATH", "variables taken at enqueue; * = all, empty = none"),
+}
+
+
+class Settings(NamedTuple):
+    """The configuration in force. Durations are in seconds, sizes in bytes."""
+
+    max_retries: int
+    backoff_base: float
+    backoff_max: float
+    backoff_jitter: float
+    job_timeout: float
+    kill_grace: float
+    output_limit: int
+    retention: float
+    on_worker_death: str
+    leftovers: str
+    durability: str
+    capture_env: tuple[str, ...]
+
+
+def check_key(key: str) -> Key:
+    """Return what is known of a key; InvalidInput with the known ones if it is none."""
+    if key not in KEYS:
+        raise InvalidInput(f"unknown key {key!r} (known: {' '.join(KEYS)})")
+    return KEYS[key]
+
+
+def check_value(key: str, value: str) -> Any:
+    """Read the text of a value; InvalidInput names the key and what it takes."""
+    try:
+        return check_key(key).read(value)
+    except InvalidInput as error:
+        if key not in KEYS:
+            raise
+        raise InvalidInput(f"{key}: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def effective(stored: tuple[tuple[str, str], ...]) -> Settings:
+    """Build the settings from what is stored; an unreadable or unknown entry counts as unset.
+
+    Only a file that an older tool wrote can hold one: `config set` refuses them.
+    """
+    given: Mapping[str, str] = dict(stored)
+    values = {}
+    for name, key in KEYS.items():
+        try:
+            value = key.read(given.get(name, key.default))
+        except InvalidInput:
+            value = key.read(key.default)
+        values[name.replace("-", "_")] = value
+    return Settings(**values)

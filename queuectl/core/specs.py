@@ -1,0 +1,303 @@
+"""What a user may ask of a new job: every field's type and range, and the JSON form of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta
+from typing import (
+    Any,
+    Callable,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Sequence,
+)
+
+from queuectl.core.errors import InvalidInput
+from queuectl.core.settings import MAX_RETRIES_LIMIT, is_variable
+from queuectl.core.times import check_duration, parse_duration, parse_instant
+
+MAX_COMMAND_BYTES = 130_000
+"""The kernel refuses a single argument or variable of 131,072 bytes (MAX_ARG_STRLEN)."""
+
+MAX_NAME_BYTES = 128
+MAX_TEXT_BYTES = 1024
+PRIORITY_LIMIT = 1_000_000_000
+
+_SET_BY_QUEUECTL = frozenset(
+    "state attempts created_at updated_at finished_at locked_by locked_at exit_code signal "
+    "last_error seq execution_id cancel_requested cancel_reason executions".split()
+)
+
+
+def _utf8(text: str, what: str, limit_bytes: int) -> str:
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} is not valid UTF-8") from None
+    if size > limit_bytes:
+        raise InvalidInput(f"{what} has {size} bytes; at most {limit_bytes} are allowed")
+    if "\0" in text:
+        raise InvalidInput(f"{what} holds a NUL byte")
+    return text
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{what} must be text, not {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        shown = type(value).__name__
+    return shown if len(shown) <= 40 else shown[:37] + "..."
+
+
+def check_name(value: object, what: str) -> str:
+    """Return a name that may stand as a word in a shell: an id or a queue.
+
+    1 to 128 bytes of printable UTF-8 without white space, comma or slash; it does not begin with
+    `-`, `{` or `@`.
+    """
+    name = _utf8(_text(value, what), what, MAX_NAME_BYTES)
+    if not name:
+        raise InvalidInput(f"{what} is empty")
+    if name[0] in "-{@":
+        raise InvalidInput(f"{what} must not begin with {name[0]}")
+    # Of all white space only the blank is printable.
+    if not name.isprintable() or any(character in name for character in " ,/"):
+        raise InvalidInput(f"{what} must be printable, without white space, comma or slash")
+    return name
+
+
+def check_command(value: object) -> str:
+    """Return a shell command that can be handed to `sh -c`."""
+    command = _utf8(_text(value, "command"), "command", MAX_COMMAND_BYTES)
+    if not command or command.isspace():
+        raise InvalidInput("the command is empty")
+    return command
+
+
+def check_queue(value: object) -> str:
+    """Return the name of a queue."""
+    return check_name(value, "queue")
+
+
+def check_integer(value: object, what: str, low: int, high: int) -> int:
+    """Return a whole number in the range; true is not 1 and "3" is not 3."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{what} must be a whole number, not {_shown(value)}")
+    if not low <= value <= high:
+        raise InvalidInput(f"{what} must be {low} to {high}")
+    return value
+
+
+def check_seconds(value: object, what: str) -> float:
+    """Return a duration in seconds, given as a number or as text with a unit."""
+    if isinstance(value, str):
+        if not value.strip().isdigit():
+            return parse_duration(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return check_duration(float(value))
+        except OverflowError:
+            pass
+    raise InvalidInput(
+        f'{what} must be a number of seconds or text like "10m", not {_shown(value)}'
+    )
+
+
+def _check_line(value: object, what: str) -> str:
+    line = _utf8(_text(value, what), what, MAX_TEXT_BYTES)
+    if not line or not line.isprintable():
+        raise InvalidInput(f"{what} must be one line of printable text")
+    return line
+
+
+def _check_env(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise InvalidInput(f"env must be an object of names and texts, not {_shown(value)}")
+    for name, content in value.items():
+        check_variable(name, content)
+    return value
+
+
+def check_reason(value: str | None) -> str | None:
+    """Return why something is done, in a person's words; None is no reason."""
+    return None if value is None else _utf8(value, "the reason", MAX_TEXT_BYTES)
+
+
+def check_variable(name: str, content: object) -> None:
+    """Refuse what cannot be a variable of a job's environment."""
+    if not is_variable(name):
+        raise InvalidInput(f"env: not a variable's name: {name!r}")
+    if name.startswith("QUEUECTL_"):
+        raise InvalidInput(f"env: {name} is set by queuectl")
+    _utf8(_text(content, f"env {name}"), f"env {name}", MAX_COMMAND_BYTES - len(name) - 1)
+
+
+def _check_cwd(value: object) -> str:
+    path = os.path.expanduser(_utf8(_text(value, "cwd"), "cwd", 4096))
+    if not path:
+        raise InvalidInput("cwd is empty")
+    path = os.path.abspath(path)
+    if not os.path.isdir(path):
+        raise InvalidInput(f"cwd is not a folder: {value}")
+    return path
+
+
+def _check_if_dup(value: object) -> str:
+    if value not in ("skip", "replace", "error"):
+        raise InvalidInput(f"if_dup is skip, replace or error, not {_shown(value)}")
+    return str(value)
+
+
+def _check_jobs(value: object, what: str) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)):
+        raise InvalidInput(f"{what} must be a job's id or a list of them, not {_shown(value)}")
+    return tuple(check_name(job, what) for job in listed)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "id": lambda value: check_name(value, "id"),
+    "command": check_command,
+    "queue": check_queue,
+    "priority": lambda value: check_integer(value, "priority", -PRIORITY_LIMIT, PRIORITY_LIMIT),
+    "max_retries": lambda value: max(1, check_integer(value, "max_retries", 0, MAX_RETRIES_LIMIT)),
+    "timeout": lambda value: check_seconds(value, "timeout"),
+    "cwd": _check_cwd,
+    "env": _check_env,
+    "unique_key": lambda value: _check_line(value, "unique_key"),
+    "if_dup": _check_if_dup,
+    "after": lambda value: _check_jobs(value, "after"),
+    "after_any": lambda value: _check_jobs(value, "after_any"),
+    "label": lambda value: _check_line(value, "label"),
+}
+
+JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "timeout", "delay", "run_at",
+               "cwd", "env", "unique_key", "if_dup", "after", "after_any", "label")  # fmt: skip
+"""What the JSON object may hold, in the order that help and messages name it."""
+
+
+class JobSpec(NamedTuple):
+    """A checked wish for one job. None means: as configured, or nothing.
+
+    `timeout` is in seconds, 0 for no limit; `run_at` is aware. The fields are trusted: build one
+    from a user's words with `from_fields`, which checks them.
+    """
+
+    command: str
+    id: str | None = None
+    queue: str = "default"
+    priority: int = 0
+    max_retries: int | None = None
+    timeout: float | None = None
+    run_at: datetime | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = {}
+    unique_key: str | None = None
+    if_dup: str = "skip"
+    after: tuple[str, ...] = ()
+    after_any: tuple[str, ...] = ()
+    label: str | None = None
+
+    @classmethod
+    def from_fields(
+        cls,
+        given: Mapping[str, object],
+        *,
+        now: datetime,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> JobSpec:
+        """Build the spec of one job from fields under the names of the JSON form.
+
+        `defaults` are checked fields; `given` wins over them, field by field, `env` variable by
+        variable. InvalidInput names the first field that is wrong.
+        """
+        checked = check_fields(given, now=now)
+        if defaults:
+            if "env" in defaults and "env" in checked:
+                checked["env"] = {**defaults["env"], **checked["env"]}
+            checked = {**defaults, **checked}
+        if "command" not in checked:
+            raise InvalidInput("there is no command")
+        return cls(**checked)
+
+
+def check_fields(given: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
+    """Check fields under the names of the JSON form; return those of JobSpec. null is absent."""
+    checked: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        check = _CHECKS.get(name)
+        if check is not None:
+            checked[name] = check(value)
+        elif name not in ("delay", "run_at"):
+            _refuse_field(name)
+    run_at = _start(given.get("delay"), given.get("run_at"), now)
+    if run_at is not None:
+        checked["run_at"] = run_at
+    return checked
+
+
+def _start(delay: object, run_at: object, now: datetime) -> datetime | None:
+    if delay is not None and run_at is not None:
+        raise InvalidInput("delay and run_at exclude each other")
+    if delay is not None:
+        return now + timedelta(seconds=check_seconds(delay, "delay"))
+    if run_at is not None:
+        return parse_instant(_utf8(_text(run_at, "run_at"), "run_at", MAX_TEXT_BYTES), now=now)
+    return None
+
+
+def _refuse_field(name: str) -> NoReturn:
+    if name in _SET_BY_QUEUECTL:
+        raise InvalidInput(f"{name} is set by queuectl; use import")
+    raise InvalidInput(f"unknown field {name!r}{suggestion(name, JSON_FIELDS)}")
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """Return ` (did you mean …?)`, or the whole list if nothing known is near."""
+    import difflib  # costs 10 ms; only on the way to an error
+
+    near = difflib.get_close_matches(word.replace("-", "_"), known, n=1)
+    near = near or difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    return f" (did you mean {near[0]}?)" if near else f" (known: {' '.join(known)})"
+
+
+def parse_object(text: str) -> dict[str, object]:
+    """Read one JSON object, strictly: no repeated keys, no NaN. ValueError says what is wrong."""
+    try:
+        text = text.strip(" \t\r\n")
+        value, end = _DECODER.raw_decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if end != len(text):
+        raise ValueError(f"something follows it: {text[end:].lstrip()[:20]!r}")
+    if not isinstance(value, dict):
+        raise ValueError("it is not an object")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key!r} stands twice")
+            seen.add(key)
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)

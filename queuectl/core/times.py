@@ -1,0 +1,149 @@
+"""Instants as fixed-width UTC text, durations as float seconds: reading and writing both."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time, timedelta, timezone
+
+from queuectl.core.errors import InvalidInput, QueueUnusable
+
+MAX_DURATION = 10 * 366 * 86400.0
+"""The longest duration accepted, in seconds: about ten years, far from any overflow."""
+
+DECIMAL = "0123456789."
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+# Not compiled here: that is half a millisecond each, which the start of every command would pay.
+_CLOCK = r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?"
+_FRACTION = r"(?<=:\d\d)\.(\d+)"
+
+
+def utcnow() -> datetime:
+    """The present, with its zone."""
+    return datetime.now(timezone.utc)
+
+
+def to_text(instant: datetime) -> str:
+    """Write an aware instant as `2026-01-31T12:00:00.000000Z`: text order is time order."""
+    if instant.tzinfo is not timezone.utc:
+        instant = instant.astimezone(timezone.utc)
+    return instant.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+
+
+def from_text(text: str) -> datetime:
+    """Read what `to_text` wrote, or another program, as SQLite's CURRENT_TIMESTAMP.
+
+    QueueUnusable if it is no instant.
+    """
+    try:
+        if text[26:] == "Z":
+            return datetime.fromisoformat(text[:-1] + "+00:00")
+        return parse_utc(text)
+    except (ValueError, OverflowError, TypeError):
+        raise QueueUnusable(
+            f"the queue holds a time that cannot be read: {text!r} "
+            "(not like 2026-01-31T12:00:00.000000Z)"
+        ) from None
+
+
+def parse_iso(text: str) -> datetime:
+    """Read an ISO-8601 date or instant, `Z` and any number of decimals allowed, on Python 3.8 too.
+
+    The result is naive when the text names no zone. ValueError if it is not one.
+    """
+    text = re.sub(
+        _FRACTION,
+        lambda match: "." + match.group(1)[:6].ljust(6, "0"),
+        text.strip(),
+        flags=re.ASCII,
+    )
+    if text[-1:] in ("Z", "z"):
+        text = text[:-1] + "+00:00"
+    return datetime.fromisoformat(text)
+
+
+def parse_utc(text: str) -> datetime:
+    """Read an ISO-8601 date or instant, which is in UTC unless it names a zone, as an aware one.
+
+    ValueError or OverflowError if it is not one.
+    """
+    instant = parse_iso(text)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)).astimezone(
+        timezone.utc
+    )
+
+
+def parse_instant(text: str, *, now: datetime) -> datetime:
+    """Read when something is to happen, as an aware instant; what is past means `now`.
+
+    `18:00` is the next time that the local clock shows it; `2026-12-24`, `2026-12-24T18:00` and
+    other ISO-8601 are local unless they name a zone. InvalidInput if it is none of these.
+    """
+    refusal = InvalidInput(
+        f"not a time: {text!r} (use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
+    )
+    clock = re.fullmatch(_CLOCK, text.strip(), re.ASCII)
+    try:
+        if clock:
+            local_now = now.astimezone()
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            at = time(hour, minute, second)
+            # Through naive local time, so that a change of daylight saving keeps the clock's face;
+            # what the clock shows twice has two instants, what it skips is shown an hour later.
+            today = datetime.combine(local_now.date(), at)
+            for face in (today, today.replace(fold=1), today + timedelta(days=1)):
+                instant = datetime.fromtimestamp(face.timestamp(), timezone.utc)
+                if instant >= now:
+                    break
+        else:
+            instant = parse_iso(text).astimezone(timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        raise refusal from None
+    return max(instant.astimezone(timezone.utc), now)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration in seconds: `90`, `500ms`, `90s`, `10m`, `1h30m`, `1.5h`, `2d`.
+
+    InvalidInput if it is not one, or is longer than MAX_DURATION.
+    """
+    rest = text.strip()
+    seconds = 0.0
+    try:
+        if not rest.strip(DECIMAL):
+            return check_duration(float(rest))
+        while rest:
+            number, rest = leading(rest, DECIMAL)
+            unit, rest = leading(rest, "mshdw")
+            seconds += float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        raise InvalidInput(
+            f"not a duration: {text!r} (use seconds, or 500ms 90s 10m 1h30m 2d)"
+        ) from None
+    return check_duration(seconds)
+
+
+def leading(text: str, characters: str) -> tuple[str, str]:
+    """Split a text after its first characters that are among these."""
+    rest = text.lstrip(characters)
+    return text[: len(text) - len(rest)], rest
+
+
+def check_duration(seconds: float) -> float:
+    """Return `seconds` if a duration may be that long, else raise InvalidInput."""
+    if not 0 <= seconds <= MAX_DURATION:
+        raise InvalidInput(f"a duration is 0 to 10 years, not {seconds:g} s")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration for people: `0.01 s`, `42 s`, `5m`, `1h30m`, `2d`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds != int(seconds) else f"{int(seconds)} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    rest, parts = round(seconds), []
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, int(_UNITS[unit]))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])

@@ -1,0 +1,1 @@
+"""This machine: paths, locks, processes, signals and FIFOs. Nothing here knows about jobs."""

@@ -1,0 +1,174 @@
+"""What people do to jobs that are there."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime
+from typing import Any, Mapping, Sequence
+
+from queuectl.core.errors import QueueError, UniqueKeyHeld, WrongState
+from queuectl.core.models import Job
+from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
+from queuectl.core.times import to_text
+from queuectl.host import wakeup
+from queuectl.storage.base import Base
+from queuectl.storage.dependencies import release_dependants
+from queuectl.storage.enqueueing import key_holder
+from queuectl.storage.rows import SELECT_JOB, to_job
+
+RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
+_EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at")
+
+
+class Actions(Base):
+    """Acting on single jobs."""
+
+    def retry(
+        self, job: Job, *, now: datetime, states: Sequence[JobState] = RETRYABLE_STATES
+    ) -> None:
+        """Run a job again: a failed one now, attempts kept; a finished one from the start.
+
+        A finished job keeps its place and its history. Raises WrongState if it is in none of
+        `states` (any more), UniqueKeyHeld if another job took its unique key meanwhile.
+        """
+        with self._transaction() as conn:
+            current = _current(conn, job)
+            if current.state not in states:
+                raise WrongState(job.id, current.state.value, " or ".join(s.value for s in states))
+            if current.unique_key is not None and current.state in FINISHED_STATES:
+                holder = key_holder(conn, current.unique_key)
+                if holder is not None:
+                    raise UniqueKeyHeld(current.unique_key, holder[1])
+            conn.execute(
+                """
+                UPDATE jobs
+                   SET state = 'pending',
+                       attempts = CASE WHEN state = 'failed' THEN attempts ELSE 0 END,
+                       run_at = NULL,
+                       finished_at = NULL,
+                       last_error = NULL,
+                       cancel_requested = 0,
+                       cancel_reason = NULL,
+                       updated_at = :now
+                 WHERE seq = :seq
+                   AND state = :state
+                """,
+                {"now": to_text(now), "seq": job.seq, "state": current.state.value},
+            )
+        self._wake_workers()
+
+    def cancel(self, job: Job, *, reason: str | None = None, now: datetime) -> JobState:
+        """End a job for good: a waiting one at once, of a running one its worker is told.
+
+        Returns its state afterwards: CANCELLED, or PROCESSING while the worker ends it. One that
+        is cancelled already stays as it is; a completed or dead one raises WrongState.
+        """
+        with self._transaction() as conn:
+            current = _current(conn, job)
+            if current.state is JobState.CANCELLED:
+                return JobState.CANCELLED
+            if current.state in FINISHED_STATES:
+                raise WrongState(job.id, current.state.value, "unfinished")
+            parameters = {
+                "now": to_text(now),
+                "reason": reason,
+                "error": "cancelled" if reason is None else f"cancelled: {reason}",
+                "seq": job.seq,
+                "state": current.state.value,
+            }
+            if current.state is JobState.PROCESSING:
+                conn.execute(
+                    """
+                    UPDATE jobs
+                       SET cancel_requested = 1,
+                           cancel_reason = :reason,
+                           updated_at = :now
+                     WHERE seq = :seq
+                       AND state = 'processing'
+                    """,
+                    parameters,
+                )
+                freed = False
+            else:
+                conn.execute(
+                    """
+                    UPDATE jobs
+                       SET state = 'cancelled',
+                           cancel_requested = 1,
+                           cancel_reason = :reason,
+                           last_error = :error,
+                           finished_at = :now,
+                           updated_at = :now
+                     WHERE seq = :seq
+                       AND state = :state
+                    """,
+                    parameters,
+                )
+                conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (job.seq,))
+                freed = release_dependants(conn, job.seq, completed=False, now=now)
+        if current.state is JobState.PROCESSING:
+            wakeup.wake_up(self.files.workers, current.locked_by)
+            return JobState.PROCESSING
+        if freed:
+            self._wake_workers()
+        return JobState.CANCELLED
+
+    def edit(self, job: Job, changes: Mapping[str, Any], *, now: datetime) -> Job:
+        """Change fields of a waiting job, under the names of JobSpec; return it as it is then.
+
+        A job whose new time is still to come waits for it. Raises WrongState if it is running or
+        finished (by now), QueueError if it has run as often already as it may from now on.
+        """
+        with self._transaction() as conn:
+            current = _current(conn, job)
+            if current.state not in WAITING_STATES:
+                raise WrongState(job.id, current.state.value, "waiting")
+            if changes.get("max_retries", current.attempts + 1) <= current.attempts:
+                raise QueueError(
+                    f"{job.id} has run {current.attempts} times already: max-retries must be more"
+                )
+            merged: dict[str, Any] = {
+                name: changes.get(name, getattr(current, name)) for name in _EDITABLE
+            }
+            run_at = merged["run_at"]
+            state = current.state
+            if state in (JobState.PENDING, JobState.SCHEDULED) and "run_at" in changes:
+                state = JobState.SCHEDULED if run_at > now else JobState.PENDING
+            conn.execute(
+                """
+                UPDATE jobs
+                   SET command = :command,
+                       queue = :queue,
+                       priority = :priority,
+                       max_retries = :max_retries,
+                       timeout = :timeout,
+                       cwd = :cwd,
+                       label = :label,
+                       env = :env,
+                       run_at = :run_at,
+                       state = :new_state,
+                       updated_at = :now
+                 WHERE seq = :seq
+                   AND state = :state
+                """,
+                {
+                    **merged,
+                    "env": json.dumps({**current.env, **changes.get("env", {})}),
+                    "run_at": None if run_at is None else to_text(run_at),
+                    "new_state": state.value,
+                    "now": to_text(now),
+                    "seq": job.seq,
+                    "state": current.state.value,
+                },
+            )
+            edited = _current(conn, job)
+        self._wake_workers()
+        return edited
+
+
+def _current(conn: sqlite3.Connection, job: Job) -> Job:
+    row = conn.execute(SELECT_JOB + "WHERE seq = ?", (job.seq,)).fetchone()
+    if row is None:
+        raise WrongState(job.id, "deleted", "there any more")
+    return to_job(row)

@@ -1,0 +1,354 @@
+"""Putting jobs in: one transaction, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
+
+from queuectl.core.errors import InvalidInput, QueueError, UniqueKeyHeld
+from queuectl.core.settings import Settings
+from queuectl.core.specs import JobSpec, check_variable
+from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
+from queuectl.core.times import to_text
+from queuectl.storage.base import UNFINISHED, Base, duplicate, find_seq, last_seq, new_id
+from queuectl.storage.dependencies import unblock
+
+_CACHE_KIB = 8192
+
+
+class Enqueued(NamedTuple):
+    """What became of one wish. `existing`: a job that was there already stands for it."""
+
+    seq: int
+    id: str
+    queue: str
+    timeout: float
+    max_retries: int
+    existing: bool = False
+    replaced: bool = False
+    unsatisfiable: tuple[str, ...] = ()
+    """Ids of dead or cancelled jobs that it waits for."""
+
+
+class _Call(NamedTuple):
+    """What all jobs of one call share."""
+
+    settings: Settings
+    now: datetime
+    at: str
+    """`now` as text: written once, not for each of 100,000."""
+    captured: Mapping[str, str]
+    encoded: str
+    """`captured` as JSON."""
+    before: int
+    """The seq of the last job that was there before."""
+    hint: str
+    """What else can be done when an id is taken."""
+
+    def env(self, spec: JobSpec) -> str:
+        """Return the variables of a job as JSON."""
+        return json.dumps({**self.captured, **spec.env}) if spec.env else self.encoded
+
+    def timeout(self, spec: JobSpec) -> float:
+        """Return the timeout of a job in seconds."""
+        return self.settings.job_timeout if spec.timeout is None else spec.timeout
+
+    def max_retries(self, spec: JobSpec) -> int:
+        """Return how often a job is run at most."""
+        return self.settings.max_retries if spec.max_retries is None else spec.max_retries
+
+    def first_state(self, spec: JobSpec) -> JobState:
+        """Return the state in which a job begins."""
+        if spec.after or spec.after_any:
+            return JobState.BLOCKED
+        if spec.run_at is not None and spec.run_at > self.now:
+            return JobState.SCHEDULED
+        return JobState.PENDING
+
+
+class Enqueueing(Base):
+    """Enqueueing."""
+
+    def enqueue(
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        now: datetime,
+        environ: Mapping[str, str] | None = None,
+    ) -> list[Enqueued]:
+        """Store jobs as `enqueue_each` does; return what became of each."""
+        made: list[Enqueued] = []
+        warnings = self.enqueue_each(specs, made.append, now=now, environ=environ)
+        unsatisfiable = {warning.seq: warning.unsatisfiable for warning in warnings}
+        return [
+            enqueued._replace(unsatisfiable=unsatisfiable[enqueued.seq])
+            if enqueued.seq in unsatisfiable
+            else enqueued
+            for enqueued in made
+        ]
+
+    def enqueue_each(
+        self,
+        specs: Iterable[JobSpec],
+        report: Callable[[Enqueued], None],
+        *,
+        now: datetime,
+        environ: Mapping[str, str] | None = None,
+        hint: str = "for one at a time use --unique",
+    ) -> list[Enqueued]:
+        """Store jobs, in their order, in one transaction; `report` is told what became of each.
+
+        Nothing is certain before this returns: the jobs that wait for what will not complete.
+        `environ` is where the variables named by the key capture-env are taken from, `hint` what
+        else can be done when an id is taken. `after` may name any job of the same call by its id,
+        those before it also as `find_seq` has it. Raises DuplicateId, UniqueKeyHeld, NoSuchJob,
+        AmbiguousJob or InvalidInput (a cycle), with the `position` of the spec, and then stores
+        nothing.
+        """
+        needs: dict[int, tuple[int, Enqueued, JobSpec]] = {}
+        warnings: list[Enqueued] = []
+        position = -1
+        with self._transaction() as conn:
+            # Ids are random: with 2 MiB, as SQLite has it, many jobs write each page of their
+            # index again and again.
+            conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            settings = self._settings(conn)
+            captured = captured_variables(settings, environ or {})
+            call = _Call(
+                settings,
+                now,
+                to_text(now),
+                captured,
+                json.dumps(captured),
+                last_seq(conn),
+                hint,
+            )
+            try:
+                for position, spec in enumerate(specs):
+                    enqueued = None
+                    if spec.unique_key is not None:
+                        enqueued = _existing(conn, spec, spec.unique_key, call)
+                    if enqueued is None:
+                        enqueued = _insert(conn, spec, call)
+                    if enqueued.replaced or not enqueued.existing:
+                        # A job of this call that is replaced by a later one has that one's needs.
+                        needs.pop(enqueued.seq, None)
+                        if spec.after or spec.after_any:
+                            needs[enqueued.seq] = (position, enqueued, spec)
+                    report(enqueued)
+                # Nobody can mean an id that was yet to be made by its beginning: made_until.
+                for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
+                    unsatisfiable = add_needs(
+                        conn,
+                        enqueued.seq,
+                        spec.after,
+                        spec.after_any,
+                        made_until=call.before,
+                        now=now,
+                    )
+                    if unsatisfiable:
+                        warnings.append(enqueued._replace(unsatisfiable=unsatisfiable))
+            except QueueError as error:
+                error.position = position
+                raise
+            refuse_cycles(conn, list(needs))
+        self._wake_workers()
+        return warnings
+
+
+def captured_variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a new job keeps from where it was enqueued."""
+    everything = "*" in settings.capture_env
+    captured = {}
+    for name in sorted(environ) if everything else settings.capture_env:
+        if name not in environ or name.startswith("QUEUECTL_"):
+            continue
+        try:
+            check_variable(name, environ[name])
+        except InvalidInput:
+            # What `*` sweeps up need not all be fit to keep; what was named must be.
+            if not everything:
+                raise
+            continue
+        captured[name] = environ[name]
+    return captured
+
+
+def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | None:
+    """Return seq, id and state of the unfinished job that holds a unique key."""
+    row: tuple[int, str, str] | None = conn.execute(
+        "SELECT seq, id, state FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
+        + UNFINISHED
+        + " ORDER BY seq",
+        (key,),
+    ).fetchone()
+    return row
+
+
+def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) -> Enqueued | None:
+    """Return the unfinished job that holds the unique key, replaced if that is wished."""
+    holder = key_holder(conn, key)
+    if holder is None:
+        return None
+    seq, job_id, state = holder
+    if spec.if_dup == "error":
+        raise UniqueKeyHeld(key, job_id)
+    replaced = spec.if_dup == "replace" and JobState(state) in WAITING_STATES
+    if replaced:
+        _replace(conn, seq, spec, call)
+    row = conn.execute(
+        "SELECT queue, timeout, max_retries FROM jobs WHERE seq = ?", (seq,)
+    ).fetchone()
+    queue, timeout, max_retries = row
+    return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True, replaced=replaced)
+
+
+def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
+    timeout, max_retries = call.timeout(spec), call.max_retries(spec)
+    while True:
+        job_id = spec.id or new_id()
+        try:
+            seq = conn.execute(
+                """
+                INSERT INTO jobs (id, id_made, command, state, queue, priority, max_retries,
+                                  timeout, run_at, created_at, updated_at, cwd, env, unique_key,
+                                  label)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                (
+                    job_id,
+                    spec.id is None,
+                    spec.command,
+                    call.first_state(spec).value,
+                    spec.queue,
+                    spec.priority,
+                    max_retries,
+                    timeout,
+                    None if spec.run_at is None else to_text(spec.run_at),
+                    call.at,
+                    call.at,
+                    spec.cwd,
+                    call.env(spec),
+                    spec.unique_key,
+                    spec.label,
+                ),
+            ).lastrowid
+        except sqlite3.IntegrityError:
+            taken = duplicate(conn, job_id, before=call.before, hint=call.hint)
+            if taken is None:
+                raise
+            if spec.id is not None:
+                raise taken from None
+            continue
+        assert seq is not None
+        return Enqueued(seq, job_id, spec.queue, timeout, max_retries)
+
+
+def _replace(conn: sqlite3.Connection, seq: int, spec: JobSpec, call: _Call) -> None:
+    """Give a waiting job the command and settings of another wish; it keeps its id and place.
+
+    What it needs from now on is still to be added.
+    """
+    conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (seq,))
+    conn.execute(
+        """
+        UPDATE jobs
+           SET command = :command,
+               state = :state,
+               queue = :queue,
+               priority = :priority,
+               attempts = 0,
+               max_retries = :max_retries,
+               timeout = :timeout,
+               run_at = :run_at,
+               updated_at = :now,
+               exit_code = NULL,
+               signal = NULL,
+               last_error = NULL,
+               cwd = :cwd,
+               env = :env,
+               label = :label
+         WHERE seq = :seq
+           AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending' OR state = 'failed')
+        """,
+        {
+            "command": spec.command,
+            "state": call.first_state(spec).value,
+            "queue": spec.queue,
+            "priority": spec.priority,
+            "max_retries": call.max_retries(spec),
+            "timeout": call.timeout(spec),
+            "run_at": None if spec.run_at is None else to_text(spec.run_at),
+            "now": call.at,
+            "cwd": spec.cwd,
+            "env": call.env(spec),
+            "label": spec.label,
+            "seq": seq,
+        },
+    )
+
+
+def add_needs(
+    conn: sqlite3.Connection,
+    seq: int,
+    after: Sequence[str],
+    after_any: Sequence[str],
+    *,
+    made_until: int,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Store what a new job waits for; return the ids that will not complete by themselves.
+
+    `made_until`: see `find_seq`.
+    """
+    unsatisfiable = []
+    # Of a job that is named in both, completion is the stronger need.
+    wanted = dict.fromkeys((find_seq(conn, job, made_until=made_until) for job in after_any), True)
+    wanted.update((find_seq(conn, job, made_until=made_until), False) for job in after)
+    for needed_seq, however in wanted.items():
+        job_id, state = conn.execute(
+            "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)
+        ).fetchone()
+        if needed_seq == seq:
+            raise InvalidInput(f"{job_id} waits for itself")
+        if state == "completed" or (however and state in FINISHED_STATES):
+            continue
+        if state in FINISHED_STATES:
+            unsatisfiable.append(job_id)
+        conn.execute(
+            "INSERT INTO dependencies (job_seq, needs_seq, however) VALUES (?, ?, ?)",
+            (seq, needed_seq, however),
+        )
+    unblock(conn, seq, now=now)
+    return tuple(unsatisfiable)
+
+
+def refuse_cycles(conn: sqlite3.Connection, changed: list[int]) -> None:
+    """Raise InvalidInput if one of these jobs waits, over others, for itself."""
+    needs: dict[int, list[int]] = {}
+    done = set()
+    for start in changed:
+        # Depth first without recursion: a chain may have 100,000 links.
+        trail, on_trail = [start], {start}
+        while trail:
+            seq = trail[-1]
+            if seq not in needs:
+                rows = conn.execute(
+                    "SELECT needs_seq FROM dependencies WHERE job_seq = ? ORDER BY needs_seq",
+                    (seq,),
+                )
+                needs[seq] = [row[0] for row in rows]
+            if not needs[seq] or seq in done:
+                done.add(seq)
+                on_trail.discard(seq)
+                trail.pop()
+                continue
+            following = needs[seq].pop()
+            if following in on_trail:
+                row = conn.execute("SELECT id FROM jobs WHERE seq = ?", (following,)).fetchone()
+                raise InvalidInput(f"the jobs wait for each other in a circle: {row[0]}")
+            if following not in done:
+                trail.append(following)
+                on_trail.add(following)

@@ -1,0 +1,182 @@
+"""What explains a job: what it waits for, and what is ahead of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Container, NamedTuple, Sequence
+
+from queuectl.core.models import Job
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import from_text, to_text
+from queuectl.storage.base import Base
+from queuectl.storage.rows import SELECT_JOB, to_job
+
+
+class Need(NamedTuple):
+    """A job that another waits for; `however`: any end of it will do."""
+
+    job: Job
+    however: bool
+
+
+class Explaining(Base):
+    """Reading what the claim reads, for people."""
+
+    def needs(self, job: Job) -> list[Need]:
+        """Return what a blocked job still waits for, in the order of entry."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                SELECT_JOB
+                + """
+                  JOIN dependencies ON dependencies.needs_seq = jobs.seq
+                 WHERE dependencies.job_seq = ?
+                 ORDER BY jobs.seq
+                """,
+                (job.seq,),
+            ).fetchall()
+            however = {
+                row[0]
+                for row in conn.execute(
+                    "SELECT needs_seq FROM dependencies WHERE job_seq = ? AND however = 1",
+                    (job.seq,),
+                )
+            }
+        return [Need(to_job(row), row[0] in however) for row in rows]
+
+    def stuck_on(self, job: Job) -> Job | None:
+        """Return the dead or cancelled job that keeps a blocked one from ever running by itself.
+
+        Followed through all that it waits for; None if nothing does.
+        """
+        seen, to_look_at = {job.seq}, [job]
+        while to_look_at:
+            for need in self.needs(to_look_at.pop()):
+                if need.job.state in FINISHED_STATES and not need.however:
+                    return need.job
+                if need.job.state is JobState.BLOCKED and need.job.seq not in seen:
+                    seen.add(need.job.seq)
+                    to_look_at.append(need.job)
+        return None
+
+    def first_stuck(
+        self, queues: Sequence[str] = (), among: Container[int] | None = None
+    ) -> Job | None:
+        """Return a blocked job that can never run by itself: a need of it, or of what it waits for,
+        is dead or cancelled.
+
+        One of these queues (none named: of all), and of these `seq` if `among` is given.
+        """
+        served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                WITH RECURSIVE stuck (seq) AS (
+                    SELECT dependencies.job_seq
+                      FROM dependencies
+                      JOIN jobs ON jobs.seq = dependencies.needs_seq
+                     WHERE dependencies.however = 0
+                       AND (jobs.state = 'dead' OR jobs.state = 'cancelled')
+                     UNION
+                    SELECT dependencies.job_seq
+                      FROM stuck
+                      JOIN dependencies ON dependencies.needs_seq = stuck.seq
+                )
+                """
+                + SELECT_JOB
+                + "WHERE state = 'blocked' AND seq IN (SELECT seq FROM stuck) "
+                + served
+                + " ORDER BY seq",
+                tuple(queues),
+            )
+            jobs = map(to_job, rows)
+            return next((job for job in jobs if among is None or job.seq in among), None)
+
+    def ahead_of(self, job: Job) -> int:
+        """Return how many pending jobs of its queue are claimed before a pending one."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                SELECT count(*)
+                  FROM jobs
+                 WHERE state = 'pending'
+                   AND queue = :queue
+                   AND (priority > :priority OR (priority = :priority AND seq < :seq))
+                """,
+                {"queue": job.queue, "priority": job.priority, "seq": job.seq},
+            ).fetchone()
+        return int(row[0])
+
+    def oldest_ready(self, queues: Sequence[str], *, now: datetime) -> datetime | None:
+        """Return since when the longest waiting job of these queues could have run.
+
+        A pending one has not changed since it became that. One that is due counts, even if no
+        worker was there to make it pending.
+        """
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT queue, min(updated_at)
+                  FROM jobs
+                 WHERE state = 'pending'
+                 GROUP BY queue
+                 UNION ALL
+                SELECT queue, min(run_at)
+                  FROM jobs
+                 WHERE (state = 'scheduled' OR state = 'failed')
+                   AND run_at <= ?
+                 GROUP BY queue
+                 ORDER BY queue
+                """,
+                (to_text(now),),
+            ).fetchall()
+        texts = [since for queue, since in rows if not queues or queue in queues]
+        return from_text(min(texts)) if texts else None
+
+    def running_in(self, queue: str) -> list[str]:
+        """Return the ids of the running jobs of a queue, in the order of entry."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                "SELECT id FROM jobs WHERE state = 'processing' AND queue = ? ORDER BY seq",
+                (queue,),
+            )
+            return [row[0] for row in rows]
+
+    def states_of(self, seqs: Sequence[int]) -> dict[int, JobState]:
+        """Return the present states of jobs; those that were deleted are left out."""
+        found: dict[int, JobState] = {}
+        with self._snapshot() as conn:
+            for start in range(0, len(seqs), 500):
+                chunk = seqs[start : start + 500]
+                rows = conn.execute(
+                    "SELECT seq, state FROM jobs WHERE seq IN ("
+                    + ", ".join("?" * len(chunk))
+                    + ") ORDER BY seq",
+                    tuple(chunk),
+                )
+                found.update((seq, JobState(state)) for seq, state in rows)
+        return found
+
+    def finished_badly(self, queues: Sequence[str], *, since: str) -> int:
+        """Return how many jobs of these queues (none named: all) died or were cancelled since."""
+        with self._snapshot() as conn:
+            dead = conn.execute(
+                "SELECT queue FROM jobs WHERE state = 'dead' AND finished_at >= ? ORDER BY seq",
+                (since,),
+            ).fetchall()
+            cancelled = conn.execute(
+                """
+                SELECT queue
+                  FROM jobs
+                 WHERE (state = 'completed' OR state = 'cancelled')
+                   AND state = 'cancelled'
+                   AND finished_at >= ?
+                 ORDER BY seq
+                """,
+                (since,),
+            ).fetchall()
+        return sum(not queues or queue in queues for (queue,) in dead + cancelled)
+
+    def version(self) -> int:
+        """Return a number that changes whenever another process changed the queue."""
+        with self._snapshot() as conn:
+            return int(conn.execute("PRAGMA data_version").fetchone()[0])

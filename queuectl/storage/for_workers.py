@@ -1,0 +1,12 @@
+"""The verbs that workers need, without the weight of the others: each worker carries it."""
+
+from __future__ import annotations
+
+from queuectl.storage.attempts import Attempts
+from queuectl.storage.queries import Queries
+from queuectl.storage.retention import Retention
+from queuectl.storage.workers import Workers
+
+
+class WorkerStorage(Attempts, Workers, Queries, Retention):
+    """One open queue of one worker."""

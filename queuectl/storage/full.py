@@ -1,0 +1,25 @@
+"""The storage with all its verbs."""
+
+from __future__ import annotations
+
+from queuectl.storage.actions import Actions
+from queuectl.storage.config import Config
+from queuectl.storage.enqueueing import Enqueueing
+from queuectl.storage.explaining import Explaining
+from queuectl.storage.for_workers import WorkerStorage
+from queuectl.storage.integrity import Integrity
+from queuectl.storage.queues import Queues
+from queuectl.storage.transfer import Transfer
+
+
+class Storage(
+    WorkerStorage,
+    Enqueueing,
+    Transfer,
+    Explaining,
+    Actions,
+    Queues,
+    Config,
+    Integrity,
+):
+    """One open queue of one process. It makes no decisions, and must not cross a fork."""

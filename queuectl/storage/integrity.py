@@ -1,0 +1,72 @@
+"""Whether the database is sound: what only a look at all of it can tell."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import NamedTuple
+
+from queuectl.core.states import JobState
+from queuectl.storage import schema
+from queuectl.storage.base import Base
+from queuectl.storage.rows import optional_time
+
+
+class Miscount(NamedTuple):
+    """A kept count that differs from the rows."""
+
+    queue: str
+    state: JobState
+    kept: int
+    counted: int
+
+
+class Integrity(Base):
+    """Checks that read every page or row."""
+
+    def integrity_errors(self) -> list[str]:
+        """Return what SQLite's own integrity check finds, and broken references; empty if sound."""
+        with self._snapshot() as conn:
+            found = [row[0] for row in conn.execute("PRAGMA integrity_check(10)")]
+            broken = conn.execute("PRAGMA foreign_key_check").fetchall()
+        errors = [text for text in found if text != "ok"]
+        return errors + [
+            f"{row[0]} row {row[1]} refers to a {row[2]} that is gone" for row in broken
+        ]
+
+    def schema_version(self) -> tuple[int, int]:
+        """Return the schema of the file, and the one that this queuectl knows."""
+        with self._snapshot() as conn:
+            return int(conn.execute("PRAGMA user_version").fetchone()[0]), schema.VERSION
+
+    def miscounts(self) -> list[Miscount]:
+        """Return the kept counts that differ from a recount, by queue and state."""
+        with self._snapshot() as conn:
+            kept = self._pairs(conn, "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 "
+                                     "ORDER BY queue, state")  # fmt: skip
+            counted = self._pairs(
+                conn,
+                "SELECT queue, state, count(*) FROM jobs GROUP BY queue, state "
+                "ORDER BY queue, state",
+            )
+        return [
+            Miscount(queue, JobState(state), kept.get((queue, state), 0),
+                     counted.get((queue, state), 0))
+            for queue, state in sorted(kept.keys() | counted.keys())
+            if kept.get((queue, state)) != counted.get((queue, state))
+        ]  # fmt: skip
+
+    def newest_time(self) -> datetime | None:
+        """Return the latest time that any job was changed at."""
+        with self._snapshot() as conn:
+            row = conn.execute("SELECT max(updated_at) FROM jobs").fetchone()
+        return optional_time(row[0])
+
+    @staticmethod
+    def sqlite_version() -> tuple[int, ...]:
+        """Return the version of the SQLite library in use."""
+        return sqlite3.sqlite_version_info
+
+    @staticmethod
+    def _pairs(conn: sqlite3.Connection, query: str) -> dict[tuple[str, str], int]:
+        return {(queue, state): jobs for queue, state, jobs in conn.execute(query)}

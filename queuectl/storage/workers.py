@@ -1,0 +1,101 @@
+"""The workers that serve the queue."""
+
+from __future__ import annotations
+
+import json
+
+from queuectl.core.models import Worker
+from queuectl.core.times import from_text, to_text
+from queuectl.host import lockfiles
+from queuectl.storage.base import Base
+
+
+class Workers(Base):
+    """Who works here. A row proves nothing about life: the lock files do."""
+
+    def register_worker(self, worker: Worker) -> None:
+        """Make a worker known before it claims anything."""
+        with self._transaction() as conn:
+            conn.execute(
+                """
+                INSERT INTO workers (id, supervisor, pid, start_ticks, boot_id, host, queues,
+                                     started_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                (
+                    worker.id,
+                    worker.supervisor,
+                    worker.pid,
+                    worker.start_ticks,
+                    worker.boot_id,
+                    worker.host,
+                    json.dumps(worker.queues),
+                    to_text(worker.started_at),
+                ),
+            )
+
+    def forget_worker(self, worker_id: str, *, seen_at: str) -> None:
+        """Drop a worker that left or that was settled; a claim of its own must have ended."""
+        with self._transaction(finishing=True) as conn:
+            conn.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
+            conn.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_worker_at', ?)", (seen_at,)
+            )
+
+    def workers(self) -> list[Worker]:
+        """Return the known workers with what each runs, by the time of their start."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT workers.id, supervisor, pid, start_ticks, boot_id, host, workers.queues,
+                       started_at, jobs.id, jobs.locked_at
+                  FROM workers
+                  LEFT JOIN jobs ON jobs.state = 'processing' AND jobs.locked_by = workers.id
+                 ORDER BY started_at, workers.id
+                """
+            ).fetchall()
+        return [
+            Worker(
+                id=row[0],
+                supervisor=row[1],
+                pid=row[2],
+                start_ticks=row[3],
+                boot_id=row[4],
+                host=row[5],
+                queues=tuple(json.loads(row[6])),
+                started_at=from_text(row[7]),
+                job=row[8],
+                job_since=None if row[9] is None else from_text(row[9]),
+            )
+            for row in rows
+        ]
+
+    def orphans(self) -> list[str]:
+        """Return the ids that hold claims though no such worker is known."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT DISTINCT locked_by
+                  FROM jobs
+                 WHERE state = 'processing'
+                   AND locked_by NOT IN (SELECT id FROM workers)
+                 ORDER BY locked_by
+                """
+            )
+            return [row[0] for row in rows]
+
+    @property
+    def queue_id(self) -> str:
+        """Return what names this queue among all queues of all machines."""
+        return self.meta()["queue_id"]
+
+    def meta(self) -> dict[str, str]:
+        """Return what the file says of itself: `queue_id`, `min_writer`, `last_worker_at`."""
+        with self._snapshot() as conn:
+            return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
+
+    def living_workers(self) -> list[Worker]:
+        """Return the workers that are alive, as their lock files prove."""
+        return [
+            worker for worker in self.workers() if lockfiles.is_alive(self.files.workers, worker.id)
+        ]

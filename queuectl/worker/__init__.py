@@ -1,0 +1,1 @@
+"""The processes of a pool: a supervisor, and the workers that claim and run jobs."""
