@@ -122,13 +122,13 @@ def _bulk(place: Place) -> float:
 
 
 class _Stamped(Storage):
-    """A storage that notes when it has committed what it then rings for."""
+    """A storage that notes the time of its commit, just before it wakes the workers."""
 
     committed = 0.0
 
     def _wake_workers(self) -> None:
         self.committed = time.time()
-        super()._ring()
+        super()._wake_workers()
 
 
 @contextlib.contextmanager
