@@ -48,7 +48,7 @@ def back_up(conn: sqlite3.Connection, path: str) -> str:
 
 
 def convert(conn: sqlite3.Connection, *, now: datetime, new_id: Any) -> None:
-    """Turn the old tables into a queue of version 1, inside the caller's transaction.
+    """Turn the old tables into a queue of the present schema, inside the caller's transaction.
 
     No row is dropped, whatever its types; the config table stays as it is, but for what could not
     be read as text. `new_id` makes ids.

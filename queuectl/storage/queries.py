@@ -132,6 +132,16 @@ class Queries(Base):
             totals[count.state] += count.jobs
         return totals
 
+    def bad_ends(self, queues: Sequence[str] = ()) -> int:
+        """Return how often a job of these queues (none named: of all) has died or been cancelled.
+
+        The total never falls: a retried job that dies again counts twice, a pruned one still
+        counts. A job counts in the queue where it ended; one that was imported dead does not count.
+        """
+        with self._snapshot() as conn:
+            rows = conn.execute("SELECT queue, jobs FROM bad_ends ORDER BY state, queue").fetchall()
+        return sum(jobs for queue, jobs in rows if not queues or queue in queues)
+
     def unfinished(self, queues: Sequence[str]) -> dict[JobState, int]:
         """Return what a drain of these queues (none named: of all) has still before it.
 

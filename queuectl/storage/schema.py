@@ -211,6 +211,32 @@ _SCHEMA_1 = (
     """,
 )
 
+# `job_counts` forgets: it falls when a job is retried or pruned. This total only ever grows, so two
+# readings and a subtraction tell how many jobs ended badly in between, whatever the clock did.
+# Only a change of state counts. A job that was inserted as dead (imported, or taken over from the
+# old tool's file) did not end here.
+_SCHEMA_2 = (
+    """
+    CREATE TABLE bad_ends (
+        state TEXT    NOT NULL,
+        queue TEXT    NOT NULL,
+        jobs  INTEGER NOT NULL,
+        PRIMARY KEY (state, queue),
+        CONSTRAINT known_end CHECK (state = 'dead' OR state = 'cancelled'),
+        CONSTRAINT never_negative CHECK (jobs >= 0)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
+      WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
+    BEGIN
+        INSERT INTO bad_ends (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+    END
+    """,
+)
+
 
 def name_queue(conn: sqlite3.Connection) -> None:
     """Give a queue the id that no other has: by it the processes of its jobs are known."""
@@ -225,7 +251,14 @@ def _create(conn: sqlite3.Connection) -> None:
     conn.execute("INSERT INTO meta VALUES ('min_writer', '1')")
 
 
-MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_create,)
+def _count_bad_ends(conn: sqlite3.Connection) -> None:
+    # `min_writer` stays 1: triggers do the counting, so a worker of schema 1 that still records its
+    # job is counted, too.
+    for statement in _SCHEMA_2:
+        conn.execute(statement)
+
+
+MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_create, _count_bad_ends)
 """Migration n leads from version n to version n + 1."""
 
 VERSION = len(MIGRATIONS)
