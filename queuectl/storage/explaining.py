@@ -156,26 +156,6 @@ class Explaining(Base):
                 found.update((seq, JobState(state)) for seq, state in rows)
         return found
 
-    def finished_badly(self, queues: Sequence[str], *, since: str) -> int:
-        """Return how many jobs of these queues (none named: all) died or were cancelled since."""
-        with self._snapshot() as conn:
-            dead = conn.execute(
-                "SELECT queue FROM jobs WHERE state = 'dead' AND finished_at >= ? ORDER BY seq",
-                (since,),
-            ).fetchall()
-            cancelled = conn.execute(
-                """
-                SELECT queue
-                  FROM jobs
-                 WHERE (state = 'completed' OR state = 'cancelled')
-                   AND state = 'cancelled'
-                   AND finished_at >= ?
-                 ORDER BY seq
-                """,
-                (since,),
-            ).fetchall()
-        return sum(not queues or queue in queues for (queue,) in dead + cancelled)
-
     def version(self) -> int:
         """Return a number that changes whenever another process changed the queue."""
         with self._snapshot() as conn:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import (
     Any,
     Callable,
@@ -32,11 +31,9 @@ from queuectl.cli.selection import (
 from queuectl.core.errors import InvalidInput, NoSuchJob, QueueError
 from queuectl.core.models import Job, OutcomeKind, Selection
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
-from queuectl.core.times import to_text, utcnow
 from queuectl.host.lockfiles import running_pools
 from queuectl.runner.run import SPAWN_FAILED, signal_name
 from queuectl.storage import Storage
-from queuectl.storage.database import WAIT_SECONDS
 
 TIME_RAN_OUT = 124
 COULD_NOT = 125
@@ -44,8 +41,6 @@ _CANCELLED = 143
 _LOST = 137
 _POLL_SECONDS = 0.04
 _SEARCH_SECONDS = 2.0
-_LATE_RECORD = timedelta(seconds=2 * WAIT_SECONDS)
-"""More than lies between the time of an end and its record: a writer waits for its turn."""
 
 
 class Ending(NamedTuple):
@@ -314,36 +309,6 @@ class _DeadEnds:
             )
 
 
-class _Losses:
-    """Counts the jobs that have ended since this was made and did not complete.
-
-    An end is recorded a little after its time, and the clock may have gone forth or back meanwhile:
-    of what is counted by time and by number the most is right.
-    """
-
-    def __init__(self, storage: Storage, queues: Sequence[str]) -> None:
-        now = utcnow()
-        self._storage = storage
-        self._queues = queues
-        self._bad = Selection(queues=tuple(queues), states=(JobState.DEAD, JobState.CANCELLED))
-        # From just before now on: some ends of that time are yet to appear. And from now on: those
-        # were recorded by a clock that was ahead of ours.
-        self._before = {
-            since: storage.finished_badly(queues, since=since)
-            for since in (to_text(now - _LATE_RECORD), to_text(now))
-        }
-        self._number = storage.count(self._bad)
-
-    def count(self) -> int:
-        """Return how many there are so far."""
-        by_time = (
-            self._storage.finished_badly(self._queues, since=since) - before
-            for since, before in self._before.items()
-        )
-        # None by their times if the clock went back; none by number if as many were retried.
-        return max(*by_time, self._storage.count(self._bad) - self._number)
-
-
 def _wait_for_all(
     ctx: click.Context,
     storage: Storage,
@@ -353,7 +318,7 @@ def _wait_for_all(
     as_json: bool,
 ) -> None:
     """Wait until nothing is unfinished, by the kept counts: the number of jobs costs nothing."""
-    losses = _Losses(storage, queues)
+    ended_badly = storage.bad_ends(queues)
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
     total = storage.count(unfinished)
     given_up: WaitFailure | None = None
@@ -364,7 +329,7 @@ def _wait_for_all(
         left = _until_none_is_left(storage, unfinished, total, deadline)
     except WaitFailure as failure:
         given_up, left = failure, storage.count(unfinished)
-    failed = losses.count() if total else 0
+    failed = storage.bad_ends(queues) - ended_badly if total else 0
     if as_json:
         output.print_json({"waited_for": total, "not_completed": failed, "unfinished": left})
     if given_up is not None:
