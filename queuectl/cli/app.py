@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ import click
 from queuectl import __version__
 from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueGroup, eager_text_option, line_of, queue_options
+from queuectl.core.errors import QueueError
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Put work in": {"enqueue": "enqueue:enqueue"},
@@ -175,13 +177,14 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _end(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError as error:
-            # A terminal that was closed takes no messages: that is no failure.
-            if stream is sys.stdout and not code:  # else a line has been said already
-                output.error("queuectl", f"cannot write to stdout: {error.strerror}")
-                code = 1
-    # Everything is closed and flushed: taking the interpreter apart would cost 5 ms for nothing.
+    try:
+        with output.writing_to_stdout():
+            sys.stdout.flush()
+    except QueueError as error:
+        if not code:  # else an error has been printed already
+            output.error("queuectl", str(error))
+            code = 1
+    with suppress(OSError):  # a closed terminal takes no messages: that is no failure
+        sys.stderr.flush()
+    # Everything is closed and flushed. To tear down the interpreter would cost 5 ms for nothing.
     os._exit(code)

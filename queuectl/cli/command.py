@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import suppress
 from types import MappingProxyType
 from typing import (
@@ -109,8 +108,6 @@ class QueueCommand(_Command):
             return super().invoke(ctx)
         except QueueError as error:
             raise Failure(ctx.command_path, str(error), error.exit_code) from error
-        except BrokenPipeError:  # nobody reads any more: nothing is to be said
-            raise
         except OSError as error:
             raise Failure(ctx.command_path, str(error), 1) from error
 
@@ -215,17 +212,11 @@ def open_part(part: type[_Part], *, create: bool = False, write: bool = False) -
 
     With -q the command says nothing of an upgrade of its file.
     """
-    _outlive_closed_pipes()
     ctx = click.get_current_context()
     notice = None if ctx.params.get("quiet") else output.message
     storage = part.open(queue_files(), create=create, write=write, notice=notice)
     ctx.call_on_close(storage.close)
     return storage
-
-
-def _outlive_closed_pipes() -> None:
-    """Until the bells were rung: one without a reader would kill us. Whatever prints ends that."""
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -245,7 +236,6 @@ def each(names: Sequence[str], act: Callable[[str], None]) -> int:
     """
     code = 0
     for name in names:
-        _outlive_closed_pipes()
         try:
             act(name)
         except QueueError as error:

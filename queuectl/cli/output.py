@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import (
@@ -45,7 +46,7 @@ _COLORS = {
 
 
 def prepare_streams() -> None:
-    """Make the standard streams fit for any text, and let a closed pipe end the process."""
+    """Make the standard streams fit for any text."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             # Started with it closed: whatever was opened first would get its number, here and in
@@ -54,7 +55,6 @@ def prepare_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
         errors = "backslashreplace" if number else "surrogateescape"
         getattr(sys, name).reconfigure(errors=errors)
-    let_closed_pipe_end()
 
 
 def wants_color() -> bool | None:
@@ -64,32 +64,48 @@ def wants_color() -> bool | None:
     return True if os.environ.get("FORCE_COLOR") else None
 
 
-def print_data(text: str, *, line_break: bool = True) -> None:
-    """Print data to stdout; QueueError if it does not take it."""
-    let_closed_pipe_end()
+@contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Deal with a stdout that cannot be written to; everything that prints data does so in here.
+
+    A closed pipe ends the process in silence, by SIGPIPE itself, as it ends other programs. Any
+    other error becomes a QueueError. Python ignores SIGPIPE, and it must stay ignored: by default,
+    waking a worker that is just leaving would kill us, after the commit and before the id is
+    printed.
+    """
     try:
-        click.echo(text, nl=line_break)
+        yield
+    except BrokenPipeError:
+        from queuectl.host.signals import die_by  # only here
+
+        die_by(signal.SIGPIPE)
+        raise
     except OSError as error:
         raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
-def let_closed_pipe_end() -> None:
-    """From here on a closed pipe ends the process, in silence: the bells have been rung."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def print_data(text: str, *, line_break: bool = True) -> None:
+    """Print text to stdout. Raises QueueError if that fails."""
+    with writing_to_stdout():
+        click.echo(text, nl=line_break)
+
+
+def print_bytes(chunk: bytes) -> None:
+    """Print bytes to stdout as they are. Raises QueueError if that fails."""
+    with writing_to_stdout():
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
 
 
 def print_file(source: IO[str]) -> None:
-    """Print what a file holds; QueueError if stdout does not take it."""
-    let_closed_pipe_end()
-    try:
+    """Print the rest of a text file to stdout. Raises QueueError if that fails."""
+    with writing_to_stdout():
         while True:
             chunk = source.read(_CHUNK)
             if not chunk:
                 break
             sys.stdout.write(chunk)
         sys.stdout.flush()
-    except OSError as error:
-        raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def print_json(value: Any) -> None:
@@ -105,7 +121,7 @@ def needs_ascii() -> bool:
 
 
 def message(text: str) -> None:
-    """Say something to a person, on stderr; if that takes nothing, what was done is done still."""
+    """Print a message to stderr. One that cannot be written changes nothing about the command."""
     try:
         click.echo(escape(text), err=True)
     except OSError:

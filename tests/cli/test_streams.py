@@ -7,16 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from conftest import Queue, wait_until
 from test_legacy import make
 
 from cli.conftest import Call, jobs, on_terminal, opened
+from queuectl.core.models import Outcome, OutcomeKind, Output, Verdict
 from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
+from queuectl.storage import Storage
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /dev/full")
 
@@ -48,6 +52,80 @@ def test_a_pipe_that_nobody_reads(queue: Queue) -> None:
 
     assert (done.stdout, done.stderr) == ("141 0\n", "")
     assert [job.id for job in jobs(queue)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--version", "--help", "enqueue -h", "enqueue --id b true", "enqueue --lines -",
+        "status", "list", "list --ids", "list --json", "show a", "show a --json", "why a",
+        "logs a", "logs -f a", "wait --any a", "wait --json a", "worker list --json", "queue list",
+        "config list", "dlq list --json", "export", "check", "doctor",
+    ],
+)  # fmt: skip
+def test_every_command_ends_by_sigpipe(queue: Queue, words: str) -> None:
+    """Whatever writes to stdout, a closed pipe ends the command by SIGPIPE, without a message."""
+    _fill(queue, 1)
+    with opened(queue) as storage:
+        storage.enqueue([JobSpec(command="echo x", id="a")], now=utcnow())
+        _complete_all(storage)
+
+    with _closed_pipe() as stdout:
+        process = queue.spawn(*words.split(), stdin=subprocess.PIPE, stdout=stdout)
+        err = process.communicate("true", timeout=60)[1]
+
+    assert (process.returncode, err) == (-signal.SIGPIPE, "")
+
+
+def test_the_output_of_a_job_that_is_waited_for_ends_by_sigpipe(queue: Queue) -> None:
+    """So does `enqueue --wait | head`: nobody reads what the job prints."""
+    queue.start()
+
+    with _closed_pipe() as stdout:
+        process = queue.spawn("enqueue", "--wait", "echo x; sleep 60", stdout=stdout)
+        err = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, err) == (-signal.SIGPIPE, "")
+
+
+def test_sigpipe_ends_a_command_that_was_started_with_it_ignored(queue: Queue) -> None:
+    """As in a script that says `trap '' PIPE`: Python ignores the signal in any case."""
+    _fill(queue, 2000)
+
+    done = _bash(queue, "trap '' PIPE; queuectl list --ids | head -n 1; echo ${PIPESTATUS[0]}")
+
+    assert (done.stdout.splitlines()[1], done.stderr) == ("141", "")
+
+
+@pytest.mark.parametrize(("words", "code"), [("status --bogus", 2), ("show nope", 1), ("", 2)])
+def test_a_closed_pipe_on_stderr_leaves_the_exit_code(queue: Queue, words: str, code: int) -> None:
+    """A message that nobody can read is no failure of its own."""
+    _fill(queue, 1)
+
+    with _closed_pipe() as stderr:
+        process = queue.spawn(*words.split(), stderr=stderr)
+        out = process.communicate(timeout=60)[0]
+
+    assert (process.returncode, out) == (code, "")
+
+
+@contextmanager
+def _closed_pipe() -> Iterator[int]:
+    """Yield the end of a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def _complete_all(storage: Storage) -> None:
+    """Record, without a worker, that each job printed a line and completed."""
+    printed = Outcome(OutcomeKind.OK, exit_code=0, seconds=0.1, output=Output(2, tail=b"x\n"))
+    while True:
+        claim = storage.claim("5a5a5a5a-1", now=utcnow())
+        if claim is None:
+            return
+        storage.record(claim, printed, Verdict(JobState.COMPLETED), now=utcnow())
 
 
 @_linux

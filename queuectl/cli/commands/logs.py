@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from functools import partial
 from typing import Callable
@@ -41,7 +40,6 @@ def logs(job: str | None, follow: bool, tail: int | None, attempt: int | None) -
     storage = open_storage()
     found = the_job(storage, job)
     execution = _execution(storage, found, attempt)
-    output.let_closed_pipe_end()
     if follow and attempt is None:
         follow_job(storage, found, execution, tail)
     elif execution is not None:
@@ -73,7 +71,6 @@ def follow_job(
 
     Returns early when the job can never end by itself.
     """
-    output.let_closed_pipe_end()
     while True:
         if execution is not None:
             _Printer(storage, tail).follow(execution)
@@ -158,7 +155,7 @@ class _Printer:
                 if grown > limit and half <= self._position < grown - half:
                     size = grown  # what was read may have been taken away just before
                     continue
-                _write(chunk)
+                output.print_bytes(chunk)
                 printed = True
                 self._position += len(chunk)
         finally:
@@ -166,7 +163,7 @@ class _Printer:
         return printed or whole
 
     def _skip(self, count: int) -> None:
-        _write(GAP % count)
+        output.print_bytes(GAP % count)
         self._position += count
 
     def _print_ended(self, execution: Execution) -> None:
@@ -174,12 +171,12 @@ class _Printer:
         kept = execution.output
         if not kept.in_file:
             if kept.truncated:
-                _write(GAP.lstrip() % (kept.size_bytes - len(kept.tail)))
+                output.print_bytes(GAP.lstrip() % (kept.size_bytes - len(kept.tail)))
             start = self._position
             if self._tail is not None:
                 start = _tail_start(lambda length, begin: kept.tail[begin : begin + length],
                                     len(kept.tail), self._tail)  # fmt: skip
-            _write(kept.tail[start:])
+            output.print_bytes(kept.tail[start:])
             return
         try:
             descriptor = os.open(
@@ -200,18 +197,10 @@ class _Printer:
                 chunk = os.pread(descriptor, _CHUNK_BYTES, self._position)
                 if not chunk:
                     return
-                _write(chunk)
+                output.print_bytes(chunk)
                 self._position += len(chunk)
         finally:
             os.close(descriptor)
-
-
-def _write(chunk: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def _tail_start(read: Callable[[int, int], bytes], size: int, lines: int) -> int:
