@@ -9,9 +9,10 @@ import signal
 import time
 from typing import Callable
 
-from queuectl.core.models import Order, OutcomeKind, WorkerExit
+from queuectl.core.models import OutcomeKind
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
 from queuectl.host.wakeup import WakeUpFifo
+from queuectl.worker.assignment import Order, WorkerExit
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class WorkerEvents:
             poll.register(orders, select.POLLIN)
         self.leaving: WorkerExit | None = None
         self.killing = False
-        self.abandoning = False
+        self.leaves_job = False
         self.woken = False
 
     def listen_to(self, fifo: WakeUpFifo) -> None:
@@ -89,8 +90,8 @@ class WorkerEvents:
                 _log.warning("the supervisor is gone: leaving after the running job")
         if Order.KILL.value in orders:
             self.killing = True
-        if Order.ABANDON.value in orders:
-            self.abandoning = True
+        if Order.LEAVE_JOBS.value in orders:
+            self.leaves_job = True
         self.leaving = WorkerExit.DONE
 
     def _read_signals(self) -> None:

@@ -16,16 +16,7 @@ from queuectl.core.errors import (
     QueueUnusable,
     QueueUpgraded,
 )
-from queuectl.core.models import (
-    Assignment,
-    Claim,
-    Outcome,
-    OutcomeKind,
-    Recorded,
-    Verdict,
-    Worker,
-    WorkerExit,
-)
+from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, to_text, utcnow
 from queuectl.host import lockfiles, processes
@@ -38,6 +29,7 @@ from queuectl.runner.run import Command
 from queuectl.runner.run import run as run_command
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker import chores, recovery
+from queuectl.worker.assignment import Assignment, WorkerExit
 from queuectl.worker.events import JobEvents, Patience, WorkerEvents
 
 _log = logging.getLogger(__name__)
@@ -79,7 +71,7 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         storage.close()
 
 
-class _Abandoned(BaseException):
+class _JobLeft(BaseException):
     """Leave the running job alone, unrecorded: the next workers adopt it."""
 
 
@@ -121,11 +113,11 @@ class _Worker:
         fifo = WakeUpFifo(self._files.workers, self.id)
         self._events.listen_to(fifo)
         try:
-            if self._assignment.heir_of is not None:
-                self._recover(self._assignment.heir_of)
+            if self._assignment.recovers is not None:
+                self._recover(self._assignment.recovers)
             if not self._assignment.recovers_only:
                 self._serve()
-        except _Abandoned:
+        except _JobLeft:
             # The lock file stays and tells the heir what runs.
             return WorkerExit.DONE
         self._leave(fifo)
@@ -320,8 +312,8 @@ class _Worker:
         return f"{self._queue_id}/{execution_id}"
 
     def _cut_short(self, claim: Claim) -> OutcomeKind | None:
-        if self._events.abandoning:
-            raise _Abandoned
+        if self._events.leaves_job:
+            raise _JobLeft
         if self._events.killing:
             return OutcomeKind.INTERRUPTED
         now = time.monotonic()

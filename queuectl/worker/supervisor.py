@@ -11,11 +11,11 @@ import time
 from typing import Callable, NamedTuple
 
 from queuectl.core.errors import QueueError
-from queuectl.core.models import Assignment, Order, WorkerExit
 from queuectl.host import lockfiles, processes, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.processes import become_subreaper
 from queuectl.runner import exit_status
+from queuectl.worker.assignment import Assignment, Order, WorkerExit
 from queuectl.worker.plan import Plan
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Supervisor:
         self._backoff: dict[int, float] = {}
         self._reaps_orphans = False
         self._last_order: Order | None = None
-        """KILL or ABANDON: those that are forked after it, to settle the dead, are told too."""
+        """KILL or LEAVE_JOBS: those that are forked after it, to settle the dead, are told too."""
         self._left_behind: set[str] = set()
         """Dead workers that could not be settled after a stop: the next pool does."""
         self._is_blind = False
@@ -138,7 +138,7 @@ class Supervisor:
         self._is_blind = False
         return owners
 
-    def _assignment(self, slot: int, heir_of: str | None = None) -> Assignment:
+    def _assignment(self, slot: int, recovers: str | None = None) -> Assignment:
         self._born += 1
         return Assignment(
             worker=f"{self._id}-{self._born}",
@@ -149,7 +149,7 @@ class Supervisor:
             drain=self._plan.drain,
             max_jobs=self._plan.max_jobs,
             until=self._until,
-            heir_of=heir_of,
+            recovers=recovers,
         )
 
     def _fork(self, assignment: Assignment) -> None:
@@ -202,8 +202,8 @@ class Supervisor:
     def _heed(self, number: int) -> None:
         if number == signals.LEAVE_SIGNAL:
             self._stop_replacing()
-            self._last_order = Order.ABANDON
-            self._order(Order.ABANDON)
+            self._last_order = Order.LEAVE_JOBS
+            self._order(Order.LEAVE_JOBS)
             _log.warning("leaving: running jobs go on, the next workers answer for them")
             return
         if number == signals.STOP_SIGNAL:
@@ -233,7 +233,9 @@ class Supervisor:
     def _stop_replacing(self) -> None:
         """Start no worker from now on; what the dead left is settled at once."""
         self._stopping = True
-        self._waiting = [(0.0, assignment) for _, assignment in self._waiting if assignment.heir_of]
+        self._waiting = [
+            (0.0, assignment) for _, assignment in self._waiting if assignment.recovers
+        ]
 
     def _order(self, order: Order) -> None:
         for child in self._children.values():
@@ -308,12 +310,12 @@ class Supervisor:
             self._failed = self._failed or code is not None
             self._recover(assignment.worker)
             return
-        heir = self._assignment(assignment.slot, heir_of=assignment.worker)
+        heir = self._assignment(assignment.slot, recovers=assignment.worker)
         young = time.monotonic() - child.born < _YOUNG_SECONDS
         if young and not lockfiles.running(self._files.workers, assignment.worker):
             # Its own predecessor may still be unsettled if it died that early.
-            if assignment.heir_of is not None:
-                self._recover(assignment.heir_of)
+            if assignment.recovers is not None:
+                self._recover(assignment.recovers)
             self._hold_back(heir, assignment.slot)
         else:
             self._backoff.pop(assignment.slot, None)
@@ -329,7 +331,7 @@ class Supervisor:
             self._remove_lock_of(assignment.worker)
         if self._stopping:
             self._failed = True  # the next `worker start` settles it
-            self._left_behind |= {assignment.heir_of or "", assignment.worker}
+            self._left_behind |= {assignment.recovers or "", assignment.worker}
         else:
             self._hold_back(assignment, assignment.slot)
 
@@ -345,17 +347,17 @@ class Supervisor:
         for _, assignment in due:
             if not self._stopping and not assignment.recovers_only:
                 self._fork(assignment)
-            elif assignment.heir_of is not None:
-                self._recover(assignment.heir_of)
+            elif assignment.recovers is not None:
+                self._recover(assignment.recovers)
 
     def _recover(self, worker_id: str) -> None:
         """Fork an extra heir that settles a dead worker and exits; it needs no free slot."""
-        if self._last_order is Order.ABANDON:
+        if self._last_order is Order.LEAVE_JOBS:
             return  # the next pool does
-        if any(child.assignment.heir_of == worker_id for child in self._children.values()):
+        if any(child.assignment.recovers == worker_id for child in self._children.values()):
             return
         if lockfiles.is_alive(self._files.workers, worker_id) is False:
-            self._fork(self._assignment(-1, heir_of=worker_id)._replace(recovers_only=True))
+            self._fork(self._assignment(-1, recovers=worker_id)._replace(recovers_only=True))
 
     def _recover_other_pools(self) -> None:
         """Settle what workers of other supervisors left when all of them were killed."""
@@ -363,7 +365,7 @@ class Supervisor:
             return  # what runs there is not ours to end
         folder = self._files.workers
         mine = {child.assignment.worker for child in self._children.values()}
-        expected = {entry[1].heir_of for entry in self._waiting}
+        expected = {entry[1].recovers for entry in self._waiting}
         try:
             lockfiles.sweep(folder)
             bells = wakeup.owners(folder)

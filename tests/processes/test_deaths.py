@@ -16,10 +16,10 @@ from conftest import Queue, alive, wait_until
 from forked import in_processes
 
 from processes.conftest import Jobs, linux_only
-from queuectl.core.models import Assignment, WorkerExit
 from queuectl.host import lockfiles
 from queuectl.host.files import QueueFiles
 from queuectl.host.signals import KILL_SIGNAL
+from queuectl.worker.assignment import Assignment, WorkerExit
 from queuectl.worker.main import open_pool
 from queuectl.worker.plan import Plan
 from queuectl.worker.supervisor import Supervisor
@@ -281,8 +281,8 @@ def test_heirs_that_die_beget_no_more_of_them(
             return WorkerExit.DONE
         lockfiles.LifeLock.take(folder, assignment.worker, {"pid": os.getpid()})
         with born.open("a") as log:
-            log.write(f"{assignment.heir_of}\n")
-        remains = lockfiles.seize(folder, str(assignment.heir_of))
+            log.write(f"{assignment.recovers}\n")
+        remains = lockfiles.seize(folder, str(assignment.recovers))
         if remains is not None:
             remains.remove()
         os._exit(70)
