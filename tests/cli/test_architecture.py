@@ -1,0 +1,62 @@
+"""ARCHITECTURE.md names files and functions that exist, and every module of the package."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+import queuectl
+
+PACKAGE = Path(queuectl.__file__).parent
+CHECKOUT = Path(__file__).parents[2]
+PAGE = CHECKOUT / ".github" / "ARCHITECTURE.md"
+NAMED = re.compile(r"`((?:[\w.]+/)*\w+\.py)(?::([\w.]+))?`")
+
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="an unpacked sdist lacks it")
+
+
+def _named() -> list[tuple[str, str]]:
+    """Return every `path.py` and `path.py:function` on the page, without repetitions."""
+    return sorted(set(NAMED.findall(PAGE.read_text("utf-8")))) if PAGE.exists() else []
+
+
+@lru_cache(maxsize=None)
+def _names_in(path: Path) -> frozenset[str]:
+    """Return what a module defines: `function`, `CONSTANT`, `Class`, `Class.method`."""
+
+    def below(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                yield prefix + node.name
+            if isinstance(node, ast.ClassDef):
+                yield from below(node.body, f"{prefix}{node.name}.")
+            for target in getattr(node, "targets", [getattr(node, "target", None)]):
+                if isinstance(target, ast.Name):
+                    yield prefix + target.id
+
+    return frozenset(below(ast.parse(path.read_text("utf-8")).body, ""))
+
+
+@pytest.mark.parametrize(("path", "name"), _named())
+def test_what_the_page_names_exists(path: str, name: str) -> None:
+    """A renamed file or function is renamed on the page, too."""
+    found = [root / path for root in (PACKAGE, CHECKOUT) if (root / path).is_file()]
+
+    assert found, path
+    assert not name or name in _names_in(found[0]), f"{path} has no {name}"
+
+
+def test_every_module_is_on_the_page() -> None:
+    """A new module lands with its line in the table of modules."""
+    modules = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py") and path.parent.name != "commands"
+    }
+
+    assert modules - {path for path, _ in _named()} == set()
