@@ -107,13 +107,13 @@ def test_a_name_must_stand_as_one_word(name, value):
         ("timeout", True, 'timeout must be a number of seconds or text like "10m", not true'),
         ("timeout", "3", 'timeout must be a number of seconds or text like "10m", not "3"'),
         ("timeout", [1], 'timeout must be a number of seconds or text like "10m", not [1]'),
-        ("timeout", -1, "a duration is 0 to 10 years, not -1 s"),
-        ("timeout", float("nan"), "a duration is 0 to 10 years, not nan s"),
-        ("timeout", float("inf"), "a duration is 0 to 10 years, not inf s"),
-        ("timeout", "1x", "not a duration: '1x' (use seconds, or 500ms 90s 10m 1h30m 2d)"),
+        ("timeout", -1, "timeout: a duration is 0 to 10 years, not -1 s"),
+        ("timeout", float("nan"), "timeout: a duration is 0 to 10 years, not nan s"),
+        ("timeout", float("inf"), "timeout: a duration is 0 to 10 years, not inf s"),
+        ("timeout", "1x", "timeout: not a duration: '1x' (use seconds, or 500ms 90s 10m 1h30m 2d)"),
         ("delay", "3", 'delay must be a number of seconds or text like "10m", not "3"'),
-        ("delay", -1, "a duration is 0 to 10 years, not -1 s"),
-        ("delay", 1e300, "a duration is 0 to 10 years, not 1e+300 s"),
+        ("delay", -1, "delay: a duration is 0 to 10 years, not -1 s"),
+        ("delay", 1e300, "delay: a duration is 0 to 10 years, not 1e+300 s"),
         ("run_at", 5, "run_at must be text, not 5"),
         ("run_at", "18:00\0", "run_at holds a NUL byte"),
         ("run_at", LONE, "run_at is not valid UTF-8"),
@@ -183,7 +183,7 @@ def test_a_variable_may_have_130_000_bytes_with_its_name():
 
 def test_delay_and_run_at_exclude_each_other():
     """Two answers to one question are refused."""
-    with pytest.raises(InvalidInput, match=r"^delay and run_at exclude each other$"):
+    with pytest.raises(InvalidInput, match=r"^delay and run_at cannot be used together$"):
         spec(delay=1, run_at="18:00")
 
 
@@ -207,6 +207,11 @@ def test_what_queuectl_sets_cannot_be_asked_for(name):
         ("max-retries", "did you mean max_retries?"),
         ("prioritty", "did you mean priority?"),
         ("uniqueKey", "did you mean unique_key?"),
+        ("cmd", "did you mean command?"),
+        ("cmdline", "did you mean command?"),
+        ("run", "did you mean command?"),
+        ("shell", "did you mean command?"),
+        ("at", "did you mean run_at?"),
         ("zzz", f"known: {' '.join(JSON_FIELDS)}"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from typing import Any, Callable, Mapping, Sequence, TypeVar
 
 import click
@@ -11,7 +12,7 @@ from queuectl.cli import output
 from queuectl.cli.command import usage_error
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import is_variable
-from queuectl.core.specs import parse_object
+from queuectl.core.specs import check_fields, parse_object
 from queuectl.storage.enqueueing import Enqueued
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -50,6 +51,29 @@ def job_options(*, new: bool) -> Callable[[_Function], _Function]:
         return function
 
     return add
+
+
+_OPTION_OF = {
+    "id": "--id",
+    "queue": "--queue",
+    "priority": "--priority",
+    "max_retries": "--max-retries",
+    "timeout": "--timeout",
+    "delay": "--delay",
+    "run_at": "--at",
+    "cwd": "--cwd",
+    "env": "--env",
+    "unique_key": "--unique",
+    "after": "--after",
+    "after_any": "--after-any",
+    "label": "--label",
+}
+"""Field of the JSON form -> the option that gives it."""
+
+
+def check_options(fields: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
+    """Check what `option_fields` returned; return fields of JobSpec. Errors name the options."""
+    return check_fields(fields, now=now, names=_OPTION_OF)
 
 
 def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, object]:

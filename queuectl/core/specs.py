@@ -74,17 +74,12 @@ def check_name(value: object, what: str) -> str:
     return name
 
 
-def check_command(value: object) -> str:
+def check_command(value: object, what: str = "command") -> str:
     """Return a shell command that can be handed to `sh -c`."""
-    command = _utf8(_text(value, "command"), "command", MAX_COMMAND_BYTES)
+    command = _utf8(_text(value, what), what, MAX_COMMAND_BYTES)
     if not command or command.isspace():
         raise InvalidInput("the command is empty")
     return command
-
-
-def check_queue(value: object) -> str:
-    """Return the name of a queue."""
-    return check_name(value, "queue")
 
 
 def check_integer(value: object, what: str, low: int, high: int) -> int:
@@ -98,14 +93,16 @@ def check_integer(value: object, what: str, low: int, high: int) -> int:
 
 def check_seconds(value: object, what: str) -> float:
     """Return a duration in seconds, given as a number or as text with a unit."""
-    if isinstance(value, str):
-        if not value.strip().isdigit():
-            return parse_duration(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
+    try:
+        if isinstance(value, str):
+            if not value.strip().isdigit():
+                return parse_duration(value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
             return check_duration(float(value))
-        except OverflowError:
-            pass
+    except OverflowError:
+        pass
+    except InvalidInput as error:
+        raise InvalidInput(f"{what}: {error}") from None
     raise InvalidInput(
         f'{what} must be a number of seconds or text like "10m", not {_shown(value)}'
     )
@@ -118,41 +115,41 @@ def _check_line(value: object, what: str) -> str:
     return line
 
 
-def _check_env(value: object) -> Mapping[str, str]:
+def _check_env(value: object, what: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
-        raise InvalidInput(f"env must be an object of names and texts, not {_shown(value)}")
+        raise InvalidInput(f"{what} must be an object of names and texts, not {_shown(value)}")
     for name, content in value.items():
-        check_variable(name, content)
+        check_variable(name, content, what)
     return value
 
 
-def check_reason(value: str | None) -> str | None:
-    """Return why something is done, in a person's words; None is no reason."""
-    return None if value is None else _utf8(value, "the reason", MAX_TEXT_BYTES)
+def check_reason(value: str | None, what: str) -> str | None:
+    """Return the reason that a person gave for an action; None if there is none."""
+    return None if value is None else _utf8(value, what, MAX_TEXT_BYTES)
 
 
-def check_variable(name: str, content: object) -> None:
-    """Refuse what cannot be a variable of a job's environment."""
+def check_variable(name: str, content: object, what: str = "env") -> None:
+    """Raise InvalidInput for a variable that a job's environment cannot hold."""
     if not is_variable(name):
-        raise InvalidInput(f"env: not a variable's name: {name!r}")
+        raise InvalidInput(f"{what}: not a variable's name: {name!r}")
     if name.startswith("QUEUECTL_"):
-        raise InvalidInput(f"env: {name} is set by queuectl")
-    _utf8(_text(content, f"env {name}"), f"env {name}", MAX_COMMAND_BYTES - len(name) - 1)
+        raise InvalidInput(f"{what}: {name} is set by queuectl")
+    _utf8(_text(content, f"{what} {name}"), f"{what} {name}", MAX_COMMAND_BYTES - len(name) - 1)
 
 
-def _check_cwd(value: object) -> str:
-    path = os.path.expanduser(_utf8(_text(value, "cwd"), "cwd", 4096))
+def _check_cwd(value: object, what: str) -> str:
+    path = os.path.expanduser(_utf8(_text(value, what), what, 4096))
     if not path:
-        raise InvalidInput("cwd is empty")
+        raise InvalidInput(f"{what} is empty")
     path = os.path.abspath(path)
     if not os.path.isdir(path):
-        raise InvalidInput(f"cwd is not a folder: {value}")
+        raise InvalidInput(f"{what} is not a folder: {value}")
     return path
 
 
-def _check_if_dup(value: object) -> str:
+def _check_if_dup(value: object, what: str) -> str:
     if value not in ("skip", "replace", "error"):
-        raise InvalidInput(f"if_dup is skip, replace or error, not {_shown(value)}")
+        raise InvalidInput(f"{what} is skip, replace or error, not {_shown(value)}")
     return str(value)
 
 
@@ -163,21 +160,22 @@ def _check_jobs(value: object, what: str) -> tuple[str, ...]:
     return tuple(check_name(job, what) for job in listed)
 
 
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "id": lambda value: check_name(value, "id"),
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "id": check_name,
     "command": check_command,
-    "queue": check_queue,
-    "priority": lambda value: check_integer(value, "priority", -PRIORITY_LIMIT, PRIORITY_LIMIT),
-    "max_retries": lambda value: max(1, check_integer(value, "max_retries", 0, MAX_RETRIES_LIMIT)),
-    "timeout": lambda value: check_seconds(value, "timeout"),
+    "queue": check_name,
+    "priority": lambda value, what: check_integer(value, what, -PRIORITY_LIMIT, PRIORITY_LIMIT),
+    "max_retries": lambda value, what: max(1, check_integer(value, what, 0, MAX_RETRIES_LIMIT)),
+    "timeout": check_seconds,
     "cwd": _check_cwd,
     "env": _check_env,
-    "unique_key": lambda value: _check_line(value, "unique_key"),
+    "unique_key": _check_line,
     "if_dup": _check_if_dup,
-    "after": lambda value: _check_jobs(value, "after"),
-    "after_any": lambda value: _check_jobs(value, "after_any"),
-    "label": lambda value: _check_line(value, "label"),
+    "after": _check_jobs,
+    "after_any": _check_jobs,
+    "label": _check_line,
 }
+"""Field -> the function that checks its value. The function gets the name to use in errors, too."""
 
 JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "timeout", "delay", "run_at",
                "cwd", "env", "unique_key", "if_dup", "after", "after_any", "label")  # fmt: skip
@@ -229,30 +227,43 @@ class JobSpec(NamedTuple):
         return cls(**checked)
 
 
-def check_fields(given: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
-    """Check fields under the names of the JSON form; return those of JobSpec. null is absent."""
+def check_fields(
+    given: Mapping[str, object], *, now: datetime, names: Mapping[str, str] = {}
+) -> dict[str, Any]:
+    """Check fields under the names of the JSON form; return those of JobSpec. null is absent.
+
+    `names` says how an error is to call a field, where that is not its own name: an error about an
+    option names the option.
+    """
     checked: dict[str, Any] = {}
     for name, value in given.items():
         if value is None:
             continue
         check = _CHECKS.get(name)
         if check is not None:
-            checked[name] = check(value)
+            checked[name] = check(value, names.get(name, name))
         elif name not in ("delay", "run_at"):
             _refuse_field(name)
-    run_at = _start(given.get("delay"), given.get("run_at"), now)
+    run_at = _start(given.get("delay"), given.get("run_at"), now, names)
     if run_at is not None:
         checked["run_at"] = run_at
     return checked
 
 
-def _start(delay: object, run_at: object, now: datetime) -> datetime | None:
+def _start(
+    delay: object, run_at: object, now: datetime, names: Mapping[str, str]
+) -> datetime | None:
+    delay_name, run_at_name = names.get("delay", "delay"), names.get("run_at", "run_at")
     if delay is not None and run_at is not None:
-        raise InvalidInput("delay and run_at exclude each other")
+        raise InvalidInput(f"{delay_name} and {run_at_name} cannot be used together")
     if delay is not None:
-        return now + timedelta(seconds=check_seconds(delay, "delay"))
+        return now + timedelta(seconds=check_seconds(delay, delay_name))
     if run_at is not None:
-        return parse_instant(_utf8(_text(run_at, "run_at"), "run_at", MAX_TEXT_BYTES), now=now)
+        text = _utf8(_text(run_at, run_at_name), run_at_name, MAX_TEXT_BYTES)
+        try:
+            return parse_instant(text, now=now)
+        except InvalidInput as error:
+            raise InvalidInput(f"{run_at_name}: {error}") from None
     return None
 
 
@@ -262,8 +273,17 @@ def _refuse_field(name: str) -> NoReturn:
     raise InvalidInput(f"unknown field {name!r}{suggestion(name, JSON_FIELDS)}")
 
 
+_SYNONYMS = {
+    **dict.fromkeys(("cmd", "cmdline", "run", "shell", "script", "exec"), "command"),
+    "at": "run_at",
+}
+"""What people write for a field though the spelling is not similar: `cmd` looks more like cwd."""
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """Return ` (did you mean …?)`, or the whole list if nothing known is near."""
+    """Return ` (did you mean …?)`, or the whole list if no known word is similar."""
+    if _SYNONYMS.get(word) in known:
+        return f" (did you mean {_SYNONYMS[word]}?)"
     import difflib  # costs 10 ms; only on the way to an error
 
     near = difflib.get_close_matches(word.replace("-", "_"), known, n=1)

@@ -343,7 +343,7 @@ class TestVariables:
         queue.ok("enqueue", "true", env=env)
 
         [job] = jobs(queue)
-        assert line == "queuectl enqueue: env BAD is not valid UTF-8"
+        assert line == "queuectl enqueue: --env BAD is not valid UTF-8"
         assert sorted(job.env) == ["HOME", "LANG", "PATH", "TEST_QUEUE"]
 
 

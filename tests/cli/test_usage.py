@@ -60,7 +60,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("list --state failed,", "queuectl list", "no such state:  (known: blocked scheduled …"),
     ("list -n 0", "queuectl list", "invalid value for '-n': 0 is not in the range x>=1"),
     ("list -n x", "queuectl list", "invalid value for '-n': 'x' is not a valid integer range"),
-    ("list --queue a/b", "queuectl list", f"queue {_NAMES}"),
+    ("list --queue a/b", "queuectl list", f"--queue {_NAMES}"),
     ("list --ids --json", "queuectl list", "--ids and --json exclude each other"),
     ("dlq list --ids --json", "queuectl dlq list", "--ids and --json exclude each other"),
     ("logs a -n -1", "queuectl logs", "invalid value for '-n' / '--tail': -1 is not in the r…"),
@@ -68,7 +68,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("worker start -c 0", "queuectl worker start", "invalid value for '-c' / '--count': 0 is …"),
     ("worker start -c 1001", "queuectl worker start", "invalid value for '-c' / '--count': 10…"),
     ("worker start -c many", "queuectl worker start", "invalid value for '-c' / '--count': 'm…"),
-    ("worker start --queue a/b", "queuectl worker start", f"queue {_NAMES}"),
+    ("worker start --queue a/b", "queuectl worker start", f"--queue {_NAMES}"),
     ("worker start --max-jobs 0", "queuectl worker start", "invalid value for '--max-jobs': 0…"),
     (
         "worker start --max-runtime x",
@@ -76,7 +76,7 @@ WRONG: list[tuple[str, str, str]] = [
         f"not a duration: 'x' {_DURATIONS}",
     ),
     ("worker stop --timeout x", "queuectl worker stop", f"not a duration: 'x' {_DURATIONS}"),
-    ("worker stop --queue a/b", "queuectl worker stop", f"queue {_NAMES}"),
+    ("worker stop --queue a/b", "queuectl worker stop", f"--queue {_NAMES}"),
     ("dlq purge --all", "queuectl dlq purge", "this deletes all dead jobs: confirm with --yes"),
     ("completion tcsh", "queuectl completion", "invalid value for '{bash|zsh|fish}': 'tcsh' i…"),
     # Keys

@@ -120,7 +120,7 @@ def test_living_workers_are_counted(shell: Shell) -> None:
         (["--max-dlq"], "option '--max-dlq' requires an argument"),
         (["--bogus"], "no such option…"),
         (["extra"], "got unexpected extra argument (extra)"),
-        (["--queue", "a b"], "queue must be printable, without white space, comma or slash"),
+        (["--queue", "a b"], "--queue must be printable, without white space, comma or slash"),
     ],
 )
 def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> None:

@@ -219,7 +219,7 @@ def test_a_reason_must_be_text_of_a_sane_length(
     """Exit 2; bytes that are no UTF-8 once ended in a traceback."""
     line = states.fails(2, *args, "--reason", reason, "pending")
 
-    assert line.startswith(f"queuectl {' '.join(args)}: the reason ")
+    assert line.startswith(f"queuectl {' '.join(args)}: --reason ")
     assert states.state("pending") == "pending"
 
 
@@ -284,10 +284,10 @@ def test_options_stand_before_or_after_the_id_not_in_the_command(
     [
         (["a"], "nothing to change (give a command or an option)"),
         (["a", " "], "the command is empty"),
-        (["a", "--queue", "x y"], "queue must be printable, without white space, comma or slash"),
-        (["a", "--delay", "5", "--at", "18:00"], "delay and run_at exclude each other"),
-        (["a", "--timeout", "\u00b2"], "timeout must be a number of seconds …"),
-        (["a", "--cwd", "/none"], "cwd is not a folder: /none"),
+        (["a", "--queue", "x y"], "--queue must be printable, without white space, comma or slash"),
+        (["a", "--delay", "5", "--at", "18:00"], "--delay and --at cannot be used together"),
+        (["a", "--timeout", "\u00b2"], "--timeout must be a number of seconds …"),
+        (["a", "--cwd", "/none"], "--cwd is not a folder: /none"),
         (["a", "--id", "b"], "no such option…"),
         (["a", "b", "--priority", "3"], "--priority goes before the command (put -- before …"),
         (["a", "b", "--queue=q"], "--queue goes before the command (put -- before the command …"),

@@ -121,7 +121,7 @@ def test_the_exit_code_is_that_of_the_jobs_end(
         (["pending", "never"], 125, "never can never end: it waits for own-code, which is dead"),
         (["--db", "none.db", "x"], 125, "no queue at …"),
         ([], 2, "which jobs? (give their ids, --queue, or --all)"),
-        (["--queue", "a b"], 2, "queue must be printable, without white space, comma or slash"),
+        (["--queue", "a b"], 2, "--queue must be printable, without white space, comma or slash"),
         (["--timeout", "soon", "pending"], 2, "not a duration: 'soon' …"),
         (["completed", "--all"], 2, "name jobs or select them, not both"),
         (["-", "completed"], 2, "- stands alone: the ids come from stdin"),

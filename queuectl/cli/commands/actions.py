@@ -8,7 +8,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
-from queuectl.cli.job_options import command_text, job_options, option_fields
+from queuectl.cli.job_options import check_options, command_text, job_options, option_fields
 from queuectl.cli.selection import (
     all_option,
     choose,
@@ -18,7 +18,7 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.core.escaping import escape
-from queuectl.core.specs import check_fields, check_reason
+from queuectl.core.specs import check_reason
 from queuectl.core.states import UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.storage.actions import RETRYABLE_STATES
@@ -47,7 +47,7 @@ def cancel(
 
     Example: queuectl cancel --reason 'wrong input' nightly-backup
     """
-    reason = check_reason(reason)
+    reason = check_reason(reason, "--reason")
     choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
     storage = open_storage(write=True)
 
@@ -142,7 +142,7 @@ def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **opti
         if not forced:
             _refuse_what_is_no_command(words)
         fields["command"] = command_text(words, forced=forced)
-    changes = check_fields(fields, now=utcnow())
+    changes = check_options(fields, now=utcnow())
     if not changes:
         usage_error("nothing to change (give a command or an option)")
     storage = open_storage(write=True)

@@ -18,6 +18,7 @@ from queuectl.cli.command import (
     usage_error,
 )
 from queuectl.cli.job_options import (
+    check_options,
     current_folder,
     given_fields,
     job_options,
@@ -26,7 +27,7 @@ from queuectl.cli.job_options import (
 )
 from queuectl.cli.selection import completer
 from queuectl.core.errors import QueueError
-from queuectl.core.specs import JobSpec, check_fields
+from queuectl.core.specs import JobSpec
 from queuectl.core.states import UNFINISHED_STATES
 from queuectl.core.times import format_duration, utcnow
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
@@ -110,7 +111,7 @@ def enqueue(
     forced = click.get_current_context().meta["forced"]
     if shown is not None and not wait:
         usage_error("--output goes with --wait")
-    defaults = check_fields(option_fields(options, env), now=now)
+    defaults = check_options(option_fields(options, env), now=now)
     if path is not None or (list(words) == _BULK and not forced):
         if words and path is not None:
             usage_error("- and --file exclude each other, and a command")
