@@ -1,4 +1,4 @@
-"""The lock files that prove who is alive: the kernel drops a lock when its process ends."""
+"""The lock files that prove which processes live: the kernel drops a lock when its owner ends."""
 
 from __future__ import annotations
 
@@ -9,65 +9,66 @@ import stat
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable
-from queuectl.host.files import own_mode, unlink_quietly, without_umask
+from queuectl.host.files import QueueFiles, is_unfinished, lock_owner
+from queuectl.host.filesystem import make, unlink_quietly
 
-_SUFFIX = ".lock"
-_UNFINISHED = ".new"
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_RUNNING_BYTES = 64
-"""The file begins with a line of this width: what the worker runs. After it stands JSON."""
+_JOB_BYTES = 64
+"""A lock file begins with a line of this width, which names the running job process. JSON that
+describes the owner follows."""
 
 
-class Running(NamedTuple):
-    """The job process that a worker started.
-
-    `start_ticks` is None where the kernel tells none, and in the first moments.
-    """
+class JobProcess(NamedTuple):
+    """The process of a job that a worker started."""
 
     execution_id: int
+    """The attempt that it runs."""
     pid: int
+    """Its PID, which is also its process group and its session."""
     start_ticks: int | None
+    """When it started, in clock ticks since boot; None if the kernel does not tell, and for a
+    moment after the spawn."""
     log_owner: str
-    """The worker by whose id the files of the job are named: the one that started it."""
+    """The worker that started it, by whose id the files of the running job are named."""
 
 
-class RunningPool(NamedTuple):
-    """A supervisor that is alive, as its lock file tells."""
+class LivingPool(NamedTuple):
+    """A living supervisor with its workers, as its lock file describes it."""
 
     id: str
+    """The id of the supervisor; those of its workers begin with it."""
     pid: int
+    """The PID of the supervisor."""
     start_ticks: int | None
+    """When the supervisor started, in clock ticks since boot; None if the kernel does not tell."""
     queues: tuple[str, ...]
+    """The queues that it serves; empty if it serves all."""
 
     def serves(self, queues: Sequence[str]) -> bool:
-        """Whether it works on all of these queues (none named: on all there are)."""
+        """Whether it serves all of these queues; with none given, whether it serves every queue."""
         return not self.queues or (bool(queues) and set(queues) <= set(self.queues))
 
 
-class LifeLock:
-    """A lock file held for as long as this process lives."""
+class ProcessLock:
+    """The lock file of this process, locked for as long as the process lives."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, folder: str, owner: str, about: Mapping[str, Any]) -> LifeLock:
-        """Make `folder`/`owner`.lock, locked from the first moment that others can see it."""
-        path = os.path.join(folder, owner + _SUFFIX)
-        unfinished = os.path.join(folder, f".{owner}{_UNFINISHED}")
+    def take(cls, files: QueueFiles, owner: str, about: Mapping[str, Any]) -> ProcessLock:
+        """Create the lock file of `owner`, which is locked before others can see it."""
+        path, unfinished = files.process_lock(owner), files.unfinished_process_lock(owner)
         while True:
-            with without_umask():
-                descriptor = os.open(unfinished, _NEW_FILE, own_mode(unfinished))
+            descriptor = make(unfinished)
             lock = cls(path, descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                lock.show_running(None)
-                os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _RUNNING_BYTES)
+                lock.show_job(None)
+                os.pwrite(descriptor, json.dumps(about).encode() + b"\n", _JOB_BYTES)
                 os.rename(unfinished, path)
                 return lock
-            except FileNotFoundError:  # swept between our open and our lock
+            except FileNotFoundError:  # `remove_unfinished` came between our open and our lock
                 os.close(descriptor)
             except BaseException:
                 unlink_quietly(unfinished)
@@ -75,65 +76,72 @@ class LifeLock:
                 raise
 
     @classmethod
-    def inherited(cls, folder: str, owner: str, descriptor: int) -> LifeLock:
-        """Return the lock that this process held under another program."""
-        return cls(os.path.join(folder, owner + _SUFFIX), descriptor)
+    def inherited(cls, files: QueueFiles, owner: str, descriptor: int) -> ProcessLock:
+        """Return the lock that this process took before it replaced its program (exec)."""
+        return cls(files.process_lock(owner), descriptor)
 
     def fileno(self) -> int:
         """Return the descriptor that holds the lock."""
         return self._descriptor
 
-    def show_running(self, running: Running | None) -> None:
-        """Say which process this worker runs, so that an heir can find it. No fsync: after a power
-        cut there is no process left to find.
+    def show_job(self, job: JobProcess | None) -> None:
+        """Write down which job process this worker runs, for the worker that may have to adopt it.
+
+        No fsync: after a power cut there is no process left to find.
         """
         text = ""
-        if running is not None:
-            execution_id, pid, ticks, owner = running
-            text = f"{execution_id} {pid} {'-' if ticks is None else ticks} {owner}"
-        os.pwrite(self._descriptor, text.ljust(_RUNNING_BYTES - 1).encode() + b"\n", 0)
+        if job is not None:
+            ticks = "-" if job.start_ticks is None else job.start_ticks
+            text = f"{job.execution_id} {job.pid} {ticks} {job.log_owner}"
+        os.pwrite(self._descriptor, text.ljust(_JOB_BYTES - 1).encode() + b"\n", 0)
 
-    def abandon(self) -> None:
-        """Close the descriptor in a forked child, where the lock would outlive its owner."""
+    def close(self) -> None:
+        """Close the descriptor and leave the file.
+
+        A forked child must do this, or the lock would outlive the process that took it.
+        """
         os.close(self._descriptor)
 
     def remove(self) -> None:
-        """Take the file away and let go."""
+        """Remove the file and release the lock."""
         unlink_quietly(self.path)
         os.close(self._descriptor)
 
 
-class Remains:
-    """The lock file of a process that is dead, held by us so that only one settles it."""
+class StaleLock:
+    """The lock file of a dead process, locked by us: only one process at a time recovers it."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
 
     @property
-    def running(self) -> Running | None:
-        """The last job process that the dead worker started, if any."""
-        return _read_running(os.pread(self._descriptor, _RUNNING_BYTES, 0))
+    def job(self) -> JobProcess | None:
+        """The job process that the dead worker started last, if it started any."""
+        return _read_job(self._descriptor)
 
     def remove(self) -> None:
-        """Take the file away: nothing is left to settle."""
+        """Remove the file: nothing is left to recover."""
         unlink_quietly(self.path)
         os.close(self._descriptor)
 
     def close(self) -> None:
-        """Let go and leave the file for another to settle."""
+        """Release the lock and leave the file, for another process to recover."""
         os.close(self._descriptor)
 
 
-def is_alive(folder: str, owner: str) -> bool | None:
-    """Whether the owner's lock is held; None when there is no file, or it cannot be asked just now,
-    which proves nothing, and of a dead owner who was another user: he is not ours to settle.
+def is_alive(files: QueueFiles, owner: str) -> bool | None:
+    """Whether a process lives: True if its lock is held, False if its owner is dead.
+
+    None if that is unknown: there is no file, or it cannot be opened. None also if the dead owner
+    was another user, whose job we must not touch.
     """
-    descriptor = _open(os.path.join(folder, owner + _SUFFIX))
+    descriptor = _open(files.process_lock(owner))
     if descriptor is None:
         return None
     try:
-        # Shared: two that ask at once must not take each other for the owner.
+        # A shared lock, or two processes that ask at the same time would each take the other for
+        # the owner.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -145,62 +153,60 @@ def is_alive(folder: str, owner: str) -> bool | None:
         os.close(descriptor)
 
 
-def seize(folder: str, owner: str) -> Remains | None:
-    """Take over the lock file of a dead owner; None if it lives, is gone, is being settled or was
-    another user.
+def take_stale(files: QueueFiles, owner: str) -> StaleLock | None:
+    """Lock the file of a dead process, to recover what that process left.
 
-    QueueUnusable if that cannot be known: whoever took it for gone would leave a job behind.
+    None if the owner lives, has no file, was another user, or is being recovered already. Raises
+    QueueUnusable if the file cannot be opened: to take it for gone would leave a job behind.
     """
-    path = os.path.join(folder, owner + _SUFFIX)
+    path = files.process_lock(owner)
     descriptor = _open(path)
     if descriptor is not None:
-        return _take_over(path, descriptor)
+        return _take_stale(path, descriptor)
     if os.path.isfile(path) and not os.path.islink(path):
         raise QueueUnusable(f"cannot open {path}")
     return None
 
 
-def leave_remains(folder: str, owner: str) -> None:
-    """Make the lock file of a dead owner whose own is not there any more."""
+def make_stale(files: QueueFiles, owner: str) -> None:
+    """Create a lock file, held by nobody, for a dead process whose own file is missing."""
     try:
-        path = os.path.join(folder, owner + _SUFFIX)
-        with without_umask():
-            os.close(os.open(path, _NEW_FILE, own_mode(path)))
-    except FileExistsError:  # another does the same
+        os.close(make(files.process_lock(owner)))
+    except FileExistsError:  # another process has just done the same
         pass
     except OSError as error:
-        raise QueueUnusable(f"cannot write into {folder}: {error.strerror}") from None
+        raise QueueUnusable(f"cannot write into {files.workers}: {error.strerror}") from None
 
 
-def sweep(folder: str) -> None:
-    """Remove what those left that were killed before their lock file had its name."""
-    for name in os.listdir(folder):
-        if name.endswith(_UNFINISHED):
-            path = os.path.join(folder, name)
+def remove_unfinished(files: QueueFiles) -> None:
+    """Remove the files of processes that were killed before their lock file had its name."""
+    for name in os.listdir(files.workers):
+        if is_unfinished(name):
+            path = os.path.join(files.workers, name)
             descriptor = _open(path)
-            remains = None if descriptor is None else _take_over(path, descriptor)
-            if remains is not None:
-                remains.remove()
+            lock = None if descriptor is None else _take_stale(path, descriptor)
+            if lock is not None:
+                lock.remove()
 
 
-def owners(folder: str) -> list[str]:
-    """Return the ids that have a lock file, dead or alive, sorted."""
+def owners(files: QueueFiles) -> list[str]:
+    """Return the ids of all processes that have a lock file, dead or alive, sorted."""
     try:
-        names = os.listdir(folder)
+        names = os.listdir(files.workers)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise QueueUnusable(f"cannot look into {folder}: {error.strerror}") from None
-    return sorted(name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX))
+        raise QueueUnusable(f"cannot look into {files.workers}: {error.strerror}") from None
+    return sorted(filter(None, map(lock_owner, names)))
 
 
-def about(folder: str, owner: str) -> dict[str, Any]:
-    """Return what the owner wrote about itself when it took its lock; empty if that is gone."""
-    descriptor = _open(os.path.join(folder, owner + _SUFFIX))
+def about(files: QueueFiles, owner: str) -> dict[str, Any]:
+    """Return what a process wrote about itself when it took its lock; empty if that is gone."""
+    descriptor = _open(files.process_lock(owner))
     if descriptor is None:
         return {}
     try:
-        written = json.loads(os.pread(descriptor, 1 << 20, _RUNNING_BYTES) or b"{}")
+        written = json.loads(os.pread(descriptor, 1 << 20, _JOB_BYTES) or b"{}")
     except ValueError:
         return {}
     finally:
@@ -208,37 +214,38 @@ def about(folder: str, owner: str) -> dict[str, Any]:
     return written if isinstance(written, dict) else {}
 
 
-def running_pools(folder: str) -> list[RunningPool]:
-    """Return the supervisors that are alive."""
+def living_pools(files: QueueFiles) -> list[LivingPool]:
+    """Return the pools whose supervisor is alive."""
     pools = []
-    for owner in owners(folder):
-        if is_supervisor(owner) and is_alive(folder, owner):
-            written = about(folder, owner)
+    for owner in owners(files):
+        if is_supervisor(owner) and is_alive(files, owner):
+            written = about(files, owner)
             if written:
                 pid, ticks = written["pid"], written.get("start_ticks")
-                pools.append(RunningPool(owner, pid, ticks, tuple(written["queues"])))
+                pools.append(LivingPool(owner, pid, ticks, tuple(written["queues"])))
     return pools
 
 
 def is_supervisor(owner: str) -> bool:
-    """Whether the owner of a lock file is a supervisor; its workers are named ID-1, ID-2, …"""
+    """Whether the owner of a lock file is a supervisor. Its workers are named ID-1, ID-2, …"""
     return "-" not in owner
 
 
-def running(folder: str, owner: str) -> Running | None:
-    """Return the job process that a worker, dead or alive, started last; None if it did none."""
-    descriptor = _open(os.path.join(folder, owner + _SUFFIX))
+def job_process(files: QueueFiles, owner: str) -> JobProcess | None:
+    """Return the job process that a worker, dead or alive, started last; None if there is none."""
+    descriptor = _open(files.process_lock(owner))
     if descriptor is None:
         return None
     try:
-        return _read_running(os.pread(descriptor, _RUNNING_BYTES, 0))
+        return _read_job(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _open(path: str) -> int | None:
+    """Open a lock file; None if there is none, or if it cannot be opened."""
     try:
-        # Not blocking, should somebody have put a FIFO there.
+        # O_NONBLOCK: somebody may have put a FIFO there, whose open would wait.
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
@@ -248,14 +255,14 @@ def _open(path: str) -> int | None:
     return descriptor
 
 
-def _take_over(path: str, descriptor: int) -> Remains | None:
-    """Lock the file of somebody dead; None, and closed, if it is another's to keep or to settle."""
+def _take_stale(path: str, descriptor: int) -> StaleLock | None:
+    """Lock the open file of a dead process; None, with the file closed, if that is impossible."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another may have settled and removed it between our open and our lock.
+        # Another process may have recovered and removed it between our open and our lock.
         same = os.stat(path).st_ino == os.fstat(descriptor).st_ino
         if same and not _is_of_another_user(descriptor):
-            return Remains(path, descriptor)
+            return StaleLock(path, descriptor)
     except (BlockingIOError, FileNotFoundError):
         pass
     os.close(descriptor)
@@ -263,14 +270,14 @@ def _take_over(path: str, descriptor: int) -> Remains | None:
 
 
 def _is_of_another_user(descriptor: int) -> bool:
-    """Whether another user, in a shared queue, made it: what his workers ran we could not end."""
+    """Whether another user of a shared queue created the file: we could not end their jobs."""
     return os.geteuid() not in (0, os.fstat(descriptor).st_uid)
 
 
-def _read_running(line: bytes) -> Running | None:
+def _read_job(descriptor: int) -> JobProcess | None:
     try:
-        execution_id, pid, ticks, owner = line.split()
+        execution_id, pid, ticks, log_owner = os.pread(descriptor, _JOB_BYTES, 0).split()
         start = None if ticks == b"-" else int(ticks)
-        return Running(int(execution_id), int(pid), start, owner.decode("ascii"))
+        return JobProcess(int(execution_id), int(pid), start, log_owner.decode("ascii"))
     except ValueError:  # nothing runs, or a crash of the machine left something else there
         return None

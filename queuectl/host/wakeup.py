@@ -1,33 +1,33 @@
-"""Waking workers: a FIFO for each, into which whoever changed something writes a byte."""
+"""Waking workers: each has a FIFO, into which a process that changed something writes a byte."""
 
 from __future__ import annotations
 
 import os
 import stat
 
-from queuectl.host.files import own_mode, unlink_quietly, without_umask
+from queuectl.host.files import QueueFiles, fifo_owner
+from queuectl.host.filesystem import make_fifo, unlink_quietly
 
-_SUFFIX = ".bell"
 _FLAGS = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class WakeUpFifo:
-    """The FIFO of one worker. A FIFO that several share wakes only about one of them."""
+    """The FIFO of one worker. A FIFO that several workers share would wake only about one."""
 
-    def __init__(self, folder: str, worker_id: str) -> None:
-        self.path = os.path.join(folder, worker_id + _SUFFIX)
-        with without_umask():
-            os.mkfifo(self.path, own_mode(self.path))
+    def __init__(self, files: QueueFiles, worker_id: str) -> None:
+        self.path = files.wakeup_fifo(worker_id)
+        make_fifo(self.path)
         self._reader = os.open(self.path, os.O_RDONLY | _FLAGS)
-        # A writer of our own: without any, the reader would be readable for ever (end of file).
+        # Keep a writer of our own: a FIFO that nobody has open for writing is always readable (end
+        # of file).
         self._writer = os.open(self.path, os.O_WRONLY | _FLAGS)
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when the bell was rung."""
+        """Return the descriptor that becomes readable when somebody wakes this worker."""
         return self._reader
 
     def drain(self) -> None:
-        """Forget the rings so far."""
+        """Read away all wake-ups so far."""
         try:
             while len(os.read(self._reader, 65536)) == 65536:
                 pass
@@ -35,36 +35,36 @@ class WakeUpFifo:
             pass
 
     def remove(self) -> None:
-        """Take the FIFO away."""
+        """Remove the FIFO."""
         unlink_quietly(self.path)
         os.close(self._reader)
         os.close(self._writer)
 
 
-def wake_up(folder: str, worker_id: str | None = None) -> None:
-    """Wake all workers, or one. Never waits and never fails: a bell without a reader is stale.
+def wake_up(files: QueueFiles, worker_id: str | None = None) -> None:
+    """Wake one worker, or all. Never waits and never fails; a FIFO that nobody reads is skipped.
 
-    Python ignores SIGPIPE, which a reader that leaves right now would raise; this relies on it.
+    Python must ignore SIGPIPE, as it does by default: the reader may leave while we write.
     """
     if worker_id is not None:
-        _wake(os.path.join(folder, worker_id + _SUFFIX))
+        _wake(files.wakeup_fifo(worker_id))
         return
     try:
-        all_of_them = owners(folder)
+        worker_ids = owners(files)
     except OSError:
         return
-    for owner in all_of_them:
-        _wake(os.path.join(folder, owner + _SUFFIX))
+    for worker_id in worker_ids:
+        _wake(files.wakeup_fifo(worker_id))
 
 
-def owners(folder: str) -> set[str]:
-    """Return the ids that have a bell, dead or alive; OSError if that cannot be known."""
-    return {name[: -len(_SUFFIX)] for name in os.listdir(folder) if name.endswith(_SUFFIX)}
+def owners(files: QueueFiles) -> set[str]:
+    """Return the ids of the workers that have a FIFO, dead or alive; OSError if it is unknown."""
+    return set(filter(None, map(fifo_owner, os.listdir(files.workers))))
 
 
-def remove(folder: str, worker_id: str) -> None:
-    """Take away the bell of a dead worker."""
-    unlink_quietly(os.path.join(folder, worker_id + _SUFFIX))
+def remove(files: QueueFiles, worker_id: str) -> None:
+    """Remove the FIFO of a dead worker."""
+    unlink_quietly(files.wakeup_fifo(worker_id))
 
 
 def _wake(path: str) -> None:
@@ -75,7 +75,7 @@ def _wake(path: str) -> None:
     try:
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             os.write(descriptor, b"!")
-    except OSError:  # EAGAIN: rung already; EPIPE: the reader just left
+    except OSError:  # EAGAIN: full of wake-ups already; EPIPE: the reader has just left
         pass
     finally:
         os.close(descriptor)

@@ -22,7 +22,7 @@ _ZOMBIE_LOOK_SECONDS = 0.02
 
 def take_over(
     command: Command,
-    leader: lockfiles.Running,
+    leader: lockfiles.JobProcess,
     log: OutputLog,
     kept_log: str,
     events: Events,
@@ -63,7 +63,7 @@ def _grace_left(grace: float, overdue: float) -> float:
 
 def reported_outcome(
     command: Command,
-    leader: lockfiles.Running,
+    leader: lockfiles.JobProcess,
     kind: OutcomeKind | None,
     pause: Callable[[float], None],
 ) -> Outcome:
@@ -90,12 +90,12 @@ def reported_outcome(
     )
 
 
-def age_seconds(leader: lockfiles.Running) -> float | None:
+def age_seconds(leader: lockfiles.JobProcess) -> float | None:
     """Return how long an adopted command runs; None where the kernel tells no start."""
     return None if leader.start_ticks is None else processes.age_seconds(leader.start_ticks)
 
 
-def _reported_seconds(command: Command, leader: lockfiles.Running) -> float | None:
+def _reported_seconds(command: Command, leader: lockfiles.JobProcess) -> float | None:
     """Return how long a command ran until it left its word, with nobody there to watch it.
 
     None if that cannot be known, as after a reboot: its start is counted from a boot, and counted
@@ -110,7 +110,7 @@ def _reported_seconds(command: Command, leader: lockfiles.Running) -> float | No
     return seconds if seconds >= 0 else None
 
 
-def _goes_on(leader: lockfiles.Running, log: OutputLog) -> bool:
+def _goes_on(leader: lockfiles.JobProcess, log: OutputLog) -> bool:
     """Whether an adopted command still runs; where the kernel tells no start, its log is held."""
     if leader.start_ticks is None:
         return log.is_held()

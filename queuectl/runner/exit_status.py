@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from queuectl.host.files import open_private
+from queuectl.host.filesystem import open_private
 
 _BYTES = 256
 # As a command: a job may have a function of that name.

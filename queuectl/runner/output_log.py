@@ -10,7 +10,8 @@ import sys
 import time
 
 from queuectl.core.models import Output
-from queuectl.host.files import own_mode, unlink_quietly, without_umask
+from queuectl.host.files import tail_of, unfinished
+from queuectl.host.filesystem import make, unlink_quietly
 
 INLINE_BYTES = 4096
 """An output up to this size is kept in the attempt's row, and no file is made for it."""
@@ -201,7 +202,7 @@ class OutputLog:
 
         What is printed between the copy and the cut is lost, uncounted.
         """
-        aside, self._aside = self.path + ".tail", None
+        aside, self._aside = tail_of(self.path), None
         try:
             with open(aside, "wb") as copy:
                 _copy(self.descriptor, size - half, size, copy.fileno())
@@ -213,11 +214,9 @@ class OutputLog:
 
     def _keep_both_ends(self, descriptor: int, size: int, kept_path: str) -> None:
         half = self._limit // 2
-        unfinished = kept_path + ".new"
-        unlink_quietly(unfinished)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with without_umask():
-            kept = os.open(unfinished, flags, own_mode(unfinished))
+        new = unfinished(kept_path)
+        unlink_quietly(new)
+        kept = make(new, os.O_WRONLY | os.O_EXCL)
         aside, set_aside = -1, 0
         try:
             if self._aside is not None:
@@ -231,9 +230,9 @@ class OutputLog:
             os.write(kept, GAP % missing)
             _copy(aside, set_aside - from_aside, set_aside, kept)
             _copy(descriptor, size - from_file, size, kept)
-            os.rename(unfinished, kept_path)
+            os.rename(new, kept_path)
         except OSError:
-            unlink_quietly(unfinished)
+            unlink_quietly(new)
             raise
         finally:
             os.close(kept)
@@ -244,8 +243,7 @@ class OutputLog:
 
 
 def _make_file(path: str) -> int:
-    with without_umask():
-        return _lifted(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, own_mode(path)))
+    return _lifted(make(path, _FLAGS | os.O_EXCL))
 
 
 def _open_file(path: str) -> int:

@@ -11,19 +11,14 @@ from typing import (
     Callable,
     Iterable,
     NamedTuple,
-    Tuple,
 )
 
 from queuectl.host import processes
-from queuectl.host.processes import Process, living
+from queuectl.host.processes import FileIdentity, Process
 
 _ROUNDS = 20
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.1
-
-
-FileIdentity = Tuple[int, int]
-"""Device and inode of a file."""
 
 
 class Attempt(NamedTuple):
@@ -50,31 +45,23 @@ def identity(path: str) -> frozenset[FileIdentity]:
     return frozenset([(status.st_dev, status.st_ino)])
 
 
-def members(attempt: Attempt) -> list[int]:
-    """Return the living processes of an attempt, zombies left out.
-
-    Elsewhere than on Linux only the leader's group can be asked, and it stands for all of it.
-    """
-    return [process.pid for process in _find(attempt, frozenset())]
-
-
 def _find(attempt: Attempt, known: AbstractSet[Process]) -> set[Process]:
     """Return the processes that bear a mark of the attempt or are `known` to be of it, and all that
     descend from them.
     """
     if sys.platform != "linux":
-        lives = attempt.leader is not None and _group_lives(attempt.leader)
+        lives = attempt.leader is not None and processes.group_lives(attempt.leader)
         return {Process(attempt.leader, 0, 0, 0, 0)} if attempt.leader and lives else set()
     wanted = frozenset(b"QUEUECTL_EXECUTION=" + mark.encode() for mark in attempt.marks)
     # By the start: the parent of an orphan changes, a process may make itself a group or session.
     names = {(process.pid, process.start_ticks) for process in known}
     children: dict[int, list[Process]] = {}
     found = []
-    processes = list(living())
-    if _is_reused(attempt, processes):
+    living = list(processes.living())
+    if _is_reused(attempt, living):
         # Which also says that nobody is left in its group and its session.
         attempt = attempt._replace(leader=None)
-    for process in processes:
+    for process in living:
         children.setdefault(process.parent, []).append(process)
         is_known = (process.pid, process.start_ticks) in names
         if is_known or _belongs(process, wanted, attempt):
@@ -158,55 +145,17 @@ def _signal_all(
     return found
 
 
-def _is_reused(attempt: Attempt, processes: Iterable[Process]) -> bool:
+def _is_reused(attempt: Attempt, living: Iterable[Process]) -> bool:
     """Whether the leader's number is another's by now."""
     ticks = attempt.leader_ticks
     return ticks is not None and any(
-        process.pid == attempt.leader and process.start_ticks != ticks for process in processes
+        process.pid == attempt.leader and process.start_ticks != ticks for process in living
     )
 
 
 def _belongs(process: Process, wanted: frozenset[bytes], attempt: Attempt) -> bool:
     if attempt.leader is not None and attempt.leader in (process.group, process.session):
         return True
-    try:
-        with open(f"/proc/{process.pid}/environ", "rb") as environment:
-            if not wanted.isdisjoint(environment.read().split(b"\0")):
-                return True
-        return bool(attempt.logs) and _holds(process.pid, attempt.logs)
-    except processes.NOT_THERE:
-        return False
-
-
-def _holds(pid: int, logs: frozenset[FileIdentity]) -> bool:
-    folder = f"/proc/{pid}/fd"
-    for descriptor in os.listdir(folder):
-        try:
-            status = os.stat(f"{folder}/{descriptor}")
-        except OSError:  # it was closed meanwhile, or is on a file system that is gone
-            continue
-        if (status.st_dev, status.st_ino) in logs and _writes(pid, descriptor):
-            return True
-    return False
-
-
-def _writes(pid: int, descriptor: str) -> bool:
-    """Whether a descriptor is open for writing: `logs` and `less` only read, and are let be."""
-    try:
-        with open(f"/proc/{pid}/fdinfo/{descriptor}", "rb") as lines:
-            for line in lines:
-                if line.startswith(b"flags:"):
-                    return int(line.split()[1], 8) & (os.O_WRONLY | os.O_RDWR) != 0
-    except processes.NOT_THERE:  # it was closed meanwhile
-        pass
-    return False
-
-
-def _group_lives(leader: int) -> bool:
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # on macOS: only zombies are left in it
-        return False
-    return True
+    if not wanted.isdisjoint(processes.environment(process.pid)):
+        return True
+    return bool(attempt.logs) and processes.can_write_to(process.pid, attempt.logs)

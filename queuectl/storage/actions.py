@@ -108,7 +108,7 @@ class Actions(Base):
                 conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (job.seq,))
                 freed = release_dependants(conn, job.seq, completed=False, now=now)
         if current.state is JobState.PROCESSING:
-            wakeup.wake_up(self.files.workers, current.locked_by)
+            wakeup.wake_up(self.files, current.locked_by)
             return JobState.PROCESSING
         if freed:
             self._wake_workers()

@@ -9,7 +9,7 @@ from typing import Callable, TypeVar
 
 from queuectl.core.errors import AmbiguousJob, DuplicateId, NoQueue, NoSuchJob
 from queuectl.core.settings import Settings, effective
-from queuectl.host import wakeup
+from queuectl.host import places, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.storage.database import WAIT_SECONDS, Database, Snapshot, Transaction
 
@@ -64,7 +64,7 @@ class Base:
             return cls(Database.empty(files))
         if write:
             try:
-                files.prepare_to_write()
+                places.prepare_to_write(files)
             except BaseException:
                 database.close()
                 raise
@@ -95,7 +95,7 @@ class Base:
 
     def _wake_workers(self) -> None:
         """Wake all workers; after COMMIT, when something may have become claimable."""
-        wakeup.wake_up(self.files.workers)
+        wakeup.wake_up(self.files)
 
     @staticmethod
     def _settings(conn: sqlite3.Connection) -> Settings:

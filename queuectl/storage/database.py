@@ -18,7 +18,9 @@ from queuectl.core.errors import (
     QueueUpgraded,
 )
 from queuectl.core.times import utcnow
-from queuectl.host.files import QueueFiles, own_mode
+from queuectl.host import places
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import own_mode
 from queuectl.storage import schema
 from queuectl.storage.write_lock import WriteLock
 
@@ -68,9 +70,9 @@ class Database:
         if not files.exists():
             if not create:
                 raise NoQueue(files.database)
-            files.refuse_network()
-            files.prepare_to_write()
-            files.create_database()
+            places.refuse_network(files)
+            places.prepare_to_write(files)
+            places.create_database(files)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
             if not database._is_current():
@@ -164,7 +166,7 @@ class Database:
         # Before anything is put beside it. Asked last whether another made it a queue meanwhile.
         if has_tables and not legacy.is_legacy(conn) and self._is_unversioned():
             raise self._foreign()
-        self.files.prepare_to_write()
+        places.prepare_to_write(self.files)
         self.lock.acquire(self.wait_seconds)
         try:
             # Whoever held the lock before us may have done it all.
@@ -176,7 +178,7 @@ class Database:
             if old and not legacy.is_legacy(conn):
                 raise self._foreign()
             if old:
-                kept = legacy.back_up(conn, self.files.database)
+                kept = legacy.back_up(conn, self.files)
                 # Whoever can read it reads what is run, secrets perhaps among it.
                 os.chmod(self.files.database, own_mode(self.files.database))
             self._switch_to_wal()

@@ -11,7 +11,8 @@ from queuectl.core.errors import InvalidInput
 from queuectl.core.specs import check_command, check_name
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
-from queuectl.host.files import sync_folder
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import sync_folder
 from queuectl.storage import schema
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]
@@ -29,9 +30,10 @@ def is_legacy(conn: sqlite3.Connection) -> bool:
     return shape[: len(_FIRST_COLUMNS)] == _FIRST_COLUMNS
 
 
-def back_up(conn: sqlite3.Connection, path: str) -> str:
-    """Copy the file as it is to `path`.before-upgrade, durably; return that name."""
-    kept, unfinished = path + ".before-upgrade", path + ".before-upgrade.tmp"
+def back_up(conn: sqlite3.Connection, files: QueueFiles) -> str:
+    """Copy the database as it is to a file beside it, durably; return the path of that file."""
+    kept = files.before_upgrade
+    unfinished = kept + ".tmp"
     if os.path.lexists(unfinished):
         os.unlink(unfinished)
     descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
@@ -43,7 +45,7 @@ def back_up(conn: sqlite3.Connection, path: str) -> str:
     finally:
         os.close(descriptor)
     os.replace(unfinished, kept)
-    sync_folder(os.path.dirname(path))
+    sync_folder(os.path.dirname(kept))
     return kept
 
 

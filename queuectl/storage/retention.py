@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from datetime import datetime
 from itertools import islice
-from typing import Any, Iterator, Match, Sequence
+from typing import Any, Sequence
 
 from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
-from queuectl.host.files import unlink_quietly
+from queuectl.host.files import is_unfinished, log_owner, logged_execution
+from queuectl.host.filesystem import unlink_quietly
 from queuectl.host.lockfiles import is_alive
 from queuectl.storage.base import Base
 
 _DELETED_AT_ONCE = 500
 _SWEPT_AT_ONCE = 500
-_LOG = r"([0-9]{1,18})\.log(?:\.new)?"
-_OWNED = r"([0-9a-f]+-[0-9]+)\.(?:log|log\.tail|status)"
 
 
 class Retention(Base):
@@ -86,10 +84,10 @@ class Retention(Base):
 
     def _strays(self, names: Sequence[str]) -> list[str]:
         """Return those of these files that belong to nothing any more."""
-        kept = {found.group(): int(found.group(1)) for found in _matches(_LOG, names)}
-        owned = {found.group(): found.group(1) for found in _matches(_OWNED, names)}
+        kept = [(name, number) for name in names if (number := logged_execution(name)) is not None]
+        owned = [(name, owner) for name in names if (owner := log_owner(name)) is not None]
         with self._snapshot() as conn:
-            numbers = sorted(set(kept.values()))
+            numbers = sorted({number for _, number in kept})
             ended = dict(
                 conn.execute(
                     "SELECT id, outcome IS NOT NULL FROM executions WHERE id IN ("
@@ -115,14 +113,14 @@ class Retention(Base):
             }
         strays = [
             name
-            for name, number in kept.items()
-            if number not in ended or (name.endswith(".new") and ended[number])
+            for name, number in kept
+            if number not in ended or (is_unfinished(name) and ended[number])
         ]
         # A worker makes its log before it is registered, and its lock before that.
         return strays + [
             name
-            for name, owner in owned.items()
-            if owner not in owners and is_alive(self.files.workers, owner) is None
+            for name, owner in owned
+            if owner not in owners and is_alive(self.files, owner) is None
         ]
 
     def _any(self, where: str, values: Sequence[Any]) -> bool:
@@ -161,10 +159,6 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
             values.extend(wanted)
     pieces.append("NOT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = jobs.seq)")
     return " AND ".join(pieces), values
-
-
-def _matches(pattern: str, names: Sequence[str]) -> Iterator[Match[str]]:
-    return filter(None, map(re.compile(pattern).fullmatch, names))
 
 
 def _logged(conn: sqlite3.Connection, seq: int) -> list[int]:

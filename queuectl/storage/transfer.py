@@ -12,7 +12,7 @@ from queuectl.core.jobfile import TransferredJob
 from queuectl.core.models import Claim, Job, Outcome, Selection, Verdict
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
-from queuectl.host.files import new_file
+from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
 from queuectl.storage.attempts import end_attempt, held_claim
 from queuectl.storage.base import duplicate, last_seq

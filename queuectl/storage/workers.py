@@ -96,6 +96,4 @@ class Workers(Base):
 
     def living_workers(self) -> list[Worker]:
         """Return the workers that are alive, as their lock files prove."""
-        return [
-            worker for worker in self.workers() if lockfiles.is_alive(self.files.workers, worker.id)
-        ]
+        return [worker for worker in self.workers() if lockfiles.is_alive(self.files, worker.id)]

@@ -10,7 +10,8 @@ import time
 from types import FrameType
 
 from queuectl.core.errors import QueueBusy, QueueUnusable
-from queuectl.host.files import open_private
+from queuectl.host.files import turn_of
+from queuectl.host.filesystem import open_private
 
 _NAG_SECONDS = 0.05
 _POLL_SECONDS = 0.002
@@ -42,7 +43,7 @@ class WriteLock:
         if self._descriptor is None:
             self._descriptor = open_private(self._path)
         if self._turn is None:
-            self._turn = open_private(self._path + ".turn")
+            self._turn = open_private(turn_of(self._path))
 
     def acquire(self, wait_seconds: float) -> None:
         """Take the lock; QueueBusy, naming the holder, if it is not to be had in time."""

@@ -20,7 +20,8 @@ from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict,
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, to_text, utcnow
 from queuectl.host import lockfiles, processes
-from queuectl.host.files import QueueFiles, open_private, unlink_quietly
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import open_private, unlink_quietly
 from queuectl.host.wakeup import WakeUpFifo, wake_up
 from queuectl.runner import process_tree
 from queuectl.runner.adopted import take_over
@@ -101,7 +102,7 @@ class _Worker:
             "pid_namespace": processes.pid_namespace(),
             "supervisor": assignment.supervisor,
         }
-        self._life = lockfiles.LifeLock.take(self._files.workers, self.id, about)
+        self._life = lockfiles.ProcessLock.take(self._files, self.id, about)
         self._output_log = OutputLog(self._files.worker_log(self.id))
         # Not left to the first job, whose umask might leave one that no other can write.
         os.close(open_private(self._files.worker_status(self.id)))
@@ -110,7 +111,7 @@ class _Worker:
         """Work until there is a reason to leave; then leave nothing behind."""
         self._retry_until_written(self._register, first=True)
         # Last: by its bell the supervisor knows that a worker is there for all to see.
-        fifo = WakeUpFifo(self._files.workers, self.id)
+        fifo = WakeUpFifo(self._files, self.id)
         self._events.listen_to(fifo)
         try:
             if self._assignment.recovers is not None:
@@ -174,9 +175,9 @@ class _Worker:
         """Its id."""
         return self._assignment.worker
 
-    def show_running(self, running: lockfiles.Running) -> None:
+    def show_running(self, running: lockfiles.JobProcess) -> None:
         """Show in the lock file what it answers for."""
-        self._life.show_running(running)
+        self._life.show_job(running)
 
     def pause(self, seconds: float) -> None:
         """Sleep so long, or less."""
@@ -207,7 +208,7 @@ class _Worker:
         self._life.remove()
         if self._assignment.drain:
             # The others of the pool may be waiting for the same end.
-            wake_up(self._files.workers)
+            wake_up(self._files)
 
     def _wants_more(self) -> bool:
         until = self._assignment.until
@@ -271,8 +272,8 @@ class _Worker:
             self._output_log,
             kept_log,
             JobEvents(self._events, lambda: self._cut_short(claim)),
-            lambda pid, ticks: self._life.show_running(
-                lockfiles.Running(claim.execution_id, pid, ticks, self.id)
+            lambda pid, ticks: self._life.show_job(
+                lockfiles.JobProcess(claim.execution_id, pid, ticks, self.id)
             ),
         )
 

@@ -18,8 +18,9 @@ from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.host import lockfiles, processes, signals
-from queuectl.host.files import QueueFiles, open_private
-from queuectl.host.lockfiles import LifeLock
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import open_private
+from queuectl.host.lockfiles import ProcessLock
 from queuectl.worker.plan import Plan
 from queuectl.worker.supervisor import Supervisor
 
@@ -104,7 +105,7 @@ def _supervise(order: Launch) -> int:
         plan.workers, "" if plan.workers == 1 else "s",
         ", ".join(plan.queues) or "all queues", files.database, supervisor_id,
     )  # fmt: skip
-    life = LifeLock.inherited(files.workers, supervisor_id, order.life)
+    life = ProcessLock.inherited(files, supervisor_id, order.life)
     announce = _announcer(order)
     return Supervisor(files, supervisor_id, plan, life, loop.work).run(announce)
 
@@ -151,7 +152,7 @@ def _notify(address: str) -> None:
 
 def open_pool(
     files: QueueFiles, plan: Plan, *, unless_running: bool
-) -> tuple[str, lockfiles.LifeLock] | None:
+) -> tuple[str, ProcessLock] | None:
     """Make a supervisor known; None if `unless_running` and its queues are served already.
 
     Decided under a lock, so that of any number that start at once one remains.
@@ -160,7 +161,7 @@ def open_pool(
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if unless_running and any(
-            pool.serves(plan.queues) for pool in lockfiles.running_pools(files.workers)
+            pool.serves(plan.queues) for pool in lockfiles.living_pools(files)
         ):
             return None
         supervisor_id = os.urandom(4).hex()
@@ -173,6 +174,6 @@ def open_pool(
             "queues": plan.queues,
             "count": plan.workers,
         }
-        return supervisor_id, lockfiles.LifeLock.take(files.workers, supervisor_id, about)
+        return supervisor_id, ProcessLock.take(files, supervisor_id, about)
     finally:
         os.close(descriptor)

@@ -12,7 +12,7 @@ from queuectl.core.errors import QueueError, QueueUnusable, QueueUpgraded
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.core.times import to_text
 from queuectl.host import lockfiles, processes, wakeup
-from queuectl.host.files import unlink_quietly
+from queuectl.host.filesystem import unlink_quietly
 from queuectl.runner import adopted, exit_status, process_tree, run
 from queuectl.runner.output_log import OutputLog
 from queuectl.storage.for_workers import WorkerStorage
@@ -33,7 +33,7 @@ class Heir(Protocol):
     def command(self, claim: Claim) -> run.Command:
         """Return the command of a claim with its bounds."""
 
-    def show_running(self, running: lockfiles.Running) -> None:
+    def show_running(self, running: lockfiles.JobProcess) -> None:
         """Show in its own lock file what it answers for."""
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
@@ -51,7 +51,7 @@ class Adopted(NamedTuple):
     """A running job that an heir answers for from now on."""
 
     claim: Claim
-    leader: lockfiles.Running
+    leader: lockfiles.JobProcess
 
 
 def recover(
@@ -62,25 +62,25 @@ def recover(
     Nothing happens if it lives after all, another settles it already, or its job can only be seen
     from elsewhere. Killed at any point, it can be done again: the lock file goes last.
     """
-    remains = lockfiles.seize(storage.files.workers, dead)
-    if remains is None:
+    lock = lockfiles.take_stale(storage.files, dead)
+    if lock is None:
         return None
     adopted = None
     try:
-        adopted = _recover_claim(storage, dead, remains.running, heir, now)
+        adopted = _recover_claim(storage, dead, lock.job, heir, now)
         _forget(storage, dead, now)
     except _OutOfSight:
-        remains.close()
+        lock.close()
     except QueueError:
-        remains.close()
+        lock.close()
         if adopted is None:
             raise
         # The job has its heir; the dead worker is forgotten by whoever comes next.
     except BaseException:
-        remains.close()
+        lock.close()
         raise
     else:
-        remains.remove()
+        lock.remove()
     return adopted
 
 
@@ -91,17 +91,17 @@ def recover_missing(
 
     Yields the jobs that were adopted, each to be attended to at once.
     """
-    folder = storage.files.workers
+    files = storage.files
     missing = [
         worker.id
         for worker in storage.workers()
-        if lockfiles.is_alive(folder, worker.id) is None and not _still_works(worker)
+        if lockfiles.is_alive(files, worker.id) is None and not _still_works(worker)
     ]
-    unknown = [worker for worker in storage.orphans() if lockfiles.is_alive(folder, worker) is None]
+    unknown = [worker for worker in storage.orphans() if lockfiles.is_alive(files, worker) is None]
     for dead in missing + unknown:
         try:
             # With a file there is something that only one can seize.
-            lockfiles.leave_remains(folder, dead)
+            lockfiles.make_stale(files, dead)
             adopted = recover(storage, dead, heir, now=now)
         except QueueUpgraded:
             raise
@@ -122,7 +122,7 @@ def _still_works(worker: Worker) -> bool:
 def _recover_claim(
     storage: WorkerStorage,
     dead: str,
-    running: lockfiles.Running | None,
+    running: lockfiles.JobProcess | None,
     heir: Heir,
     now: Callable[[], datetime],
 ) -> Adopted | None:
@@ -164,10 +164,10 @@ def _leader(
     storage: WorkerStorage,
     dead: str,
     claim: Claim,
-    running: lockfiles.Running | None,
+    running: lockfiles.JobProcess | None,
     command: run.Command,
     log: OutputLog,
-) -> lockfiles.Running | None:
+) -> lockfiles.JobProcess | None:
     """Return the job's own process if it lives."""
     if running is None or (running.start_ticks is None and sys.platform == "linux"):
         # The worker died just after the spawn, if there was one, before it could say more.
@@ -176,7 +176,7 @@ def _leader(
         leader = process_tree.session_leader(command.mark, running and running.pid)
         if leader is None:
             return None
-        return lockfiles.Running(claim.execution_id, *leader, claim.log_owner)
+        return lockfiles.JobProcess(claim.execution_id, *leader, claim.log_owner)
     if running.start_ticks is None:
         return running if log.is_held() else None
     # Its number may be another's by now; its number and its start, in one boot, may not.
@@ -187,7 +187,7 @@ def _leader(
 
 def _was_elsewhere(storage: WorkerStorage, dead: str) -> bool:
     """Whether a worker was in another container, whose processes we do not see."""
-    namespace = lockfiles.about(storage.files.workers, dead).get("pid_namespace")
+    namespace = lockfiles.about(storage.files, dead).get("pid_namespace")
     if namespace not in (None, processes.pid_namespace()):
         return True
     here = os.uname().nodename
@@ -197,14 +197,14 @@ def _was_elsewhere(storage: WorkerStorage, dead: str) -> bool:
 def _outcome_of_ended(
     claim: Claim,
     command: run.Command,
-    leader: lockfiles.Running | None,
-    running: lockfiles.Running | None,
+    leader: lockfiles.JobProcess | None,
+    running: lockfiles.JobProcess | None,
     log: OutputLog,
     heir: Heir,
 ) -> Outcome:
     """Return how a job ended that is not adopted, and end what is left of it if it is lost."""
     if leader is None:
-        gone = running or lockfiles.Running(claim.execution_id, 0, None, claim.log_owner)
+        gone = running or lockfiles.JobProcess(claim.execution_id, 0, None, claim.log_owner)
         outcome = adopted.reported_outcome(command, gone, None, heir.pause)
         if outcome.kind is not OutcomeKind.LOST and not command.kills_leftovers:
             return outcome
@@ -230,7 +230,7 @@ def _outcome_of_ended(
 def _forget(storage: WorkerStorage, dead: str, now: Callable[[], datetime]) -> None:
     storage.forget_worker(dead, seen_at=to_text(now()))
     remove_files(storage, dead)
-    wakeup.remove(storage.files.workers, dead)
+    wakeup.remove(storage.files, dead)
 
 
 def remove_files(storage: WorkerStorage, owner: str) -> None:

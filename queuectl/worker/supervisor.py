@@ -45,7 +45,7 @@ class Supervisor:
         files: QueueFiles,
         supervisor_id: str,
         plan: Plan,
-        life: lockfiles.LifeLock,
+        life: lockfiles.ProcessLock,
         worker_main: WorkerMain,
     ) -> None:
         self._files = files
@@ -122,14 +122,14 @@ class Supervisor:
     def _are_ready(self) -> bool:
         mine = {child.assignment.worker for child in self._children.values()}
         try:
-            return mine <= wakeup.owners(self._files.workers)
+            return mine <= wakeup.owners(self._files)
         except OSError:  # ask again
             return False
 
     def _owners(self) -> list[str]:
         """Return whose lock files are there; none, with a warning, if that cannot be known now."""
         try:
-            owners = lockfiles.owners(self._files.workers)
+            owners = lockfiles.owners(self._files)
         except QueueError as error:
             if not self._is_blind:
                 _log.warning("%s; trying again", error)
@@ -183,7 +183,7 @@ class Supervisor:
         status: int = WorkerExit.FAILED
         try:
             # Held here too, the supervisor's lock would outlive it.
-            self._life.abandon()
+            self._life.close()
             os.close(writer)
             for child in self._children.values():
                 os.close(child.orders)
@@ -266,8 +266,8 @@ class Supervisor:
 
     def _reap_orphan(self, pid: int) -> None:
         """Reap what a dead worker's job started; of the job itself tell how it ended."""
-        folder, ticks = self._files.workers, processes.start_ticks(pid)
-        known = [lockfiles.running(folder, owner) for owner in self._owners()]
+        ticks = processes.start_ticks(pid)
+        known = [lockfiles.job_process(self._files, owner) for owner in self._owners()]
         jobs = [job for job in known if job and job.pid == pid and job.start_ticks in (ticks, None)]
         # Told before it is reaped: the heir waits until the number is gone.
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -312,7 +312,7 @@ class Supervisor:
             return
         heir = self._assignment(assignment.slot, recovers=assignment.worker)
         young = time.monotonic() - child.born < _YOUNG_SECONDS
-        if young and not lockfiles.running(self._files.workers, assignment.worker):
+        if young and not lockfiles.job_process(self._files, assignment.worker):
             # Its own predecessor may still be unsettled if it died that early.
             if assignment.recovers is not None:
                 self._recover(assignment.recovers)
@@ -326,7 +326,7 @@ class Supervisor:
         if code == WorkerExit.DONE:
             self._backoff.pop(assignment.slot, None)
             return
-        if not lockfiles.running(self._files.workers, assignment.worker):
+        if not lockfiles.job_process(self._files, assignment.worker):
             # It claims nothing and had adopted nothing: so it needs no heir of its own.
             self._remove_lock_of(assignment.worker)
         if self._stopping:
@@ -356,29 +356,28 @@ class Supervisor:
             return  # the next pool does
         if any(child.assignment.recovers == worker_id for child in self._children.values()):
             return
-        if lockfiles.is_alive(self._files.workers, worker_id) is False:
+        if lockfiles.is_alive(self._files, worker_id) is False:
             self._fork(self._assignment(-1, recovers=worker_id)._replace(recovers_only=True))
 
     def _recover_other_pools(self) -> None:
         """Settle what workers of other supervisors left when all of them were killed."""
         if self._last_order is not None:
             return  # what runs there is not ours to end
-        folder = self._files.workers
         mine = {child.assignment.worker for child in self._children.values()}
         expected = {entry[1].recovers for entry in self._waiting}
         try:
-            lockfiles.sweep(folder)
-            bells = wakeup.owners(folder)
+            lockfiles.remove_unfinished(self._files)
+            bells = wakeup.owners(self._files)
         except OSError:  # at the next scan, then
             bells = set()
         owners = self._owners()
         # A worker has its lock before it has a bell, and for longer.
         for silent in bells.difference(owners) if owners else ():
-            wakeup.remove(folder, silent)
+            wakeup.remove(self._files, silent)
         for owner in owners:
             if owner == self._id or owner in mine or owner in expected | self._left_behind:
                 continue
-            if lockfiles.is_alive(folder, owner) is not False:
+            if lockfiles.is_alive(self._files, owner) is not False:
                 continue
             if lockfiles.is_supervisor(owner):
                 self._remove_lock_of(owner)
@@ -388,8 +387,8 @@ class Supervisor:
     def _remove_lock_of(self, owner: str) -> None:
         """Take away the lock file of somebody dead who leaves nothing to settle."""
         try:
-            remains = lockfiles.seize(self._files.workers, owner)
-            if remains is not None:
-                remains.remove()
+            lock = lockfiles.take_stale(self._files, owner)
+            if lock is not None:
+                lock.remove()
         except (OSError, QueueError):  # at a later scan, then
             pass

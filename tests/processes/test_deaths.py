@@ -86,7 +86,7 @@ def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: 
     queue.start()
 
     _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
-    assert len({name.split("-")[0] for name in lockfiles.owners(queue.files.workers)}) == 1
+    assert len({name.split("-")[0] for name in lockfiles.owners(queue.files)}) == 1
 
 
 def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(
@@ -131,11 +131,11 @@ def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Job
         """
         import time
         from queuectl.host import lockfiles
-        remove = lockfiles.LifeLock.remove
+        remove = lockfiles.ProcessLock.remove
         def removing(life):
             remove(life)
             time.sleep(1)
-        lockfiles.LifeLock.remove = removing
+        lockfiles.ProcessLock.remove = removing
         """
     )
     supervisor = queue.start(env=hook)
@@ -272,33 +272,33 @@ def test_heirs_that_die_beget_no_more_of_them(
     memory that was short, or a fault in leaving, filled the machine with processes.
     """
     queue.enqueue("true")
-    folder, born = queue.files.workers, tmp_path / "born"
-    lockfiles.LifeLock.take(folder, "dead-1", {"pid": 1}).abandon()
+    born = tmp_path / "born"
+    lockfiles.ProcessLock.take(queue.files, "dead-1", {"pid": 1}).close()
 
     def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         if not assignment.recovers_only:
             os.read(assignment.orders, 1)
             return WorkerExit.DONE
-        lockfiles.LifeLock.take(folder, assignment.worker, {"pid": os.getpid()})
+        lockfiles.ProcessLock.take(queue.files, assignment.worker, {"pid": os.getpid()})
         with born.open("a") as log:
             log.write(f"{assignment.recovers}\n")
-        remains = lockfiles.seize(folder, str(assignment.recovers))
-        if remains is not None:
-            remains.remove()
+        lock = lockfiles.take_stale(queue.files, str(assignment.recovers))
+        if lock is not None:
+            lock.remove()
         os._exit(70)
 
     later_scans = count()
-    sweep = lockfiles.sweep
+    sweep = lockfiles.remove_unfinished
 
-    def stop_at_last(where: str) -> None:
+    def stop_at_last(where: QueueFiles) -> None:
         sweep(where)
-        if not Path(folder, "dead-1.lock").exists() and next(later_scans) == 20:
+        if not Path(queue.files.process_lock("dead-1")).exists() and next(later_scans) == 20:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def pool() -> int:
         monkeypatch.setattr("queuectl.worker.supervisor._SCAN_SECONDS", 0.05)
         monkeypatch.setattr("queuectl.worker.supervisor._FIRST_BACKOFF_SECONDS", 0.05)
-        monkeypatch.setattr(lockfiles, "sweep", stop_at_last)
+        monkeypatch.setattr(lockfiles, "remove_unfinished", stop_at_last)
         plan = Plan(1)
         opened = open_pool(queue.files, plan, unless_running=False)
         assert opened is not None
@@ -306,7 +306,7 @@ def test_heirs_that_die_beget_no_more_of_them(
 
     assert in_processes([pool]) == [0]
     assert born.read_text().splitlines() == ["dead-1"]
-    assert os.listdir(folder) == []
+    assert os.listdir(queue.files.workers) == []
 
 
 def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue, jobs: Jobs) -> None:

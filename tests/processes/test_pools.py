@@ -199,7 +199,7 @@ def test_a_pool_with_closed_streams_runs_and_can_be_stopped(
     queue.processes.append(pool)
     jobs.until(job, "completed")
 
-    (found,) = lockfiles.running_pools(queue.files.workers)
+    (found,) = lockfiles.living_pools(queue.files)
     assert found.pid == pool.pid
     numbers = [
         number for number, sign in enumerate(("<&-", ">&-", "2>&-")) if sign in closed.split()
@@ -215,7 +215,7 @@ def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue, jobs: Jobs
     """Here its own lock file cannot be taken away at the end: exit 1, no traceback."""
     jobs.storage  # noqa: B018 (makes the queue)
     pool = queue.start("-q")
-    (found,) = lockfiles.running_pools(queue.files.workers)
+    (found,) = lockfiles.living_pools(queue.files)
     path = Path(queue.files.workers, f"{found.id}.lock")
     path.unlink()
     path.mkdir()
@@ -330,7 +330,7 @@ def test_what_is_ready_can_be_seen(queue: Queue, jobs: Jobs) -> None:
     lock = WriteLock(queue.files.write_lock)
     lock.acquire(10)
     starting = queue.spawn("worker", "start", "--detach", "-q")
-    wait_until(lambda: len(lockfiles.owners(queue.files.workers)) == 2, what="the worker's lock")
+    wait_until(lambda: len(lockfiles.owners(queue.files)) == 2, what="the worker's lock")
     with pytest.raises(subprocess.TimeoutExpired):
         starting.wait(0.5)
     lock.release()
@@ -348,7 +348,7 @@ def test_a_bell_that_nobody_can_hear_is_taken_away(queue: Queue, jobs: Jobs) -> 
     queue.start()
     worker = queue.worker()
 
-    wait_until(lambda: wakeup.owners(queue.files.workers) == {worker["id"]}, what="the sweep")
+    wait_until(lambda: wakeup.owners(queue.files) == {worker["id"]}, what="the sweep")
 
 
 def test_an_odd_umask_shuts_out_nobody(queue: Queue, jobs: Jobs) -> None:
@@ -377,7 +377,7 @@ def test_a_stop_signals_nobody_of_the_same_number(queue: Queue, jobs: Jobs) -> N
     jobs.one("true")
     stranger = subprocess.Popen(["sleep", "300"])
     about = {"pid": stranger.pid, "start_ticks": 1, "queues": [], "count": 1}
-    life = lockfiles.LifeLock.take(queue.files.workers, "abcd1234", about)
+    life = lockfiles.ProcessLock.take(queue.files, "abcd1234", about)
     try:
         done = queue.run("worker", "stop")
         assert (done.returncode, done.stdout) == (1, "")

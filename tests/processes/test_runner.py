@@ -131,7 +131,7 @@ def test_the_time_of_a_command_that_nobody_watched_ends_with_its_word(
     """
     ticks = processes.start_ticks(os.getpid())
     assert ticks is not None
-    gone = lockfiles.Running(7, 1 << 22, ticks, "w-1")
+    gone = lockfiles.JobProcess(7, 1 << 22, ticks, "w-1")
     status = tmp_path / "w-1.status"
     if told_after is not None:
         exit_status.write(str(status), 7, exit_status.Status(0, None))

@@ -102,7 +102,7 @@ class _Heir:
             grace_seconds=0.3,
         )
 
-    def show_running(self, running: lockfiles.Running) -> None:
+    def show_running(self, running: lockfiles.JobProcess) -> None:
         assert self._adopts, "nothing is to be adopted"
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
@@ -156,7 +156,7 @@ def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
     for dead in ("gone-1", "gone-2"):
         jobs.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
         assert jobs.storage.claim(dead, now=utcnow()) is not None
-    lockfiles.leave_remains(jobs.storage.files.workers, "gone-1")
+    lockfiles.make_stale(jobs.storage.files, "gone-1")
     can_open = lockfiles._open
     monkeypatch.setattr(
         lockfiles, "_open", lambda path: None if "gone-1" in path else can_open(path)
@@ -167,10 +167,10 @@ def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
 
 
 def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
-    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     ticks = processes.start_ticks(pid)
-    lock.show_running(lockfiles.Running(claim.execution_id, pid, ticks, "gone-1"))
-    lock.abandon()
+    lock.show_job(lockfiles.JobProcess(claim.execution_id, pid, ticks, "gone-1"))
+    lock.close()
 
 
 def _leader(heir: _Heir, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
@@ -188,7 +188,7 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
     job = jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
     heir = _Heir(jobs, adopts=True)
-    life = lockfiles.LifeLock.take(queue.files.workers, heir.id, {})
+    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
     leader = _leader(heir, claim)
 
     def settled() -> recovery.Adopted | None:
@@ -213,7 +213,7 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         assert recovery.recover(jobs.storage, "gone-1", heir, now=utcnow) is None
         assert jobs.get(job).locked_by == heir.id
         assert [one.id for one in jobs.storage.workers()] == []
-        assert lockfiles.owners(queue.files.workers) == [heir.id]
+        assert lockfiles.owners(queue.files) == [heir.id]
     finally:
         life.remove()
         leader.kill()
@@ -231,18 +231,18 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
     jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
     heir = _Heir(jobs, adopts=True)
-    life = lockfiles.LifeLock.take(queue.files.workers, heir.id, {})
+    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
     begin = "setsid sleep 300 & " * 8
     leader = _leader(heir, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
     jobs.text("begun")
-    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     if is_noted:
-        lock.show_running(lockfiles.Running(claim.execution_id, leader.pid, None, "gone-1"))
-    lock.abandon()
-    living = process_tree.living
+        lock.show_job(lockfiles.JobProcess(claim.execution_id, leader.pid, None, "gone-1"))
+    lock.close()
+    living = processes.living
     ticks = processes.start_ticks(leader.pid)
     monkeypatch.setattr(
-        process_tree, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
+        processes, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
     )
     try:
         adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
@@ -270,14 +270,14 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
     job = jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
     heir = _Heir(jobs, adopts=True)
-    life = lockfiles.LifeLock.take(queue.files.workers, heir.id, {})
+    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
     leader = _leader(heir, claim)
     ticks = processes.start_ticks(leader.pid)
-    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
-    lock.show_running(
-        lockfiles.Running(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    lock.show_job(
+        lockfiles.JobProcess(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
     )
-    lock.abandon()
+    lock.close()
     proc = Path("/proc")
     failing = [proc / "sys/kernel/random/boot_id", proc / f"{leader.pid}/stat"]
     if not is_noted:
@@ -324,7 +324,7 @@ def test_only_one_settles_a_worker_without_a_lock_file(
     monkeypatch.setattr(recovery, "_recover_claim", meanwhile)
     assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
     assert jobs.outcomes(job) == ["lost"]
-    assert lockfiles.owners(queue.files.workers) == []
+    assert lockfiles.owners(queue.files) == []
 
 
 @linux_only
@@ -333,11 +333,11 @@ def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jo
     jobs.configure(backoff_base="1", backoff_max="100")
     job = jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
-    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
-    lock.show_running(lockfiles.Running(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    lock.show_job(lockfiles.JobProcess(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
     Path(queue.files.worker_log("gone-1")).write_text("another's")
     shown = queue.run("logs", job).stdout
-    lock.abandon()
+    lock.close()
     recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
 
     (attempt,) = jobs.attempts(job)
@@ -353,18 +353,18 @@ def test_a_job_that_cannot_be_seen_is_not_run_again(
     """Regression: in another container than its own a living job was taken for lost."""
     job = jobs.one("true", max_retries=1)
     claim = _claim_of_the_dead(jobs, processes.boot_id(), host="another container")
-    lock = lockfiles.LifeLock.take(queue.files.workers, "gone-1", {})
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     # A number that is nobody's here.
-    lock.show_running(lockfiles.Running(claim.execution_id, 1 << 22, 1, "gone-1"))
-    lock.abandon()
+    lock.show_job(lockfiles.JobProcess(claim.execution_id, 1 << 22, 1, "gone-1"))
+    lock.close()
     log = OutputLog(queue.files.worker_log("gone-1"))
     # It would find the holder of the log, which is this test.
     monkeypatch.setattr(process_tree, "end", lambda *_: None)
     assert recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow) is None
     assert (jobs.state(job), jobs.outcomes(job)) == ("processing", [None])
-    assert lockfiles.owners(queue.files.workers) == ["gone-1"]
+    assert lockfiles.owners(queue.files) == ["gone-1"]
 
     log.close()
     recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
     assert jobs.outcomes(job) == ["lost"]
-    assert lockfiles.owners(queue.files.workers) == []
+    assert lockfiles.owners(queue.files) == []

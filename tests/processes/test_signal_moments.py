@@ -126,7 +126,7 @@ def test_a_signal_during_a_claim_loses_no_job(
     with closing(sqlite3.connect(str(queue.database))) as connection:
         connection.execute("UPDATE jobs SET state = 'pending'")
         connection.commit()
-    wakeup.wake_up(queue.files.workers)
+    wakeup.wake_up(queue.files)
     wait_until(lambda: _waits_for_a_lock(worker), what="the claim")
     _send(queue, supervisor, signals)
     lock.release()

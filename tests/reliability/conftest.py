@@ -94,7 +94,7 @@ def until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
         holder = jobs.get(job).locked_by
         if holder in (None, dead):
             return ""
-        return str(holder) if lockfiles.is_alive(queue.files.workers, str(holder)) else ""
+        return str(holder) if lockfiles.is_alive(queue.files, str(holder)) else ""
 
     return wait_until(heir, what=f"an heir of {dead}")
 
@@ -112,7 +112,7 @@ def orphan(
     worker = queue.worker()
 
     def has_noted() -> bool:
-        seen = lockfiles.running(queue.files.workers, worker["id"])
+        seen = lockfiles.job_process(queue.files, worker["id"])
         return seen is not None and seen.start_ticks is not None
 
     # A job is there before its worker has noted all of it.

@@ -171,7 +171,7 @@ def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
     lock = WriteLock(detached.files.write_lock)
     lock.acquire(10)
     starting = detached.spawn("worker", "start", "--detach")
-    wait_until(lambda: lockfiles.owners(detached.files.workers), what="the workers")
+    wait_until(lambda: lockfiles.owners(detached.files), what="the workers")
     starting.kill()
     starting.wait()
     lock.release()

@@ -117,10 +117,10 @@ def test_what_another_user_runs_is_not_ours_to_settle(queue: Queue, team: Path) 
     wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
     (worker,) = queue.json("--allow-shared", "worker", "list")
     shared = queue.files._replace(allow_shared=True)
-    (pool,) = lockfiles.running_pools(shared.workers)
+    (pool,) = lockfiles.living_pools(shared)
     for pid in (pool.pid, worker["pid"]):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: lockfiles.is_alive(shared.workers, worker["id"]) is False)
+    wait_until(lambda: lockfiles.is_alive(shared, worker["id"]) is False)
 
     def settle_as_other() -> Any:
         processes.boot_id()  # imports a codec, where only root may be able to read it
@@ -130,7 +130,7 @@ def test_what_another_user_runs_is_not_ours_to_settle(queue: Queue, team: Path) 
         with closing(WorkerStorage.open(shared, write=True, wait_seconds=1)) as storage:
             adopted = recovery.recover(storage, worker["id"], unasked, now=utcnow)
             others = list(recovery.recover_missing(storage, unasked, now=utcnow))
-        return [adopted, others, lockfiles.is_alive(shared.workers, worker["id"])]
+        return [adopted, others, lockfiles.is_alive(shared, worker["id"])]
 
     assert in_processes([settle_as_other]) == [[None, [], None]]
     assert queue.json("--allow-shared", "show", job)["state"] == "processing"

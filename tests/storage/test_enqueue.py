@@ -418,7 +418,7 @@ def test_a_long_chain_is_followed_without_recursion(storage, clock):
 
 def test_the_workers_are_woken(storage, clock):
     """Whoever enqueues rings, after the commit."""
-    own = wakeup.WakeUpFifo(storage.files.workers, "w1")
+    own = wakeup.WakeUpFifo(storage.files, "w1")
     add(storage, clock.now, "a")
     ready = select.select([own.fileno()], [], [], 0)[0]
     own.remove()

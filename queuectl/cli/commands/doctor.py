@@ -17,7 +17,9 @@ from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, utcnow
-from queuectl.host.files import QueueFiles, file_system, is_network
+from queuectl.host import processes
+from queuectl.host.files import QueueFiles, fifo_owner
+from queuectl.host.places import file_system, is_network
 from queuectl.storage import Storage
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -148,7 +150,7 @@ def _counts(storage: Storage) -> Finding:
 
 def _wal(storage: Storage) -> Finding:
     try:
-        size = os.stat(storage.files.database + "-wal").st_size
+        size = os.stat(storage.files.wal).st_size
     except FileNotFoundError:
         size = 0
     level = WARN if size > _WAL_WARN_BYTES else OK
@@ -207,7 +209,7 @@ def _path(storage: Storage) -> Finding:
 
 def _path_of(pid: int) -> str | None:
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        variables = processes.environment(pid)
     except OSError:
         return None
     found = [item[5:] for item in variables if item.startswith(b"PATH=")]
@@ -215,17 +217,17 @@ def _path_of(pid: int) -> str | None:
 
 
 def _is_of_ours(path: Path, mode: int) -> bool:
-    """Whether it is of a kind that has its place in a queue: the only FIFOs are bells."""
-    return (
-        stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISFIFO(mode) and path.suffix == ".bell")
-    )
+    """Whether a queue has files of this kind; its only FIFOs are those that wake workers."""
+    if stat.S_ISFIFO(mode):
+        return fifo_owner(path.name) is not None
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _owners_and_modes(files: QueueFiles) -> Finding:
     wrong: list[str] = []
     strangers, readable = ("o", 0o004) if files.allow_shared else ("go", 0o044)
     parent = Path(files.database).parent
-    beside = [Path(files.database + suffix) for suffix in ("", "-wal", "-shm", ".d")]
+    beside = [Path(path) for path in (files.database, files.wal, files.shm, files.folder)]
     inside = list(Path(files.folder).rglob("*"))
     for path in [parent, *beside, *inside]:
         try:

@@ -159,8 +159,8 @@ def _summary(enqueued: Enqueued) -> str:
     limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"
     runs = f"up to {enqueued.max_retries} run{'s' if enqueued.max_retries > 1 else ''}"
     parts = [f"queued in {enqueued.queue}", limit, runs]
-    from queuectl.host.lockfiles import running_pools  # only on a terminal
+    from queuectl.host.lockfiles import living_pools  # only on a terminal
 
-    if not any(pool.serves([enqueued.queue]) for pool in running_pools(queue_files().workers)):
+    if not any(pool.serves([enqueued.queue]) for pool in living_pools(queue_files())):
         parts.append("no worker is running (queuectl worker start)")
     return "; ".join(parts)

@@ -124,7 +124,7 @@ class _Printer:
         attempt still runs afterwards.
         """
         files, limit = self._storage.files, self._storage.settings().output_limit
-        running = lockfiles.running(files.workers, execution.worker)
+        running = lockfiles.job_process(files, execution.worker)
         if running is not None and running.execution_id != execution.id:
             return False  # it is just being started: the file may hold what the last one printed
         try:

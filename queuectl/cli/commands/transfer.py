@@ -16,7 +16,7 @@ from queuectl.core.escaping import escape, escape_json
 from queuectl.core.jobfile import TransferredJob, from_fields, to_line
 from queuectl.core.models import Outcome, OutcomeKind, Selection
 from queuectl.core.times import utcnow
-from queuectl.host.files import new_file
+from queuectl.host.filesystem import new_file
 
 _LOST = Outcome(OutcomeKind.LOST, reason="lost: it ran when the backup was taken")
 

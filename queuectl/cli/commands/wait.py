@@ -31,7 +31,7 @@ from queuectl.cli.selection import (
 from queuectl.core.errors import InvalidInput, NoSuchJob, QueueError
 from queuectl.core.models import Job, OutcomeKind, Selection
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
-from queuectl.host.lockfiles import running_pools
+from queuectl.host.lockfiles import living_pools
 from queuectl.runner.run import SPAWN_FAILED, signal_name
 from queuectl.storage import Storage
 
@@ -258,7 +258,7 @@ def _own_job(storage: Storage) -> Job | None:
 
 def warn_unserved(storage: Storage, queues: set[str]) -> None:
     """Say, once, that no worker serves what is waited for."""
-    pools = running_pools(storage.files.workers)
+    pools = living_pools(storage.files)
     unserved = sorted(queue for queue in queues if not any(p.serves([queue]) for p in pools))
     if unserved:
         output.message(f"no worker serves {', '.join(unserved)} (queuectl worker start)")

@@ -57,7 +57,7 @@ def explain(storage: Storage, job: Job) -> Explanation:
         since = "" if job.locked_at is None else f" since {_when(job.locked_at)}"
         ending = ", and is being cancelled" if job.cancel_requested else ""
         where = f"is running{since} on worker {job.locked_by}{ending}"
-        if lockfiles.is_alive(storage.files.workers, str(job.locked_by)) is False:
+        if lockfiles.is_alive(storage.files, str(job.locked_by)) is False:
             # No end is recorded, no timeout kept, no cancel heeded meanwhile.
             return Explanation(
                 "unattended",

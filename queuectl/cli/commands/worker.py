@@ -23,8 +23,9 @@ from queuectl.cli.command import (
 from queuectl.cli.selection import DURATION, queue_names, queue_option
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
-from queuectl.host import lockfiles, processes
-from queuectl.host.files import own_mode, without_umask
+from queuectl.host import lockfiles, places, processes
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import own_mode, without_umask
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
 from queuectl.storage import Storage
 from queuectl.storage.database import WAIT_SECONDS
@@ -76,14 +77,14 @@ def worker_start(
     queuectl worker start --count 4
     * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
     """
-    from queuectl.host.processes import close_strange_descriptors
+    from queuectl.host.processes import close_inherited_descriptors
     from queuectl.worker.main import Launch, become, open_pool
     from queuectl.worker.plan import Plan
 
-    close_strange_descriptors()
+    close_inherited_descriptors()
     files = queue_files(ctx)
     plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime)
-    files.refuse_network()
+    places.refuse_network(files)
     _refuse_few_descriptors(count)
     # Made or upgraded now, so that what is wrong with it is told here; closed before any fork.
     open_storage(create=True).close()
@@ -215,17 +216,17 @@ def worker_stop(
 class _Target:
     """A process to stop: a supervisor, or one worker."""
 
-    def __init__(self, owner: lockfiles.RunningPool | Worker, folder: str) -> None:
+    def __init__(self, owner: lockfiles.LivingPool | Worker, files: QueueFiles) -> None:
         self.id = owner.id
         self._pid = owner.pid
         self._start_ticks = owner.start_ticks
         self._supervises = not isinstance(owner, Worker)
-        self._folder = folder
+        self._files = files
 
     @property
     def is_running(self) -> bool:
         # It lets go of its lock before it ends, and what follows may remove the program.
-        return bool(lockfiles.is_alive(self._folder, self.id)) or (
+        return bool(lockfiles.is_alive(self._files, self.id)) or (
             self._start_ticks is not None and self._is_seen
         )
 
@@ -259,18 +260,18 @@ class _Target:
 
 
 def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) -> list[_Target]:
-    pools = lockfiles.running_pools(storage.files.workers)
-    owners: list[lockfiles.RunningPool | Worker] = [*pools, *storage.living_workers()]
+    pools = lockfiles.living_pools(storage.files)
+    owners: list[lockfiles.LivingPool | Worker] = [*pools, *storage.living_workers()]
     if not names:
         supervised = {pool.id for pool in pools}
         return [
-            _Target(owner, storage.files.workers)
+            _Target(owner, storage.files)
             for owner in owners
             # Workers whose supervisor was killed finish their job all the same.
             if not (isinstance(owner, Worker) and owner.supervisor in supervised)
             and (not queues or set(queues) & set(owner.queues))
         ]
-    known = {owner.id: _Target(owner, storage.files.workers) for owner in owners}
+    known = {owner.id: _Target(owner, storage.files) for owner in owners}
     for name in names:
         if name not in known:
             raise QueueError(f"no such worker is running: {name} (queuectl worker list)")
