@@ -8,12 +8,14 @@ import subprocess
 from contextlib import closing
 
 import pytest
-from conftest import Queue
-from test_legacy import contents, make
-from watch.file_watch import by_hand
 
-from cli.conftest import Call, Called, every_state, noon, opened, tree
 from queuectl.core.specs import JobSpec
+from support.calls import Call, Called
+from support.clock import noon
+from support.legacy import contents, make
+from support.queue import Queue
+from support.states import every_state, opened, tree
+from support.watch.file_watch import by_hand
 
 _SHELLS = ("bash", "zsh", "fish")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Queue
 
-from cli.conftest import Call, jobs, opened
+from support.calls import Call
+from support.queue import Queue
+from support.states import jobs, opened
 
 _DEFAULTS = {
     "max-retries": "3",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Queue
-from shell.conftest import in_forks
 
-from cli.conftest import Call, every_state, noon, on_terminal, opened
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from support.calls import Call
+from support.clock import noon
+from support.queue import Queue
+from support.shell import in_forks
+from support.states import every_state, opened
+from support.terminal import on_terminal
 
 _TABLE = """\
 ID    QUEUE    RUNS    DIED                         REASON             COMMAND

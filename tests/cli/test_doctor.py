@@ -9,12 +9,13 @@ import subprocess
 from contextlib import closing
 
 import pytest
-from conftest import COMMAND, Queue, on_small_disk
-from shell.conftest import in_forks
 
-from cli.conftest import opened
 from queuectl.cli.commands.doctor import _has_wal_reset_bug
 from queuectl.storage import schema
+from support.queue import COMMAND, Queue
+from support.shell import in_forks
+from support.small_disk import on_small_disk
+from support.states import opened
 
 _EVERY_CHECK = {
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",

@@ -9,10 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Queue
 
-from cli.conftest import Call, jobs, on_terminal, opened
 from queuectl.core.states import JobState
+from support.calls import Call
+from support.queue import Queue
+from support.states import jobs, opened
+from support.terminal import on_terminal
 
 _NO_WORKER = "no worker is running (queuectl worker start)"
 

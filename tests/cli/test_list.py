@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Queue
-from shell.conftest import in_forks
 
-from cli.conftest import Call, every_state, noon, on_terminal, opened
 from queuectl.core.specs import JobSpec
+from support.calls import Call
+from support.clock import noon
+from support.queue import Queue
+from support.shell import in_forks
+from support.states import every_state, opened
+from support.terminal import on_terminal
 
 _ORDER = ["completed", "failed", "dead", "processing", "pending", "scheduled", "blocked",
           "cancelled"]  # fmt: skip

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Queue
-from processes.conftest import linux_only
 
-from cli.conftest import Call, call
-
-__all__ = ["call"]
+from support.calls import Call
+from support.processes import linux_only
+from support.queue import Queue
 
 pytestmark = linux_only
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import COMMAND, Queue
+
+from support.queue import COMMAND, Queue
 
 # Modules that cost milliseconds, and that only some commands have a use for.
 _SLOW = {

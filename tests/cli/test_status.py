@@ -7,13 +7,15 @@ import re
 from typing import Any
 
 import pytest
-from conftest import Queue
-from shell.conftest import in_forks
 
-from cli.conftest import Call, every_state, noon, opened
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from support.calls import Call
+from support.clock import noon
+from support.queue import Queue
+from support.shell import in_forks
+from support.states import every_state, opened
 
 _STATES = ["blocked", "scheduled", "pending", "processing", "completed", "failed", "dead",
            "cancelled"]  # fmt: skip

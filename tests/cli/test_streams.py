@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from conftest import Queue, wait_until
-from test_legacy import make
 
-from cli.conftest import Call, jobs, on_terminal, opened
 from queuectl.core.models import Outcome, OutcomeKind, Output, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
+from support.calls import Call
+from support.legacy import make
+from support.queue import Queue
+from support.states import jobs, opened
+from support.terminal import on_terminal
+from support.waiting import wait_until
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /dev/full")
 

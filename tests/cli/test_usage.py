@@ -5,143 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Queue
 
-from cli.conftest import Call, assert_refused, everything, opened, tree
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
+from support.calls import Call, assert_refused
+from support.queue import Queue
+from support.states import everything, opened, tree
+from support.wrong_calls import WRONG_USAGE
 
-_DURATIONS = "(use seconds, or 500ms 90s 10m 1h30m 2d)"
 _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout …"
-_NAMES = "must be printable, without white space, comma or slash"
 
-# The call, the command that the line names, and what it says; … stands for the rest.
-WRONG: list[tuple[str, str, str]] = [
-    # Commands and options
-    ("statu", "queuectl", "no such command: statu (did you mean status?)"),
-    ("enqeue true", "queuectl", "no such command: enqeue (did you mean enqueue?)"),
-    ("frobnicate", "queuectl", "no such command: frobnicate (known: enqueue worker …"),
-    ("help", "queuectl", "no such command: help (known: enqueue worker …"),
-    ("worker strat", "queuectl worker", "no such command: strat (did you mean start?)"),
-    ("worker frobnicate", "queuectl worker", "no such command: frobnicate (known: …"),
-    ("dlq lst", "queuectl dlq", "no such command: lst (did you mean list?)"),
-    ("config gte", "queuectl config", "no such command: gte (did you mean get?)"),
-    ("--bogus", "queuectl", "no such option…"),
-    ("-x", "queuectl", "no such option…"),
-    ("--db", "queuectl", "option '--db' requires an argument"),
-    ("status --bogus", "queuectl status", "no such option…"),
-    ("status --db", "queuectl status", "option '--db' requires an argument"),
-    ("worker --bogus", "queuectl worker", "no such option…"),
-    ("worker start --bogus", "queuectl worker start", "no such option…"),
-    ("dlq retry --bogus", "queuectl dlq retry", "no such option…"),
-    ("dlq retry --queue", "queuectl dlq retry", "option '--queue' requires an argument"),
-    ("config list --bogus", "queuectl config list", "no such option…"),
-    # Arguments too many or too few
-    ("status extra", "queuectl status", "got unexpected extra argument (extra)"),
-    ("list extra", "queuectl list", "got unexpected extra argument (extra)"),
-    ("show a b", "queuectl show", "got unexpected extra argument (b)"),
-    ("logs a b", "queuectl logs", "got unexpected extra argument (b)"),
-    ("dlq list extra", "queuectl dlq list", "got unexpected extra argument (extra)"),
-    ("worker start extra", "queuectl worker start", "got unexpected extra argument (extra)"),
-    ("worker list extra", "queuectl worker list", "got unexpected extra argument (extra)"),
-    ("config list extra", "queuectl config list", "got unexpected extra argument (extra)"),
-    ("config get", "queuectl config get", "missing argument 'KEY'"),
-    ("config set", "queuectl config set", "missing argument 'KEY'"),
-    ("config set max-retries", "queuectl config set", "missing argument 'VALUE'"),
-    ("config set max-retries 1 2", "queuectl config set", "got unexpected extra argument (2)"),
-    ("config unset", "queuectl config unset", "missing argument 'KEY'"),
-    ("completion", "queuectl completion", "missing argument '{bash|zsh|fish}'. Choose from: b…"),
-    ("completion bash x", "queuectl completion", "got unexpected extra argument (x)"),
-    ("show", "queuectl show", "which job? (give its id)"),
-    ("logs", "queuectl logs", "which job? (give its id)"),
-    # Values
-    ("list --state faild", "queuectl list", "no such state: faild (did you mean failed?)"),
-    ("list --state bogus", "queuectl list", "no such state: bogus (known: blocked scheduled …"),
-    ("list --state failed,", "queuectl list", "no such state:  (known: blocked scheduled …"),
-    ("list -n 0", "queuectl list", "invalid value for '-n': 0 is not in the range x>=1"),
-    ("list -n x", "queuectl list", "invalid value for '-n': 'x' is not a valid integer range"),
-    ("list --queue a/b", "queuectl list", f"--queue {_NAMES}"),
-    ("list --ids --json", "queuectl list", "--ids and --json exclude each other"),
-    ("dlq list --ids --json", "queuectl dlq list", "--ids and --json exclude each other"),
-    ("logs a -n -1", "queuectl logs", "invalid value for '-n' / '--tail': -1 is not in the r…"),
-    ("logs a --attempt 0", "queuectl logs", "invalid value for '--attempt': 0 is not in the …"),
-    ("worker start -c 0", "queuectl worker start", "invalid value for '-c' / '--count': 0 is …"),
-    ("worker start -c 1001", "queuectl worker start", "invalid value for '-c' / '--count': 10…"),
-    ("worker start -c many", "queuectl worker start", "invalid value for '-c' / '--count': 'm…"),
-    ("worker start --queue a/b", "queuectl worker start", f"--queue {_NAMES}"),
-    ("worker start --max-jobs 0", "queuectl worker start", "invalid value for '--max-jobs': 0…"),
-    (
-        "worker start --max-runtime x",
-        "queuectl worker start",
-        f"not a duration: 'x' {_DURATIONS}",
-    ),
-    ("worker stop --timeout x", "queuectl worker stop", f"not a duration: 'x' {_DURATIONS}"),
-    ("worker stop --queue a/b", "queuectl worker stop", f"--queue {_NAMES}"),
-    ("dlq purge --all", "queuectl dlq purge", "this deletes all dead jobs: confirm with --yes"),
-    ("completion tcsh", "queuectl completion", "invalid value for '{bash|zsh|fish}': 'tcsh' i…"),
-    # Keys
-    ("config set bogus 1", "queuectl config set", f"unknown key 'bogus' {_KEYS}"),
-    (
-        "config set max-retries x",
-        "queuectl config set",
-        "max-retries: not a whole number from 0 to 1000000: 'x'",
-    ),
-    (
-        "config set max-retries -1",
-        "queuectl config set",
-        "max-retries: not a whole number from 0 to 1000000: '-1'",
-    ),
-    (
-        "config set backoff-base 0",
-        "queuectl config set",
-        "backoff-base: not a number from 1 to 1000: '0'",
-    ),
-    (
-        "config set backoff-base nan",
-        "queuectl config set",
-        "backoff-base: not a number from 1 to 1000: 'nan'",
-    ),
-    (
-        "config set backoff-jitter 2",
-        "queuectl config set",
-        "backoff-jitter: not a number from 0 to 1: '2'",
-    ),
-    (
-        "config set backoff-max soon",
-        "queuectl config set",
-        f"backoff-max: not a duration: 'soon' {_DURATIONS}",
-    ),
-    (
-        "config set job-timeout -5",
-        "queuectl config set",
-        f"job-timeout: not a duration: '-5' {_DURATIONS}",
-    ),
-    (
-        "config set kill-grace x",
-        "queuectl config set",
-        f"kill-grace: not a duration: 'x' {_DURATIONS}",
-    ),
-    (
-        "config set output-limit 1",
-        "queuectl config set",
-        "output-limit: a size is 1 KiB to 1 TiB, not '1'",
-    ),
-    (
-        "config set output-limit big",
-        "queuectl config set",
-        "output-limit: not a size: 'big' (use bytes, or 64KiB 10MiB 1GiB)",
-    ),
-    (
-        "config set leftovers maybe",
-        "queuectl config set",
-        "leftovers: not one of keep, kill: 'maybe'",
-    ),
-    (
-        "config set capture-env A-B",
-        "queuectl config set",
-        "capture-env: not names of variables, nor *: 'A-B'",
-    ),
-]
 
 # What is refused once the queue has been looked at, and the exit code.
 REFUSED: list[tuple[str, str, str, int]] = [
@@ -175,7 +48,7 @@ REFUSED: list[tuple[str, str, str, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "command", "expected"), WRONG)
+@pytest.mark.parametrize(("words", "command", "expected"), WRONG_USAGE)
 def test_wrong_usage_touches_nothing(
     queue: Queue, call: Call, words: str, command: str, expected: str
 ) -> None:
@@ -192,7 +65,7 @@ def test_wrong_usage_changes_nothing(queue: Queue, call: Call) -> None:
     queue.ok("config", "set", "max-retries", "7")
     before = everything(queue)
 
-    codes = {call(*words.split()).code for words, _, _ in WRONG}
+    codes = {call(*words.split()).code for words, _, _ in WRONG_USAGE}
 
     assert codes == {2}
     assert everything(queue) == before

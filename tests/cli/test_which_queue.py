@@ -6,9 +6,10 @@ import os
 import stat
 
 import pytest
-from conftest import Queue
 
-from cli.conftest import Call, assert_refused, tree
+from support.calls import Call, assert_refused
+from support.queue import Queue
+from support.states import tree
 
 _STATE = ".local/state/queuectl"
 

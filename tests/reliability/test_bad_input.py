@@ -6,16 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from cli.conftest import Call, Called, call
-from cli.test_enqueue_usage import WRONG as WRONG_ENQUEUES
-from cli.test_usage import WRONG as WRONG_USAGE
-from conftest import Queue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reliability.tracing import LONG, sample
-
-__all__ = ["call"]
+from support.calls import Call, Called
+from support.queue import Queue
+from support.tracing import LONG, sample
+from support.wrong_calls import WRONG_ENQUEUES, WRONG_USAGE
 
 _NUL, _LONE = "a\0b", "\ud800"
 _NOT_TEXT: list[Any] = [5, 1.5, True, [], {}, ["a"], {"a": "b"}, _NUL, _LONE]

@@ -7,18 +7,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Clock, Queue
-from forked import in_processes
-from processes.conftest import Jobs, linux_only
-from storage.ends import COMPLETED, OK
 
 from queuectl.core.models import Recorded
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host.files import QueueFiles, find
 from queuectl.storage import Storage
-from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from reliability.tracing import LONG, long_only
+from support.clock import Clock
+from support.forks import in_processes
+from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.jobs import Jobs
+from support.outcomes import COMPLETED, OK
+from support.processes import linux_only
+from support.queue import Queue
+from support.tracing import LONG, long_only
 
 pytestmark = [linux_only, pytest.mark.timeout(1800)]
 

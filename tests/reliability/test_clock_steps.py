@@ -12,10 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Queue, alive, wait_until
 
-from reliability.conftest import HELD, Jobs
-from reliability.tracing import LONG, long_only
+from support.adoption import HELD
+from support.jobs import Jobs
+from support.processes import alive
+from support.queue import Queue
+from support.tracing import LONG, long_only
+from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.skipif(

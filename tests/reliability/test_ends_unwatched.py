@@ -8,20 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Queue, alive, wait_until
 
 from queuectl.storage.write_lock import WriteLock
-from reliability.conftest import (
-    HELD,
-    NOTED,
-    Jobs,
-    kill,
-    ledger,
-    linux_only,
-    orphan,
-    start_with,
-    until_adopted,
-)
+from support.adoption import HELD, NOTED, ledger, orphan, until_adopted
+from support.jobs import Jobs
+from support.processes import alive, kill, linux_only
+from support.queue import Queue
+from support.shells import start_with
+from support.waiting import wait_until
 
 pytestmark = linux_only
 

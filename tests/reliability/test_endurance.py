@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import Queue, wait_until
-from processes.conftest import Jobs, linux_only, status_field
 
-from reliability.tracing import LONG
+from support.jobs import Jobs
+from support.processes import linux_only, status_field
+from support.queue import Queue
+from support.tracing import LONG
+from support.waiting import wait_until
 
 pytestmark = [linux_only, pytest.mark.timeout(3600)]
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
 import pytest
-from conftest import COMMAND, Queue, on_small_disk
-from processes.conftest import linux_only
-from watch.file_watch import by_hand
 
-from reliability.tracing import long_only, sample
+from support.processes import linux_only
+from support.queue import COMMAND, Queue
+from support.small_disk import on_small_disk
+from support.tracing import long_only, sample
+from support.watch.file_watch import by_hand
 
 pytestmark = linux_only
 

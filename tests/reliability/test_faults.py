@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Queue, wait_until
-from processes.conftest import Jobs
 
-from reliability.history import assert_sound
-from reliability.tracing import (
+from support.history import assert_sound
+from support.jobs import Jobs
+from support.queue import Queue
+from support.tracing import (
     Fault,
     announced,
     enqueue_points,
@@ -22,6 +22,7 @@ from reliability.tracing import (
     strace,
     without_queue,
 )
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(3600)
 

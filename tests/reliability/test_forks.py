@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Queue, wait_until
-from processes.conftest import Jobs, linux_only
-from watch.file_watch import by_hand
+from support.jobs import Jobs
+from support.processes import linux_only
+from support.queue import Queue
+from support.waiting import wait_until
+from support.watch.file_watch import by_hand
 
 pytestmark = linux_only
 

@@ -7,21 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Queue, alive, wait_until
-from processes.conftest import Jobs
 
-from reliability.conftest import HELD
-from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from reliability.tracing import (
-    LONG,
-    Tracer,
-    long_only,
-    needs_strace,
-    points,
-    recording,
-    sample,
-    strace,
-)
+from support.adoption import HELD
+from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.jobs import Jobs
+from support.processes import alive
+from support.queue import COMMAND, Queue
+from support.tracing import LONG, Tracer, long_only, needs_strace, points, recording, sample, strace
+from support.waiting import wait_until
 
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Queue, wait_until
-from processes.conftest import Jobs, status_field
 
-from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from reliability.tracing import (
+from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.jobs import Jobs
+from support.processes import status_field
+from support.queue import COMMAND, Queue
+from support.tracing import (
     Point,
     Tracer,
     enqueue_points,
@@ -20,6 +21,7 @@ from reliability.tracing import (
     strace,
     without_queue,
 )
+from support.waiting import wait_until
 
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]
 

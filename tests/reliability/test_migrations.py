@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from conftest import COMMAND, Queue, wait_until
-from processes.conftest import Jobs
-from test_legacy import SHAPES, contents, make
 
 from queuectl.storage import schema
-from reliability.conftest import HELD
-from reliability.history import assert_sound
-from reliability.tracing import Point, needs_strace, points, recording, sample, without_queue
+from support.adoption import HELD
+from support.history import assert_sound
+from support.jobs import Jobs
+from support.legacy import SHAPES, contents, make
+from support.queue import COMMAND, Queue
+from support.tracing import Point, needs_strace, points, recording, sample, without_queue
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(3600)
 
-_RELEASED = sorted((Path(__file__).parents[1] / "released").glob("schema-*.sql"))
+_RELEASED = sorted((Path(__file__).parents[1] / "storage" / "released").glob("schema-*.sql"))
 _STATES = {
     state: state
     for state in "completed failed dead processing pending scheduled blocked cancelled".split()

@@ -11,16 +11,18 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Queue, wait_until
-from processes.conftest import Jobs, linux_only
 
-from reliability.history import (
+from support.history import (
     assert_nothing_lost_nothing_twice,
     assert_sound,
     entries,
     keeping_a_ledger,
 )
-from reliability.tracing import LONG
+from support.jobs import Jobs
+from support.processes import linux_only
+from support.queue import Queue
+from support.tracing import LONG
+from support.waiting import wait_until
 
 pytestmark = [
     linux_only,

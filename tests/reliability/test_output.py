@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 import pytest
-from conftest import Queue, alive, wait_until
-from processes.conftest import Jobs, linux_only, status_field
 
 from queuectl.runner import output_log
 from queuectl.runner.output_log import OutputLog
-from reliability.tracing import LONG
+from support.jobs import Jobs
+from support.processes import alive, linux_only, status_field
+from support.queue import Queue
+from support.tracing import LONG
+from support.waiting import wait_until
 
 pytestmark = [linux_only, pytest.mark.timeout(1800)]
 

@@ -8,14 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, Queue
 
 from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
 from queuectl.host import files
 from queuectl.storage import Storage
-from reliability.disk import CALLS, Disk, Event, read_trace
-from reliability.tracing import LONG, needs_strace, sample
+from support.power_cut import CALLS, Disk, Event, read_trace
+from support.queue import COMMAND, Queue
+from support.tracing import LONG, needs_strace, sample
 
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]
 

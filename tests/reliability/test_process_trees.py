@@ -10,12 +10,14 @@ import time
 from typing import Callable, NamedTuple
 
 import pytest
-from conftest import Queue, alive, wait_until
-from processes.conftest import Jobs, linux_only, status_field
 
 from queuectl.host import processes
 from queuectl.runner import process_tree
-from reliability.tracing import LONG
+from support.jobs import Jobs
+from support.processes import alive, linux_only, status_field
+from support.queue import Queue
+from support.tracing import LONG
+from support.waiting import wait_until
 
 pytestmark = linux_only
 

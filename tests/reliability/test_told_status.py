@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
 
 from queuectl.runner import exit_status
 from queuectl.runner.exit_status import Status
+from support.waiting import wait_until
 
 SHELLS = ["dash", "bash"]
 

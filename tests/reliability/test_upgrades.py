@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
-from conftest import Queue
-from processes.conftest import Jobs
 
 from queuectl.storage import schema
-from reliability.conftest import HELD
+from support.adoption import HELD
+from support.jobs import Jobs
+from support.queue import Queue
 
 
 def _upgrade(queue: Queue, *, min_writer: int) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from conftest import COMMAND, Queue, alive, wait_until
-from processes.conftest import Jobs
 
 from queuectl.core.models import Worker
-from reliability.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from reliability.tracing import (
+from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.jobs import Jobs
+from support.processes import alive
+from support.queue import COMMAND, Queue
+from support.tracing import (
     LONG,
     Fault,
     Point,
@@ -25,6 +26,7 @@ from reliability.tracing import (
     recording,
     sample,
 )
+from support.waiting import wait_until
 
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from forked import in_processes
 
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host.files import find
 from queuectl.storage import Storage
 from queuectl.storage.attempts import Ready
-
-from .ends import COMPLETED, EXIT_1, OK, add, claim_ids, later, retry_at, sql
+from support.clock import later
+from support.forks import in_processes
+from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
+from support.rows import add, claim_ids, sql
 
 
 def pause(storage, queue, now):

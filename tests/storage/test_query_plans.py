@@ -18,8 +18,8 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.files import find
 from queuectl.storage import Storage
-
-from .ends import COMPLETED, INTERRUPTED, OK, sql
+from support.outcomes import COMPLETED, INTERRUPTED, OK
+from support.rows import sql
 
 ROWS = int(os.environ.get("QUEUECTL_TEST_ROWS", "100000"))
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)

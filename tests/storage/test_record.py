@@ -9,20 +9,9 @@ import pytest
 from queuectl.core.models import Outcome, OutcomeKind, Output, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
-
-from .ends import (
-    COMPLETED,
-    DEAD,
-    EXIT_1,
-    INTERRUPTED,
-    LOST,
-    OK,
-    add,
-    finish,
-    later,
-    retry_at,
-    sql,
-)
+from support.clock import later
+from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, LOST, OK, retry_at
+from support.rows import add, finish, sql
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.storage import Storage
 from queuectl.storage.write_lock import WriteLock
-
-from .ends import COMPLETED, EXIT_1, WITH_LOG, add, finish, later, retry_at, sql
+from support.clock import later
+from support.outcomes import COMPLETED, EXIT_1, WITH_LOG, retry_at
+from support.rows import add, finish, sql
 
 FINISHED = [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
 

@@ -1,0 +1,326 @@
+"""`cancel`, `retry` and `edit`, and how they select jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import pytest
+
+from queuectl.host import wakeup
+from support.processes import alive
+from support.shell import Shell
+from support.states import every_state
+from support.waiting import wait_until
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+_WAITING = ["blocked", "scheduled", "pending", "failed"]
+
+
+@pytest.fixture
+def states(shell: Shell) -> Shell:
+    """A queue with a job in each state, its id the state's name."""
+    every_state(shell)
+    return shell
+
+
+@pytest.mark.parametrize("state", _WAITING)
+def test_a_waiting_job_is_cancelled_at_once(states: Shell, state: str) -> None:
+    """Its record is kept, with the reason."""
+    assert states.ok("cancel", "--reason", "wrong input", state) == f"{state} is cancelled"
+    job = states.show(state)
+
+    assert (job["state"], job["cancel_reason"], job["last_error"]) == (
+        "cancelled", "wrong input", "cancelled: wrong input",
+    )  # fmt: skip
+
+
+def test_a_bell_without_a_reader_ends_nothing_half_way(
+    states: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: after the first line a worker that just left ended the command by SIGPIPE."""
+
+    def wake_too_late(_path: str) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with pytest.raises(BrokenPipeError):
+            os.write(writer, b"!")
+        os.close(writer)
+
+    os.mkfifo(os.path.join(states.files.workers, "leaves-1.bell"))
+    monkeypatch.setattr(wakeup, "_wake", wake_too_late)
+
+    assert states.ok("retry", "dead", "completed", "cancelled").count("\n") == 2
+
+
+def test_to_cancel_again_is_success(states: Shell) -> None:
+    """And the first reason stays."""
+    states.ok("cancel", "--reason", "first", "pending")
+
+    assert states.ok("cancel", "-q", "--reason", "second", "pending") == ""
+    assert states.show("pending")["cancel_reason"] == "first"
+
+
+@pytest.mark.parametrize("state", ["completed", "dead"])
+def test_what_has_ended_cannot_be_cancelled(states: Shell, state: str) -> None:
+    """Exit 1, and it stays what it is."""
+    assert states.fails(1, "cancel", state) == (
+        f"queuectl cancel: {state} is {state}, not unfinished"
+    )
+
+
+@linux_only
+@pytest.mark.parametrize(
+    "command",
+    [
+        "trap '' TERM; (trap '' TERM; echo $$ > pid; sleep 60 & sleep 61) & wait; sleep 62",
+        "setsid sh -c 'echo $$ > pid; sleep 60 & exec sleep 61' & sleep 62",
+        "setsid sh -c 'trap \"\" TERM; setsid sleep 60 & echo $$ > pid; sleep 61' <&- >&- 2>&- & "
+        "sleep 62",
+    ],
+)
+def test_a_running_job_is_cancelled_with_its_whole_tree(shell: Shell, command: str) -> None:
+    """Also what ignores TERM, left the session, or has none of its descriptors."""
+    shell.configure(kill_grace="0.3")
+    shell.enqueue(command, "--id", "a", "--max-retries", "5")
+    pool = shell.start()
+    shell.text("pid")
+    workers = {pool.pid, *(worker["pid"] for worker in shell.workers())}
+    assert shell.ok("cancel", "--reason", "enough", "a") == "a is being cancelled"
+    job = shell.wait_for("a", "cancelled")
+
+    assert (job["attempts"], job["cancel_reason"]) == (1, "enough")
+    assert job["executions"][0]["outcome"] == "cancelled"
+    left = [pid for pid in shell.pids() if pid not in workers and alive(pid)]
+    assert left == []
+
+
+@linux_only
+@pytest.mark.parametrize(("code", "state"), [(0, "completed"), (1, "cancelled")])
+def test_an_exit_that_came_before_the_cancel_was_heard_counts(
+    shell: Shell, code: int, state: str
+) -> None:
+    """What has completed stays completed; what failed is not retried."""
+    shell.enqueue(f"echo $$ > pid; until test -e go; do sleep 0.02; done; exit {code}", "--id", "a")
+    shell.start()
+    pid = int(shell.text("pid"))
+    worker = shell.workers()[0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    (shell.work / "go").touch()
+    wait_until(lambda: not alive(pid), what="the job to exit")
+    said = shell.ok("cancel", "a")
+    os.kill(worker, signal.SIGCONT)
+    job = shell.wait_for("a", "cancelled", "completed", "failed")
+
+    assert said == "a is being cancelled"
+    assert (job["state"], job["exit_code"], job["attempts"]) == (state, code, 1)
+
+
+def test_an_exit_after_the_cancel_was_heard_is_a_cancel(shell: Shell) -> None:
+    """A job that answers TERM with exit 0 was cancelled all the same."""
+    shell.enqueue("trap 'exit 0' TERM; echo up > up; while :; do sleep 0.02; done", "--id", "a")
+    shell.start()
+    shell.text("up")
+    shell.ok("cancel", "a")
+
+    assert shell.wait_for("a", "cancelled", "completed", "failed")["state"] == "cancelled"
+
+
+def test_a_cancel_without_a_worker_waits_for_the_next(shell: Shell) -> None:
+    """A job whose worker is gone is cancelled by whoever settles it, and never run again."""
+    shell.enqueue("echo run >> runs; sleep 60", "--id", "a")
+    pool = shell.start()
+    shell.text("runs")
+    worker = next(w["pid"] for w in shell.workers())
+    pool.kill()
+    pool.wait()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not alive(worker), what="the worker to be gone")
+    assert shell.ok("cancel", "a") == "a is being cancelled"
+    shell.start()
+
+    assert shell.wait_for("a", "cancelled")["attempts"] == 1
+    assert shell.text("runs") == "run"
+
+
+@pytest.mark.parametrize("state", ["completed", "dead", "cancelled", "failed"])
+def test_a_job_that_has_ended_or_failed_is_retried(states: Shell, state: str) -> None:
+    """It is pending again; a failed one keeps its attempts."""
+    attempts = states.show(state)["attempts"]
+    history = states.show(state)["executions"]
+
+    assert states.ok("retry", state) == f"{state} is pending again"
+    job = states.show(state)
+    assert (job["state"], job["attempts"]) == ("pending", attempts if state == "failed" else 0)
+    assert job["executions"] == history
+
+
+@pytest.mark.parametrize("state", ["blocked", "scheduled", "pending", "processing"])
+def test_a_job_that_is_under_way_cannot_be_retried(states: Shell, state: str) -> None:
+    """Exit 1 says what it is."""
+    assert states.fails(1, "retry", state) == (
+        f"queuectl retry: {state} is {state}, not failed or completed or dead or cancelled"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "changed"),
+    [
+        (["cancel", "--all"], [*_WAITING, "processing"]),
+        (["cancel", "--state", "pending"], ["pending"]),
+        (["cancel", "--state", "pending,failed", "--state", "blocked"],
+         ["pending", "failed", "blocked"]),
+        (["cancel", "--state", "completed"], []),
+        (["cancel", "--queue", "q"], []),
+        (["cancel", "--queue", "default", "--state", "scheduled"], ["scheduled"]),
+        (["retry", "--all"], ["failed", "dead"]),
+        (["retry", "--state", "cancelled,completed"], ["cancelled", "completed"]),
+        (["retry", "--queue", "q", "--state", "completed"], ["completed"]),
+        (["retry", "--queue", "q"], []),
+        (["cancel", "-"], ["pending", "failed"]),
+    ],
+)  # fmt: skip
+def test_jobs_are_selected_by_queue_state_all_or_from_stdin(
+    states: Shell, args: list[str], changed: list[str]
+) -> None:
+    """Only those that the command can act on; none at all is nothing to do."""
+    out = states.ok(*args, stdin="pending failed\n" if args[-1] == "-" else "")
+
+    assert sorted(line.split()[0] for line in out.splitlines()) == sorted(changed)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_without_a_job_or_a_selection_nothing_is_done(states: Shell, verb: str) -> None:
+    """What can harm all needs `--all`: exit 2."""
+    assert states.fails(2, verb) == (
+        f"queuectl {verb}: which jobs? (give their ids, --queue, or --all)"
+    )
+    assert states.fails(2, verb, "dead", "--all").endswith("name jobs or select them, not both")
+
+
+def test_of_several_those_that_can_be_are_cancelled(states: Shell) -> None:
+    """A line for each that cannot, and exit 1."""
+    done = states.run("cancel", "pending", "zz", "dead", "failed")
+
+    assert (done.returncode, done.stdout) == (1, "pending is cancelled\nfailed is cancelled\n")
+    assert done.stderr.splitlines() == [
+        "queuectl cancel: no such job: zz",
+        "queuectl cancel: dead is dead, not unfinished",
+    ]
+
+
+@pytest.mark.parametrize("args", [["cancel"], ["queue", "pause"]])
+@pytest.mark.parametrize("reason", [b"\xff", b"x" * 1025])
+def test_a_reason_must_be_text_of_a_sane_length(
+    states: Shell, args: list[str], reason: bytes
+) -> None:
+    """Exit 2; bytes that are no UTF-8 once ended in a traceback."""
+    line = states.fails(2, *args, "--reason", reason, "pending")
+
+    assert line.startswith(f"queuectl {' '.join(args)}: --reason ")
+    assert states.state("pending") == "pending"
+
+
+@pytest.mark.parametrize("state", _WAITING)
+def test_a_waiting_job_is_edited(states: Shell, state: str) -> None:
+    """Its command or what the options say; all else stays."""
+    before = states.show(state)
+    out = states.ok("edit", "--priority", "4", state, "make", "a report")
+    after = states.show(state)
+    changed = {key for key in before if before[key] != after[key]}
+
+    assert out == f"{state} is {state}"
+    assert changed == {"command", "priority", "updated_at"}
+    assert (after["command"], after["priority"]) == ("make 'a report'", 4)
+
+
+def test_the_help_of_edit_states_no_defaults(shell: Shell) -> None:
+    """Regression: it promised those of enqueue, though what is not named stays as it is."""
+    assert "(default: default)" in shell.ok("enqueue", "--help")
+    assert "(default" not in shell.ok("edit", "--help")
+
+
+@pytest.mark.parametrize("state", ["processing", "completed", "dead", "cancelled"])
+def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
+    """Exit 1, and nothing is changed."""
+    before = states.show(state)
+
+    assert states.fails(1, "edit", state, "true") == (
+        f"queuectl edit: {state} is {state}, not waiting"
+    )
+    assert states.show(state) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["a", "--priority", "5"], ("old", 5)),
+        (["--priority", "5", "a"], ("old", 5)),
+        (["--priority", "5", "a", "--label", "x", "ls -l"], ("ls -l", 5)),
+        (["a", "ls", "-l", "--colour", "5"], ("ls -l --colour 5", 0)),
+        (["a", "--", "ls", "-l", "--priority", "5"], ("ls -l --priority 5", 0)),
+        (["a", "--", "{ ls; }"], ("{ ls; }", 0)),
+        (["a", "--priority", "5", "--", "--odd", "-x"], ("--odd -x", 5)),
+        (["a", "--", "ls -l | wc"], ("ls -l | wc", 0)),
+        (["--", "a", "ls"], ("ls", 0)),
+        (["a", "FOO=b c", "env"], ("'FOO=b c' env", 0)),
+    ],
+)
+def test_options_stand_before_or_after_the_id_not_in_the_command(
+    shell: Shell, args: list[str], expected: Any
+) -> None:
+    """What follows the command's first word belongs to it."""
+    shell.enqueue("old", "--id", "a")
+    shell.ok("edit", *args)
+    job = shell.show("a")
+
+    assert (job["command"].replace("FOO='b c'", "'FOO=b c'"), job["priority"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["a"], "nothing to change (give a command or an option)"),
+        (["a", " "], "the command is empty"),
+        (["a", "--queue", "x y"], "--queue must be printable, without white space, comma or slash"),
+        (["a", "--delay", "5", "--at", "18:00"], "--delay and --at cannot be used together"),
+        (["a", "--timeout", "\u00b2"], "--timeout must be a number of seconds …"),
+        (["a", "--cwd", "/none"], "--cwd is not a folder: /none"),
+        (["a", "--id", "b"], "no such option…"),
+        (["a", "b", "--priority", "3"], "--priority goes before the command (put -- before …"),
+        (["a", "b", "--queue=q"], "--queue goes before the command (put -- before the command …"),
+        (["a", "ls -l", "-x"], "options go before the command (or quote all of it as one word…"),
+        (["a", '{"command":"echo j","priority":5}'], "a json object is not taken here: say by …"),
+    ],
+)
+def test_an_edit_that_makes_no_sense_is_refused(shell: Shell, args: list[str], line: str) -> None:
+    """Exit 2, and nothing is changed."""
+    shell.enqueue("old", "--id", "a")
+    before = shell.show("a")
+    said = shell.fails(2, "edit", *args).lower()
+
+    assert said.startswith("queuectl edit: " + line.rstrip("…"))
+    assert shell.show("a") == before
+
+
+def test_an_edit_moves_a_job_in_time_and_between_queues(shell: Shell) -> None:
+    """A later time schedules a pending job, none left makes it pending; env is joined."""
+    shell.enqueue("true", "--id", "a", "--env", "A=1", "--env", "B=2")
+
+    assert shell.ok("edit", "a", "--delay", "1h", "--queue", "q", "--env", "B=3") == (
+        "a is scheduled"
+    )
+    assert shell.ok("edit", "a", "--delay", "0") == "a is pending"
+    job = shell.json("show", "a", "--show-env")
+    assert (job["queue"], job["env"]["A"], job["env"]["B"]) == ("q", "1", "3")
+
+
+def test_an_edit_cannot_allow_fewer_runs_than_there_were(states: Shell) -> None:
+    """A job is started at most max-retries times: exit 1 says how often it ran already."""
+    assert states.fails(1, "edit", "failed", "--max-retries", "1") == (
+        "queuectl edit: failed has run 1 times already: max-retries must be more"
+    )
+    states.ok("edit", "-q", "failed", "--max-retries", "2")
+    assert states.show("failed")["max_retries"] == 2

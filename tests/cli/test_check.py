@@ -1,0 +1,181 @@
+"""`check`: one line and an exit code for monitoring."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
+from support.shell import Shell
+from support.states import every_state, opened
+from support.watch.file_watch import by_hand
+
+_PERFDATA = re.compile(r"[a-z]+=\d+(\.\d+)?s?;(\d+(\.\d+)?:?)?;(\d+(\.\d+)?:?)?;0")
+
+
+@pytest.fixture
+def states(shell: Shell) -> Shell:
+    """A queue with a job in each state."""
+    every_state(shell)
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        ([], 2, "CRITICAL - dlq is 1, over 0"),
+        (["--max-dlq", "1"], 0, "OK - 1 pending, 1 dead, 0 workers"),
+        (["--max-dlq", "0"], 2, "CRITICAL - dlq is 1, over 0"),
+        (["--max-dlq", "0:1"], 1, "WARNING - dlq is 1, over 0"),
+        (["--max-dlq", "0:0"], 2, "CRITICAL - dlq is 1, over 0"),
+        (["--max-pending", "0:5"], 1, "WARNING - pending is 1, over 0"),
+        (["--max-failed", "0"], 2, "CRITICAL - failed is 1, over 0"),
+        (["--max-failed", "0:1", "--max-dlq", "0"], 2,
+         "CRITICAL - dlq is 1, over 0; failed is 1, over 0"),
+        (["--min-workers", "1"], 2, "CRITICAL - workers is 0, under 1"),
+        (["--min-workers", "1:0"], 1, "WARNING - workers is 0, under 1"),
+        (["--min-workers", "0"], 0, "OK - 1 pending, 1 dead, 0 workers"),
+        (["--queue", "q"], 0, "OK - 0 pending, 0 dead, 0 workers"),
+        (["--queue", "q", "--max-wait", "0"], 0, "OK - 0 pending, 0 dead, 0 workers"),
+    ],
+)  # fmt: skip
+def test_the_worst_limit_decides(states: Shell, args: list[str], code: int, said: str) -> None:
+    """CRIT or WARN:CRIT, a value at the limit is fine; without options the DLQ must be empty."""
+    done = states.run("check", *args)
+
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith(f"QUEUECTL {said} | ")
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_figures_are_performance_data(states: Shell) -> None:
+    """label=value, the limits, the minimum; a limit from below is written as a range."""
+    line = states.run(
+        "check", "--max-dlq", "2000000", "--max-wait", "1.5h:520w", "--min-workers", "2:1"
+    ).stdout
+    figures = line.strip().rpartition(" | ")[2].split()
+
+    assert [figure for figure in figures if not _PERFDATA.fullmatch(figure)] == []
+    by_label = dict(figure.split("=", 1) for figure in figures)
+    assert by_label["dlq"] == "1;;2000000;0"
+    assert by_label["workers"] == "0;2:;1:;0"
+    assert by_label["wait"].partition(";")[2] == "5400;314496000;0"
+    assert list(by_label) == ["dlq", "pending", "failed", "wait", "workers"]
+
+
+@pytest.mark.parametrize("options", [[], ["--delay", "0.001"]])
+def test_the_wait_is_that_of_the_oldest_job_that_could_run(
+    shell: Shell, options: list[str]
+) -> None:
+    """Also of one that is due but that no worker was there to make pending."""
+    shell.enqueue("true", *options)
+    shell.run("wait", "--all", "--timeout", "0.1")
+
+    assert shell.run("check", "--max-wait", "10m").returncode == 0
+    done = shell.run("check", "--max-wait", "0.05:10m")
+    assert (done.returncode, done.stdout[:23]) == (1, "QUEUECTL WARNING - wait")
+
+
+def test_a_retried_job_waits_since_its_retry(shell: Shell) -> None:
+    """Regression: it was said to wait since it was enqueued, days ago perhaps."""
+    shell.enqueue("exit 1", "--id", "a")
+    shell.run_as_if("dead")
+    with closing(sqlite3.connect(shell.database)) as conn:
+        conn.execute("UPDATE jobs SET created_at = '2020-01-01T00:00:00.000000Z'")
+        conn.commit()
+    shell.ok("retry", "a")
+
+    assert shell.run("check", "--max-wait", "10m").returncode == 0
+
+
+def test_a_job_whose_time_is_to_come_does_not_wait(shell: Shell) -> None:
+    """Scheduled is no backlog."""
+    shell.enqueue("true", "--delay", "1h")
+
+    assert " wait=0s;" in shell.ok("check", "--max-wait", "0")
+
+
+def test_living_workers_are_counted(shell: Shell) -> None:
+    """Those that serve the queues asked for."""
+    shell.start("--queue", "a", workers=2)
+
+    assert "| " in shell.ok("check", "--min-workers", "2")
+    assert shell.ok("check", "--min-workers", "2", "--queue", "a")
+    assert shell.run("check", "--min-workers", "1", "--queue", "b").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--max-dlq", "x"], "a limit is CRIT or WARN:CRIT, whole numbers, not 'x'"),
+        (["--max-dlq", "1:2:3"], "a limit is CRIT or WARN:CRIT, whole numbers, not …"),
+        (["--max-dlq", "-1"], "a limit is CRIT or WARN:CRIT, whole numbers, not …"),
+        (["--max-dlq", "9" * 5000], "a limit is CRIT or WARN:CRIT, whole numbers, not …"),
+        (["--max-wait", "soon"], "not a duration: 'soon' …"),
+        (["--max-dlq"], "option '--max-dlq' requires an argument"),
+        (["--bogus"], "no such option…"),
+        (["extra"], "got unexpected extra argument (extra)"),
+        (["--queue", "a b"], "--queue must be printable, without white space, comma or slash"),
+    ],
+)
+def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> None:
+    """3, since 2 would be CRITICAL; the line is on stderr."""
+    line = shell.fails(3, "check", *args)
+
+    assert line.lower().startswith("queuectl check: " + said.rstrip("…").lower())
+    assert said.endswith("…") or line.lower() == f"queuectl check: {said}".lower()
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--bogus", "check"], 3),
+        (["--db", "x.db", "--bogus", "check", "--max-dlq", "0"], 3),
+        (["--bogus", "enqueue", "check"], 2),
+        (["--bogus"], 2),
+    ],
+)
+def test_a_wrong_option_before_check_is_unknown_too(
+    shell: Shell, args: list[str], code: int
+) -> None:
+    """Regression: a monitor took the 2 of wrong usage for CRITICAL."""
+    assert shell.fails(code, *args).startswith("queuectl: no such option")
+
+
+def test_a_queue_that_is_not_there_is_unknown(shell: Shell) -> None:
+    """3, with the line where monitoring looks for it; the default place too, and none is made."""
+    for env in ({}, {"QUEUECTL_DB": ""}):
+        done = shell.run("check", env=env)
+        assert (done.returncode, done.stderr) == (3, "")
+        assert re.fullmatch(r"QUEUECTL UNKNOWN - no queue at /.*queue\.db yet\n", done.stdout)
+    assert list(shell.home.iterdir()) == []
+
+
+def test_a_file_that_is_no_queue_is_unknown(shell: Shell) -> None:
+    """3, whatever it is."""
+    with by_hand():
+        shell.database.write_text("no database\n" * 1000)
+    done = shell.run("check")
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.startswith("QUEUECTL UNKNOWN - ")
+
+
+def test_a_queue_that_another_program_locks_is_unknown(shell: Shell) -> None:
+    """3 after 5 s at most, and not a hang."""
+    with opened(shell) as storage:
+        storage.enqueue([JobSpec(command="true")], now=utcnow())
+    connection = sqlite3.connect(str(shell.database), isolation_level=None)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        done = shell.run("check", cwd=shell.work, timeout=20)
+    finally:
+        connection.close()
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.startswith("QUEUECTL UNKNOWN - ")

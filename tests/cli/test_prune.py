@@ -1,0 +1,152 @@
+"""`prune`: the only command that deletes, and the key `retention` that lets workers do it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from queuectl.core.models import Outcome, OutcomeKind, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.worker import chores
+from support.clock import noon
+from support.shell import Shell
+from support.states import every_state, opened
+
+_UNFINISHED = ["blocked", "failed", "pending", "processing", "scheduled"]
+
+
+@pytest.fixture
+def states(shell: Shell) -> Shell:
+    """A queue with a job in each state, its id the state's name; what ended did so long ago."""
+    every_state(shell)
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("args", "deleted"),
+    [
+        ([], ["cancelled", "completed"]),
+        (["--older-than", "0"], ["cancelled", "completed"]),
+        (["--older-than", "9y"], None),
+        (["--older-than", "500w"], []),
+        (["--state", "dead"], ["dead"]),
+        (["--state", "dead,completed", "--older-than", "1d"], ["completed", "dead"]),
+        (["--queue", "q"], ["completed"]),
+        (["--queue", "default"], ["cancelled"]),
+        (["dead", "completed"], ["completed", "dead"]),
+    ],
+)
+def test_finished_jobs_are_deleted_and_counted(
+    states: Shell, args: list[str], deleted: list[str]
+) -> None:
+    """Completed and cancelled ones, dead ones only if asked; with --dry-run only counted."""
+    before = set(states.ids())
+    if deleted is None:
+        assert states.fails(2, "prune", *args).startswith("queuectl prune: not a duration")
+        return
+    tried = states.ok("prune", "--dry-run", *args)
+    assert set(states.ids()) == before
+    done = states.ok("prune", *args)
+
+    assert tried == f"{len(deleted)} would be deleted"
+    assert done == f"{len(deleted)} deleted"
+    assert sorted(before - set(states.ids())) == deleted
+
+
+def test_how_long_jobs_are_kept_is_the_key_retention(states: Shell) -> None:
+    """Without --older-than it decides; 0 means for ever, and is said on stderr."""
+    states.configure(retention="500w")
+    assert states.ok("prune") == "0 deleted"
+    states.configure(retention="0")
+    done = states.run("prune")
+
+    assert (done.returncode, done.stdout) == (0, "0 deleted\n")
+    assert done.stderr == "the key retention is 0, for ever (give --older-than)\n"
+    states.configure(retention="30d")
+    assert states.ok("prune", "-q") == ""
+    assert "completed" not in states.ids()
+
+
+@pytest.mark.parametrize("state", _UNFINISHED)
+def test_an_unfinished_state_is_refused(states: Shell, state: str) -> None:
+    """Exit 2, and nothing is deleted."""
+    before = states.ids()
+
+    assert states.fails(2, "prune", "--state", f"dead,{state}") == (
+        f"queuectl prune: only finished jobs can be deleted, not {state}"
+    )
+    assert states.ids() == before
+
+
+@pytest.mark.parametrize("state", _UNFINISHED)
+def test_an_unfinished_job_is_refused_by_name(states: Shell, state: str) -> None:
+    """Exit 1 with a line for it; the others that were named are deleted."""
+    done = states.run("prune", state, "dead", "zz")
+
+    assert (done.returncode, done.stderr.splitlines()) == (
+        1,
+        [
+            f"queuectl prune: {state} is {state}, not completed or dead or cancelled",
+            "queuectl prune: no such job: zz",
+        ],
+    )
+    assert "dead" not in states.ids()
+    assert state in states.ids()
+
+
+def test_a_job_that_an_unfinished_one_waits_for_is_kept(shell: Shell) -> None:
+    """By whatever way it is asked for; when nothing waits for it any more it can go."""
+    shell.enqueue("exit 1", "--id", "need")
+    shell.run_as_if("dead")
+    shell.run("enqueue", "--id", "waits", "--after", "need", "true")
+    everything = ["--state", "dead", "--older-than", "0"]
+
+    assert shell.ok("prune", "--dry-run", *everything) == "0 would be deleted"
+    assert shell.ok("prune", *everything) == "0 deleted"
+    assert shell.fails(1, "prune", "need") == (
+        "queuectl prune: need is kept: an unfinished job waits for it"
+    )
+    shell.ok("cancel", "waits")
+    assert shell.ok("prune", "need") == "1 deleted"
+
+
+def test_a_log_goes_with_its_job(shell: Shell) -> None:
+    """A large output is a file beside the database; after the prune it is gone."""
+    shell.enqueue("yes | head -c 300000", "--id", "a")
+    shell.drain()
+    logs = list(shell.files and (shell.folder / "queue.db.d" / "logs").iterdir())
+    assert [path.stat().st_size for path in logs] == [300_000]
+    shell.ok("prune", "a")
+
+    assert list((shell.folder / "queue.db.d" / "logs").iterdir()) == []
+    assert shell.fails(1, "logs", "a") == "queuectl logs: no such job: a"
+
+
+def test_a_workers_chore_heeds_the_retention_and_never_takes_a_dead_job(states: Shell) -> None:
+    """What completed or was cancelled longer ago goes; dead jobs stay until a person acts."""
+    done = Outcome(OutcomeKind.OK, exit_code=0)
+    late = noon(10**6)
+    with opened(states) as storage:
+        storage.set_key("retention", "1h")
+        storage.cancel(storage.get("pending"), now=late - timedelta(hours=1))
+        storage.enqueue([JobSpec(command="true", id="young")], now=late - timedelta(hours=2))
+        claim = storage.claim("5a5a5a5a-3", now=late - timedelta(hours=2))
+        assert claim is not None
+        storage.record(claim, done, Verdict(JobState.COMPLETED), now=late - timedelta(minutes=59))
+        deleted = chores.prune(storage, now=late)
+        storage.set_key("retention", "0")
+        later = chores.prune(storage, now=late + timedelta(days=9))
+
+    # `pending` ended just an hour ago, not longer.
+    assert (deleted, later) == (2, 0)
+    assert {"dead", "young", "pending"} <= set(states.ids())
+    assert not {"completed", "cancelled"} & set(states.ids())
+
+
+def test_names_and_a_selection_exclude_each_other(states: Shell) -> None:
+    """Exit 2."""
+    assert states.fails(2, "prune", "dead", "--queue", "q").endswith(
+        "name jobs or select them, not both"
+    )

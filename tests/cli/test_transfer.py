@@ -1,0 +1,424 @@
+"""`export`, `import` and `backup`: jobs and whole queues as files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl.cli.commands import transfer
+from queuectl.core.jobfile import to_line
+from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict, Worker
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from support.processes import alive
+from support.shell import Shell
+from support.states import every_state, opened
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def states(shell: Shell) -> Shell:
+    """A queue with a job in each state, keys, needs, and what is hard to write down."""
+    every_state(shell)
+    shell.run(
+        "enqueue", "--id", "odd", "--unique", "a key",
+        "--env", "TOKEN=s\u00e9cr\u00e8t\n\t\U0001f600",
+        "--after", "dead", "--after-any", "pending", "--delay", "1h", "--label", "caf\u00e9",
+        "--timeout", "0", "echo '\u00e9\u2028\U0001f600' \"\n\\\\\"",
+    )  # fmt: skip
+    shell.ok("enqueue", "--id", "free", "--unique", "old key", "true")
+    shell.ok("cancel", "free", "--reason", 'no "need"\n')
+    return shell
+
+
+def _other(shell: Shell) -> list[str]:
+    return ["--db", str(shell.folder / "other.db")]
+
+
+def _fields(lines: list[str]) -> dict[str, Any]:
+    return {job["id"]: job for job in map(json.loads, lines)}
+
+
+def test_an_export_taken_in_by_an_empty_queue_exports_the_same(states: Shell) -> None:
+    """All states, needs, keys and variables, in the same order; a running job comes as pending."""
+    exported = states.ok("export")
+    assert states.ok(*_other(states), "import", "-", stdin=exported) == "10 imported"
+    again = states.ok(*_other(states), "export")
+
+    expected = _fields(exported.split("\n"))
+    assert list(expected) == states.ids()
+    running = expected["processing"]
+    assert (running["state"], running["attempts"]) == ("processing", 1)
+    running.update(state="pending", attempts=0)
+    assert _fields(again.split("\n")) == expected
+    assert list(_fields(again.split("\n"))) == list(expected)
+
+
+def test_what_was_carried_over_runs(states: Shell) -> None:
+    """Pending jobs run, blocked ones follow, a key is held."""
+    carried = states.ok("export", "--state", "pending,blocked,dead")
+    lines = [line.replace("run pending", "true").replace("run blocked", "true")
+             for line in carried.split("\n")]  # fmt: skip
+    states.ok(*_other(states), "import", "-", stdin="\n".join(lines))
+    states.drain(*_other(states))
+    counts = states.json(*_other(states), "status")["jobs"]
+
+    assert {state: n for state, n in counts.items() if n} == {
+        "completed": 2, "dead": 1, "blocked": 1,
+    }  # fmt: skip
+    assert states.ok(*_other(states), "enqueue", "--unique", "a key", "true") == "odd"
+
+
+def test_a_taken_id_refuses_all(states: Shell) -> None:
+    """Exit 1 names it; nothing was taken in."""
+    states.ok(*_other(states), "enqueue", "--id", "cancelled", "true")
+
+    assert states.fails(1, *_other(states), "import", "-", stdin=states.ok("export")) == (
+        "queuectl import: a job cancelled exists already and is pending "
+        "(to leave it out use --skip-existing)"
+    )
+    assert states.ok(*_other(states), "list", "--ids") == "cancelled"
+
+
+def test_with_skip_existing_the_others_come_in(states: Shell) -> None:
+    """What is there stays as it is, and the number of both is told."""
+    states.ok(*_other(states), "enqueue", "--id", "dead", "mine")
+    out = states.ok(*_other(states), "import", "--skip-existing", "-", stdin=states.ok("export"))
+
+    assert out == "9 imported, 1 skipped"
+    assert states.json(*_other(states), "show", "dead")["command"] == "mine"
+
+
+def test_what_is_met_already_in_the_other_queue_is_not_waited_for(shell: Shell) -> None:
+    """A job whose need completed there is pending; it once stayed blocked for good."""
+    shell.enqueue("true", "--id", "need")
+    shell.enqueue("true", "--id", "waits", "--after", "need")
+    exported = shell.ok("export")
+    shell.run_as_if("completed")
+    shell.ok("cancel", "waits")
+    shell.ok("prune", "waits")
+    shell.ok("import", "--skip-existing", "-", stdin=exported)
+
+    assert shell.state("waits") == "pending"
+
+
+@pytest.mark.parametrize("field", ["after", "after_any"])
+def test_a_circle_is_not_taken_in(shell: Shell, field: str) -> None:
+    """Jobs that wait for each other could never run: exit 2."""
+    lines = [json.dumps({"id": one, "command": "true", "state": "blocked", field: [other]})
+             for one, other in ("ab", "ba")]  # fmt: skip
+
+    assert shell.fails(2, "import", "-", stdin="\n".join(lines)).startswith(
+        "queuectl import: the jobs wait for each other in a circle: "
+    )
+    assert shell.ids() == []
+
+
+def test_a_job_that_was_being_cancelled_comes_in_as_cancelled(shell: Shell) -> None:
+    """As pending it would be run again, although somebody had ended it."""
+    shell.enqueue("true", "--id", "a")
+    with opened(shell) as storage:
+        storage.claim("5a5a5a5a-1", now=utcnow())
+    shell.ok("cancel", "a", "--reason", "no need")
+    shell.ok(*_other(shell), "import", "-", stdin=shell.ok("export"))
+    job = shell.json(*_other(shell), "show", "a")
+
+    assert (job["state"], job["cancel_reason"]) == ("cancelled", "no need")
+    assert job["finished_at"] is not None
+
+
+def test_jobs_that_go_on_during_an_export_can_be_taken_in(shell: Shell) -> None:
+    """A job that is freed after its page was read is written as it is then, not as blocked."""
+    shell.enqueue("true", "--id", "need")
+    shell.enqueue("true", "--id", "waits", "--after", "need")
+    with opened(shell) as storage:
+        carried = storage.export(Selection())
+        first = next(carried)
+        storage.cancel(storage.get("need"), now=utcnow())
+        storage.retry(storage.get("need"), now=utcnow())
+        claim = storage.claim("5a5a5a5a-1", now=utcnow())
+        assert claim is not None
+        storage.record(
+            claim, Outcome(OutcomeKind.OK, exit_code=0), Verdict(JobState.COMPLETED), now=utcnow()
+        )
+        second = next(carried)
+
+    assert (first.job.id, second.job.id) == ("need", "waits")
+    assert (second.job.state.value, second.after) == ("pending", ())
+
+
+def test_variables_can_be_left_out(states: Shell) -> None:
+    """`--mask-env` writes no env at all; without it the values are the true ones."""
+    plain = _fields(states.export())
+    masked = _fields(states.export("--mask-env"))
+
+    assert plain["completed"]["env"]["TOKEN"] == "secret"
+    assert [job for job in masked.values() if "env" in job] == []
+    assert masked["odd"]["command"] == plain["odd"]["command"]
+
+
+def test_only_what_is_selected_is_written(states: Shell) -> None:
+    """By queue and by state."""
+    assert list(_fields(states.export("--queue", "q"))) == ["completed"]
+    assert list(_fields(states.export("--state", "dead,pending"))) == ["dead", "pending"]
+    assert states.export("--state", "dead", "--queue", "q") == []
+
+
+def test_a_terminal_that_is_not_utf_8_gets_escapes(states: Shell) -> None:
+    """JSON's own, so that what was written to a file there can be read back."""
+    out = states.run("export", env={"PYTHONIOENCODING": "latin-1"}, cwd=states.work).stdout
+
+    assert out.isascii()
+    assert _fields(out.strip().split("\n")) == _fields(states.export())
+
+
+def test_the_file_is_private_and_never_overwritten(states: Shell) -> None:
+    """It may hold secrets: 0600 whatever the umask; one that exists is exit 1 and stays."""
+    path = states.work / "jobs.jsonl"
+    old = os.umask(0)
+    try:
+        assert states.ok("export", "jobs.jsonl") == ""
+    finally:
+        os.umask(old)
+    written = path.read_text()
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert written.rstrip("\n").split("\n") == states.export()
+    assert states.fails(1, "export", "jobs.jsonl", "--state", "dead") == (
+        "queuectl export: jobs.jsonl exists already"
+    )
+    assert path.read_text() == written
+    (states.work / "link").symlink_to("elsewhere")
+    assert states.fails(1, "export", "link") == "queuectl export: link exists already"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_half_an_export_never_has_the_name_of_a_whole_one(
+    states: Shell, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Regression: what Ctrl+C or TERM left in the file would have passed for all of it."""
+    lines = []
+
+    def end_at_the_third(*args: Any, **kwargs: Any) -> str:
+        lines.append(to_line(*args, **kwargs))
+        if len(lines) == 3:
+            os.kill(os.getpid(), number)
+        return lines[-1]
+
+    monkeypatch.setattr(transfer, "to_line", end_at_the_third)
+
+    assert states.run("export", "jobs.jsonl").returncode == -number
+    [left] = states.work.iterdir()
+    assert left.match("jobs.jsonl.*.unfinished")
+
+
+def test_a_file_that_cannot_be_made_is_named(states: Shell) -> None:
+    """Exit 1."""
+    assert states.fails(1, "export", "none/x") == (
+        "queuectl export: cannot write none/x: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nope", "line 2: not a JSON object: "),
+        ("[1]", "line 2: not a JSON object: it is not an object"),
+        ('{"id": "b"}', "line 2: there is no command"),
+        ('{"command": "true"}', "line 2: there is no id"),
+        ('{"id": "b", "command": "x", "stat": "dead"}', "line 2: unknown field 'stat'"),
+        ('{"id": "b", "command": "x", "state": "done"}', "line 2: no such state: 'done'"),
+        ('{"id": "b", "command": "x", "state": 5}', "line 2: no such state: 5"),
+        ('{"id": "b", "command": "x", "state": []}', "line 2: no such state: []"),
+        ('{"id": "b", "command": "x", "state": "dead"}', "line 2: a dead job has a finished_at"),
+        ('{"id": "b", "command": "x", "state": "failed"}', "line 2: a failed job has a run_at"),
+        ('{"id": "b", "command": "x", "state": "blocked"}', "line 2: a blocked job, and no other"),
+        ('{"id": "b", "command": "x", "after": "a"}', "line 2: a blocked job, and no other"),
+        ('{"id": "b", "command": "x", "attempts": -1}', "line 2: attempts must be "),
+        ('{"id": "b", "command": "x", "attempts": 3}', "line 2: a pending job has fewer attempts "),
+        (
+            '{"id": "b", "command": "x", "attempts": 1, "max_retries": 1, "state": "failed", '
+            '"run_at": "2026-01-31T12:00Z"}',
+            "line 2: a failed job has fewer attempts than max_retries",
+        ),
+        (
+            '{"id": "b", "command": "x", "attempts": 9, "state": "processing"}',
+            "line 2: a pending job has fewer attempts than max_retries",
+        ),
+        ('{"id": "b", "command": "x", "cwd": "x"}', "line 2: cwd must be an absolute path"),
+        ('{"id": "b", "command": "x", "cwd": ""}', "line 2: cwd must be an absolute path"),
+        ('{"id": "b", "command": "x", "created_at": "2026"}', "line 2: created_at must be "),
+        ('{"id": "b", "command": "x", "run_at": 5}', "line 2: run_at must be "),
+        ('{"id": "b", "command": "x", "cwd": "\\u0000"}', "line 2: cwd must be text"),
+        ('{"id": "b", "command": "x", "cancel_reason": "\\ud800"}', "line 2: cancel_reason is not"),
+        ('{"id": "b", "command": "x", "id_made": 1}', "line 2: id_made must be true or false"),
+        ('{"id": "b", "command": "x", "cancel_requested": true}', "line 2: cancel_requested does"),
+        ('{"id": "a,b", "command": "x"}', "line 2: id must be printable"),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_comes_in(shell: Shell, line: str, message: str) -> None:
+    """Exit 2 for what can never be taken in."""
+    said = shell.fails(2, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
+
+    assert said.startswith(f"queuectl import: {message}")
+    assert not shell.database.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "b", "command": "x", "state": "blocked", "after": ["zz"]}', "no such job: zz"),
+        ('{"id": "b", "command": "x", "unique_key": "k"}', "…holder"),
+        ('{"id": "a", "command": "x"}', "the id a stands twice in the input"),
+    ],
+)
+def test_what_does_not_fit_the_queue_refuses_all(shell: Shell, line: str, message: str) -> None:
+    """Exit 1: an unknown need, a key that is held, an id that stands twice."""
+    shell.ok("enqueue", "--id", "holder", "--unique", "k", "true")
+    said = shell.fails(1, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
+
+    assert message.lstrip("…") in said
+    assert message.startswith("…") or said.startswith(f"queuectl import: {message}")
+    assert shell.ids() == ["holder"]
+
+
+def test_what_a_job_that_comes_in_waits_for_has_its_whole_id(shell: Shell) -> None:
+    """A need that is missing here is not another job whose id begins like it."""
+    made = shell.enqueue("true")
+    line = json.dumps({"id": "b", "command": "x", "state": "blocked", "after": [made[:6]]})
+
+    assert shell.fails(1, "import", "-", stdin=line).endswith(f"no such job: {made[:6]}")
+
+
+def test_a_backup_is_a_queue(states: Shell) -> None:
+    """One private file that opens with --db and holds what the queue held, running jobs apart."""
+    path = states.folder / "copy.db"
+    states.ok("backup", "-q", str(path))
+
+    assert sorted(found.name for found in states.folder.glob("copy*")) == ["copy.db"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    expected = _fields(states.export())
+    expected.pop("processing")
+    copied = _fields(states.export("--db", str(path)))
+    assert copied.pop("processing")["state"] == "failed"
+    assert copied == expected
+    assert states.ok("--db", str(path), "cancel", "pending") == "pending is cancelled"
+    assert states.state("pending") == "pending"
+
+
+def test_in_a_backup_what_ran_is_lost(shell: Shell) -> None:
+    """As with a worker that died: it counts as a run, is tried again later, dead or cancelled.
+
+    Regression: it stayed in processing, to be settled by the workers of both queues.
+    """
+    for job, *options in (("again",), ("last", "--max-retries", "1"), ("ended",)):
+        shell.enqueue("true", "--id", job, *options)
+    shell.enqueue("true", "--id", "follows", "--after-any", "last")
+    with opened(shell) as storage:
+        pid = os.getpid()
+        storage.register_worker(Worker("w-1", "w", pid, None, None, "host", (), utcnow()))
+        for _ in range(3):
+            storage.claim("w-1", now=utcnow())
+    shell.ok("cancel", "ended")
+    path = str(shell.folder / "copy.db")
+    shell.ok("backup", path)
+
+    copy = ["--db", path]
+    shown = [shell.json(*copy, "show", job) for job in ("again", "last", "ended", "follows")]
+    assert [(job["state"], job["attempts"]) for job in shown] == [
+        ("failed", 1), ("dead", 1), ("cancelled", 1), ("pending", 0),
+    ]  # fmt: skip
+    assert [job["executions"][0]["outcome"] for job in shown[:3]] == ["lost"] * 3
+    assert shown[1]["last_error"] == "lost: it ran when the backup was taken"
+    assert shell.json(*copy, "worker", "list") == []
+    assert {found["level"] for found in shell.json(*copy, "doctor")} == {"ok"}
+    assert shell.counts() == {"processing": 3, "blocked": 1}
+
+
+def test_a_retry_in_a_backup_leaves_the_original_alone(shell: Shell) -> None:
+    """Regression: both queues had one name, so it killed the running job of the same attempt."""
+    command = f'[ "$QUEUECTL_DB" != {shell.database} ] || {{ echo $$ >pid; exec sleep 300; }}'
+    shell.enqueue(command, "--id", "a")
+    shell.start()
+    pid = int(shell.text("pid"))
+    path = str(shell.folder / "copy.db")
+    shell.ok("backup", path)
+    shell.ok("--db", path, "retry", "a")
+    shell.drain("--db", path, workers=1)
+
+    assert shell.json("--db", path, "show", "a")["state"] == "completed"
+    assert alive(pid)
+    assert shell.state("a") == "processing"
+
+
+def test_a_backup_overwrites_nothing(states: Shell) -> None:
+    """A file that exists is exit 1, as is a folder that is not there; no rest is left."""
+    (states.work / "taken").write_text("mine")
+
+    assert states.fails(1, "backup", "taken") == "queuectl backup: taken exists already"
+    assert (states.work / "taken").read_text() == "mine"
+    assert states.fails(1, "backup", "none/x").startswith("queuectl backup: cannot write none/x")
+    assert [found.name for found in states.work.iterdir()] == ["taken"]
+
+
+def test_a_backup_touches_nothing_but_its_own_file(states: Shell) -> None:
+    """Regression: what was called FILE.unfinished was removed, another's half backup or a queue."""
+    other = states.folder / "copy.db.unfinished"
+    other.write_text("another's")
+    states.ok("backup", str(states.folder / "copy.db"))
+
+    assert other.read_text() == "another's"
+    assert sorted(found.name for found in states.folder.glob("copy*")) == [
+        "copy.db", "copy.db.unfinished",
+    ]  # fmt: skip
+
+
+def test_a_backup_can_be_taken_while_workers_run(shell: Shell) -> None:
+    """It is the queue as it was at one moment: as many jobs as were enqueued, whole and sound."""
+    shell.ok("enqueue", "-q", "-", "--lines", stdin="true\n" * 300)
+    shell.start(workers=2)
+    wait_until(lambda: shell.counts().get("completed", 0) > 20, what="work")
+    path = str(shell.folder / "copy.db")
+    shell.ok("backup", path)
+
+    counts = shell.json("--db", path, "status")["jobs"]
+    assert sum(counts.values()) == 300
+    assert counts["completed"] > 20
+    assert len(shell.ok("--db", path, "list", "--ids").split()) == 300
+    assert Path(path).stat().st_size > 0
+
+
+@pytest.mark.parametrize("verb", ["export", "backup"])
+def test_a_file_system_without_links_will_do(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """As on vfat: the file gets its name all the same, and never that of another."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    shell.enqueue("true", "--id", "a")
+    monkeypatch.setattr(os, "link", refuse)
+    shell.ok(verb, str(shell.work / "copy"))
+    again = shell.run(verb, str(shell.work / "copy"))
+
+    assert again.stderr == f"queuectl {verb}: {shell.work / 'copy'} exists already\n"
+    assert [path.name for path in shell.work.iterdir()] == ["copy"]
+    assert (shell.work / "copy").stat().st_size > 0
+
+
+@pytest.mark.parametrize("verb", ["export", "backup"])
+def test_a_place_that_is_not_there_is_said_plainly(shell: Shell, verb: str) -> None:
+    """Regression: backup named a file of its own that nobody had asked for."""
+    shell.enqueue("true")
+
+    assert shell.fails(1, verb, "nowhere/x") == (
+        f"queuectl {verb}: cannot write nowhere/x: No such file or directory"
+    )

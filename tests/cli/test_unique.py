@@ -1,0 +1,126 @@
+"""One unfinished job a key: `enqueue --unique KEY --if-dup skip|replace|error`."""
+
+from __future__ import annotations
+
+import pytest
+
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
+from queuectl.storage import Storage
+from support.forks import in_processes
+from support.queue import Queue
+from support.shell import Shell
+
+_ROUNDS = 200
+
+
+def _enqueue_rounds(queue: Queue) -> list[str]:
+    storage = Storage.open(queue.files)
+    try:
+        return [
+            storage.enqueue([JobSpec(command="true", unique_key=f"k{turn}")], now=utcnow())[0].id
+            for turn in range(_ROUNDS)
+        ]
+    finally:
+        storage.close()
+
+
+def test_two_that_race_for_a_key_make_one_job(queue: Queue) -> None:
+    """Whoever comes second gets the first one's id, in each of 200 rounds."""
+    queue.ok("config", "set", "max-retries", "3")
+    queue.ok("enqueue", "--id", "first", "true")
+    mine, theirs = in_processes([lambda: _enqueue_rounds(queue), lambda: _enqueue_rounds(queue)])
+
+    assert mine == theirs
+    assert queue.counts() == {"pending": _ROUNDS + 1}
+
+
+def test_commands_that_race_for_a_key_print_one_id(queue: Queue) -> None:
+    """A crontab line that fires in six places at once makes one job, even of a new queue."""
+    racing = [queue.spawn("enqueue", "--unique", "k", "true") for _ in range(6)]
+    printed = {process.communicate(timeout=60) for process in racing}
+
+    assert len(printed) == 1
+    assert [process.returncode for process in racing] == [0] * 6
+    assert queue.counts() == {"pending": 1}
+
+
+def _bring(shell: Shell, state: str) -> None:
+    """Make a job `holder` that has the key `k`, in a state."""
+    given = ["enqueue", "--id", "holder", "--unique", "k", "--label", "old"]
+    if state == "blocked":
+        shell.ok("enqueue", "--id", "need", "--queue", "none", "true")
+        given += ["--after", "need"]
+    if state == "scheduled":
+        given += ["--delay", "1h"]
+    if state == "processing":
+        shell.start()
+    shell.ok(*given, "--max-retries", "5", "sleep 60")
+    if state in ("completed", "dead", "failed"):
+        shell.run_as_if(state)
+    if state == "cancelled":
+        shell.ok("cancel", "holder")
+    shell.wait_for("holder", state)
+
+
+@pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "failed"])
+def test_a_waiting_holder_is_replaced_and_keeps_its_id_and_place(shell: Shell, state: str) -> None:
+    """It gets the new command and settings and starts anew: attempts 0, nothing that it needs."""
+    _bring(shell, state)
+    shell.ok("queue", "pause")
+    shell.ok("enqueue", "--id", "later", "true")
+    answer = shell.ok("enqueue", "--unique", "k", "--if-dup", "replace", "--priority", "7", "new")
+    job = shell.show("holder")
+
+    assert answer == "holder"
+    assert (job["state"], job["command"], job["priority"], job["label"]) == (
+        "pending", "new", 7, None,
+    )  # fmt: skip
+    assert (job["attempts"], job["max_retries"], job["run_at"], job["last_error"]) == (
+        0, 3, None, None,
+    )  # fmt: skip
+    assert shell.ids()[-2:] == ["holder", "later"]
+
+
+@pytest.mark.parametrize("if_dup", ["skip", "replace"])
+def test_a_running_holder_stays_as_it_is(shell: Shell, if_dup: str) -> None:
+    """Its id is printed, nothing else happens, and the exit code is 0."""
+    _bring(shell, "processing")
+    before = shell.show("holder")
+
+    assert shell.ok("enqueue", "--unique", "k", "--if-dup", if_dup, "new") == "holder"
+    assert shell.show("holder") == before
+
+
+@pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "processing", "failed"])
+def test_every_unfinished_holder_keeps_its_key(shell: Shell, state: str) -> None:
+    """By default its id is printed; with `--if-dup error` it is exit 1 and its id is named."""
+    _bring(shell, state)
+
+    assert shell.ok("enqueue", "--unique", "k", "new") == "holder"
+    assert "holder" in shell.fails(1, "enqueue", "--unique", "k", "--if-dup", "error", "new")
+    assert shell.show("holder")["label"] == "old"
+
+
+@pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
+def test_a_finished_job_gives_its_key_free_and_cannot_come_back_onto_it(
+    shell: Shell, state: str
+) -> None:
+    """A new job takes the key; to retry the old one is exit 1, naming the new holder."""
+    _bring(shell, state)
+    shell.ok("queue", "pause")
+    fresh = shell.ok("enqueue", "--unique", "k", "--if-dup", "error", "new")
+    line = shell.fails(1, "retry", "holder")
+
+    assert fresh != "holder"
+    assert fresh in line
+    assert (shell.state("holder"), shell.state(fresh)) == (state, "pending")
+
+
+def test_a_replacement_that_would_wait_for_itself_is_refused(shell: Shell) -> None:
+    """A circle over other jobs is exit 2, and the holder stays as it was."""
+    shell.ok("enqueue", "--id", "a", "--unique", "k", "true")
+    shell.ok("enqueue", "--id", "b", "--after", "a", "true")
+    shell.fails(2, "enqueue", "--unique", "k", "--if-dup", "replace", "--after", "b", "new")
+
+    assert (shell.show("a")["command"], shell.state("a")) == ("true", "pending")

@@ -1,0 +1,174 @@
+"""`why`: one sentence for every place where a job can stand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from queuectl.core.times import utcnow
+from support.shell import Shell
+from support.states import opened
+from support.terminal import on_terminal
+
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+
+
+def _assert_why(shell: Shell, job: str, reason: str, pattern: str) -> None:
+    """Compare what `why` says with a pattern, as text and as JSON; TIME stands for a time."""
+    text = shell.ok("why", job)
+    found: dict[str, str] = shell.json("why", job)
+
+    assert re.fullmatch(f"{job} {pattern.replace('TIME', _TIME)}", text), text
+    assert found == {
+        "id": job, "state": shell.state(job), "reason": reason, "message": text[len(job) + 1 :],
+    }  # fmt: skip
+
+
+def test_a_scheduled_job_waits_for_its_time(shell: Shell) -> None:
+    """It says until when."""
+    shell.enqueue("true", "--id", "a", "--delay", "1h")
+
+    _assert_why(shell, "a", "scheduled", "waits until TIME")
+
+
+@pytest.mark.parametrize("zone", ["JST-9", "EST5"])
+def test_a_time_that_the_local_calendar_does_not_have_is_said_in_utc(
+    shell: Shell, zone: str
+) -> None:
+    """Regression: the last day of the year 9999 was a traceback to the east of Greenwich."""
+    shell.enqueue("true", "--id", "a", "--at", "9999-12-31T23:59:59Z")
+
+    shown = on_terminal(shell, "why", "a", env={"TZ": zone})
+
+    face = {"JST-9": "9999-12-31T23:59:59.000000Z", "EST5": "9999-12-31 18:59:59"}
+    assert shown.code == 0
+    assert shown.screen.startswith(f"a waits until {face[zone]} (in ")
+
+
+def test_a_failed_job_waits_for_its_retry(shell: Shell) -> None:
+    """Which attempt failed, of how many, how, and when it is run again."""
+    shell.enqueue("exit 1", "--id", "a", "--max-retries", "5")
+    shell.run_as_if("failed", code=4)
+    shell.ok("retry", "a")
+    shell.run_as_if("failed", code=1)
+
+    _assert_why(
+        shell, "a", "retry",
+        r"waits for its retry: attempt 2 of 5 failed \(exit 1\), the next is at TIME",
+    )  # fmt: skip
+
+
+def test_what_is_due_no_longer_waits_for_its_time(shell: Shell) -> None:
+    """Without a worker nothing makes it pending: that none is there is then the reason."""
+    shell.enqueue("true", "--id", "a", "--delay", "0.01")
+    shell.run("wait", "a", "--timeout", "0.05")
+    assert shell.state("a") == "scheduled"
+
+    _assert_why(shell, "a", "no-worker", r"waits: no worker is running \(queuectl worker start\)")
+
+
+def test_a_blocked_job_names_what_it_waits_for(shell: Shell) -> None:
+    """With the states; a dead one comes first, with what brings it back."""
+    shell.enqueue("exit 1", "--id", "bad")
+    shell.run_as_if("dead")
+    shell.enqueue("true", "--id", "a")
+    shell.enqueue("true", "--id", "b", "--delay", "1h")
+    shell.enqueue("true", "--id", "waits", "--after", "a,b")
+    shell.run("enqueue", "--id", "stuck", "--after", "a,bad", "true")
+
+    _assert_why(
+        shell, "waits", "blocked", "is blocked by a, which is pending; by b, which is scheduled"
+    )
+    _assert_why(
+        shell, "stuck", "blocked-for-good",
+        r"is blocked by bad, which is dead \(queuectl retry bad\)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [["default"], []])
+def test_a_paused_queue_says_who_when_and_why(shell: Shell, names: list[str]) -> None:
+    """Also when it is the one switch for all queues."""
+    shell.enqueue("true", "--id", "a")
+    shell.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})
+
+    _assert_why(
+        shell, "a", "paused", "waits: its queue default was paused by operator at TIME: disk full"
+    )
+
+
+def test_a_full_limit_names_who_uses_it(shell: Shell) -> None:
+    """How many of how many, and their ids."""
+    shell.ok("queue", "limit", "default", "2")
+    for name in "abc":
+        shell.enqueue("true", "--id", name)
+    with opened(shell) as storage:
+        for _ in range(2):
+            storage.claim("5a5a5a5a-1", now=utcnow())
+
+    _assert_why(shell, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
+
+
+def test_without_a_worker_it_says_when_the_last_was_there(shell: Shell) -> None:
+    """And how to start one."""
+    shell.drain(workers=1)
+    shell.enqueue("true", "--id", "a")
+
+    _assert_why(
+        shell, "a", "no-worker",
+        r"waits: no worker is running, the last one was seen at TIME \(queuectl worker start\)",
+    )  # fmt: skip
+
+
+def test_with_workers_it_says_what_is_ahead(shell: Shell) -> None:
+    """That none serves the queue; how many jobs are ahead; where it runs, and that it is ended."""
+    shell.start("--queue", "default")
+    shell.enqueue("sleep 60", "--id", "long")
+    shell.enqueue("true", "--id", "other", "--queue", "other")
+    worker = shell.wait_for("long", "processing")["locked_by"]
+    shell.enqueue("true", "--id", "b")
+    shell.enqueue("true", "--id", "c")
+    shell.enqueue("true", "--id", "first", "--priority", "1")
+
+    _assert_why(
+        shell, "other", "not-served",
+        r"waits: no worker serves its queue other \(queuectl worker start --queue other\)",
+    )  # fmt: skip
+    busy = "; 1 of 1 workers are busy"
+    _assert_why(shell, "c", "ahead", f"waits for a worker: 2 jobs are ahead of it in default{busy}")
+    _assert_why(shell, "b", "ahead", f"waits for a worker: 1 job is ahead of it in default{busy}")
+    _assert_why(
+        shell, "first", "next", f"waits for a worker: 0 jobs are ahead of it in default{busy}"
+    )
+    _assert_why(shell, "long", "running", f"is running since TIME on worker {worker}")
+
+
+def test_a_finished_job_says_how_it_ended(shell: Shell) -> None:
+    """When, on which attempt, and what brings a dead one back."""
+    for name in ("done", "late", "bad"):
+        shell.enqueue("true", "--id", name, "--max-retries", "1" if name == "bad" else "3")
+    shell.run_as_if("completed")
+    shell.run_as_if("failed")
+    shell.run_as_if("dead", code=9)
+    shell.ok("retry", "late")
+    shell.run_as_if("completed")
+    shell.enqueue("true", "--id", "gone")
+    shell.ok("cancel", "gone", "--reason", "two\nlines")
+
+    _assert_why(shell, "done", "completed", "completed at TIME")
+    _assert_why(shell, "late", "completed", "completed at TIME, on attempt 2")
+    _assert_why(
+        shell, "bad", "dead",
+        r"is dead since TIME: attempt 1 of 1 failed \(exit 9\); queuectl dlq retry bad runs it "
+        "again",
+    )  # fmt: skip
+    assert re.fullmatch(
+        f"gone was cancelled at {_TIME}: " + r"two\\nlines", shell.ok("why", "gone")
+    )
+
+
+def test_a_job_that_is_not_there_is_exit_1(shell: Shell) -> None:
+    """As everywhere."""
+    shell.enqueue("true")
+
+    assert shell.fails(1, "why", "zz") == "queuectl why: no such job: zz"

@@ -1,0 +1,275 @@
+"""Where no terminal is: crontabs, service managers, detached workers, and inside of jobs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from queuectl.host import lockfiles
+from queuectl.storage.write_lock import WriteLock
+from support.processes import alive
+from support.queue import COMMAND, Queue
+from support.shell import Shell
+from support.states import every_state
+from support.waiting import wait_until
+
+
+class Cron:
+    """Runs shell lines as cron does: almost no environment, no terminal."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+
+    def run(self, line: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["/bin/sh", "-c", line.replace("queuectl", shlex.quote(COMMAND), 1)],
+            env=self.env, cwd=str(self.home), stdin=subprocess.DEVNULL, capture_output=True,
+            start_new_session=True, timeout=60, check=False,
+        )  # fmt: skip
+
+
+def test_the_crontab_lines_work_and_are_silent(tmp_path: Path) -> None:
+    """Cron mails any output: enqueue -q and worker start -q print nothing, and the job runs."""
+    cron = Cron(tmp_path)
+    lines = [
+        "queuectl enqueue -q --unique report --id r 'echo $HOME > out; echo printed'",
+        "queuectl worker start -c 2 --drain --unless-running -q",
+        "queuectl prune -q",
+        "queuectl check > /dev/null",
+    ]
+    done = [cron.run(line) for line in lines]
+
+    assert [(one.returncode, one.stdout, one.stderr) for one in done] == [(0, b"", b"")] * 4
+    assert (tmp_path / "out").read_text() == f"{tmp_path}\n"
+    assert (tmp_path / ".local/state/queuectl/queue.db").exists()
+    assert cron.run("queuectl logs r").stdout == b"printed\n"
+
+
+def test_what_fails_under_cron_says_so_in_one_line(tmp_path: Path) -> None:
+    """-q hides no failure."""
+    done = Cron(tmp_path).run("queuectl retry -q zz")
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"queuectl retry: no such job: zz\n"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["enqueue", "-q", "true"],
+        ["enqueue", "-q", "-"],
+        ["cancel", "-q", "pending"],
+        ["cancel", "--quiet", "processing"],
+        ["retry", "-q", "dead"],
+        ["edit", "-q", "pending", "true"],
+        ["queue", "pause", "-q"],
+        ["queue", "resume", "-q"],
+        ["queue", "limit", "-q", "q", "2"],
+        ["prune", "-q"],
+        ["dlq", "purge", "-q", "dead"],
+        ["dlq", "retry", "-q", "dead"],
+        ["import", "-q", "-"],
+        ["backup", "-q", "copy.db"],
+        ["config", "set", "-q", "retention", "1d"],
+        ["worker", "stop", "-q"],
+    ],
+)
+def test_quiet_is_silent_on_all_that_changes_something(shell: Shell, args: list[str]) -> None:
+    """No output at all unless it fails."""
+    every_state(shell)
+    done = shell.run(*args, stdin='{"id": "x", "command": "true"}\n')
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_command_inside_a_job_is_not_steered_by_the_jobs_variables(shell: Shell) -> None:
+    """Only QUEUECTL_DB is heeded there: the same file, but not the job's queue, id or attempt."""
+    shell.enqueue(
+        "unset QUEUECTL; queuectl enqueue --id in --env '*' --delay 1h true",
+        "--id", "out", "--queue", "special", "--priority", "7",
+    )  # fmt: skip
+    shell.drain()
+    inner = shell.json("show", "in", "--show-env")
+
+    assert shell.state("out") == "completed"
+    assert (inner["queue"], inner["priority"], inner["attempts"]) == ("default", 0, 0)
+    assert [name for name in inner["env"] if name.startswith("QUEUECTL_")] == []
+
+
+@pytest.fixture
+def detached(shell: Shell) -> Iterator[Shell]:
+    """A queue whose detached workers are stopped at the end."""
+    yield shell
+    shell.ok("worker", "stop", "-q")
+
+
+def test_detach_returns_when_the_workers_are_there(detached: Shell) -> None:
+    """The supervisor's id stands alone on stdout; they can be seen, run jobs, and be stopped."""
+    done = detached.run("worker", "start", "--detach", "-c", "3")
+    listed = detached.json("worker", "list")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [worker["supervisor"] for worker in listed] == [done.stdout.strip()] * 3
+    assert detached.ok("enqueue", "--wait", "ps -o tty= -p $$; echo ran").split()[-1] == "ran"
+    assert detached.ok("worker", "stop", done.stdout.strip()) == f"stopped {done.stdout.strip()}"
+    assert detached.json("worker", "list") == []
+
+
+def test_detached_workers_log_beside_the_database(detached: Shell) -> None:
+    """Or where --log-file says; what a job's end looks like stands there, private to its owner."""
+    detached.ok("worker", "start", "--detach")
+    detached.ok("enqueue", "--wait", "--id", "a", "true")
+    detached.ok("worker", "stop")
+    own = detached.work / "own.log"
+    detached.ok("worker", "start", "--detach", "--log-file", "own.log")
+    detached.ok("enqueue", "--wait", "--id", "b", "true")
+    detached.ok("worker", "stop")
+
+    beside = Path(detached.files.detached_log)
+    assert "a completed in " in beside.read_text()
+    assert beside.parent in (detached.folder, detached.folder / "queue.db.d")
+    assert "b completed in " in own.read_text()
+    assert "b completed" not in beside.read_text()
+    assert {path.stat().st_mode & 0o777 for path in (own, beside)} == {0o600}
+
+
+def test_a_log_that_cannot_be_written_is_said_in_one_line(shell: Shell) -> None:
+    """Nothing is started; it once was said twice."""
+    assert shell.fails(1, "worker", "start", "--detach", "--log-file", "/none/x") == (
+        "queuectl worker start: cannot write /none/x: No such file or directory"
+    )
+    assert shell.json("worker", "list") == []
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_detach_unless_running_prints_nothing_the_second_time(
+    detached: Shell, quiet: list[str]
+) -> None:
+    """Exit 0, and one pool remains."""
+    first = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
+    second = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
+
+    assert (first.returncode, len(first.stdout.split())) == (0, 0 if quiet else 1)
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert len(detached.json("worker", "list")) == 1
+
+
+def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
+    """Regression: when that was killed before they were ready, they could not say so, and left."""
+    detached.enqueue("true")
+    lock = WriteLock(detached.files.write_lock)
+    lock.acquire(10)
+    starting = detached.spawn("worker", "start", "--detach")
+    wait_until(lambda: lockfiles.owners(detached.files), what="the workers")
+    starting.kill()
+    starting.wait()
+    lock.release()
+    lock.close()
+
+    assert wait_until(detached.workers, what="the workers")
+    assert detached.ok("enqueue", "--wait", "true") == ""
+
+
+def test_detach_does_not_wait_for_ever(detached: Shell, tmp_path: Path) -> None:
+    """While the queue stays busy the workers cannot be ready: exit 1 says so, and they go on."""
+    detached.enqueue("true")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import queuectl.cli.commands.worker\nqueuectl.cli.commands.worker.WAIT_SECONDS = 0.2\n"
+    )
+    lock = WriteLock(detached.files.write_lock)
+    lock.acquire(10)
+    line = detached.fails(1, "worker", "start", "--detach", env={"PYTHONPATH": str(tmp_path)})
+    lock.release()
+    lock.close()
+
+    log = detached.files.detached_log
+    assert line == f"queuectl worker start: the workers are not ready yet (see {log})"
+    assert detached.ok("enqueue", "--wait", "true") == ""
+
+
+def test_detached_workers_survive_the_terminal_that_started_them(detached: Shell) -> None:
+    """Its hang-up ends the shell, not the workers."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(detached.work)
+        line = "queuectl worker start --detach > id; trap '' TERM; sleep 60; sleep 60"
+        os.execve("/bin/sh", ["sh", "-c", line], dict(detached.env))
+    detached.text("id")
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+
+    assert os.WTERMSIG(status) == signal.SIGHUP
+    assert detached.ok("enqueue", "--wait", "echo alive") == "alive"
+    wait_until(lambda: not _sleepers(detached), what="what the shell had started to end")
+
+
+def _sleepers(queue: Queue) -> list[int]:
+    """Return the `sleep 60` that the hang-up leaves for a moment."""
+    found = []
+    for pid in queue.pids():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[:2] == [b"sleep", b"60"] and alive(pid):
+            found.append(pid)
+    return found
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    """A service manager's socket, under a path short enough for one."""
+    folder = tempfile.mkdtemp()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{folder}/notify")
+        manager.settimeout(30)
+        yield manager
+    shutil.rmtree(folder)
+
+
+def test_a_service_manager_is_told_when_the_workers_are_ready(
+    shell: Shell, listening: socket.socket
+) -> None:
+    """READY=1 comes once, when all workers can be seen; jobs do not inherit the address."""
+    shell.enqueue("true")
+    env = {"NOTIFY_SOCKET": listening.getsockname()}
+    shell.spawn("worker", "start", "-c", "2", env=env, stderr=subprocess.DEVNULL)
+    told = listening.recv(100)
+    listed = shell.json("worker", "list")
+    seen = shell.ok("enqueue", "--wait", 'echo "${NOTIFY_SOCKET-none}"')
+
+    assert (told, len(listed), seen) == (b"READY=1", 2, "none")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract addresses are Linux's own")
+def test_the_address_may_be_an_abstract_one(shell: Shell) -> None:
+    """One that begins with @ has no file."""
+    name = f"queuectl-test-{os.getpid()}-{os.urandom(4).hex()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name)
+        manager.settimeout(30)
+        shell.spawn("worker", "start", "-q", env={"NOTIFY_SOCKET": "@" + name})
+        told = manager.recv(100)
+
+    assert told == b"READY=1"
+
+
+@pytest.mark.parametrize("address", ["/none/at/all", "", "nonsense", "@"])
+def test_an_address_that_nobody_listens_at_stops_nothing(detached: Shell, address: str) -> None:
+    """The workers run, and jobs do not see it, detached or not."""
+    env: dict[str, str] = {"NOTIFY_SOCKET": address}
+    detached.ok("worker", "start", "--detach", env=env)
+
+    assert detached.ok("enqueue", "--wait", 'echo "${NOTIFY_SOCKET-none}"') == "none"

@@ -1,0 +1,139 @@
+"""A queue that a team shares: each of its users can do what its owner can."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Iterator, cast
+
+import pytest
+
+from queuectl.core.times import utcnow
+from queuectl.host import lockfiles, processes
+from queuectl.storage.for_workers import WorkerStorage
+from queuectl.worker import recovery
+from support.calls import Call
+from support.forks import in_processes
+from support.queue import Queue
+from support.waiting import wait_until
+
+_USER, _GROUP = 61_234, 61_000
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+
+
+@pytest.fixture
+def team(queue: Queue) -> Iterator[Path]:
+    """A folder of the kind that teams have: new files are its group's, which can write them."""
+    # Not below the folder of this test, nor where TMPDIR says: another user must get there.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        if os.geteuid() == 0:
+            os.chown(folder, 0, _GROUP)
+        folder.chmod(0o2770)
+        queue.database, queue.work = folder / "queue.db", folder
+        queue.env["QUEUECTL_DB"] = str(queue.database)
+        yield folder
+        queue.close()
+
+
+def _modes(folder: Path) -> dict[str, str]:
+    return {
+        path.name: stat.filemode(path.lstat().st_mode)
+        for path in sorted(folder.rglob("*"))
+        if path.name not in ("home", "go")
+    }
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_all_that_is_made_in_a_folder_of_a_team_is_the_teams(
+    queue: Queue, team: Path, umask: int
+) -> None:
+    """Whatever the umask; nothing of it is for others."""
+    previous = os.umask(umask)
+    try:
+        queue.ok("--allow-shared", "enqueue", "seq 2000")
+        queue.ok("--allow-shared", "enqueue", "until [ -e go ]; do sleep 0.02; done")
+        queue.ok("--allow-shared", "worker", "start", "--detach")
+        wait_until(lambda: queue.json("--allow-shared", "status")["jobs"]["processing"] == 1)
+        wait_until(lambda: queue.json("--allow-shared", "status")["jobs"]["pending"] == 0)
+        modes = _modes(team)
+        (team / "go").touch()
+        queue.ok("--allow-shared", "worker", "stop")
+    finally:
+        os.umask(previous)
+
+    assert len(modes) >= 13
+    folders = {name: mode for name, mode in modes.items() if mode.startswith("d")}
+    assert folders == dict.fromkeys(["queue.db.d", "logs", "workers"], "drwxrws---")
+    others = {name: mode[1:] for name, mode in modes.items() if name not in folders}
+    assert others == dict.fromkeys(others, "rw-rw----")
+
+
+def test_a_folder_that_only_others_can_write_makes_no_team(queue: Queue, team: Path) -> None:
+    """As /tmp: the group of what is made there is everybody's own, and nobody else's affair."""
+    team.chmod(0o1777)
+
+    queue.ok("--allow-shared", "enqueue", "true")
+
+    modes = _modes(team)
+    assert {mode[1:] for mode in modes.values()} == {"rw-------", "rwx------"}
+
+
+@only_root
+def test_another_user_of_the_team_can_do_what_the_owner_can(
+    queue: Queue, call: Call, team: Path
+) -> None:
+    queue.ok("--allow-shared", "worker", "start", "--detach")
+
+    def as_other(*args: str) -> str:
+        called = call("--allow-shared", *args, user=(_USER, _GROUP))
+        assert (called.code, called.err) == (0, ""), called
+        return called.out
+
+    short = as_other("enqueue", "seq 2000").strip()
+    as_other("wait", short)
+    assert as_other("logs", short).split() == [str(n) for n in range(1, 2001)]
+    assert len(json.loads(as_other("worker", "list", "--json"))) == 1
+    held = as_other("enqueue", "sleep 600").strip()
+    wait_until(lambda: queue.json("--allow-shared", "show", held)["state"] == "processing")
+    as_other("cancel", held)
+    wait_until(lambda: queue.json("--allow-shared", "show", held)["state"] == "cancelled")
+    assert "fail" not in as_other("doctor")
+    queue.ok("--allow-shared", "worker", "stop")
+
+
+@only_root
+def test_what_another_user_runs_is_not_ours_to_settle(queue: Queue, team: Path) -> None:
+    """Nothing of it could be ended: to be on the safe side it waits for a worker of that user."""
+    job = queue.ok("--allow-shared", "enqueue", "until [ -e go ]; do sleep 0.02; done")
+    queue.ok("--allow-shared", "worker", "start", "--detach")
+    wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
+    (worker,) = queue.json("--allow-shared", "worker", "list")
+    shared = queue.files._replace(allow_shared=True)
+    (pool,) = lockfiles.living_pools(shared)
+    for pid in (pool.pid, worker["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: lockfiles.is_alive(shared, worker["id"]) is False)
+
+    def settle_as_other() -> Any:
+        processes.boot_id()  # imports a codec, where only root may be able to read it
+        os.setgid(_GROUP)
+        os.setuid(_USER)
+        unasked = cast(recovery.Heir, None)
+        with closing(WorkerStorage.open(shared, write=True, wait_seconds=1)) as storage:
+            adopted = recovery.recover(storage, worker["id"], unasked, now=utcnow)
+            others = list(recovery.recover_missing(storage, unasked, now=utcnow))
+        return [adopted, others, lockfiles.is_alive(shared, worker["id"])]
+
+    assert in_processes([settle_as_other]) == [[None, [], None]]
+    assert queue.json("--allow-shared", "show", job)["state"] == "processing"
+    (team / "go").touch()
+    queue.ok("--allow-shared", "worker", "start", "--drain")
+    shown = queue.json("--allow-shared", "show", job)
+    assert (shown["state"], shown["attempts"]) == ("completed", 1)

@@ -1,0 +1,561 @@
+"""The exit codes of `wait`, and of what it waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from queuectl.core.models import Job
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from queuectl.storage import Storage
+from support.processes import linux_only
+from support.queue import Queue
+from support.shell import Shell, in_forks
+from support.states import opened
+from support.waiting import wait_until
+
+_ENDINGS = [
+    ("completed", 0, None),
+    ("own-code", 7, "is dead: exit 7"),
+    ("retried", 5, "is dead: exit 5"),
+    ("by-signal", 128 + signal.SIGUSR1, "was killed by signal USR1"),
+    ("too-long", 124, "is dead: killed after 0.20 s by its timeout"),
+    ("no-folder", 126, "is dead: …"),
+    ("cancelled", 143, "was cancelled: wrong input"),
+    ("lost", 137, "…"),
+]
+_COMMANDS = {
+    "completed": "true",
+    "own-code": "exit 7",
+    "retried": "exit $((3 + QUEUECTL_ATTEMPT))",
+    "by-signal": "kill -USR1 $$",
+    "too-long": "exec sleep 60",
+    "no-folder": "true",
+    "cancelled": "exec sleep 60",
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    """A queue with a job for each way to end; the ids are those of the table above."""
+    queue = in_forks(Queue(tmp_path_factory.mktemp("ended")))
+    for key, value in (("backoff-base", "1"), ("backoff-max", "0"), ("kill-grace", "0.5")):
+        queue.ok("config", "set", key, value)
+    gone = queue.folder / "gone"
+    gone.mkdir()
+    options: dict[str, Any] = {
+        "retried": {"max_retries": 2},
+        "too-long": {"timeout": 0.2},
+        "no-folder": {"cwd": str(gone)},
+    }
+    lines = [
+        json.dumps({"id": name, "command": command, "max_retries": 1, **options.get(name, {})})
+        for name, command in _COMMANDS.items()
+    ]
+    queue.ok("enqueue", "-q", "-", stdin="\n".join(lines))
+    gone.rmdir()
+    pool = queue.start(workers=2)
+    queue.wait_for("cancelled", "processing")
+    queue.ok("cancel", "--reason", "wrong input", "cancelled")
+    queue.enqueue("echo $$ > pid; exec sleep 60", "--id", "lost", "--max-retries", "1")
+    pid = wait_until(lambda: _number(queue.work / "pid"), what="the job")
+    worker = next(w["pid"] for w in queue.workers() if w["job"] == "lost")
+    os.kill(worker, signal.SIGKILL)
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:  # its heir was faster
+        pass
+    queue.run("wait", *_COMMANDS, "lost")
+    pool.terminate()
+    assert pool.wait(30) == 0
+    queue.enqueue("true", "--id", "pending")
+    queue.run("enqueue", "--id", "never", "--after", "own-code", "true")
+    queue.enqueue("true", "--id", "never-2", "--after", "never")
+    yield queue
+    assert queue.close() == []
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize(("name", "code", "why"), _ENDINGS)
+def test_the_exit_code_is_that_of_the_jobs_end(
+    ended: Queue, name: str, code: int, why: str
+) -> None:
+    """Its own, or the one that stands for its end; one line says why whenever it is not 0."""
+    done = ended.run("wait", name)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    if why is None:
+        assert done.stderr == ""
+    else:
+        start = f"queuectl wait: {name} {why.rstrip('…')}"
+        assert done.stderr.startswith(start)
+        assert done.stderr.count("\n") == 1
+        assert why.endswith("…") or done.stderr == start + "\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "line"),
+    [
+        (["nope"], 125, "no such job: nope"),
+        (["completed", "nope"], 125, "no such job: nope"),
+        (["never"], 125, "never can never end: it waits for own-code, which is dead"),
+        (["never-2"], 125, "never-2 can never end: it waits for own-code, which is dead"),
+        (["pending", "never"], 125, "never can never end: it waits for own-code, which is dead"),
+        (["--db", "none.db", "x"], 125, "no queue at …"),
+        ([], 2, "which jobs? (give their ids, --queue, or --all)"),
+        (["--queue", "a b"], 2, "--queue must be printable, without white space, comma or slash"),
+        (["--timeout", "soon", "pending"], 2, "not a duration: 'soon' …"),
+        (["completed", "--all"], 2, "name jobs or select them, not both"),
+        (["-", "completed"], 2, "- stands alone: the ids come from stdin"),
+    ],
+)
+def test_what_cannot_be_waited_for_is_said_at_once(
+    ended: Queue, args: list, code: int, line: str
+) -> None:
+    """125 when queuectl itself could not, 2 for wrong usage; nothing is waited for."""
+    done = ended.run("wait", *args)
+    said = done.stderr.splitlines()[-1]
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said.startswith("queuectl wait: " + line.rstrip("…"))
+    assert line.endswith("…") or said == "queuectl wait: " + line
+
+
+def test_when_the_time_ran_out_it_is_124(ended: Queue) -> None:
+    """What is unfinished is named; that no worker serves it was said before, once."""
+    done = ended.run("wait", "--timeout", "0.2", "pending", "completed")
+
+    assert (done.returncode, done.stdout) == (124, "")
+    assert done.stderr.splitlines() == [
+        "no worker serves default (queuectl worker start)",
+        "queuectl wait: time ran out, unfinished: pending",
+    ]
+
+
+def test_several_are_0_only_if_all_completed(ended: Queue) -> None:
+    """Else it is 1, whatever their own codes; the first of those that did not are named."""
+    line = ended.fails(1, "wait", "completed", "own-code", "by-signal")
+
+    assert ended.ok("wait", "completed", "completed") == ""
+    assert line == (
+        "queuectl wait: 2 of 3 did not complete: own-code is dead: exit 7, "
+        "by-signal was killed by signal USR1"
+    )
+
+
+@pytest.mark.parametrize(("stdin", "code"), [("completed\n", 0), ("own-code\ncompleted\n", 1)])
+def test_ids_come_from_stdin(ended: Queue, stdin: str, code: int) -> None:
+    """`-` takes what enqueue printed."""
+    assert ended.run("wait", "-", stdin=stdin).returncode == code
+
+
+@pytest.mark.parametrize("options", [[], ["--any"], ["--json"]])
+def test_no_ids_on_stdin_are_no_success(ended: Queue, options: list) -> None:
+    """Regression: `enqueue - <broken | wait -` was 0, as if all of it had completed."""
+    line = ended.fails(125, "wait", *options, "-", stdin="\n")
+
+    assert line == "queuectl wait: no ids on stdin"
+
+
+def test_any_ends_with_the_first(ended: Queue) -> None:
+    """Its id stands on stdout, its code is the exit code; the others are not waited for."""
+    done = ended.run("wait", "--any", "pending", "own-code")
+
+    assert (done.returncode, done.stdout) == (7, "own-code\n")
+
+
+def test_json_tells_a_jobs_own_code_apart(ended: Queue) -> None:
+    """An object a job, in the order given: its state, its own code, and what stands for its end."""
+    done = ended.run("wait", "--json", "by-signal", "own-code")
+    found = json.loads(done.stdout)
+
+    assert done.returncode == 1
+    assert found == [
+        {
+            "id": "by-signal", "state": "dead", "exit_code": None, "signal": signal.SIGUSR1,
+            "code": 128 + signal.SIGUSR1, "message": "was killed by signal USR1",
+        },
+        {
+            "id": "own-code", "state": "dead", "exit_code": 7, "signal": None, "code": 7,
+            "message": "is dead: exit 7",
+        },
+    ]  # fmt: skip
+
+
+def test_json_is_printed_though_the_time_ran_out(ended: Queue) -> None:
+    """Regression: stdout was empty, even of the jobs that had ended."""
+    done = ended.run("wait", "--json", "--timeout", "0.2", "pending", "too-long")
+    found = [
+        (ending["id"], ending["state"], ending["code"], ending["message"])
+        for ending in json.loads(done.stdout)
+    ]
+
+    assert done.returncode == 124
+    assert done.stderr.endswith("queuectl wait: time ran out, unfinished: pending\n")
+    assert found == [
+        ("pending", "pending", 124, "is pending: time ran out"),
+        ("too-long", "dead", 124, "is dead: killed after 0.20 s by its timeout"),
+    ]
+
+
+def test_json_is_printed_though_a_job_can_never_end(ended: Queue) -> None:
+    """Regression: stdout was empty, so that its reader got no document at all."""
+    done = ended.run("wait", "--json", "pending", "never", "own-code")
+    found = [
+        (ending["id"], ending["state"], ending["code"], ending["message"])
+        for ending in json.loads(done.stdout)
+    ]
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: never can never end: it waits for own-code, which is dead"
+    )
+    assert found == [
+        ("pending", "pending", 125, "is pending: no longer waited for"),
+        ("never", "blocked", 125, "can never end: it waits for own-code, which is dead"),
+        ("own-code", "dead", 7, "is dead: exit 7"),
+    ]
+
+
+def test_json_is_printed_though_a_job_was_deleted(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended and was pruned between two looks has the state that was seen last."""
+    shell.enqueue("true", "--id", "a")
+    states_of = Storage.states_of
+
+    def pruned(storage: Storage, seqs: Any) -> Any:
+        with opened(shell) as other:
+            other.cancel(other.get("a"), now=utcnow())
+            other.prune(states=[JobState.CANCELLED], before=utcnow() + timedelta(hours=1))
+        return states_of(storage, seqs)
+
+    monkeypatch.setattr(Storage, "states_of", pruned)
+    done = shell.run("wait", "--json", "a")
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == "queuectl wait: a was deleted"
+    assert json.loads(done.stdout) == [
+        {
+            "id": "a", "state": "pending", "exit_code": None, "signal": None, "code": 125,
+            "message": "was deleted",
+        }
+    ]  # fmt: skip
+
+
+def test_any_names_no_job_when_the_time_ran_out(ended: Queue) -> None:
+    """Its stdout is the id of the one that ended, and none has."""
+    done = ended.run("wait", "--any", "--timeout", "0.2", "pending")
+
+    assert (done.returncode, done.stdout) == (124, "")
+
+
+def test_json_counts_what_all_waited_for(shell: Shell) -> None:
+    """Of a wait that reached its end, and of one whose time ran out."""
+    shell.enqueue("true", "--id", "a")
+    done = shell.run("wait", "--all", "--json", "--timeout", "0.2")
+
+    assert done.returncode == 124
+    assert done.stderr.endswith("queuectl wait: time ran out, 1 unfinished\n")
+    assert json.loads(done.stdout) == {"waited_for": 1, "not_completed": 0, "unfinished": 1}
+    shell.drain()
+    assert shell.json("wait", "--all") == {"waited_for": 0, "not_completed": 0, "unfinished": 0}
+
+
+def test_an_end_at_the_last_moment_counts(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends between the last look and the end of the time is no unfinished job."""
+    shell.enqueue("true", "--id", "a")
+    states_of = Storage.states_of
+
+    def ending(storage: Storage, seqs: Any) -> Any:
+        states = states_of(storage, seqs)
+        with opened(shell) as other:
+            other.cancel(other.get("a"), now=utcnow())
+        return states
+
+    monkeypatch.setattr(Storage, "states_of", ending)
+
+    assert shell.run("wait", "--timeout", "0", "a").returncode == 143
+
+
+def test_a_job_is_never_over_between_its_retries(shell: Shell) -> None:
+    """A first run that failed is no end: `wait` goes on to the second, which completes."""
+    shell.configure(backoff_base="1", backoff_max="0.3", backoff_jitter="0")
+    shell.enqueue("test $QUEUECTL_ATTEMPT = 2", "--id", "a")
+    waiting = shell.spawn("wait", "a")
+    shell.drain()
+
+    assert waiting.communicate(timeout=30)[0] == ""
+    assert waiting.returncode == 0
+    assert shell.show("a")["attempts"] == 2
+
+
+def test_an_end_is_noticed_soon(shell: Shell) -> None:
+    """`wait` comes back while a job that follows at once and takes long is still running."""
+    shell.start()
+    shell.enqueue("until test -e go; do sleep 0.02; done", "--id", "a")
+    waiting = [shell.spawn("wait", "a") for _ in range(2)]
+    shell.enqueue("sleep 60", "--id", "long")
+    (shell.work / "go").touch()
+    began = time.monotonic()
+    assert [process.wait(30) for process in waiting] == [0, 0]
+
+    assert time.monotonic() - began < 10
+    assert shell.wait_for("long", "processing")["state"] == "processing"
+    assert shell.ok("wait", "--any", "long", "a") == "a"
+
+
+def test_all_waits_until_nothing_is_unfinished(shell: Shell) -> None:
+    """0 when all completed or there was nothing to wait for; what came meanwhile is awaited too."""
+    assert shell.ok("worker", "start", "--drain", "-q") == ""
+    assert shell.ok("wait", "--all") == ""
+    shell.enqueue(
+        '"$(dirname "$(command -v python)")"/queuectl enqueue --id b "sleep 0.2"', "--id", "a"
+    )
+    shell.enqueue("true", "--queue", "other", "--delay", "1h")
+    waiting = shell.spawn("wait", "--all", "--queue", "default")
+    shell.drain()
+
+    assert waiting.wait(30) == 0
+    assert (shell.state("a"), shell.state("b")) == ("completed", "completed")
+
+
+def test_all_is_1_when_one_did_not_complete(shell: Shell) -> None:
+    """One line says how many; those that were dead before do not count."""
+    shell.enqueue("exit 1", "--id", "old")
+    shell.run_as_if("dead")
+    shell.enqueue("sleep 0.3; exit 1", "--id", "a", "--max-retries", "1")
+    shell.start()
+    done = shell.run("wait", "--all")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
+    assert shell.ok("wait", "--all") == ""
+
+
+def test_all_sees_an_end_that_was_recorded_late(shell: Shell) -> None:
+    """Regression: a job that died just before, and was recorded just after, was not counted."""
+    shell.enqueue("true", "--id", "a")
+    waiting = shell.spawn("wait", "--all", stderr=subprocess.PIPE)
+    assert waiting.stderr is not None
+    assert "no worker serves" in waiting.stderr.readline()
+    with opened(shell) as storage:
+        storage.cancel(storage.get("a"), now=utcnow() - timedelta(seconds=10))
+
+    assert waiting.wait(30) == 1
+    assert "1 did not complete" in waiting.stderr.read()
+
+
+@pytest.mark.parametrize(("old", "new"), [(-2, -1), (1, 0), (1, 1)])
+def test_all_counts_ends_whatever_the_time(shell: Shell, old: int, new: int) -> None:
+    """Regression: when the clock went back meanwhile a job that died passed for completed; and what
+    had died while the clock was ahead was counted again by each call.
+    """
+    shell.enqueue("true", "--id", "old")
+    with opened(shell) as storage:
+        storage.cancel(storage.get("old"), now=utcnow() + timedelta(hours=old))
+    shell.enqueue("true", "--id", "a")
+    waiting = shell.spawn("wait", "--all", stderr=subprocess.PIPE)
+    assert waiting.stderr is not None
+    assert "no worker serves" in waiting.stderr.readline()
+    with opened(shell) as storage:
+        storage.cancel(storage.get("a"), now=utcnow() + timedelta(hours=new))
+
+    assert waiting.wait(30) == 1
+    assert waiting.stderr.read() == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
+
+
+@pytest.mark.parametrize("words", [["a"], ["--all"]])
+def test_the_time_runs_out_on_a_busy_queue_too(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Regression: as long as something changed between two looks, no deadline was looked at."""
+    shell.enqueue("true", "--id", "a")
+    changes = count()
+    monkeypatch.setattr(Storage, "version", lambda _self: next(changes))
+
+    assert shell.run("wait", "--timeout", "0.2", *words).returncode == 124
+
+
+def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
+    """When only jobs are left that wait for a dead one: 125, naming both."""
+    shell.enqueue("exit 1", "--id", "a")
+    shell.run_as_if("dead")
+    shell.run("enqueue", "--id", "b", "--after", "a", "true")
+    done = shell.run("wait", "--all")
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: b can never end: it waits for a, which is dead"
+    )
+
+
+def test_json_counts_though_a_job_can_never_end(ended: Queue) -> None:
+    """Regression: stdout was empty, so that its reader got no document at all."""
+    done = ended.run("wait", "--all", "--json")
+
+    assert done.returncode == 125
+    assert json.loads(done.stdout) == {"waited_for": 3, "not_completed": 0, "unfinished": 3}
+
+
+@pytest.mark.parametrize("args", ["$QUEUECTL_JOB_ID", "$QUEUECTL_JOB_ID --any", "--all"])
+def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
+    """It would never end: exit 1 at once. With --json there is a document none the less."""
+    shell.enqueue(
+        f"queuectl wait {args} 2> said; echo $? >> said; queuectl wait {args} --json > json",
+        "--id",
+        "me",
+        "--max-retries",
+        "1",
+    )
+    shell.drain()
+
+    assert shell.text("said") == "queuectl wait: me cannot wait for itself\n1"
+    assert json.loads(shell.text("json"))
+
+
+def test_a_job_can_wait_for_all_of_another_queue(shell: Shell) -> None:
+    """Regression: it was refused, as if it waited for itself."""
+    shell.enqueue("true", "--id", "other", "--queue", "b", "--priority", "1")
+    shell.enqueue("queuectl wait --all --queue b; echo $? > said", "--id", "me")
+    shell.drain()
+
+    assert shell.text("said") == "0"
+
+
+def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) -> None:
+    """Regression: it was said only when nothing but blocked jobs was left."""
+    shell.enqueue("exit 1", "--id", "a")
+    shell.run_as_if("dead")
+    shell.run("enqueue", "--id", "b", "--after", "a", "true")
+    shell.enqueue("true", "--id", "c")
+    done = shell.run("wait", "--all", "--timeout", "20")
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: b can never end: it waits for a, which is dead"
+    )
+
+
+@pytest.mark.parametrize("words", [["--all"], ["b"]])
+def test_what_can_never_end_is_said_though_the_counts_are_the_same(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Regression: one dead job retried and another dead between two looks hid the second."""
+    shell.enqueue("exit 1", "--id", "old")
+    shell.run_as_if("dead")
+    shell.enqueue("exit 1", "--id", "a")
+    shell.enqueue("true", "--id", "b", "--after", "a")
+    look, looked = Storage.first_stuck, count()
+
+    def exchange(storage: Storage, *args: Any) -> Any:
+        found = look(storage, *args)
+        if next(looked) == 0:
+            shell.run_as_if("dead")
+            with opened(shell) as other:
+                other.retry(other.get("old"), now=utcnow())
+        return found
+
+    monkeypatch.setattr(Storage, "first_stuck", exchange)
+    done = shell.run("wait", "--timeout", "20", *words)
+
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1] == (
+        "queuectl wait: b can never end: it waits for a, which is dead"
+    )
+
+
+def test_a_long_chain_is_looked_at_only_when_an_end_was_bad(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: each change asked for the needs of each blocked job, all of the chain each."""
+    jobs: list[dict[str, Any]] = [
+        {"id": "0", "command": "until [ -e looked ]; do sleep 0.01; done"}
+    ]
+    jobs += [{"id": str(n), "command": "true", "after": [str(n - 1)]} for n in range(1, 30)]
+    shell.ok("enqueue", "-q", "-", stdin="\n".join(map(json.dumps, jobs)))
+    states_of, needs, asked = Storage.states_of, Storage.needs, shell.work / "asked"
+
+    def looking(storage: Storage, seqs: Any) -> Any:
+        states = states_of(storage, seqs)
+        (shell.work / "looked").touch()
+        return states
+
+    def asking(storage: Storage, job: Job) -> Any:
+        with asked.open("a") as file:
+            print(job.id, file=file)
+        return needs(storage, job)
+
+    monkeypatch.setattr(Storage, "states_of", looking)
+    monkeypatch.setattr(Storage, "needs", asking)
+    shell.start()
+    done = shell.run("wait", *(job["id"] for job in jobs))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not asked.exists()
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["wait", "running"], 125),
+        (["wait", "later"], 125),
+        (["wait", "--all"], 125),
+        (["logs", "-f", "running"], 1),
+        (["logs", "-f", "later"], 1),
+    ],
+)
+def test_what_waits_ends_when_the_queue_is_removed(queue: Queue, words: list, code: int) -> None:
+    """Regression: of a file that nobody reaches any more it asked for an end for ever."""
+    queue.enqueue("echo begun; until [ -e go ]; do sleep 0.05; done", "--id", "running")
+    queue.enqueue("true", "--id", "later", "--delay", "1h")
+    queue.start("--max-jobs", "1")
+    queue.wait_for("running", "processing")
+    waiter = queue.spawn(*words)
+    wait_until(lambda: _has_open(waiter.pid, f"{queue.database}-shm"), what="it to read")
+    for path in filter(Path.is_file, queue.folder.glob("queue.db*")):
+        path.unlink()
+
+    _, said = waiter.communicate(timeout=30)
+    (queue.work / "go").touch()
+    assert (waiter.returncode, said) == (
+        code,
+        f"queuectl {words[0]}: {queue.database} was removed or replaced\n",
+    )
+
+
+def _has_open(pid: int, path: str) -> bool:
+    try:
+        return any(os.readlink(link) == path for link in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # it was closed meanwhile
+        return False
+
+
+def test_a_job_that_is_cancelled_while_waited_for_ends_the_wait(shell: Shell) -> None:
+    """143 and the reason, without any worker."""
+    shell.enqueue("true", "--id", "a")
+    waiting = shell.spawn("wait", "a")
+    shell.ok("cancel", "--reason", "no need", "a")
+    err = waiting.communicate(timeout=30)[1]
+
+    assert waiting.returncode == 143
+    assert err.splitlines()[-1] == "queuectl wait: a was cancelled: no need"

@@ -1,0 +1,3 @@
+"""Who is alive is proved by the kernel: locks that end with their process."""
+
+from __future__ import annotations

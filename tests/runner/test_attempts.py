@@ -1,0 +1,312 @@
+"""What a job finds when it starts, and how each way to end is recorded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from support.jobs import Jobs
+from support.processes import alive, linux_only
+from support.queue import COMMAND, Queue
+from support.waiting import wait_until
+
+_LIBRARY_SIGNALS = 0b11 << 31
+"""32 and 33, which glibc keeps for itself and sets as it likes."""
+
+
+def _output(queue: Queue, job: str) -> str:
+    return queue.run("logs", job).stdout
+
+
+def test_a_job_that_exits_0_is_completed(queue: Queue, jobs: Jobs) -> None:
+    """Exit 0 completes a job, and its one attempt holds the facts."""
+    job = queue.enqueue("echo done")
+    queue.drain()
+
+    shown = queue.show(job)
+    attempt = shown["executions"][0]
+    assert (shown["state"], shown["attempts"], shown["exit_code"]) == ("completed", 1, 0)
+    assert (shown["signal"], shown["last_error"], shown["locked_by"]) == (None, None, None)
+    assert (attempt["outcome"], attempt["exit_code"], attempt["output_bytes"]) == ("ok", 0, 5)
+    assert attempt["seconds"] > 0
+    assert attempt["cpu_seconds"] >= 0
+    assert attempt["max_rss_bytes"] > 100_000
+    assert attempt["started_at"] < attempt["finished_at"]
+    assert attempt["pid"] > 1
+    assert len(shown["executions"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome", "exit_code", "number", "reason"),
+    [
+        ("exit 7", "exit", 7, None, "exit 7"),
+        ("exit 255", "exit", 255, None, "exit 255"),
+        ("no-such-program-anywhere", "exit", 127, None, "exit 127"),
+        ("./not-executable", "exit", 126, None, "exit 126"),
+        ("if then fi (", "exit", 2, None, "exit 2"),
+        ("kill -TERM $$", "signal", None, 15, "killed by signal 15 (TERM)"),
+        ("kill -KILL $$", "signal", None, 9, "killed by signal 9 (KILL)"),
+        ("kill -INT $$", "signal", None, 2, "killed by signal 2 (INT)"),
+        ("kill -PIPE $$", "signal", None, 13, "killed by signal 13 (PIPE)"),
+        ("ulimit -c 0; kill -SEGV $$", "signal", None, 11, "killed by signal 11 (SEGV)"),
+    ],
+)
+def test_the_end_of_a_command_is_recorded_as_it_was(
+    queue: Queue,
+    jobs: Jobs,
+    command: str,
+    outcome: str,
+    exit_code: int | None,
+    number: int | None,
+    reason: str,
+) -> None:
+    """An exit code is kept as it is; after a signal there is none, and the signal is kept."""
+    (queue.work / "not-executable").write_text("true\n")
+    job = jobs.one(command, max_retries=1)
+    queue.drain(workers=1)
+
+    ended, attempt = jobs.get(job), jobs.attempts(job)[0]
+    assert (ended.state.value, ended.last_error) == ("dead", reason)
+    assert (ended.exit_code, ended.signal) == (exit_code, number)
+    assert attempt.outcome is not None
+    assert (attempt.outcome.value, attempt.exit_code, attempt.signal) == (
+        outcome,
+        exit_code,
+        number,
+    )
+
+
+def test_a_job_runs_where_it_was_enqueued(queue: Queue, jobs: Jobs) -> None:
+    """The folder of a job is the one of its enqueue, with spaces and links kept, or --cwd."""
+    folder, link = queue.folder / "two words é", queue.folder / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    here = queue.enqueue("pwd", cwd=folder)
+    linked = queue.enqueue("pwd", cwd=link, env={"PWD": str(link)})
+    named = queue.enqueue("pwd; ls", "--cwd", str(queue.folder))
+    (queue.folder / "seen").touch()
+    queue.drain()
+
+    assert _output(queue, here) == f"{folder}\n"
+    assert _output(queue, linked) == f"{link}\n"
+    assert _output(queue, named).splitlines()[0] == str(queue.folder)
+    assert "seen" in _output(queue, named).split()
+
+
+def test_jobs_without_a_folder_all_run_where_the_worker_was_started(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """Regression: the first such job of a worker ran in its folder, every later one in /."""
+    made = jobs.add("pwd", "pwd", "pwd", cwd=None)
+    queue.drain(workers=1)
+
+    assert [_output(queue, job) for job in made] == [f"{queue.work}\n"] * 3
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [("nothing", "cwd {} is gone"), ("a file", "cwd {} is gone")],
+)
+def test_a_folder_that_is_gone_fails_the_attempt_with_126(
+    queue: Queue, jobs: Jobs, left: str, reason: str
+) -> None:
+    """A job whose folder is gone was not started: 126 with the reason, and it is retried."""
+    folder = queue.folder / "gone"
+    folder.mkdir()
+    job = queue.enqueue("touch /should-not-run", "--max-retries", "2", cwd=folder)
+    folder.rmdir()
+    if left == "a file":
+        folder.write_text("")
+    jobs.configure(backoff_base="1", backoff_max="0")
+    queue.drain(workers=1)
+
+    ended = jobs.get(job)
+    assert (ended.state.value, ended.exit_code) == ("dead", 126)
+    assert ended.last_error == reason.format(folder)
+    assert jobs.outcomes(job) == ["spawn-error", "spawn-error"]
+    assert [attempt.exit_code for attempt in jobs.attempts(job)] == [126, 126]
+
+
+def test_the_environment_of_a_job(queue: Queue, jobs: Jobs) -> None:
+    """It is the worker's, then PATH as it was at the enqueue, then --env, then QUEUECTL_*."""
+    path = f"{queue.folder}/bin:{queue.env['PATH']}"
+    job = queue.enqueue(
+        'printf \'%s|\' "$PATH" "$ONLY_WORKER" "$BOTH" "$GIVEN" "$ONLY_ENQUEUE"',
+        *("--env", "BOTH=from enqueue", "--env", "GIVEN=a=b c"),
+        env={"PATH": path, "ONLY_ENQUEUE": "x", "BOTH": "not this"},
+    )
+    done = queue.run(
+        "worker", "start", "--drain", env={"ONLY_WORKER": "from worker", "BOTH": "worker's"}
+    )
+    assert done.returncode == 0
+
+    assert _output(queue, job) == f"{path}|from worker|from enqueue|a=b c||"
+
+
+def test_the_variables_that_tell_a_job_about_itself(queue: Queue, jobs: Jobs) -> None:
+    """QUEUECTL_* name the job, its attempt, queue, slot, database and execution, nothing else."""
+    job = jobs.one("env | grep ^QUEUECTL_ | sort; exit 3", queue="q1", max_retries=2)
+    jobs.configure(backoff_base="1", backoff_max="0")
+    done = queue.run("worker", "start", "--drain", env={"QUEUECTL_STRANGE": "1"})
+    assert done.returncode == 0
+
+    last = jobs.attempts(job)[-1]
+    assert _output(queue, job).splitlines() == [
+        "QUEUECTL_ATTEMPT=2",
+        f"QUEUECTL_DB={queue.database}",
+        f"QUEUECTL_EXECUTION={jobs.storage.queue_id}/{last.id}",
+        f"QUEUECTL_JOB_ID={job}",
+        "QUEUECTL_QUEUE=q1",
+        "QUEUECTL_SLOT=0",
+        f"QUEUECTL_STATUS={queue.files.worker_status(last.worker)}",
+    ]
+
+
+def test_workers_that_run_at_once_have_different_slots(queue: Queue, jobs: Jobs) -> None:
+    """The slots of N workers are 0 to N-1, each once."""
+    made = jobs.add(
+        *["echo $QUEUECTL_SLOT; touch s$QUEUECTL_SLOT; until [ -e go ]; do sleep 0.02; done"] * 3
+    )
+    queue.start("--drain", workers=3)
+    wait_until(lambda: all((queue.work / f"s{slot}").exists() for slot in range(3)))
+    (queue.work / "go").touch()
+    for job in made:
+        jobs.until(job, "completed")
+
+    assert sorted(_output(queue, job) for job in made) == ["0\n", "1\n", "2\n"]
+
+
+@linux_only
+def test_nothing_of_the_starting_process_leaks_into_a_job(queue: Queue, jobs: Jobs) -> None:
+    """Stdin is empty; signals are default and unblocked; no descriptor but its own; own session."""
+    # By exec, since dash blocks signals for a moment while it starts a program.
+    plain, masks, descriptors = jobs.add(
+        "wc -c; umask; ps -o pid=,pgid=,sid= -p $$ | tr -s ' ' '\\n' | sort -u | wc -w",
+        "exec grep -E '^Sig(Blk|Ign)' /proc/self/status",
+        "exec ls /proc/self/fd",
+    )
+    (queue.folder / "open").write_text("")
+    # What the starter ignores, blocks and has open must stay with it.
+    program = (
+        "import os, signal, sys\n"
+        "for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):\n"
+        "    signal.signal(number, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGALRM])\n"
+        "os.dup2(os.open(sys.argv[1], os.O_RDONLY), 5)\n"
+        "os.set_inheritable(5, True)\n"
+        "os.umask(0o027)\n"
+        "os.execv(sys.argv[2], sys.argv[2:])\n"
+    )
+    starter = [sys.executable, "-c", program, str(queue.folder / "open")]
+    subprocess.run(
+        [*starter, COMMAND, "worker", "start", "--drain"],
+        env=queue.env,
+        cwd=str(queue.work),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    )
+
+    assert _output(queue, plain) == "0\n0027\n1\n"
+    signals = dict(line.split() for line in _output(queue, masks).splitlines())
+    assert {name: int(mask, 16) & ~_LIBRARY_SIGNALS for name, mask in signals.items()} == {
+        "SigBlk:": 0,
+        "SigIgn:": 0,
+    }
+    # 3 is the folder that ls itself reads.
+    assert _output(queue, descriptors).split() == ["0", "1", "2", "3", "8"]
+
+
+def test_a_large_umask_does_not_reach_the_queue_but_the_job(queue: Queue, jobs: Jobs) -> None:
+    """The umask of `worker start` is the job's, while the queue's own files stay private."""
+    jobs.one("touch made")
+    previous = os.umask(0)
+    try:
+        queue.drain(workers=1)
+    finally:
+        os.umask(previous)
+
+    assert stat.S_IMODE((queue.work / "made").stat().st_mode) == 0o666
+    assert stat.S_IMODE(queue.database.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("leftovers", "stays"), [("keep", True), ("kill", False)])
+def test_what_a_command_leaves_running(
+    queue: Queue, jobs: Jobs, leftovers: str, stays: bool
+) -> None:
+    """A job is over when its command is: what it left is not waited for, and kept or killed."""
+    jobs.configure(leftovers=leftovers, kill_grace="0.5")
+    job = jobs.one("sleep 300 & echo $! > child; echo started")
+    queue.drain(workers=1, timeout=30)
+
+    child = jobs.pid("child")
+    attempt = jobs.attempts(job)[0]
+    said = "left processes running" in queue.ok("show", job)
+    try:
+        assert jobs.state(job) == "completed"
+        assert (alive(child), attempt.leftovers, said) == (stays, stays, stays)
+        assert attempt.seconds is not None
+        assert attempt.seconds < 30
+        assert _output(queue, job) == "started\n"
+    finally:
+        if alive(child):
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda: not alive(child))
+
+
+def test_priorities_run_first_then_first_in_first_out(queue: Queue, jobs: Jobs) -> None:
+    """One worker starts ready jobs by priority, and in the order of their entry within one."""
+    order: tuple[tuple[str, int], ...] = (("a", 0), ("b", 5), ("c", -3), ("d", 5), ("e", 0))
+    for name, priority in order:
+        jobs.one(f"echo {name} >> order", priority=priority)
+    queue.drain(workers=1)
+
+    assert (queue.work / "order").read_text().split() == ["b", "d", "a", "e", "c"]
+
+
+def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
+    """SQLite's own are read; what is none is named until somebody puts it right.
+
+    Regression: `list` ended in a traceback, and worker after worker at its claim.
+    """
+    job = jobs.one("true")
+    _write_time(queue, "CURRENT_TIMESTAMP")
+    assert queue.json("list")[0]["updated_at"].endswith(".000000Z")
+    _write_time(queue, "'yesterday'")
+    line = f"job {job}: the queue holds a time that cannot be read: 'yesterday'"
+    assert line in queue.fails(1, "list")
+    queue.start()
+    worker = queue.workers()[0]["id"]
+    log = queue.folder / "workers.log"
+    wait_until(lambda: f"cannot claim: {line}" in log.read_text())
+    _write_time(queue, "CURRENT_TIMESTAMP")
+
+    jobs.until(job, "completed")
+    assert jobs.attempts(job)[0].worker == worker
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_result_is_recorded_though_the_next_job_cannot_be_read(queue: Queue, jobs: Jobs) -> None:
+    """Regression: it was recorded together with the claim of the next, so never."""
+    job = jobs.one("touch begun; until [ -e go ]; do sleep 0.02; done")
+    jobs.one("true", id="next")
+    queue.start()
+    wait_until((queue.work / "begun").exists)
+    with closing(sqlite3.connect(queue.database)) as conn, conn:
+        conn.execute("UPDATE jobs SET run_at = 'soon' WHERE id = 'next'")
+    (queue.work / "go").touch()
+
+    jobs.until(job, "completed")
+
+
+def _write_time(queue: Queue, value: str) -> None:
+    with closing(sqlite3.connect(queue.database)) as conn, conn:
+        conn.execute(f"UPDATE jobs SET updated_at = {value}")

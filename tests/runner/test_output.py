@@ -1,0 +1,162 @@
+"""What jobs print: kept byte for byte, bounded, and readable while they run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from queuectl.runner.output_log import OutputLog
+from support.jobs import Jobs
+from support.processes import linux_only
+from support.queue import COMMAND, Queue
+from support.waiting import wait_until
+
+
+def _printed(queue: Queue, job: str, *options: str) -> bytes:
+    """Return what `queuectl logs` prints, as bytes."""
+    return subprocess.run(
+        [COMMAND, "logs", *options, job],
+        env=queue.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+def _numbers(last: int) -> bytes:
+    """Return what `seq LAST` prints."""
+    return b"".join(b"%d\n" % number for number in range(1, last + 1))
+
+
+def _bounded(whole: bytes, limit: int) -> bytes:
+    half = limit // 2
+    marker = b"\n[queuectl: %d bytes not kept]\n" % (len(whole) - 2 * half)
+    return whole[:half] + marker + whole[-half:]
+
+
+def _kept_logs(queue: Queue) -> list[str]:
+    return sorted(path.name for path in Path(queue.files.logs).iterdir())
+
+
+def test_small_outputs_are_kept_byte_for_byte_and_leave_no_file(queue: Queue, jobs: Jobs) -> None:
+    """Any bytes are output: none fails a job, none is changed, and up to 4 KiB make no file."""
+    cases = {
+        "printf ''": b"",
+        "printf 'no newline'": b"no newline",
+        "printf '\\377\\376 \\303('": b"\xff\xfe \xc3(",
+        "printf 'a\\000b\\000'": b"a\0b\0",
+        "printf '\\r\\033[31m\\n\\n'": b"\r\x1b[31m\n\n",
+        "echo 1; echo 2 >&2; echo 3; echo 4 >&2": b"1\n2\n3\n4\n",
+        "echo early; exec >&2; echo late": b"early\nlate\n",
+        "head -c 4096 /dev/zero": bytes(4096),
+    }
+    ids = jobs.add(*cases)
+    queue.drain(workers=2)
+
+    assert [_printed(queue, job) for job in ids] == list(cases.values())
+    assert [jobs.attempts(job)[0].output.size_bytes for job in ids] == [
+        len(output) for output in cases.values()
+    ]
+    assert jobs.counts() == {"completed": len(cases)}
+    assert _kept_logs(queue) == []
+
+
+def test_50_megabytes_are_kept_whole_below_the_limit(queue: Queue, jobs: Jobs) -> None:
+    """Beyond 4 KiB the output is a file of its attempt, the same bytes."""
+    jobs.configure(output_limit="64MiB")
+    job = jobs.one("seq 6500000")
+    queue.drain(workers=1)
+
+    whole = _numbers(6_500_000)
+    attempt = jobs.attempts(job)[0]
+    assert len(whole) > 50_000_000
+    assert (attempt.output.size_bytes, attempt.output.truncated) == (len(whole), False)
+    assert _printed(queue, job) == whole
+    assert _kept_logs(queue) == [f"{attempt.id}.log"]
+    assert _printed(queue, job, "-n", "2") == b"6499999\n6500000\n"
+
+
+@pytest.mark.parametrize("limit", [65536, 10001])
+def test_beyond_the_limit_the_first_and_last_half_are_kept(
+    queue: Queue, jobs: Jobs, limit: int
+) -> None:
+    """A line between the halves tells how many bytes are missing; the true size is recorded."""
+    jobs.configure(output_limit=str(limit))
+    job = jobs.one("seq 100000")
+    queue.drain(workers=1)
+
+    whole = _numbers(100_000)
+    attempt = jobs.attempts(job)[0]
+    assert (attempt.output.size_bytes, attempt.output.truncated) == (len(whole), True)
+    assert _printed(queue, job) == _bounded(whole, limit)
+
+
+@linux_only
+def test_logs_of_a_running_job_never_show_the_hole(queue: Queue, jobs: Jobs) -> None:
+    """Regression: a piece that began in the kept head and ended beyond it showed NUL bytes."""
+    jobs.configure(output_limit="100000")
+    job = jobs.one("seq 200000; until [ -e go ]; do sleep 0.02; done")
+    supervisor = queue.start("--drain")
+    whole = _numbers(200_000)
+    worker = queue.worker()
+    log = Path(queue.files.worker_log(worker["id"]))
+    wait_until(lambda: log.stat().st_size == len(whole) and log.stat().st_blocks * 512 < 500_000)
+
+    assert _printed(queue, job) == _bounded(whole, 100_000)
+    (queue.work / "go").touch()
+    assert supervisor.wait(timeout=30) == 0
+    assert _printed(queue, job) == _bounded(whole, 100_000)
+
+
+def test_logs_follow_prints_each_byte_once_until_the_job_ends(queue: Queue, jobs: Jobs) -> None:
+    """`logs -f` goes on across a retry, sees what is printed meanwhile, and ends with the job."""
+    jobs.configure(backoff_base="1", backoff_max="0.1")
+    job = jobs.one(
+        "echo begin $QUEUECTL_ATTEMPT; head -c 10000 /dev/zero; echo; "
+        "until [ -e go$QUEUECTL_ATTEMPT ]; do sleep 0.02; done; "
+        "echo end $QUEUECTL_ATTEMPT; [ $QUEUECTL_ATTEMPT = 2 ]"
+    )
+    seen = queue.folder / "seen"
+    with seen.open("wb") as target:
+        follower = queue.spawn("logs", "-f", job, stdout=target)
+    queue.start()
+    for attempt in ("1", "2"):
+        wait_until(lambda n=attempt: b"begin " + n.encode() in seen.read_bytes())
+        assert b"end " + attempt.encode() not in seen.read_bytes()
+        (queue.work / f"go{attempt}").touch()
+
+    assert follower.wait(timeout=30) == 0
+    zeros = bytes(10_000)
+    assert seen.read_bytes() == (
+        b"begin 1\n" + zeros + b"\nend 1\n" + b"begin 2\n" + zeros + b"\nend 2\n"
+    )
+    assert jobs.state(job) == "completed"
+
+
+def test_what_a_leftover_prints_stays_with_its_own_job(queue: Queue, jobs: Jobs) -> None:
+    """The log goes with what still holds it: later jobs of the worker do not mix with it."""
+    first = jobs.one(
+        "echo first; (until [ -e go ]; do sleep 0.02; done; echo late; echo $$ > done) & true"
+    )
+    second = jobs.one("echo second; touch go; until [ -s done ]; do sleep 0.02; done")
+    queue.drain(workers=1)
+
+    assert _printed(queue, first) == b"first\nlate\n"
+    assert _printed(queue, second) == b"second\n"
+    assert [jobs.attempts(job)[0].leftovers for job in (first, second)] == [True, False]
+
+
+def test_a_log_is_never_a_file_that_was_there(tmp_path: Path) -> None:
+    """Whoever put a name of another file in its place would get what jobs print into that one."""
+    (tmp_path / "precious").write_text("keep this")
+    os.link(str(tmp_path / "precious"), str(tmp_path / "worker.log"))
+    log = OutputLog(str(tmp_path / "worker.log"))
+    subprocess.run(["echo", "printed"], stdout=log.descriptor, check=True)
+    log.close()
+
+    assert (tmp_path / "precious").read_text() == "keep this"
+    assert (tmp_path / "worker.log").read_text() == "printed\n"

@@ -1,0 +1,144 @@
+"""One command run in this process, with posix_spawn and on systems where that is of no use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from queuectl.core.models import Outcome, OutcomeKind
+from queuectl.host import lockfiles, processes
+from queuectl.runner import adopted, exit_status, run
+from queuectl.runner.output_log import OutputLog
+from support.processes import linux_only
+
+
+class _Patience:
+    """Waits for nothing but time, and cuts nothing short."""
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.01))
+
+    def cut_short(self) -> OutcomeKind | None:
+        return None
+
+
+@pytest.fixture(params=["posix_spawn", "popen"])
+def log(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OutputLog]:
+    """A job's log, on a system that knows posix_spawn with setsid and on one that does not."""
+    if request.param == "popen":
+        monkeypatch.delattr(os, "posix_spawn")
+    made = OutputLog(str(tmp_path / "worker.log"))
+    yield made
+    made.remove()
+
+
+def _run(log: OutputLog, text: str, folder: Path) -> tuple[Outcome, list[str]]:
+    started: list[int] = []
+    log.begin(1 << 20)
+    previous = os.getcwd()
+    try:
+        outcome = run.run(
+            run.Command(
+                shell_text=text,
+                mark="queue/1",
+                environ=dict(os.environ),
+                cwd=str(folder),
+                status_path=str(folder / "worker.status"),
+                timeout_seconds=20.0,
+                grace_seconds=1.0,
+            ),
+            log,
+            str(folder / "kept.log"),
+            _Patience(),
+            lambda pid, _ticks: started.append(pid),
+        )
+    finally:
+        os.chdir(previous)
+    assert outcome.pid == started[0]
+    return outcome, outcome.output.tail.decode().splitlines()
+
+
+def test_a_command_is_run_the_same_on_every_system(log: OutputLog, tmp_path: Path) -> None:
+    """Its folder, output, environment, session and end are what was asked for."""
+    outcome, lines = _run(
+        log,
+        "pwd; echo $QUEUECTL_EXECUTION >&2; cat; "
+        f"{sys.executable} -c 'import os; print(os.getsid(0) == os.getppid())'; exit 7",
+        tmp_path,
+    )
+
+    assert lines == [str(tmp_path), "queue/1", "True"]
+    assert (outcome.kind, outcome.exit_code, outcome.signal) == (OutcomeKind.EXIT, 7, None)
+    assert outcome.leftovers is False
+
+
+@linux_only
+def test_a_command_gets_its_own_descriptors_and_ours_stay(log: OutputLog, tmp_path: Path) -> None:
+    """Regression: without posix_spawn our descriptor 8, a worker's database, was overwritten."""
+    ours = tmp_path / "database"
+    ours.write_text("kept")
+    descriptor = os.open(ours, os.O_RDONLY)
+    # What runs the tests may itself have been started with more: a worker closes that.
+    strangers = {n for n in map(int, os.listdir("/proc/self/fd")) if n > 2 and _is_inherited(n)}
+    held = None if _is_open(8) else os.dup2(descriptor, 8, inheritable=False)
+    try:
+        before = os.stat(8)
+        outcome, lines = _run(log, "exec ls /proc/self/fd", tmp_path)
+        after = os.stat(8)
+    finally:
+        os.close(descriptor)
+        if held is not None:
+            os.close(8)
+
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)
+    assert outcome.kind is OutcomeKind.OK
+    # 3 is the folder that ls itself reads.
+    assert {int(line) for line in lines} - (strangers - {3, 8}) == {0, 1, 2, 3, 8}
+
+
+def _is_inherited(descriptor: int) -> bool:
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("told_after", "seconds"), [(1.5, pytest.approx(1.5, abs=0.1)), (-1.0, None), (None, None)]
+)
+def test_the_time_of_a_command_that_nobody_watched_ends_with_its_word(
+    tmp_path: Path, told_after: float | None, seconds: float | None
+) -> None:
+    """Regression: it went on until somebody settled it, and was negative for one of another boot.
+
+    Unknown if it left no word, or one from before the start that its number of ticks means now.
+    """
+    ticks = processes.start_ticks(os.getpid())
+    assert ticks is not None
+    gone = lockfiles.JobProcess(7, 1 << 22, ticks, "w-1")
+    status = tmp_path / "w-1.status"
+    if told_after is not None:
+        exit_status.write(str(status), 7, exit_status.Status(0, None))
+        began = time.time() - processes.age_seconds(ticks)
+        os.utime(status, (began + told_after,) * 2)
+    command = run.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
+    outcome = adopted.reported_outcome(command, gone, None, time.sleep)
+
+    assert outcome.kind is (OutcomeKind.LOST if told_after is None else OutcomeKind.OK)
+    assert outcome.seconds == seconds

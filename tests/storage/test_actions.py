@@ -1,0 +1,212 @@
+"""What people do to single jobs: retry, cancel and edit."""
+
+from __future__ import annotations
+
+import pytest
+
+from queuectl.core.errors import UniqueKeyHeld, WrongState
+from queuectl.core.states import JobState
+from support.clock import later
+from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
+from support.rows import add, claim_ids, finish
+
+FINISHED = [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
+WAITING = [JobState.SCHEDULED, JobState.BLOCKED, JobState.PENDING, JobState.FAILED]
+
+
+def bring(storage, now, state, **fields):
+    """A job `a` in that state."""
+    if state is JobState.BLOCKED:
+        add(storage, now, "needed", queue="other")
+        fields["after"] = ("needed",)
+    if state is JobState.SCHEDULED:
+        fields["run_at"] = later(now, 60)
+    add(storage, now, "a", **fields)
+    if state in FINISHED:
+        finish(storage, now, "a", state)
+    elif state in (JobState.PROCESSING, JobState.FAILED):
+        claim = storage.claim("w1", now=now)
+        if state is JobState.FAILED:
+            storage.record(claim, EXIT_1, retry_at(later(now, 60)), now=now)
+    job = storage.get("a")
+    assert job.state is state
+    return job
+
+
+@pytest.mark.parametrize("state", FINISHED)
+def test_a_finished_job_is_retried_from_the_start(storage, clock, state):
+    """Attempts 0, no end and no error; its place and its history are kept."""
+    before = bring(storage, clock.now, state)
+    storage.retry(before, now=clock.tick(1))
+    job = storage.get("a")
+
+    assert (job.state, job.attempts, job.seq) == (JobState.PENDING, 0, before.seq)
+    assert (job.finished_at, job.last_error, job.run_at) == (None, None, None)
+    assert (job.cancel_requested, job.cancel_reason, job.updated_at) == (False, None, clock.now)
+    assert len(list(storage.executions(job))) == 1
+    assert claim_ids(storage, clock.now) == ["a"]
+
+
+def test_a_failed_job_is_retried_now_and_keeps_its_attempts(storage, clock):
+    """Its next attempt comes at once, and it is the next one."""
+    storage.retry(bring(storage, clock.now, JobState.FAILED), now=clock.now)
+    claim = storage.claim("w1", now=clock.now)
+
+    assert (claim.job.id, claim.job.attempts) == ("a", 2)
+
+
+@pytest.mark.parametrize(
+    "state", [JobState.SCHEDULED, JobState.BLOCKED, JobState.PENDING, JobState.PROCESSING]
+)
+def test_a_job_that_has_not_failed_cannot_be_retried(storage, clock, state):
+    """The message says in which state it is, and nothing is changed."""
+    before = bring(storage, clock.now, state)
+    with pytest.raises(WrongState, match=f"^a is {state.value}, not failed or completed or dead"):
+        storage.retry(before, now=clock.now)
+
+    assert storage.get("a") == before
+
+
+def test_only_the_states_that_are_asked_for_are_retried(storage, clock):
+    """A retry of dead jobs leaves a completed one."""
+    before = bring(storage, clock.now, JobState.COMPLETED)
+    with pytest.raises(WrongState, match=r"^a is completed, not dead$"):
+        storage.retry(before, now=clock.now, states=(JobState.DEAD,))
+
+    assert storage.get("a") == before
+
+
+def test_a_retry_looks_at_the_job_as_it_is_now(storage, clock):
+    """What was read before may be over: of two retries one is done."""
+    stale = bring(storage, clock.now, JobState.DEAD)
+    storage.retry(stale, now=clock.now)
+    with pytest.raises(WrongState, match=r"^a is pending, not "):
+        storage.retry(stale, now=clock.now)
+
+
+def test_a_job_that_was_pruned_meanwhile_cannot_be_retried(storage, clock):
+    """It is said, not passed over."""
+    stale = bring(storage, clock.now, JobState.DEAD)
+    storage.prune(states=[JobState.DEAD], before=later(clock.now, 1))
+    with pytest.raises(WrongState, match=r"^a is deleted, not there any more$"):
+        storage.retry(stale, now=clock.now)
+
+
+@pytest.mark.parametrize("state", FINISHED)
+def test_a_retry_onto_a_held_key_is_refused(storage, clock, state):
+    """Two unfinished jobs never share a unique key; the holder is named."""
+    before = bring(storage, clock.now, state, unique_key="k")
+    add(storage, clock.now, "holder", unique_key="k")
+    with pytest.raises(UniqueKeyHeld, match=r"^unique key k is held by unfinished job holder$"):
+        storage.retry(before, now=clock.now)
+
+    assert storage.get("a") == before
+
+
+def test_a_failed_job_holds_its_own_key(storage, clock):
+    """Keeps out: its own key stood in the way of its retry."""
+    storage.retry(bring(storage, clock.now, JobState.FAILED, unique_key="k"), now=clock.now)
+
+    assert storage.get("a").state is JobState.PENDING
+
+
+@pytest.mark.parametrize("state", WAITING)
+def test_a_waiting_job_is_cancelled_at_once(storage, clock, state):
+    """It has ended, with the reason, and is never claimed."""
+    before = bring(storage, clock.now, state)
+    assert storage.cancel(before, reason="not needed", now=clock.tick(1)) is JobState.CANCELLED
+    job = storage.get("a")
+
+    assert (job.state, job.finished_at) == (JobState.CANCELLED, clock.now)
+    assert (job.cancel_reason, job.last_error) == ("not needed", "cancelled: not needed")
+    assert "a" not in claim_ids(storage, later(clock.now, 999))
+
+
+def test_of_a_running_job_the_cancel_is_asked_for(storage, clock):
+    """It runs until its worker has ended it."""
+    before = bring(storage, clock.now, JobState.PROCESSING)
+
+    assert storage.cancel(before, reason="r", now=clock.now) is JobState.PROCESSING
+    job = storage.get("a")
+    assert (job.state, job.cancel_requested, job.cancel_reason) == (JobState.PROCESSING, True, "r")
+
+
+def test_a_cancelled_job_stays_cancelled(storage, clock):
+    """To cancel it again is success and changes nothing."""
+    before = bring(storage, clock.now, JobState.CANCELLED)
+
+    assert storage.cancel(before, reason="again", now=clock.tick(1)) is JobState.CANCELLED
+    assert storage.get("a") == before
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.DEAD])
+def test_what_has_ended_cannot_be_cancelled(storage, clock, state):
+    """An end is an end."""
+    before = bring(storage, clock.now, state)
+    with pytest.raises(WrongState, match=f"^a is {state.value}, not unfinished$"):
+        storage.cancel(before, now=clock.now)
+
+    assert storage.get("a") == before
+
+
+def test_a_cancel_frees_those_that_wait_for_any_end(storage, clock):
+    """`after_any` is served by it, `after` is not."""
+    job = bring(storage, clock.now, JobState.PENDING)
+    add(storage, clock.now, "any", after_any=("a",))
+    add(storage, clock.now, "only", after=("a",))
+    storage.cancel(job, now=clock.now)
+
+    assert storage.get("any").state is JobState.PENDING
+    assert storage.get("only").state is JobState.BLOCKED
+
+
+def test_a_cancelled_job_that_was_blocked_runs_at_once_when_retried(storage, clock):
+    """To retry it is to say: now, whatever it waited for."""
+    job = bring(storage, clock.now, JobState.BLOCKED)
+    storage.cancel(job, now=clock.now)
+    storage.retry(job, now=clock.now)
+
+    assert storage.get("a").state is JobState.PENDING
+
+
+@pytest.mark.parametrize("state", WAITING)
+def test_a_waiting_job_can_be_edited(storage, clock, state):
+    """Only what was asked for changes."""
+    before = bring(storage, clock.now, state)
+    edited = storage.edit(before, {"priority": 7, "command": "new"}, now=clock.tick(1))
+
+    assert edited == storage.get("a")
+    assert (edited.priority, edited.command, edited.state) == (7, "new", state)
+    assert (edited.seq, edited.run_at, edited.attempts, edited.timeout) == (
+        before.seq, before.run_at, before.attempts, before.timeout,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [JobState.PROCESSING, *FINISHED])
+def test_what_runs_or_has_ended_cannot_be_edited(storage, clock, state):
+    """Waiting jobs only."""
+    before = bring(storage, clock.now, state)
+    with pytest.raises(WrongState, match=f"^a is {state.value}, not waiting$"):
+        storage.edit(before, {"priority": 7}, now=clock.now)
+
+    assert storage.get("a") == before
+
+
+def test_an_edited_time_moves_the_job(storage, clock):
+    """A time that is to come makes it wait, one that is over lets it go."""
+    job = bring(storage, clock.now, JobState.PENDING)
+    waiting = storage.edit(job, {"run_at": later(clock.now, 60)}, now=clock.now)
+    ready = storage.edit(job, {"run_at": clock.now}, now=clock.now)
+
+    assert (waiting.state, ready.state) == (JobState.SCHEDULED, JobState.PENDING)
+
+
+def test_a_retried_job_completes_like_any_other(storage, clock):
+    """The whole way again: its history has both."""
+    job = bring(storage, clock.now, JobState.DEAD)
+    storage.retry(job, now=clock.now)
+    claim = storage.claim("w2", now=clock.now)
+    storage.record(claim, OK, COMPLETED, now=clock.now)
+
+    assert storage.get("a").state is JobState.COMPLETED
+    assert [execution.attempt for execution in storage.executions(job)] == [1, 1]

@@ -1,0 +1,508 @@
+"""The database's file: who may open it, what happens to it, and its transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from itertools import count
+
+import pytest
+
+from queuectl.core.errors import DiskFailure, NoQueue, QueueBusy, QueueUnusable, QueueUpgraded
+from queuectl.core.models import Outcome, OutcomeKind, Recorded, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.host import files
+from queuectl.storage import Storage, schema
+from queuectl.storage.database import Database
+from queuectl.storage.write_lock import WriteLock
+from support.forks import in_processes
+from support.watch.file_watch import by_hand
+
+
+def at(path, **kwargs):
+    return files.find(str(path), None, kwargs.pop("allow_shared", False))
+
+
+def open_database(path, *, create=False, **kwargs):
+    return Database.open(at(path), create=create, new_id=lambda: "0" * 12, **kwargs)
+
+
+def raw(path):
+    """A connection as another program has it: no write lock, waiting for nothing."""
+    return sqlite3.connect(str(path), isolation_level=None, timeout=0)
+
+
+def entries(folder):
+    """Every path below a folder with its type and mode."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
+        found[path.relative_to(folder).as_posix()] = (kind, oct(status.st_mode & 0o777))
+    return found
+
+
+class Stop(BaseException):
+    """What a signal or the end of the program raises: no Exception."""
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, Stop])
+def test_a_transaction_rolls_back_on_any_exception(tmp_path, error):
+    """Whatever leaves the block undoes it, BaseException too, and the next one can begin."""
+    database = open_database(tmp_path / "queue.db", create=True)
+
+    def fail():
+        with database.transaction() as conn:
+            conn.execute("INSERT INTO meta VALUES ('test', '1')")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    with database.transaction() as conn:
+        kept = conn.execute("SELECT count(*) FROM meta WHERE key = 'test'").fetchone()
+    database.close()
+
+    assert kept == (0,)
+
+
+def test_a_failed_statement_rolls_back_and_stays_what_it_was(tmp_path):
+    """A broken constraint is a bug, not weather: it is not translated."""
+    database = open_database(tmp_path / "queue.db", create=True)
+
+    def fail():
+        with database.transaction() as conn:
+            conn.execute("INSERT INTO meta VALUES ('test', '1')")
+            conn.execute("INSERT INTO meta VALUES ('test', '2')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        fail()
+    with database.snapshot() as conn:
+        kept = conn.execute("SELECT count(*) FROM meta WHERE key = 'test'").fetchone()
+    database.close()
+
+    assert kept == (0,)
+
+
+def test_a_snapshot_sees_one_moment(tmp_path):
+    """All queries of a snapshot see the file as the first one did."""
+    path = tmp_path / "queue.db"
+    database, writer = open_database(path, create=True), open_database(path)
+    with database.snapshot() as conn:
+        before = conn.execute("SELECT count(*) FROM meta").fetchone()
+        with writer.transaction() as other:
+            other.execute("INSERT INTO meta VALUES ('test', '1')")
+        meanwhile = conn.execute("SELECT count(*) FROM meta").fetchone()
+    with database.snapshot() as conn:
+        after = conn.execute("SELECT count(*) FROM meta").fetchone()
+    database.close()
+    writer.close()
+
+    assert (meanwhile, after) == (before, (before[0] + 1,))
+
+
+def test_each_connection_has_its_settings(tmp_path):
+    """WAL, FULL, foreign keys and no trust in the schema: for the maker and for who comes later."""
+    path = tmp_path / "queue.db"
+    for create in (True, False):
+        database = open_database(path, create=create)
+        pragmas = {
+            name: database.connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys", "trusted_schema",
+                         "busy_timeout", "user_version", "application_id")
+        }  # fmt: skip
+        database.close()
+        assert pragmas == {
+            "journal_mode": "wal",
+            "synchronous": 2,
+            "foreign_keys": 1,
+            "trusted_schema": 0,
+            "busy_timeout": 1000,
+            "user_version": schema.VERSION,
+            "application_id": schema.APPLICATION_ID,
+        }
+
+
+def test_what_is_not_there_is_made_only_when_asked(tmp_path):
+    """Reading where no queue is raises NoQueue and leaves nothing behind."""
+    with pytest.raises(NoQueue, match=r"^no queue at .*/queue\.db yet \("):
+        open_database(tmp_path / "queue.db")
+
+    assert entries(tmp_path) == {}
+
+
+def test_an_empty_file_is_a_queue_that_is_not_made_yet(tmp_path):
+    """A kill between the making of the file and its tables leaves what can still be made."""
+    path = tmp_path / "queue.db"
+    with by_hand():
+        path.touch(0o600)
+    with pytest.raises(NoQueue):
+        open_database(path)
+    open_database(path, create=True).close()
+    open_database(path).close()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777])
+def test_everything_is_private_whatever_the_umask(tmp_path, umask):
+    """Files are 0600 and folders 0700: who can write the queue can run commands as its workers."""
+    before = os.umask(umask)
+    try:
+        storage = Storage.open(at(tmp_path / "queue.db"), create=True)
+        try:
+            made = entries(tmp_path)
+        finally:
+            storage.close()
+    finally:
+        os.umask(before)
+
+    assert made == {
+        "queue.db": ("file", "0o600"),
+        "queue.db-shm": ("file", "0o600"),
+        "queue.db-wal": ("file", "0o600"),
+        "queue.db.d": ("folder", "0o700"),
+        "queue.db.d/logs": ("folder", "0o700"),
+        "queue.db.d/workers": ("folder", "0o700"),
+        "queue.db.d/write.lock": ("file", "0o600"),
+        "queue.db.d/write.lock.turn": ("file", "0o600"),
+    }
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_others_can_write_is_refused(tmp_path, mode, there):
+    """Sticky or not, old queue or new: nothing is written where others can put a file."""
+    folder = tmp_path / "shared"
+    folder.mkdir(0o700)
+    path = folder / "queue.db"
+    if there:
+        Storage.open(at(path), create=True).close()
+    before = entries(folder)
+    folder.chmod(mode)
+    with pytest.raises(QueueUnusable) as refused:
+        Storage.open(at(path), create=True)
+
+    assert str(refused.value) == (
+        f"others can write {folder}, so they could run commands as you "
+        f"(chmod go-w {folder}, or --allow-shared)"
+    )
+    assert entries(folder) == before
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+@pytest.mark.parametrize("name", ["queue.db", "queue.db-wal", "queue.db-shm"])
+def test_a_database_that_others_can_write_is_refused(tmp_path, mode, name):
+    """Keeps out: in a folder of the user's own a file of mode 0666 was served all the same."""
+    path = tmp_path / name
+    with closing(Storage.open(at(tmp_path / "queue.db"), create=True)):
+        path.chmod(mode)
+        with pytest.raises(QueueUnusable) as refused:
+            Storage.open(at(tmp_path / "queue.db"), write=True)
+
+    assert str(refused.value) == (
+        f"others can write {path}, so they could run commands as you "
+        f"(chmod go-w {path}, or --allow-shared)"
+    )
+
+
+def test_a_shared_folder_can_be_allowed(tmp_path):
+    """Who asks for it gets a queue where others can write."""
+    tmp_path.chmod(0o777)
+    Storage.open(at(tmp_path / "queue.db", allow_shared=True), create=True).close()
+
+    assert (tmp_path / "queue.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "writable"])
+@pytest.mark.parametrize("name", ["queue.db.d", "queue.db.d/workers", "queue.db.d/logs"])
+def test_a_private_folder_that_is_not_ours_alone_is_refused(tmp_path, name, kind):
+    """A link, a file or a folder that others can write, planted where ours belong, is no good."""
+    (tmp_path / "elsewhere").mkdir()
+    planted = tmp_path / name
+    planted.parent.mkdir(0o700, exist_ok=True)
+    if kind == "link":
+        planted.symlink_to(tmp_path / "elsewhere")
+    elif kind == "file":
+        planted.touch()
+    else:
+        planted.mkdir()
+        planted.chmod(0o777)
+    with pytest.raises(QueueUnusable, match=f"{planted} "):
+        Storage.open(at(tmp_path / "queue.db"), create=True)
+
+    assert not (tmp_path / "queue.db").exists()
+
+
+def test_a_link_to_a_database_leads_to_its_one_folder(tmp_path):
+    """Through a link the same write lock is taken as without it."""
+    (tmp_path / "real").mkdir(0o700)
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "queue.db")
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    Storage.open(at(tmp_path / "link.db"), create=True).close()
+
+    paths = [tmp_path / "link.db", tmp_path / "folder" / "queue.db", tmp_path / "real/queue.db"]
+    assert {at(path).write_lock for path in paths} == {
+        str((tmp_path / "real" / "queue.db.d" / "write.lock").resolve())
+    }
+    assert not (tmp_path / "link.db.d").exists()
+
+
+def foreign_tables(path):
+    conn = raw(path)
+    conn.execute("CREATE TABLE bookmarks (id INTEGER PRIMARY KEY, url TEXT)")
+    conn.execute("INSERT INTO bookmarks VALUES (1, 'x')")
+    conn.close()
+
+
+def foreign_jobs(path):
+    conn = raw(path)
+    conn.execute("CREATE TABLE jobs (id TEXT, command TEXT, done INTEGER)")
+    conn.close()
+
+
+def foreign_version(path):
+    foreign_tables(path)
+    conn = raw(path)
+    conn.execute("PRAGMA user_version = 1")
+    conn.close()
+
+
+def foreign_application(path):
+    foreign_tables(path)
+    conn = raw(path)
+    conn.execute("PRAGMA application_id = 7")
+    conn.close()
+
+
+def newer(path):
+    Storage.open(at(path), create=True).close()
+    conn = raw(path)
+    conn.execute("PRAGMA journal_mode = DELETE")
+    conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    conn.close()
+
+
+@by_hand()
+def garbage(path):
+    path.write_bytes(b"no database at all\n" * 100)
+
+
+@by_hand()
+def short_garbage(path):
+    path.write_bytes(b"xy")
+
+
+@by_hand()
+def cut_short(path):
+    foreign_tables(path)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (foreign_tables, "{path} is not a queue (another program made it)"),
+        (foreign_jobs, "{path} is not a queue (another program made it)"),
+        (foreign_version, "{path} is not a queue (another program made it)"),
+        (foreign_application, "{path} is not a queue (another program made it)"),
+        (newer, "{path} was made by a newer queuectl (install that one)"),
+        (garbage, "{path} is damaged or not a queue: file is not a database"),
+        (short_garbage, "{path} is damaged or not a queue: file is not a database"),
+        (cut_short, "{path} is damaged or not a queue: "),
+    ],
+)
+def test_a_file_that_is_no_queue_of_ours_is_refused_and_unchanged(tmp_path, make, message, create):
+    """Whatever else lies there is named and left as it was, and nothing is put beside it."""
+    path = tmp_path / "queue.db"
+    make(path)
+    with by_hand():
+        before, beside = path.read_bytes(), entries(tmp_path)
+    with pytest.raises(QueueUnusable) as refused:
+        Storage.open(at(path), create=create)
+
+    assert str(refused.value).startswith(message.format(path=path))
+    with by_hand():
+        assert path.read_bytes() == before
+    assert entries(tmp_path) == beside
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_what_is_no_file_is_refused(tmp_path, kind):
+    """A folder or a FIFO is not opened, so nothing can hang."""
+    path = tmp_path / "queue.db"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    with pytest.raises(QueueUnusable, match=r"is not a file$"):
+        Storage.open(at(path), create=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("missing/queue.db", "cannot use the folder {folder}/missing: No such file or directory"),
+        ("plain/queue.db", "cannot look at {folder}/plain/queue.db: Not a directory"),
+        ("x" * 300, "cannot look at {folder}/" + "x" * 300 + ": File name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(tmp_path, path, message):
+    """No folder is made but at the default place; the message says which part is wrong."""
+    (tmp_path / "plain").touch(0o600)
+    with pytest.raises(QueueUnusable) as refused:
+        Storage.open(at(tmp_path / path), create=True)
+
+    assert str(refused.value) == message.format(folder=tmp_path)
+    assert entries(tmp_path) == {"plain": ("file", "0o600")}
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b.db", "a#b.db", "a%41.db", "a b.db", "\u00e9.db", "a&mode=ro"]
+)
+def test_any_name_of_a_file_is_taken_as_it_is(tmp_path, name):
+    """Characters that mean something in a URI are part of the name."""
+    open_database(tmp_path / name, create=True).close()
+    open_database(tmp_path / name).close()
+
+    assert {path.name for path in tmp_path.iterdir()} == {name, name + ".d"}
+
+
+def test_a_busy_queue_names_the_process_that_holds_it(tmp_path):
+    """Who waits in vain is told which queuectl process writes, and nothing is changed."""
+    path = tmp_path / "queue.db"
+    database = open_database(path, create=True, wait_seconds=0.05)
+    holder = WriteLock(at(path).write_lock)
+    holder.acquire(1)
+    with pytest.raises(QueueBusy) as busy:
+        with database.transaction():
+            pass
+    holder.close()
+    with database.transaction():
+        pass
+    database.close()
+
+    assert str(busy.value) == (
+        f"the queue stayed busy for 0 s: queuectl process {os.getpid()} is writing (try again)"
+    )
+
+
+def test_a_file_that_another_program_has_locked_is_busy(tmp_path):
+    """A lock that is not queuectl's is told apart, and our own lock is given back meanwhile."""
+    path = tmp_path / "queue.db"
+    database = open_database(path, create=True, wait_seconds=0.05)
+    other = raw(path)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(QueueBusy) as busy:
+        with database.transaction():
+            pass
+    free = WriteLock(at(path).write_lock)
+    free.acquire(0)
+    free.close()
+    other.execute("ROLLBACK")
+    other.close()
+    with database.transaction():
+        pass
+    database.close()
+
+    assert str(busy.value) == (
+        f"the queue stayed busy for 0 s: another program is writing {path} (try again)"
+    )
+
+
+def test_who_waits_for_another_program_too_is_not_blamed(tmp_path, monkeypatch):
+    """Regression: of several that waited for it, one named the other, and a part of its wait."""
+    path = tmp_path / "queue.db"
+    database = open_database(path, create=True, wait_seconds=5)
+    acquire, turns = database.lock.acquire, count()
+
+    def beaten(wait_seconds):
+        if next(turns):
+            raise QueueBusy("another waiter was faster")
+        acquire(wait_seconds)
+
+    other = raw(path)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(database.lock, "acquire", beaten)
+    with pytest.raises(QueueBusy) as busy:
+        with database.transaction():
+            pass
+    other.close()
+    database.close()
+
+    assert str(busy.value) == (
+        f"the queue stayed busy for 5 s: another program is writing {path} (try again)"
+    )
+
+
+def test_a_full_disk_is_named_and_undone(tmp_path):
+    """A write that finds no room raises DiskFailure, and the next one can begin."""
+    database = open_database(tmp_path / "queue.db", create=True)
+    pages = database.connection.execute("PRAGMA page_count").fetchone()[0]
+    database.connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DiskFailure, match=r"^cannot write .*/queue\.db: the disk is full$"):
+        with database.transaction() as conn:
+            conn.execute("INSERT INTO meta VALUES ('test', ?)", ("x" * 100_000,))
+    database.connection.execute("PRAGMA max_page_count = 1000000")
+    with database.transaction() as conn:
+        kept = conn.execute("SELECT count(*) FROM meta WHERE key = 'test'").fetchone()
+    database.close()
+
+    assert kept == (0,)
+
+
+def upgrade(path, min_writer):
+    """What a newer queuectl does to the file, as far as this one can see it."""
+    conn = raw(path)
+    conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    conn.execute("UPDATE meta SET value = ? WHERE key = 'min_writer'", (str(min_writer),))
+    conn.close()
+
+
+def test_after_an_upgrade_a_result_may_still_be_recorded(storage, clock):
+    """A worker of the old schema claims nothing more, but what it ran is not lost."""
+    storage.enqueue([JobSpec(command="true"), JobSpec(command="true")], now=clock.now)
+    claim = storage.claim("w1", now=clock.now)
+    upgrade(storage.files.database, schema.VERSION)
+    ok, completed = Outcome(OutcomeKind.OK, exit_code=0), Verdict(JobState.COMPLETED)
+    message = "^the queue was upgraded: start the workers again$"
+    with pytest.raises(QueueUpgraded, match=message):
+        storage.claim("w1", now=clock.now)
+    with pytest.raises(QueueUpgraded, match=message):
+        storage.record_and_claim(claim, ok, completed, "w1", now=clock.now)
+
+    assert storage.get(claim.job.id).state is JobState.PROCESSING
+    assert storage.record(claim, ok, completed, now=clock.now) is Recorded.DONE
+    assert storage.get(claim.job.id).state is JobState.COMPLETED
+
+
+def test_an_upgrade_can_shut_old_workers_out(storage, clock):
+    """With a min_writer above ours not even a result is written into tables we do not know."""
+    storage.enqueue([JobSpec(command="true")], now=clock.now)
+    claim = storage.claim("w1", now=clock.now)
+    upgrade(storage.files.database, schema.VERSION + 1)
+    ok, completed = Outcome(OutcomeKind.OK, exit_code=0), Verdict(JobState.COMPLETED)
+    with pytest.raises(QueueUpgraded):
+        storage.record(claim, ok, completed, now=clock.now)
+
+    assert storage.get(claim.job.id).state is JobState.PROCESSING
+
+
+def test_32_processes_that_make_a_queue_at_once_all_succeed(tmp_path, clock):
+    """Keeps out: 7 of 96 racing first openings failed, since the switch to WAL does not wait."""
+    path = at(tmp_path / "queue.db")
+
+    def open_and_enqueue():
+        storage = Storage.open(path, create=True)
+        made = storage.enqueue([JobSpec(command="true")], now=clock.now)
+        storage.close()
+        return made[0].id
+
+    ids = in_processes([open_and_enqueue] * 32)
+    storage = Storage.open(path)
+    stored = storage.by_state()
+    storage.close()
+
+    assert len(set(ids)) == 32
+    assert stored[JobState.PENDING] == 32

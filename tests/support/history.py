@@ -1,0 +1,79 @@
+"""What jobs write of themselves into a ledger, and what must be true of any such history."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Iterable
+
+from queuectl.core.states import JobState
+from support.jobs import Jobs
+from support.queue import Queue
+
+LEDGER = "ledger"
+
+# The kernel tells of a second live attempt, even if the first can write no more: while any process
+# of an attempt lives, it holds the job's own lock.
+_BEGIN = (
+    'exec 7>>"lock.$QUEUECTL_JOB_ID"; '
+    "flock -n -E 99 7; "
+    '[ $? != 99 ] || echo "overlap $QUEUECTL_JOB_ID $QUEUECTL_EXECUTION" >>ledger; '
+    'echo "start $QUEUECTL_JOB_ID $QUEUECTL_EXECUTION" >>ledger; '
+)
+_END = '; echo "end $QUEUECTL_JOB_ID $QUEUECTL_EXECUTION" >>ledger'
+
+
+def keeping_a_ledger(command: str) -> str:
+    """Return the command, writing down when each attempt starts and ends."""
+    return _BEGIN + command + _END
+
+
+def entries(queue: Queue) -> list[tuple[str, str, int]]:
+    """Return what was written: start, end or overlap, the job and its execution."""
+    path = queue.work / LEDGER
+    if not path.exists():
+        return []
+    written = []
+    for line in path.read_text().splitlines():
+        event, job, execution = line.split()
+        written.append((event, job, int(execution.rpartition("/")[2])))
+    return written
+
+
+def assert_sound(queue: Queue, jobs: Jobs) -> None:
+    """The file is whole, its counts are right, and `doctor` finds nothing to fail."""
+    assert jobs.storage.integrity_errors() == []
+    assert jobs.storage.miscounts() == []
+    done = queue.run("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def assert_nothing_lost_nothing_twice(
+    queue: Queue, jobs: Jobs, acknowledged: Iterable[str]
+) -> None:
+    """Of a drained queue: what went in was run, once at a time, and recorded once."""
+    states = {job: jobs.state(job) for job in acknowledged}
+    assert states == dict.fromkeys(states, JobState.COMPLETED.value)
+
+    written = entries(queue)
+    assert [entry for entry in written if entry[0] == "overlap"] == []
+    assert max(Counter(written).values(), default=0) <= 1, "an attempt wrote twice"
+    last: dict[str, int] = {}
+    for event, job, execution in written:
+        if event == "start":
+            assert execution > last.get(job, 0), f"{job}: an earlier attempt started late"
+            last[job] = execution
+        else:
+            assert execution == last.get(job), f"{job}: an attempt ended after its successor began"
+
+    recorded = {}
+    for job in states:
+        attempts = jobs.attempts(job)
+        assert all(attempt.outcome for attempt in attempts), attempts
+        for attempt in attempts:
+            recorded[(job, attempt.id)] = attempt.outcome.value if attempt.outcome else None
+        assert [a.outcome.value for a in attempts if a.outcome].count("ok") == 1, attempts
+        assert recorded[(job, attempts[-1].id)] == "ok"
+    ran = {(job, execution) for event, job, execution in written if event == "start"}
+    ended = {(job, execution) for event, job, execution in written if event == "end"}
+    assert ran <= set(recorded), "an attempt ran that is not recorded"
+    assert {one for one, outcome in recorded.items() if outcome == "ok"} <= ended

@@ -1,0 +1,47 @@
+"""Steps that bring jobs into a state through the storage, and raw SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from queuectl.core.models import Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from support.outcomes import EXIT_1, OK
+
+
+def sql(storage, statement, *values):
+    """Run a statement as another program would; return its rows."""
+    with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:
+        return conn.execute(statement, values).fetchall()
+
+
+def add(storage, now, *ids, **fields):
+    """Enqueue a job for each id, in this order."""
+    storage.enqueue([JobSpec(command="true", id=job_id, **fields) for job_id in ids], now=now)
+
+
+def claim_ids(storage, now, *queues, worker="w1"):
+    """Claim until nothing is left; return the ids in the order they came."""
+    ids = []
+    while True:
+        claim = storage.claim(worker, queues, now=now)
+        if claim is None:
+            return ids
+        ids.append(claim.job.id)
+
+
+def made(storage, now, *ids):
+    """Jobs whose ids count as made."""
+    add(storage, now, *ids)
+    for job_id in ids:
+        sql(storage, "UPDATE jobs SET id_made = 1 WHERE id = ?", job_id)
+
+
+def finish(storage, now, job_id, state):
+    """Bring a pending job that is the next one to a finished state."""
+    claim = storage.claim("w1", now=now)
+    assert claim.job.id == job_id
+    outcome = OK if state is JobState.COMPLETED else EXIT_1
+    storage.record(claim, outcome, Verdict(state), now=now)

@@ -1,0 +1,72 @@
+"""Commands that run on a terminal."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import subprocess
+from typing import (
+    Any,
+    Iterator,
+    Mapping,
+    NamedTuple,
+)
+
+from support.queue import COMMAND, Queue
+
+
+class Terminal(NamedTuple):
+    """What a command printed to its terminal, and to the streams that were not one."""
+
+    code: int
+    screen: str
+    out: str
+    err: str
+
+
+def on_terminal(
+    queue: Queue,
+    *args: str,
+    streams: str = "stdout",
+    typed: str = "",
+    env: Mapping[str, str] | None = None,
+    **kwargs: Any,
+) -> Terminal:
+    """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal."""
+    ours, theirs = pty.openpty()
+    chosen: dict[str, Any] = {"stdin": subprocess.DEVNULL}
+    chosen.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    chosen.update(dict.fromkeys(streams.split(), theirs))
+    try:
+        with subprocess.Popen(
+            [COMMAND, *args],
+            env={**queue.env, **(env or {})},
+            cwd=str(queue.work),
+            start_new_session=True,
+            **chosen,
+            **kwargs,
+        ) as process:
+            os.close(theirs)
+            if typed:
+                os.write(ours, typed.encode())
+            screen = b"".join(_until_closed(ours))
+            out, err = process.communicate(timeout=60)
+    finally:
+        os.close(ours)
+    texts = [(text or b"").decode() for text in (screen, out, err)]
+    return Terminal(process.returncode, texts[0].replace("\r\n", "\n"), *texts[1:])
+
+
+def _until_closed(descriptor: int) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(descriptor, 65536)
+        except OSError as error:
+            # What Linux says when the other side is closed.
+            if error.errno != errno.EIO:
+                raise
+            return
+        if not chunk:
+            return
+        yield chunk

@@ -1,0 +1,264 @@
+"""Faults from below: strace counts the system calls of a run, then spoils one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Iterable, Iterator, NamedTuple, Sequence, TypeVar
+
+import pytest
+
+from support.queue import COMMAND, Queue
+from support.waiting import wait_until
+
+LONG = os.environ.get("QUEUECTL_TEST_LONG") == "1"
+"""Whether every point is taken, and soaks last minutes."""
+
+long_only = pytest.mark.skipif(not LONG, reason="belongs to the long form")
+
+_Item = TypeVar("_Item")
+_CALL = re.compile(r"(?:\[pid +\d+\] )?(\w+)\((.*)")
+_CURRENT_FOLDER = re.compile(r"^AT_FDCWD<[^>]*>")
+_ON_FILES = (
+    "openat write pwrite64 fsync fdatasync rename unlink flock ftruncate fallocate mkdir mknod "
+    "mknodat".split()
+)
+_ON_PROCESSES = "clone clone3 vfork fork execve wait4 waitid".split()
+
+
+def _can_trace() -> bool:
+    if sys.platform != "linux" or shutil.which("strace") is None:
+        return False
+    tried = subprocess.run(
+        ["strace", "-f", "-o", "/dev/null", "true"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
+
+
+_WITH_A_FILTER = ["-f", "--seccomp-bpf"]
+"""Only the calls that are traced stop the process: twice as fast, where strace can do it."""
+
+
+@lru_cache
+def _can_filter() -> bool:
+    tried = subprocess.run(
+        ["strace", *_WITH_A_FILTER, "-o", "/dev/null", "true"], capture_output=True, check=False
+    )
+    return tried.returncode == 0 and not tried.stderr
+
+
+needs_strace = pytest.mark.skipif(not _can_trace(), reason="needs strace, and leave to trace")
+
+
+class Point(NamedTuple):
+    """The n-th time that one process makes a system call."""
+
+    call: str
+    number: int
+
+    def inject(self, fault: str, and_then: str = "") -> list[str]:
+        """Return strace's options that spoil it, in each process that comes so far.
+
+        `and_then` is `+` for all that follow too, `+2` for every other.
+        """
+        when = f"{self.number}{and_then}"
+        return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:{fault}:when={when}"]
+
+
+# What each call can come back with; wait4 and waitid of one's own children cannot fail.
+_ERRORS = {
+    "openat": ["EMFILE", "EIO", "ENOSPC", "EINTR"],
+    "write": ["ENOSPC", "EIO", "EINTR"],
+    "pwrite64": ["ENOSPC", "EIO", "EINTR"],
+    "fsync": ["EIO", "ENOSPC"],
+    "fdatasync": ["EIO", "ENOSPC"],
+    "rename": ["EIO", "ENOSPC"],
+    "unlink": ["EIO"],
+    "flock": ["EINTR", "ENOLCK"],
+    "ftruncate": ["EIO", "EINTR"],
+    "fallocate": ["EOPNOTSUPP", "EIO", "ENOSPC", "EINTR"],
+    "mkdir": ["ENOSPC", "EIO"],
+    "mknod": ["ENOSPC", "EIO"],
+    "mknodat": ["ENOSPC", "EIO"],
+    "clone": ["EAGAIN", "ENOMEM"],
+    "clone3": ["EAGAIN", "ENOMEM"],
+    "vfork": ["EAGAIN", "ENOMEM"],
+    "fork": ["EAGAIN", "ENOMEM"],
+    "execve": ["EIO", "EAGAIN", "ENOMEM"],
+}
+
+
+class Fault(NamedTuple):
+    """A point at which the system call fails: that once, or from then on."""
+
+    point: Point
+    error: str
+    for_good: bool
+
+    @property
+    def options(self) -> list[str]:
+        """strace's options that bring it about."""
+        and_then = ""
+        if self.for_good:
+            # Whoever was interrupted asks again, and would do so for ever.
+            and_then = "+2" if self.error == "EINTR" else "+"
+        return self.point.inject(f"error={self.error}", and_then)
+
+
+def faults(every: Iterable[Point]) -> list[Fault]:
+    """Return each point with each error that it can have, once and for good; for the short form
+    one of each kind of call.
+    """
+    kinds: dict[str, list[tuple[Point, str]]] = {}
+    for point in every:
+        for error in _ERRORS.get(point.call, []):
+            kinds.setdefault(point.call, []).append((point, error))
+    if LONG:
+        return [
+            Fault(*one, for_good)
+            for kind in kinds.values()
+            for one in kind
+            for for_good in (False, True)
+        ]
+    # From somewhere in the middle, and by turns once and for good.
+    return [
+        Fault(*kind[len(kind) // 2], bool(number % 2)) for number, kind in enumerate(kinds.values())
+    ]
+
+
+def announced(every: Sequence[Fault]) -> Iterator[Fault]:
+    """Yield each fault, printing which one comes."""
+    print(f"{len(every)} faults")
+    for fault in every:
+        print(fault)
+        yield fault
+
+
+def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
+    """Return all of them for the long form, else about so many, from the first to the last.
+
+    Of about one it is the middle one.
+    """
+    if LONG or len(points) <= about:
+        return points
+    if about == 1:
+        return [points[len(points) // 2]]
+    return [points[round(i * (len(points) - 1) / (about - 1))] for i in range(about)]
+
+
+def recording(prefix: Path) -> list[str]:
+    """Return strace's options that write all that `points` reads, a file a process."""
+    # A call that this machine does not know (fork on ARM) is no error with a question mark.
+    calls = ",".join("?" + call for call in (*_ON_FILES, *_ON_PROCESSES))
+    return ["-ff", "-y", "-qq", "-o", str(prefix), "-e", f"trace={calls}"]
+
+
+def points(prefix: Path, queue: Queue, of: str = "*") -> list[Point]:
+    """Return the points of a recorded run at which something could be left half done.
+
+    Reading Python's own modules is no such point. `of` is the one process meant, if not all.
+    """
+    found = set()
+    for path in prefix.parent.glob(f"{prefix.name}.{of}"):
+        counts = dict.fromkeys((*_ON_FILES, *_ON_PROCESSES), 0)
+        for line in path.read_text(errors="replace").splitlines():
+            match = _CALL.match(line)
+            if match is None or match.group(1) not in counts:
+                continue
+            call = match.group(1)
+            # Every relative path comes with the current folder, which lies in the queue's.
+            arguments = _CURRENT_FOLDER.sub("", match.group(2))
+            counts[call] += 1
+            matters = call in _ON_PROCESSES or str(queue.folder) in arguments
+            if matters or (call == "write" and arguments.startswith("1<")):
+                found.add(Point(call, counts[call]))
+        path.unlink()
+    print(f"{len(found)} points")  # shown by pytest -s, and when something fails
+    return sorted(found)
+
+
+def enqueue_points(queue: Queue) -> list[Point]:
+    """Return the points of an enqueue that makes its queue."""
+    prefix = queue.folder / "trace"
+    done = strace(queue, recording(prefix), "enqueue", "--id", "traced", "--", "true")
+    assert done.returncode == 0, done.stderr
+    return points(prefix, queue)
+
+
+def without_queue(queue: Queue) -> None:
+    """Take the queue's files away, as if there had been none."""
+    shutil.rmtree(queue.files.folder, ignore_errors=True)
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            Path(queue.files.database + suffix).unlink()
+        except FileNotFoundError:
+            pass
+
+
+def strace(queue: Queue, options: Sequence[str], *args: str) -> subprocess.CompletedProcess[str]:
+    """Run `queuectl ARGS` under strace to its end."""
+    if "-o" not in options:
+        options = [*options, "-o", "/dev/null"]
+    if _can_filter():
+        options = [*_WITH_A_FILTER, *options]
+    return subprocess.run(
+        ["strace", *options, COMMAND, *args],
+        env=queue.env,
+        cwd=str(queue.work),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Tracer:
+    """A strace that runs beside the test."""
+
+    def __init__(
+        self, queue: Queue, options: Sequence[str], log: Path, *, follow: bool = True
+    ) -> None:
+        """`options` end in `-p PID`, or in a command to run; `follow` it into its children."""
+        self._log = log
+        self._process = subprocess.Popen(
+            ["strace", *["-f"] * follow, "-o", str(log), *options],
+            env=queue.env,
+            cwd=str(queue.work),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def attached(self, pid: int) -> Tracer:
+        """Wait until it traces that process; return itself."""
+        status = Path(f"/proc/{pid}/status")
+        wait_until(lambda: f"TracerPid:\t{self._process.pid}\n" in status.read_text())
+        return self
+
+    @property
+    def has_killed(self) -> bool:
+        """Whether a process that it traced was killed."""
+        return self._log.exists() and "killed by SIGKILL" in self._log.read_text()
+
+    @property
+    def injected(self) -> int:
+        """How many calls it has made fail."""
+        return self._log.read_text().count("(INJECTED)") if self._log.exists() else 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that it traced has ended."""
+        return self._process.poll() is not None
+
+    def detach(self) -> None:
+        """End it; what it traces goes on as if nothing had been there."""
+        # By KILL: at a gentler signal it ends what it started.
+        self._process.kill()
+        self._process.wait()

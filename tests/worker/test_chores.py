@@ -1,0 +1,124 @@
+"""What workers do besides their jobs, and that jobs do not keep them from it."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from support.jobs import Jobs
+from support.queue import Queue
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def hurried(queue: Queue) -> dict[str, str]:
+    """The environment of a pool whose chores come soon, and in small portions."""
+    return queue.hooked(
+        """
+        from queuectl.worker import chores, loop as worker
+        worker._chance = lambda: 0.0
+        chores._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])
+        chores._MORE_SECONDS = 0.02
+        chores.PRUNED_AT_ONCE = 10
+        """
+    )
+
+
+def _expired(jobs: Jobs) -> int:
+    before = utcnow() - timedelta(seconds=1)
+    return jobs.storage.prune(states=(JobState.COMPLETED,), before=before, dry_run=True)
+
+
+def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
+    queue: Queue, jobs: Jobs, hurried: dict[str, str]
+) -> None:
+    """Regression: a worker that always had a next job never came to its chores."""
+    jobs.configure(retention="1s")
+    jobs.add(*["sleep 0.02"] * 1000)
+    queue.start("-q", env={**hurried, "CHORE_SECONDS": "0.1"})
+    wait_until(lambda: sum(jobs.counts().values()) < 1000, what="the pruning")
+
+    assert jobs.counts()["pending"] > 0
+
+
+def test_what_one_portion_leaves_goes_soon(
+    queue: Queue, jobs: Jobs, hurried: dict[str, str]
+) -> None:
+    """Regression: 2,000 a minute was the most, which a few jobs a second outrun for ever."""
+    jobs.configure(retention="1s")
+    jobs.add(*["true"] * 35)
+    queue.drain("-q")
+    wait_until(lambda: _expired(jobs) == 35)
+    queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
+
+    wait_until(lambda: jobs.counts() == {}, what="the pruning")
+
+
+def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs) -> None:
+    """Regression: of a damaged file a worker complained each second, for ever. What comes back
+    after it was well is said again.
+    """
+    jobs.one("true")
+    hook = queue.hooked(
+        """
+        from queuectl.core import errors
+        from queuectl.worker import loop as worker
+        from queuectl.storage.attempts import Ready
+        worker._IDLE_SECONDS = 0.01
+        asked = []
+        def damaged(*_, **__):
+            asked.append(1)
+            print('asked', file=open('asked', 'a'))
+            if len(asked) == 5:
+                return Ready(False, None)
+            raise errors.QueueUnusable('it is malformed')
+        worker.WorkerStorage.ready = damaged
+        """
+    )
+    queue.start("-q", env=hook)
+    asked = queue.work / "asked"
+    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 10)
+
+    said = (queue.folder / "workers.log").read_text()
+    assert said.count("cannot claim: it is malformed; trying again") == 2
+
+
+def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs) -> None:
+    """Regression: each second, since all went well until its claim."""
+    job = jobs.one("true")
+    with closing(sqlite3.connect(queue.database)) as conn, conn:
+        conn.execute("UPDATE jobs SET run_at = 'soon'")
+    hook = queue.hooked(
+        """
+        from queuectl.worker import loop as worker
+        worker._IDLE_SECONDS = 0.01
+        claim = worker.WorkerStorage.claim
+        def asking(*words, **named):
+            print('asked', file=open('asked', 'a'))
+            return claim(*words, **named)
+        worker.WorkerStorage.claim = asking
+        """
+    )
+    queue.start("-q", env=hook)
+    asked = queue.work / "asked"
+    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 5)
+
+    said = (queue.folder / "workers.log").read_text()
+    assert said.count(f"cannot claim: job {job}: the queue holds a time that cannot be read") == 1
+
+
+def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue, jobs: Jobs) -> None:
+    """Regression: between two such jobs nothing was waited for, so no order was read."""
+    jobs.add(*["true"] * 5000, cwd=str(queue.work / "gone"), max_retries=1)
+    pool = queue.start("-q")
+    wait_until(lambda: jobs.counts().get("dead", 0) > 0)
+    pool.send_signal(signal.SIGTERM)
+
+    assert pool.wait(30) == 0
+    assert jobs.counts()["pending"] > 0

@@ -1,0 +1,384 @@
+"""Processes that are killed at any moment: no job is lost, none runs twice at once."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from itertools import count
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from queuectl.core.models import Assignment, WorkerExit
+from queuectl.host import lockfiles
+from queuectl.host.files import QueueFiles
+from queuectl.host.signals import KILL_SIGNAL
+from queuectl.worker.assignment import Assignment, WorkerExit
+from queuectl.worker.main import open_pool
+from queuectl.worker.plan import Plan
+from queuectl.worker.supervisor import Supervisor
+from support.forks import in_processes
+from support.jobs import Jobs
+from support.processes import alive, linux_only
+from support.queue import Queue
+from support.waiting import wait_until
+
+# Starts a tree, of which one left the session; a second attempt ends at once.
+_TREE = (
+    "[ $QUEUECTL_ATTEMPT = 1 ] || exit 0; sleep 300 & echo $! > child; "
+    "setsid sh -c 'echo $$ > far; exec sleep 300' >/dev/null 2>&1 8>&- & "
+    "until [ -s far ]; do sleep 0.02; done; echo $$ > leader; wait"
+)
+_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
+
+
+def _tree(jobs: Jobs) -> dict[str, int]:
+    return {name: jobs.pid(name) for name in ("leader", "child", "far")}
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: dict[str, int], killed: float) -> None:
+    jobs.until(job, "completed")
+    assert time.monotonic() - killed < 10
+    assert {name: alive(pid) for name, pid in tree.items()} == dict.fromkeys(tree, False)
+    lost, again = jobs.attempts(job)
+    assert lost.outcome is not None
+    assert again.outcome is not None
+    assert (lost.outcome.value, again.outcome.value) == ("lost", "ok")
+    assert jobs.get(job).attempts == 2
+    assert lost.finished_at is not None
+    # What was lost is retried after the usual delay, 2 s here, not at once.
+    assert (again.started_at - lost.finished_at).total_seconds() > 1
+
+
+def test_a_job_of_a_killed_worker_is_run_again(queue: Queue, jobs: Jobs) -> None:
+    """Its tree is ended, the attempt counts as lost, and a new worker runs it within 10 s."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_TREE)
+    supervisor = queue.start()
+    tree = _tree(jobs)
+    dead = queue.worker()
+    _kill(dead["pid"])
+
+    _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
+    assert queue.worker()["id"] != dead["id"]
+    left = [path.name for path in Path(queue.files.workers).iterdir()]
+    assert [name for name in left if name.startswith(dead["id"] + ".")] == []
+    assert supervisor.poll() is None
+
+
+def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: Jobs) -> None:
+    """Supervisor and worker die at once; the next `worker start` ends the tree and runs it."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_TREE)
+    supervisor = queue.start()
+    tree = _tree(jobs)
+    worker = queue.worker()["pid"]
+    _kill(supervisor.pid)
+    _kill(worker)
+    supervisor.wait()
+    wait_until(lambda: not alive(worker))
+    assert all(alive(pid) for pid in tree.values())
+    queue.start()
+
+    _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
+    assert len({name.split("-")[0] for name in lockfiles.owners(queue.files)}) == 1
+
+
+def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """A worker whose supervisor was killed finishes its job, records it and leaves."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start(workers=2)
+    jobs.pid("running")
+    workers = [worker["pid"] for worker in queue.workers()]
+    _kill(supervisor.pid)
+    supervisor.wait()
+    wait_until(lambda: sum(map(alive, workers)) == 1, what="the idle worker to leave")
+    waiting = jobs.one("true")
+    (queue.work / "go").touch()
+
+    wait_until(lambda: not any(map(alive, workers)))
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert jobs.state(waiting) == "pending"
+    assert jobs.storage.workers() == []
+
+
+def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue, jobs: Jobs) -> None:
+    """Regression: `worker stop` said that no worker is running while one still ran its job."""
+    jobs.configure(kill_grace="0.3")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = queue.worker()
+    _kill(supervisor.pid)
+    supervisor.wait()
+
+    assert queue.ok("worker", "stop", "--now") == f"stopped {worker['id']}"
+    assert not alive(worker["pid"])
+    assert (jobs.state(job), jobs.outcomes(job)) == ("pending", ["interrupted"])
+
+
+@linux_only
+def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Jobs) -> None:
+    """Regression: they let go of their locks before they end, and that passed for the end."""
+    hook = queue.hooked(
+        """
+        import time
+        from queuectl.host import lockfiles
+        remove = lockfiles.ProcessLock.remove
+        def removing(life):
+            remove(life)
+            time.sleep(1)
+        lockfiles.ProcessLock.remove = removing
+        """
+    )
+    supervisor = queue.start(env=hook)
+    worker = queue.worker()
+    queue.ok("worker", "stop")
+    assert not alive(supervisor.pid)
+    assert not alive(worker["pid"])
+
+
+@linux_only
+def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: Jobs) -> None:
+    """Regression: its heir was born after the order and never heard of it, so the pool stayed."""
+    job = jobs.one(_HELD, timeout=0)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = queue.worker()
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    _kill(worker["pid"])
+    os.kill(supervisor.pid, KILL_SIGNAL)
+    os.kill(supervisor.pid, signal.SIGCONT)
+
+    supervisor.wait(timeout=30)
+    assert not alive(running)
+    assert jobs.state(job) == "pending"
+    assert jobs.outcomes(job) == ["interrupted"]
+
+
+@linux_only
+def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue, jobs: Jobs) -> None:
+    """Regression: what ran in a pool whose processes were all gone fell to one that was leaving."""
+    jobs.configure(kill_grace="5")
+    mine = jobs.one("trap '' TERM; echo $$ > mine; while :; do sleep 1; done", queue="mine")
+    leaving = queue.start("--queue", "mine", workers=1)
+    jobs.pid("mine")
+    other = jobs.one(_HELD, timeout=0, queue="other")
+    dead = queue.start("--queue", "other", workers=1)
+    running = jobs.pid("running")
+    (holder,) = [one for one in queue.workers() if one["job"] == other]
+    leaving.send_signal(KILL_SIGNAL)
+    os.kill(dead.pid, signal.SIGKILL)
+    _kill(holder["pid"])
+    dead.wait()
+
+    leaving.wait(timeout=30)
+    assert jobs.state(mine) == "pending"
+    assert alive(running)
+    assert jobs.get(other).locked_by == holder["id"]
+    (queue.work / "go").touch()
+    queue.drain("--queue", "other")
+    assert jobs.outcomes(other) == ["ok"]
+
+
+def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
+    """Lost attempts count: a job that kills its worker does not do so for ever."""
+    jobs.configure(backoff_base="1", backoff_max="0", on_worker_death="kill")
+    job = jobs.one("kill -KILL $PPID; sleep 300", max_retries=3)
+    after = jobs.one("true")
+    queue.start()
+    ended = jobs.until(job, "dead")
+
+    assert jobs.outcomes(job) == ["lost", "lost", "lost"]
+    assert ended.last_error == "lost with its worker"
+    jobs.until(after, "completed")
+
+
+@linux_only
+def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue, jobs: Jobs) -> None:
+    """Regression: it left, and its workers with it, when it could not look for the dead once."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = queue.worker()
+    soft, hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, hard))
+    _kill(worker["pid"])
+    log = queue.folder / "workers.log"
+    for text in ("cannot fork a worker: Too many open files", "cannot look into"):
+        wait_until(lambda text=text: text in log.read_text(), what=text)
+    resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    (queue.work / "go").touch()
+
+    jobs.until(job, "completed")
+    assert jobs.outcomes(job) == ["ok"]
+    assert supervisor.poll() is None
+
+
+def _died(queue: Queue) -> int:
+    return (queue.folder / "workers.log").read_text().count(" died (")
+
+
+def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue, jobs: Jobs) -> None:
+    """Replacements come at once, then after 1, 2, 4 … s; a stop does not wait for the next.
+
+    Regression: the supervisor left only when the next replacement would have been due.
+    """
+    jobs.storage  # noqa: B018 (makes the queue)
+    supervisor = queue.start()
+    worker = queue.worker()
+    # In the place of what the next workers make first.
+    for number in range(2, 9):
+        Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").mkdir()
+    began = time.monotonic()
+    _kill(worker["pid"])
+    wait_until(lambda: _died(queue) == 4, what="the fourth death")
+    assert time.monotonic() - began >= 1
+
+    asked = time.monotonic()
+    supervisor.terminate()
+    supervisor.wait(timeout=30)
+    assert time.monotonic() - asked < 3.5
+    assert _died(queue) == 4
+
+
+def test_a_crash_loop_ends_when_its_cause_does(queue: Queue, jobs: Jobs) -> None:
+    """A held back replacement runs what waits, once it can."""
+    job = jobs.one("true", queue="later")
+    queue.start("--queue", "now", workers=1)
+    worker = queue.worker()
+    Path(queue.files.workers, f".{worker['supervisor']}-2.new").mkdir()
+    _kill(worker["pid"])
+    wait_until(lambda: _died(queue) == 2)
+    held = jobs.one("true", queue="now")
+
+    jobs.until(held, "completed")
+    assert jobs.state(job) == "pending"
+
+
+def test_heirs_that_die_beget_no_more_of_them(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed when it had settled leaves nothing to settle.
+
+    Regression: each got an heir of its own, and was itself started again and again, so that
+    memory that was short, or a fault in leaving, filled the machine with processes.
+    """
+    queue.enqueue("true")
+    born = tmp_path / "born"
+    lockfiles.ProcessLock.take(queue.files, "dead-1", {"pid": 1}).close()
+
+    def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
+        if not assignment.recovers_only:
+            os.read(assignment.orders, 1)
+            return WorkerExit.DONE
+        lockfiles.ProcessLock.take(queue.files, assignment.worker, {"pid": os.getpid()})
+        with born.open("a") as log:
+            log.write(f"{assignment.recovers}\n")
+        lock = lockfiles.take_stale(queue.files, str(assignment.recovers))
+        if lock is not None:
+            lock.remove()
+        os._exit(70)
+
+    later_scans = count()
+    sweep = lockfiles.remove_unfinished
+
+    def stop_at_last(where: QueueFiles) -> None:
+        sweep(where)
+        if not Path(queue.files.process_lock("dead-1")).exists() and next(later_scans) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def pool() -> int:
+        monkeypatch.setattr("queuectl.worker.supervisor._SCAN_SECONDS", 0.05)
+        monkeypatch.setattr("queuectl.worker.supervisor._FIRST_BACKOFF_SECONDS", 0.05)
+        monkeypatch.setattr(lockfiles, "remove_unfinished", stop_at_last)
+        plan = Plan(1)
+        opened = open_pool(queue.files, plan, unless_running=False)
+        assert opened is not None
+        return Supervisor(queue.files, opened[0], plan, opened[1], work).run()
+
+    assert in_processes([pool]) == [0]
+    assert born.read_text().splitlines() == ["dead-1"]
+    assert os.listdir(queue.files.workers) == []
+
+
+def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue, jobs: Jobs) -> None:
+    """Regression: `worker start 2>&1 | head` killed workers and jobs by SIGPIPE."""
+    supervisor = queue.start(stderr=subprocess.PIPE)
+    assert supervisor.stderr is not None
+    supervisor.stderr.close()
+    ids = jobs.add("true", "exit 1", max_retries=1)
+
+    assert [jobs.until(job, "completed", "dead").state.value for job in ids] == [
+        "completed",
+        "dead",
+    ]
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) >= 0
+
+
+def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue, jobs: Jobs) -> None:
+    """Regression: the order to the dead worker's pipe ended the supervisor by SIGPIPE."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = queue.worker()["pid"]
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    _kill(worker)
+    wait_until(lambda: not alive(worker))
+    supervisor.terminate()
+    os.kill(supervisor.pid, signal.SIGCONT)
+
+    assert supervisor.wait(timeout=30) == 0
+    assert (jobs.state(job), jobs.outcomes(job)) == ("failed", ["lost"])
+    assert not alive(running)
+
+
+def test_everything_survives_a_kill_of_all_processes(queue: Queue, jobs: Jobs) -> None:
+    """Jobs of every kind are as they were, and the attempts go on where they stood."""
+    jobs.configure(backoff_base="3", backoff_max="1h", backoff_jitter="0")
+    done, failed, dead = jobs.one("true"), jobs.one("exit 5"), jobs.one("exit 6", max_retries=1)
+    supervisor = queue.start()
+    jobs.until(done, "completed")
+    jobs.until(failed, "failed")
+    jobs.until(dead, "dead")
+    for pid in (supervisor.pid, queue.worker()["pid"]):
+        _kill(pid)
+    supervisor.wait()
+    scheduled = queue.enqueue("true", "--delay", "1h")
+    pending = queue.enqueue("true", "--queue", "unserved")
+    before = [jobs.get(job) for job in (done, failed, dead, scheduled, pending)]
+    assert [job.state.value for job in before] == [
+        "completed",
+        "failed",
+        "dead",
+        "scheduled",
+        "pending",
+    ]
+    jobs.close()
+    again = Jobs(queue)
+    try:
+        assert [again.get(job.id) for job in before] == before
+        queue.start("--queue", "default")
+        wait_until(_attempts(again, failed, 2))
+        assert [again.get(job.id) for job in before if job.id != failed] == [
+            job for job in before if job.id != failed
+        ]
+        assert again.outcomes(failed)[:2] == ["exit", "exit"]
+    finally:
+        again.close()
+
+
+def _attempts(jobs: Jobs, job: str, count: int) -> Callable[[], bool]:
+    return lambda: jobs.outcomes(job).count("exit") == count

@@ -1,0 +1,372 @@
+"""What the next worker makes of a dead one: who is dead, whose job runs on, and what is left."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from queuectl.core.errors import QueueBusy
+from queuectl.core.models import Claim, Outcome, Verdict, Worker
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from queuectl.host import lockfiles, processes
+from queuectl.runner import process_tree, run
+from queuectl.runner.output_log import OutputLog
+from queuectl.worker import recovery
+from support.jobs import Jobs
+from support.processes import alive, linux_only
+from support.queue import Queue
+from support.waiting import wait_until
+
+_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue, jobs: Jobs) -> None:
+    """However long a worker stands still (SIGSTOP), its job is nobody else's."""
+    job = jobs.one(_HELD)
+    queue.start()
+    jobs.pid("running")
+    worker = queue.worker()
+    os.kill(worker["pid"], signal.SIGSTOP)
+    try:
+        _others_look_for_the_dead(queue, jobs)
+        held = jobs.get(job)
+        assert (held.state.value, held.locked_by) == ("processing", worker["id"])
+    finally:
+        os.kill(worker["pid"], signal.SIGCONT)
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+    assert jobs.outcomes(job) == ["ok"]
+
+
+@linux_only
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, lives: bool) -> None:
+    """Without the file the process itself is asked: alive it keeps its job, dead it loses it."""
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = queue.worker()
+    Path(queue.files.workers, worker["id"] + ".lock").unlink()
+    if not lives:
+        os.kill(supervisor.pid, signal.SIGKILL)
+        supervisor.wait()
+        _kill(worker["pid"])
+        wait_until(lambda: not alive(worker["pid"]))
+    _others_look_for_the_dead(queue, jobs)
+
+    assert jobs.outcomes(job) == [None if lives else "lost"]
+    assert alive(running) is lives
+    if lives:
+        assert jobs.get(job).locked_by == worker["id"]
+        (queue.work / "go").touch()
+        jobs.until(job, "completed")
+
+
+def _others_look_for_the_dead(queue: Queue, jobs: Jobs) -> None:
+    """Do all that finds dead workers: another pool's first scan, and the chores of a worker."""
+    queue.drain("--queue", "other")
+    adopted = recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)
+    assert [one.claim.job.id for one in adopted] == []
+
+
+class _Heir:
+    """What a worker is to those that it settles."""
+
+    id = "heir-1"
+
+    def __init__(self, jobs: Jobs, *, adopts: bool = False) -> None:
+        self._jobs = jobs
+        self._adopts = adopts
+
+    def command(self, claim: Claim) -> run.Command:
+        storage = self._jobs.storage
+        return run.Command(
+            shell_text=claim.job.command,
+            mark=f"{storage.queue_id}/{claim.execution_id}",
+            environ={},
+            cwd=None,
+            status_path=storage.files.worker_status(claim.log_owner),
+            timeout_seconds=0,
+            grace_seconds=0.3,
+        )
+
+    def show_running(self, running: lockfiles.JobProcess) -> None:
+        assert self._adopts, "nothing is to be adopted"
+
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        verdict = Verdict(JobState.DEAD, last_error=outcome.reason)
+        self._jobs.storage.record(claim, outcome, verdict, now=utcnow())
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@linux_only
+@pytest.mark.parametrize(("boot", "ends"), [("this boot", True), ("another boot", False)])
+def test_a_process_number_of_another_boot_is_left_alone(
+    queue: Queue, jobs: Jobs, boot: str, ends: bool
+) -> None:
+    """Regression: number and start since boot may be the same after a reboot, and hit a stranger.
+
+    The lost job is settled either way.
+    """
+    jobs.configure(on_worker_death="kill")
+    job = jobs.one("true")
+    boot_id = processes.boot_id() if boot == "this boot" else "0" * 36
+    claim = _claim_of_the_dead(jobs, boot_id)
+    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    _leave_lock_file(queue, claim, stranger.pid)
+    try:
+        recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+        assert jobs.outcomes(job) == ["lost"]
+        assert alive(stranger.pid) is not ends
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def _claim_of_the_dead(
+    jobs: Jobs, boot_id: str | None, *, host: str = os.uname().nodename
+) -> Claim:
+    """Return what a worker has claimed whose process is gone."""
+    jobs.storage.register_worker(Worker("gone-1", "gone", 1 << 22, 1, boot_id, host, (), utcnow()))
+    claim = jobs.storage.claim("gone-1", now=utcnow())
+    assert claim is not None
+    return claim
+
+
+@linux_only
+def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: what another user of a shared queue left ended worker after worker."""
+    waiting = jobs.add("true", "true", max_retries=1)
+    for dead in ("gone-1", "gone-2"):
+        jobs.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
+        assert jobs.storage.claim(dead, now=utcnow()) is not None
+    lockfiles.make_stale(jobs.storage.files, "gone-1")
+    can_open = lockfiles._open
+    monkeypatch.setattr(
+        lockfiles, "_open", lambda path: None if "gone-1" in path else can_open(path)
+    )
+
+    assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    assert [jobs.outcomes(job) for job in waiting] == [[None], ["lost"]]
+
+
+def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    ticks = processes.start_ticks(pid)
+    lock.show_job(lockfiles.JobProcess(claim.execution_id, pid, ticks, "gone-1"))
+    lock.close()
+
+
+def _leader(heir: _Heir, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
+    """Start what passes for the process of a claimed job."""
+    environ = {"QUEUECTL_EXECUTION": heir.command(claim).mark, "PATH": os.defpath}
+    return subprocess.Popen(words or ("sleep", "300"), start_new_session=True, env=environ)
+
+
+@linux_only
+@pytest.mark.parametrize("has_lock_file", [True, False])
+def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, has_lock_file: bool
+) -> None:
+    """Regression: an heir that could not forget the dead worker just then forgot the job."""
+    job = jobs.one("true")
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    heir = _Heir(jobs, adopts=True)
+    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
+    leader = _leader(heir, claim)
+
+    def settled() -> recovery.Adopted | None:
+        if has_lock_file:
+            return recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        return next(recovery.recover_missing(jobs.storage, heir, now=utcnow), None)
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise QueueBusy("the queue stayed busy")
+
+    try:
+        if has_lock_file:
+            _leave_lock_file(queue, claim, leader.pid)
+        monkeypatch.setattr(jobs.storage, "forget_worker", busy)
+        adopted = settled()
+        monkeypatch.undo()
+        assert adopted is not None
+        assert (adopted.claim.job.id, adopted.leader.pid) == (job, leader.pid)
+        assert jobs.get(job).locked_by == heir.id
+
+        # The dead one is still there to be settled, by whoever comes next.
+        assert recovery.recover(jobs.storage, "gone-1", heir, now=utcnow) is None
+        assert jobs.get(job).locked_by == heir.id
+        assert [one.id for one in jobs.storage.workers()] == []
+        assert lockfiles.owners(queue.files) == [heir.id]
+    finally:
+        life.remove()
+        leader.kill()
+        leader.wait()
+
+
+@linux_only
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, is_noted: bool
+) -> None:
+    """Regression: of sessions that were begun in one tick of the clock any was taken, and if it was
+    not the noted one the running job was killed and recorded as lost.
+    """
+    jobs.one("true")
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    heir = _Heir(jobs, adopts=True)
+    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
+    begin = "setsid sleep 300 & " * 8
+    leader = _leader(heir, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
+    jobs.text("begun")
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    if is_noted:
+        lock.show_job(lockfiles.JobProcess(claim.execution_id, leader.pid, None, "gone-1"))
+    lock.close()
+    living = processes.living
+    ticks = processes.start_ticks(leader.pid)
+    monkeypatch.setattr(
+        processes, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
+    )
+    try:
+        adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        assert adopted is not None
+        assert adopted.leader.pid == leader.pid
+    finally:
+        life.remove()
+        monkeypatch.undo()
+        process_tree.end(
+            process_tree.Attempt(frozenset([heir.command(claim).mark]), leader=leader.pid),
+            0.1,
+            time.sleep,
+        )
+        leader.wait()
+
+
+@linux_only
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_no_running_job_is_lost_for_want_of_a_descriptor(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, is_noted: bool
+) -> None:
+    """Regression: a file of /proc that could not be opened once passed for a process that is gone,
+    and the running job was killed and recorded as lost.
+    """
+    job = jobs.one("true")
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    heir = _Heir(jobs, adopts=True)
+    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
+    leader = _leader(heir, claim)
+    ticks = processes.start_ticks(leader.pid)
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    lock.show_job(
+        lockfiles.JobProcess(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
+    )
+    lock.close()
+    proc = Path("/proc")
+    failing = [proc / "sys/kernel/random/boot_id", proc / f"{leader.pid}/stat"]
+    if not is_noted:
+        failing = [proc / f"{leader.pid}/stat", proc / f"{leader.pid}/environ"]
+    can_open = builtins.open
+
+    def opened(path: Any, *args: Any, **options: Any) -> Any:
+        if failing and str(path) == str(failing[0]):
+            failing.pop(0)
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return can_open(path, *args, **options)
+
+    try:
+        monkeypatch.setattr(builtins, "open", opened)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Too many open files"):
+                recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        assert adopted is not None
+        assert (adopted.leader.pid, adopted.leader.start_ticks) == (leader.pid, ticks)
+        assert jobs.outcomes(job) == [None]
+        assert alive(leader.pid)
+    finally:
+        life.remove()
+        leader.kill()
+        leader.wait()
+
+
+@linux_only
+def test_only_one_settles_a_worker_without_a_lock_file(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: two that did so at once took each other for what the lost job had left."""
+    job = jobs.one("true", max_retries=1)
+    _claim_of_the_dead(jobs, processes.boot_id())
+    settle_claim = recovery._recover_claim
+
+    def meanwhile(*args: Any) -> recovery.Adopted | None:
+        monkeypatch.undo()
+        assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+        assert jobs.outcomes(job) == [None]
+        return settle_claim(*args)
+
+    monkeypatch.setattr(recovery, "_recover_claim", meanwhile)
+    assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    assert jobs.outcomes(job) == ["lost"]
+    assert lockfiles.owners(queue.files) == []
+
+
+@linux_only
+def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jobs) -> None:
+    """What is in its worker's file then is of the job before: `logs` does not show it either."""
+    jobs.configure(backoff_base="1", backoff_max="100")
+    job = jobs.one("true")
+    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    lock.show_job(lockfiles.JobProcess(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
+    Path(queue.files.worker_log("gone-1")).write_text("another's")
+    shown = queue.run("logs", job).stdout
+    lock.close()
+    recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+
+    (attempt,) = jobs.attempts(job)
+    assert attempt.outcome is not None
+    assert (attempt.outcome.value, attempt.output.size_bytes) == ("lost", 0)
+    assert (shown, queue.run("logs", job).stdout) == ("", "")
+
+
+@linux_only
+def test_a_job_that_cannot_be_seen_is_not_run_again(
+    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: in another container than its own a living job was taken for lost."""
+    job = jobs.one("true", max_retries=1)
+    claim = _claim_of_the_dead(jobs, processes.boot_id(), host="another container")
+    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    # A number that is nobody's here.
+    lock.show_job(lockfiles.JobProcess(claim.execution_id, 1 << 22, 1, "gone-1"))
+    lock.close()
+    log = OutputLog(queue.files.worker_log("gone-1"))
+    # It would find the holder of the log, which is this test.
+    monkeypatch.setattr(process_tree, "end", lambda *_: None)
+    assert recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow) is None
+    assert (jobs.state(job), jobs.outcomes(job)) == ("processing", [None])
+    assert lockfiles.owners(queue.files) == ["gone-1"]
+
+    log.close()
+    recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+    assert jobs.outcomes(job) == ["lost"]
+    assert lockfiles.owners(queue.files) == []

@@ -1,0 +1,243 @@
+"""Signals at awkward moments, to one process alone, and from a terminal that is gone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import pytest
+
+from queuectl.core.times import utcnow
+from queuectl.host import wakeup
+from queuectl.storage.write_lock import WriteLock
+from support.jobs import Jobs
+from support.processes import alive, linux_only
+from support.queue import COMMAND, Queue
+from support.waiting import wait_until
+
+pytestmark = linux_only
+
+_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done; echo x >> runs"
+_INT, _TERM, _HUP, _QUIT = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
+
+# What is sent to the whole foreground group, and how the supervisor ends then.
+_STOPS = [
+    ((_INT,), 0),
+    ((_TERM,), 0),
+    ((_HUP,), 0),
+    ((_HUP, _HUP), 0),
+    ((_INT, _INT), -_INT),
+    ((_TERM, _TERM), -_TERM),
+    ((_QUIT,), -_QUIT),
+]
+
+
+@pytest.fixture
+def lock(queue: Queue) -> Iterator[WriteLock]:
+    """The write lock of the queue, as another process would have it."""
+    made = WriteLock(queue.files.write_lock)
+    yield made
+    made.close()
+
+
+def _waits_for_a_lock(pid: int) -> bool:
+    waiters = re.findall(r"-> FLOCK +ADVISORY +WRITE +(\d+) ", Path("/proc/locks").read_text())
+    return str(pid) in waiters
+
+
+def _worker(queue: Queue) -> int:
+    return int(queue.worker()["pid"])
+
+
+def _send(queue: Queue, supervisor: subprocess.Popen[str], signals: Sequence[int]) -> None:
+    log = queue.folder / "workers.log"
+    for number, each in enumerate(signals):
+        os.killpg(supervisor.pid, each)
+        if number + 1 < len(signals):
+            wait_until(lambda: "stopping" in log.read_text(), what="the first signal to be heard")
+
+
+@pytest.mark.parametrize(("signals", "code"), _STOPS)
+def test_a_signal_during_a_record_loses_no_result(
+    queue: Queue, jobs: Jobs, lock: WriteLock, signals: tuple[int, ...], code: int
+) -> None:
+    """What a command came to is written once the queue is free again, whatever was sent."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    worker, running = _worker(queue), jobs.pid("running")
+    lock.acquire(30)
+    (queue.work / "go").touch()
+    wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
+    _send(queue, supervisor, signals)
+    lock.release()
+
+    assert supervisor.wait(timeout=60) == code
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.work / "runs").read_text() == "x\n"
+    assert jobs.storage.workers() == []
+
+
+@pytest.mark.parametrize("end", ["failed", "interrupted"])
+def test_the_log_tells_of_a_cancel_that_came_with_the_end(
+    queue: Queue, jobs: Jobs, lock: WriteLock, end: str
+) -> None:
+    """Regression: it said that the job runs again, or was put back, which the cancel forbade."""
+    job = jobs.one(_HELD + "; exit 1")
+    supervisor = queue.start()
+    worker, running = _worker(queue), jobs.pid("running")
+    lock.acquire(30)
+    if end == "failed":
+        (queue.work / "go").touch()
+    else:
+        supervisor.send_signal(_QUIT)
+    wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
+    with closing(sqlite3.connect(str(queue.database))) as connection:
+        connection.execute("UPDATE jobs SET cancel_requested = 1")
+        connection.commit()
+    lock.release()
+    jobs.until(job, "cancelled")
+    if end == "failed":
+        supervisor.send_signal(_TERM)
+    supervisor.wait(timeout=60)
+    log = (queue.folder / "workers.log").read_text()
+
+    assert f"{job} was cancelled\n" in log
+    assert "runs again" not in log
+    assert f"{job} was cut short" not in log
+
+
+@pytest.mark.parametrize(("signals", "code"), _STOPS)
+def test_a_signal_during_a_claim_loses_no_job(
+    queue: Queue, jobs: Jobs, lock: WriteLock, signals: tuple[int, ...], code: int
+) -> None:
+    """Whether the claim still comes about or not, the job is run to its end once, or waits."""
+    jobs.configure(kill_grace="0.3")
+    job = jobs.one("true", run_at=utcnow() + timedelta(hours=1))
+    supervisor = queue.start()
+    worker = _worker(queue)
+    lock.acquire(30)
+    # The lock is ours, so we may write: the job is due, and who claims it waits for the lock.
+    with closing(sqlite3.connect(str(queue.database))) as connection:
+        connection.execute("UPDATE jobs SET state = 'pending'")
+        connection.commit()
+    wakeup.wake_up(queue.files)
+    wait_until(lambda: _waits_for_a_lock(worker), what="the claim")
+    _send(queue, supervisor, signals)
+    lock.release()
+
+    assert supervisor.wait(timeout=60) == code
+    assert jobs.counts().get("processing") is None
+    queue.drain()
+    assert jobs.state(job) == "completed"
+    assert jobs.outcomes(job).count("ok") == 1
+    assert jobs.get(job).attempts == 1
+
+
+@pytest.mark.parametrize("signals", [(_INT,), (_HUP,), (_INT, _INT), (_HUP, _HUP)])
+def test_a_worker_alone_takes_no_orders_of_a_terminal(
+    queue: Queue, jobs: Jobs, signals: tuple[int, ...]
+) -> None:
+    """INT and HUP mean something to the supervisor only: its worker goes on, and claims more."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = _worker(queue)
+    for each in signals:
+        os.kill(worker, each)
+    later = jobs.one("true")
+    (queue.work / "go").touch()
+    jobs.until(later, "completed")
+
+    assert jobs.outcomes(job) == ["ok"]
+    assert _worker(queue) == worker
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+
+
+def test_a_worker_that_gets_term_twice_still_finishes_its_job(queue: Queue, jobs: Jobs) -> None:
+    """Its second TERM changes nothing; it is replaced, and nothing is lost."""
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    jobs.pid("running")
+    worker = _worker(queue)
+    os.kill(worker, _TERM)
+    os.kill(worker, _TERM)
+    (queue.work / "go").touch()
+    later = jobs.one("true")
+    jobs.until(later, "completed")
+
+    assert (jobs.outcomes(job), jobs.state(job)) == (["ok"], "completed")
+    assert _worker(queue) != worker
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+
+
+def test_a_worker_that_gets_quit_puts_its_job_back(queue: Queue, jobs: Jobs) -> None:
+    """The job is killed and waits again, uncounted; the worker is replaced.
+
+    Regression: it was not, and a pool of one ended in silence.
+    """
+    jobs.configure(kill_grace="0.3")
+    job = jobs.one(_HELD)
+    supervisor = queue.start()
+    running = jobs.pid("running")
+    worker = _worker(queue)
+    os.kill(worker, _QUIT)
+    wait_until(lambda: not alive(worker) and not alive(running))
+    (queue.work / "go").touch()
+    jobs.until(job, "completed")
+
+    assert (jobs.outcomes(job), jobs.get(job).attempts) == (["interrupted", "ok"], 1)
+    assert _worker(queue) != worker
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+
+
+def _on_a_terminal(queue: Queue, *words: str) -> tuple[int, int]:
+    """Start a command as the leader of a terminal's session; return its pid, and our side.
+
+    No connection may be open here.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(queue.work)
+        os.execve("/usr/bin/env", ["env", *words], dict(queue.env))
+    return pid, terminal
+
+
+def test_workers_finish_their_jobs_when_their_terminal_is_closed(queue: Queue, jobs: Jobs) -> None:
+    """The kernel's HUP, and a stderr that is gone: the job is finished, exit 0.
+
+    Regression: what could not be written to the terminal any more made that exit 1.
+    """
+    job = queue.enqueue(_HELD)
+    pid, terminal = _on_a_terminal(queue, COMMAND, "worker", "start")
+    running = jobs.pid("running")
+    os.close(terminal)
+    assert alive(running)
+    (queue.work / "go").touch()
+
+    assert os.waitpid(pid, 0)[1] == 0
+    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+
+
+def test_workers_under_nohup_outlive_their_terminal(queue: Queue, jobs: Jobs) -> None:
+    """`nohup queuectl worker start`: they go on, and TERM ends them in good order."""
+    first = queue.enqueue("true")
+    pid, terminal = _on_a_terminal(queue, "nohup", COMMAND, "worker", "start")
+    jobs.until(first, "completed")
+    os.close(terminal)
+    later = jobs.one("true")
+    jobs.until(later, "completed")
+    os.kill(pid, _TERM)
+
+    assert os.waitpid(pid, 0)[1] == 0
+    assert jobs.outcomes(later) == ["ok"]
