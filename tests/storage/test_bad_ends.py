@@ -8,8 +8,9 @@ from queuectl.core.jobfile import TransferredJob
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.host.files import find
 from queuectl.storage import Storage, schema
-
-from .ends import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, add, finish, later, retry_at
+from support.clock import later
+from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, retry_at
+from support.rows import add, finish
 
 
 def test_only_dead_and_cancelled_jobs_count(storage, clock):

@@ -13,7 +13,6 @@ from typing import Callable
 
 import pytest
 
-from queuectl.core.models import Assignment, WorkerExit
 from queuectl.host import lockfiles
 from queuectl.host.files import QueueFiles
 from queuectl.host.signals import KILL_SIGNAL
