@@ -84,32 +84,34 @@ def unlink_quietly(path: str) -> None:
 
 
 @contextmanager
-def new_file(path: str) -> Iterator[str]:
+def new_file(path: str, *, replace: bool = False) -> Iterator[str]:
     """Yield the name of a file to write; afterwards sync it and give it the name `path`.
 
-    A partial file could be taken for a complete one. Raises QueueUnusable if `path` exists
-    already, or if the file cannot be written.
+    A partial file could be taken for a complete one. Raises QueueUnusable if the file cannot be
+    written, or if `path` exists already. With `replace`, an existing file is replaced; only one
+    process at a time may do that.
     """
     # Use a unique temporary name, so that two writers to one path cannot collide, and a file that
-    # is left after a kill can be recognised.
-    unfinished = f"{path}.{os.urandom(6).hex()}.unfinished"
+    # is left after a kill can be recognised. One writer alone can clean up after such a kill.
+    unfinished = f"{path}.unfinished" if replace else f"{path}.{os.urandom(6).hex()}.unfinished"
     try:
-        if os.path.lexists(path):
+        if replace:
+            unlink_quietly(unfinished)
+        elif os.path.lexists(path):
             raise FileExistsError
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             yield unfinished
             os.fsync(descriptor)
+            (os.replace if replace else _publish)(unfinished, path)
         finally:
             os.close(descriptor)
-        _publish(unfinished, path)
+            unlink_quietly(unfinished)
         sync_folder(os.path.dirname(os.path.abspath(path)))
     except FileExistsError:
         raise QueueUnusable(f"{path} exists already") from None
     except OSError as error:
         raise QueueUnusable(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        unlink_quietly(unfinished)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,7 @@ from queuectl.core.specs import check_command, check_name
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import sync_folder
+from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]
@@ -32,21 +31,9 @@ def is_legacy(conn: sqlite3.Connection) -> bool:
 
 def back_up(conn: sqlite3.Connection, files: QueueFiles) -> str:
     """Copy the database as it is to a file beside it, durably; return the path of that file."""
-    kept = files.before_upgrade
-    unfinished = kept + ".tmp"
-    if os.path.lexists(unfinished):
-        os.unlink(unfinished)
-    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
-    conn.execute("VACUUM INTO ?", (unfinished,))
-    descriptor = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(unfinished, kept)
-    sync_folder(os.path.dirname(kept))
-    return kept
+    with new_file(files.before_upgrade, replace=True) as unfinished:
+        conn.execute("VACUUM INTO ?", (unfinished,))
+    return files.before_upgrade
 
 
 def convert(conn: sqlite3.Connection, *, now: datetime, new_id: Any) -> None:

@@ -167,7 +167,7 @@ def test_worker_list_shows_what_each_runs(queue: Queue, jobs: Jobs) -> None:
 def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
     """Regression: an error of the system while a queue was made or upgraded was exit 1, unsaid."""
     make(queue.database)
-    Path(f"{queue.database}.before-upgrade.tmp").mkdir()
+    Path(f"{queue.database}.before-upgrade.unfinished").mkdir()
     done = queue.run("worker", "start")
 
     assert (done.returncode, done.stdout) == (1, "")
