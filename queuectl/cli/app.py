@@ -20,8 +20,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Run it": {"worker": "worker:worker", "queue": "queue:queue"},
     "Look": {
         "status": "status:status",
-        "list": "jobs:list_jobs",
-        "show": "jobs:show",
+        "list": "list:list_jobs",
+        "show": "show:show",
         "logs": "logs:logs",
         "why": "why:why",
     },

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, NoReturn
 
 import click
 
-from queuectl.cli.output import cut
+from queuectl.cli.tables import cut
 from queuectl.host.signals import die_by
 
 _EVERY_SECONDS = 1.0

@@ -21,15 +21,15 @@ Command:  run completed
 State:    completed
 Queue:    q
 Priority: 7
-Runs:     1 of 3
+Attempts: 1 of 3
 Timeout:  5m
 Enqueued: 2026-01-31T12:00:00.000000Z
 Finished: 2026-01-31T12:00:11.000000Z
 Folder:   /tmp
 Env:      TOKEN=***
 
-RUN    STARTED                      OUTCOME    TIME    CPU     MEMORY    OUTPUT    WORKER
-1      2026-01-31T12:00:10.000000Z  ok         0.25 s  0.01 s  10 MiB    3         5a5a5a5a-1
+ATTEMPT    STARTED                      OUTCOME    TIME    CPU     MEMORY    OUTPUT    WORKER
+1          2026-01-31T12:00:10.000000Z  ok         0.25 s  0.01 s  10 MiB    3         5a5a5a5a-1
 
 Output: queuectl logs completed
 """
@@ -40,15 +40,15 @@ Command:  run processing
 State:    processing
 Queue:    default
 Priority: 0
-Runs:     1 of 3
+Attempts: 1 of 3
 Timeout:  5m
 Enqueued: 2026-01-31T12:00:03.000000Z
 Worker:   5a5a5a5a-2
 Since:    2026-01-31T12:00:40.000000Z
 Folder:   /tmp
 
-RUN    STARTED                      OUTCOME    TIME    CPU    MEMORY    OUTPUT    WORKER
-1      2026-01-31T12:00:40.000000Z  running    -       -      -         0         5a5a5a5a-2
+ATTEMPT    STARTED                      OUTCOME    TIME    CPU    MEMORY    OUTPUT    WORKER
+1          2026-01-31T12:00:40.000000Z  running    -       -      -         0         5a5a5a5a-2
 """
 
 _DEAD = """\
@@ -57,15 +57,15 @@ Command:    run dead
 State:      dead
 Queue:      default
 Priority:   0
-Runs:       1 of 1
+Attempts:   1 of 1
 Timeout:    5m
 Enqueued:   2026-01-31T12:00:02.000000Z
 Finished:   2026-01-31T12:00:31.000000Z
 Folder:     /tmp
 Last error: killed by SIGKILL
 
-RUN    STARTED                      OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
-1      2026-01-31T12:00:30.000000Z  signal KILL  3 s     -      -         0         5a5a5a5a-1
+ATTEMPT    STARTED                      OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
+1          2026-01-31T12:00:30.000000Z  signal KILL  3 s     -      -         0         5a5a5a5a-1
 """
 
 

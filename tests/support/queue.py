@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from queuectl.cli import output
+from queuectl.cli.json_shapes import worker_json
 from queuectl.core.errors import QueueError
 from queuectl.host import files
 from queuectl.storage import Storage
@@ -173,7 +173,7 @@ class Queue:
         except QueueError:
             return []
         try:
-            return [output.worker_json(worker) for worker in storage.living_workers()]
+            return [worker_json(worker) for worker in storage.living_workers()]
         finally:
             storage.close()
 

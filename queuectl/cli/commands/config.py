@@ -8,6 +8,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.cli.tables import table
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.settings import KEYS, check_key, check_value
@@ -112,4 +113,4 @@ def config_list(as_json: bool) -> None:
         for key, value in stored.items()
         if key not in KEYS
     ]
-    output.print_data(output.table(("KEY", "VALUE", "", "MEANING"), rows))
+    output.print_data(table(("KEY", "VALUE", "", "MEANING"), rows))

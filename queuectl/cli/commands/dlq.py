@@ -12,11 +12,11 @@ from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
     each,
-    json_option,
     open_storage,
     quiet_option,
     usage_error,
 )
+from queuectl.cli.commands.list import list_options, print_jobs
 from queuectl.cli.commands.prune import delete_named
 from queuectl.cli.selection import (
     all_option,
@@ -26,6 +26,7 @@ from queuectl.cli.selection import (
     queue_option,
     state_option,
 )
+from queuectl.cli.tables import dead_table
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
@@ -41,30 +42,14 @@ def dlq() -> None:
 
 
 @dlq.command("list", cls=QueueCommand)
-@queue_option
-@click.option("-n", "newest", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
-@click.option("--ids", is_flag=True, help="Print ids only.")
-@click.option("--show-env", is_flag=True, help="With --json: do not mask the values of env.")
-@json_option
-def dlq_list(
-    queues: Sequence[str], newest: int | None, ids: bool, show_env: bool, as_json: bool
-) -> None:
-    """List the dead jobs with the reason of each.
+@list_options(default_number="all")
+def dlq_list(queues: Sequence[str], **shown: Any) -> None:
+    """List the dead jobs and why each of them failed.
 
     Example: queuectl dlq list
     """
-    if ids and as_json:
-        usage_error("--ids and --json exclude each other")
-    storage = open_storage()
-    selection = Selection(queues=queue_names(queues), states=_DEAD)
-    jobs = storage.jobs(selection, newest=newest)
-    if as_json:
-        output.jobs_json(jobs, show_env=show_env)
-    elif ids:
-        for job in jobs:
-            output.print_data(job.id)
-    elif not output.pages(jobs, output.dead_table):
-        output.message("no dead jobs")
+    dead = Selection(queues=queue_names(queues), states=_DEAD)
+    print_jobs(dead, dead_table, none="no dead jobs", **shown)
 
 
 @dlq.command("retry", cls=QueueCommand)

@@ -10,7 +10,10 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.cli.json_shapes import time_or_none
+from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import completing
+from queuectl.cli.tables import table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import escape
 from queuectl.core.models import QueueStatus
@@ -50,7 +53,8 @@ def queue_list(as_json: bool) -> None:
         pause = "-"
         if found.paused:
             reason = f": {found.pause_reason}" if found.pause_reason else ""
-            pause = escape(f"by {found.paused_by}, {output.ago(found.paused_at, now=now)}{reason}")
+            since = relative_time(found.paused_at, now=now)
+            pause = escape(f"by {found.paused_by}, {since}{reason}")
         counts = found.counts
         rows.append(
             [
@@ -68,7 +72,7 @@ def queue_list(as_json: bool) -> None:
         )
     headers = ("QUEUE", "PAUSED", "LIMIT", "PENDING", "RUNNING", "LATER", "DONE", "DEAD")
     if rows:
-        output.print_data(output.table(headers, rows))
+        output.print_data(table(headers, rows))
     else:
         output.message("no queues yet")
     if storage.all_paused():
@@ -145,7 +149,7 @@ def _queue_json(found: QueueStatus) -> dict[str, Any]:
     return {
         "name": found.name,
         "paused": found.paused,
-        "paused_at": output.time_or_none(found.paused_at),
+        "paused_at": time_or_none(found.paused_at),
         "paused_by": found.paused_by,
         "pause_reason": found.pause_reason,
         "limit": found.limit,

@@ -6,6 +6,8 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.json_shapes import worker_json
+from queuectl.cli.moments import relative_time
 from queuectl.core.escaping import escape
 from queuectl.core.models import Worker
 from queuectl.core.states import JobState
@@ -14,14 +16,14 @@ from queuectl.storage import Storage
 
 _RULE = "=" * 50
 _THIN_RULE = "-" * 50
-_SEED_ROWS = (
+_ROWS = (
     ("Pending", JobState.PENDING),
     ("Processing", JobState.PROCESSING),
     ("Completed", JobState.COMPLETED),
     ("Failed", JobState.FAILED),
     ("Dead (DLQ)", JobState.DEAD),
 )
-_ADDED_ROWS = (
+_ROWS_IF_ANY = (
     ("Scheduled", JobState.SCHEDULED),
     ("Blocked", JobState.BLOCKED),
     ("Cancelled", JobState.CANCELLED),
@@ -57,9 +59,9 @@ def _lines(storage: Storage) -> list[str]:
 
 def _block(counts: dict[JobState, int]) -> list[str]:
     total = sum(counts.values())
-    rows = [f"  {label + ':':<13}{counts[state]:>6}" for label, state in _SEED_ROWS]
+    rows = [f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ROWS]
     rows += [
-        f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ADDED_ROWS if counts[state]
+        f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ROWS_IF_ANY if counts[state]
     ]
     return [
         "Job Queue Status",
@@ -96,7 +98,7 @@ def _workers_and_file(
             queues = escape(", ".join(worker.queues)) or "all queues"
             doing = "idle"
             if worker.job is not None:
-                since = output.ago(worker.job_since, now=now)
+                since = relative_time(worker.job_since, now=now)
                 doing = f"runs {escape(worker.job)} since {since}"
             lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
     else:
@@ -131,5 +133,5 @@ def _json(
         "total": total,
         "completion_rate": rate(JobState.COMPLETED),
         "failure_rate": rate(JobState.DEAD),
-        "workers": [output.worker_json(worker) for worker in workers],
+        "workers": [worker_json(worker) for worker in workers],
     }

@@ -20,7 +20,9 @@ from queuectl.cli.command import (
     quiet_option,
     usage_error,
 )
+from queuectl.cli.json_shapes import worker_json
 from queuectl.cli.selection import DURATION, queue_names, queue_option
+from queuectl.cli.tables import workers_table
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
 from queuectl.host import lockfiles, places, processes
@@ -287,8 +289,8 @@ def worker_list(as_json: bool) -> None:
     """
     living: list[Worker] = open_storage().living_workers()
     if as_json:
-        output.print_json([output.worker_json(worker) for worker in living])
+        output.print_json([worker_json(worker) for worker in living])
     elif living:
-        output.workers_table(living)
+        workers_table(living)
     else:
         output.message("no worker is running (queuectl worker start)")

@@ -1,0 +1,109 @@
+"""The command `list`, and what it shares with `dlq list`."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence, TypeVar
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.json_shapes import job_json
+from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
+from queuectl.cli.tables import jobs_table, pages
+from queuectl.core.models import Job, Selection
+from queuectl.core.states import JobState
+from queuectl.storage import Storage
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_MOST_ON_A_TERMINAL = 100
+
+
+def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
+    """Add the options of a command that lists jobs, all but `--state`."""
+    options = [
+        queue_option,
+        click.option(
+            "-n",
+            "newest",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help=f"List only the newest N jobs (default: {default_number}).",
+        ),
+        click.option("--ids", is_flag=True, help="Print only the ids."),
+        click.option(
+            "--show-env",
+            is_flag=True,
+            help="With --json: print the values of environment variables (default: ***).",
+        ),
+        json_option,
+    ]
+
+    def add(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def print_jobs(
+    selection: Selection,
+    table: Callable[[Sequence[Job], bool], None],
+    *,
+    none: str,
+    newest: int | None,
+    ids: bool,
+    show_env: bool,
+    as_json: bool,
+    most_on_a_terminal: int | None = None,
+) -> Storage:
+    """Print jobs in the order they were enqueued; return the storage, which stays open.
+
+    `none` is the message when there are no such jobs.
+    """
+    if ids and as_json:
+        usage_error("--ids and --json cannot be used together")
+    storage = open_storage()
+    if as_json:
+        jobs = storage.jobs(selection, newest=newest)
+        output.print_json_array(job_json(job, show_env=show_env) for job in jobs)
+    elif ids:
+        for job in storage.jobs(selection, newest=newest):
+            output.print_data(job.id)
+    else:
+        hidden = 0
+        if newest is None and most_on_a_terminal is not None and output.on_terminal():
+            newest = most_on_a_terminal
+            hidden = storage.count(selection) - newest
+        if not pages(storage.jobs(selection, newest=newest), table):
+            output.message(none)
+        if hidden > 0:
+            output.message(f"{hidden} more (queuectl list -n N)")
+    return storage
+
+
+@click.command("list", cls=QueueCommand)
+@state_option
+@list_options(default_number=f"{_MOST_ON_A_TERMINAL} on a terminal, else all")
+def list_jobs(states: Sequence[Any], queues: Sequence[str], **shown: Any) -> None:
+    """List jobs in the order they were enqueued, newest last.
+
+    Example: queuectl list --state failed,dead
+    """
+    selection = Selection(queues=queue_names(queues), states=state_names(states))
+    storage = print_jobs(
+        selection, jobs_table, none="no jobs", most_on_a_terminal=_MOST_ON_A_TERMINAL, **shown
+    )
+    if not (shown["ids"] or shown["as_json"]):
+        _mention_dead(storage, selection)
+
+
+def _mention_dead(storage: Storage, selection: Selection) -> None:
+    """Tell somebody who looks for failed jobs, and finds none, about the dead ones."""
+    if selection.states != (JobState.FAILED,) or storage.count(selection):
+        return
+    dead = storage.count(Selection(queues=selection.queues, states=(JobState.DEAD,)))
+    if dead:
+        output.message(f"{dead} {'is' if dead == 1 else 'are'} dead: queuectl dlq list")

@@ -1,0 +1,126 @@
+"""The command `show`: one job and its attempts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.json_shapes import execution_json, job_json, masked
+from queuectl.cli.moments import relative_time
+from queuectl.cli.selection import job_argument, the_job
+from queuectl.cli.tables import fields, pages, state, table
+from queuectl.core.escaping import escape
+from queuectl.core.models import Execution, Job
+from queuectl.core.times import format_duration, utcnow
+
+
+@click.command("show", cls=QueueCommand)
+@job_argument
+@click.option(
+    "--show-env",
+    is_flag=True,
+    help="Print the values of environment variables (default: ***).",
+)
+@json_option
+def show(job: str | None, show_env: bool, as_json: bool) -> None:
+    """Show one job and its attempts.
+
+    Example: queuectl show nightly-backup
+    """
+    storage = open_storage()
+    found = the_job(storage, job)
+    executions = storage.executions(found)
+    if as_json:
+        output.print_json_object(
+            job_json(found, show_env=show_env), "executions", map(execution_json, executions)
+        )
+        return
+    _print_job(found, show_env)
+    pages(executions, _print_attempts)
+    last = storage.last_execution(found)
+    if last is not None:
+        _print_hints(found, last)
+
+
+def _print_job(job: Job, show_env: bool) -> None:
+    now = utcnow()
+    env = masked(job.env, show_env=show_env)
+    fields(
+        [
+            ("ID", escape(job.id)),
+            ("Label", _text(job.label)),
+            ("Command", escape(job.command)),
+            ("State", state(job.state)),
+            ("Queue", escape(job.queue)),
+            ("Priority", str(job.priority)),
+            ("Attempts", f"{job.attempts} of {job.max_retries}"),
+            ("Timeout", format_duration(job.timeout) if job.timeout else "none"),
+            ("Not before", _time(job.run_at, now)),
+            ("Enqueued", _time(job.created_at, now)),
+            ("Finished", _time(job.finished_at, now)),
+            ("Worker", job.locked_by),
+            ("Since", _time(job.locked_at, now)),
+            ("Folder", _text(job.cwd) or "the worker's"),
+            ("Env", _text(" ".join(f"{name}={env[name]}" for name in sorted(env)))),
+            ("Unique key", _text(job.unique_key)),
+            ("Last error", _text(job.last_error)),
+        ]
+    )
+
+
+def _text(value: str | None) -> str | None:
+    return escape(value) if value else None
+
+
+def _time(instant: datetime | None, now: datetime) -> str | None:
+    return None if instant is None else relative_time(instant, now=now)
+
+
+def _print_attempts(executions: Sequence[Execution], first: bool) -> None:
+    now = utcnow()
+    if first:
+        output.print_data("")
+    rows = []
+    for execution in executions:
+        memory = execution.max_rss_bytes
+        rows.append(
+            [
+                str(execution.attempt),
+                relative_time(execution.started_at, now=now),
+                _ending(execution),
+                _duration(execution.seconds),
+                _duration(execution.cpu_seconds),
+                "-" if memory is None else f"{memory / 1048576:.0f} MiB",
+                str(execution.output.size_bytes),
+                execution.worker,
+            ]
+        )
+    headers = ("ATTEMPT", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
+    output.print_data(table(headers if first else (), rows))
+
+
+def _duration(seconds: float | None) -> str:
+    return "-" if seconds is None else format_duration(seconds)
+
+
+def _ending(execution: Execution) -> str:
+    if execution.outcome is None:
+        return "running"
+    if execution.signal is not None:
+        from queuectl.runner.run import signal_name  # 1.5 ms that others need not wait
+
+        return f"{execution.outcome.value} {signal_name(execution.signal)}"
+    if execution.exit_code:
+        return f"{execution.outcome.value} {execution.exit_code}"
+    return execution.outcome.value
+
+
+def _print_hints(job: Job, last: Execution) -> None:
+    if last.leftovers:
+        output.print_data("\nThe last attempt left processes running (config key: leftovers).")
+    if last.output.size_bytes:
+        output.print_data(f"\nOutput: queuectl logs {escape(job.id)}")

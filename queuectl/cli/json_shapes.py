@@ -1,0 +1,87 @@
+"""The JSON objects that `--json` prints for jobs, attempts and workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping
+
+from queuectl.core.times import to_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from queuectl.core.models import Execution, Job, Worker
+
+MASK = "***"
+
+
+def job_json(job: Job, *, show_env: bool) -> dict[str, Any]:
+    """Return a job as JSON shows it; the values of its variables are masked unless asked for."""
+    return {
+        "id": job.id,
+        "queue": job.queue,
+        "label": job.label,
+        "command": job.command,
+        "state": job.state.value,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "max_retries": job.max_retries,
+        "timeout": job.timeout,
+        "run_at": time_or_none(job.run_at),
+        "created_at": to_text(job.created_at),
+        "updated_at": to_text(job.updated_at),
+        "finished_at": time_or_none(job.finished_at),
+        "locked_by": job.locked_by,
+        "locked_at": time_or_none(job.locked_at),
+        "cwd": job.cwd,
+        "env": masked(job.env, show_env=show_env),
+        "unique_key": job.unique_key,
+        "exit_code": job.exit_code,
+        "signal": job.signal,
+        "last_error": job.last_error,
+        "cancel_requested": job.cancel_requested,
+        "cancel_reason": job.cancel_reason,
+    }
+
+
+def execution_json(execution: Execution) -> dict[str, Any]:
+    """Return an attempt as JSON shows it."""
+    return {
+        "id": execution.id,
+        "attempt": execution.attempt,
+        "worker": execution.worker,
+        "pid": execution.pid,
+        "started_at": to_text(execution.started_at),
+        "finished_at": time_or_none(execution.finished_at),
+        "outcome": None if execution.outcome is None else execution.outcome.value,
+        "exit_code": execution.exit_code,
+        "signal": execution.signal,
+        "seconds": execution.seconds,
+        "cpu_seconds": execution.cpu_seconds,
+        "max_rss_bytes": execution.max_rss_bytes,
+        "output_bytes": execution.output.size_bytes,
+        "output_truncated": execution.output.truncated,
+        "leftovers": execution.leftovers,
+    }
+
+
+def worker_json(worker: Worker) -> dict[str, Any]:
+    """Return a worker as JSON shows it."""
+    return {
+        "id": worker.id,
+        "supervisor": worker.supervisor,
+        "pid": worker.pid,
+        "host": worker.host,
+        "started_at": to_text(worker.started_at),
+        "queues": list(worker.queues),
+        "job": worker.job,
+    }
+
+
+def time_or_none(instant: datetime | None) -> str | None:
+    """Return an instant as JSON shows it."""
+    return None if instant is None else to_text(instant)
+
+
+def masked(env: Mapping[str, str], *, show_env: bool) -> dict[str, str]:
+    """Return environment variables; their values, which may be secret, only if asked for."""
+    return dict(env) if show_env else dict.fromkeys(env, MASK)

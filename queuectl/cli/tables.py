@@ -1,0 +1,137 @@
+"""How jobs, attempts and workers look to people: tables, two-column lists and colours."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence, TypeVar
+
+import click
+
+from queuectl.cli.moments import relative_time
+from queuectl.cli.output import on_terminal, print_data
+from queuectl.core.escaping import escape
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+
+if TYPE_CHECKING:
+    from queuectl.core.models import Job, Worker
+
+_Row = TypeVar("_Row")
+
+_PAGE = 500
+
+_COLORS = {
+    JobState.COMPLETED: "green",
+    JobState.PROCESSING: "cyan",
+    JobState.FAILED: "yellow",
+    JobState.DEAD: "red",
+    JobState.CANCELLED: "bright_black",
+}
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows in columns."""
+    from tabulate import tabulate  # costs 60 ms
+
+    return tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+
+
+def state(value: JobState) -> str:
+    """Return a state's name, coloured where colours are shown."""
+    color = _COLORS.get(value)
+    return value.value if color is None else click.style(value.value, fg=color)
+
+
+def fields(pairs: Iterable[tuple[str, str | None]]) -> None:
+    """Print names and values in two columns; an absent value leaves its line out."""
+    present = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in present), default=0) + 1
+    for name, value in present:
+        print_data(f"{name + ':':<{width}} {value}")
+
+
+def pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
+    """Print rows in pages, so that memory stays flat, under one header; whether there were any."""
+    first = True
+    page = list(islice(rows, _PAGE))
+    while page:
+        show(page, first)
+        first = False
+        page = list(islice(rows, _PAGE))
+    return not first
+
+
+def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
+    """Print jobs, a line each; on a terminal commands are cut to its width."""
+    now = utcnow()
+    rows = [
+        [
+            escape(job.id),
+            state(job.state),
+            escape(job.queue),
+            str(job.priority),
+            f"{job.attempts}/{job.max_retries}",
+            relative_time(job.updated_at, now=now),
+            escape(job.command),
+        ]
+        for job in jobs
+    ]
+    headers = ("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND")
+    _fit_last_column(headers, rows)
+    print_data(table(headers if first else (), rows))
+
+
+def dead_table(jobs: Sequence[Job], first: bool = True) -> None:
+    """Print dead jobs with their reasons, a line each."""
+    now = utcnow()
+    rows = [
+        [
+            escape(job.id),
+            escape(job.queue),
+            f"{job.attempts}/{job.max_retries}",
+            relative_time(job.finished_at, now=now),
+            escape(job.last_error or "-"),
+            escape(job.command),
+        ]
+        for job in jobs
+    ]
+    headers = ("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND")
+    _fit_last_column(headers, rows)
+    print_data(table(headers if first else (), rows))
+
+
+def workers_table(workers: Sequence[Worker]) -> None:
+    """Print workers, a line each."""
+    now = utcnow()
+    rows: list[list[str]] = [
+        [
+            worker.id,
+            str(worker.pid),
+            relative_time(worker.started_at, now=now),
+            escape(", ".join(worker.queues)) or "all",
+            escape(worker.job or "-"),
+            relative_time(worker.job_since, now=now),
+        ]
+        for worker in workers
+    ]
+    print_data(table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows))
+
+
+def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:
+    """On a terminal, cut the last column to what is left of the width."""
+    if not on_terminal() or not rows:
+        return
+    import shutil  # only here
+
+    width = shutil.get_terminal_size().columns
+    used = 0
+    for column, header in enumerate(headers[:-1]):
+        # tabulate makes a column two wider than its header, and puts two spaces between columns.
+        used += max(len(header) + 2, *(len(click.unstyle(row[column])) for row in rows)) + 2
+    for row in rows:
+        row[-1] = cut(row[-1], max(20, width - used))
+
+
+def cut(text: str, width: int) -> str:
+    """Shorten a text to a width."""
+    return text if len(text) <= width else text[: width - 1] + "…"
