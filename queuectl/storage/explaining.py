@@ -43,6 +43,21 @@ class Explaining(Base):
             }
         return [Need(to_job(row), row[0] in however) for row in rows]
 
+    def dependants(self, job: Job) -> list[str]:
+        """Return the ids of the jobs that wait for this one, in the order of entry."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT jobs.id
+                  FROM dependencies
+                  JOIN jobs ON jobs.seq = dependencies.job_seq
+                 WHERE dependencies.needs_seq = ?
+                 ORDER BY jobs.seq
+                """,
+                (job.seq,),
+            )
+            return [row[0] for row in rows]
+
     def stuck_on(self, job: Job) -> Job | None:
         """Return the dead or cancelled job that keeps a blocked one from ever running by itself.
 

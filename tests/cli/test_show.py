@@ -107,7 +107,7 @@ def test_a_job_and_its_attempts_as_json(queue: Queue, call: Call) -> None:
 
     [attempt] = shown.pop("executions")
     [listed] = json.loads(call("list", "--queue", "q", "--json").out)
-    assert shown == listed
+    assert shown == {**listed, "after": [], "after_any": [], "needed_by": []}
     expected = {
         "attempt": 1, "worker": "5a5a5a5a-1", "pid": 9,
         "started_at": "2026-01-31T12:00:10.000000Z", "finished_at": "2026-01-31T12:00:11.000000Z",
@@ -134,6 +134,42 @@ def test_a_job_that_never_ran_as_json(queue: Queue, call: Call) -> None:
     every_state(queue)
 
     assert json.loads(call("show", "pending", "--json").out)["executions"] == []
+
+
+def test_a_cancelled_job_shows_the_reason(queue: Queue, call: Call) -> None:
+    """What `cancel --reason` said is kept with the job, and shown."""
+    every_state(queue)
+    call("cancel", "--reason", "wrong\ninput", "pending")
+
+    assert "\nCancel reason: wrong\\ninput\n" in call("show", "pending").out
+    assert json.loads(call("show", "pending", "--json").out)["cancel_reason"] == "wrong\ninput"
+
+
+def test_a_blocked_job_shows_what_it_waits_for(queue: Queue, call: Call) -> None:
+    """The jobs with their states, and whether each has to complete or only to finish."""
+    every_state(queue)
+    call("enqueue", "--id", "b", "--after", "pending,dead", "--after-any", "scheduled", "true")
+
+    shown = json.loads(call("show", "b", "--json").out)
+
+    assert (
+        "\nWaits for: dead (dead, must complete), pending (pending, must complete), "
+        "scheduled (scheduled, must finish)\n"
+    ) in call("show", "b").out
+    assert (shown["after"], shown["after_any"]) == (["dead", "pending"], ["scheduled"])
+
+
+def test_a_job_shows_what_waits_for_it(queue: Queue, call: Call) -> None:
+    """All ids as JSON; of many, the text names the first ten."""
+    every_state(queue)
+    for number in range(12):
+        call("enqueue", "--id", f"b{number}", "--after", "scheduled", "true")
+
+    text = call("show", "scheduled").out
+    shown = json.loads(call("show", "scheduled", "--json").out)
+
+    assert text.endswith("\nNeeded by:  b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more\n")
+    assert shown["needed_by"] == [f"b{number}" for number in range(12)]
 
 
 def test_attempts_stand_oldest_first(queue: Queue) -> None:

@@ -16,6 +16,9 @@ from queuectl.cli.tables import fields, pages, state, table
 from queuectl.core.escaping import escape
 from queuectl.core.models import Execution, Job
 from queuectl.core.times import format_duration, utcnow
+from queuectl.storage.explaining import Need
+
+_MOST_LISTED = 10
 
 
 @click.command("show", cls=QueueCommand)
@@ -33,20 +36,27 @@ def show(job: str | None, show_env: bool, as_json: bool) -> None:
     """
     storage = open_storage()
     found = the_job(storage, job)
+    needs, dependants = storage.needs(found), storage.dependants(found)
     executions = storage.executions(found)
     if as_json:
-        output.print_json_object(
-            job_json(found, show_env=show_env), "executions", map(execution_json, executions)
-        )
+        shape = {
+            **job_json(found, show_env=show_env),
+            "after": [need.job.id for need in needs if not need.however],
+            "after_any": [need.job.id for need in needs if need.however],
+            "needed_by": dependants,
+        }
+        output.print_json_object(shape, "executions", map(execution_json, executions))
         return
-    _print_job(found, show_env)
+    _print_job(found, needs, dependants, show_env=show_env)
     pages(executions, _print_attempts)
     last = storage.last_execution(found)
     if last is not None:
         _print_hints(found, last)
 
 
-def _print_job(job: Job, show_env: bool) -> None:
+def _print_job(
+    job: Job, needs: Sequence[Need], dependants: Sequence[str], *, show_env: bool
+) -> None:
     now = utcnow()
     env = masked(job.env, show_env=show_env)
     fields(
@@ -68,8 +78,23 @@ def _print_job(job: Job, show_env: bool) -> None:
             ("Env", _text(" ".join(f"{name}={env[name]}" for name in sorted(env)))),
             ("Unique key", _text(job.unique_key)),
             ("Last error", _text(job.last_error)),
+            ("Cancel reason", _text(job.cancel_reason)),
+            ("Waits for", _listed([_need(need) for need in needs])),
+            ("Needed by", _listed(dependants)),
         ]
     )
+
+
+def _need(need: Need) -> str:
+    """Return a job that another waits for, with its state and what would meet the need."""
+    met_by = "finish" if need.however else "complete"
+    return f"{need.job.id} ({need.job.state.value}, must {met_by})"
+
+
+def _listed(names: Sequence[str]) -> str | None:
+    """Return the first few of some names, and how many more there are."""
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return _text(", ".join(names[:_MOST_LISTED]) + more)
 
 
 def _text(value: str | None) -> str | None:
