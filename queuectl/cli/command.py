@@ -223,9 +223,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing unless it fails.")
 
 
+def fail(message: str, exit_code: int) -> NoReturn:
+    """End the command with a message and an exit code."""
+    raise Failure(click.get_current_context().command_path, message, exit_code)
+
+
 def usage_error(message: str) -> NoReturn:
     """End the command for wrong usage: exit 2."""
-    raise Failure(click.get_current_context().command_path, message, 2)
+    fail(message, 2)
 
 
 def each(names: Sequence[str], act: Callable[[str], None]) -> int:

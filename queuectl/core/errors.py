@@ -1,4 +1,7 @@
-"""Every error that a user can cause, each with the exit code it ends the command with."""
+"""Every error that a user can cause, each with the exit code it ends the command with.
+
+An error carries facts. The command line adds what to do about it where that needs an option's name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ class QueueError(Exception):
 
     exit_code: ClassVar[int] = 1
     position: int | None = None
-    """Which of several inputs it is about, from 0."""
+    """Index, from 0, of the job in the input that this error is about; None if there is one job."""
 
 
 class InvalidInput(QueueError):
@@ -20,7 +23,7 @@ class InvalidInput(QueueError):
 
 
 class NoQueue(QueueError):
-    """The database that was named does not exist."""
+    """There is no database at the given path."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"no queue at {path} yet (enqueue a job or start a worker to make one)")
@@ -28,7 +31,7 @@ class NoQueue(QueueError):
 
 
 class QueueUnusable(QueueError):
-    """The database, or what lies beside it, cannot be opened, trusted, read or written."""
+    """The database, or a file beside it, cannot be opened, trusted, read or written."""
 
 
 class DiskFailure(QueueUnusable):
@@ -40,11 +43,11 @@ class QueueUpgraded(QueueUnusable):
 
 
 class QueueReplaced(QueueUnusable):
-    """The file was removed, or another put in its place, while this process was connected."""
+    """The database was removed, or replaced by another file, while this process was connected."""
 
 
 class QueueBusy(QueueError):
-    """The write lock was not to be had in time. Nothing was changed."""
+    """The write lock could not be taken in time. Nothing was changed."""
 
     exit_code = 75
 
@@ -57,8 +60,16 @@ class NoSuchJob(QueueError):
         self.job = job
 
 
+class JobDeleted(QueueError):
+    """The job was there when it was looked up, and has been deleted since."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} was deleted")
+        self.job_id = job_id
+
+
 class AmbiguousJob(QueueError):
-    """Several made ids begin like this."""
+    """Several generated ids begin with this prefix."""
 
     def __init__(self, prefix: str, ids: Sequence[str]) -> None:
         super().__init__(f"{prefix} could be {', '.join(ids)} (give more digits)")
@@ -67,13 +78,13 @@ class AmbiguousJob(QueueError):
 
 
 class DuplicateId(QueueError):
-    """A job of this id exists already, or (then `state` is None) stands before it in the input."""
+    """The id is taken: by a job in the queue, or (then `state` is None) earlier in the input."""
 
-    def __init__(self, job_id: str, state: str | None, hint: str) -> None:
+    def __init__(self, job_id: str, state: str | None) -> None:
         super().__init__(
-            f"the id {job_id} stands twice in the input"
+            f"duplicate id {job_id} in the input"
             if state is None
-            else f"a job {job_id} exists already and is {state} ({hint})"
+            else f"a job {job_id} exists already and is {state}"
         )
         self.job_id = job_id
         self.state = state
@@ -89,9 +100,15 @@ class UniqueKeyHeld(QueueError):
 
 
 class WrongState(QueueError):
-    """The job's state does not allow this."""
+    """The job's state does not allow this action.
 
-    def __init__(self, job_id: str, state: str, wanted: str) -> None:
-        super().__init__(f"{job_id} is {state}, not {wanted}")
+    `action` is a verb, as in `retry`; `only` is the one state that would allow it, None if there
+    are several.
+    """
+
+    def __init__(self, job_id: str, state: str, action: str, only: str | None = None) -> None:
+        wanted = "" if only is None else f", not {only}"
+        super().__init__(f"cannot {action} {job_id}: it is {state}{wanted}")
         self.job_id = job_id
         self.state = state
+        self.action = action

@@ -311,7 +311,7 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {key!r} stands twice")
+                raise ValueError(f"the key {key!r} is given twice")
             seen.add(key)
     return result
 

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import datetime
 from typing import Any, Mapping, Sequence
 
-from queuectl.core.errors import QueueError, UniqueKeyHeld, WrongState
+from queuectl.core.errors import JobDeleted, QueueError, UniqueKeyHeld, WrongState
 from queuectl.core.models import Job
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
@@ -30,12 +30,14 @@ class Actions(Base):
         """Run a job again: a failed one now, attempts kept; a finished one from the start.
 
         A finished job keeps its place and its history. Raises WrongState if it is in none of
-        `states` (any more), UniqueKeyHeld if another job took its unique key meanwhile.
+        `states` (any more), UniqueKeyHeld if another job took its unique key meanwhile, JobDeleted
+        if it was deleted.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
             if current.state not in states:
-                raise WrongState(job.id, current.state.value, " or ".join(s.value for s in states))
+                only = states[0].value if len(states) == 1 else None
+                raise WrongState(job.id, current.state.value, "retry", only)
             if current.unique_key is not None and current.state in FINISHED_STATES:
                 holder = key_holder(conn, current.unique_key)
                 if holder is not None:
@@ -69,7 +71,7 @@ class Actions(Base):
             if current.state is JobState.CANCELLED:
                 return JobState.CANCELLED
             if current.state in FINISHED_STATES:
-                raise WrongState(job.id, current.state.value, "unfinished")
+                raise WrongState(job.id, current.state.value, "cancel")
             parameters = {
                 "now": to_text(now),
                 "reason": reason,
@@ -123,11 +125,10 @@ class Actions(Base):
         with self._transaction() as conn:
             current = _current(conn, job)
             if current.state not in WAITING_STATES:
-                raise WrongState(job.id, current.state.value, "waiting")
+                raise WrongState(job.id, current.state.value, "edit")
             if changes.get("max_retries", current.attempts + 1) <= current.attempts:
-                raise QueueError(
-                    f"{job.id} has run {current.attempts} times already: max-retries must be more"
-                )
+                had = f"{current.attempts} attempt{'s' if current.attempts > 1 else ''}"
+                raise QueueError(f"cannot edit {job.id}: it has had {had} already (allow more)")
             merged: dict[str, Any] = {
                 name: changes.get(name, getattr(current, name)) for name in _EDITABLE
             }
@@ -170,5 +171,5 @@ class Actions(Base):
 def _current(conn: sqlite3.Connection, job: Job) -> Job:
     row = conn.execute(SELECT_JOB + "WHERE seq = ?", (job.seq,)).fetchone()
     if row is None:
-        raise WrongState(job.id, "deleted", "there any more")
+        raise JobDeleted(job.id)
     return to_job(row)

@@ -148,17 +148,15 @@ def last_seq(conn: sqlite3.Connection) -> int:
     return seq
 
 
-def duplicate(
-    conn: sqlite3.Connection, job_id: str, *, before: int, hint: str
-) -> DuplicateId | None:
+def duplicate(conn: sqlite3.Connection, job_id: str, *, before: int) -> DuplicateId | None:
     """Return the error for an id that is taken, None if it is free.
 
-    Jobs with a seq above `before` came with the same call. `hint` says what else can be done.
+    Jobs with a seq above `before` came with the same call.
     """
     row = conn.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         return None
-    return DuplicateId(job_id, row[1] if row[0] <= before else None, hint)
+    return DuplicateId(job_id, row[1] if row[0] <= before else None)
 
 
 def new_id() -> str:

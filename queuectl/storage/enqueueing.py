@@ -44,8 +44,6 @@ class _Call(NamedTuple):
     """`captured` as JSON."""
     before: int
     """The seq of the last job that was there before."""
-    hint: str
-    """What else can be done when an id is taken."""
 
     def env(self, spec: JobSpec) -> str:
         """Return the variables of a job as JSON."""
@@ -96,16 +94,14 @@ class Enqueueing(Base):
         *,
         now: datetime,
         environ: Mapping[str, str] | None = None,
-        hint: str = "for one at a time use --unique",
     ) -> list[Enqueued]:
         """Store jobs, in their order, in one transaction; `report` is told what became of each.
 
         Nothing is certain before this returns: the jobs that wait for what will not complete.
-        `environ` is where the variables named by the key capture-env are taken from, `hint` what
-        else can be done when an id is taken. `after` may name any job of the same call by its id,
-        those before it also as `find_seq` has it. Raises DuplicateId, UniqueKeyHeld, NoSuchJob,
-        AmbiguousJob or InvalidInput (a cycle), with the `position` of the spec, and then stores
-        nothing.
+        `environ` is where the variables named by the key capture-env are taken from. `after` may
+        name any job of the same call by its id, those before it also as `find_seq` has it. Raises
+        DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a cycle), with the
+        `position` of the spec, and then stores nothing.
         """
         needs: dict[int, tuple[int, Enqueued, JobSpec]] = {}
         warnings: list[Enqueued] = []
@@ -123,7 +119,6 @@ class Enqueueing(Base):
                 captured,
                 json.dumps(captured),
                 last_seq(conn),
-                hint,
             )
             try:
                 for position, spec in enumerate(specs):
@@ -236,7 +231,7 @@ def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
                 ),
             ).lastrowid
         except sqlite3.IntegrityError:
-            taken = duplicate(conn, job_id, before=call.before, hint=call.hint)
+            taken = duplicate(conn, job_id, before=call.before)
             if taken is None:
                 raise
             if spec.id is not None:
@@ -348,7 +343,7 @@ def refuse_cycles(conn: sqlite3.Connection, changed: list[int]) -> None:
             following = needs[seq].pop()
             if following in on_trail:
                 row = conn.execute("SELECT id FROM jobs WHERE seq = ?", (following,)).fetchone()
-                raise InvalidInput(f"the jobs wait for each other in a circle: {row[0]}")
+                raise InvalidInput(f"the dependencies form a cycle through {row[0]}")
             if following not in done:
                 trail.append(following)
                 on_trail.add(following)

@@ -56,9 +56,7 @@ class Transfer(Queries, Explaining):
             before = last_seq(conn)
             for transferred in arriving:
                 job = transferred.job
-                taken = duplicate(
-                    conn, job.id, before=before, hint="to leave it out use --skip-existing"
-                )
+                taken = duplicate(conn, job.id, before=before)
                 if taken is not None:
                     if not skip_existing:
                         raise taken

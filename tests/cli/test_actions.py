@@ -67,7 +67,7 @@ def test_to_cancel_again_is_success(states: Shell) -> None:
 def test_what_has_ended_cannot_be_cancelled(states: Shell, state: str) -> None:
     """Exit 1, and it stays what it is."""
     assert states.fails(1, "cancel", state) == (
-        f"queuectl cancel: {state} is {state}, not unfinished"
+        f"queuectl cancel: cannot cancel {state}: it is {state}"
     )
 
 
@@ -161,7 +161,7 @@ def test_a_job_that_has_ended_or_failed_is_retried(states: Shell, state: str) ->
 def test_a_job_that_is_under_way_cannot_be_retried(states: Shell, state: str) -> None:
     """Exit 1 says what it is."""
     assert states.fails(1, "retry", state) == (
-        f"queuectl retry: {state} is {state}, not failed or completed or dead or cancelled"
+        f"queuectl retry: cannot retry {state}: it is {state}"
     )
 
 
@@ -207,7 +207,7 @@ def test_of_several_those_that_can_be_are_cancelled(states: Shell) -> None:
     assert (done.returncode, done.stdout) == (1, "pending is cancelled\nfailed is cancelled\n")
     assert done.stderr.splitlines() == [
         "queuectl cancel: no such job: zz",
-        "queuectl cancel: dead is dead, not unfinished",
+        "queuectl cancel: cannot cancel dead: it is dead",
     ]
 
 
@@ -248,7 +248,7 @@ def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
     before = states.show(state)
 
     assert states.fails(1, "edit", state, "true") == (
-        f"queuectl edit: {state} is {state}, not waiting"
+        f"queuectl edit: cannot edit {state}: it is {state}"
     )
     assert states.show(state) == before
 
@@ -320,7 +320,7 @@ def test_an_edit_moves_a_job_in_time_and_between_queues(shell: Shell) -> None:
 def test_an_edit_cannot_allow_fewer_runs_than_there_were(states: Shell) -> None:
     """A job is started at most max-retries times: exit 1 says how often it ran already."""
     assert states.fails(1, "edit", "failed", "--max-retries", "1") == (
-        "queuectl edit: failed has run 1 times already: max-retries must be more"
+        "queuectl edit: cannot edit failed: it has had 1 attempt already (allow more)"
     )
     states.ok("edit", "-q", "failed", "--max-retries", "2")
     assert states.show("failed")["max_retries"] == 2

@@ -149,7 +149,7 @@ class TestRetry:
             1,
             "a is pending again\nb is pending again\n",
             "queuectl dlq retry: no such job: nobody\n"
-            "queuectl dlq retry: alive is pending, not dead\n",
+            "queuectl dlq retry: cannot retry alive: it is pending, not dead\n",
         )
         assert _ids(call) == []
 
@@ -194,7 +194,7 @@ class TestPurge:
 
         assert (called.code, called.err) == (
             1,
-            "queuectl dlq purge: alive is pending, not dead\n"
+            "queuectl dlq purge: cannot delete alive: it is pending, not dead\n"
             "queuectl dlq purge: no such job: nobody\n",
         )
         assert call("list", "--ids").out == "alive\n"

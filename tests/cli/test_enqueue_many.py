@@ -37,7 +37,7 @@ def _thousand(bad: str) -> str:
         ('{"command": " "}', 2, "line 999: the command is empty"),
         ('{"id": "x"}', 2, "line 999: there is no command"),
         ('{"command": "true", "state": "dead"}', 2, "line 999: state is set by queuectl"),
-        ('{"command": "true", "id": "j5"}', 1, "line 999: the id j5 stands twice in the input"),
+        ('{"command": "true", "id": "j5"}', 1, "line 999: duplicate id j5 in the input"),
         ('{"command": "true", "id": "holder"}', 1, "line 999: a job holder exists already and is"),
         ('{"command": "true", "after": "zz"}', 1, "line 999: no such job: zz"),
         ('{"command": "true", "id": "me", "after": "me"}', 2, "line 999: me waits for itself"),
@@ -124,7 +124,7 @@ def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(shell: Shell, fie
     given = _lines({"id": "a", field: "c"}, {"id": "b", field: "a"}, {"id": "c", field: "b"}, {})
     line = shell.fails(2, "enqueue", "-", stdin=given)
 
-    assert line.startswith("queuectl enqueue: the jobs wait for each other in a circle: ")
+    assert line.startswith("queuectl enqueue: the dependencies form a cycle through ")
     assert shell.ids() == []
 
 

@@ -88,7 +88,7 @@ def test_an_unfinished_job_is_refused_by_name(states: Shell, state: str) -> None
     assert (done.returncode, done.stderr.splitlines()) == (
         1,
         [
-            f"queuectl prune: {state} is {state}, not completed or dead or cancelled",
+            f"queuectl prune: cannot delete {state}: it is {state}",
             "queuectl prune: no such job: zz",
         ],
     )

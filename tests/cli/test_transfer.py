@@ -116,7 +116,7 @@ def test_a_circle_is_not_taken_in(shell: Shell, field: str) -> None:
              for one, other in ("ab", "ba")]  # fmt: skip
 
     assert shell.fails(2, "import", "-", stdin="\n".join(lines)).startswith(
-        "queuectl import: the jobs wait for each other in a circle: "
+        "queuectl import: the dependencies form a cycle through "
     )
     assert shell.ids() == []
 
@@ -276,11 +276,11 @@ def test_a_bad_line_is_named_and_nothing_comes_in(shell: Shell, line: str, messa
     [
         ('{"id": "b", "command": "x", "state": "blocked", "after": ["zz"]}', "no such job: zz"),
         ('{"id": "b", "command": "x", "unique_key": "k"}', "…holder"),
-        ('{"id": "a", "command": "x"}', "the id a stands twice in the input"),
+        ('{"id": "a", "command": "x"}', "duplicate id a in the input"),
     ],
 )
 def test_what_does_not_fit_the_queue_refuses_all(shell: Shell, line: str, message: str) -> None:
-    """Exit 1: an unknown need, a key that is held, an id that stands twice."""
+    """Exit 1: an unknown need, a key that is held, an id that is there twice."""
     shell.ok("enqueue", "--id", "holder", "--unique", "k", "true")
     said = shell.fails(1, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
 

@@ -30,9 +30,9 @@ REFUSED: list[tuple[str, str, str, int]] = [
     ("logs nobody", "queuectl logs", "no such job: nobody", 1),
     ("logs here --attempt 7", "queuectl logs", "here has no attempt 7", 1),
     ("dlq retry nobody", "queuectl dlq retry", "no such job: nobody", 1),
-    ("dlq retry here", "queuectl dlq retry", "here is pending, not dead", 1),
+    ("dlq retry here", "queuectl dlq retry", "cannot retry here: it is pending, not dead", 1),
     ("dlq purge nobody", "queuectl dlq purge", "no such job: nobody", 1),
-    ("dlq purge here", "queuectl dlq purge", "here is pending, not dead", 1),
+    ("dlq purge here", "queuectl dlq purge", "cannot delete here: it is pending, not dead", 1),
     (
         "worker stop nobody",
         "queuectl worker stop",
@@ -148,7 +148,7 @@ def test_an_abbreviation_of_several_ids_names_them(queue: Queue, call: Call) -> 
     ("words", "line"),
     [
         ("show Nobody.", "queuectl show: no such job: Nobody."),
-        ("dlq retry Nightly", "queuectl dlq retry: Nightly is pending, not dead"),
+        ("dlq retry Nightly", "queuectl dlq retry: cannot retry Nightly: it is pending, not dead"),
         ("enqueue {} End.", "queuectl enqueue: nothing may follow a JSON object but options: End."),
         ("export Taken", "queuectl export: Taken exists already"),
     ],

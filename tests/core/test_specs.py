@@ -243,8 +243,8 @@ def test_an_object_is_read_as_json():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"command": "a", "command": "b"}', "the key 'command' stands twice"),
-        ('{"env": {"A": "1", "A": "2"}}', "the key 'A' stands twice"),
+        ('{"command": "a", "command": "b"}', "the key 'command' is given twice"),
+        ('{"env": {"A": "1", "A": "2"}}', "the key 'A' is given twice"),
         ('{"timeout": NaN}', "NaN is not a number"),
         ('{"timeout": -Infinity}', "-Infinity is not a number"),
         ("[]", "it is not an object"),

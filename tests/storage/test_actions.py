@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.core.errors import UniqueKeyHeld, WrongState
+from queuectl.core.errors import JobDeleted, UniqueKeyHeld, WrongState
 from queuectl.core.states import JobState
 from support.clock import later
 from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
@@ -61,7 +61,7 @@ def test_a_failed_job_is_retried_now_and_keeps_its_attempts(storage, clock):
 def test_a_job_that_has_not_failed_cannot_be_retried(storage, clock, state):
     """The message says in which state it is, and nothing is changed."""
     before = bring(storage, clock.now, state)
-    with pytest.raises(WrongState, match=f"^a is {state.value}, not failed or completed or dead"):
+    with pytest.raises(WrongState, match=f"^cannot retry a: it is {state.value}$"):
         storage.retry(before, now=clock.now)
 
     assert storage.get("a") == before
@@ -70,7 +70,7 @@ def test_a_job_that_has_not_failed_cannot_be_retried(storage, clock, state):
 def test_only_the_states_that_are_asked_for_are_retried(storage, clock):
     """A retry of dead jobs leaves a completed one."""
     before = bring(storage, clock.now, JobState.COMPLETED)
-    with pytest.raises(WrongState, match=r"^a is completed, not dead$"):
+    with pytest.raises(WrongState, match=r"^cannot retry a: it is completed, not dead$"):
         storage.retry(before, now=clock.now, states=(JobState.DEAD,))
 
     assert storage.get("a") == before
@@ -80,7 +80,7 @@ def test_a_retry_looks_at_the_job_as_it_is_now(storage, clock):
     """What was read before may be over: of two retries one is done."""
     stale = bring(storage, clock.now, JobState.DEAD)
     storage.retry(stale, now=clock.now)
-    with pytest.raises(WrongState, match=r"^a is pending, not "):
+    with pytest.raises(WrongState, match=r"^cannot retry a: it is pending$"):
         storage.retry(stale, now=clock.now)
 
 
@@ -88,7 +88,7 @@ def test_a_job_that_was_pruned_meanwhile_cannot_be_retried(storage, clock):
     """It is said, not passed over."""
     stale = bring(storage, clock.now, JobState.DEAD)
     storage.prune(states=[JobState.DEAD], before=later(clock.now, 1))
-    with pytest.raises(WrongState, match=r"^a is deleted, not there any more$"):
+    with pytest.raises(JobDeleted, match=r"^job a was deleted$"):
         storage.retry(stale, now=clock.now)
 
 
@@ -143,7 +143,7 @@ def test_a_cancelled_job_stays_cancelled(storage, clock):
 def test_what_has_ended_cannot_be_cancelled(storage, clock, state):
     """An end is an end."""
     before = bring(storage, clock.now, state)
-    with pytest.raises(WrongState, match=f"^a is {state.value}, not unfinished$"):
+    with pytest.raises(WrongState, match=f"^cannot cancel a: it is {state.value}$"):
         storage.cancel(before, now=clock.now)
 
     assert storage.get("a") == before
@@ -186,7 +186,7 @@ def test_a_waiting_job_can_be_edited(storage, clock, state):
 def test_what_runs_or_has_ended_cannot_be_edited(storage, clock, state):
     """Waiting jobs only."""
     before = bring(storage, clock.now, state)
-    with pytest.raises(WrongState, match=f"^a is {state.value}, not waiting$"):
+    with pytest.raises(WrongState, match=f"^cannot edit a: it is {state.value}$"):
         storage.edit(before, {"priority": 7}, now=clock.now)
 
     assert storage.get("a") == before

@@ -157,9 +157,7 @@ def test_a_taken_id_is_refused_with_its_state(storage, clock, state):
     with pytest.raises(DuplicateId) as taken:
         add(storage, clock.now, "a")
 
-    assert str(taken.value) == (
-        f"a job a exists already and is {state.value} (for one at a time use --unique)"
-    )
+    assert str(taken.value) == (f"a job a exists already and is {state.value}")
 
 
 def test_a_made_id_that_is_taken_is_made_again(storage, clock, monkeypatch):
@@ -377,7 +375,7 @@ def test_what_has_ended_already_is_not_waited_for(storage, clock, state, after, 
 def test_a_circle_is_refused(storage, clock, needs):
     """Jobs that wait for each other would wait for ever."""
     specs = [JobSpec(command="x", id=job, after=after) for job, after in needs.items()]
-    with pytest.raises(InvalidInput, match=r"^the jobs wait for each other in a circle: [a-d]$"):
+    with pytest.raises(InvalidInput, match=r"^the dependencies form a cycle through [a-d]$"):
         storage.enqueue(specs, now=clock.now)
 
     assert ids(storage) == []
@@ -402,7 +400,7 @@ def test_a_replaced_job_that_would_close_a_circle_is_refused(storage, clock):
     """Needs that are changed later are looked at too."""
     add(storage, clock.now, "a", unique_key="k")
     add(storage, clock.now, "b", after=("a",))
-    with pytest.raises(InvalidInput, match=r"circle"):
+    with pytest.raises(InvalidInput, match=r"form a cycle"):
         storage.enqueue([unique(if_dup="replace", after=("b",))], now=clock.now)
 
     assert storage.get("a").state is JobState.PENDING

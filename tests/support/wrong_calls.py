@@ -39,7 +39,7 @@ WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     (['{"command": "true"'], "not a JSON object: Expecting ',' delimiter: …"),
     (
         ['{"command": "true", "command": "false"}'],
-        f"not a JSON object: the key 'command' stands twice {_DASHES}",
+        f"not a JSON object: the key 'command' is given twice {_DASHES}",
     ),
     (
         ['{"command": "true", "env": ' + "[" * 100000 + "}"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from typing import Any, Sequence
 
 import click
@@ -11,6 +12,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import (
     QueueCommand,
+    fail,
     open_part,
     open_storage,
     queue_files,
@@ -26,7 +28,7 @@ from queuectl.cli.job_options import (
     warn_unsatisfiable,
 )
 from queuectl.cli.selection import completer
-from queuectl.core.errors import QueueError
+from queuectl.core.errors import DuplicateId, QueueError
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import UNFINISHED_STATES
 from queuectl.core.times import format_duration, utcnow
@@ -131,8 +133,7 @@ def enqueue(
     if "cwd" not in defaults and given_by_words.get("cwd") is None:
         defaults["cwd"] = current_folder()
     spec = JobSpec.from_fields(given_by_words, now=now, defaults=defaults)
-    intake = open_part(Enqueueing, create=True)
-    enqueued = intake.enqueue([spec], now=now, environ=os.environ)[0]
+    enqueued = _store(spec, now)
     if not quiet:
         warn_unsatisfiable(enqueued)
     if wait:
@@ -142,6 +143,14 @@ def enqueue(
         wait_attached(storage, storage.get(enqueued.id), shown or "always", quiet=quiet)
     if not quiet:
         _report(enqueued)
+
+
+def _store(spec: JobSpec, now: datetime) -> Enqueued:
+    enqueueing = open_part(Enqueueing, create=True)
+    try:
+        return enqueueing.enqueue([spec], now=now, environ=os.environ)[0]
+    except DuplicateId as error:
+        fail(f"{error} (for one at a time use --unique)", error.exit_code)
 
 
 def _report(enqueued: Enqueued) -> None:

@@ -15,10 +15,10 @@ from typing import (
 )
 
 from queuectl.cli import output
-from queuectl.cli.command import open_part
+from queuectl.cli.command import fail, open_part
 from queuectl.cli.job_options import current_folder, warn_unsatisfiable
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
-from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
 from queuectl.core.specs import JobSpec
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
@@ -68,12 +68,12 @@ def enqueue_lines(
                 keep,
                 now=now,
                 environ=os.environ,
-                hint="for one at a time use the field unique_key",
             )
         except QueueError as error:
-            if error.position is not None:
-                error.args = (f"line {numbers[error.position]}: {error}",)
-            raise
+            line = "" if error.position is None else f"line {numbers[error.position]}: "
+            taken = isinstance(error, DuplicateId) and error.state is not None
+            hint = " (for one at a time use the field unique_key)" if taken else ""
+            fail(f"{line}{error}{hint}", error.exit_code)
         if not quiet:
             for warning in warnings:
                 warn_unsatisfiable(warning)

@@ -98,7 +98,8 @@ def delete_named(
     def delete(name: str) -> None:
         job = storage.get(name)
         if job.state not in states:
-            raise WrongState(job.id, job.state.value, " or ".join(s.value for s in states))
+            only = states[0].value if len(states) == 1 else None
+            raise WrongState(job.id, job.state.value, "delete", only)
         before = utcnow() - timedelta(seconds=older_than)
         if job.finished_at is not None and job.finished_at >= before:
             raise QueueError(

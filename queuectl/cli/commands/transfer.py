@@ -7,11 +7,11 @@ from typing import Any, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, open_storage, quiet_option
+from queuectl.cli.command import QueueCommand, fail, open_storage, quiet_option
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
 from queuectl.core import retry
-from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
 from queuectl.core.escaping import escape, escape_json
 from queuectl.core.jobfile import TransferredJob, from_fields, to_line
 from queuectl.core.models import Outcome, OutcomeKind, Selection
@@ -68,9 +68,12 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
                 arriving.add(from_fields(fields, now=now), len(str(fields)))
             except QueueError as error:
                 raise InvalidInput(f"line {number}: {error}") from None
-    made, skipped = open_storage(create=True).import_jobs(
-        arriving, skip_existing=skip_existing, now=now
-    )
+    storage = open_storage(create=True)
+    try:
+        made, skipped = storage.import_jobs(arriving, skip_existing=skip_existing, now=now)
+    except DuplicateId as error:
+        hint = "" if error.state is None else " (to leave it out use --skip-existing)"
+        fail(f"{error}{hint}", error.exit_code)
     if not quiet:
         output.print_data(f"{made} imported" + (f", {skipped} skipped" if skip_existing else ""))
 
