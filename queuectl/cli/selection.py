@@ -133,6 +133,12 @@ class Choice(NamedTuple):
             return list(self.named)
         return [job.id for job in storage.jobs(self.selection)]
 
+    def jobs(self, storage: Storage) -> list[Job]:
+        """Return the jobs themselves."""
+        if self.selection is None:
+            return [storage.get(name) for name in self.named]
+        return list(storage.jobs(self.selection))
+
 
 def choose(
     jobs: Sequence[str],

@@ -10,11 +10,11 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import Failure
 from queuectl.cli.commands.logs import follow_job, print_last_attempt
-from queuectl.cli.commands.wait import (
-    COULD_NOT,
+from queuectl.cli.waiting import (
+    COULD_NOT_WAIT,
     WaitFailure,
     refuse_own_job,
-    wait_for,
+    wait_for_jobs,
     warn_unserved,
 )
 from queuectl.core.errors import QueueError
@@ -40,11 +40,11 @@ def wait_attached(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Non
                 warn_unserved(storage, {job.queue})
             if shown == "always":
                 follow_job(storage, job)
-            ending = wait_for(storage, [job], warns=False)[0]
+            ending = wait_for_jobs(storage, [job], warns=False)[0]
             if shown == "on-failure" and ending.job.state is not JobState.COMPLETED:
                 print_last_attempt(storage, ending.job)
         except QueueError as error:
-            code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT
+            code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT_WAIT
             raise Failure(ctx.command_path, str(error), code) from error
     except KeyboardInterrupt:
         if not quiet:

@@ -90,7 +90,7 @@ def test_a_job_that_can_never_end_is_not_waited_for(shell: Shell) -> None:
 
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.splitlines()[-1] == (
-        "queuectl enqueue: b can never end: it waits for a, which is dead"
+        "queuectl enqueue: b can never finish: it waits for a, which is dead"
     )
     assert shell.state("b") == "blocked"
 

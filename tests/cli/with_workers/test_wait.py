@@ -116,9 +116,9 @@ def test_the_exit_code_is_that_of_the_jobs_end(
     [
         (["nope"], 125, "no such job: nope"),
         (["completed", "nope"], 125, "no such job: nope"),
-        (["never"], 125, "never can never end: it waits for own-code, which is dead"),
-        (["never-2"], 125, "never-2 can never end: it waits for own-code, which is dead"),
-        (["pending", "never"], 125, "never can never end: it waits for own-code, which is dead"),
+        (["never"], 125, "never can never finish: it waits for own-code, which is dead"),
+        (["never-2"], 125, "never-2 can never finish: it waits for own-code, which is dead"),
+        (["pending", "never"], 125, "never can never finish: it waits for own-code, which is dead"),
         (["--db", "none.db", "x"], 125, "no queue at …"),
         ([], 2, "which jobs? (give their ids, --queue, or --all)"),
         (["--queue", "a b"], 2, "--queue must be printable, without white space, comma or slash"),
@@ -226,11 +226,11 @@ def test_json_is_printed_though_a_job_can_never_end(ended: Queue) -> None:
 
     assert done.returncode == 125
     assert done.stderr.splitlines()[-1] == (
-        "queuectl wait: never can never end: it waits for own-code, which is dead"
+        "queuectl wait: never can never finish: it waits for own-code, which is dead"
     )
     assert found == [
         ("pending", "pending", 125, "is pending: no longer waited for"),
-        ("never", "blocked", 125, "can never end: it waits for own-code, which is dead"),
+        ("never", "blocked", 125, "can never finish: it waits for own-code, which is dead"),
         ("own-code", "dead", 7, "is dead: exit 7"),
     ]
 
@@ -404,7 +404,7 @@ def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
 
     assert done.returncode == 125
     assert done.stderr.splitlines()[-1] == (
-        "queuectl wait: b can never end: it waits for a, which is dead"
+        "queuectl wait: b can never finish: it waits for a, which is dead"
     )
 
 
@@ -451,7 +451,7 @@ def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) ->
 
     assert done.returncode == 125
     assert done.stderr.splitlines()[-1] == (
-        "queuectl wait: b can never end: it waits for a, which is dead"
+        "queuectl wait: b can never finish: it waits for a, which is dead"
     )
 
 
@@ -479,7 +479,7 @@ def test_what_can_never_end_is_said_though_the_counts_are_the_same(
 
     assert done.returncode == 125
     assert done.stderr.splitlines()[-1] == (
-        "queuectl wait: b can never end: it waits for a, which is dead"
+        "queuectl wait: b can never finish: it waits for a, which is dead"
     )
 
 
