@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import datetime
-from itertools import islice
 from typing import Any, Sequence
 
 from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
-from queuectl.host.files import is_unfinished, log_owner, logged_execution
 from queuectl.host.filesystem import unlink_quietly
-from queuectl.host.lockfiles import is_alive
 from queuectl.storage.base import Base
 
 _DELETED_AT_ONCE = 500
-_SWEPT_AT_ONCE = 500
 
 
 class Retention(Base):
@@ -64,64 +59,37 @@ class Retention(Base):
                         break
         return total
 
-    def sweep_logs(self) -> int:
-        """Remove files of attempts and workers that are gone; return how many.
-
-        A kill between a commit and its unlink leaves them, or one while a log is rewritten.
-        """
-        removed = 0
-        try:
-            with os.scandir(self.files.logs) as entries:
-                while True:
-                    names = [entry.name for entry in islice(entries, _SWEPT_AT_ONCE)]
-                    if not names:
-                        return removed
-                    for name in self._strays(names):
-                        unlink_quietly(os.path.join(self.files.logs, name))
-                        removed += 1
-        except OSError:  # the next time, then
-            return removed
-
-    def _strays(self, names: Sequence[str]) -> list[str]:
-        """Return those of these files that belong to nothing any more."""
-        kept = [(name, number) for name in names if (number := logged_execution(name)) is not None]
-        owned = [(name, owner) for name in names if (owner := log_owner(name)) is not None]
+    def ended_attempts(self, executions: Sequence[int]) -> dict[int, bool]:
+        """Return for each of these attempts whether it has ended; deleted ones are left out."""
         with self._snapshot() as conn:
-            numbers = sorted({number for _, number in kept})
-            ended = dict(
-                conn.execute(
-                    "SELECT id, outcome IS NOT NULL FROM executions WHERE id IN ("
-                    + ", ".join("?" * len(numbers))
-                    + ") ORDER BY id",
-                    numbers,
-                ).fetchall()
+            rows = conn.execute(
+                "SELECT id, outcome IS NOT NULL FROM executions WHERE id IN ("
+                + ", ".join("?" * len(executions))
+                + ") ORDER BY id",
+                tuple(executions),
             )
-            owners = {
-                row[0]
-                for row in conn.execute(
-                    """
-                    SELECT id
-                      FROM workers
-                     UNION
-                    SELECT executions.worker
-                      FROM jobs
-                      JOIN executions ON executions.id = jobs.execution_id
-                     WHERE jobs.state = 'processing'
-                     ORDER BY 1
-                    """
-                )
-            }
-        strays = [
-            name
-            for name, number in kept
-            if number not in ended or (is_unfinished(name) and ended[number])
-        ]
-        # A worker makes its log before it is registered, and its lock before that.
-        return strays + [
-            name
-            for name, owner in owned
-            if owner not in owners and is_alive(self.files, owner) is None
-        ]
+            return {number: bool(ended) for number, ended in rows}
+
+    def log_writers(self) -> set[str]:
+        """Return the workers whose own log may be in use.
+
+        Those are the registered workers, and the workers that started a job which is running now:
+        an adopted job goes on writing to the log of the worker that started it.
+        """
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT id
+                  FROM workers
+                 UNION
+                SELECT executions.worker
+                  FROM jobs
+                  JOIN executions ON executions.id = jobs.execution_id
+                 WHERE jobs.state = 'processing'
+                 ORDER BY 1
+                """
+            )
+            return {row[0] for row in rows}
 
     def _any(self, where: str, values: Sequence[Any]) -> bool:
         with self._snapshot() as conn:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import datetime, timedelta
-from typing import Callable, TypeVar
+from itertools import islice
+from typing import Callable, Sequence, TypeVar
 
 from queuectl.core.errors import QueueError, QueueUpgraded
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
+from queuectl.host.files import is_unfinished, log_owner, logged_execution
+from queuectl.host.filesystem import unlink_quietly
+from queuectl.host.lockfiles import is_alive
 from queuectl.storage.for_workers import WorkerStorage
 
 _log = logging.getLogger(__name__)
@@ -24,6 +29,9 @@ _SWEEP_SECONDS = 3600.0
 
 PRUNED_AT_ONCE = 2000
 """At most so many jobs a call: it holds up what its caller does next."""
+
+_SWEPT_AT_ONCE = 500
+"""Number of files that one query of the database is about."""
 
 
 class Chores:
@@ -50,7 +58,7 @@ class Chores:
             self._next = time.monotonic() + _MORE_SECONDS
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self.attempt(self._storage.sweep_logs)
+            self.attempt(lambda: sweep_logs(self._storage))
 
     def attempt(self, do: Callable[[], _Result]) -> _Result | None:
         """Do what can as well be done next time; None, with a warning, if it cannot be done now."""
@@ -76,3 +84,42 @@ def prune(storage: WorkerStorage, *, now: datetime) -> int:
         before=now - timedelta(seconds=retention),
         at_most=PRUNED_AT_ONCE,
     )
+
+
+def sweep_logs(storage: WorkerStorage) -> int:
+    """Remove log files of attempts and workers that are gone; return how many.
+
+    A process that is killed between a commit and the removal of a file, or while it rewrites a
+    log, leaves such files.
+    """
+    removed = 0
+    try:
+        with os.scandir(storage.files.logs) as entries:
+            while True:
+                names = [entry.name for entry in islice(entries, _SWEPT_AT_ONCE)]
+                if not names:
+                    return removed
+                for name in _stray_files(storage, names):
+                    unlink_quietly(os.path.join(storage.files.logs, name))
+                    removed += 1
+    except OSError:  # the next sweep tries again
+        return removed
+
+
+def _stray_files(storage: WorkerStorage, names: Sequence[str]) -> list[str]:
+    """Return those of these files in the logs folder that nothing uses any more."""
+    kept = [(name, number) for name in names if (number := logged_execution(name)) is not None]
+    owned = [(name, owner) for name in names if (owner := log_owner(name)) is not None]
+    ended = storage.ended_attempts(sorted({number for _, number in kept}))
+    writers = storage.log_writers()
+    strays = [
+        name
+        for name, number in kept
+        if number not in ended or (is_unfinished(name) and ended[number])
+    ]
+    # A new worker makes its lock file first, then its log, and registers last.
+    return strays + [
+        name
+        for name, owner in owned
+        if owner not in writers and is_alive(storage.files, owner) is None
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.worker.chores import sweep_logs
 from support.history import assert_sound
 from support.jobs import Jobs
 from support.queue import Queue
@@ -83,7 +84,7 @@ def test_a_prune_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue, job
         queue.ok(*prune, f"q{number}")
         assert (fault, jobs.counts().get("completed", 0)) == (fault, 2 * (len(every) - number - 1))
     # What it could not remove is removed later.
-    jobs.storage.sweep_logs()
+    sweep_logs(jobs.storage)
     assert os.listdir(queue.files.logs) == []
     assert_sound(queue, jobs)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.worker.chores import sweep_logs
 from support.adoption import HELD
 from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
 from support.jobs import Jobs
@@ -169,7 +170,7 @@ def test_a_prune_killed_anywhere_can_be_done_again(queue: Queue, jobs: Jobs) -> 
         for job in queue.json("list", "--state", "completed"):
             assert (point, queue.ok("logs", job["id"])) == (point, "x" * 5000)
         queue.ok(*prune)
-        jobs.storage.sweep_logs()
+        sweep_logs(jobs.storage)
         assert set(jobs.counts()) == {"dead"}
         assert [path.name for path in Path(queue.files.logs).iterdir()] == []
     assert_sound(queue, jobs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from queuectl.storage import Storage
 from queuectl.storage.write_lock import WriteLock
 from support.clock import later
 from support.outcomes import COMPLETED, EXIT_1, WITH_LOG, retry_at
-from support.rows import add, finish, sql
+from support.rows import add, finish, keep_log, sql
 
 FINISHED = [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
 
@@ -41,13 +40,6 @@ def one_of_each(storage, now):
     add(storage, now, "scheduled", run_at=later(now, 60))
     add(storage, now, "blocked", after=("pending",))
     assert all(storage.get(job_id).state.value == job_id for job_id in ids(storage))
-
-
-def log(storage, number):
-    """A file in place of what an attempt printed."""
-    path = Path(storage.files.execution_log(number))
-    path.write_bytes(b"x")
-    return path
 
 
 @pytest.mark.parametrize("states", [FINISHED, list(JobState)])
@@ -149,56 +141,11 @@ def test_more_than_one_transaction_prunes_all(storage, clock):
 def test_history_and_logs_go_with_the_job(storage, clock):
     """Nothing of a pruned job is left, and nothing of another is touched."""
     finished_jobs(storage, clock, 3)
-    logs = [log(storage, number) for number in (1, 2, 3)]
+    logs = [keep_log(storage, number) for number in (1, 2, 3)]
     prune(storage, clock.now, jobs=[storage.get("j1")])
 
     assert sql(storage, "SELECT id FROM executions ORDER BY id") == [(1,), (3,)]
     assert [path.exists() for path in logs] == [True, False, True]
-
-
-def test_logs_whose_attempt_is_gone_are_swept(storage, clock):
-    """A kill between the commit and the removal of a log leaves it; what is no log of ours stays.
-
-    Keeps out: orphans behind the first 5,000 logs that are in use were never found.
-    """
-    finished_jobs(storage, clock, 2)
-    kept = [log(storage, number) for number in (1, 2)]
-    orphans = [log(storage, number) for number in (3, 999, 10**17)]
-    folder = Path(storage.files.logs)
-    others = [folder / name for name in ("w1.log", "3.txt", "\u00b2.log", "1" * 30 + ".log")]
-    for path in others:
-        path.touch()
-
-    assert storage.sweep_logs() == 3
-    assert [path.exists() for path in orphans] == [False] * 3
-    assert all(path.exists() for path in kept + others)
-
-
-def test_orphans_are_found_behind_many_logs_in_use(storage):
-    """Keeps out: only the first 5,000 logs were looked at, so that later orphans stayed."""
-    sql(
-        storage,
-        "INSERT INTO jobs (id, command, created_at, updated_at) VALUES ('a', 'x', '2025', '2025')",
-    )
-    sql(
-        storage,
-        """
-        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5200)
-        INSERT INTO executions (job_seq, attempt, worker, started_at, output_in_file)
-        SELECT 1, i, 'w', '2025', 1 FROM n
-        """,
-    )
-    for number in range(1, 5211):
-        log(storage, number)
-
-    assert storage.sweep_logs() == 10
-
-
-def test_a_folder_of_logs_that_is_gone_has_none(storage):
-    """Nothing to sweep is no error."""
-    Path(storage.files.logs).rmdir()
-
-    assert storage.sweep_logs() == 0
 
 
 def test_sequence_numbers_are_never_used_again(storage, clock):
@@ -210,20 +157,6 @@ def test_sequence_numbers_are_never_used_again(storage, clock):
     add(storage, clock.now, "a")
 
     assert storage.get("a").seq > first
-
-
-def test_files_of_gone_workers_and_torn_rewrites_are_swept(storage, clock):
-    """A kill between a record and its unlink leaves files that belong to nothing any more."""
-    logs = Path(storage.files.logs)
-    add(storage, clock.now, "running")
-    claim = storage.claim("abc-1", now=clock.now)
-    swept = ["dead-7.log", "dead-7.status", "999.log.new", "999.log"]
-    kept = ["abc-1.log", "abc-1.status", f"{claim.execution_id}.log.new", "notes.txt"]
-    for name in swept + kept:
-        (logs / name).write_text("")
-
-    assert storage.sweep_logs() == len(swept)
-    assert sorted(path.name for path in logs.iterdir()) == sorted(kept)
 
 
 def test_a_prune_that_finds_nothing_writes_nothing(storage, clock):
