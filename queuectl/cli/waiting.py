@@ -8,10 +8,9 @@ from typing import Callable, Container, NamedTuple, Sequence
 
 from queuectl.cli import output
 from queuectl.core.errors import NoSuchJob, QueueError
-from queuectl.core.models import Job, OutcomeKind, Selection
+from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.host.lockfiles import living_pools
-from queuectl.runner.run import SPAWN_FAILED, signal_name
 from queuectl.storage import Storage
 
 TIME_RAN_OUT = 124

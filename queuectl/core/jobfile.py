@@ -9,6 +9,7 @@ from typing import Any, Mapping, NamedTuple
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
+from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
 from queuectl.core.specs import PRIORITY_LIMIT, check_fields, check_integer, suggestion
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_iso, to_text
@@ -88,14 +89,15 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     if (state is JobState.BLOCKED) != bool(after or after_any):
         raise InvalidInput("a blocked job, and no other, has after or after_any")
     created = times["created_at"] or now
+    defaults = effective(())
     job = Job(
         **{
             **dict.fromkeys(Job._fields),
             "seq": 0,
-            "queue": "default",
-            "priority": 0,
-            "max_retries": 3,
-            "timeout": 300.0,
+            "queue": DEFAULT_QUEUE,
+            "priority": DEFAULT_PRIORITY,
+            "max_retries": defaults.max_retries,
+            "timeout": defaults.job_timeout,
             "env": {},
             **checked,
             **numbers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import datetime
 from enum import Enum
 from typing import Mapping, NamedTuple
@@ -21,6 +22,18 @@ class OutcomeKind(str, Enum):
     INTERRUPTED = "interrupted"
     LOST = "lost"
     SPAWN_ERROR = "spawn-error"
+
+
+SPAWN_FAILED = 126
+"""The exit code of a command that could not be started, as in a shell."""
+
+
+def signal_name(number: int) -> str:
+    """Return `TERM` for 15; the number where the signal has no name."""
+    try:
+        return signal.Signals(number).name[len("SIG") :]
+    except ValueError:
+        return str(number)
 
 
 class Job(NamedTuple):

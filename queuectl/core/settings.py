@@ -8,7 +8,10 @@ from typing import Any, Callable, Mapping, NamedTuple
 from queuectl.core.errors import InvalidInput
 from queuectl.core.times import DECIMAL, leading, parse_duration
 
+DEFAULT_QUEUE = "default"
+DEFAULT_PRIORITY = 0
 MAX_RETRIES_LIMIT = 1_000_000
+"""The largest number of attempts that can be asked for."""
 
 _SIZE_UNITS = {
     prefix + suffix: 1024**power
@@ -135,7 +138,8 @@ def check_value(key: str, value: str) -> Any:
 def effective(stored: tuple[tuple[str, str], ...]) -> Settings:
     """Build the settings from what is stored; an unreadable or unknown entry counts as unset.
 
-    Only a file that an older tool wrote can hold one: `config set` refuses them.
+    Only a file that an older tool wrote can hold such an entry: `config set` refuses it. Without
+    any entry the result is the defaults.
     """
     given: Mapping[str, str] = dict(stored)
     values = {}

@@ -15,7 +15,7 @@ from typing import (
 )
 
 from queuectl.core.errors import InvalidInput
-from queuectl.core.settings import MAX_RETRIES_LIMIT, is_variable
+from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, MAX_RETRIES_LIMIT, is_variable
 from queuectl.core.times import check_duration, parse_duration, parse_instant
 
 MAX_COMMAND_BYTES = 130_000
@@ -137,6 +137,27 @@ def check_variable(name: str, content: object, what: str = "env") -> None:
     _utf8(_text(content, f"{what} {name}"), f"{what} {name}", MAX_COMMAND_BYTES - len(name) - 1)
 
 
+def captured_variables(wanted: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `environ` that a new job keeps; the key capture-env is `wanted`.
+
+    `*` stands for all of them. Those that no job can hold are then left out; one that was named
+    raises InvalidInput.
+    """
+    everything = "*" in wanted
+    captured = {}
+    for name in sorted(environ) if everything else wanted:
+        if name not in environ or name.startswith("QUEUECTL_"):
+            continue
+        try:
+            check_variable(name, environ[name])
+        except InvalidInput:
+            if not everything:
+                raise
+            continue
+        captured[name] = environ[name]
+    return captured
+
+
 def _check_cwd(value: object, what: str) -> str:
     path = os.path.expanduser(_utf8(_text(value, what), what, 4096))
     if not path:
@@ -191,8 +212,8 @@ class JobSpec(NamedTuple):
 
     command: str
     id: str | None = None
-    queue: str = "default"
-    priority: int = 0
+    queue: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
     max_retries: int | None = None
     timeout: float | None = None
     run_at: datetime | None = None

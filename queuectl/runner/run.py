@@ -9,14 +9,11 @@ import sys
 import time
 from typing import Callable, Mapping, NamedTuple, Protocol
 
-from queuectl.core.models import Outcome, OutcomeKind
+from queuectl.core.models import SPAWN_FAILED, Outcome, OutcomeKind, signal_name
 from queuectl.core.times import format_duration
 from queuectl.host import processes
 from queuectl.runner import exit_status, process_tree
 from queuectl.runner.output_log import OutputLog
-
-SPAWN_FAILED = 126
-"""The exit code of a command that could not be started, as in a shell."""
 
 _LOCKED_LOG_DESCRIPTOR = 8
 """Where a job has its locked log besides 1 and 2, should it redirect itself; 9 is the idiom of
@@ -275,11 +272,3 @@ def _reason(kind: OutcomeKind, status: exit_status.Status, timeout: float) -> st
     if kind is OutcomeKind.LOST:
         return "lost with its worker"
     return str(kind.value)
-
-
-def signal_name(number: int) -> str:
-    """Return `TERM` for 15; the number where the signal has no name."""
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)

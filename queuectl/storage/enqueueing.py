@@ -9,7 +9,7 @@ from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 
 from queuectl.core.errors import InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.core.settings import Settings
-from queuectl.core.specs import JobSpec, check_variable
+from queuectl.core.specs import JobSpec, captured_variables
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.base import UNFINISHED, Base, duplicate, find_seq, last_seq, new_id
@@ -111,7 +111,7 @@ class Enqueueing(Base):
             # index again and again.
             conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             settings = self._settings(conn)
-            captured = captured_variables(settings, environ or {})
+            captured = captured_variables(settings.capture_env, environ or {})
             call = _Call(
                 settings,
                 now,
@@ -151,24 +151,6 @@ class Enqueueing(Base):
             refuse_cycles(conn, list(needs))
         self._wake_workers()
         return warnings
-
-
-def captured_variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a new job keeps from where it was enqueued."""
-    everything = "*" in settings.capture_env
-    captured = {}
-    for name in sorted(environ) if everything else settings.capture_env:
-        if name not in environ or name.startswith("QUEUECTL_"):
-            continue
-        try:
-            check_variable(name, environ[name])
-        except InvalidInput:
-            # What `*` sweeps up need not all be fit to keep; what was named must be.
-            if not everything:
-                raise
-            continue
-        captured[name] = environ[name]
-    return captured
 
 
 def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | None:

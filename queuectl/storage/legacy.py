@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.settings import DEFAULT_PRIORITY, effective
 from queuectl.core.specs import check_command, check_name
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
@@ -15,9 +16,7 @@ from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]
-_PRIORITIES = {"high": 10, "medium": 0, "low": -10}
-_DEFAULT_RETRIES = 3
-_DEFAULT_TIMEOUT_SECONDS = 300.0
+_PRIORITIES = {"high": 10, "medium": DEFAULT_PRIORITY, "low": -10}
 _LARGEST = 1_000_000
 
 
@@ -82,7 +81,7 @@ def _insert(conn: sqlite3.Connection, job: dict[str, object]) -> None:
 
 
 def _converted(row: dict[str, Any], now: datetime, new_id: Any) -> dict[str, object]:
-    retries = max(1, _number(row["max_retries"], _DEFAULT_RETRIES))
+    retries = max(1, _number(row["max_retries"], effective(()).max_retries))
     attempts = _number(row["attempts"], 0)
     created = _time(row["created_at"]) or now
     updated = _time(row["updated_at"]) or created
@@ -111,10 +110,10 @@ def _converted(row: dict[str, Any], now: datetime, new_id: Any) -> dict[str, obj
         "id_made": made,
         "command": command,
         "state": state.value,
-        "priority": _PRIORITIES.get(row.get("priority") or "", 0),
+        "priority": _PRIORITIES.get(row.get("priority") or "", DEFAULT_PRIORITY),
         "attempts": attempts,
         "max_retries": retries,
-        "timeout": _DEFAULT_TIMEOUT_SECONDS,
+        "timeout": effective(()).job_timeout,
         "run_at": to_text(retry_at or updated) if state is JobState.FAILED else None,
         "created_at": to_text(created),
         "updated_at": to_text(updated),
