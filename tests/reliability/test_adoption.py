@@ -318,7 +318,7 @@ def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> No
 
     assert said["reason"] == "unattended"
     assert said["message"].endswith(
-        f" on worker {worker['id']}, which is gone: the next worker answers for it"
+        f" on worker {worker['id']}, which is gone: the next worker recovers it"
         " (queuectl worker start)"
     )
     (queue.work / "go").touch()
