@@ -1,4 +1,4 @@
-"""Following a command that a dead worker started: its end, told by its shell or its reaper."""
+"""Following a command that a dead worker started, to its end."""
 
 from __future__ import annotations
 
@@ -7,82 +7,79 @@ import time
 from typing import Callable
 
 from queuectl.core.models import Outcome, OutcomeKind
-from queuectl.host import lockfiles, processes
+from queuectl.host import processes
+from queuectl.host.lockfiles import JobProcess
 from queuectl.runner import exit_status
+from queuectl.runner.attempt import (
+    Command,
+    Events,
+    collect_output,
+    describe_end,
+    end_processes,
+)
 from queuectl.runner.output_log import OutputLog
-from queuectl.runner.run import Command, Events, conclude, end_attempt, with_output
 
-_ADOPTED_LOOK_SECONDS = 0.05
-_SUCCESSION_SECONDS = 5.0
-"""Within so long a dead worker has an heir, if a pool is there."""
+_LOOK_SECONDS = 0.05
+_ADOPTION_SECONDS = 5.0
+"""The time within which a worker adopts the job of a dead one, while a pool runs."""
 
-_ZOMBIE_SECONDS = 3.0
-_ZOMBIE_LOOK_SECONDS = 0.02
+_REAPER_SECONDS = 3.0
+"""How long to wait until an ended command is reaped. It may stay a zombie for ever."""
+
+_REAPER_LOOK_SECONDS = 0.02
 
 
 def take_over(
-    command: Command,
-    leader: lockfiles.JobProcess,
-    log: OutputLog,
-    kept_log: str,
-    events: Events,
+    command: Command, leader: JobProcess, log: OutputLog, kept_log: str, events: Events
 ) -> Outcome:
-    """Attend to a command that a dead worker started, to its end; return the facts.
+    """Follow a command that a dead worker started, to its end; return the outcome.
 
-    It keeps its timeout and its cap. Nobody here can reap it: how it ended its shell tells, or who
-    reaped it; LOST if neither does.
+    The command keeps its timeout and its output limit. It is not our child, so its shell or the
+    process that reaps it must report how it ended. The outcome is LOST if neither does.
     """
-    kind = None
-    while _goes_on(leader, log):
-        kind = events.cut_short()
+    cause = None
+    while _is_running(leader, log):
+        cause = events.cut_short()
         left = (command.timeout_seconds or float("inf")) - (age_seconds(leader) or 0.0)
-        if kind is None and left <= 0:
-            kind = OutcomeKind.TIMEOUT
+        if cause is None and left <= 0:
+            cause = OutcomeKind.TIMEOUT
             command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
-        if kind is not None:
-            end_attempt(command, log, leader.pid, events, leader.start_ticks)
+        if cause is not None:
+            end_processes(command, log, leader.pid, events, leader.start_ticks)
             break
-        events.wait(min(left, log.watch(), _ADOPTED_LOOK_SECONDS))
+        events.wait(min(left, log.enforce_limit(), _LOOK_SECONDS))
     seconds = age_seconds(leader)
-    outcome = reported_outcome(command, leader, kind, events.wait)._replace(seconds=seconds)
+    outcome = reported_outcome(command, leader, cause, events.wait)._replace(seconds=seconds)
     if outcome.kind is OutcomeKind.LOST:
-        end_attempt(command, log, None, events)
-    return with_output(outcome, command, log, kept_log, events)
-
-
-def _grace_left(grace: float, overdue: float) -> float:
-    """Return what an heir gives an adopted command that should have ended `overdue` seconds ago.
-
-    The dead worker may have begun the time of grace, as heirs come soon: no heir begins it anew.
-    Where nobody came for longer nobody had begun it.
-    """
-    if overdue > grace + _SUCCESSION_SECONDS:
-        return grace
-    return max(0.0, grace - overdue)
+        end_processes(command, log, None, events)
+    return collect_output(outcome, command, log, kept_log, events)
 
 
 def reported_outcome(
     command: Command,
-    leader: lockfiles.JobProcess,
-    kind: OutcomeKind | None,
-    pause: Callable[[float], None],
+    leader: JobProcess,
+    cause: OutcomeKind | None,
+    wait: Callable[[float], None],
 ) -> Outcome:
-    """Return how a command ended that nobody here could reap, by the word it left; or LOST."""
-    patience = time.monotonic() + _ZOMBIE_SECONDS
+    """Return how a command ended that nobody here can reap, as its status file says; or LOST.
+
+    `cause` is why it was cut short, None if it was not. `wait` sleeps for a number of seconds.
+    """
+    give_up_at = time.monotonic() + _REAPER_SECONDS
     while True:
-        # Whoever reaps it says first how it ended, and knows it better than its shell: so its
-        # number is asked for before its word.
-        unreaped = leader.start_ticks is not None and processes.is_unreaped(
+        # The reaper knows the status better than the shell, and writes it before it frees the PID.
+        # So check the PID first, and read the status second.
+        is_unreaped = leader.start_ticks is not None and processes.is_unreaped(
             leader.pid, leader.start_ticks
         )
         status = exit_status.read(command.status_path, leader.execution_id)
-        if not unreaped or time.monotonic() >= patience:
+        if not is_unreaped or time.monotonic() >= give_up_at:
             break
-        pause(_ZOMBIE_LOOK_SECONDS)
-    if status is None and kind is None:
-        kind = OutcomeKind.LOST
-    return conclude(
-        kind,
+        wait(_REAPER_LOOK_SECONDS)
+    if status is None and cause is None:
+        cause = OutcomeKind.LOST
+    return describe_end(
+        cause,
         status or exit_status.Status(None, None),
         command,
         pid=leader.pid,
@@ -90,28 +87,39 @@ def reported_outcome(
     )
 
 
-def age_seconds(leader: lockfiles.JobProcess) -> float | None:
-    """Return how long an adopted command runs; None where the kernel tells no start."""
+def age_seconds(leader: JobProcess) -> float | None:
+    """Return how long ago a command started; None if the kernel does not tell its start."""
     return None if leader.start_ticks is None else processes.age_seconds(leader.start_ticks)
 
 
-def _reported_seconds(command: Command, leader: lockfiles.JobProcess) -> float | None:
-    """Return how long a command ran until it left its word, with nobody there to watch it.
+def _is_running(leader: JobProcess, log: OutputLog) -> bool:
+    if leader.start_ticks is None:  # the kernel does not tell its start
+        return log.is_held()
+    return processes.same_process(leader.pid, leader.start_ticks, processes.boot_id())
 
-    None if that cannot be known, as after a reboot: its start is counted from a boot, and counted
-    from this one it comes after the word.
+
+def _grace_left(grace_seconds: float, overdue_seconds: float) -> float:
+    """Return how much grace time is left for an adopted command that is past its timeout.
+
+    Adoption is quick, so a command that is overdue by little has had some of its grace time under
+    the dead worker, and must not get all of it again from each worker that adopts it. A command
+    that is overdue by more was without a worker, and has had none.
+    """
+    if overdue_seconds > grace_seconds + _ADOPTION_SECONDS:
+        return grace_seconds
+    return max(0.0, grace_seconds - overdue_seconds)
+
+
+def _reported_seconds(command: Command, leader: JobProcess) -> float | None:
+    """Return how long a command ran until its status was written, while nobody watched it.
+
+    None if that cannot be known. After a reboot, for example, the start would be counted from the
+    wrong boot, and seem to come after the end.
     """
     age = age_seconds(leader)
     try:
-        told_at = os.stat(command.status_path).st_mtime
-    except OSError:  # somebody took it away
+        reported_at = os.stat(command.status_path).st_mtime
+    except OSError:  # somebody removed the file
         return None
-    seconds = -1.0 if age is None else age - (time.time() - told_at)
+    seconds = -1.0 if age is None else age - (time.time() - reported_at)
     return seconds if seconds >= 0 else None
-
-
-def _goes_on(leader: lockfiles.JobProcess, log: OutputLog) -> bool:
-    """Whether an adopted command still runs; where the kernel tells no start, its log is held."""
-    if leader.start_ticks is None:
-        return log.is_held()
-    return processes.same_process(leader.pid, leader.start_ticks, processes.boot_id())

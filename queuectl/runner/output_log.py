@@ -1,4 +1,4 @@
-"""What jobs print: a file of the worker's, bounded while it grows, kept when the attempt ends."""
+"""The output of a job: a file that is limited while it grows, and kept when the attempt ends."""
 
 from __future__ import annotations
 
@@ -14,58 +14,61 @@ from queuectl.host.files import tail_of, unfinished
 from queuectl.host.filesystem import make, unlink_quietly
 
 INLINE_BYTES = 4096
-"""An output up to this size is kept in the attempt's row, and no file is made for it."""
+"""An output up to this size is kept in the attempt's row, and gets no file of its own."""
 
 GAP = b"\n[queuectl: %d bytes not kept]\n"
-"""What stands in a kept log, and in what `logs` prints, for the middle that is gone."""
+"""The line that replaces the missing middle, in a kept log and in what `logs` prints."""
 
 _TAIL_BYTES = 1024
 _LOOK_SECONDS = 0.25
-_HASTY_LOOK_SECONDS = 0.02
+_FREQUENT_LOOK_SECONDS = 0.02
 _LONGEST_EXCESS_SECONDS = 5.0
 _MOST_EXCESS_BYTES = 1 << 30
 _COPY_BYTES = 1 << 20
-_ROOM_BYTES = 1 << 16
-_SMALL_PART = 1 / 64
-"""Of the room that is left on a disk: what a running job may take of it for a moment."""
+_RESULT_BYTES = 1 << 16
+"""The free space that a kept log must leave for the database to record the result."""
+
+_EXCESS_SHARE = 1 / 64
+"""The share of the free disk space that a running job may use beyond its limit for a moment."""
 
 _LOWEST_DESCRIPTOR = 10
-# Appending: what truncates the file (`> /dev/stderr`) must not leave a hole before the rest.
+# O_APPEND: a job that truncates the file (`> /dev/stderr`) must not leave a hole before what it
+# prints next.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
 
 class OutputLog:
-    """The file that the running job of one worker prints into.
+    """The file into which the running job of one worker prints.
 
-    It is locked (flock) and the job inherits the locked descriptor, so the lock is held for as
-    long as anything of the job still has it. One file serves job after job: making and removing
-    one for each costs more than most of what is printed.
+    It is locked (flock), and the job inherits the locked descriptor. So the lock is held for as
+    long as any process of the job has that descriptor. One file serves job after job: to create
+    and remove a file for each job costs more than to write most outputs.
     """
 
     def __init__(self, path: str, *, adopted: bool = False) -> None:
-        """Open the file for jobs to come, or with `adopted` that of one which runs already."""
+        """Create the file for jobs to come; with `adopted`, open that of a job that runs."""
         self.path = path
         self._is_adopted = adopted
         self._needs_clearing = False
-        self.descriptor = _open_file(path) if adopted else self._open_locked()
+        self.descriptor = _open_file(path) if adopted else self._create_locked()
         self.begin(INLINE_BYTES)
 
     def begin(self, limit_bytes: int) -> None:
-        """Make ready for a job whose output is kept up to `limit_bytes`: first and last half."""
+        """Prepare for a job of whose output the first and the last `limit_bytes / 2` are kept."""
         self._limit = limit_bytes
-        self._seen_size = self._bounded_size = self._discarded = 0
-        self._bounded_at = time.monotonic()
-        self._aside: str | None = None
+        self._last_size = self._cut_size = self._discarded = 0
+        self._cut_at = time.monotonic()
+        self._tail_path: str | None = None
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode, by which the processes that hold the file are found."""
+        """Device and inode of the file, by which the processes that have it open are found."""
         status = os.fstat(self.descriptor)
         return status.st_dev, status.st_ino
 
     def is_held(self) -> bool:
-        """Whether a process of the job has the file open; for an adopted one."""
+        """Whether a process of an adopted job has the file open."""
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -73,106 +76,101 @@ class OutputLog:
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         return False
 
-    def watch(self) -> float:
-        """Bound what the file takes on the disk; return after how many seconds to come again.
+    def enforce_limit(self) -> float:
+        """Cut the middle out of a large output; return the number of seconds until the next look.
 
-        While its middle is given back the job cannot print. So that waits until the job pauses,
-        for 5 seconds at most, or until there is too much of it.
+        The job cannot print while its output is cut. So the cut waits until the job pauses, for at
+        most 5 seconds, or until the output is far too large.
         """
         status = os.fstat(self.descriptor)
         size = status.st_size
         if size <= self._limit // 2:
             return _LOOK_SECONDS
-        if size > self._limit and size != self._bounded_size:
+        if size > self._limit and size != self._cut_size:
             now = time.monotonic()
             if (
-                size == self._seen_size
-                or now >= self._bounded_at + _LONGEST_EXCESS_SECONDS
+                size == self._last_size
+                or now >= self._cut_at + _LONGEST_EXCESS_SECONDS
                 or _bytes_on_disk(status) - self._limit > _most_excess_bytes(self.descriptor)
             ):
-                self._bound(size)
-                self._bounded_at = now
-        self._seen_size = size
-        return _HASTY_LOOK_SECONDS
+                self._cut_middle(size)
+                self._cut_at = now
+        self._last_size = size
+        return _FREQUENT_LOOK_SECONDS
 
     def collect(self, kept_path: str) -> tuple[Output, bool]:
-        """Take what the ended job printed; return it, and whether something still holds the file.
+        """Take the output of the ended job. Return it, and whether a process still has the file.
 
-        Beyond INLINE_BYTES it goes to `kept_path`: whole, or its first and last half around a line
-        that tells how much is missing. Else it stays in the file, too, until that is cleared: an
-        heir may have to collect it again.
+        An output above INLINE_BYTES goes to `kept_path`: all of it, or its first and last part
+        around a line that says how much is missing. A smaller one also stays in the file until
+        `clear`: if this worker dies, another one has to collect it again.
         """
-        # The lock belongs to the open file that the job shares: only another one can test it.
-        os.close(self.descriptor)
-        descriptor = _open_file(self.path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftovers = False
-        except BlockingIOError:
-            leftovers = True
-        size = os.fstat(descriptor).st_size
-        collected = self._collected(kept_path) if self._is_adopted else None
+        leftovers = self._reopen()
+        size = os.fstat(self.descriptor).st_size
+        collected = self._collected_before(kept_path) if self._is_adopted else None
         if collected is not None:
-            self.descriptor = descriptor
             return collected, leftovers
         truncated = self._discarded > 0 or size > self._limit
         in_file = truncated or leftovers or size > INLINE_BYTES
         kept_bytes = _TAIL_BYTES if in_file else size
-        output = Output(
-            size + self._discarded,
-            truncated,
-            os.pread(descriptor, kept_bytes, max(0, size - kept_bytes)),
-            in_file,
-        )
+        tail = os.pread(self.descriptor, kept_bytes, max(0, size - kept_bytes))
+        output = Output(size + self._discarded, truncated, tail, in_file)
         moved = False
-        try:
-            if truncated:
-                self._keep_both_ends(descriptor, size, kept_path)
-                if leftovers:  # they may hold it for ever
-                    os.ftruncate(descriptor, 0)
-            elif in_file:
-                _refuse_full_disk(descriptor)
-                os.rename(self.path, kept_path)
-                moved = True
-        except OSError:  # a full disk costs the output, never the result
-            output = output._replace(truncated=True, in_file=False)
+        if in_file:
+            try:
+                moved = self._keep(kept_path, size, truncated=truncated, leftovers=leftovers)
+            except OSError:  # a full disk costs the output, never the result
+                output = output._replace(truncated=True, in_file=False)
         if moved or leftovers:
-            os.close(descriptor)
-            descriptor = self._open_locked()
-        self.descriptor = descriptor
+            os.close(self.descriptor)
+            self.descriptor = self._create_locked()
         self._needs_clearing = size > 0 and not moved and not leftovers
-        if size > INLINE_BYTES and _takes_much(descriptor):
-            # It is kept elsewhere by now, or lost to a full disk, where the result needs the room.
+        if size > INLINE_BYTES and _takes_much(self.descriptor):
+            # The output has been copied elsewhere, or is lost because the disk is full. To record
+            # the result may need the space.
             self.clear()
         return output, leftovers
 
     def clear(self) -> None:
-        """Make room for the next job, when the result of the last is recorded."""
+        """Empty the file for the next job, once the result of the last one is recorded."""
         if self._needs_clearing:
             os.ftruncate(self.descriptor, 0)
-            # ext4 writes out, at its next close, a file that was cut to nothing. Closed while it is
-            # empty that costs nothing; after the next job it would cost a write to the disk.
+            # ext4 flushes a file that was truncated to nothing when it is closed next. That costs
+            # nothing while the file is empty, but a write to the disk after the next job.
             os.close(_open_file(self.path))
             self._needs_clearing = False
 
     def close(self) -> None:
-        """Let go of the file and leave it."""
+        """Close the file and leave it."""
         os.close(self.descriptor)
 
     def remove(self) -> None:
-        """Take the file away: the worker leaves."""
+        """Remove the file: the worker leaves."""
         os.close(self.descriptor)
         unlink_quietly(self.path)
 
-    def _open_locked(self) -> int:
-        # Made anew: what is there was put there by somebody, or is held by leftovers of the dead.
+    def _create_locked(self) -> int:
+        # Never use a file that exists: somebody may have put it there, or a process that a dead
+        # worker's job left running has it open.
         unlink_quietly(self.path)
-        descriptor = _make_file(self.path)
+        descriptor = _create_file(self.path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
 
-    def _collected(self, kept_path: str) -> Output | None:
-        """Return what was kept by a worker that was killed before it could record it."""
+    def _reopen(self) -> bool:
+        """Open the file anew, after the job ended; return whether a process still has it open."""
+        # The lock belongs to the open file that we share with the job, so only another open file
+        # can test it.
+        os.close(self.descriptor)
+        self.descriptor = _open_file(self.path)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+    def _collected_before(self, kept_path: str) -> Output | None:
+        """Return the output that a worker kept before it was killed; None if it kept none."""
         try:
             descriptor = os.open(kept_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -188,73 +186,86 @@ class OutputLog:
             return Output(size, False, tail, True)
         return Output(size - len(gap.group()) + int(gap.group(1)), True, tail, True)
 
-    def _bound(self, size: int) -> None:
+    def _cut_middle(self, size: int) -> None:
         half = self._limit // 2
-        # All of the middle each time, for 25 us: of a hole smaller than a block the block would
-        # be kept, and the job may have truncated the file and filled it again.
+        # Punch the whole middle every time, which takes 25 us. A hole that is smaller than a block
+        # frees nothing, and the job may have truncated the file and filled it again.
         if not self._discarded and _punch(self.descriptor, half, size - 2 * half):
-            self._bounded_size = size
+            self._cut_size = size
         else:
-            self._set_aside(size, half)
+            self._cut_after_head(size, half)
 
-    def _set_aside(self, size: int, half: int) -> None:
-        """Bound the file where no hole can be punched: its end goes aside, then it is cut.
+    def _cut_after_head(self, size: int, half: int) -> None:
+        """Copy the end of the file to another file, then truncate it after the first half.
 
-        What is printed between the copy and the cut is lost, uncounted.
+        This is for file systems where no hole can be punched. What the job prints between the copy
+        and the cut is lost and not counted.
         """
-        aside, self._aside = tail_of(self.path), None
+        tail_path, self._tail_path = tail_of(self.path), None
         try:
-            with open(aside, "wb") as copy:
+            with open(tail_path, "wb") as copy:
                 _copy(self.descriptor, size - half, size, copy.fileno())
-            self._aside = aside
+            self._tail_path = tail_path
         except OSError:  # a full disk costs the end of the output, never the job
             pass
         os.ftruncate(self.descriptor, half)
         self._discarded += size - half
 
-    def _keep_both_ends(self, descriptor: int, size: int, kept_path: str) -> None:
+    def _keep(self, kept_path: str, size: int, *, truncated: bool, leftovers: bool) -> bool:
+        """Keep the output at `kept_path`; return whether the file itself was moved there."""
+        if not truncated:
+            _refuse_full_disk(self.descriptor)
+            os.rename(self.path, kept_path)
+            return True
+        self._keep_both_ends(size, kept_path)
+        if leftovers:  # such a process may have the file open for ever
+            os.ftruncate(self.descriptor, 0)
+        return False
+
+    def _keep_both_ends(self, size: int, kept_path: str) -> None:
+        """Write the first and the last part of the output to `kept_path`, with GAP in between."""
         half = self._limit // 2
         new = unfinished(kept_path)
         unlink_quietly(new)
         kept = make(new, os.O_WRONLY | os.O_EXCL)
-        aside, set_aside = -1, 0
+        tail, tail_bytes = -1, 0
         try:
-            if self._aside is not None:
-                aside = os.open(self._aside, os.O_RDONLY | os.O_CLOEXEC)
-                set_aside = os.fstat(aside).st_size
+            if self._tail_path is not None:
+                tail = os.open(self._tail_path, os.O_RDONLY | os.O_CLOEXEC)
+                tail_bytes = os.fstat(tail).st_size
             head, after_head = min(half, size), max(0, size - half)
             from_file = min(half, after_head)
-            from_aside = min(half - from_file, set_aside)
-            missing = size + self._discarded - head - from_file - from_aside
-            _copy(descriptor, 0, head, kept)
+            from_tail = min(half - from_file, tail_bytes)
+            missing = size + self._discarded - head - from_file - from_tail
+            _copy(self.descriptor, 0, head, kept)
             os.write(kept, GAP % missing)
-            _copy(aside, set_aside - from_aside, set_aside, kept)
-            _copy(descriptor, size - from_file, size, kept)
+            _copy(tail, tail_bytes - from_tail, tail_bytes, kept)
+            _copy(self.descriptor, size - from_file, size, kept)
             os.rename(new, kept_path)
         except OSError:
             unlink_quietly(new)
             raise
         finally:
             os.close(kept)
-            if self._aside is not None:
-                if aside >= 0:
-                    os.close(aside)
-                unlink_quietly(self._aside)
+            if self._tail_path is not None:
+                if tail >= 0:
+                    os.close(tail)
+                unlink_quietly(self._tail_path)
 
 
-def _make_file(path: str) -> int:
-    return _lifted(make(path, _FLAGS | os.O_EXCL))
+def _create_file(path: str) -> int:
+    return _above_standard(make(path, _FLAGS | os.O_EXCL))
 
 
 def _open_file(path: str) -> int:
     try:
-        return _lifted(os.open(path, _FLAGS))
-    except FileNotFoundError:  # the job took it away
-        return _make_file(path)
+        return _above_standard(os.open(path, _FLAGS))
+    except FileNotFoundError:  # the job removed it
+        return _create_file(path)
 
 
-def _lifted(descriptor: int) -> int:
-    """Move a descriptor above those that a job expects to be its own."""
+def _above_standard(descriptor: int) -> int:
+    """Move a descriptor above the numbers that a job's shell uses itself."""
     if descriptor >= _LOWEST_DESCRIPTOR:
         return descriptor
     higher = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
@@ -273,48 +284,51 @@ def _copy(source: int, start: int, stop: int, target: int) -> None:
 
 
 def _refuse_full_disk(descriptor: int) -> None:
-    """Raise OSError if a kept file would leave no room to record the result: both could wait for
-    ever.
+    """Raise OSError if a kept log would leave no space to record the result.
+
+    The log would be kept until its job is recorded, and the record would wait for space, for ever.
     """
-    if _free_bytes(descriptor) < _ROOM_BYTES:
+    if _free_bytes(descriptor) < _RESULT_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _most_excess_bytes(descriptor: int) -> float:
-    """Return how much more than its limit the log of a running job may take for a moment: what
-    neither the disk nor the page cache, which is written out when a tenth of the memory waits for
-    that, need notice.
+    """Return how far the log of a running job may exceed its limit for a moment.
+
+    So much harms neither the disk nor the page cache. (The kernel writes the page cache out when a
+    tenth of the memory waits to be written.)
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(_MOST_EXCESS_BYTES, _free_bytes(descriptor) * _SMALL_PART, memory / 16)
+    return min(_MOST_EXCESS_BYTES, _free_bytes(descriptor) * _EXCESS_SHARE, memory / 16)
 
 
 def _free_bytes(descriptor: int) -> float:
-    """Return how much fits on its file system; infinite where that is not told."""
+    """Return the free space on the file system of a file; infinite if it is not told."""
     space = os.fstatvfs(descriptor)
     free = space.f_bfree if os.geteuid() == 0 else space.f_bavail
     return free * space.f_frsize if space.f_blocks else float("inf")
 
 
 def _takes_much(descriptor: int) -> bool:
-    """Whether others of its file system may need the room that a file takes."""
-    return _bytes_on_disk(os.fstat(descriptor)) > _free_bytes(descriptor) * _SMALL_PART
+    """Whether a file takes so much of its disk that others may need the space."""
+    return _bytes_on_disk(os.fstat(descriptor)) > _free_bytes(descriptor) * _EXCESS_SHARE
 
 
 def _bytes_on_disk(status: os.stat_result) -> int:
-    # In units of 512 bytes, whatever the file system's own are (POSIX, sys/stat.h).
+    # st_blocks counts units of 512 bytes, whatever the block size of the file system is (POSIX,
+    # sys/stat.h).
     return status.st_blocks * 512
 
 
 def _punch(descriptor: int, start: int, length: int) -> bool:
-    """Give the disk back what lies in the middle of a file; False where that is impossible."""
+    """Free the disk space of a part of a file; return False where that is impossible."""
     if sys.platform != "linux":
         return False
     if length <= 0:
         return True
     try:
         import ctypes  # costs 1 MB and 10 ms; only for a job that prints this much
-    except ImportError:  # not built with it, or no descriptor is left to load it
+    except ImportError:  # Python was built without it, or no descriptor is left to load it
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     fallocate = getattr(libc, "fallocate64", libc.fallocate)

@@ -1,4 +1,4 @@
-"""Running one command: its own session, its time, its end, and the facts of it."""
+"""Running a command as our own child, from its spawn to its end."""
 
 from __future__ import annotations
 
@@ -7,60 +7,117 @@ import resource  # noqa: F401 (os.wait4 loads it: better once, before the fork, 
 import signal
 import sys
 import time
-from typing import Callable, Mapping, NamedTuple, Protocol
+from typing import Callable, Mapping, NamedTuple
 
-from queuectl.core.models import SPAWN_FAILED, Outcome, OutcomeKind, signal_name
-from queuectl.core.times import format_duration
+from queuectl.core.models import SPAWN_FAILED, Outcome, OutcomeKind
 from queuectl.host import processes
-from queuectl.runner import exit_status, process_tree
+from queuectl.runner import exit_status
+from queuectl.runner.attempt import (
+    Command,
+    Events,
+    collect_output,
+    describe_end,
+    end_processes,
+)
 from queuectl.runner.output_log import OutputLog
 
-_LOCKED_LOG_DESCRIPTOR = 8
-"""Where a job has its locked log besides 1 and 2, should it redirect itself; 9 is the idiom of
-flock(1)."""
+_LOG_DESCRIPTOR = 8
+"""A job has its locked log as this descriptor, besides 1 and 2 which it may redirect. Not 9, which
+shell scripts use for flock(1)."""
 
 _SHORT_SECONDS = 0.02
+_REAP_SECONDS = 0.1
 
 _RESET_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
-
-class Events(Protocol):
-    """What a running command's worker must not miss meanwhile."""
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until a child ended, something was ordered, or the time is over."""
-
-    def cut_short(self) -> OutcomeKind | None:
-        """Return CANCELLED or INTERRUPTED when the command is to be ended now."""
+Started = Callable[[int, "int | None"], None]
 
 
-class Command(NamedTuple):
-    """What is run, and within what bounds: `timeout_seconds` 0 is no limit."""
+class _CannotStart(Exception):
+    """The command could not be started; the message says why."""
 
-    shell_text: str
-    mark: str
-    environ: Mapping[str, str]
-    cwd: str | None
-    status_path: str
-    timeout_seconds: float
-    grace_seconds: float
-    kills_leftovers: bool = False
+
+class _End(NamedTuple):
+    """How our child ended."""
+
+    cause: OutcomeKind | None
+    """Why we ended it; None if it ended by itself."""
+    status: int
+    """Its status, as wait4 returned it."""
+    usage: os.struct_rusage  # type: ignore[name-defined]
+    """The resources that it used."""
 
 
 def run(
-    command: Command,
-    log: OutputLog,
-    kept_log: str,
-    events: Events,
-    started: Callable[[int, int | None], None],
+    command: Command, log: OutputLog, kept_log: str, events: Events, started: Started
 ) -> Outcome:
-    """Run a command to its end and return the facts.
+    """Run a command to its end and return the outcome.
 
-    `started` is told the process at once, and again with its start in clock ticks if it goes on
-    (asking the kernel for that takes its time). `kept_log` is where a large output goes. The
-    command is over when its own process is; what that leaves running is not waited for.
+    The command is over when its own process ends; nothing waits for processes that it left
+    running. `kept_log` is the file for an output that does not fit into the attempt's row.
+
+    `started` is called with the PID at once. If the command goes on, it is called again with the
+    PID and the start in clock ticks, which costs a look into /proc.
     """
     began = time.monotonic()
+    try:
+        pid = _start(command, log)
+    except _CannotStart as error:
+        return Outcome(
+            kind=OutcomeKind.SPAWN_ERROR,
+            exit_code=SPAWN_FAILED,
+            reason=str(error),
+            seconds=time.monotonic() - began,
+        )
+    started(pid, None)
+    end = _wait_for_end(pid, command, log, events, began, started)
+    outcome = describe_end(
+        end.cause,
+        exit_status.Status.decode(end.status),
+        command,
+        pid=pid,
+        seconds=time.monotonic() - began,
+        cpu_seconds=end.usage.ru_utime + end.usage.ru_stime,
+        # KiB on Linux, bytes on macOS (getrusage(2)).
+        max_rss_bytes=end.usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    )
+    return collect_output(outcome, command, log, kept_log, events)
+
+
+def _wait_for_end(
+    pid: int, command: Command, log: OutputLog, events: Events, began: float, started: Started
+) -> _End:
+    """Wait until our child ends, or end it at its timeout or at an order.
+
+    Until a process is reaped, its PID and its process group cannot be given to another process. So
+    signal it first, and reap it afterwards.
+    """
+    deadline = began + (command.timeout_seconds or float("inf"))
+    events.wait(min(command.timeout_seconds or _SHORT_SECONDS, _SHORT_SECONDS))
+    is_noted = False
+    while True:
+        reaped, status, usage = os.wait4(pid, os.WNOHANG)
+        if reaped:
+            return _End(None, status, usage)
+        cause = events.cut_short()
+        now = time.monotonic()
+        if cause is None and now >= deadline:
+            cause = OutcomeKind.TIMEOUT
+        if cause is not None:
+            end_processes(command, log, pid, events)
+            while not reaped:
+                reaped, status, usage = os.wait4(pid, os.WNOHANG)
+                if not reaped:
+                    events.wait(_REAP_SECONDS)
+            return _End(cause, status, usage)
+        if not is_noted:
+            started(pid, processes.start_ticks(pid))
+            is_noted = True
+        events.wait(min(deadline - now, log.enforce_limit()))
+
+
+def _start(command: Command, log: OutputLog) -> int:
+    """Start a command in its folder, with its environment; return its PID."""
     environ = {
         **command.environ,
         "QUEUECTL_EXECUTION": command.mark,
@@ -69,131 +126,19 @@ def run(
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
-            # As `cd` would, so that a name with links in it stays the one that the user knows.
+            # As `cd` does: a path with symbolic links stays the one that the user knows.
             environ["PWD"] = command.cwd
     except OSError as error:
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         why = "is gone" if gone else f"cannot be used: {error.strerror}"
-        return _not_started(f"cwd {command.cwd} {why}", began)
+        raise _CannotStart(f"cwd {command.cwd} {why}") from None
     try:
-        pid = _spawn(exit_status.PRELUDE + command.shell_text, environ, log.descriptor)
+        return _spawn(exit_status.PRELUDE + command.shell_text, environ, log.descriptor)
     except (OSError, ValueError) as error:
-        return _not_started(f"it could not be started: {error}", began)
+        raise _CannotStart(f"it could not be started: {error}") from None
     finally:
-        # A worker must not keep a file system busy.
+        # A worker must not keep the file system of a job's folder busy.
         os.chdir("/")
-    started(pid, None)
-    kind, status, usage = _attend(
-        pid,
-        command,
-        log,
-        events,
-        began,
-        lambda: started(pid, processes.start_ticks(pid)),
-    )
-    outcome = conclude(
-        kind,
-        exit_status.Status.decode(status),
-        command,
-        pid=pid,
-        seconds=time.monotonic() - began,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        # KiB on Linux, bytes on macOS (getrusage(2)).
-        max_rss_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-    )
-    return with_output(outcome, command, log, kept_log, events)
-
-
-def conclude(
-    kind: OutcomeKind | None,
-    status: exit_status.Status,
-    command: Command,
-    *,
-    pid: int,
-    seconds: float | None,
-    cpu_seconds: float | None = None,
-    max_rss_bytes: int | None = None,
-) -> Outcome:
-    """Put the facts together; `kind` says why it was cut short, None that it ended by itself."""
-    if kind is None:
-        kind = _kind_of_end(status)
-    return Outcome(
-        kind=kind,
-        exit_code=status.exit_code,
-        signal=status.signal,
-        reason=_reason(kind, status, command.timeout_seconds),
-        pid=pid,
-        seconds=seconds,
-        cpu_seconds=cpu_seconds,
-        max_rss_bytes=max_rss_bytes,
-    )
-
-
-def with_output(
-    outcome: Outcome,
-    command: Command,
-    log: OutputLog,
-    kept_log: str,
-    events: Events,
-) -> Outcome:
-    """Add what it printed, and whether it left anything running."""
-    if command.kills_leftovers:
-        # On Linux all are found without the number of a process that is reaped.
-        end_attempt(command, log, None if sys.platform == "linux" else outcome.pid, events)
-    output, leftovers = log.collect(kept_log)
-    leftovers = leftovers and not command.kills_leftovers
-    return outcome._replace(output=output, leftovers=leftovers)
-
-
-def end_attempt(
-    command: Command,
-    log: OutputLog,
-    leader: int | None,
-    events: Events,
-    leader_ticks: int | None = None,
-) -> None:
-    """End what is left of a command."""
-    attempt = process_tree.Attempt(
-        frozenset([command.mark]), frozenset([log.identity]), leader, leader_ticks
-    )
-    process_tree.end(attempt, command.grace_seconds, events.wait)
-
-
-def _attend(
-    pid: int,
-    command: Command,
-    log: OutputLog,
-    events: Events,
-    began: float,
-    goes_on: Callable[[], None],
-) -> tuple[OutcomeKind | None, int, os.struct_rusage]:  # type: ignore[name-defined]
-    """Wait for the end or bring it about; return why it was cut short, if it was, and its status.
-
-    The number of a process, and of its group, is its own until it is reaped: so it is signalled
-    first and reaped after.
-    """
-    deadline = began + (command.timeout_seconds or float("inf"))
-    events.wait(min(command.timeout_seconds or _SHORT_SECONDS, _SHORT_SECONDS))
-    told = False
-    while True:
-        reaped, status, usage = os.wait4(pid, os.WNOHANG)
-        if reaped:
-            return None, status, usage
-        kind = events.cut_short()
-        now = time.monotonic()
-        if kind is None and now >= deadline:
-            kind = OutcomeKind.TIMEOUT
-        if kind is not None:
-            end_attempt(command, log, pid, events)
-            while not reaped:
-                reaped, status, usage = os.wait4(pid, os.WNOHANG)
-                if not reaped:
-                    events.wait(0.1)
-            return kind, status, usage
-        if not told:
-            goes_on()
-            told = True
-        events.wait(min(deadline - now, log.watch()))
 
 
 def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
@@ -207,7 +152,7 @@ def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
-                (os.POSIX_SPAWN_DUP2, log, _LOCKED_LOG_DESCRIPTOR),
+                (os.POSIX_SPAWN_DUP2, log, _LOG_DESCRIPTOR),
             ),
             setsid=True,
             setsigmask=(),
@@ -218,13 +163,13 @@ def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
 
 
 def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> int:
-    """Start it where posix_spawn knows no new session."""
+    """Start a command where posix_spawn cannot start a new session."""
 
     import subprocess  # half a MB, which workers elsewhere need not carry
 
     def prepare() -> None:
-        # In the child only: here that descriptor may well be one of the database.
-        os.dup2(log, _LOCKED_LOG_DESCRIPTOR)
+        # Only in the child: in the worker this descriptor may be one of the database.
+        os.dup2(log, _LOG_DESCRIPTOR)
         for number in _RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -240,35 +185,6 @@ def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> in
         preexec_fn=prepare,  # noqa: PLW1509 (a worker has one thread)
         start_new_session=True,
     )
-    # We reap it ourselves: Popen must not, and must not complain of it.
+    # We reap the process ourselves. Popen must not do it, nor warn that it is still running.
     process.returncode = 0
     return process.pid
-
-
-def _not_started(reason: str, began: float) -> Outcome:
-    return Outcome(
-        kind=OutcomeKind.SPAWN_ERROR,
-        exit_code=SPAWN_FAILED,
-        reason=reason,
-        seconds=time.monotonic() - began,
-    )
-
-
-def _kind_of_end(status: exit_status.Status) -> OutcomeKind:
-    if status.signal is not None:
-        return OutcomeKind.SIGNAL
-    return OutcomeKind.OK if status.exit_code == 0 else OutcomeKind.EXIT
-
-
-def _reason(kind: OutcomeKind, status: exit_status.Status, timeout: float) -> str | None:
-    if kind is OutcomeKind.OK:
-        return None
-    if kind is OutcomeKind.TIMEOUT:
-        return f"killed after {format_duration(timeout)} by its timeout"
-    if kind is OutcomeKind.EXIT:
-        return f"exit {status.exit_code}"
-    if kind is OutcomeKind.SIGNAL and status.signal is not None:
-        return f"killed by signal {status.signal} ({signal_name(status.signal)})"
-    if kind is OutcomeKind.LOST:
-        return "lost with its worker"
-    return str(kind.value)

@@ -25,8 +25,8 @@ from queuectl.host.filesystem import open_private, unlink_quietly
 from queuectl.host.wakeup import WakeUpFifo, wake_up
 from queuectl.runner import process_tree
 from queuectl.runner.adopted import take_over
+from queuectl.runner.attempt import Command
 from queuectl.runner.output_log import OutputLog
-from queuectl.runner.run import Command
 from queuectl.runner.run import run as run_command
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker import chores, recovery
@@ -304,7 +304,7 @@ class _Worker:
         logs = (
             process_tree.identity(self._files.execution_log(number)) for number in claim.earlier
         )
-        earlier = process_tree.Attempt(
+        earlier = process_tree.AttemptProcesses(
             frozenset(self._mark(number) for number in claim.earlier), frozenset().union(*logs)
         )
         process_tree.end(earlier, claim.settings.kill_grace, self._events.wait)

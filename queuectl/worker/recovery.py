@@ -13,7 +13,7 @@ from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.core.times import to_text
 from queuectl.host import lockfiles, processes, wakeup
 from queuectl.host.filesystem import unlink_quietly
-from queuectl.runner import adopted, exit_status, process_tree, run
+from queuectl.runner import adopted, attempt, exit_status, process_tree
 from queuectl.runner.output_log import OutputLog
 from queuectl.storage.for_workers import WorkerStorage
 
@@ -30,7 +30,7 @@ class Heir(Protocol):
     def id(self) -> str:
         """Its id."""
 
-    def command(self, claim: Claim) -> run.Command:
+    def command(self, claim: Claim) -> attempt.Command:
         """Return the command of a claim with its bounds."""
 
     def show_running(self, running: lockfiles.JobProcess) -> None:
@@ -165,7 +165,7 @@ def _leader(
     dead: str,
     claim: Claim,
     running: lockfiles.JobProcess | None,
-    command: run.Command,
+    command: attempt.Command,
     log: OutputLog,
 ) -> lockfiles.JobProcess | None:
     """Return the job's own process if it lives."""
@@ -196,7 +196,7 @@ def _was_elsewhere(storage: WorkerStorage, dead: str) -> bool:
 
 def _outcome_of_ended(
     claim: Claim,
-    command: run.Command,
+    command: attempt.Command,
     leader: lockfiles.JobProcess | None,
     running: lockfiles.JobProcess | None,
     log: OutputLog,
@@ -210,20 +210,20 @@ def _outcome_of_ended(
             return outcome
     else:
         nobody_knows = exit_status.Status(None, None)
-        outcome = run.conclude(
+        outcome = attempt.describe_end(
             OutcomeKind.LOST,
             nobody_knows,
             command,
             pid=leader.pid,
             seconds=adopted.age_seconds(leader),
         )
-    attempt = process_tree.Attempt(
+    found_by = process_tree.AttemptProcesses(
         frozenset([command.mark]),
         frozenset([log.identity]),
         None if leader is None else leader.pid,
         None if leader is None else leader.start_ticks,
     )
-    process_tree.end(attempt, min(command.grace_seconds, _LOST_GRACE_SECONDS), heir.pause)
+    process_tree.end(found_by, min(command.grace_seconds, _LOST_GRACE_SECONDS), heir.pause)
     return outcome
 
 

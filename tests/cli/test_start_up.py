@@ -17,10 +17,10 @@ _SLOW = {
 }  # fmt: skip
 _OURS = {
     "queuectl.worker.chores", "queuectl.worker.loop", "queuectl.worker.supervisor",
-    "queuectl.runner.process_tree", "queuectl.runner.run", "queuectl.cli.commands.config",
-    "queuectl.cli.commands.enqueue_many", "queuectl.cli.commands.completion",
-    "queuectl.cli.commands.dlq", "queuectl.cli.commands.logs", "queuectl.cli.commands.worker",
-    "click.shell_completion",
+    "queuectl.runner.attempt", "queuectl.runner.process_tree", "queuectl.runner.run",
+    "queuectl.cli.commands.config", "queuectl.cli.commands.enqueue_many",
+    "queuectl.cli.commands.completion", "queuectl.cli.commands.dlq", "queuectl.cli.commands.logs",
+    "queuectl.cli.commands.worker", "click.shell_completion",
 }  # fmt: skip
 
 

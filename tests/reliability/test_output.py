@@ -152,7 +152,7 @@ def test_a_job_that_never_pauses_is_bounded_now_and_then(
     on_disk = []
     for _ in range(64):
         os.write(log.descriptor, b"x" * (1 << 16))
-        log.watch()
+        log.enforce_limit()
         on_disk.append(_bytes_on_disk(log))
     log.remove()
 
@@ -219,8 +219,8 @@ def test_an_end_that_cannot_be_set_aside_costs_no_job(
 
 def _pause(log: OutputLog) -> None:
     """Have it looked at twice, with nothing printed between."""
-    log.watch()
-    log.watch()
+    log.enforce_limit()
+    log.enforce_limit()
 
 
 def _bytes_on_disk(log: OutputLog) -> int:

@@ -202,7 +202,7 @@ def test_who_has_the_number_of_an_ended_leader_is_let_be() -> None:
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
     ticks = processes.start_ticks(stranger.pid)
     assert ticks is not None
-    attempt = process_tree.Attempt(
+    attempt = process_tree.AttemptProcesses(
         frozenset(["a-queue/1"]), leader=stranger.pid, leader_ticks=ticks - 1
     )
     try:

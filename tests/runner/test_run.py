@@ -12,7 +12,7 @@ import pytest
 
 from queuectl.core.models import Outcome, OutcomeKind
 from queuectl.host import lockfiles, processes
-from queuectl.runner import adopted, exit_status, run
+from queuectl.runner import adopted, attempt, exit_status, run
 from queuectl.runner.output_log import OutputLog
 from support.processes import linux_only
 
@@ -45,7 +45,7 @@ def _run(log: OutputLog, text: str, folder: Path) -> tuple[Outcome, list[str]]:
     previous = os.getcwd()
     try:
         outcome = run.run(
-            run.Command(
+            attempt.Command(
                 shell_text=text,
                 mark="queue/1",
                 environ=dict(os.environ),
@@ -137,7 +137,7 @@ def test_the_time_of_a_command_that_nobody_watched_ends_with_its_word(
         exit_status.write(str(status), 7, exit_status.Status(0, None))
         began = time.time() - processes.age_seconds(ticks)
         os.utime(status, (began + told_after,) * 2)
-    command = run.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
+    command = attempt.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
     outcome = adopted.reported_outcome(command, gone, None, time.sleep)
 
     assert outcome.kind is (OutcomeKind.LOST if told_after is None else OutcomeKind.OK)

@@ -18,7 +18,7 @@ from queuectl.core.models import Claim, Outcome, Verdict, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host import lockfiles, processes
-from queuectl.runner import process_tree, run
+from queuectl.runner import attempt, process_tree
 from queuectl.runner.output_log import OutputLog
 from queuectl.worker import recovery
 from support.jobs import Jobs
@@ -92,9 +92,9 @@ class _Heir:
         self._jobs = jobs
         self._adopts = adopts
 
-    def command(self, claim: Claim) -> run.Command:
+    def command(self, claim: Claim) -> attempt.Command:
         storage = self._jobs.storage
-        return run.Command(
+        return attempt.Command(
             shell_text=claim.job.command,
             mark=f"{storage.queue_id}/{claim.execution_id}",
             environ={},
@@ -254,7 +254,7 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
         life.remove()
         monkeypatch.undo()
         process_tree.end(
-            process_tree.Attempt(frozenset([heir.command(claim).mark]), leader=leader.pid),
+            process_tree.AttemptProcesses(frozenset([heir.command(claim).mark]), leader=leader.pid),
             0.1,
             time.sleep,
         )

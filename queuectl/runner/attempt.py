@@ -1,0 +1,122 @@
+"""One attempt of a job: its command, and what follows once somebody has seen it end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Mapping, NamedTuple, Protocol
+
+from queuectl.core.models import Outcome, OutcomeKind, signal_name
+from queuectl.core.times import format_duration
+from queuectl.runner import exit_status, process_tree
+from queuectl.runner.output_log import OutputLog
+
+
+class Events(Protocol):
+    """How a worker waits, and learns of orders, while its job runs."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a child ends, an order arrives, or the time is over."""
+
+    def cut_short(self) -> OutcomeKind | None:
+        """Return CANCELLED or INTERRUPTED if the job must be ended now."""
+
+
+class Command(NamedTuple):
+    """What an attempt runs, and within which limits."""
+
+    shell_text: str
+    """The command, for `sh -c`."""
+    mark: str
+    """The attempt's own value of QUEUECTL_EXECUTION, which marks all processes of the attempt."""
+    environ: Mapping[str, str]
+    """The environment, without the variables that the runner adds."""
+    cwd: str | None
+    """The folder in which to run it; None for the current one."""
+    status_path: str
+    """The file into which its shell writes how it ended."""
+    timeout_seconds: float
+    """How long it may run; 0 for no limit."""
+    grace_seconds: float
+    """How long it has between TERM and KILL."""
+    kills_leftovers: bool = False
+    """Whether processes that it left running are killed when it ends."""
+
+
+def end_processes(
+    command: Command,
+    log: OutputLog,
+    leader: int | None,
+    events: Events,
+    leader_ticks: int | None = None,
+) -> None:
+    """End every process of an attempt: first TERM, then KILL after the grace time."""
+    found_by = process_tree.AttemptProcesses(
+        frozenset([command.mark]), frozenset([log.identity]), leader, leader_ticks
+    )
+    process_tree.end(found_by, command.grace_seconds, events.wait)
+
+
+def describe_end(
+    cause: OutcomeKind | None,
+    status: exit_status.Status,
+    command: Command,
+    *,
+    pid: int,
+    seconds: float | None,
+    cpu_seconds: float | None = None,
+    max_rss_bytes: int | None = None,
+) -> Outcome:
+    """Return the outcome of an attempt, still without its output.
+
+    `cause` is why it was cut short or lost; None if it ended by itself.
+    """
+    kind = cause or _kind_of_end(status)
+    return Outcome(
+        kind=kind,
+        exit_code=status.exit_code,
+        signal=status.signal,
+        reason=_reason(kind, status, command.timeout_seconds),
+        pid=pid,
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        max_rss_bytes=max_rss_bytes,
+    )
+
+
+def collect_output(
+    outcome: Outcome,
+    command: Command,
+    log: OutputLog,
+    kept_log: str,
+    events: Events,
+) -> Outcome:
+    """Add to an outcome what the attempt printed, and whether it left processes running.
+
+    Kills those processes first if the command says so.
+    """
+    if command.kills_leftovers:
+        # The leader has been reaped by now. On Linux the others are found without its PID.
+        end_processes(command, log, None if sys.platform == "linux" else outcome.pid, events)
+    output, leftovers = log.collect(kept_log)
+    leftovers = leftovers and not command.kills_leftovers
+    return outcome._replace(output=output, leftovers=leftovers)
+
+
+def _kind_of_end(status: exit_status.Status) -> OutcomeKind:
+    if status.signal is not None:
+        return OutcomeKind.SIGNAL
+    return OutcomeKind.OK if status.exit_code == 0 else OutcomeKind.EXIT
+
+
+def _reason(kind: OutcomeKind, status: exit_status.Status, timeout_seconds: float) -> str | None:
+    if kind is OutcomeKind.OK:
+        return None
+    if kind is OutcomeKind.TIMEOUT:
+        return f"killed after {format_duration(timeout_seconds)} by its timeout"
+    if kind is OutcomeKind.EXIT:
+        return f"exit {status.exit_code}"
+    if kind is OutcomeKind.SIGNAL and status.signal is not None:
+        return f"killed by signal {status.signal} ({signal_name(status.signal)})"
+    if kind is OutcomeKind.LOST:
+        return "lost with its worker"
+    return str(kind.value)
