@@ -1,4 +1,4 @@
-"""Redrawing lines in place, without flicker, and leaving the terminal as it was."""
+"""A display that is redrawn in place, and a progress bar; both restore the terminal at the end."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from queuectl.cli.tables import cut
 from queuectl.host.signals import die_by
 
 _EVERY_SECONDS = 1.0
-# ECMA-48 and xterm: the alternate screen and the cursor; home; erase to the end of line, of all.
+# Control sequences of ECMA-48 and xterm. Enter: alternate screen, hide the cursor.
 _ENTER = "\x1b[?1049h\x1b[?25l"
 _SHOW_CURSOR = "\x1b[?25h"
 _LEAVE = _SHOW_CURSOR + "\x1b[?1049l"
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Cursor to the top left; erase the rest of a line and begin the next; erase everything below.
 _HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
 
 
 class _Left(BaseException):
-    """The person has seen enough."""
+    """A signal asked the display to end."""
 
 
 def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
-    """Show what `lines` returns, anew each second, until a signal ends the process.
+    """Show what `lines` returns, updated once a second, until a signal ends the process.
 
-    Each picture is written at once over the last one, so nothing blinks.
+    Each update is written over the last one in a single write, so nothing flickers.
     """
     ended_by = signal.SIGINT
 
@@ -47,7 +48,7 @@ def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
         while True:
             began = time.monotonic()
             width, height = _size()
-            # A line that wraps would push the first ones out.
+            # A line that wraps would push the first lines off the screen.
             shown = [cut(line, max(1, width)) for line in _fitting(lines(), max(1, height - 1))]
             out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
             out.flush()
@@ -63,9 +64,9 @@ def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
 
 @contextmanager
 def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Draw a bar on stderr; call what this yields with how many more are done.
+    """Draw a progress bar on stderr. Yields a function that is told how many more are done.
 
-    click hides the cursor meanwhile: whatever signal ends us, it is shown again.
+    click hides the cursor meanwhile, so a signal that ends us must show it again first.
     """
 
     def leave(number: int, _frame: object) -> None:
@@ -85,10 +86,10 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
 
 
 def _fitting(lines: list[str], height: int) -> list[str]:
-    """Return as many lines as there is room for; the last one tells that there are more."""
+    """Return as many lines as there is room for; the last of them says how many are missing."""
     if len(lines) <= height:
         return lines
-    return [*lines[: height - 1], f"… {len(lines) - height + 1} more lines: make the window higher"]
+    return [*lines[: height - 1], f"… {len(lines) - height + 1} more lines: enlarge the window"]
 
 
 def _size() -> tuple[int, int]:

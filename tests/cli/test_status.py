@@ -118,7 +118,7 @@ def test_a_queue_that_was_never_used(queue: Queue, call: Call) -> None:
     called = call("status", env={"QUEUECTL_DB": ""})
 
     path = f"{queue.home}/.local/state/queuectl/queue.db"
-    assert called == (0, f"{_EMPTY}Database: {path} (not made yet)\n", "")
+    assert called == (0, f"{_EMPTY}Database: {path} (not created yet)\n", "")
 
 
 def test_the_block_is_as_it_always_was(queue: Queue, call: Call) -> None:
@@ -160,7 +160,7 @@ def test_workers_are_named(queue: Queue) -> None:
 
     assert re.fullmatch(
         r"Workers: 1\n"
-        rf"  [0-9a-f]{{8}}-1 \(pid \d+, default, other\): runs {job} since \S+Z\n"
+        rf"  [0-9a-f]{{8}}-1 \(pid \d+, default, other\): runs {job}, started \S+Z\n"
         rf"Database: {re.escape(str(queue.database))}",
         tail,
     ), tail

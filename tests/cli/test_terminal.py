@@ -99,7 +99,7 @@ def test_what_finds_no_room_is_told_of(queue: Queue) -> None:
     queue.enqueue("true")
     low = Watch(queue, {"COLUMNS": "80", "LINES": "10"})
     try:
-        low.until(r"… \d+ more lines: make the window higher")
+        low.until(r"… \d+ more lines: enlarge the window")
         assert low.pictures()[-1].count("\r\n") == 9
     finally:
         low.close()
@@ -130,7 +130,7 @@ def test_off_a_terminal_it_is_shown_once(queue: Queue) -> None:
 def test_watch_and_json_exclude_each_other(queue: Queue) -> None:
     """Exit 2."""
     assert queue.fails(2, "status", "--watch", "--json") == (
-        "queuectl status: --watch and --json exclude each other"
+        "queuectl status: --watch and --json cannot be used together"
     )
 
 

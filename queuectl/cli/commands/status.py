@@ -1,6 +1,8 @@
-"""The command `status`: what is in the queue, and who works on it."""
+"""The command `status`: how many jobs are in which state, and what the workers do."""
 
 from __future__ import annotations
+
+from typing import Mapping, Sequence
 
 import click
 
@@ -23,7 +25,7 @@ _ROWS = (
     ("Failed", JobState.FAILED),
     ("Dead (DLQ)", JobState.DEAD),
 )
-_ROWS_IF_ANY = (
+_OPTIONAL_ROWS = (
     ("Scheduled", JobState.SCHEDULED),
     ("Blocked", JobState.BLOCKED),
     ("Cancelled", JobState.CANCELLED),
@@ -31,22 +33,22 @@ _ROWS_IF_ANY = (
 
 
 @click.command("status", cls=QueueCommand)
-@click.option("--watch", is_flag=True, help="Redraw it once a second, on a terminal.")
+@click.option("--watch", is_flag=True, help="On a terminal, update the display once a second.")
 @json_option
 def status(watch: bool, as_json: bool) -> None:
-    """Show how many jobs are in which state, and the workers.
+    """Show how many jobs are in each state, and what the workers do.
 
     Example: queuectl status --watch
     """
     if watch and as_json:
-        usage_error("--watch and --json exclude each other")
+        usage_error("--watch and --json cannot be used together")
     storage = open_storage()
     if watch and output.can_animate():
         from queuectl.cli.terminal import watch_lines  # only here
 
         watch_lines(lambda: _lines(storage))
     if as_json:
-        output.print_json(_json(storage, storage.by_state(), storage.living_workers()))
+        output.print_json(_json(storage))
     else:
         for line in _lines(storage):
             output.print_data(line)
@@ -54,14 +56,20 @@ def status(watch: bool, as_json: bool) -> None:
 
 def _lines(storage: Storage) -> list[str]:
     counts = storage.by_state()
-    return [*_block(counts), "", *_workers_and_file(storage, counts, storage.living_workers())]
+    lines = [*_block(counts), "", *_workers(storage.living_workers(), counts)]
+    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage)]
+    if counts[JobState.DEAD]:
+        lines.append("Dead jobs: queuectl dlq list")
+    absent = "" if storage.files.exists() else " (not created yet)"
+    lines.append(f"Database: {escape(storage.files.database)}{absent}")
+    return lines
 
 
-def _block(counts: dict[JobState, int]) -> list[str]:
+def _block(counts: Mapping[JobState, int]) -> list[str]:
     total = sum(counts.values())
     rows = [f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ROWS]
     rows += [
-        f"  {label + ':':<13}{counts[state]:>6}" for label, state in _ROWS_IF_ANY if counts[state]
+        f"  {label + ':':<13}{counts[state]:>6}" for label, state in _OPTIONAL_ROWS if counts[state]
     ]
     return [
         "Job Queue Status",
@@ -87,29 +95,20 @@ def _rate(part: int, total: int) -> str:
     return f"  {100 * part / total if total else 0:.1f}% ({part}/{total})"
 
 
-def _workers_and_file(
-    storage: Storage, counts: dict[JobState, int], workers: list[Worker]
-) -> list[str]:
-    now = utcnow()
-    lines = []
-    if workers:
-        lines.append(f"Workers: {len(workers)}")
-        for worker in workers:
-            queues = escape(", ".join(worker.queues)) or "all queues"
-            doing = "idle"
-            if worker.job is not None:
-                since = relative_time(worker.job_since, now=now)
-                doing = f"runs {escape(worker.job)} since {since}"
-            lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
-    else:
+def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[str]:
+    if not workers:
         to_run = (JobState.PENDING, JobState.FAILED, JobState.SCHEDULED, JobState.PROCESSING)
         hint = " (start some: queuectl worker start)" if any(counts[s] for s in to_run) else ""
-        lines.append(f"Workers: none{hint}")
-    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage)]
-    if counts[JobState.DEAD]:
-        lines.append("Dead jobs: queuectl dlq list")
-    absent = "" if storage.files.exists() else " (not made yet)"
-    lines.append(f"Database: {escape(storage.files.database)}{absent}")
+        return [f"Workers: none{hint}"]
+    now = utcnow()
+    lines = [f"Workers: {len(workers)}"]
+    for worker in workers:
+        queues = escape(", ".join(worker.queues)) or "all queues"
+        doing = "idle"
+        if worker.job is not None:
+            started = relative_time(worker.job_since, now=now)
+            doing = f"runs {escape(worker.job)}, started {started}"
+        lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
     return lines
 
 
@@ -119,9 +118,8 @@ def _paused(storage: Storage) -> list[str]:
     return [escape(queue.name) for queue in storage.queues() if queue.paused]
 
 
-def _json(
-    storage: Storage, counts: dict[JobState, int], workers: list[Worker]
-) -> dict[str, object]:
+def _json(storage: Storage) -> dict[str, object]:
+    counts = storage.by_state()
     total = sum(counts.values())
 
     def rate(state: JobState) -> float | None:
@@ -133,5 +131,5 @@ def _json(
         "total": total,
         "completion_rate": rate(JobState.COMPLETED),
         "failure_rate": rate(JobState.DEAD),
-        "workers": [worker_json(worker) for worker in workers],
+        "workers": [worker_json(worker) for worker in storage.living_workers()],
     }
