@@ -101,7 +101,7 @@ class Attempts(Base):
         SUPERSEDED if the attempt was given up meanwhile: then nothing is changed.
         """
         with self._transaction(finishing=True) as conn:
-            recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
+            recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
         if freed:
             self._wake_workers()
         return recorded
@@ -118,7 +118,7 @@ class Attempts(Base):
     ) -> tuple[Recorded, Claim | None]:
         """Record, then claim the next job in the same transaction: one fsync a job."""
         with self._transaction() as conn:
-            recorded, freed = end_attempt(conn, claim, outcome, verdict, now=now)
+            recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
             try:
                 claimed = self._claim(conn, worker, queues, now)
             except QueueUnusable:  # the next job cannot be read: its own claim will tell
@@ -155,7 +155,7 @@ class Attempts(Base):
                 recorded = Recorded.DONE
             else:
                 cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
-                recorded, _ = end_attempt(conn, claim, outcome, cancelled, now=now)
+                recorded, _ = _end_attempt(conn, claim, outcome, cancelled, now=now)
         self._wake_workers()
         return recorded
 
@@ -206,7 +206,12 @@ class Attempts(Base):
             row = conn.execute(
                 SELECT_JOB + "WHERE state = 'processing' AND locked_by = ? ORDER BY seq", (worker,)
             ).fetchone()
-            return None if row is None else held_claim(conn, to_job(row))
+            if row is None:
+                return None
+            job = to_job(row)
+            (own, owner), *earlier = _newest_attempts(conn, job.seq, 1 + _NEWEST_ATTEMPTS)
+            numbers = tuple(number for number, _ in earlier)
+            return Claim(job, own, self._settings(conn), owner, numbers)
 
     def cancel_requested(self, claim: Claim) -> bool:
         """Whether the running attempt is to be ended: cancelled, or superseded."""
@@ -262,13 +267,7 @@ class Attempts(Base):
         )
 
 
-def held_claim(conn: sqlite3.Connection, job: Job) -> Claim:
-    """Return the running attempt of a job as its worker holds it."""
-    (own, owner), *earlier = _newest_attempts(conn, job.seq, 1 + _NEWEST_ATTEMPTS)
-    return Claim(job, own, Base._settings(conn), owner, tuple(number for number, _ in earlier))
-
-
-def end_attempt(
+def _end_attempt(
     conn: sqlite3.Connection,
     claim: Claim,
     outcome: Outcome,
@@ -319,7 +318,7 @@ def end_attempt(
         if heeds_cancel or not _still_holds(conn, claim):
             return Recorded.SUPERSEDED, False
         cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
-        return end_attempt(conn, claim, outcome, cancelled, now=now)
+        return _end_attempt(conn, claim, outcome, cancelled, now=now)
     _end_execution(conn, claim.execution_id, outcome, at)
     freed = finished and release_dependants(
         conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now

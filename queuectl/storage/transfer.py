@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import datetime
-from typing import Callable, Iterable, Iterator
+from typing import Iterable, Iterator
 
 from queuectl.core.errors import NoSuchJob, QueueUnusable, UniqueKeyHeld
 from queuectl.core.jobfile import TransferredJob
-from queuectl.core.models import Claim, Job, Outcome, Selection, Verdict
+from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
-from queuectl.storage.attempts import end_attempt, held_claim
 from queuectl.storage.base import duplicate, last_seq
+from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.queries import Queries
-from queuectl.storage.rows import SELECT_JOB, to_job
+
+_HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
 
 
 class Transfer(Queries, Explaining):
@@ -75,23 +76,25 @@ class Transfer(Queries, Explaining):
         self._wake_workers()
         return made, skipped
 
-    def back_up(
-        self, path: str, lost: Outcome, decide: Callable[[Claim], Verdict], *, now: datetime
-    ) -> None:
+    def back_up(self, path: str, *, now: datetime) -> None:
         """Copy the queue, as it is at one moment, to a new file that only its owner can read.
 
-        The copy is a queue of its own: no worker of this one is its, and `lost` is how what runs
-        has ended there, `decide` what becomes of its job. Raises QueueUnusable if there is a file
-        already, or it cannot be written.
+        The copy is a queue of its own, without workers. An attempt that runs here is lost there: it
+        counts, and its job waits for a retry that is due at once, unless it was the last attempt
+        or the job is being cancelled. Raises QueueUnusable if the path is taken or cannot be
+        written.
         """
         with new_file(path) as unfinished:
             copy = sqlite3.connect(unfinished, isolation_level=None)
             try:
                 self._database.connection.backup(copy)
-                # One file, and not a log beside it, is what a backup is taken for.
+                # A backup is expected to be one file, without a log beside it.
                 copy.execute("PRAGMA journal_mode = MEMORY")
                 copy.execute("BEGIN")
-                _part(copy, lost, decide, now)
+                # With the same name, a retry in one queue would kill the running job of the other.
+                schema.name_queue(copy)
+                copy.execute("DELETE FROM workers")
+                _give_up_running_jobs(copy, now)
                 copy.execute("COMMIT")
             except sqlite3.Error as error:
                 raise QueueUnusable(f"cannot write {path}: {error}") from None
@@ -99,19 +102,42 @@ class Transfer(Queries, Explaining):
                 copy.close()
 
 
-def _part(
-    copy: sqlite3.Connection, lost: Outcome, decide: Callable[[Claim], Verdict], now: datetime
-) -> None:
-    """Take from a copied queue what only one of the two can have: its name and what runs.
-
-    With the name of the other a retry in one would kill the running job of the other.
-    """
-    schema.name_queue(copy)
-    copy.execute("DELETE FROM workers")
-    running = copy.execute(SELECT_JOB + "WHERE state = 'processing' ORDER BY seq").fetchall()
-    for row in running:
-        claim = held_claim(copy, to_job(row))
-        end_attempt(copy, claim, lost, decide(claim), now=now)
+def _give_up_running_jobs(copy: sqlite3.Connection, now: datetime) -> None:
+    """End the running attempts of a copied queue as lost: they run in the original only."""
+    parameters = {"now": to_text(now), "error": "lost: it ran when the backup was taken"}
+    copy.execute(
+        """
+        UPDATE executions
+           SET outcome = 'lost',
+               finished_at = :now
+         WHERE id IN (SELECT execution_id FROM jobs WHERE state = 'processing')
+        """,
+        parameters,
+    )
+    finished = copy.execute(
+        f"SELECT seq FROM jobs WHERE state = 'processing' AND {_HAS_NO_RETRY} ORDER BY seq"
+    ).fetchall()
+    copy.execute(
+        f"""
+        UPDATE jobs
+           SET state = CASE WHEN cancel_requested = 1 THEN 'cancelled'
+                            WHEN attempts >= max_retries THEN 'dead'
+                            ELSE 'failed' END,
+               finished_at = CASE WHEN {_HAS_NO_RETRY} THEN :now END,
+               run_at = CASE WHEN {_HAS_NO_RETRY} THEN run_at ELSE :now END,
+               updated_at = :now,
+               locked_by = NULL,
+               locked_at = NULL,
+               execution_id = NULL,
+               exit_code = NULL,
+               signal = NULL,
+               last_error = :error
+         WHERE state = 'processing'
+        """,
+        parameters,
+    )
+    for (seq,) in finished:
+        release_dependants(copy, seq, completed=False, now=now)
 
 
 def _insert(conn: sqlite3.Connection, job: Job) -> int:

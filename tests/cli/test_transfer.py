@@ -314,7 +314,7 @@ def test_a_backup_is_a_queue(states: Shell) -> None:
 
 
 def test_in_a_backup_what_ran_is_lost(shell: Shell) -> None:
-    """As with a worker that died: it counts as a run, is tried again later, dead or cancelled.
+    """As with a worker that died: the attempt counts; the job is retried, dead or cancelled.
 
     Regression: it stayed in processing, to be settled by the workers of both queues.
     """

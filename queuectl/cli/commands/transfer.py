@@ -10,15 +10,12 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, fail, open_storage, quiet_option
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
-from queuectl.core import retry
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
 from queuectl.core.escaping import escape, escape_json
 from queuectl.core.jobfile import TransferredJob, from_fields, to_line
-from queuectl.core.models import Outcome, OutcomeKind, Selection
+from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
 from queuectl.host.filesystem import new_file
-
-_LOST = Outcome(OutcomeKind.LOST, reason="lost: it ran when the backup was taken")
 
 
 @click.command("export", cls=QueueCommand)
@@ -84,18 +81,11 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
 def backup(path: str, quiet: bool) -> None:
     """Copy the queue to a new file, while it is in use.
 
-    In the copy a running job is lost: it counts as a run, and is tried again. Large outputs, which
-    are kept beside the database, stay behind.
+    In the copy a running job is lost: the attempt counts, and the job is retried. Large outputs,
+    which are kept beside the database, are not copied.
 
     Example: queuectl backup /backup/queue.db
     """
-    now = utcnow()
-    open_storage().back_up(
-        path,
-        _LOST,
-        # Chance is for those that retry together; nobody works on the copy by then.
-        lambda claim: retry.decide(claim.job, _LOST, claim.settings, now=now, chance=0.5),
-        now=now,
-    )
+    open_storage().back_up(path, now=utcnow())
     if not quiet:
         output.print_data(f"backed up to {escape(path)}")
