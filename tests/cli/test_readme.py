@@ -402,7 +402,7 @@ def test_the_examples_for_shells_work(queue: Queue) -> None:
     assert {path.name for path in queue.work.iterdir()} == {*pages, "build-ended", "made"}
     assert (queue.work / "made").read_text() == "make \nmake install\n"
     assert checked.returncode == 2
-    assert checked.stdout.startswith("QUEUECTL CRITICAL - dlq is 1, over 0 | dlq=1;;0;0 ")
+    assert checked.stdout.startswith("QUEUECTL CRITICAL - 1 dead job (limit 0) | dlq=1;;0;0 ")
     assert (detached.returncode, detached.stderr) == (0, "")
     assert detached.stdout.splitlines()[1].startswith("stopped ")
     assert queue.json("worker", "list") == []

@@ -1,8 +1,8 @@
-"""The command `check`: is the queue's state acceptable? For monitoring, in Nagios' manner."""
+"""The command `check`: whether the queue is within given limits, for Nagios and its kind."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, NoReturn
+from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
 
 import click
 
@@ -13,8 +13,10 @@ from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
 from queuectl.core.states import JobState
-from queuectl.core.times import parse_duration, utcnow
+from queuectl.core.times import format_duration, parse_duration, utcnow
 from queuectl.storage import Storage
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _OK, _WARNING, _CRITICAL, UNKNOWN = range(4)
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -24,7 +26,7 @@ _BUSY_SECONDS = 5.0
 
 
 class Limits(NamedTuple):
-    """What is still acceptable; None never warns."""
+    """Beyond which values `check` warns (None: never) and is critical."""
 
     warning: float | None
     critical: float
@@ -48,12 +50,18 @@ class _LimitType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
 def _count(text: str) -> float:
     if not (text.isascii() and text.isdigit()) or len(text) > 12:
-        raise InvalidInput(f"a limit is CRIT or WARN:CRIT, whole numbers, not {text!r}")
+        raise InvalidInput(f"not a limit: {text!r} (use CRIT or WARN:CRIT, whole numbers)")
     return int(text)
 
 
+def _limit_option(
+    name: str, help_text: str, *, read: Callable[[str], float] = _count
+) -> Callable[[_Function], _Function]:
+    return click.option(name, type=_LimitType(read), metavar="[WARN:]CRIT", help=help_text)
+
+
 class _CheckCommand(QueueCommand):
-    """Every failure, of usage too, is UNKNOWN: 3."""
+    """Exits with 3, UNKNOWN, for every error, wrong usage included."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments."""
@@ -71,62 +79,68 @@ class _CheckCommand(QueueCommand):
 
 
 @click.command("check", cls=_CheckCommand)
-@click.option("--max-dlq", type=_LimitType(_count), metavar="[W:]C", help="Dead jobs (default: 0).")
-@click.option("--max-pending", type=_LimitType(_count), metavar="[W:]C", help="Pending jobs.")
-@click.option(
-    "--max-failed", type=_LimitType(_count), metavar="[W:]C", help="Jobs that wait for a retry."
+@_limit_option("--max-dlq", "Maximum number of dead jobs (default if no limit is given: 0).")
+@_limit_option("--max-pending", "Maximum number of pending jobs.")
+@_limit_option("--max-failed", "Maximum number of jobs that wait for a retry.")
+@_limit_option(
+    "--max-wait",
+    "Maximum time for which a ready job has waited, e.g. 10m or 5m:1h.",
+    read=parse_duration,
 )
-@click.option("--max-wait", type=_LimitType(parse_duration), metavar="[W:]C",
-              help="Time since the oldest waiting job could run: 10m, 5m:1h.")  # fmt: skip
-@click.option("--min-workers", type=_LimitType(_count), metavar="[W:]C", help="Living workers.")
+@_limit_option("--min-workers", "Minimum number of living workers.")
 @queue_option
 def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
-    """Say whether the queue is as it should be, for monitoring.
+    """Check the queue against limits, for monitoring.
 
-    Exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A limit is CRIT, or WARN:CRIT.
+    Prints one line and exits as Nagios plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A limit
+    is CRIT, or WARN:CRIT. A value at a limit is still OK.
 
     Example: queuectl check --max-dlq 0 --max-wait 5m:1h --min-workers 1
     """
     ctx = click.get_current_context()
     names = queue_names(queues)
-    files = queue_files(ctx)
-    try:
-        if not files.exists():
-            raise QueueError(f"no queue at {files.database} yet")
-        storage = Storage.open(files, wait_seconds=_BUSY_SECONDS)
-    except QueueError as error:
-        _unknown(ctx, error)
-    ctx.call_on_close(storage.close)
     if all(limit is None for limit in limits.values()):
         limits["max_dlq"] = Limits(None, 0)
     try:
-        measured = _measure(storage, names)
+        figures = _measure(_open(ctx), names)
     except QueueError as error:
-        _unknown(ctx, error)
-    worst, problems, figures = _OK, [], []
-    for name, (value, unit) in measured.items():
-        limit = limits.get(name)
-        at_least = name == "min_workers"
-        level = _OK if limit is None else _level(value, limit, at_least=at_least)
-        label = name.split("_", 1)[1]
-        worst = max(worst, level)
-        if level and limit is not None:
-            bound = limit.critical if level == _CRITICAL else limit.warning
-            problems.append(
-                f"{label} is {_plain(value)}{unit}, "
-                f"{'under' if at_least else 'over'} {_plain(bound)}{unit}"
-            )
-        figures.append(_perfdata(label, value, unit, limit, at_least=at_least))
-    summary = "; ".join(problems) or (
-        f"{_plain(measured['max_pending'][0])} pending, {_plain(measured['max_dlq'][0])} dead, "
-        f"{_plain(measured['min_workers'][0])} workers"
-    )
-    output.print_data(f"QUEUECTL {_WORDS[worst]} - {summary} | {' '.join(figures)}")
-    ctx.exit(worst)
+        output.print_data(f"QUEUECTL UNKNOWN - {escape(str(error))}")
+        ctx.exit(UNKNOWN)
+    level, summary = _judge(figures, limits)
+    perfdata = " ".join(_perfdata(figure, limits.get(figure.option)) for figure in figures)
+    output.print_data(f"QUEUECTL {_WORDS[level]} - {summary} | {perfdata}")
+    ctx.exit(level)
 
 
-def _measure(storage: Storage, queues: tuple[str, ...]) -> dict[str, tuple[float, str]]:
-    def count(state: JobState) -> float:
+def _open(ctx: click.Context) -> Storage:
+    files = queue_files(ctx)
+    if not files.exists():
+        raise QueueError(f"no queue at {files.database} yet")
+    storage = Storage.open(files, wait_seconds=_BUSY_SECONDS)
+    ctx.call_on_close(storage.close)
+    return storage
+
+
+class _Figure(NamedTuple):
+    """A value that was measured, and the option that limits it.
+
+    `problem` is what to say when the value is beyond a limit, with {s} for the plural.
+    """
+
+    option: str
+    value: float
+    problem: str
+    in_seconds: bool = False
+    is_minimum: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in the performance data."""
+        return self.option.partition("_")[2]
+
+
+def _measure(storage: Storage, queues: tuple[str, ...]) -> list[_Figure]:
+    def count(state: JobState) -> int:
         return storage.count(Selection(queues=queues, states=(state,)))
 
     workers = [
@@ -137,39 +151,67 @@ def _measure(storage: Storage, queues: tuple[str, ...]) -> dict[str, tuple[float
     now = utcnow()
     oldest = storage.oldest_ready(queues, now=now)
     waited = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
-    return {
-        "max_dlq": (count(JobState.DEAD), ""),
-        "max_pending": (count(JobState.PENDING), ""),
-        "max_failed": (count(JobState.FAILED), ""),
-        "max_wait": (round(waited, 3), "s"),
-        "min_workers": (len(workers), ""),
-    }
+    return [
+        _Figure("max_dlq", count(JobState.DEAD), "{value} dead job{s} (limit {limit})"),
+        _Figure("max_pending", count(JobState.PENDING), "{value} pending job{s} (limit {limit})"),
+        _Figure(
+            "max_failed",
+            count(JobState.FAILED),
+            "{value} job{s} waiting for a retry (limit {limit})",
+        ),
+        _Figure(
+            "max_wait",
+            round(waited, 3),
+            "a job has waited for {value} (limit {limit})",
+            in_seconds=True,
+        ),
+        _Figure(
+            "min_workers", len(workers), "{value} worker{s} (at least {limit})", is_minimum=True
+        ),
+    ]
 
 
-def _level(value: float, limit: Limits, *, at_least: bool) -> int:
-    def passed(bound: float) -> bool:
-        return value < bound if at_least else value > bound
+def _judge(figures: Sequence[_Figure], limits: Mapping[str, Limits | None]) -> tuple[int, str]:
+    """Return the worst level, and what is beyond its limit, or else a summary."""
+    worst, problems = _OK, []
+    for figure in figures:
+        limit = limits.get(figure.option)
+        level = _OK if limit is None else _level(figure, limit)
+        worst = max(worst, level)
+        if level != _OK and limit is not None:
+            bound = limit.critical if level == _CRITICAL else limit.warning
+            problems.append(_problem(figure, bound or 0))
+    if problems:
+        return worst, "; ".join(problems)
+    value = {figure.label: _plain(figure.value) for figure in figures}
+    return _OK, "{pending} pending, {dlq} dead, {workers} workers".format_map(value)
 
-    if passed(limit.critical):
+
+def _problem(figure: _Figure, bound: float) -> str:
+    show = format_duration if figure.in_seconds else _plain
+    plural = "" if figure.value == 1 else "s"
+    return figure.problem.format(value=show(figure.value), limit=show(bound), s=plural)
+
+
+def _level(figure: _Figure, limit: Limits) -> int:
+    def is_beyond(bound: float) -> bool:
+        return figure.value < bound if figure.is_minimum else figure.value > bound
+
+    if is_beyond(limit.critical):
         return _CRITICAL
-    return _WARNING if limit.warning is not None and passed(limit.warning) else _OK
+    return _WARNING if limit.warning is not None and is_beyond(limit.warning) else _OK
 
 
-def _perfdata(label: str, value: float, unit: str, limit: Limits | None, *, at_least: bool) -> str:
+def _perfdata(figure: _Figure, limit: Limits | None) -> str:
     bounds: list[str] = ["", ""]
     if limit is not None:
         # A range "N:" alerts below N, "N" above it.
-        end = ":" if at_least else ""
-        bounds = ["" if bound is None else f"{_plain(bound)}{end}"
-                  for bound in limit]  # fmt: skip
-    return f"{label}={_plain(value)}{unit};{bounds[0]};{bounds[1]};0"
+        end = ":" if figure.is_minimum else ""
+        bounds = ["" if bound is None else f"{_plain(bound)}{end}" for bound in limit]
+    unit = "s" if figure.in_seconds else ""
+    return f"{figure.label}={_plain(figure.value)}{unit};{bounds[0]};{bounds[1]};0"
 
 
-def _plain(value: float | None) -> str:
+def _plain(value: float) -> str:
     """Write a number without an exponent: graphs are drawn from it."""
-    return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
-
-
-def _unknown(ctx: click.Context, error: QueueError) -> NoReturn:
-    output.print_data(f"QUEUECTL UNKNOWN - {escape(str(error))}")
-    ctx.exit(UNKNOWN)
+    return f"{value:.3f}".rstrip("0").rstrip(".")
