@@ -1,4 +1,4 @@
-"""Signals as data for a loop to read: handlers do nothing, a descriptor becomes readable."""
+"""Signals that a loop reads as data: the handlers do nothing, a descriptor becomes readable."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from types import FrameType
 from typing import Iterable
 
 LEAVE_SIGNAL = signal.SIGUSR1
-"""Tells one worker to finish its job and leave for good; after TERM it is replaced. Tells a
-supervisor to leave with its workers at once, and their running jobs alone."""
+"""Tells a worker to finish its job and exit for good (after TERM it is replaced). Tells a
+supervisor to exit at once, with its workers, and to leave their running jobs alone."""
 
 KILL_SIGNAL = signal.SIGUSR2
-"""What QUIT means, to a supervisor or a worker that may have been started with QUIT ignored, as a
-shell script's `&` does."""
+"""Means the same as QUIT. A supervisor or worker may have been started with QUIT ignored, as `&` in
+a shell script does."""
 
 STOP_SIGNAL = signal.SIGURG
-"""Tells a supervisor what its first TERM does, however often it comes: `worker stop` asked twice
-must not kill. By default it does nothing."""
+"""Tells a supervisor to stop as its first TERM does, however often it is sent: a second `worker
+stop` must not kill the jobs. A process without a handler ignores this signal."""
 
 _NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL, STOP_SIGNAL))
 
 
 def nothing(_number: int, _frame: FrameType | None) -> None:
-    """Be there: an ignored signal would stay ignored in jobs, and would not wake the loop."""
+    """Handle a signal by doing nothing.
+
+    An ignored signal would stay ignored in jobs, and would not wake the loop.
+    """
 
 
 class SignalStream:
-    """The signals that arrived, read in a loop's own time.
+    """The signals that arrived, kept until a loop reads them.
 
-    One that was ignored when the process started stays ignored (nohup), our own orders apart.
+    A signal that was ignored when the process started stays ignored (nohup), except our own orders.
     """
 
     def __init__(self, numbers: Iterable[signal.Signals]) -> None:
@@ -40,24 +43,24 @@ class SignalStream:
         for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN or number in _NEVER_IGNORED:
                 signal.signal(number, nothing)
-                # What comes while a system call waits must end the wait only where we ask.
+                # A signal must not interrupt system calls; it ends only the waits that poll for it.
                 signal.siginterrupt(number, False)
-        # Whoever started us may have held back what we live by.
+        # Our parent may have blocked signals that we depend on.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when a signal arrived."""
+        """Return the descriptor that becomes readable when a signal arrives."""
         return self._reader
 
     def read(self) -> list[int]:
-        """Return the numbers of the signals since the last call, in their order."""
+        """Return the numbers of the signals that arrived since the last call, oldest first."""
         try:
             return list(os.read(self._reader, 4096))
         except BlockingIOError:
             return []
 
     def close(self) -> None:
-        """Stop listening; the handlers stay."""
+        """Stop collecting signals; the handlers stay installed."""
         signal.set_wakeup_fd(-1)
         os.close(self._reader)
         os.close(self._writer)
@@ -71,17 +74,17 @@ def _nonblocking_pipe() -> list[int]:
 
 
 def block_all() -> set[signal.Signals]:
-    """Hold all signals back, around a fork; return the mask to go back to."""
+    """Block all signals, around a fork; return the mask for `restore`."""
     return signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())  # type: ignore[return-value]
 
 
 def restore(mask: Iterable[int]) -> None:
-    """Go back to a mask that `block_all` returned."""
+    """Restore a mask that `block_all` returned."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def die_by(number: int) -> None:
-    """End this process by a signal, as if it had never been caught, so that a caller sees it."""
+    """End this process by a signal with its default action, so that the parent sees that signal."""
     if number == signal.SIGQUIT:
         import resource  # only here
 
