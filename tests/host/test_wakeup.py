@@ -1,4 +1,4 @@
-"""Waking idle workers: a ring is heard once, and nothing in its way can hurt who rings."""
+"""Waking idle workers: a wake-up is seen once, and sending one never fails."""
 
 from __future__ import annotations
 
@@ -12,60 +12,52 @@ import pytest
 from queuectl.host import files, wakeup
 
 
-@pytest.fixture
-def queue_files(tmp_path):
-    """The files of a queue whose folder of FIFOs exists and is empty."""
-    found = files.find(str(tmp_path / "queue.db"), None, False)
-    os.makedirs(found.workers)
-    return found
+def woken(*fifos):
+    """The positions of the FIFOs that hold a wake-up."""
+    ready = select.select([fifo.fileno() for fifo in fifos], [], [], 0)[0]
+    return [position for position, fifo in enumerate(fifos) if fifo.fileno() in ready]
 
 
-def rung(*bells):
-    """The bells, by their place, that were rung and not hushed since."""
-    ready = select.select([one.fileno() for one in bells], [], [], 0)[0]
-    return [place for place, one in enumerate(bells) if one.fileno() in ready]
-
-
-def test_a_new_bell_is_silent_and_private(queue_files):
-    """Without a ring nothing wakes the worker, and only its owner can ring."""
+def test_a_new_fifo_is_empty_and_private(queue_files):
+    """Nothing wakes the worker until somebody does, and only the owner of the queue can."""
     own = wakeup.WakeUpFifo(queue_files, "w1")
     mode = os.stat(own.path).st_mode
-    heard = rung(own)
+    seen = woken(own)
     own.remove()
 
-    assert heard == []
+    assert seen == []
     assert (stat.S_ISFIFO(mode), stat.S_IMODE(mode)) == (True, 0o600)
 
 
-def test_a_ring_wakes_every_worker(queue_files):
-    """Whoever enqueues wakes all: only one of many would wake at a bell that they share."""
-    bells = [wakeup.WakeUpFifo(queue_files, f"w{number}") for number in range(3)]
+def test_a_wake_up_reaches_every_worker(queue_files):
+    """Each worker has its own FIFO, since a FIFO that they share would wake only one."""
+    fifos = [wakeup.WakeUpFifo(queue_files, f"w{number}") for number in range(3)]
     wakeup.wake_up(queue_files)
-    heard = rung(*bells)
-    for one in bells:
-        one.remove()
+    seen = woken(*fifos)
+    for fifo in fifos:
+        fifo.remove()
 
-    assert heard == [0, 1, 2]
+    assert seen == [0, 1, 2]
 
 
-def test_one_worker_can_be_rung_for(queue_files):
+def test_one_worker_can_be_woken(queue_files):
     """A cancel wakes the worker that runs the job and no other."""
-    bells = [wakeup.WakeUpFifo(queue_files, f"w{number}") for number in range(3)]
+    fifos = [wakeup.WakeUpFifo(queue_files, f"w{number}") for number in range(3)]
     wakeup.wake_up(queue_files, "w1")
-    heard = rung(*bells)
-    for one in bells:
-        one.remove()
+    seen = woken(*fifos)
+    for fifo in fifos:
+        fifo.remove()
 
-    assert heard == [1]
+    assert seen == [1]
 
 
-@pytest.mark.parametrize("rings", [1, 2, 100_000])
-def test_hushing_forgets_all_rings_so_far(queue_files, rings):
-    """Many rings make one wake, also when the FIFO is full; the next ring is heard again."""
+@pytest.mark.parametrize("count", [1, 2, 100_000])
+def test_draining_forgets_all_wake_ups_so_far(queue_files, count):
+    """Many wake-ups count as one, even if the FIFO is full; the next one is seen again."""
     own = wakeup.WakeUpFifo(queue_files, "w1")
-    for _ in range(min(rings, 3)):
+    for _ in range(min(count, 3)):
         wakeup.wake_up(queue_files, "w1")
-    if rings > 3:
+    if count > 3:
         descriptor = os.open(own.path, os.O_WRONLY | os.O_NONBLOCK)
         try:
             while os.write(descriptor, b"!" * 4096):
@@ -74,31 +66,31 @@ def test_hushing_forgets_all_rings_so_far(queue_files, rings):
             pass
         os.close(descriptor)
         wakeup.wake_up(queue_files, "w1")
-    before = rung(own)
+    before = woken(own)
     own.drain()
-    hushed = rung(own)
+    drained = woken(own)
     own.drain()
     wakeup.wake_up(queue_files)
-    after = rung(own)
+    after = woken(own)
     own.remove()
 
-    assert (before, hushed, after) == ([0], [], [0])
+    assert (before, drained, after) == ([0], [], [0])
 
 
-def test_the_bell_of_a_dead_worker_hurts_nobody(queue_files):
-    """A FIFO without a reader is passed over, and the others are still rung."""
+def test_the_fifo_of_a_dead_worker_is_skipped(queue_files):
+    """A FIFO without a reader is no error, and the other workers are woken."""
     os.mkfifo(queue_files.wakeup_fifo("dead"))
     own = wakeup.WakeUpFifo(queue_files, "w1")
     wakeup.wake_up(queue_files)
     wakeup.wake_up(queue_files, "dead")
-    heard = rung(own)
+    seen = woken(own)
     own.remove()
 
-    assert heard == [0]
+    assert seen == [0]
 
 
-def test_what_is_no_bell_is_neither_written_nor_followed(queue_files, tmp_path):
-    """A file or a link in place of a bell stays as it is."""
+def test_something_else_in_place_of_a_fifo_is_left_alone(queue_files, tmp_path):
+    """A file is not written to, a link is not followed, a folder is no error."""
     folder = Path(queue_files.workers)
     (folder / "file.bell").write_bytes(b"x")
     (tmp_path / "target").write_bytes(b"y")
@@ -110,8 +102,8 @@ def test_what_is_no_bell_is_neither_written_nor_followed(queue_files, tmp_path):
     assert (tmp_path / "target").read_bytes() == b"y"
 
 
-def test_ringing_where_nothing_is_does_nothing(queue_files, tmp_path):
-    """No folder and no worker are no error: to ring is a courtesy."""
+def test_waking_where_there_is_nobody_does_nothing(queue_files, tmp_path):
+    """A missing folder and a missing worker are no errors."""
     wakeup.wake_up(files.find(str(tmp_path / "missing.db"), None, False))
     wakeup.wake_up(queue_files, "nobody")
     wakeup.remove(queue_files, "nobody")
@@ -119,8 +111,8 @@ def test_ringing_where_nothing_is_does_nothing(queue_files, tmp_path):
     assert os.listdir(queue_files.workers) == []
 
 
-def test_the_bell_of_a_dead_worker_can_be_taken_away(queue_files):
-    """Who settles a dead worker removes its bell too."""
+def test_the_fifo_of_a_dead_worker_can_be_removed(queue_files):
+    """The recovery of a dead worker removes its FIFO, too."""
     os.mkfifo(queue_files.wakeup_fifo("dead"))
     wakeup.remove(queue_files, "dead")
 
