@@ -1,4 +1,4 @@
-"""The command `doctor`: is the installation, and what lies on the disk, sound?"""
+"""The command `doctor`: problems with the files of the queue, the disk and the environment."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 _WAL_WARN_BYTES = 64 << 20
 _FREE_FAIL_BYTES, _FREE_WARN_BYTES = 16 << 20, 256 << 20
 _FEW_DESCRIPTORS = 64
-_AHEAD_WARN_SECONDS = 60
+_BEHIND_WARN_SECONDS = 60
 
 
 class Finding(NamedTuple):
-    """What one check found: its name, ok, warn or fail, and a line for people."""
+    """The result of one check: its name; ok, warn or fail; and a message for people."""
 
     check: str
     level: str
@@ -41,9 +41,9 @@ class Finding(NamedTuple):
 @click.command("doctor", cls=QueueCommand)
 @json_option
 def doctor(as_json: bool) -> None:
-    """Examine the queue's files and their surroundings.
+    """Look for problems: damaged files, permissions, disk space, file system, PATH.
 
-    A line a check: ok, warn or fail. Exit 1 if one fails.
+    Prints one line per check: ok, warn or fail. Exits with 1 if a check fails.
 
     Example: queuectl doctor
     """
@@ -58,34 +58,38 @@ def doctor(as_json: bool) -> None:
 
 
 def _examine(files: QueueFiles) -> Iterator[Finding]:
-    yield from _surroundings(files)
+    yield from _environment(files)
     try:
         if not files.exists():
-            yield Finding("database", WARN, f"there is none at {files.database} yet")
+            yield Finding("database", WARN, f"no queue at {files.database} yet")
             return
         storage = open_storage()
     except QueueError as error:
         yield Finding("database", FAIL, str(error))
         return
     checks: Sequence[Callable[[Storage], Finding]] = (
-        _integrity, _schema, _sqlite, _counts, _wal, _jobs, _orphans, _clock, _path
+        _integrity, _schema, _sqlite, _counts, _wal, _jobs, _workers, _clock, _path
     )  # fmt: skip
     for check in checks:
         try:
             yield check(storage)
         except QueueError as error:
             yield Finding(check.__name__.strip("_"), FAIL, str(error))
-    yield _owners_and_modes(files)
+    yield _permissions(files)
 
 
-def _surroundings(files: QueueFiles) -> Iterator[Finding]:
+def _environment(files: QueueFiles) -> Iterator[Finding]:
     folder = os.path.dirname(files.database)
-    while files.is_default and not os.path.exists(folder):  # it is made with the first job
+    while files.is_default and not os.path.exists(folder):  # the first job creates it
         folder = os.path.dirname(folder)
     kind = file_system(folder)
     if kind is not None:
-        level = FAIL if is_network(kind) else OK
-        yield Finding("file system", level, kind + (" (a network)" if level == FAIL else ""))
+        network = is_network(kind)
+        yield Finding(
+            "file system",
+            FAIL if network else OK,
+            f"{kind}, a network file system: locks do not work there" if network else kind,
+        )
     try:
         space = os.statvfs(folder)
     except OSError as error:
@@ -93,46 +97,65 @@ def _surroundings(files: QueueFiles) -> Iterator[Finding]:
     else:
         free = space.f_bavail * space.f_frsize
         level = FAIL if free < _FREE_FAIL_BYTES else WARN if free < _FREE_WARN_BYTES else OK
-        yield Finding("free space", level, f"{free >> 20} MiB at {folder}")
+        yield Finding("free space", level, f"{_size(free)} in {folder}")
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    level = WARN if 0 <= descriptors < _FEW_DESCRIPTORS else OK
-    yield Finding("open files", level, f"at most {descriptors} a process (ulimit -n)")
+    limited = descriptors != resource.RLIM_INFINITY
+    yield Finding(
+        "open files",
+        WARN if limited and descriptors < _FEW_DESCRIPTORS else OK,
+        f"at most {descriptors:,} per process (ulimit -n)" if limited else "no limit (ulimit -n)",
+    )
+
+
+def _size(size_bytes: int) -> str:
+    """Return a size for people, with a unit that leaves at least two digits."""
+    for unit, shift in (("GiB", 30), ("MiB", 20)):
+        if size_bytes >= 10 << shift:
+            return f"{size_bytes >> shift} {unit}"
+    return f"{size_bytes >> 10} KiB"
 
 
 def _integrity(storage: Storage) -> Finding:
     errors = storage.integrity_errors()
     if errors:
-        return Finding("integrity", FAIL, f"{errors[0]} ({len(errors)} in all; queuectl backup)")
-    return Finding("integrity", OK, f"{storage.files.database} is sound")
+        return Finding(
+            "integrity",
+            FAIL,
+            f"{errors[0]} ({len(errors)} errors in all; keep a copy: queuectl backup)",
+        )
+    return Finding("integrity", OK, f"{storage.files.database} is intact")
 
 
 def _schema(storage: Storage) -> Finding:
     version, known = storage.schema_version()
-    return Finding("schema", OK if version == known else FAIL, f"version {version} of {known}")
+    return Finding(
+        "schema",
+        OK if version == known else FAIL,
+        f"version {version}" if version == known else f"version {version} instead of {known}",
+    )
 
 
 def _sqlite(storage: Storage) -> Finding:
     version = storage.sqlite_version()
-    text = ".".join(map(str, version[:3]))
+    message = ".".join(map(str, version[:3]))
     if _has_wal_reset_bug(version):
-        return Finding(
-            "SQLite",
-            OK,
-            f"{text}; it has the WAL-reset bug, which the write lock keeps queuectl clear of: let "
-            "no other program write the file",
+        message += (
+            " has a known bug (WAL reset), which the write lock of queuectl avoids: do not let "
+            "other programs write to this file"
         )
-    return Finding("SQLite", OK, text)
+    return Finding("SQLite", OK, message)
 
 
 def _has_wal_reset_bug(version: Sequence[int]) -> bool:
-    """Whether a checkpoint that races a commit can corrupt the file (https://sqlite.org/wal.html):
-    from 3.7.0 to 3.51.2, mended in 3.51.3, 3.50.7 and 3.44.6.
+    """Return whether a checkpoint that races a commit can corrupt the file.
+
+    See https://sqlite.org/wal.html: from 3.7.0 to 3.51.2, fixed in 3.51.3, 3.50.7 and 3.44.6.
     """
     major, minor, patch = version[:3]
-    mended = {50: 7, 44: 6}.get(minor)
+    fixed = {50: 7, 44: 6}.get(minor)
     if major != 3 or minor > 51 or (minor == 51 and patch >= 3):
         return False
-    return minor >= 7 and not (mended is not None and patch >= mended)
+    return minor >= 7 and not (fixed is not None and patch >= fixed)
 
 
 def _counts(storage: Storage) -> Finding:
@@ -142,10 +165,10 @@ def _counts(storage: Storage) -> Finding:
         return Finding(
             "counts",
             FAIL,
-            f"{len(wrong)} differ: {first.queue} {first.state.value} is kept as {first.kept}, "
-            f"counted {first.counted}",
+            f"{len(wrong)} of the kept counts are wrong: {first.kept} jobs instead of "
+            f"{first.counted} are {first.state.value} in {first.queue}",
         )
-    return Finding("counts", OK, "as the rows")
+    return Finding("counts", OK, "the kept counts match the jobs")
 
 
 def _wal(storage: Storage) -> Finding:
@@ -154,7 +177,7 @@ def _wal(storage: Storage) -> Finding:
     except FileNotFoundError:
         size = 0
     level = WARN if size > _WAL_WARN_BYTES else OK
-    return Finding("WAL", level, f"{size >> 10} KiB")
+    return Finding("WAL", level, f"the write-ahead log takes {_size(size)}")
 
 
 def _jobs(storage: Storage) -> Finding:
@@ -163,47 +186,55 @@ def _jobs(storage: Storage) -> Finding:
     return Finding("jobs", OK, "all can be read")
 
 
-def _orphans(storage: Storage) -> Finding:
+def _workers(storage: Storage) -> Finding:
     living = {worker.id for worker in storage.living_workers()}
     running = storage.jobs(Selection(states=(JobState.PROCESSING,)))
     orphans = [job.id for job in running if job.locked_by not in living]
     if not orphans:
-        return Finding("workers", OK, f"{len(living)} alive, and no job without one")
-    # While a pool runs, it settles them within seconds.
+        return Finding("workers", OK, f"{len(living)} running; no job has lost its worker")
+    # While any workers run, they recover these jobs within seconds.
     return Finding(
         "workers",
         WARN,
-        f"{len(orphans)} jobs are without their worker: {', '.join(orphans[:3])} "
-        "(queuectl worker start settles them)",
+        f"{len(orphans)} running jobs have lost their worker: {', '.join(orphans[:3])} "
+        "(queuectl worker start recovers them)",
     )
 
 
 def _clock(storage: Storage) -> Finding:
     newest = storage.newest_time()
-    ahead = 0.0 if newest is None else (newest - utcnow()).total_seconds()
-    if ahead > _AHEAD_WARN_SECONDS:
+    behind = 0.0 if newest is None else (newest - utcnow()).total_seconds()
+    if behind > _BEHIND_WARN_SECONDS:
         return Finding(
-            "clock", WARN, f"it is {format_duration(ahead)} behind the newest job: was it set back?"
+            "clock",
+            WARN,
+            f"the system clock is {format_duration(behind)} behind the newest job (was it set "
+            "back?)",
         )
-    return Finding("clock", OK, "not behind the newest job")
+    return Finding("clock", OK, "the system clock is not behind the jobs")
 
 
 def _path(storage: Storage) -> Finding:
-    """Compare what this shell finds programs in with what the workers do."""
+    """Compare the PATH of this shell with that of the workers."""
     own = os.environ.get("PATH", "")
-    captured = "PATH" in storage.settings().capture_env or "*" in storage.settings().capture_env
+    captured = {"PATH", "*"} & set(storage.settings().capture_env)
     different = [
         worker.id for worker in storage.living_workers() if _path_of(worker.pid) not in (own, None)
     ]
     if not different:
-        return Finding("PATH", OK, "the workers have that of this shell")
+        return Finding("PATH", OK, "the workers and this shell use the same PATH")
     if captured:
-        return Finding("PATH", OK, "other than the workers', but jobs bring theirs (capture-env)")
+        return Finding(
+            "PATH",
+            OK,
+            "the workers use another PATH than this shell, but each job has the PATH of the shell "
+            "that enqueued it (config key: capture-env)",
+        )
     return Finding(
         "PATH",
         WARN,
-        f"worker {different[0]} has another than this shell, and jobs do not bring theirs "
-        "(config set capture-env PATH)",
+        f"worker {different[0]} uses another PATH than this shell, and so do its jobs "
+        "(queuectl config set capture-env PATH)",
     )
 
 
@@ -216,36 +247,47 @@ def _path_of(pid: int) -> str | None:
     return os.fsdecode(found[0]) if found else None
 
 
-def _is_of_ours(path: Path, mode: int) -> bool:
-    """Whether a queue has files of this kind; its only FIFOs are those that wake workers."""
-    if stat.S_ISFIFO(mode):
-        return fifo_owner(path.name) is not None
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-def _owners_and_modes(files: QueueFiles) -> Finding:
-    wrong: list[str] = []
-    strangers, readable = ("o", 0o004) if files.allow_shared else ("go", 0o044)
+def _permissions(files: QueueFiles) -> Finding:
     parent = Path(files.database).parent
     beside = [Path(path) for path in (files.database, files.wal, files.shm, files.folder)]
     inside = list(Path(files.folder).rglob("*"))
-    for path in [parent, *beside, *inside]:
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        if stat.S_ISLNK(status.st_mode):
-            wrong.append(f"{path} is a link")
-        elif not _is_of_ours(path, status.st_mode):
-            wrong.append(f"{path} is no file of ours (remove it)")
-        elif status.st_mode & 0o022 and not files.allow_shared:
-            wrong.append(f"others can write {path} (chmod go-w)")
-        elif path != parent and status.st_uid != os.geteuid() and not files.allow_shared:
-            wrong.append(f"{path} belongs to user {status.st_uid}")
-        elif path != parent and status.st_mode & readable:
-            wrong.append(f"others can read {path} (chmod {strangers}-rx)")
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        return Finding("owner and mode", FAIL, wrong[0] + more)
-    whose = "your team's" if files.allow_shared else "only yours"
-    return Finding("owner and mode", OK, f"{1 + len(inside)} files, {whose}")
+    problems = [_problem_with(parent, is_own=False, shared=files.allow_shared)]
+    problems += [
+        _problem_with(path, is_own=True, shared=files.allow_shared) for path in [*beside, *inside]
+    ]
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        return Finding("owner and mode", FAIL, found[0] + more)
+    whom = "your team" if files.allow_shared else "only you"
+    return Finding("owner and mode", OK, f"{whom} can read and write the {1 + len(inside)} files")
+
+
+def _problem_with(path: Path, *, is_own: bool, shared: bool) -> str | None:
+    """Return what is wrong with the owner, the mode or the kind of a file or folder.
+
+    `is_own`: it belongs to the queue; else it is the folder that the queue is in.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return f"{path} is a symbolic link"
+    if not _is_of_a_queue(path, status.st_mode):
+        return f"{path} is not a file of queuectl (remove it)"
+    if status.st_mode & 0o022 and not shared:
+        return f"others can write {path} (chmod go-w)"
+    if is_own and status.st_uid != os.geteuid() and not shared:
+        return f"{path} belongs to user {status.st_uid}"
+    others, readable = ("o", 0o004) if shared else ("go", 0o044)
+    if is_own and status.st_mode & readable:
+        return f"others can read {path} (chmod {others}-rx)"
+    return None
+
+
+def _is_of_a_queue(path: Path, mode: int) -> bool:
+    """Return whether a queue has files of this kind; its only FIFOs are those that wake workers."""
+    if stat.S_ISFIFO(mode):
+        return fifo_owner(path.name) is not None
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)

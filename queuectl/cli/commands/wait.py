@@ -77,11 +77,17 @@ def wait(
 ) -> None:
     """Wait until jobs have finished, retries included.
 
-    The exit code is that of the job; of several jobs 0 if all completed, else 1. It is 124 if the
-    time ran out or the job exceeded its timeout, 125 if queuectl could not wait, 126 if the job
-    could not be started, 137 if it was lost with its worker, 143 if it was cancelled, and 128+N if
-    signal N killed it. --json prints a list with one object per job, with --all one object of
-    counts.
+    Exits with the code of the job; for several jobs with 0 if all completed, else 1. With --json it
+    prints a list with one object per job, or for --all one object of counts.
+
+    \b
+    Other exit codes:
+      124    the time ran out, or the job exceeded its timeout
+      125    queuectl itself failed, or the job can never finish
+      126    the job could not be started
+      137    the job was lost with its worker
+      143    the job was cancelled
+      128+N  the job was killed by signal N
 
     Example: queuectl wait "$id" && echo done
     """
