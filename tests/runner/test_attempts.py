@@ -1,4 +1,4 @@
-"""What a job finds when it starts, and how each way to end is recorded."""
+"""The environment in which a job starts, and how its end is recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.queue import COMMAND, Queue
 from support.waiting import wait_until
 
 _LIBRARY_SIGNALS = 0b11 << 31
-"""32 and 33, which glibc keeps for itself and sets as it likes."""
+"""Signals 32 and 33, which glibc uses internally."""
 
 
 def _output(queue: Queue, job: str) -> str:
@@ -26,7 +26,7 @@ def _output(queue: Queue, job: str) -> str:
 
 
 def test_a_job_that_exits_0_is_completed(queue: Queue, jobs: Jobs) -> None:
-    """Exit 0 completes a job, and its one attempt holds the facts."""
+    """Exit 0 completes a job, and its only attempt records the facts."""
     job = queue.enqueue("echo done")
     queue.drain()
 
@@ -58,7 +58,7 @@ def test_a_job_that_exits_0_is_completed(queue: Queue, jobs: Jobs) -> None:
         ("ulimit -c 0; kill -SEGV $$", "signal", None, 11, "killed by signal 11 (SEGV)"),
     ],
 )
-def test_the_end_of_a_command_is_recorded_as_it_was(
+def test_the_end_of_a_command_is_recorded(
     queue: Queue,
     jobs: Jobs,
     command: str,
@@ -67,7 +67,7 @@ def test_the_end_of_a_command_is_recorded_as_it_was(
     number: int | None,
     reason: str,
 ) -> None:
-    """An exit code is kept as it is; after a signal there is none, and the signal is kept."""
+    """Its exit code is recorded; if a signal ended it, the signal and no exit code."""
     (queue.work / "not-executable").write_text("true\n")
     job = jobs.one(command, max_retries=1)
     queue.drain(workers=1)
@@ -84,7 +84,7 @@ def test_the_end_of_a_command_is_recorded_as_it_was(
 
 
 def test_a_job_runs_where_it_was_enqueued(queue: Queue, jobs: Jobs) -> None:
-    """The folder of a job is the one of its enqueue, with spaces and links kept, or --cwd."""
+    """The folder is that of the enqueue, spaces and symbolic links included, or --cwd."""
     folder, link = queue.folder / "two words é", queue.folder / "link"
     folder.mkdir()
     link.symlink_to(folder)
@@ -100,10 +100,8 @@ def test_a_job_runs_where_it_was_enqueued(queue: Queue, jobs: Jobs) -> None:
     assert "seen" in _output(queue, named).split()
 
 
-def test_jobs_without_a_folder_all_run_where_the_worker_was_started(
-    queue: Queue, jobs: Jobs
-) -> None:
-    """Regression: the first such job of a worker ran in its folder, every later one in /."""
+def test_jobs_without_a_folder_run_where_the_worker_was_started(queue: Queue, jobs: Jobs) -> None:
+    """Regression: only the first such job of a worker ran there, every later one in /."""
     made = jobs.add("pwd", "pwd", "pwd", cwd=None)
     queue.drain(workers=1)
 
@@ -117,7 +115,7 @@ def test_jobs_without_a_folder_all_run_where_the_worker_was_started(
 def test_a_folder_that_is_gone_fails_the_attempt_with_126(
     queue: Queue, jobs: Jobs, left: str, reason: str
 ) -> None:
-    """A job whose folder is gone was not started: 126 with the reason, and it is retried."""
+    """The job is not started: exit code 126 with the reason. It is retried."""
     folder = queue.folder / "gone"
     folder.mkdir()
     job = queue.enqueue("touch /should-not-run", "--max-retries", "2", cwd=folder)
@@ -135,7 +133,7 @@ def test_a_folder_that_is_gone_fails_the_attempt_with_126(
 
 
 def test_the_environment_of_a_job(queue: Queue, jobs: Jobs) -> None:
-    """It is the worker's, then PATH as it was at the enqueue, then --env, then QUEUECTL_*."""
+    """Later ones win: that of the worker, PATH at the enqueue, --env, QUEUECTL_*."""
     path = f"{queue.folder}/bin:{queue.env['PATH']}"
     job = queue.enqueue(
         'printf \'%s|\' "$PATH" "$ONLY_WORKER" "$BOTH" "$GIVEN" "$ONLY_ENQUEUE"',
@@ -150,8 +148,8 @@ def test_the_environment_of_a_job(queue: Queue, jobs: Jobs) -> None:
     assert _output(queue, job) == f"{path}|from worker|from enqueue|a=b c||"
 
 
-def test_the_variables_that_tell_a_job_about_itself(queue: Queue, jobs: Jobs) -> None:
-    """QUEUECTL_* name the job, its attempt, queue, slot, database and execution, nothing else."""
+def test_the_variables_that_describe_a_job_to_itself(queue: Queue, jobs: Jobs) -> None:
+    """QUEUECTL_* name the job, attempt, queue, slot, database and execution; no others exist."""
     job = jobs.one("env | grep ^QUEUECTL_ | sort; exit 3", queue="q1", max_retries=2)
     jobs.configure(backoff_base="1", backoff_max="0")
     done = queue.run("worker", "start", "--drain", env={"QUEUECTL_STRANGE": "1"})
@@ -170,7 +168,7 @@ def test_the_variables_that_tell_a_job_about_itself(queue: Queue, jobs: Jobs) ->
 
 
 def test_workers_that_run_at_once_have_different_slots(queue: Queue, jobs: Jobs) -> None:
-    """The slots of N workers are 0 to N-1, each once."""
+    """N workers have the slots 0 to N-1, each of them once."""
     made = jobs.add(
         *["echo $QUEUECTL_SLOT; touch s$QUEUECTL_SLOT; until [ -e go ]; do sleep 0.02; done"] * 3
     )
@@ -184,16 +182,18 @@ def test_workers_that_run_at_once_have_different_slots(queue: Queue, jobs: Jobs)
 
 
 @linux_only
-def test_nothing_of_the_starting_process_leaks_into_a_job(queue: Queue, jobs: Jobs) -> None:
-    """Stdin is empty; signals are default and unblocked; no descriptor but its own; own session."""
-    # By exec, since dash blocks signals for a moment while it starts a program.
+def test_a_job_inherits_nothing_from_the_process_that_started_the_pool(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """Empty stdin, default signals, none blocked, no descriptor but its own, its own session."""
+    # `exec`, because dash blocks signals for a moment while it starts a program.
     plain, masks, descriptors = jobs.add(
         "wc -c; umask; ps -o pid=,pgid=,sid= -p $$ | tr -s ' ' '\\n' | sort -u | wc -w",
         "exec grep -E '^Sig(Blk|Ign)' /proc/self/status",
         "exec ls /proc/self/fd",
     )
     (queue.folder / "open").write_text("")
-    # What the starter ignores, blocks and has open must stay with it.
+    # A job must not inherit what this process ignores, blocks and has open.
     program = (
         "import os, signal, sys\n"
         "for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1):\n"
@@ -221,12 +221,14 @@ def test_nothing_of_the_starting_process_leaks_into_a_job(queue: Queue, jobs: Jo
         "SigBlk:": 0,
         "SigIgn:": 0,
     }
-    # 3 is the folder that ls itself reads.
+    # 3 is the folder that ls reads.
     assert _output(queue, descriptors).split() == ["0", "1", "2", "3", "8"]
 
 
-def test_a_large_umask_does_not_reach_the_queue_but_the_job(queue: Queue, jobs: Jobs) -> None:
-    """The umask of `worker start` is the job's, while the queue's own files stay private."""
+def test_the_umask_of_worker_start_applies_to_jobs_but_not_to_the_queue(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """Files of a job get the umask of `worker start`; the queue's own files stay private."""
     jobs.one("touch made")
     previous = os.umask(0)
     try:
@@ -239,10 +241,10 @@ def test_a_large_umask_does_not_reach_the_queue_but_the_job(queue: Queue, jobs: 
 
 
 @pytest.mark.parametrize(("leftovers", "stays"), [("keep", True), ("kill", False)])
-def test_what_a_command_leaves_running(
+def test_processes_that_a_command_leaves_running_are_kept_or_killed(
     queue: Queue, jobs: Jobs, leftovers: str, stays: bool
 ) -> None:
-    """A job is over when its command is: what it left is not waited for, and kept or killed."""
+    """A job is over when its command ends. Nothing waits for leftover processes."""
     jobs.configure(leftovers=leftovers, kill_grace="0.5")
     job = jobs.one("sleep 300 & echo $! > child; echo started")
     queue.drain(workers=1, timeout=30)
@@ -262,8 +264,8 @@ def test_what_a_command_leaves_running(
             wait_until(lambda: not alive(child))
 
 
-def test_priorities_run_first_then_first_in_first_out(queue: Queue, jobs: Jobs) -> None:
-    """One worker starts ready jobs by priority, and in the order of their entry within one."""
+def test_jobs_run_by_priority_then_in_the_order_of_their_entry(queue: Queue, jobs: Jobs) -> None:
+    """A higher priority starts first; among equal ones the job that was enqueued first."""
     order: tuple[tuple[str, int], ...] = (("a", 0), ("b", 5), ("c", -3), ("d", 5), ("e", 0))
     for name, priority in order:
         jobs.one(f"echo {name} >> order", priority=priority)
@@ -272,10 +274,10 @@ def test_priorities_run_first_then_first_in_first_out(queue: Queue, jobs: Jobs) 
     assert (queue.work / "order").read_text().split() == ["b", "d", "a", "e", "c"]
 
 
-def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
-    """SQLite's own are read; what is none is named until somebody puts it right.
+def test_a_time_that_was_written_by_hand_is_read_or_reported(queue: Queue, jobs: Jobs) -> None:
+    """Times in the format of SQLite are read. Others are reported until somebody corrects them.
 
-    Regression: `list` ended in a traceback, and worker after worker at its claim.
+    Regression: `list` ended in a traceback, and so did one worker after another at its claim.
     """
     job = jobs.one("true")
     _write_time(queue, "CURRENT_TIMESTAMP")
@@ -294,8 +296,8 @@ def test_times_written_by_hand(queue: Queue, jobs: Jobs) -> None:
     assert "Traceback" not in log.read_text()
 
 
-def test_a_result_is_recorded_though_the_next_job_cannot_be_read(queue: Queue, jobs: Jobs) -> None:
-    """Regression: it was recorded together with the claim of the next, so never."""
+def test_a_result_is_recorded_even_if_the_next_job_cannot_be_read(queue: Queue, jobs: Jobs) -> None:
+    """Regression: the record and the next claim failed together, again and again."""
     job = jobs.one("touch begun; until [ -e go ]; do sleep 0.02; done")
     jobs.one("true", id="next")
     queue.start()

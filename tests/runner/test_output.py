@@ -1,4 +1,4 @@
-"""What jobs print: kept byte for byte, bounded, and readable while they run."""
+"""The output of jobs: kept byte for byte, limited in size, readable while they run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _numbers(last: int) -> bytes:
     return b"".join(b"%d\n" % number for number in range(1, last + 1))
 
 
-def _bounded(whole: bytes, limit: int) -> bytes:
+def _cut(whole: bytes, limit: int) -> bytes:
     half = limit // 2
     marker = b"\n[queuectl: %d bytes not kept]\n" % (len(whole) - 2 * half)
     return whole[:half] + marker + whole[-half:]
@@ -43,7 +43,7 @@ def _kept_logs(queue: Queue) -> list[str]:
 
 
 def test_small_outputs_are_kept_byte_for_byte_and_leave_no_file(queue: Queue, jobs: Jobs) -> None:
-    """Any bytes are output: none fails a job, none is changed, and up to 4 KiB make no file."""
+    """Any bytes are allowed and kept as they are. Up to 4 KiB need no file."""
     cases = {
         "printf ''": b"",
         "printf 'no newline'": b"no newline",
@@ -65,8 +65,10 @@ def test_small_outputs_are_kept_byte_for_byte_and_leave_no_file(queue: Queue, jo
     assert _kept_logs(queue) == []
 
 
-def test_50_megabytes_are_kept_whole_below_the_limit(queue: Queue, jobs: Jobs) -> None:
-    """Beyond 4 KiB the output is a file of its attempt, the same bytes."""
+def test_an_output_of_50_megabytes_below_the_limit_is_kept_completely(
+    queue: Queue, jobs: Jobs
+) -> None:
+    """An output above 4 KiB is kept in a file of its attempt, with the same bytes."""
     jobs.configure(output_limit="64MiB")
     job = jobs.one("seq 6500000")
     queue.drain(workers=1)
@@ -84,7 +86,7 @@ def test_50_megabytes_are_kept_whole_below_the_limit(queue: Queue, jobs: Jobs) -
 def test_beyond_the_limit_the_first_and_last_half_are_kept(
     queue: Queue, jobs: Jobs, limit: int
 ) -> None:
-    """A line between the halves tells how many bytes are missing; the true size is recorded."""
+    """A line between the halves says how many bytes are missing. The true size is recorded."""
     jobs.configure(output_limit=str(limit))
     job = jobs.one("seq 100000")
     queue.drain(workers=1)
@@ -92,12 +94,12 @@ def test_beyond_the_limit_the_first_and_last_half_are_kept(
     whole = _numbers(100_000)
     attempt = jobs.attempts(job)[0]
     assert (attempt.output.size_bytes, attempt.output.truncated) == (len(whole), True)
-    assert _printed(queue, job) == _bounded(whole, limit)
+    assert _printed(queue, job) == _cut(whole, limit)
 
 
 @linux_only
 def test_logs_of_a_running_job_never_show_the_hole(queue: Queue, jobs: Jobs) -> None:
-    """Regression: a piece that began in the kept head and ended beyond it showed NUL bytes."""
+    """Regression: a chunk that began in the first half and ended in the hole showed NUL bytes."""
     jobs.configure(output_limit="100000")
     job = jobs.one("seq 200000; until [ -e go ]; do sleep 0.02; done")
     supervisor = queue.start("--drain")
@@ -106,14 +108,14 @@ def test_logs_of_a_running_job_never_show_the_hole(queue: Queue, jobs: Jobs) -> 
     log = Path(queue.files.worker_log(worker["id"]))
     wait_until(lambda: log.stat().st_size == len(whole) and log.stat().st_blocks * 512 < 500_000)
 
-    assert _printed(queue, job) == _bounded(whole, 100_000)
+    assert _printed(queue, job) == _cut(whole, 100_000)
     (queue.work / "go").touch()
     assert supervisor.wait(timeout=30) == 0
-    assert _printed(queue, job) == _bounded(whole, 100_000)
+    assert _printed(queue, job) == _cut(whole, 100_000)
 
 
 def test_logs_follow_prints_each_byte_once_until_the_job_ends(queue: Queue, jobs: Jobs) -> None:
-    """`logs -f` goes on across a retry, sees what is printed meanwhile, and ends with the job."""
+    """`logs -f` continues across a retry, prints new output as it comes, and ends with the job."""
     jobs.configure(backoff_base="1", backoff_max="0.1")
     job = jobs.one(
         "echo begin $QUEUECTL_ATTEMPT; head -c 10000 /dev/zero; echo; "
@@ -137,8 +139,8 @@ def test_logs_follow_prints_each_byte_once_until_the_job_ends(queue: Queue, jobs
     assert jobs.state(job) == "completed"
 
 
-def test_what_a_leftover_prints_stays_with_its_own_job(queue: Queue, jobs: Jobs) -> None:
-    """The log goes with what still holds it: later jobs of the worker do not mix with it."""
+def test_the_output_of_a_leftover_process_stays_with_its_own_job(queue: Queue, jobs: Jobs) -> None:
+    """The process keeps the log of its job, and later jobs of the worker get another one."""
     first = jobs.one(
         "echo first; (until [ -e go ]; do sleep 0.02; done; echo late; echo $$ > done) & true"
     )
@@ -150,8 +152,8 @@ def test_what_a_leftover_prints_stays_with_its_own_job(queue: Queue, jobs: Jobs)
     assert [jobs.attempts(job)[0].leftovers for job in (first, second)] == [True, False]
 
 
-def test_a_log_is_never_a_file_that_was_there(tmp_path: Path) -> None:
-    """Whoever put a name of another file in its place would get what jobs print into that one."""
+def test_a_log_is_never_a_file_that_existed_before(tmp_path: Path) -> None:
+    """Otherwise a link put in its place would direct the output of jobs into another file."""
     (tmp_path / "precious").write_text("keep this")
     os.link(str(tmp_path / "precious"), str(tmp_path / "worker.log"))
     log = OutputLog(str(tmp_path / "worker.log"))

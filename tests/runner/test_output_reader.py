@@ -27,7 +27,7 @@ class Attempt:
     def print(self, text):
         self.printed += text
         os.write(self.log.descriptor, text)
-        self.log.watch()
+        self.log.enforce_limit()
 
     def read(self):
         """Return what is new while it runs."""

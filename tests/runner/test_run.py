@@ -1,4 +1,4 @@
-"""One command run in this process, with posix_spawn and on systems where that is of no use."""
+"""One command run in this process, with posix_spawn and without it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from queuectl.runner.output_log import OutputLog
 from support.processes import linux_only
 
 
-class _Patience:
-    """Waits for nothing but time, and cuts nothing short."""
+class _NoEvents:
+    """Waits only for time, and never cuts a command short."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))
@@ -31,7 +31,7 @@ class _Patience:
 def log(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[OutputLog]:
-    """A job's log, on a system that knows posix_spawn with setsid and on one that does not."""
+    """The log of a job, on a system that has posix_spawn with setsid and on one that has not."""
     if request.param == "popen":
         monkeypatch.delattr(os, "posix_spawn")
     made = OutputLog(str(tmp_path / "worker.log"))
@@ -56,7 +56,7 @@ def _run(log: OutputLog, text: str, folder: Path) -> tuple[Outcome, list[str]]:
             ),
             log,
             str(folder / "kept.log"),
-            _Patience(),
+            _NoEvents(),
             lambda pid, _ticks: started.append(pid),
         )
     finally:
@@ -65,8 +65,8 @@ def _run(log: OutputLog, text: str, folder: Path) -> tuple[Outcome, list[str]]:
     return outcome, outcome.output.tail.decode().splitlines()
 
 
-def test_a_command_is_run_the_same_on_every_system(log: OutputLog, tmp_path: Path) -> None:
-    """Its folder, output, environment, session and end are what was asked for."""
+def test_a_command_runs_in_the_same_way_on_every_system(log: OutputLog, tmp_path: Path) -> None:
+    """Folder, output, environment, session and exit code are as specified."""
     outcome, lines = _run(
         log,
         "pwd; echo $QUEUECTL_EXECUTION >&2; cat; "
@@ -80,13 +80,16 @@ def test_a_command_is_run_the_same_on_every_system(log: OutputLog, tmp_path: Pat
 
 
 @linux_only
-def test_a_command_gets_its_own_descriptors_and_ours_stay(log: OutputLog, tmp_path: Path) -> None:
-    """Regression: without posix_spawn our descriptor 8, a worker's database, was overwritten."""
+def test_a_command_gets_only_its_own_descriptors_and_ours_stay(
+    log: OutputLog, tmp_path: Path
+) -> None:
+    """Regression: without posix_spawn, descriptor 8 of a worker, its database, was overwritten."""
     ours = tmp_path / "database"
     ours.write_text("kept")
     descriptor = os.open(ours, os.O_RDONLY)
-    # What runs the tests may itself have been started with more: a worker closes that.
-    strangers = {n for n in map(int, os.listdir("/proc/self/fd")) if n > 2 and _is_inherited(n)}
+    # The process that runs the tests may have been started with more descriptors, which a worker
+    # would close.
+    inherited = {n for n in map(int, os.listdir("/proc/self/fd")) if n > 2 and _is_inherited(n)}
     held = None if _is_open(8) else os.dup2(descriptor, 8, inheritable=False)
     try:
         before = os.stat(8)
@@ -99,8 +102,8 @@ def test_a_command_gets_its_own_descriptors_and_ours_stay(log: OutputLog, tmp_pa
 
     assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)
     assert outcome.kind is OutcomeKind.OK
-    # 3 is the folder that ls itself reads.
-    assert {int(line) for line in lines} - (strangers - {3, 8}) == {0, 1, 2, 3, 8}
+    # 3 is the folder that ls reads.
+    assert {int(line) for line in lines} - (inherited - {3, 8}) == {0, 1, 2, 3, 8}
 
 
 def _is_inherited(descriptor: int) -> bool:
@@ -120,25 +123,25 @@ def _is_open(descriptor: int) -> bool:
 
 @linux_only
 @pytest.mark.parametrize(
-    ("told_after", "seconds"), [(1.5, pytest.approx(1.5, abs=0.1)), (-1.0, None), (None, None)]
+    ("reported_after", "seconds"), [(1.5, pytest.approx(1.5, abs=0.1)), (-1.0, None), (None, None)]
 )
-def test_the_time_of_a_command_that_nobody_watched_ends_with_its_word(
-    tmp_path: Path, told_after: float | None, seconds: float | None
+def test_the_run_time_of_an_unwatched_command_ends_with_its_status_file(
+    tmp_path: Path, reported_after: float | None, seconds: float | None
 ) -> None:
-    """Regression: it went on until somebody settled it, and was negative for one of another boot.
+    """Regression: it lasted until the recovery, and was negative after a reboot.
 
-    Unknown if it left no word, or one from before the start that its number of ticks means now.
+    It is unknown without a status file, and if that file seems older than the start of the command.
     """
     ticks = processes.start_ticks(os.getpid())
     assert ticks is not None
     gone = lockfiles.JobProcess(7, 1 << 22, ticks, "w-1")
     status = tmp_path / "w-1.status"
-    if told_after is not None:
+    if reported_after is not None:
         exit_status.write(str(status), 7, exit_status.Status(0, None))
         began = time.time() - processes.age_seconds(ticks)
-        os.utime(status, (began + told_after,) * 2)
+        os.utime(status, (began + reported_after,) * 2)
     command = attempt.Command("true", "queue/7", {}, None, str(status), 0.0, 1.0)
     outcome = adopted.reported_outcome(command, gone, None, time.sleep)
 
-    assert outcome.kind is (OutcomeKind.LOST if told_after is None else OutcomeKind.OK)
+    assert outcome.kind is (OutcomeKind.LOST if reported_after is None else OutcomeKind.OK)
     assert outcome.seconds == seconds

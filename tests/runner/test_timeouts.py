@@ -1,4 +1,4 @@
-"""Attempts that outlive their time: everything that they started is ended."""
+"""Attempts that exceed their timeout: every process that they started is killed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ pytestmark = linux_only
 _IGNORES_TERM = "trap '' TERM; while :; do sleep 0.05; done"
 
 
-def test_who_only_reads_a_log_is_let_be(queue: Queue, jobs: Jobs) -> None:
+def test_a_process_that_only_reads_a_log_is_left_alone(queue: Queue, jobs: Jobs) -> None:
     """Regression: `logs`, `less` or a backup that had the log open was killed with the job.
 
-    At the timeout, and again before the retry, when the log is the kept one.
+    This happened at the timeout, and again before the retry, with the kept log.
     """
     jobs.configure(kill_grace="0.3", backoff_base="1", backoff_max="0.5")
     job = jobs.one(
@@ -37,8 +37,8 @@ def test_who_only_reads_a_log_is_let_be(queue: Queue, jobs: Jobs) -> None:
         reader.wait()
 
 
-def test_how_a_job_that_ran_out_of_time_ended_is_recorded(queue: Queue, jobs: Jobs) -> None:
-    """TERM comes first and KILL after the grace; the outcome is timeout, whatever the exit code."""
+def test_a_job_that_exceeds_its_timeout_gets_term_then_kill(queue: Queue, jobs: Jobs) -> None:
+    """KILL follows TERM after the grace time. The outcome is timeout, whatever the exit code."""
     jobs.configure(kill_grace="0.3")
     plain, tidy, stubborn = jobs.add(
         "sleep 300",
@@ -63,7 +63,7 @@ def test_how_a_job_that_ran_out_of_time_ended_is_recorded(queue: Queue, jobs: Jo
 
 
 def test_a_timeout_is_logged_with_what_to_do(queue: Queue, jobs: Jobs) -> None:
-    """The line names the time that ran out and where it is set, and the job is retried."""
+    """The log line names the timeout and where it is set, and the job is retried."""
     jobs.configure(backoff_base="1", backoff_max="0", kill_grace="1")
     job = jobs.one("[ $QUEUECTL_ATTEMPT = 2 ] || sleep 300", timeout=0.3)
     log = queue.drain(workers=1)
@@ -75,8 +75,8 @@ def test_a_timeout_is_logged_with_what_to_do(queue: Queue, jobs: Jobs) -> None:
     ) in log
 
 
-def test_timeout_0_is_no_limit(queue: Queue, jobs: Jobs) -> None:
-    """A job with timeout 0 runs as long as it likes, beside one whose time runs out."""
+def test_a_timeout_of_0_means_no_limit(queue: Queue, jobs: Jobs) -> None:
+    """A job with timeout 0 completes, while the same job with a short timeout is killed."""
     jobs.configure(job_timeout="0.2", kill_grace="1")
     limited = queue.enqueue("sleep 0.8", "--max-retries", "1")
     unlimited = queue.enqueue("sleep 0.8", "--timeout", "0")
