@@ -1,4 +1,4 @@
-"""Reading what an attempt prints, from where the last read ended: while it runs, and afterwards."""
+"""Reading the output of an attempt piece by piece, while the attempt runs and afterwards."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _CHUNK_BYTES = 1 << 16
 
 
 class OutputReader:
-    """Reads the output of one attempt; a line stands for the middle where that is not kept.
+    """Reads the output of one attempt; each read begins where the last one ended.
 
-    With `tail_lines`, the first read begins so many lines before the end.
+    A line replaces the middle if that was not kept. With `tail_lines`, the first read begins that
+    many lines before the end.
     """
 
     def __init__(self, tail_lines: int | None = None) -> None:
         self._tail_lines = tail_lines
-        # In bytes that the job has printed, those that were skipped included.
+        # Counted in bytes that the job has printed, including those that were not kept.
         self._position = 0
 
     def running(
@@ -28,8 +29,8 @@ class OutputReader:
     ) -> Iterator[bytes]:
         """Yield what a running attempt has printed since the last read.
 
-        The file serves one job of a worker after another. So what was read from it counts only if
-        `is_running` tells afterwards that the attempt still runs; else this stops.
+        A worker uses the same file for one job after another. So a chunk counts only if
+        `is_running` says afterwards that the attempt still runs; otherwise this stops.
         """
         half = limit_bytes // 2
         size = os.fstat(descriptor).st_size
@@ -44,20 +45,20 @@ class OutputReader:
                 self._position += missing
                 yield GAP % missing
                 continue
-            # A chunk ends where the middle that is not kept begins, or may begin later.
+            # Never read across the place where the middle may be cut out, now or later.
             most = half - self._position if self._position < half else _CHUNK_BYTES
             chunk = os.pread(descriptor, min(most, _CHUNK_BYTES), self._position)
             if not chunk or not is_running():
                 return
             grown = os.fstat(descriptor).st_size
             if _is_cut(self._position, grown, limit_bytes):
-                size = grown  # the middle may have been taken away before we read this
+                size = grown  # the middle may have been cut out before we read this
                 continue
             self._position += len(chunk)
             yield chunk
 
     def kept_in_row(self, output: Output) -> Iterator[bytes]:
-        """Yield the rest of an output that is kept in the attempt's row."""
+        """Yield the rest of an output that was kept in the attempt's row."""
         if output.truncated:
             yield GAP.lstrip() % (output.size_bytes - len(output.tail))
         start = self._position
@@ -70,13 +71,13 @@ class OutputReader:
         yield output.tail[start:]
 
     def kept_in_file(self, descriptor: int, output: Output, limit_bytes: int) -> Iterator[bytes]:
-        """Yield the rest of an output that is kept in a file."""
+        """Yield the rest of an output that was kept in a file."""
         size = os.fstat(descriptor).st_size
         if self._tail_lines is not None:
             start = tail_start(partial(os.pread, descriptor), size, self._tail_lines)
         elif output.truncated and self._position:
-            # Only the first half of the limit is where it was printed. After that, count from the
-            # end: there the file and what was printed agree.
+            # In the first half, a position in the file is a position in the output. After the gap,
+            # count from the end, where both agree again.
             half = limit_bytes // 2
             rest = output.size_bytes - self._position
             start = size - rest if rest <= half else min(self._position, half)
@@ -91,13 +92,13 @@ class OutputReader:
 
 
 def _is_cut(position: int, size: int, limit_bytes: int) -> bool:
-    """Return whether a position lies in the middle, which is not kept."""
+    """Whether a position lies in the middle, which is not kept."""
     half = limit_bytes // 2
     return size > limit_bytes and half <= position < size - half
 
 
 def tail_start(read: Callable[[int, int], bytes], size: int, lines: int) -> int:
-    """Return where the last so many lines begin; `read` takes a length and a start."""
+    """Return where the last `lines` lines begin. `read` takes a length and a start."""
     if lines == 0:
         return size
     wanted, end = lines, size
@@ -106,7 +107,7 @@ def tail_start(read: Callable[[int, int], bytes], size: int, lines: int) -> int:
         chunk = read(end - begin, begin)
         position = len(chunk)
         if end == size and chunk.endswith(b"\n"):
-            position -= 1  # the end of the last line begins no further one
+            position -= 1  # no line begins after the last line break
         while True:
             position = chunk.rfind(b"\n", 0, position)
             if position < 0:

@@ -19,12 +19,15 @@ _LONGEST_PAUSE_SECONDS = 0.1
 
 
 class AttemptProcesses(NamedTuple):
-    """How the processes of an attempt, or of several attempts of one job, are recognised."""
+    """How the processes of an attempt, or of several attempts of one job, are recognised.
+
+    A process is one of them if any of these matches, or if it descends from one of them.
+    """
 
     marks: frozenset[str]
-    """Their values of QUEUECTL_EXECUTION: a process has one of these in its environment."""
+    """Values of QUEUECTL_EXECUTION that a process has in its environment."""
     logs: frozenset[FileIdentity] = frozenset()
-    """Their logs: a process has one of these open for writing, as it inherited its output."""
+    """Logs that a process has open for writing, because it inherited one as its output."""
     leader: int | None = None
     """The PID of the process that was started, which is also its process group and its session."""
     leader_ticks: int | None = None

@@ -1,4 +1,4 @@
-"""What `logs` reads of an attempt's output, whatever happened to the middle of it."""
+"""Reading the output of an attempt piece by piece, with and without its middle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HALF = _LIMIT // 2
 
 
 class Attempt:
-    """An attempt that prints into its log, and a reader of it."""
+    """An attempt that prints into its log, and a reader of that log."""
 
     def __init__(self, folder, tail_lines=None):
         self.log = OutputLog(str(folder / "worker.log"))
@@ -30,11 +30,11 @@ class Attempt:
         self.log.enforce_limit()
 
     def read(self):
-        """Return what is new while it runs."""
+        """Return the new output while the attempt runs."""
         return b"".join(self.reader.running(self.log.descriptor, _LIMIT, lambda: True))
 
     def end(self):
-        """Return what is new at its end."""
+        """End the attempt; return the new output."""
         output, _ = self.log.collect(self.kept_path)
         if not output.in_file:
             return b"".join(self.reader.kept_in_row(output))
@@ -43,14 +43,14 @@ class Attempt:
 
 
 def _lines(count, letter="x"):
-    """Return so many bytes, in lines of 64."""
+    """Return `count` bytes, in lines of 64 bytes."""
     return (letter.encode() * 63 + b"\n") * (count // 64)
 
 
 @pytest.mark.parametrize("end", [64, INLINE_BYTES + 64, _LIMIT])
 @pytest.mark.parametrize("between", [0, 64, INLINE_BYTES])
-def test_what_is_kept_whole_is_read_once(tmp_path, between, end):
-    """Each read begins where the last one ended, across the attempt's end, too."""
+def test_an_output_that_is_kept_completely_is_read_once(tmp_path, between, end):
+    """Each read begins where the last one ended, also when the attempt ends in between."""
     attempt = Attempt(tmp_path)
     attempt.print(_lines(between))
     while_running = attempt.read()
@@ -59,8 +59,8 @@ def test_what_is_kept_whole_is_read_once(tmp_path, between, end):
     assert while_running + attempt.end() == attempt.printed
 
 
-def test_the_middle_that_is_gone_is_marked(tmp_path):
-    """First and last half of the limit, and between them how much is missing."""
+def test_a_missing_middle_is_marked(tmp_path):
+    """Between the two halves stands a line that says how much is missing."""
     attempt = Attempt(tmp_path)
     attempt.print(_lines(_LIMIT) + _lines(_HALF, "y"))
 
@@ -70,8 +70,8 @@ def test_the_middle_that_is_gone_is_marked(tmp_path):
 
 
 @pytest.mark.parametrize("seen", [64, _HALF, _HALF + 64, _LIMIT])
-def test_a_reader_that_came_in_time_misses_nothing_but_the_middle(tmp_path, seen):
-    """What was read before it was taken away is not read again, nor is what came after it lost."""
+def test_a_reader_misses_nothing_except_the_middle(tmp_path, seen):
+    """Bytes that were read before the cut are not read again, and nothing after it is lost."""
     attempt = Attempt(tmp_path)
     attempt.print(_lines(seen))
     first = attempt.read()
@@ -83,8 +83,8 @@ def test_a_reader_that_came_in_time_misses_nothing_but_the_middle(tmp_path, seen
     assert (GAP.split(b"%d")[0] in rest) or seen > _HALF
 
 
-def test_an_attempt_that_ended_meanwhile_yields_nothing(tmp_path):
-    """The file may hold the output of the next job by then."""
+def test_an_attempt_that_has_just_ended_yields_nothing(tmp_path):
+    """By now the file may hold the output of the next job."""
     attempt = Attempt(tmp_path)
     attempt.print(b"a\n")
 
@@ -93,8 +93,8 @@ def test_an_attempt_that_ended_meanwhile_yields_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("size", [64, 4 * INLINE_BYTES])
-def test_the_last_lines_while_it_runs_and_what_follows(tmp_path, size):
-    """The first read begins so many lines before the end; later ones go on from there."""
+def test_the_last_lines_of_a_running_attempt_and_what_follows(tmp_path, size):
+    """The first read begins two lines before the end; later reads continue from there."""
     attempt = Attempt(tmp_path, tail_lines=2)
     attempt.print(_lines(size) + b"one\ntwo\n")
 
@@ -106,8 +106,8 @@ def test_the_last_lines_while_it_runs_and_what_follows(tmp_path, size):
 
 
 @pytest.mark.parametrize("size", [64, 2 * INLINE_BYTES, 4 * INLINE_BYTES])
-def test_the_last_lines_of_what_is_kept(tmp_path, size):
-    """Of an attempt that has ended, from its row or its file."""
+def test_the_last_lines_of_an_ended_attempt(tmp_path, size):
+    """They come from its row, or from its file."""
     attempt = Attempt(tmp_path, tail_lines=1)
     attempt.print(_lines(size) + b"end\n")
 
@@ -115,7 +115,7 @@ def test_the_last_lines_of_what_is_kept(tmp_path, size):
 
 
 def test_an_output_that_was_lost_to_a_full_disk_is_marked():
-    """Only its end is in the row: what is missing before it is told."""
+    """Only its end is in the row; a line before it says how much is missing."""
     output = Output(size_bytes=5000, truncated=True, tail=b"end\n")
 
     assert b"".join(OutputReader().kept_in_row(output)) == GAP.lstrip() % 4996 + b"end\n"
@@ -133,8 +133,8 @@ def test_an_output_that_was_lost_to_a_full_disk_is_marked():
         (b"x" * 70_000 + b"\n" + b"y" * 70_000 + b"\n", 1, b"y" * 70_000 + b"\n"),
     ],
 )
-def test_where_the_last_lines_begin(text, lines, expected):
-    """A line ends with its line break; the last one may lack it. Longer than a chunk, too."""
+def test_the_start_of_the_last_lines_is_found(text, lines, expected):
+    """The last line may lack its line break, and a line may be longer than a chunk."""
     start = tail_start(lambda length, begin: text[begin : begin + length], len(text), lines)
 
     assert text[start:] == expected
