@@ -10,17 +10,18 @@ from queuectl import POOL_VARIABLE
 
 
 def main() -> None:
-    """Run the command line, or the pool that `worker start` has become; end the process."""
-    # Before anything slow is imported: Ctrl+C ends the command by the signal itself, so that a
-    # calling loop stops, and every step is safe to be killed at. One that was ignored stays so.
+    """Run the command line, or the pool of workers that `worker start` becomes; never returns."""
+    # Let Ctrl+C end the command by SIGINT itself, so that a shell loop around it ends, too. It is
+    # safe at any step to be killed. Do this before the slow imports. If SIGINT was ignored when we
+    # were started, it stays ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # What is imported stays: looking through it for garbage, again and again, costs 3 ms.
+    # Imported modules stay in memory. To search them for garbage again and again would cost 3 ms.
     gc.disable()
     if os.environ.get(POOL_VARIABLE, "").startswith(f"{os.getpid()} "):
-        from queuectl.worker.main import run  # and nothing of the command line
+        from queuectl.worker.main import run  # without importing the command line
     else:
-        from queuectl.cli.app import run  # only now
+        from queuectl.cli.app import run  # only here
     gc.freeze()
     gc.enable()
     run()

@@ -30,28 +30,31 @@ _COLORS = {
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows in columns."""
+    """Return a table as text."""
     from tabulate import tabulate  # costs 60 ms
 
     return tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
 
 
-def state(value: JobState) -> str:
-    """Return a state's name, coloured where colours are shown."""
+def styled_state(value: JobState) -> str:
+    """Return the name of a state with the code of its colour; click drops it without colours."""
     color = _COLORS.get(value)
     return value.value if color is None else click.style(value.value, fg=color)
 
 
-def fields(pairs: Iterable[tuple[str, str | None]]) -> None:
-    """Print names and values in two columns; an absent value leaves its line out."""
+def print_fields(pairs: Iterable[tuple[str, str | None]]) -> None:
+    """Print names and values in two columns, without the names whose value is None."""
     present = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in present), default=0) + 1
     for name, value in present:
         print_data(f"{name + ':':<{width}} {value}")
 
 
-def pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
-    """Print rows in pages, so that memory stays flat, under one header; whether there were any."""
+def print_pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
+    """Print a table page by page, so that memory stays flat; return whether it has any rows.
+
+    `show` prints one page; it is told whether to print the header.
+    """
     first = True
     page = list(islice(rows, _PAGE))
     while page:
@@ -61,13 +64,13 @@ def pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) ->
     return not first
 
 
-def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
-    """Print jobs, a line each; on a terminal commands are cut to its width."""
+def print_jobs(jobs: Sequence[Job], first: bool = True) -> None:
+    """Print jobs, one per line; on a terminal, commands are cut to its width."""
     now = utcnow()
     rows = [
         [
             escape(job.id),
-            state(job.state),
+            styled_state(job.state),
             escape(job.queue),
             str(job.priority),
             f"{job.attempts}/{job.max_retries}",
@@ -81,8 +84,8 @@ def jobs_table(jobs: Sequence[Job], first: bool = True) -> None:
     print_data(table(headers if first else (), rows))
 
 
-def dead_table(jobs: Sequence[Job], first: bool = True) -> None:
-    """Print dead jobs with their reasons, a line each."""
+def print_dead_jobs(jobs: Sequence[Job], first: bool = True) -> None:
+    """Print dead jobs with the reasons of their deaths, one per line."""
     now = utcnow()
     rows = [
         [
@@ -100,8 +103,8 @@ def dead_table(jobs: Sequence[Job], first: bool = True) -> None:
     print_data(table(headers if first else (), rows))
 
 
-def workers_table(workers: Sequence[Worker]) -> None:
-    """Print workers, a line each."""
+def print_workers(workers: Sequence[Worker]) -> None:
+    """Print workers, one per line."""
     now = utcnow()
     rows: list[list[str]] = [
         [
@@ -118,7 +121,7 @@ def workers_table(workers: Sequence[Worker]) -> None:
 
 
 def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:
-    """On a terminal, cut the last column to what is left of the width."""
+    """On a terminal, cut the last column so that each row fits into one line."""
     if not on_terminal() or not rows:
         return
     import shutil  # only here

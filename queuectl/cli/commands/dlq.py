@@ -16,7 +16,7 @@ from queuectl.cli.command import (
     quiet_option,
     usage_error,
 )
-from queuectl.cli.commands.list import list_options, print_jobs
+from queuectl.cli.commands.list import list_options, print_list
 from queuectl.cli.commands.prune import delete_named
 from queuectl.cli.selection import (
     all_option,
@@ -26,7 +26,7 @@ from queuectl.cli.selection import (
     queue_option,
     state_option,
 )
-from queuectl.cli.tables import dead_table
+from queuectl.cli.tables import print_dead_jobs
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
@@ -49,7 +49,7 @@ def dlq_list(queues: Sequence[str], **shown: Any) -> None:
     Example: queuectl dlq list
     """
     dead = Selection(queues=queue_names(queues), states=_DEAD)
-    print_jobs(dead, dead_table, none="no dead jobs", **shown)
+    print_list(dead, print_dead_jobs, none="no dead jobs", **shown)
 
 
 @dlq.command("retry", cls=QueueCommand)

@@ -10,7 +10,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import job_json
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
-from queuectl.cli.tables import jobs_table, pages
+from queuectl.cli.tables import print_jobs, print_pages
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import JobState
 from queuectl.storage import Storage
@@ -48,7 +48,7 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
     return add
 
 
-def print_jobs(
+def print_list(
     selection: Selection,
     table: Callable[[Sequence[Job], bool], None],
     *,
@@ -77,7 +77,7 @@ def print_jobs(
         if newest is None and most_on_a_terminal is not None and output.on_terminal():
             newest = most_on_a_terminal
             hidden = storage.count(selection) - newest
-        if not pages(storage.jobs(selection, newest=newest), table):
+        if not print_pages(storage.jobs(selection, newest=newest), table):
             output.message(none)
         if hidden > 0:
             output.message(f"{hidden} more (queuectl list -n N)")
@@ -93,8 +93,8 @@ def list_jobs(states: Sequence[Any], queues: Sequence[str], **shown: Any) -> Non
     Example: queuectl list --state failed,dead
     """
     selection = Selection(queues=queue_names(queues), states=state_names(states))
-    storage = print_jobs(
-        selection, jobs_table, none="no jobs", most_on_a_terminal=_MOST_ON_A_TERMINAL, **shown
+    storage = print_list(
+        selection, print_jobs, none="no jobs", most_on_a_terminal=_MOST_ON_A_TERMINAL, **shown
     )
     if not (shown["ids"] or shown["as_json"]):
         _mention_dead(storage, selection)

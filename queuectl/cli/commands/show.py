@@ -12,7 +12,7 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import job_argument, the_job
-from queuectl.cli.tables import fields, pages, state, table
+from queuectl.cli.tables import print_fields, print_pages, styled_state, table
 from queuectl.core.escaping import escape
 from queuectl.core.models import Execution, Job, signal_name
 from queuectl.core.times import format_duration, utcnow
@@ -48,7 +48,7 @@ def show(job: str | None, show_env: bool, as_json: bool) -> None:
         output.print_json_object(shape, "executions", map(execution_json, executions))
         return
     _print_job(found, needs, dependants, show_env=show_env)
-    pages(executions, _print_attempts)
+    print_pages(executions, _print_attempts)
     last = storage.last_execution(found)
     if last is not None:
         _print_hints(found, last)
@@ -59,12 +59,12 @@ def _print_job(
 ) -> None:
     now = utcnow()
     env = masked(job.env, show_env=show_env)
-    fields(
+    print_fields(
         [
             ("ID", escape(job.id)),
             ("Label", _text(job.label)),
             ("Command", escape(job.command)),
-            ("State", state(job.state)),
+            ("State", styled_state(job.state)),
             ("Queue", escape(job.queue)),
             ("Priority", str(job.priority)),
             ("Attempts", f"{job.attempts} of {job.max_retries}"),

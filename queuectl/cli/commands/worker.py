@@ -22,7 +22,7 @@ from queuectl.cli.command import (
 )
 from queuectl.cli.json_shapes import worker_json
 from queuectl.cli.selection import DURATION, queue_names, queue_option
-from queuectl.cli.tables import workers_table
+from queuectl.cli.tables import print_workers
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
 from queuectl.host import lockfiles, places, processes
@@ -291,6 +291,6 @@ def worker_list(as_json: bool) -> None:
     if as_json:
         output.print_json([worker_json(worker) for worker in living])
     elif living:
-        workers_table(living)
+        print_workers(living)
     else:
         output.message("no worker is running (queuectl worker start)")
