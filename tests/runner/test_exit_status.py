@@ -1,4 +1,4 @@
-"""What a job's own shell tells of its end, for when nobody is left to reap it."""
+"""The exit status of a job as its own shell reports it, for when no worker can reap the job."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SHELLS = ["dash", "bash"]
 
 
 def _popen(shell: str, command: str, status: Path, execution: int = 7) -> subprocess.Popen[bytes]:
-    there = shutil.which(shell)
-    if there is None:
-        pytest.skip(f"no {shell} here")
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
     status.touch()
     return subprocess.Popen(
         ["sh", "-c", exit_status.PRELUDE + command],
-        executable=there,
+        executable=program,
         cwd=str(status.parent),
         env={
             "PATH": os.environ["PATH"],
@@ -40,7 +40,7 @@ def _popen(shell: str, command: str, status: Path, execution: int = 7) -> subpro
 
 
 def _reset_signals() -> None:
-    """As the runner does: what was ignored here must not be ignored by the job."""
+    """Do as the runner does: a job must not ignore the signals that this process ignores."""
     for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
 
@@ -55,7 +55,7 @@ ENDS = [
     ("(exit 9)", Status(9, None)),
     ("sh -c 'exit 11'", Status(11, None)),
     ("set -e; false; true", Status(1, None)),
-    ("set -u; : $nothing_of_this_name", None),  # dash: 2, bash: 127; the process is asked below
+    ("set -u; : $nothing_of_this_name", None),  # dash: 2, bash: 127; compared with the process
     ("set -f; set -C; exit 4", Status(4, None)),
     ("no-such-program-anywhere", Status(127, None)),
     ("cd /; exit 5", Status(5, None)),
@@ -81,10 +81,10 @@ ENDS = [
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("command", "expected"), ENDS)
-def test_the_word_left_is_what_the_kernel_saw(
+def test_the_reported_status_is_the_one_that_the_kernel_saw(
     tmp_path: Path, shell: str, command: str, expected: Status | None
 ) -> None:
-    """However a command ends, its shell leaves the very status that a reaper would see."""
+    """However a command ends, its shell reports the status that its parent would see."""
     status = tmp_path / "status"
     process = _popen(shell, command, status)
     process.communicate()
@@ -100,10 +100,10 @@ def test_the_word_left_is_what_the_kernel_saw(
 @pytest.mark.parametrize(
     "command", ["exec true", "trap 'exit 3' EXIT", "trap - EXIT", "kill -KILL $$"]
 )
-def test_some_ends_leave_no_word(tmp_path: Path, shell: str, command: str) -> None:
-    """After `exec`, with its own EXIT trap or killed outright it says nothing, never a wrong thing.
+def test_some_ends_leave_no_report(tmp_path: Path, shell: str, command: str) -> None:
+    """After `exec`, KILL, or with its own EXIT trap, there is no report, and never a wrong one.
 
-    Only a reaper knows then.
+    Then only the process that reaps the job knows its status.
     """
     status = tmp_path / "status"
     _popen(shell, command, status).communicate()
@@ -119,10 +119,10 @@ def test_some_ends_leave_no_word(tmp_path: Path, shell: str, command: str) -> No
         | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM, signal.SIGXCPU, signal.SIGXFSZ}
     ),
 )
-def test_a_fatal_signal_is_never_told_as_a_success(
+def test_a_fatal_signal_is_never_reported_as_a_success(
     tmp_path: Path, shell: str, number: signal.Signals
 ) -> None:
-    """Regression: bash run as sh told of 0 for a job that ABRT, USR1 or XCPU had killed."""
+    """Regression: bash, run as sh, reported 0 for a job that ABRT, USR1 or XCPU had killed."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     status = tmp_path / "status"
     process = _popen(shell, f"kill -{number.name[3:]} $$; exit 3", status)
@@ -133,21 +133,23 @@ def test_a_fatal_signal_is_never_told_as_a_success(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_traps_are_the_shells_alone(tmp_path: Path, shell: str) -> None:
-    """No subshell, child or background process of a job writes in its place."""
+def test_only_the_shell_itself_runs_the_traps(tmp_path: Path, shell: str) -> None:
+    """No subshell, child or background process of a job reports in its place."""
     status = tmp_path / "status"
     process = _popen(
         shell, "(exit 4); (kill -TERM $$ 2>/dev/null & exit 0) ; exit 1", status
-    )  # the TERM hits the leader itself
+    )  # the TERM goes to the leader itself
     process.communicate()
     assert process.returncode in (1, -signal.SIGTERM)
-    told = exit_status.read(str(status), 7)
-    assert told == (Status(1, None) if process.returncode == 1 else Status(None, signal.SIGTERM))
+    reported = exit_status.read(str(status), 7)
+    assert reported == (
+        Status(1, None) if process.returncode == 1 else Status(None, signal.SIGTERM)
+    )
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_job_prints_nothing_of_ours(tmp_path: Path, shell: str) -> None:
-    """Standing before the command costs not a byte of output, and leaves `$?`, `$#` and `$-` be."""
+def test_the_prelude_does_not_show_in_the_output_of_a_job(tmp_path: Path, shell: str) -> None:
+    """The prelude prints nothing, and `$?` and `$#` are as they would be without it."""
     command = 'echo "$? $# $0"; false; echo $?'
     with_it = _popen(shell, command, tmp_path / "status").communicate()[0]
 
@@ -156,10 +158,10 @@ def test_a_job_prints_nothing_of_ours(tmp_path: Path, shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_to_the_group_ends_a_job_at_once_and_is_told(
+def test_a_signal_to_the_group_ends_a_job_at_once_and_is_reported(
     tmp_path: Path, shell: str, number: signal.Signals
 ) -> None:
-    """Regression: bash run as sh told of 0 for a job that TERM had killed."""
+    """Regression: bash, run as sh, reported 0 for a job that TERM had killed."""
     status = tmp_path / "status"
     process = _popen(shell, "sh -c 'echo > begun; exec sleep 300'; exit 0", status)
     wait_until((tmp_path / "begun").exists)
@@ -181,18 +183,18 @@ def test_a_signal_to_the_group_ends_a_job_at_once_and_is_told(
         (b"a-queue/7\n", None),
         (b"a-queue/7 s\n", None),
         (b"a-queue/7 zero\n", None),
-        (b"a-queue/77 0\n", None),  # another attempt's
+        (b"a-queue/77 0\n", None),  # of another attempt
         (b"a-queue/ 0\n", None),
         (b"", None),
         (b"\n", None),
         (b"\0" * 256, None),
-        (b"a-queue/7 0\nq/77 15\n", Status(0, None)),  # a longer, older line shows behind it
+        (b"a-queue/7 0\nq/77 15\n", Status(0, None)),  # the rest of a longer, older line follows
     ],
 )
-def test_a_torn_or_foreign_word_does_not_count(
+def test_only_a_complete_report_of_this_attempt_counts(
     tmp_path: Path, written: bytes, expected: Status | None
 ) -> None:
-    """Only a whole line of the very attempt is believed."""
+    """A torn line, and a line of another attempt, are ignored."""
     status = tmp_path / "status"
     status.write_bytes(written)
 
@@ -200,10 +202,12 @@ def test_a_torn_or_foreign_word_does_not_count(
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "fifo", "link"])
-def test_what_is_no_status_file_tells_nothing(tmp_path: Path, kind: str) -> None:
-    """A planted folder, FIFO or link is neither waited for nor followed.
+def test_something_else_in_place_of_a_status_file_reports_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    """A link is not followed, a FIFO is not waited for, a folder is no error.
 
-    Regression: at a folder or a FIFO the worker that settled a dead one crashed, again and again.
+    Regression: a folder or a FIFO crashed each worker that recovered the job.
     """
     path = tmp_path / "status"
     if kind == "folder":
@@ -218,8 +222,10 @@ def test_what_is_no_status_file_tells_nothing(tmp_path: Path, kind: str) -> None
 
 
 @pytest.mark.parametrize("status", [Status(0, None), Status(3, None), Status(None, 9)])
-def test_a_reaper_leaves_the_same_word(tmp_path: Path, status: Status) -> None:
-    """Who reaps a job in place of its worker tells it over whatever stood there."""
+def test_a_process_that_reaps_a_job_reports_in_the_same_form(
+    tmp_path: Path, status: Status
+) -> None:
+    """The supervisor, which reaps a job in place of its worker, overwrites an older report."""
     path = tmp_path / "status"
     path.write_bytes(b"another-queue-of-a-long-name/123456789 s15\n")
     exit_status.write(str(path), 42, status)
