@@ -1,4 +1,4 @@
-"""The connection to SQLite, its settings, and transactions under the write lock."""
+"""The connection to a queue's file: opened, brought up to date, and used in transactions."""
 
 from __future__ import annotations
 
@@ -6,49 +6,42 @@ import os
 import sqlite3
 import sys
 import time
-from types import TracebackType
-from typing import Callable
+from contextlib import contextmanager
+from typing import Callable, Iterator
 
-from queuectl.core.errors import (
-    DiskFailure,
-    NoQueue,
-    QueueBusy,
-    QueueReplaced,
-    QueueUnusable,
-    QueueUpgraded,
-)
+from queuectl.core.errors import NoQueue, QueueBusy, QueueReplaced, QueueUnusable, QueueUpgraded
 from queuectl.core.times import utcnow
 from queuectl.host import places
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode
 from queuectl.storage import schema
+from queuectl.storage.sqlite_errors import is_busy, translated
 from queuectl.storage.write_lock import WriteLock
 
+WAIT_SECONDS = 30.0
+"""How long a command waits for the write lock before it gives up (exit 75)."""
 _BUSY_SECONDS = 1.0
+"""How long SQLite itself waits for a program that does not know the write lock."""
 _PAGE_BYTES = 2048
+"""A commit writes whole pages, and it changes little of each: SQLite's 4096 write more."""
 _CHECKPOINT_PAGES = 4000
 """SQLite's 1000 make one commit in 110 wait for the whole file to be synced: 2 % of a drain."""
 _SMALLEST_BYTES = 512
-_SHM_BYTES = 32768
-"""By so much the -shm file grows."""
-WAIT_SECONDS = 30.0
-"""How long a command waits for the write lock before it gives up (exit 75)."""
+"""A file that SQLite wrote is not smaller, unless it is empty."""
 
 
 class Database:
-    """One connection of one process; it must not cross a fork.
-
-    `wait_seconds` is how long a write transaction waits for its turn.
-    """
+    """One connection of one process; it must not cross a fork."""
 
     def __init__(
         self, files: QueueFiles, connection: sqlite3.Connection, wait_seconds: float
     ) -> None:
+        """`wait_seconds` is how long a write transaction waits for the write lock."""
         self.files = files
         self.connection = connection
         self.wait_seconds = wait_seconds
         self.lock = WriteLock(files.write_lock)
-        self._relaxed = False
+        self._waits_for_disk = True
         self._identity = _identity(files.database)
 
     @classmethod
@@ -57,17 +50,19 @@ class Database:
         files: QueueFiles,
         *,
         create: bool,
-        new_id: Callable[[], str],
+        write: bool = False,
         upgrade: bool = True,
         wait_seconds: float = WAIT_SECONDS,
         notice: Callable[[str], None] | None = None,
     ) -> Database:
-        """Connect; make or upgrade the file first where that is needed.
+        """Connect; first create the file or bring it up to date, if needed.
 
-        Without `create` a file that is not there raises NoQueue, without `upgrade` one that would
-        have to be upgraded raises QueueUnusable. `notice` is told of an upgrade.
+        Without `create` a missing file raises NoQueue. `write` refuses a place that others can
+        write. Without `upgrade` an old file raises QueueUnusable. `notice` is called with a line
+        for the user when the file of the old tool was converted.
         """
-        if not files.exists():
+        is_new = not files.exists()
+        if is_new:
             if not create:
                 raise NoQueue(files.database)
             places.refuse_network(files)
@@ -75,10 +70,15 @@ class Database:
             places.create_database(files)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
-            if not database._is_current():
-                if not upgrade:
-                    raise QueueUnusable(f"{files.database} has yet to be upgraded")
-                database._bring_up_to_date(create, new_id, notice)
+            current = database._is_current()
+            if not current and not upgrade:
+                raise QueueUnusable(f"{files.database} has yet to be upgraded")
+            if not current:
+                database._refuse_foreign(create=create)
+            if (write or not current) and not is_new:
+                places.prepare_to_write(files)
+            if not current:
+                database._bring_up_to_date(notice)
             database._configure()
         except sqlite3.Error as error:
             database.close()
@@ -90,48 +90,114 @@ class Database:
 
     @classmethod
     def empty(cls, files: QueueFiles) -> Database:
-        """A queue in memory that holds nothing, to stand for one that has not been made yet.
+        """Return an empty queue in memory, which stands for a file that does not exist yet.
 
-        What is written to it, as by a verb that finds nothing to do, is forgotten.
+        So reading from the default place creates nothing. A verb that finds nothing to do may
+        even write to this queue; it is forgotten.
         """
         connection = sqlite3.connect(":memory:", isolation_level=None)
         schema.migrate(connection, 0)
         database = cls(files, connection, 0.0)
-        database.lock = _Unshared(files.write_lock)
+        database.lock = _NoLock(files.write_lock)
         return database
 
     def close(self) -> None:
-        """Give the connection and the lock's file back."""
+        """Close the connection and the file of the write lock."""
         self.connection.close()
         self.lock.close()
 
     def refuse_replaced(self) -> None:
-        """Raise QueueReplaced if what is at its path now is another file, or none: whoever enqueues
-        or works does so elsewhere.
+        """Raise QueueReplaced if the file was removed, or replaced by another.
+
+        Other processes then use that other file: nobody sees what we would write.
         """
         if _identity(self.files.database) not in (self._identity, None):
             raise QueueReplaced(f"{self.files.database} was removed or replaced")
 
-    def relax(self, *, relaxed: bool) -> None:
-        """Commit without waiting for the disk, or (as at first) with; outside a transaction.
+    def set_durability(self, *, waits_for_disk: bool) -> None:
+        """Choose whether a commit waits for the disk, as it does at first; not in a transaction.
 
-        Relaxed, a power cut can take back the last commits of this connection: all that came
-        before a commit of another that waited is safe.
+        If it does not, a power cut can take back the last commits of this connection. Everything
+        is safe that came before a commit, of any connection, that waited.
         """
-        if relaxed != self._relaxed:
-            self.connection.execute(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
-            self._relaxed = relaxed
+        if waits_for_disk != self._waits_for_disk:
+            self.connection.execute(
+                f"PRAGMA synchronous = {'FULL' if waits_for_disk else 'NORMAL'}"
+            )
+            self._waits_for_disk = waits_for_disk
 
-    def transaction(self, *, finishing: bool = False) -> Transaction:
-        """Begin a write: BEGIN IMMEDIATE … COMMIT under the write lock, rollback on any exception.
+    @contextmanager
+    def transaction(self, *, finishing: bool = False) -> Iterator[sqlite3.Connection]:
+        """Write: BEGIN IMMEDIATE … COMMIT under the write lock, rollback on any exception.
 
-        `finishing` allows it beside a newer schema that still lets ours record results.
+        `finishing` allows it in a file of a newer schema that still lets us record results.
         """
-        return Transaction(self, finishing)
+        self._begin(finishing=finishing)
+        try:
+            yield self.connection
+            self.connection.execute("COMMIT")
+        except BaseException as error:
+            _roll_back(self.connection)
+            if isinstance(error, sqlite3.Error):
+                raise translated(error, self.files.database) from error
+            raise
+        finally:
+            self.lock.release()
 
-    def snapshot(self) -> Snapshot:
-        """Begin a read of several queries that all see the same moment; no lock."""
-        return Snapshot(self)
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read: several queries that all see the same moment. It takes no lock."""
+        try:
+            self.connection.execute("BEGIN")
+            yield self.connection
+        except sqlite3.Error as error:
+            raise translated(error, self.files.database) from error
+        finally:
+            _roll_back(self.connection)
+
+    def _begin(self, *, finishing: bool) -> None:
+        deadline = time.monotonic() + self.wait_seconds
+        is_other_program = False
+        while True:
+            try:
+                self.lock.acquire(max(0.0, deadline - time.monotonic()))
+            except QueueBusy:
+                # The process that holds the lock now waits for the other program, too.
+                if is_other_program:
+                    raise self._busy_with_other_program() from None
+                raise
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                self._refuse_other_schema(finishing=finishing)
+                return
+            except BaseException as error:
+                _roll_back(self.connection)
+                self.lock.release()
+                if not isinstance(error, sqlite3.Error):
+                    raise
+                if not is_busy(error):
+                    raise translated(error, self.files.database) from error
+                if time.monotonic() >= deadline:
+                    raise self._busy_with_other_program() from None
+                is_other_program = True
+
+    def _busy_with_other_program(self) -> QueueBusy:
+        return QueueBusy(
+            f"the queue stayed busy for {self.wait_seconds:.0f} s: another program"
+            f" is writing {self.files.database} (try again)"
+        )
+
+    def _refuse_other_schema(self, *, finishing: bool) -> None:
+        version = _pragma(self.connection, "user_version")
+        if version == schema.VERSION:
+            return
+        if finishing and version > schema.VERSION:
+            row = self.connection.execute(
+                "SELECT value FROM meta WHERE key = 'min_writer'"
+            ).fetchone()
+            if row and int(row[0]) <= schema.VERSION:
+                return
+        raise QueueUpgraded("the queue was upgraded: start the workers again")
 
     def _is_current(self) -> bool:
         version = _pragma(self.connection, "user_version")
@@ -144,48 +210,51 @@ class Database:
             raise self._foreign()
         return application == schema.APPLICATION_ID and version == schema.VERSION
 
-    def _is_unversioned(self) -> bool:
-        return _pragma(self.connection, "application_id") == 0
+    def _has_tables(self) -> bool:
+        row = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return bool(row[0])
 
     def _foreign(self) -> QueueUnusable:
         return QueueUnusable(f"{self.files.database} is not a queue (another program made it)")
 
-    def _bring_up_to_date(
-        self, create: bool, new_id: Callable[[], str], notice: Callable[[str], None] | None
-    ) -> None:
-        from queuectl.storage import (
-            legacy,  # it and what it needs are 0.1 MB that few processes use
-        )
+    def _refuse_foreign(self, *, create: bool) -> None:
+        """Refuse a file of another program, before anything is created beside it."""
+        from queuectl.storage import legacy  # with its imports 0.1 MB, which few processes need
+
+        if not self._has_tables():
+            if 0 < os.stat(self.files.database).st_size < _SMALLEST_BYTES:
+                raise self._foreign()  # SQLite takes a file of one byte for an empty one
+            if not create:
+                raise NoQueue(self.files.database)
+        # The application id is read last: meanwhile another process may have made it a queue.
+        elif (
+            not legacy.is_legacy(self.connection)
+            and _pragma(self.connection, "application_id") == 0
+        ):
+            raise self._foreign()
+
+    def _bring_up_to_date(self, notice: Callable[[str], None] | None) -> None:
+        """Create the tables, convert a file of the old tool, or migrate an older schema."""
+        from queuectl.storage import legacy  # as above
 
         conn = self.connection
-        has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
-        if not has_tables and 0 < os.stat(self.files.database).st_size < _SMALLEST_BYTES:
-            raise self._foreign()  # to SQLite a file of one byte is empty
-        if not has_tables and not create:
-            raise NoQueue(self.files.database)
-        # Before anything is put beside it. Asked last whether another made it a queue meanwhile.
-        if has_tables and not legacy.is_legacy(conn) and self._is_unversioned():
-            raise self._foreign()
-        places.prepare_to_write(self.files)
         self.lock.acquire(self.wait_seconds)
         try:
-            # Whoever held the lock before us may have done it all.
             if self._is_current():
-                return
+                return  # the process that had the lock before us has done it
             version = _pragma(conn, "user_version")
-            has_tables = conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] > 0
-            old = version == 0 and has_tables
+            old = version == 0 and self._has_tables()
             if old and not legacy.is_legacy(conn):
                 raise self._foreign()
             if old:
                 kept = legacy.back_up(conn, self.files)
-                # Whoever can read it reads what is run, secrets perhaps among it.
+                # A reader of the file can read the commands, which may contain secrets.
                 os.chmod(self.files.database, own_mode(self.files.database))
             self._switch_to_wal()
             conn.execute("BEGIN IMMEDIATE")
             try:
                 if old:
-                    legacy.convert(conn, now=utcnow(), new_id=new_id)
+                    legacy.convert(conn, now=utcnow())
                 else:
                     schema.migrate(conn, version)
                 conn.execute("COMMIT")
@@ -198,9 +267,9 @@ class Database:
             notice(f"upgraded {self.files.database}; the old file is kept as {kept}")
 
     def _switch_to_wal(self) -> None:
-        # Of a new file only: a commit writes whole pages, and it changes little of each.
+        # This has an effect on a new file only.
         self.connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        # The switch ignores busy_timeout, so it is made under the write lock and asked for again.
+        # The switch ignores busy_timeout, so make it under the write lock and try again.
         deadline = time.monotonic() + self.wait_seconds
         while True:
             try:
@@ -221,171 +290,20 @@ class Database:
                        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"):  # fmt: skip
             self.connection.execute(f"PRAGMA {pragma}")
         if sys.platform == "darwin":
-            # There fsync leaves data in the drive's cache.
+            # On macOS fsync leaves data in the drive's cache.
             self.connection.execute("PRAGMA fullfsync = ON")
             self.connection.execute("PRAGMA checkpoint_fullfsync = ON")
 
 
-class _Unshared(WriteLock):
-    """The lock of a queue that nobody else can see: there is no folder for its file."""
+class _NoLock(WriteLock):
+    """The lock of a queue in memory, which has no other users, and no folder for the lock file."""
 
     def acquire(self, wait_seconds: float) -> None:
-        """Be the only one, as ever."""
-
-
-class Transaction:
-    """A write transaction as a context; see `Database.transaction`."""
-
-    __slots__ = ("_database", "_finishing")
-
-    def __init__(self, database: Database, finishing: bool) -> None:
-        self._database = database
-        self._finishing = finishing
-
-    def __enter__(self) -> sqlite3.Connection:
-        database = self._database
-        conn, lock = database.connection, database.lock
-        deadline = time.monotonic() + database.wait_seconds
-        elsewhere = False
-        while True:
-            try:
-                lock.acquire(max(0.0, deadline - time.monotonic()))
-            except QueueBusy:
-                # Whoever holds the lock now waits for the other program as well.
-                if elsewhere:
-                    raise self._busy_elsewhere() from None
-                raise
-            try:
-                conn.execute("BEGIN IMMEDIATE")
-                self._refuse_other_schema(conn)
-                return conn
-            except sqlite3.Error as error:
-                _roll_back(conn)
-                lock.release()
-                if not is_busy(error):
-                    raise translated(error, database.files.database) from error
-                if time.monotonic() >= deadline:
-                    raise self._busy_elsewhere() from None
-                elsewhere = True
-            except BaseException:
-                _roll_back(conn)
-                lock.release()
-                raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        conn = self._database.connection
-        try:
-            if kind is None:
-                try:
-                    conn.execute("COMMIT")
-                except sqlite3.Error as failure:
-                    _roll_back(conn)
-                    raise translated(failure, self._database.files.database) from failure
-            else:
-                _roll_back(conn)
-                if isinstance(error, sqlite3.Error):
-                    raise translated(error, self._database.files.database) from error
-        finally:
-            self._database.lock.release()
-
-    def _busy_elsewhere(self) -> QueueBusy:
-        database = self._database
-        return QueueBusy(
-            f"the queue stayed busy for {database.wait_seconds:.0f} s: another program"
-            f" is writing {database.files.database} (try again)"
-        )
-
-    def _refuse_other_schema(self, conn: sqlite3.Connection) -> None:
-        version = _pragma(conn, "user_version")
-        if version == schema.VERSION:
-            return
-        if self._finishing and version > schema.VERSION:
-            row = conn.execute("SELECT value FROM meta WHERE key = 'min_writer'").fetchone()
-            if row and int(row[0]) <= schema.VERSION:
-                return
-        raise QueueUpgraded("the queue was upgraded: start the workers again")
-
-
-class Snapshot:
-    """A read transaction as a context; see `Database.snapshot`."""
-
-    __slots__ = ("_database",)
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> sqlite3.Connection:
-        try:
-            self._database.connection.execute("BEGIN")
-        except sqlite3.Error as error:
-            raise translated(error, self._database.files.database) from error
-        return self._database.connection
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        _roll_back(self._database.connection)
-        if isinstance(error, sqlite3.Error):
-            raise translated(error, self._database.files.database) from error
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Whether somebody else's lock was in the way. (Error codes come with Python 3.11 only.)"""
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-
-
-def translated(error: sqlite3.Error, path: str) -> Exception:
-    """Return what a user can act on in place of SQLite's error; a bug stays what it is."""
-    text = str(error)
-    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
-        return error
-    if is_busy(error):
-        return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
-    if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
-        return DiskFailure(f"cannot write {path}: the disk is full")
-    if "disk I/O error" in text:
-        return DiskFailure(f"cannot read or write {path}: disk I/O error")
-    if "readonly" in text or "unable to open" in text:
-        if _is_read_only(path):
-            return QueueUnusable(
-                f"{path} is on a read-only file system, where a queue cannot even be read "
-                "(mount it for writing, or copy the file and its -wal elsewhere and use --db)"
-            )
-        return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
-    if "not a database" in text or "malformed" in text or "no such table" in text:
-        return QueueUnusable(f"{path} is damaged or not a queue: {text}")
-    return error
-
-
-def _is_disk_full(path: str) -> bool:
-    # SQLite calls it an I/O error if the -shm file cannot grow.
-    place = _file_system(path)
-    return place is not None and place.f_bavail * place.f_frsize < _SHM_BYTES
-
-
-def _is_read_only(path: str) -> bool:
-    # SQLite does not hand on what the system said: EROFS.
-    place = _file_system(path)
-    return place is not None and bool(place.f_flag & os.ST_RDONLY)
-
-
-def _file_system(path: str) -> os.statvfs_result | None:
-    try:
-        return os.statvfs(os.path.dirname(path))
-    except OSError:
-        return None
+        """Do nothing: there is nobody to wait for."""
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    # As a URI, since only that can say: do not create. Its own special characters are escaped.
+    # Only a URI can say: do not create. Its own special characters are escaped.
     escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
         return sqlite3.connect(
@@ -396,7 +314,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Return device and inode, zeros where there is no file, None if that cannot be known."""
+    """Return device and inode; zeros if there is no file, None if that cannot be known."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -411,6 +329,6 @@ def _pragma(conn: sqlite3.Connection, name: str) -> int:
 
 
 def _roll_back(conn: sqlite3.Connection) -> None:
-    # Some errors have rolled back already.
+    # After some errors SQLite has rolled back already.
     if conn.in_transaction:
         conn.execute("ROLLBACK")

@@ -12,8 +12,9 @@ from queuectl.core.settings import Settings
 from queuectl.core.specs import JobSpec, captured_variables
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
-from queuectl.storage.base import UNFINISHED, Base, duplicate, find_seq, last_seq, new_id
+from queuectl.storage.base import UNFINISHED, Base
 from queuectl.storage.dependencies import unblock
+from queuectl.storage.ids import duplicate, find_seq, last_seq, new_id
 
 _CACHE_KIB = 8192
 
@@ -133,14 +134,14 @@ class Enqueueing(Base):
                         if spec.after or spec.after_any:
                             needs[enqueued.seq] = (position, enqueued, spec)
                     report(enqueued)
-                # Nobody can mean an id that was yet to be made by its beginning: made_until.
+                # Nobody can mean an id that was yet to be made by its beginning: up_to.
                 for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
                     unsatisfiable = add_needs(
                         conn,
                         enqueued.seq,
                         spec.after,
                         spec.after_any,
-                        made_until=call.before,
+                        up_to=call.before,
                         now=now,
                     )
                     if unsatisfiable:
@@ -273,17 +274,17 @@ def add_needs(
     after: Sequence[str],
     after_any: Sequence[str],
     *,
-    made_until: int,
+    up_to: int,
     now: datetime,
 ) -> tuple[str, ...]:
     """Store what a new job waits for; return the ids that will not complete by themselves.
 
-    `made_until`: see `find_seq`.
+    `up_to`: see `find_seq`.
     """
     unsatisfiable = []
     # Of a job that is named in both, completion is the stronger need.
-    wanted = dict.fromkeys((find_seq(conn, job, made_until=made_until) for job in after_any), True)
-    wanted.update((find_seq(conn, job, made_until=made_until), False) for job in after)
+    wanted = dict.fromkeys((find_seq(conn, job, up_to=up_to) for job in after_any), True)
+    wanted.update((find_seq(conn, job, up_to=up_to), False) for job in after)
     for needed_seq, however in wanted.items():
         job_id, state = conn.execute(
             "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)

@@ -14,6 +14,7 @@ from queuectl.core.times import parse_utc, to_text
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
+from queuectl.storage.ids import new_id
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]
 _PRIORITIES = {"high": 10, "medium": DEFAULT_PRIORITY, "low": -10}
@@ -35,11 +36,11 @@ def back_up(conn: sqlite3.Connection, files: QueueFiles) -> str:
     return files.before_upgrade
 
 
-def convert(conn: sqlite3.Connection, *, now: datetime, new_id: Any) -> None:
+def convert(conn: sqlite3.Connection, *, now: datetime) -> None:
     """Turn the old tables into a queue of the present schema, inside the caller's transaction.
 
     No row is dropped, whatever its types; the config table stays as it is, but for what could not
-    be read as text. `new_id` makes ids.
+    be read as text.
     """
     conn.execute("DROP INDEX IF EXISTS idx_jobs_state")
     conn.execute("DROP INDEX IF EXISTS idx_jobs_priority")
@@ -52,7 +53,7 @@ def convert(conn: sqlite3.Connection, *, now: datetime, new_id: Any) -> None:
         cursor = conn.execute("SELECT * FROM jobs_before_upgrade ORDER BY created_at, rowid")
         names = [column[0] for column in cursor.description]
         for row in cursor:
-            _insert(conn, _converted(dict(zip(names, row)), now, new_id))
+            _insert(conn, _converted(dict(zip(names, row)), now))
         cursor.close()
     finally:
         conn.text_factory = str
@@ -80,7 +81,7 @@ def _insert(conn: sqlite3.Connection, job: dict[str, object]) -> None:
     )
 
 
-def _converted(row: dict[str, Any], now: datetime, new_id: Any) -> dict[str, object]:
+def _converted(row: dict[str, Any], now: datetime) -> dict[str, object]:
     retries = max(1, _number(row["max_retries"], effective(()).max_retries))
     attempts = _number(row["attempts"], 0)
     created = _time(row["created_at"]) or now

@@ -6,7 +6,8 @@ from typing import Iterator, NamedTuple, Sequence
 
 from queuectl.core.models import Execution, Job, Selection
 from queuectl.core.states import JobState
-from queuectl.storage.base import Base, find_seq
+from queuectl.storage.base import Base
+from queuectl.storage.ids import find_seq
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
 
 _PAGE = 500

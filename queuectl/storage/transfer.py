@@ -14,10 +14,10 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
-from queuectl.storage.base import duplicate, last_seq
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
 from queuectl.storage.explaining import Explaining
+from queuectl.storage.ids import duplicate, last_seq
 from queuectl.storage.queries import Queries
 
 _HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
@@ -68,10 +68,8 @@ class Transfer(Queries, Explaining):
                 if job.state is JobState.BLOCKED:
                     waiting.append((seq, transferred))
             for seq, transferred in waiting:
-                # Their ids were written whole: one that is not there is none that begins like it.
-                add_needs(
-                    conn, seq, transferred.after, transferred.after_any, made_until=0, now=now
-                )
+                # An export holds complete ids, so never take one for an abbreviation.
+                add_needs(conn, seq, transferred.after, transferred.after_any, up_to=0, now=now)
             refuse_cycles(conn, [seq for seq, _ in waiting])
         self._wake_workers()
         return made, skipped

@@ -27,7 +27,7 @@ def at(path, **kwargs):
 
 
 def open_database(path, *, create=False, **kwargs):
-    return Database.open(at(path), create=create, new_id=lambda: "0" * 12, **kwargs)
+    return Database.open(at(path), create=create, **kwargs)
 
 
 def raw(path):

@@ -1,0 +1,58 @@
+"""SQLite's errors in the words of a user, with what to do about them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from queuectl.core.errors import DiskFailure, QueueBusy, QueueUnusable
+
+_SHM_BYTES = 32768
+"""The step by which SQLite's -shm file grows."""
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process holds the lock. (Error codes come with Python 3.11 only.)"""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def translated(error: sqlite3.Error, path: str) -> Exception:
+    """Return the error to raise instead of SQLite's; one that shows a bug is returned as it is."""
+    text = str(error)
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        return error
+    if is_busy(error):
+        return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
+    if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
+        return DiskFailure(f"cannot write {path}: the disk is full")
+    if "disk I/O error" in text:
+        return DiskFailure(f"cannot read or write {path}: disk I/O error")
+    if "readonly" in text or "unable to open" in text:
+        if _is_read_only(path):
+            return QueueUnusable(
+                f"{path} is on a read-only file system, where a queue cannot even be read "
+                "(mount it for writing, or copy the file and its -wal elsewhere and use --db)"
+            )
+        return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
+    if "not a database" in text or "malformed" in text or "no such table" in text:
+        return QueueUnusable(f"{path} is damaged or not a queue: {text}")
+    return error
+
+
+def _is_disk_full(path: str) -> bool:
+    # SQLite reports an I/O error if the -shm file cannot grow.
+    place = _file_system(path)
+    return place is not None and place.f_bavail * place.f_frsize < _SHM_BYTES
+
+
+def _is_read_only(path: str) -> bool:
+    # SQLite does not pass on the system's error, EROFS.
+    place = _file_system(path)
+    return place is not None and bool(place.f_flag & os.ST_RDONLY)
+
+
+def _file_system(path: str) -> os.statvfs_result | None:
+    try:
+        return os.statvfs(os.path.dirname(path))
+    except OSError:
+        return None
