@@ -91,6 +91,17 @@ def test_enqueue_wait_ends_by_sigpipe(queue: Queue) -> None:
     assert (process.returncode, err) == (-signal.SIGPIPE, "")
 
 
+def test_completion_ends_by_sigpipe(queue: Queue) -> None:
+    """click prints the words itself; a shell that does not read them sees no message."""
+    env = {"_QUEUECTL_COMPLETE": "bash_complete", "COMP_WORDS": "queuectl ", "COMP_CWORD": "1"}
+
+    with _closed_pipe() as stdout:
+        process = queue.spawn(env=env, stdout=stdout)
+        err = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, err) == (-signal.SIGPIPE, "")
+
+
 def test_sigpipe_ends_a_command_that_was_started_with_it_ignored(queue: Queue) -> None:
     """A script that says `trap '' PIPE` does not change how a command ends."""
     _fill(queue, 2000)
