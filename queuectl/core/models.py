@@ -66,6 +66,13 @@ class Job(NamedTuple):
     id_made: bool
 
 
+class JobKey(NamedTuple):
+    """The part of a job that identifies it. A list of all jobs takes little memory as keys."""
+
+    seq: int
+    id: str
+
+
 class Output(NamedTuple):
     """What an attempt printed: its size in bytes, and where it is kept.
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import JobDeleted, QueueError, UniqueKeyHeld, WrongState
-from queuectl.core.models import Job
+from queuectl.core.models import Job, JobKey
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host import wakeup
@@ -25,7 +25,7 @@ class Actions(Base):
     """Acting on single jobs."""
 
     def retry(
-        self, job: Job, *, now: datetime, states: Sequence[JobState] = RETRYABLE_STATES
+        self, job: Job | JobKey, *, now: datetime, states: Sequence[JobState] = RETRYABLE_STATES
     ) -> None:
         """Run a job again: a failed one now, attempts kept; a finished one from the start.
 
@@ -60,7 +60,7 @@ class Actions(Base):
             )
         self._wake_workers()
 
-    def cancel(self, job: Job, *, reason: str | None = None, now: datetime) -> JobState:
+    def cancel(self, job: Job | JobKey, *, reason: str | None = None, now: datetime) -> JobState:
         """End a job for good: a waiting one at once, of a running one its worker is told.
 
         Returns its state afterwards: CANCELLED, or PROCESSING while the worker ends it. One that
@@ -168,7 +168,7 @@ class Actions(Base):
         return edited
 
 
-def _current(conn: sqlite3.Connection, job: Job) -> Job:
+def _current(conn: sqlite3.Connection, job: Job | JobKey) -> Job:
     row = conn.execute(SELECT_JOB + "WHERE seq = ?", (job.seq,)).fetchone()
     if row is None:
         raise JobDeleted(job.id)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, NamedTuple, Sequence
 
-from queuectl.core.models import Execution, Job, Selection
+from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.ids import find_seq
@@ -84,9 +84,9 @@ class Queries(Base):
 
         Read page by page, so that neither memory nor the WAL grows with the number of jobs.
         """
-        where, values = _condition(selection)
         after = -1
         if newest is not None:
+            where, values = _condition(selection)
             with self._snapshot() as conn:
                 row = conn.execute(
                     "SELECT min(seq) FROM (SELECT seq FROM jobs WHERE "
@@ -97,14 +97,22 @@ class Queries(Base):
             if row[0] is None:
                 return
             after = row[0] - 1
+        yield from map(to_job, self._rows(SELECT_JOB, selection, after))
+
+    def keys(self, selection: Selection) -> Iterator[JobKey]:
+        """Yield the keys of jobs in the order of their entry, read as `jobs` reads them."""
+        return map(JobKey._make, self._rows("SELECT seq, id FROM jobs ", selection, -1))
+
+    def _rows(self, select: str, selection: Selection, after: int) -> Iterator[Any]:
+        """Yield rows that begin with a seq, those above `after`, page by page."""
+        where, values = _condition(selection)
         while True:
             with self._snapshot() as conn:
                 rows = conn.execute(
-                    SELECT_JOB + "WHERE " + where + " AND seq > ? ORDER BY seq LIMIT ?",
+                    select + "WHERE " + where + " AND seq > ? ORDER BY seq LIMIT ?",
                     (*values, after, _PAGE),
                 ).fetchall()
-            for row in rows:
-                yield to_job(row)
+            yield from rows
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
