@@ -239,10 +239,13 @@ class JobSpec(NamedTuple):
         variable. InvalidInput names the first field that is wrong.
         """
         checked = check_fields(given, now=now)
+        says_if_dup = "if_dup" in checked
         if defaults:
             if "env" in defaults and "env" in checked:
                 checked["env"] = {**defaults["env"], **checked["env"]}
             checked = {**defaults, **checked}
+        if says_if_dup and "unique_key" not in checked:
+            raise InvalidInput("if_dup requires unique_key")
         if "command" not in checked:
             raise InvalidInput("there is no command")
         return cls(**checked)

@@ -40,7 +40,6 @@ def spec(**given_fields):
         ("cwd", "/usr/../usr/", "/usr"),
         ("env", {"A": "", "_b1": "x y\n"}, {"A": "", "_b1": "x y\n"}),
         ("unique_key", "backup of / at 1,2", "backup of / at 1,2"),
-        ("if_dup", "replace", "replace"),
         ("after", "a", ("a",)),
         ("after", ["a", "b"], ("a", "b")),
         ("after_any", [], ()),
@@ -66,6 +65,24 @@ def test_a_command_must_be_there():
     for fields in ({}, {"command": None}):
         with pytest.raises(InvalidInput, match=r"^there is no command$"):
             JobSpec.from_fields(fields, now=NOW)
+
+
+def test_if_dup_requires_a_unique_key():
+    """Without a key it would have no effect. The key may also come from the defaults."""
+    fields = {"command": "true", "if_dup": "replace"}
+    with pytest.raises(InvalidInput, match=r"^if_dup requires unique_key$"):
+        JobSpec.from_fields(fields, now=NOW)
+
+    found = JobSpec.from_fields(fields, now=NOW, defaults={"unique_key": "k"})
+    assert (found.if_dup, found.unique_key) == ("replace", "k")
+
+
+def test_a_default_for_if_dup_does_not_require_a_key():
+    """One default serves many jobs, of which only some have a key."""
+    defaults = {"if_dup": "replace"}
+    assert JobSpec.from_fields({"command": "true"}, now=NOW, defaults=defaults) == JobSpec(
+        command="true", if_dup="replace"
+    )
 
 
 def test_delay_and_run_at_say_when():
