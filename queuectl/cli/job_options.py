@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import Any, Callable, Mapping, Sequence, TypeVar
+from typing import Any, Callable, List, Mapping, Sequence, Tuple, TypeVar
 
 import click
 
@@ -16,33 +16,46 @@ from queuectl.core.specs import check_fields, parse_object
 from queuectl.storage.enqueueing import Enqueued
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Split = Tuple[List[str], List[str]]
 
 
 def job_options(*, new: bool) -> Callable[[_Function], _Function]:
-    """Add the options that say how a job runs; only a new one has defaults where none is given."""
+    """Add the options that say how a job runs. Their texts name defaults only for a `new` job."""
 
     def described(meaning: str, default: str) -> str:
         return f"{meaning} (default: {default})." if new else f"{meaning}."
 
     options = (
-        click.option("--queue", metavar="NAME", help=described("The queue it is in", "default")),
-        click.option("--priority", type=int, metavar="N", help=described("Higher runs first", "0")),
-        click.option("--max-retries", type=int, metavar="N", help="Run it at most so often."),
+        click.option("--queue", metavar="QUEUE", help=described("Put it in this queue", "default")),
         click.option(
-            "--timeout", metavar="D", help="Kill it after so long: 90, 10m, 1h30m; 0 = never."
+            "--priority",
+            type=int,
+            metavar="N",
+            help=described("Jobs with a higher number start first", "0"),
         ),
-        click.option("--delay", metavar="D", help="Run it no sooner than after so long."),
         click.option(
-            "--at", metavar="TIME", help="Run it no sooner than: 18:00, 2026-12-24T18:00."
+            "--max-retries",
+            type=int,
+            metavar="N",
+            help=described("Maximum number of attempts", "3"),
         ),
-        click.option("--cwd", metavar="DIR", help=described("The folder it runs in", "this one")),
+        click.option(
+            "--timeout",
+            metavar="DURATION",
+            help=described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", "5m"),
+        ),
+        click.option("--delay", metavar="DURATION", help="Wait at least this long before it runs."),
+        click.option("--at", metavar="TIME", help="Do not run it before: 18:00, 2026-12-24T18:00."),
+        click.option(
+            "--cwd", metavar="DIR", help=described("Run it in this folder", "the current one")
+        ),
         click.option(
             "--env",
             multiple=True,
-            metavar="K=V | K | *",
-            help="A variable for it; K: as it is here.",
+            metavar="NAME[=VALUE]",
+            help="Set a variable. NAME alone copies its value, '*' copies all (repeatable).",
         ),
-        click.option("--label", metavar="TEXT", help="A note for people."),
+        click.option("--label", metavar="TEXT", help="A description for people."),
     )
 
     def add(function: _Function) -> _Function:
@@ -68,7 +81,7 @@ _OPTION_OF = {
     "after_any": "--after-any",
     "label": "--label",
 }
-"""Field of the JSON form -> the option that gives it."""
+"""The option for each field of the JSON form."""
 
 
 def check_options(fields: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
@@ -77,17 +90,19 @@ def check_options(fields: Mapping[str, object], *, now: datetime) -> dict[str, A
 
 
 def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, object]:
-    """Return what `job_options` (and --id, where there is one) gave, as fields of the JSON form."""
+    """Return the values of job options as fields of the JSON form, None where one is absent.
+
+    `options` are those of `job_options` without `env`, and any others that set a field.
+    """
     fields: dict[str, object] = {"run_at": options["at"]}
     for name in ("id", "queue", "priority", "max_retries", "cwd", "label", "unique_key", "if_dup"):
         fields[name] = options.get(name)
     for name in ("timeout", "delay"):
-        # A bare number of seconds is text here, but a number in JSON.
+        # JSON has a number where an option has digits.
         text = options[name]
         bare = text is not None and text.isascii() and text.strip().isdigit()
         fields[name] = float(text) if bare else text
-    variables = _variables(env)
-    fields["env"] = variables or None
+    fields["env"] = _variables(env) or None
     for name in ("after", "after_any"):
         listed = options.get(name) or ()
         fields[name] = [job for item in listed for job in item.split(",")] or None
@@ -109,44 +124,62 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
         elif name in os.environ:
             variables[name] = os.environ[name]
         else:
-            raise InvalidInput(f"--env {name}: it is not set here")
+            raise InvalidInput(f"--env {name}: {name} is not set here")
     return variables
 
 
-def given_fields(words: Sequence[str], *, forced: bool) -> dict[str, object]:
-    """Return the fields that the words make: those of a JSON object, or a command."""
+def split_words(command: click.Command, ctx: click.Context, args: list[str]) -> _Split:
+    """Split arguments before the first word that is no option and no value of one.
+
+    The options end with `--` if that was given.
+    """
+    ctx.allow_interspersed_args = False
+    options: list[click.Parameter] = [
+        param for param in command.get_params(ctx) if isinstance(param, click.Option)
+    ]
+    # A parser that has no argument to fill returns the words, on every version of click.
+    parser = click.Command(None, params=options, add_help_option=False).make_parser(ctx)
+    words = parser.parse_args(list(args))[1]
+    return args[: len(args) - len(words)], words
+
+
+def fields_of_words(words: Sequence[str], *, literal: bool) -> dict[str, object]:
+    """Return the fields that the words make: those of a JSON object, or a command.
+
+    `literal`: `--` came before the words. Then only a single valid JSON object counts as one.
+    """
     if not words:
-        usage_error("there is no command (queuectl enqueue 'make report')")
+        usage_error("no command given (example: queuectl enqueue 'make report')")
     first = words[0]
-    if first.startswith("{") and (len(words) == 1 or not forced):
+    if first.startswith("{") and (len(words) == 1 or not literal):
         try:
             fields = parse_object(first)
         except ValueError as error:
-            if not forced:
+            if not literal:
                 raise InvalidInput(
                     f"not a JSON object: {error} (put -- before it if it is a command)"
                 ) from None
         else:
             if len(words) > 1:
-                usage_error(f"nothing may follow a JSON object but options: {words[1]}")
+                usage_error(f"only options may follow a JSON object, not {words[1]}")
             return fields
-    return {"command": command_text(words, forced=forced)}
+    return {"command": command_text(words, literal=literal)}
 
 
-def command_text(words: Sequence[str], *, forced: bool) -> str:
-    """Return the command that words make: one as it is, several quoted as a shell must read them.
+def command_text(words: Sequence[str], *, literal: bool) -> str:
+    """Return the command that words make: a single word as it is, several quoted for the shell.
 
-    `FOO=bar cmd` works. Unless `forced`, words that look like a quoted command before options are
+    `FOO=bar cmd` works. Unless `literal`, words that look like a quoted command before options are
     refused.
     """
     first = words[0]
-    if len(words) == 1 or not first.strip():  # the latter is refused: an unset $VARIABLE
+    if len(words) == 1 or not first.strip():  # a blank one is refused later: an unset $VARIABLE
         return first
     program = next((word for word in words if not _assigns(word)), first)
-    if not forced and (program.startswith("-") or any(char.isspace() for char in program)):
+    if not literal and (program.startswith("-") or any(char.isspace() for char in program)):
         usage_error(
-            "options go before the command (or quote all of it as one word; -- before it takes "
-            "the words as they are)"
+            "options go before the command (or quote the whole command as one word, or put -- "
+            "before it)"
         )
     import shlex  # only here
 
@@ -165,10 +198,10 @@ def _assigns(word: str) -> bool:
 
 
 def current_folder() -> str:
-    """Return the current folder under the name that the shell has for it, if that is right."""
+    """Return the path of the current folder, as the shell's PWD names it if that is correct."""
     try:
         named = os.environ.get("PWD", "")
-        # With links in it, `..` is not what normpath takes it for.
+        # Behind a symbolic link, `..` does not lead where normpath assumes.
         plain = os.path.isabs(named) and ".." not in named.split("/")
         if plain and os.path.samefile(named, "."):
             return os.path.normpath(named)
@@ -177,11 +210,11 @@ def current_folder() -> str:
     try:
         return os.getcwd()
     except OSError:
-        raise InvalidInput("the current folder is gone (use --cwd)") from None
+        raise InvalidInput("the current folder no longer exists (use --cwd)") from None
 
 
 def warn_unsatisfiable(enqueued: Enqueued) -> None:
-    """Say that a job waits for what will not complete by itself."""
+    """Print a warning if a job waits for jobs that will not complete by themselves."""
     if enqueued.unsatisfiable:
         output.message(
             f"{enqueued.id} waits for {', '.join(enqueued.unsatisfiable)}, which will not complete "

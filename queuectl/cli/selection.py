@@ -1,4 +1,4 @@
-"""Naming jobs on the command line: ids, `-`, queues and states; and their completion."""
+"""Choosing jobs on the command line: by id, from stdin, by queue and state; and completion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from queuectl.core.times import parse_duration
 from queuectl.host.files import find
 
 if TYPE_CHECKING:
-    from queuectl.core.models import Job, Selection
+    from queuectl.core.models import Job, JobKey, Selection
     from queuectl.storage import Storage
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -39,7 +39,7 @@ class _StateType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     name = "state"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[JobState, ...]:
-        """Return the states that are named."""
+        """Return the states that the text names."""
         if isinstance(value, tuple):
             return value
         known = [state.value for state in JobState]
@@ -51,51 +51,55 @@ class _StateType(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         return tuple(states)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
-        """Offer the states' names."""
+        """Offer the names of the states."""
         from click.shell_completion import CompletionItem  # only for completion
 
         return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
 
 
 def queue_option(function: _Function) -> _Function:
-    """Add `--queue`, repeated or `a,b`."""
+    """Add `--queue`, which may be repeated or given as `a,b`."""
     return click.option(
-        "--queue", "queues", multiple=True, metavar="Q", help="Only of this queue (repeatable)."
+        "--queue",
+        "queues",
+        multiple=True,
+        metavar="QUEUE",
+        help="Only this queue (repeatable, or A,B).",
     )(function)
 
 
 def state_option(function: _Function) -> _Function:
-    """Add `--state`, repeated or `a,b`."""
+    """Add `--state`, which may be repeated or given as `a,b`."""
     return click.option(
         "--state",
         "states",
         type=_StateType(),
         multiple=True,
-        metavar="S",
-        help="Only in this state (repeatable, or a,b).",
+        metavar="STATE",
+        help="Only jobs in this state (repeatable, or A,B).",
     )(function)
 
 
 def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
-    """Add `JOB...`; completion offers ids of jobs in these states (none: in any)."""
-    return click.argument("jobs", nargs=-1, metavar="JOB...", shell_complete=completer(*states))
+    """Add `[JOB]...`; completion offers ids of jobs in these states, or of all jobs if none."""
+    return click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completer(*states))
 
 
 def job_argument(function: _Function) -> _Function:
-    """Add `JOB`, which may be left out on a terminal."""
+    """Add `[JOB]`, which is optional if stdout is a terminal."""
 
     def check(ctx: click.Context, _param: Any, name: str | None) -> str | None:
         if name is None and not (ctx.resilient_parsing or sys.stdout.isatty()):
-            raise Failure(ctx.command_path, "which job? (give its id)", 2)
+            raise Failure(ctx.command_path, "no job given (give its id)", 2)
         return name
 
     return click.argument(
-        "job", required=False, metavar="JOB", callback=check, shell_complete=completer()
+        "job", required=False, metavar="[JOB]", callback=check, shell_complete=completer()
     )(function)
 
 
 def the_job(storage: Storage, name: str | None) -> Job:
-    """Return the job that is named; without a name, the one enqueued last."""
+    """Return the job with this id; without one, the job that was enqueued last."""
     if name is not None:
         return storage.get(name)
     newest = storage.newest()
@@ -105,36 +109,36 @@ def the_job(storage: Storage, name: str | None) -> Job:
 
 
 def queue_names(given: Sequence[str]) -> tuple[str, ...]:
-    """Return the queues that `--queue` named, repeated or `a,b`, each checked."""
+    """Return the queues that `--queue` named; InvalidInput for what cannot be a queue."""
     from queuectl.core.specs import check_name
 
     return tuple(check_name(name, "--queue") for item in given for name in item.split(","))
 
 
 def state_names(given: Sequence[tuple[JobState, ...]]) -> tuple[JobState, ...]:
-    """Return the states that `--state` named, each once."""
+    """Return the states that `--state` named, without repetitions."""
     return tuple(dict.fromkeys(state for item in given for state in item))
 
 
 def all_option(help_text: str) -> Callable[[_Function], _Function]:
-    """Add `--all`, which a verb that can harm asks for when no job is named."""
+    """Add `--all`, which a command that can do damage needs if nothing else chooses jobs."""
     return click.option("--all", "everything", is_flag=True, help=help_text)
 
 
 class Choice(NamedTuple):
-    """The jobs that a verb is to act on: those named, or those that options select."""
+    """The jobs that a command is to act on: some by name, or those that options select."""
 
     named: tuple[str, ...]
+    """Ids, or the beginnings of ids."""
     selection: Selection | None
+    """What the options select, None if jobs are named."""
 
-    def ids(self, storage: Storage) -> list[str]:
-        """Return their ids, or what stands for them."""
-        if self.selection is None:
-            return list(self.named)
-        return [job.id for job in storage.jobs(self.selection)]
+    def keys(self, storage: Storage) -> Sequence[JobKey | str]:
+        """Return the keys of the selected jobs, or the names that were given."""
+        return self.named if self.selection is None else list(storage.keys(self.selection))
 
     def jobs(self, storage: Storage) -> list[Job]:
-        """Return the jobs themselves."""
+        """Return the jobs. Raises NoSuchJob or AmbiguousJob for the first name that is wrong."""
         if self.selection is None:
             return [storage.get(name) for name in self.named]
         return list(storage.jobs(self.selection))
@@ -148,35 +152,36 @@ def choose(
     everything: bool,
     among: Sequence[JobState],
 ) -> Choice:
-    """Return what the arguments and options choose, before the queue is opened.
+    """Return which jobs the arguments and options choose; this does not open the queue.
 
-    Only jobs in the states `among` are selected. Without a name, an option or `--all`: exit 2.
+    Options select only jobs in the states `among`. Ends the command with exit code 2 if neither a
+    name nor an option was given.
     """
     if jobs:
         if queues or states or everything:
-            usage_error("name jobs or select them, not both")
+            usage_error("job ids and --queue, --state or --all cannot be used together")
         return Choice(named_jobs(jobs), None)
     if not (queues or states or everything):
-        usage_error("which jobs? (give their ids, --queue, or --all)")
+        usage_error("no jobs given (give their ids, --queue, --state or --all)")
     from queuectl.core.models import Selection  # not for enqueue, which imports this module
 
     wanted = [state for state in state_names(states) or among if state in among]
-    if not wanted:  # of these there is nothing to be done, and that is done
+    if not wanted:  # the command cannot act on any of these states: it succeeds with no job
         return Choice((), None)
     return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)))
 
 
 def named_jobs(jobs: Sequence[str]) -> tuple[str, ...]:
-    """Return the ids that were given; `-` stands for those on stdin."""
+    """Return the given ids without repetitions; `-` stands for those on stdin."""
     if "-" not in jobs:
         return tuple(dict.fromkeys(jobs))
     if list(jobs) != ["-"]:
-        usage_error("- stands alone: the ids come from stdin")
+        usage_error("- cannot be used with other ids: it reads them from stdin")
     return tuple(dict.fromkeys(sys.stdin.read().split()))
 
 
 def completer(*states: JobState) -> Completion:
-    """Return a completion of the ids of jobs in these states (none: in any)."""
+    """Return a completion with the ids of jobs in these states, or of all jobs if none."""
 
     def ids(storage: Storage) -> list[str]:
         from queuectl.core.models import Selection  # only for completion
@@ -188,9 +193,9 @@ def completer(*states: JobState) -> Completion:
 
 
 def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
-    """Return a completion of names that the queue holds.
+    """Return a completion with names that the queue holds.
 
-    It changes nothing, makes nothing and prints no errors.
+    It creates nothing, changes nothing and prints no errors.
     """
 
     def complete(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
@@ -209,19 +214,19 @@ def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
                 return [CompletionItem(n) for n in names(storage) if n.startswith(incomplete)]
             finally:
                 storage.close()
-        except Exception:  # noqa: BLE001 (whatever it is, it must not come between two words)
+        except Exception:  # noqa: BLE001 (a message would appear amid what the user types)
             return []
 
     return complete
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A duration: `90`, `10m`, `1h30m`; in seconds."""
+    """A duration, as `90`, `10m` or `1h30m`."""
 
     name = "duration"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return the seconds."""
+        """Return the duration in seconds."""
         return value if isinstance(value, float) else parse_duration(str(value))
 
 

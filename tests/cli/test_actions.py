@@ -195,9 +195,11 @@ def test_jobs_are_selected_by_queue_state_all_or_from_stdin(
 def test_without_a_job_or_a_selection_nothing_is_done(states: Shell, verb: str) -> None:
     """What can harm all needs `--all`: exit 2."""
     assert states.fails(2, verb) == (
-        f"queuectl {verb}: which jobs? (give their ids, --queue, or --all)"
+        f"queuectl {verb}: no jobs given (give their ids, --queue, --state or --all)"
     )
-    assert states.fails(2, verb, "dead", "--all").endswith("name jobs or select them, not both")
+    assert states.fails(2, verb, "dead", "--all").endswith(
+        "job ids and --queue, --state or --all cannot be used together"
+    )
 
 
 def test_of_several_those_that_can_be_are_cancelled(states: Shell) -> None:
@@ -291,8 +293,8 @@ def test_options_stand_before_or_after_the_id_not_in_the_command(
         (["a", "--id", "b"], "no such option…"),
         (["a", "b", "--priority", "3"], "--priority goes before the command (put -- before …"),
         (["a", "b", "--queue=q"], "--queue goes before the command (put -- before the command …"),
-        (["a", "ls -l", "-x"], "options go before the command (or quote all of it as one word…"),
-        (["a", '{"command":"echo j","priority":5}'], "a json object is not taken here: say by …"),
+        (["a", "ls -l", "-x"], "options go before the command (or quote the whole command as …"),
+        (["a", '{"command":"echo j","priority":5}'], "edit takes no json object: use options …"),
     ],
 )
 def test_an_edit_that_makes_no_sense_is_refused(shell: Shell, args: list[str], line: str) -> None:

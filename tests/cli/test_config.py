@@ -171,7 +171,7 @@ def test_keys_of_an_older_tool_are_shown_and_may_go(queue: Queue, call: Call) ->
     listed = call("config", "list").out.splitlines()[-1].split(maxsplit=2)
     shown = json.loads(call("config", "list", "--json").out)["backoff-initial-delay"]
 
-    assert listed == ["backoff-initial-delay", "1", "unknown; kept from an older tool"]
+    assert listed == ["backoff-initial-delay", "1", "unknown (an older tool stored it)"]
     assert shown == {"value": "1", "default": None, "set": True}
     assert call("config", "get", "backoff-initial-delay").out == "1\n"
     assert call("config", "set", "backoff-initial-delay", "2").code == 2

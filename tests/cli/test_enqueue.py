@@ -221,14 +221,14 @@ def test_quiet_on_a_terminal(queue: Queue) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ([], f"queued in default; timeout 5m; up to 3 runs; {_NO_WORKER}"),
+        ([], f"queued in default; timeout 5m; up to 3 attempts; {_NO_WORKER}"),
         (
             ["--queue", "q", "--timeout", "0", "--max-retries", "1"],
-            f"queued in q; no timeout; up to 1 run; {_NO_WORKER}",
+            f"queued in q; no timeout; up to 1 attempt; {_NO_WORKER}",
         ),
         (
             ["--timeout", "1h30m", "--max-retries", "2"],
-            f"queued in default; timeout 1h30m; up to 2 runs; {_NO_WORKER}",
+            f"queued in default; timeout 1h30m; up to 2 attempts; {_NO_WORKER}",
         ),
     ],
 )
@@ -248,8 +248,8 @@ def test_the_line_is_silent_on_workers_when_one_serves_the_queue(queue: Queue) -
     served = on_terminal(queue, "enqueue", "--queue", "served", "true", streams="stderr")
     other = on_terminal(queue, "enqueue", "--queue", "other", "true", streams="stderr")
 
-    assert served.screen == "queued in served; timeout 5m; up to 3 runs\n"
-    assert other.screen == f"queued in other; timeout 5m; up to 3 runs; {_NO_WORKER}\n"
+    assert served.screen == "queued in served; timeout 5m; up to 3 attempts\n"
+    assert other.screen == f"queued in other; timeout 5m; up to 3 attempts; {_NO_WORKER}\n"
 
 
 class TestFolder:

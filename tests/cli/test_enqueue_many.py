@@ -133,7 +133,9 @@ def test_what_means_one_job_is_refused_for_many(shell: Shell, option: list[str])
     """Exit 2; a key stands in each line as `unique_key`."""
     for source in (["-"], ["--file", "jobs"]):
         line = shell.fails(2, "enqueue", *option, *source, stdin=_lines({}))
-        assert line == f"queuectl enqueue: {option[0]} is for one job, not for many"
+        assert line == (
+            f"queuectl enqueue: {option[0]} cannot be used with - or --file: it is for one job"
+        )
     assert shell.ok("enqueue", "-", stdin=_lines({"unique_key": "k"})) != ""
 
 

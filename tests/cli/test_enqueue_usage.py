@@ -63,7 +63,7 @@ def test_a_folder_that_is_gone_is_refused(queue: Queue) -> None:
     """Enqueued from a folder that was deleted, a job would have no place to run in."""
     done = _in_a_deleted_folder(queue, "enqueue true")
 
-    assert done == (2, "", "queuectl enqueue: the current folder is gone (use --cwd)\n")
+    assert done == (2, "", "queuectl enqueue: the current folder no longer exists (use --cwd)\n")
 
 
 def test_a_folder_that_is_gone_does_not_matter_with_cwd(queue: Queue) -> None:

@@ -63,7 +63,7 @@ def test_how_long_jobs_are_kept_is_the_key_retention(states: Shell) -> None:
     done = states.run("prune")
 
     assert (done.returncode, done.stdout) == (0, "0 deleted\n")
-    assert done.stderr == "the key retention is 0, for ever (give --older-than)\n"
+    assert done.stderr == "the key retention is 0: jobs are kept for ever (give --older-than)\n"
     states.configure(retention="30d")
     assert states.ok("prune", "-q") == ""
     assert "completed" not in states.ids()
@@ -148,5 +148,5 @@ def test_a_workers_chore_heeds_the_retention_and_never_takes_a_dead_job(states: 
 def test_names_and_a_selection_exclude_each_other(states: Shell) -> None:
     """Exit 2."""
     assert states.fails(2, "prune", "dead", "--queue", "q").endswith(
-        "name jobs or select them, not both"
+        "job ids and --queue or --state cannot be used together"
     )

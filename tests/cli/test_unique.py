@@ -124,3 +124,26 @@ def test_a_replacement_that_would_wait_for_itself_is_refused(shell: Shell) -> No
     shell.fails(2, "enqueue", "--unique", "k", "--if-dup", "replace", "--after", "b", "new")
 
     assert (shell.show("a")["command"], shell.state("a")) == ("true", "pending")
+
+
+def test_if_dup_is_a_default_for_keys_in_json(shell: Shell) -> None:
+    """`--if-dup` beside JSON applies to each object that has a `unique_key`, and to no other."""
+    shell.ok("enqueue", "--id", "holder", "--unique", "k", "old")
+    lines = '{"command": "new", "unique_key": "k"}\n{"command": "other", "id": "other"}\n'
+
+    assert shell.ok("enqueue", "--if-dup", "replace", "-", stdin=lines) == "holder\nother"
+    assert shell.show("holder")["command"] == "new"
+    assert shell.ok("enqueue", "--if-dup", "replace", lines.splitlines()[0]) == "holder"
+    given = '{"command": "newer", "if_dup": "replace"}'
+    assert shell.ok("enqueue", "--unique", "k", given) == "holder"
+    assert shell.show("holder")["command"] == "newer"
+
+
+def test_if_dup_without_a_key_is_refused_by_line(shell: Shell) -> None:
+    """The line that names `if_dup` but no `unique_key` is refused, and so is the whole input."""
+    lines = '{"command": "a", "unique_key": "k"}\n{"command": "b", "if_dup": "skip"}\n'
+
+    assert shell.fails(2, "enqueue", "-", stdin=lines) == (
+        "queuectl enqueue: line 2: if_dup requires unique_key"
+    )
+    assert not shell.exists()

@@ -18,11 +18,36 @@ _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout
 
 # What is refused once the queue has been looked at, and the exit code.
 REFUSED: list[tuple[str, str, str, int]] = [
-    ("dlq retry", "queuectl dlq retry", "which jobs? (give their ids, --queue, or --all)", 2),
-    ("dlq purge", "queuectl dlq purge", "which jobs? (give their ids, --queue, or --all)", 2),
-    ("dlq retry a --all", "queuectl dlq retry", "name jobs or select them, not both", 2),
-    ("dlq retry a --queue b", "queuectl dlq retry", "name jobs or select them, not both", 2),
-    ("dlq retry - a", "queuectl dlq retry", "- stands alone: the ids come from stdin", 2),
+    (
+        "dlq retry",
+        "queuectl dlq retry",
+        "no jobs given (give their ids, --queue, --state or --all)",
+        2,
+    ),
+    (
+        "dlq purge",
+        "queuectl dlq purge",
+        "no jobs given (give their ids, --queue, --state or --all)",
+        2,
+    ),
+    (
+        "dlq retry a --all",
+        "queuectl dlq retry",
+        "job ids and --queue, --state or --all cannot be used together",
+        2,
+    ),
+    (
+        "dlq retry a --queue b",
+        "queuectl dlq retry",
+        "job ids and --queue, --state or --all cannot be used together",
+        2,
+    ),
+    (
+        "dlq retry - a",
+        "queuectl dlq retry",
+        "- cannot be used with other ids: it reads them from stdin",
+        2,
+    ),
     ("config get bogus", "queuectl config get", f"unknown key 'bogus' {_KEYS}", 2),
     ("config unset bogus", "queuectl config unset", f"unknown key 'bogus' {_KEYS}", 2),
     ("show nobody", "queuectl show", "no such job: nobody", 1),
@@ -104,7 +129,7 @@ def test_a_foreign_word_names_ours(queue: Queue, call: Call, word: str) -> None:
     called = call(word)
 
     found = re.fullmatch(
-        rf"queuectl: no such command: {word} \(here it is: queuectl ([a-z -]+)\)\n", called.err
+        rf"queuectl: no such command: {word} \(use: queuectl ([a-z -]+)\)\n", called.err
     )
     assert (called.code, called.out) == (2, "")
     assert found
@@ -116,7 +141,7 @@ def test_a_foreign_word_names_ours(queue: Queue, call: Call, word: str) -> None:
     [
         ("statu", "queuectl: no such command: statu (did you mean status?)"),
         ("status extra", "queuectl status: got unexpected extra argument (extra)"),
-        ("show", "queuectl show: which job? (give its id)"),
+        ("show", "queuectl show: no job given (give its id)"),
         ("dlq retry --queue", "queuectl dlq retry: option '--queue' requires an argument"),
     ],
 )
@@ -149,7 +174,7 @@ def test_an_abbreviation_of_several_ids_names_them(queue: Queue, call: Call) -> 
     [
         ("show Nobody.", "queuectl show: no such job: Nobody."),
         ("dlq retry Nightly", "queuectl dlq retry: cannot retry Nightly: it is pending, not dead"),
-        ("enqueue {} End.", "queuectl enqueue: nothing may follow a JSON object but options: End."),
+        ("enqueue {} End.", "queuectl enqueue: only options may follow a JSON object, not End."),
         ("export Taken", "queuectl export: Taken exists already"),
     ],
 )

@@ -8,7 +8,13 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
-from queuectl.cli.job_options import check_options, command_text, job_options, option_fields
+from queuectl.cli.job_options import (
+    check_options,
+    command_text,
+    job_options,
+    option_fields,
+    split_words,
+)
 from queuectl.cli.selection import (
     all_option,
     choose,
@@ -18,12 +24,11 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.core.escaping import escape
+from queuectl.core.models import JobKey
 from queuectl.core.specs import check_reason
 from queuectl.core.states import UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.storage.actions import RETRYABLE_STATES
-
-_FAILED = (JobState.FAILED, JobState.DEAD)
 
 
 @click.command("cancel", cls=QueueCommand)
@@ -31,7 +36,7 @@ _FAILED = (JobState.FAILED, JobState.DEAD)
 @queue_option
 @state_option
 @all_option("Cancel all unfinished jobs.")
-@click.option("--reason", metavar="TEXT", help="Why, for whoever asks later.")
+@click.option("--reason", metavar="TEXT", help="Why; `queuectl show` prints it.")
 @quiet_option
 def cancel(
     jobs: Sequence[str],
@@ -41,9 +46,10 @@ def cancel(
     reason: str | None,
     quiet: bool,
 ) -> int:
-    """End jobs for good.
+    """End jobs for good and keep their record.
 
-    Waiting ones at once, running ones with all that they started; the record is kept.
+    A waiting job ends at once. A running job is killed, with all processes that it started. JOB is
+    an id; the first 4 characters of a generated id are enough. - reads ids from stdin.
 
     Example: queuectl cancel --reason 'wrong input' nightly-backup
     """
@@ -51,75 +57,91 @@ def cancel(
     choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
     storage = open_storage(write=True)
 
-    def cancel_one(name: str) -> None:
-        job = storage.get(name)
+    def cancel_one(key: JobKey | str) -> None:
+        job = storage.get(key) if isinstance(key, str) else key
         state = storage.cancel(job, reason=reason, now=utcnow())
         if not quiet:
             ending = state is JobState.PROCESSING
             output.print_data(f"{escape(job.id)} {'is being' if ending else 'is'} cancelled")
 
-    return each(choice.ids(storage), cancel_one)
+    return each(choice.keys(storage), cancel_one)
 
 
-@click.command("retry", cls=QueueCommand)
-@jobs_argument(*RETRYABLE_STATES)
-@queue_option
-@state_option
-@all_option("Retry all failed and dead jobs.")
-@quiet_option
-def retry(
-    jobs: Sequence[str],
-    queues: Sequence[str],
-    states: Sequence[Any],
-    everything: bool,
-    quiet: bool,
-) -> int:
+def retry_command(
+    text: str,
+    *,
+    retryable: Sequence[JobState],
+    by_default: Sequence[JobState],
+    none: str | None = None,
+) -> click.Command:
+    """Return a command that retries jobs: `retry` or `dlq retry`.
+
+    It retries jobs in the states `retryable`. Without --state, options choose only jobs in the
+    states `by_default`. `none` is the message if they choose no job.
+    """
+
+    @click.command("retry", cls=QueueCommand, help=text)
+    @jobs_argument(*retryable)
+    @queue_option
+    @state_option
+    @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
+    @quiet_option
+    def command(
+        jobs: Sequence[str],
+        queues: Sequence[str],
+        states: Sequence[Any],
+        everything: bool,
+        quiet: bool,
+    ) -> int:
+        among = retryable if states else by_default
+        choice = choose(jobs, queues, states, everything=everything, among=among)
+        storage = open_storage(write=True)
+        found = choice.keys(storage)
+
+        def retry_one(key: JobKey | str) -> None:
+            job = storage.get(key) if isinstance(key, str) else key
+            storage.retry(job, now=utcnow(), states=retryable)
+            if not quiet:
+                output.print_data(f"{escape(job.id)} is pending again")
+
+        if none is not None and not (found or jobs or quiet):
+            output.message(none)
+        return each(found, retry_one)
+
+    return command
+
+
+retry = retry_command(
     """Run failed or finished jobs again.
 
-    A failed one now, a finished one from the start; history is kept.
+    A failed job is retried at once. A finished job starts again with all its attempts; its history
+    is kept. JOB is an id; the first 4 characters of a generated id are enough. - reads ids from
+    stdin.
 
     Example: queuectl retry nightly-backup
-    """
-    among = RETRYABLE_STATES if states else _FAILED
-    choice = choose(jobs, queues, states, everything=everything, among=among)
-    storage = open_storage(write=True)
-
-    def retry_one(name: str) -> None:
-        job = storage.get(name)
-        storage.retry(job, now=utcnow())
-        if not quiet:
-            output.print_data(f"{escape(job.id)} is pending again")
-
-    return each(choice.ids(storage), retry_one)
+    """,
+    retryable=RETRYABLE_STATES,
+    by_default=(JobState.FAILED, JobState.DEAD),
+)
 
 
 class _EditCommand(QueueCommand):
-    """Options come before the new command's first word; what follows belongs to it."""
+    """Options come before the first word of the new command; the rest belongs to it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Let options stand before and after the id, not after the command's first word."""
-        ctx.allow_interspersed_args = False
-        words = self._words(ctx, args)
+        """Parse options before and after the id; `literal` tells whether `--` ended them."""
+        options, words = split_words(self, ctx, args)
+        literal = options[-1:] == ["--"]
         if words:
-            # Without the id, what follows it is parsed as if it stood there alone.
-            others = [*args[: len(args) - len(words)], *words[1:]]
-            command = self._words(ctx, others)
-            options = others[: len(others) - len(command)]
-            ctx.meta["forced"] = options[-1:] == ["--"]
-            if ctx.meta["forced"]:
-                options.pop()
-            args = [*options, "--", words[0], *command]
-        return super().parse_args(ctx, args)
-
-    def _words(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Return what is left after the options at the beginning."""
-        parsed = self.make_parser(ctx).parse_args(list(args))[0]
-        first, others = parsed.get("job"), parsed.get("words")
-        # Some versions of click have a sentinel where nothing was given.
-        return [
-            *([first] if isinstance(first, str) else []),
-            *(others if isinstance(others, (list, tuple)) else []),
-        ]
+            command = words[1:]
+            if not literal:
+                after_id, command = split_words(self, ctx, command)
+                options += after_id
+                literal = options[-1:] == ["--"]
+            args = [*(options[:-1] if literal else options), "--", words[0], *command]
+        rest = super().parse_args(ctx, args)
+        ctx.params["literal"] = literal
+        return rest
 
 
 @click.command("edit", cls=_EditCommand)
@@ -127,10 +149,17 @@ class _EditCommand(QueueCommand):
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]")
 @job_options(new=False)
 @quiet_option
-def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **options: Any) -> None:
-    """Change a waiting job.
+def edit(
+    job: str,
+    words: Sequence[str],
+    literal: bool,
+    env: Sequence[str],
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Change a waiting job: its command, or what the options name.
 
-    Its command, or what the options say; all else stays.
+    JOB is an id; the first 4 characters of a generated id are enough.
 
     \b
     queuectl edit --priority 10 nightly-backup
@@ -138,10 +167,9 @@ def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **opti
     """
     fields = option_fields(options, env)
     if words:
-        forced = click.get_current_context().meta["forced"]
-        if not forced:
+        if not literal:
             _refuse_what_is_no_command(words)
-        fields["command"] = command_text(words, forced=forced)
+        fields["command"] = command_text(words, literal=literal)
     changes = check_options(fields, now=utcnow())
     if not changes:
         usage_error("nothing to change (give a command or an option)")
@@ -152,11 +180,13 @@ def edit(job: str, words: Sequence[str], env: Sequence[str], quiet: bool, **opti
 
 
 def _refuse_what_is_no_command(words: Sequence[str]) -> None:
-    """End for words that only seem to be one: `edit A B --priority 3` is not said of two jobs."""
+    """Refuse a JSON object, and options of `edit` among the words of the command.
+
+    In `edit A B --priority 3` somebody means two jobs, but B would be the new command of A.
+    """
     if words[0].startswith("{"):
         usage_error(
-            "a JSON object is not taken here: say by options what to change (put -- before it if "
-            "it is a command)"
+            "edit takes no JSON object: use options (or put -- before it if it is a command)"
         )
     own = {name for param in click.get_current_context().command.params for name in param.opts}
     for word in words[1:]:

@@ -1,4 +1,4 @@
-"""The commands `dlq list`, `dlq retry` and `dlq purge`: jobs that failed for good."""
+"""The commands `dlq list`, `dlq retry` and `dlq purge`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from queuectl.cli import output
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
-    each,
     open_storage,
     quiet_option,
     usage_error,
 )
+from queuectl.cli.commands.actions import retry_command
 from queuectl.cli.commands.list import list_options, print_list
 from queuectl.cli.commands.prune import delete_named
 from queuectl.cli.selection import (
@@ -28,7 +28,6 @@ from queuectl.cli.selection import (
 )
 from queuectl.cli.tables import print_dead_jobs
 from queuectl.core.errors import QueueError
-from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -38,7 +37,7 @@ _DEAD = (JobState.DEAD,)
 
 @click.group("dlq", cls=QueueGroup)
 def dlq() -> None:
-    """See, retry or delete jobs that failed for good."""
+    """List, retry or delete dead jobs: those that used up their attempts."""
 
 
 @dlq.command("list", cls=QueueCommand)
@@ -52,36 +51,20 @@ def dlq_list(queues: Sequence[str], **shown: Any) -> None:
     print_list(dead, print_dead_jobs, none="no dead jobs", **shown)
 
 
-@dlq.command("retry", cls=QueueCommand)
-@jobs_argument(JobState.DEAD)
-@queue_option
-@state_option
-@all_option("Retry all dead jobs.")
-@quiet_option
-def dlq_retry(
-    jobs: Sequence[str],
-    queues: Sequence[str],
-    states: Sequence[Any],
-    everything: bool,
-    quiet: bool,
-) -> int:
-    """Run dead jobs again from the start; history is kept.
+dlq.add_command(
+    retry_command(
+        """Run dead jobs again.
 
-    Example: queuectl dlq retry nightly-backup
-    """
-    choice = choose(jobs, queues, states, everything=everything, among=_DEAD)
-    storage = open_storage(write=True)
-    names = choice.ids(storage)
+        They start again with all their attempts; their history is kept. JOB is an id; the first 4
+        characters of a generated id are enough. - reads ids from stdin.
 
-    def retry(name: str) -> None:
-        job = storage.get(name)
-        storage.retry(job, now=utcnow(), states=_DEAD)
-        if not quiet:
-            output.print_data(f"{escape(job.id)} is pending again")
-
-    if not (names or jobs or quiet):  # no ids on stdin say nothing about the queue
-        output.message("no dead jobs")
-    return each(names, retry)
+        Example: queuectl dlq retry nightly-backup
+        """,
+        retryable=_DEAD,
+        by_default=_DEAD,
+        none="no dead jobs",
+    )
+)
 
 
 @dlq.command("purge", cls=QueueCommand)
@@ -89,7 +72,7 @@ def dlq_retry(
 @queue_option
 @state_option
 @all_option("Delete all dead jobs.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @quiet_option
 def dlq_purge(
     jobs: Sequence[str],
@@ -99,7 +82,9 @@ def dlq_purge(
     yes: bool,
     quiet: bool,
 ) -> int:
-    """Delete dead jobs for good, with their history and logs.
+    """Delete dead jobs, their history and their output.
+
+    JOB is an id; the first 4 characters of a generated id are enough. - reads ids from stdin.
 
     Example: queuectl dlq purge --all --yes
     """
@@ -119,8 +104,8 @@ def dlq_purge(
 
 def _confirm() -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        usage_error("this deletes all dead jobs: confirm with --yes")
-    # Not click.confirm: before 8.2 it prints a blank to stdout even when told to use stderr.
+        usage_error("this deletes all dead jobs (confirm with --yes)")
+    # Not click.confirm: before 8.2 it prints a blank to stdout even with err=True.
     click.echo("Delete all dead jobs? [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise QueueError("nothing was deleted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import click
 
@@ -22,9 +22,10 @@ from queuectl.cli.command import (
 from queuectl.cli.job_options import (
     check_options,
     current_folder,
-    given_fields,
+    fields_of_words,
     job_options,
     option_fields,
+    split_words,
     warn_unsatisfiable,
 )
 from queuectl.cli.selection import completer
@@ -34,63 +35,74 @@ from queuectl.core.states import UNFINISHED_STATES
 from queuectl.core.times import format_duration, utcnow
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
-_BULK = ["-"]
-
 
 class _EnqueueCommand(QueueCommand):
-    """Options come before the command; what follows its first word belongs to it.
+    """Options come before the command; everything from its first word on belongs to it.
 
     After a JSON object or `-`, which are one word, options may still follow.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Find the first word, then parse by what it is."""
-        ctx.allow_interspersed_args = False
-        found = self.make_parser(ctx).parse_args(list(args))[0].get("words")
-        # Without any word some versions of click have a sentinel here, others an empty tuple.
-        words = found if isinstance(found, (list, tuple)) else ()
-        ctx.meta["forced"] = bool(words) and args[: -len(words)][-1:] == ["--"]
-        if words and not ctx.meta["forced"] and (words[0].startswith("{") or words[0] == "-"):
-            ctx.allow_interspersed_args = True
-        return super().parse_args(ctx, args)
+        """Parse by what the first word is; `literal` tells whether `--` came before it."""
+        options, words = split_words(self, ctx, args)
+        literal = options[-1:] == ["--"]
+        ctx.allow_interspersed_args = not literal and _is_json_or_stdin(words)
+        rest = super().parse_args(ctx, args)
+        ctx.params["literal"] = literal
+        return rest
+
+
+def _is_json_or_stdin(words: Sequence[str]) -> bool:
+    return words[:1] == ["-"] or (words[:1] != [] and words[0].startswith("{"))
 
 
 @click.command("enqueue", cls=_EnqueueCommand)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]... | -")
-@click.option("--id", "id", metavar="ID", help="The job's id (made by itself: 12 hex digits).")
+@click.option("--id", "id", metavar="ID", help="Id of the job (default: 12 random hex digits).")
 @job_options(new=True)
-@click.option("--unique", "unique_key", metavar="KEY", help="One unfinished job a key.")
+@click.option(
+    "--unique",
+    "unique_key",
+    metavar="KEY",
+    help="Do not enqueue if an unfinished job has this key (see --if-dup).",
+)
 @click.option(
     "--if-dup",
     type=click.Choice(["skip", "replace", "error"]),
-    help="If the key is held: print its job's id (default), give that the new command, or fail.",
+    help="If there is such a job: print its id (skip, the default), also give it this command if "
+    "it is not running (replace), or fail (error).",
 )
 @click.option(
     "--after",
     multiple=True,
     metavar="JOB",
     shell_complete=completer(*UNFINISHED_STATES),
-    help="Run it once that job has completed (repeatable, or a,b).",
+    help="Run it only after JOB has completed (repeatable, or A,B).",
 )
 @click.option(
     "--after-any",
     multiple=True,
     metavar="JOB",
     shell_complete=completer(*UNFINISHED_STATES),
-    help="Run it once that job has ended, however.",
+    help="Run it after JOB has ended in any way (repeatable, or A,B).",
 )
-@click.option("-w", "--wait", is_flag=True, help="Wait for its end; stdout is what it prints.")
+@click.option(
+    "-w", "--wait", is_flag=True, help="Wait for its end; print its output, exit with its code."
+)
 @click.option(
     "--output",
     "shown",
     type=click.Choice(["always", "on-failure", "none"]),
-    help="With --wait: what to show of its output (default: always).",
+    help="With --wait: when to print the output (default: always).",
 )
-@click.option("--file", "path", metavar="F", help="Read JSON Lines from a file, as - from stdin.")
-@click.option("--lines", is_flag=True, help="With - or --file: a shell command a line.")
+@click.option(
+    "--file", "path", metavar="FILE", help="Read jobs from FILE, one JSON object per line."
+)
+@click.option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")
 @quiet_option
 def enqueue(
     words: tuple[str, ...],
+    literal: bool,
     env: Sequence[str],
     wait: bool,
     shown: str | None,
@@ -99,10 +111,11 @@ def enqueue(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Store a shell command as a job; prints its id.
+    """Store a shell command as a job and print its id.
 
-    One word is a shell command as written, or the JSON object of a job; several words are one
-    command with its arguments; - reads JSON Lines. Options come before the command.
+    One word is a shell command as written, or a job as a JSON object (SPEC); several words are one
+    command with its arguments. - reads one JSON object per line from stdin. Options come before the
+    command. JOB is an id; the first 4 characters of a generated id are enough.
 
     \b
     queuectl enqueue 'tar czf home.tgz ~ && echo ok'
@@ -110,45 +123,68 @@ def enqueue(
     queuectl enqueue '{"command": "make", "priority": 5}'
     """
     now = utcnow()
-    forced = click.get_current_context().meta["forced"]
+    reads_stdin = words[:1] == ("-",) and not literal
     if shown is not None and not wait:
-        usage_error("--output goes with --wait")
+        usage_error("--output requires --wait")
     defaults = check_options(option_fields(options, env), now=now)
-    if path is not None or (list(words) == _BULK and not forced):
-        if words and path is not None:
-            usage_error("- and --file exclude each other, and a command")
-        for name, given in (("--wait", wait), ("--id", options["id"]),
-                            ("--unique", options["unique_key"])):  # fmt: skip
-            if given:
-                usage_error(f"{name} is for one job, not for many")
+    if reads_stdin or path is not None:
+        _refuse_for_many(words, path, lines=lines, wait=wait, options=options)
         from queuectl.cli.commands.enqueue_many import enqueue_lines  # only here
 
         enqueue_lines(path, defaults, as_commands=lines, quiet=quiet, now=now)
         return
     if lines:
-        usage_error("--lines goes with - or --file")
-    if words[:1] == ("-",) and not forced:
-        usage_error("nothing may follow - but options")
-    given_by_words = given_fields(words, forced=forced)
-    if "cwd" not in defaults and given_by_words.get("cwd") is None:
-        defaults["cwd"] = current_folder()
-    spec = JobSpec.from_fields(given_by_words, now=now, defaults=defaults)
-    enqueued = _store(spec, now)
+        usage_error("--lines requires - or --file")
+    spec = _spec(words, defaults, literal=literal, now=now)
+    # Loading all of the storage takes 8 ms, and only the wait needs it.
+    storage = open_storage(create=True) if wait else None
+    part = open_part(Enqueueing, create=True) if storage is None else storage
+    enqueued = _store(part, spec, now)
     if not quiet:
         warn_unsatisfiable(enqueued)
-    if wait:
+    if storage is not None:
         from queuectl.cli.commands.enqueue_wait import wait_attached  # only here
 
-        storage = open_storage()
-        wait_attached(storage, storage.get(enqueued.id), shown or "always", quiet=quiet)
-    if not quiet:
+        wait_attached(storage, enqueued.id, shown or "always", quiet=quiet)
+    elif not quiet:
         _report(enqueued)
 
 
-def _store(spec: JobSpec, now: datetime) -> Enqueued:
-    enqueueing = open_part(Enqueueing, create=True)
+def _refuse_for_many(
+    words: Sequence[str], path: str | None, *, lines: bool, wait: bool, options: Mapping[str, Any]
+) -> None:
+    """End the command if what was given does not go with many jobs."""
+    if words and path is not None:
+        usage_error("use one of: a command, -, or --file")
+    if len(words) > 1:
+        usage_error(f"only options may follow -, not {words[1]}")
+    for name, given in (
+        ("--wait", wait),
+        ("--id", options["id"]),
+        ("--unique", options["unique_key"]),
+    ):
+        if given:
+            usage_error(f"{name} cannot be used with - or --file: it is for one job")
+    if lines and options["if_dup"]:
+        usage_error("--if-dup requires unique_key, which --lines cannot give")
+
+
+def _spec(
+    words: Sequence[str], defaults: Mapping[str, Any], *, literal: bool, now: datetime
+) -> JobSpec:
+    """Return the job that the words and the options make."""
+    given = fields_of_words(words, literal=literal)
+    if "cwd" not in defaults and given.get("cwd") is None:
+        defaults = {**defaults, "cwd": current_folder()}
+    spec = JobSpec.from_fields(given, now=now, defaults=defaults)
+    if "if_dup" in defaults and spec.unique_key is None:
+        usage_error("--if-dup requires --unique")
+    return spec
+
+
+def _store(storage: Enqueueing, spec: JobSpec, now: datetime) -> Enqueued:
     try:
-        return enqueueing.enqueue([spec], now=now, environ=os.environ)[0]
+        return storage.enqueue([spec], now=now, environ=os.environ)[0]
     except DuplicateId as error:
         fail(f"{error} (for one at a time use --unique)", error.exit_code)
 
@@ -163,11 +199,13 @@ def _report(enqueued: Enqueued) -> None:
 
 
 def _summary(enqueued: Enqueued) -> str:
+    """Return what became of the job, as one line for a person."""
     if enqueued.existing:
-        return f"{enqueued.id} is there already and stands for it"
+        done = "was given this command" if enqueued.replaced else "was left as it is"
+        return f"an unfinished job has this key: {enqueued.id} {done}"
     limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"
-    runs = f"up to {enqueued.max_retries} run{'s' if enqueued.max_retries > 1 else ''}"
-    parts = [f"queued in {enqueued.queue}", limit, runs]
+    attempts = f"up to {enqueued.max_retries} attempt{'s' if enqueued.max_retries > 1 else ''}"
+    parts = [f"queued in {enqueued.queue}", limit, attempts]
     from queuectl.host.lockfiles import living_pools  # only on a terminal
 
     if not any(pool.serves([enqueued.queue]) for pool in living_pools(queue_files())):

@@ -1,4 +1,4 @@
-"""Enqueueing many jobs at once: read and checked to the end, then stored in one transaction."""
+"""`enqueue -` and `enqueue --file`: many jobs, stored in one transaction."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import sys
 import tempfile
 from array import array
 from datetime import datetime
-from typing import (
-    Any,
-    Iterable,
-    Iterator,
-    Mapping,
-)
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.command import fail, open_part
@@ -33,12 +28,38 @@ def enqueue_lines(
     quiet: bool,
     now: datetime,
 ) -> None:
-    """Enqueue a job a line, all or none; print the ids in order.
+    """Enqueue one job per line of a file, or of stdin for None; print the ids in their order.
 
-    All is read before the write lock is taken: a producer that sleeps keeps nobody out.
+    If one line is refused, no job is stored. All lines are read before the write lock is taken, so
+    that a slow producer does not hold up other writers.
     """
     if "cwd" not in defaults:
         defaults = {**defaults, "cwd": current_folder()}
+    specs, numbers = _read(path, defaults, as_commands=as_commands, now=now)
+    if not numbers:
+        return
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:
+
+        def keep(enqueued: Enqueued) -> None:
+            if not quiet:
+                ids.write(enqueued.id + "\n")
+
+        warnings = _store(specs, numbers, keep, now=now)
+        if quiet:
+            return
+        for warning in warnings:
+            warn_unsatisfiable(warning)
+        ids.seek(0)
+        try:
+            output.print_file(ids)
+        except QueueError as error:
+            raise QueueError(f"the {len(numbers)} jobs are enqueued, but {error}") from None
+
+
+def _read(
+    path: str | None, defaults: Mapping[str, Any], *, as_commands: bool, now: datetime
+) -> tuple[Spool[JobSpec], Sequence[int]]:
+    """Return the jobs that the lines describe, and the number of the line of each."""
     numbers = array("L")
     specs = Spool(JobSpec)
     with open_lines(path) as source:
@@ -51,41 +72,33 @@ def enqueue_lines(
             except QueueError as error:
                 raise InvalidInput(f"line {number}: {error}") from None
             numbers.append(number)
-    if not numbers:
-        return
-    intake = open_part(Enqueueing, create=True)
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:
+    return specs, numbers
 
-        def keep(enqueued: Enqueued) -> None:
-            if not quiet:
-                ids.write(enqueued.id + "\n")
 
-        watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        shows_bar = watched and len(numbers) >= _BAR_EVERY
-        try:
-            warnings = intake.enqueue_each(
-                _bar(specs, len(numbers)) if shows_bar else specs,
-                keep,
-                now=now,
-                environ=os.environ,
-            )
-        except QueueError as error:
-            line = "" if error.position is None else f"line {numbers[error.position]}: "
-            taken = isinstance(error, DuplicateId) and error.state is not None
-            hint = " (for one at a time use the field unique_key)" if taken else ""
-            fail(f"{line}{error}{hint}", error.exit_code)
-        if not quiet:
-            for warning in warnings:
-                warn_unsatisfiable(warning)
-            ids.seek(0)
-            try:
-                output.print_file(ids)
-            except QueueError as error:
-                raise QueueError(f"the {len(numbers)} jobs are enqueued, but {error}") from None
+def _store(
+    specs: Iterable[JobSpec],
+    numbers: Sequence[int],
+    report: Callable[[Enqueued], None],
+    *,
+    now: datetime,
+) -> list[Enqueued]:
+    """Store the jobs; return those that wait for jobs that will not complete."""
+    enqueueing = open_part(Enqueueing, create=True)
+    on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    shows_bar = on_terminal and len(numbers) >= _BAR_EVERY
+    try:
+        return enqueueing.enqueue_each(
+            _bar(specs, len(numbers)) if shows_bar else specs, report, now=now, environ=os.environ
+        )
+    except QueueError as error:
+        line = "" if error.position is None else f"line {numbers[error.position]}: "
+        taken = isinstance(error, DuplicateId) and error.state is not None
+        hint = " (for one at a time use the field unique_key)" if taken else ""
+        fail(f"{line}{error}{hint}", error.exit_code)
 
 
 def _bar(specs: Iterable[JobSpec], count: int) -> Iterator[JobSpec]:
-    """Show on a terminal how far it is."""
+    """Yield the jobs, and show on the terminal how many are done."""
     from queuectl.cli.terminal import progress  # only here
 
     with progress(count, "enqueueing") as advance:

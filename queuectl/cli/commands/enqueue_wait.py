@@ -1,9 +1,10 @@
-"""`enqueue --wait`: stay with one job until it has ended, showing what it prints."""
+"""`enqueue --wait`: wait for the new job's end and print what it prints."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from typing import NoReturn
 
 import click
 
@@ -12,6 +13,7 @@ from queuectl.cli.command import Failure
 from queuectl.cli.commands.logs import follow_job, print_last_attempt
 from queuectl.cli.waiting import (
     COULD_NOT_WAIT,
+    Ending,
     WaitFailure,
     refuse_own_job,
     wait_for_jobs,
@@ -24,35 +26,40 @@ from queuectl.host.signals import die_by
 from queuectl.storage import Storage
 
 
-def wait_attached(storage: Storage, job: Job, shown: str, *, quiet: bool) -> None:
-    """Wait for a job's end and end the command with its code.
+def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> NoReturn:
+    """Wait for a job's end and end the command with the job's exit code.
 
-    `shown`: always (as it is printed), on-failure (the last attempt's, unless it completed), none.
-    Ctrl+C detaches: the job goes on.
+    `shown` says what to print: always (everything, while the job prints it), on-failure (what the
+    last attempt printed, unless it completed), or none. Ctrl+C ends only the command, not the job.
     """
     ctx = click.get_current_context()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        try:
-            refuse_own_job(storage, [job])
-            if not quiet:
-                warn_unserved(storage, {job.queue})
-            if shown == "always":
-                follow_job(storage, job)
-            ending = wait_for_jobs(storage, [job], warns=False)[0]
-            if shown == "on-failure" and ending.job.state is not JobState.COMPLETED:
-                print_last_attempt(storage, ending.job)
-        except QueueError as error:
-            code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT_WAIT
-            raise Failure(ctx.command_path, str(error), code) from error
+        ending = _follow_to_its_end(storage, storage.get(job_id), shown, quiet=quiet)
+    except QueueError as error:
+        code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT_WAIT
+        raise Failure(ctx.command_path, str(error), code) from error
     except KeyboardInterrupt:
         if not quiet:
             if sys.stderr.isatty():
                 click.echo("\r", nl=False, err=True)  # over the ^C that the terminal shows
-            output.message(f"{job.id} goes on: queuectl wait {job.id}, or queuectl cancel {job.id}")
+            output.message(f"{job_id} goes on: queuectl wait {job_id}, or queuectl cancel {job_id}")
         die_by(signal.SIGINT)
         raise
     if ending.code:
-        raise Failure(ctx.command_path, f"{job.id} {ending.why}", ending.code)
+        raise Failure(ctx.command_path, f"{job_id} {ending.why}", ending.code)
     ctx.exit(0)
+
+
+def _follow_to_its_end(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Ending:
+    """Print what the job prints, as `shown` says, and return how it ended."""
+    refuse_own_job(storage, [job])
+    if not quiet:
+        warn_unserved(storage, {job.queue})
+    if shown == "always":
+        follow_job(storage, job)
+    ending = wait_for_jobs(storage, [job], warns=False)[0]
+    if shown == "on-failure" and ending.job.state is not JobState.COMPLETED:
+        print_last_attempt(storage, ending.job)
+    return ending

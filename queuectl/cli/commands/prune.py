@@ -1,4 +1,4 @@
-"""The command `prune`: the only one that deletes jobs; `dlq purge` is a case of it."""
+"""The command `prune`: only it deletes jobs, and `dlq purge`, which is a special case of it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,15 @@ _BY_DEFAULT = (JobState.COMPLETED, JobState.CANCELLED)
 @click.command("prune", cls=QueueCommand)
 @jobs_argument(*FINISHED_STATES)
 @click.option(
-    "--older-than", type=DURATION, metavar="D", help="Ended so long ago (default: key retention)."
+    "--older-than",
+    type=DURATION,
+    metavar="DURATION",
+    help="Only jobs that ended longer ago than this (default: 30d, the key retention; any age for "
+    "JOB).",
 )
 @state_option
 @queue_option
-@click.option("--dry-run", is_flag=True, help="Only say how many.")
+@click.option("--dry-run", is_flag=True, help="Only print how many jobs would be deleted.")
 @quiet_option
 def prune(
     jobs: Sequence[str],
@@ -44,10 +48,11 @@ def prune(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    """Delete old finished jobs, with their history and logs.
+    """Delete old jobs, their history and their output.
 
-    Completed and cancelled ones, dead ones if asked; never an unfinished job, nor one that an
-    unfinished job waits for.
+    Without JOB or --state, only completed and cancelled jobs. Unfinished jobs are never deleted,
+    nor jobs that an unfinished job waits for. JOB is an id; the first 4 characters of a generated
+    id are enough. - reads ids from stdin.
 
     Example: queuectl prune --older-than 7d --dry-run
     """
@@ -56,7 +61,7 @@ def prune(
     if unfinished:
         usage_error(f"only finished jobs can be deleted, not {', '.join(unfinished)}")
     if jobs and (queues or states):
-        usage_error("name jobs or select them, not both")
+        usage_error("job ids and --queue or --state cannot be used together")
     storage = open_storage(write=not dry_run)
     code = 0
     if jobs:
@@ -64,21 +69,29 @@ def prune(
             storage, named_jobs(jobs), FINISHED_STATES, older_than or 0.0, dry_run=dry_run
         )
     else:
-        age = storage.settings().retention if older_than is None else older_than
-        if older_than is None and age == 0:
-            count = 0
-            if not quiet:
-                output.message("the key retention is 0, for ever (give --older-than)")
-        else:
+        if older_than is None:
+            older_than = _retention(storage, quiet=quiet)
+        count = 0
+        if older_than is not None:
             count = storage.prune(
                 states=wanted or _BY_DEFAULT,
-                before=utcnow() - timedelta(seconds=age),
+                before=utcnow() - timedelta(seconds=older_than),
                 queues=queue_names(queues),
                 dry_run=dry_run,
             )
     if not quiet:
         output.print_data(f"{count} {'would be ' if dry_run else ''}deleted")
     return code
+
+
+def _retention(storage: Storage, *, quiet: bool) -> float | None:
+    """Return how long jobs are kept, in seconds; None, with a message, if it is for ever."""
+    retention = storage.settings().retention
+    if retention:
+        return retention
+    if not quiet:
+        output.message("the key retention is 0: jobs are kept for ever (give --older-than)")
+    return None
 
 
 def delete_named(
@@ -89,7 +102,7 @@ def delete_named(
     *,
     dry_run: bool = False,
 ) -> tuple[int, int]:
-    """Delete the jobs that are named, in one of these states; a line for each that cannot be.
+    """Delete the named jobs that are in one of these states; print a line for each other one.
 
     Returns how many were deleted, and the exit code.
     """

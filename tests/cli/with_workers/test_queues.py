@@ -53,7 +53,7 @@ def test_one_switch_pauses_queues_that_are_still_to_come(shell: Shell) -> None:
     shell.drain()
 
     assert (done.returncode, done.stdout) == (0, "resumed new\n")
-    assert done.stderr == "all queues are paused still (queuectl queue resume)\n"
+    assert done.stderr == "all queues are still paused (queuectl queue resume)\n"
     assert shell.state("a") == "pending"
 
 
@@ -93,7 +93,7 @@ def test_a_limit_is_a_whole_number_or_none(shell: Shell, limit: str) -> None:
     line = shell.fails(2, "queue", "limit", "--", "q", limit)
 
     assert line.startswith(
-        "queuectl queue limit: a limit is a whole number from 1 to 1000000, or none, not "
+        "queuectl queue limit: N must be a whole number from 1 to 1000000, or none, not "
     )
 
 
