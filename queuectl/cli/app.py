@@ -1,4 +1,4 @@
-"""The top of the command line: its commands by section, and the one place where it ends."""
+"""The command `queuectl` itself: all commands by section, and the exit code of the process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "completion": "completion:completion",
     },
 }
-"""The commands as the help shows them, each with the module and the name it is found under."""
+"""The commands in the sections of the help, each as `module:name` in `cli.commands`."""
 
 _COMMANDS = {name: place for names in SECTIONS.values() for name, place in names.items()}
 _FOREIGN_WORDS = {
@@ -83,14 +83,14 @@ _FOREIGN_WORDS = {
 
 
 class _Root(QueueGroup):
-    """The commands, each imported only when it is called: the start of the command stays fast."""
+    """The commands. Each is imported only when it is called, so that every command starts fast."""
 
     foreign_words = _FOREIGN_WORDS
 
     def make_context(
         self, info_name: str | None, args: list[str], *rest: Any, **extra: Any
     ) -> click.Context:
-        """Parse the options before the command; a wrong one before `check` is UNKNOWN."""
+        """Parse the options before the command's name; a wrong one before `check` is UNKNOWN."""
         called = next((word for word in args if word in _COMMANDS), None)
         try:
             return super().make_context(info_name, args, *rest, **extra)
@@ -102,7 +102,7 @@ class _Root(QueueGroup):
             raise Failure("queuectl", line_of(error), UNKNOWN) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the help."""
+        """Return the names of the commands in the order of the help."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -114,7 +114,7 @@ class _Root(QueueGroup):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Print the commands in sections, a line each."""
+        """Print the commands in sections, one line per command."""
         widest = max(len(name) for name in self.list_commands(ctx))
         for section, names in SECTIONS.items():
             rows = []
@@ -143,9 +143,9 @@ def root(**_queue: Any) -> None:
     """Run shell commands from a durable queue on this host.
 
     \b
-    queuectl enqueue 'make report'     store a command; prints its id
-    queuectl worker start --count 2    run what is stored
-    queuectl status                    see how it goes
+    queuectl enqueue 'make report'     store a command as a job
+    queuectl worker start --count 2    run the jobs, two at a time
+    queuectl status                    see how many are waiting, running and done
     """
     click.get_current_context().color = output.wants_color()
 
@@ -153,7 +153,7 @@ def root(**_queue: Any) -> None:
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code.
 
-    The only place where an error becomes a line and an exit code, on every version of click.
+    Only here does an error become a printed line and an exit code, on every version of click.
     """
     output.prepare_streams()
     try:
@@ -170,8 +170,6 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except click.Abort:
         code = 1
-    except BrokenPipeError:  # from completion, whose words click itself prints
-        output.end_by_sigpipe()
     except OSError as error:
         output.error("queuectl", str(error))
         code = 1

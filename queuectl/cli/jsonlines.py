@@ -1,4 +1,4 @@
-"""Reading jobs as lines of JSON, or of shell commands, from a file or stdin."""
+"""Jobs as lines of JSON or of shell commands, read from a file or stdin."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from queuectl.core.specs import parse_object
 
 _Item = TypeVar("_Item", bound=NamedTuple)
 
+_LONGEST_LINE_BYTES = 16 << 20
+_HELD_BYTES = 4 << 20
+_BOM = b"\xef\xbb\xbf"
+
 
 class Spool(Iterable[_Item]):
-    """Named tuples in their order, beyond some MiB in a temporary file: memory stays flat."""
+    """A sequence of named tuples. Beyond 4 MiB they go into a temporary file."""
 
     def __init__(self, kind: type[_Item]) -> None:
         self._kind = kind
@@ -23,18 +27,18 @@ class Spool(Iterable[_Item]):
         self._file: IO[bytes] | None = None
 
     def add(self, item: _Item, size_bytes: int) -> None:
-        """Append an item that takes about so much."""
+        """Append an item that takes about this much memory."""
         self._held.append(item)
         self._held_bytes += size_bytes + 200
         if self._held_bytes >= _HELD_BYTES:
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when read)
-            # Plain tuples: named ones take twice as long.
+            # Plain tuples take half the time of named ones.
             pickle.dump(list(map(tuple, self._held)), self._file, pickle.HIGHEST_PROTOCOL)
             self._held, self._held_bytes = [], 0
 
     def __iter__(self) -> Iterator[_Item]:
-        """Yield the items, once; nothing can be added any more."""
+        """Yield the items. This can be done once, and nothing can be added afterwards."""
         if self._file is not None:
             with self._file as spooled:
                 spooled.seek(0)
@@ -52,8 +56,8 @@ def numbered_fields(
 ) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the number and the fields of each line that holds a job.
 
-    With `as_commands` a line is a shell command; blank lines and those that begin with # are
-    skipped. InvalidInput names the line that is none.
+    With `as_commands` a line is a shell command, and a line that begins with # is skipped. Blank
+    lines are always skipped. InvalidInput names the first line that is wrong.
     """
     for number, line in enumerate(iter(lambda: source.readline(_LONGEST_LINE_BYTES + 1), b""), 1):
         if len(line) > _LONGEST_LINE_BYTES:
@@ -73,19 +77,10 @@ def numbered_fields(
 
 
 def open_lines(path: str | None) -> IO[bytes]:
-    """Open a file of lines, stdin for None; InvalidInput if it cannot be read."""
+    """Open a file, or stdin for None. Raises InvalidInput if it cannot be read."""
     if path is None:
         return os.fdopen(os.dup(0), "rb")
     try:
         return open(path, "rb")
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
-
-
-_LONGEST_LINE_BYTES = 16 << 20
-
-
-_HELD_BYTES = 4 << 20
-
-
-_BOM = b"\xef\xbb\xbf"

@@ -1,4 +1,4 @@
-"""The manual page, made from the commands themselves when the package is built."""
+"""The manual page, made from the help of the commands when the package is built."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from queuectl.cli.app import SECTIONS, root
 from queuectl.core.settings import KEYS
 
 _EXIT_CODES = (
-    ("0", "Done; nothing to do is done."),
-    ("1", "Refused or failed. Of several jobs at least one. Of check: WARNING."),
-    ("2", "Wrong usage or input; nothing was changed. Of check: CRITICAL."),
-    ("3", "Of check: UNKNOWN, its usage errors too."),
-    ("75", "The queue stayed busy; nothing was changed, try again."),
-    ("124", "Time ran out. Of wait: also a job that was killed by its timeout."),
-    ("125", "Of wait: queuectl itself could not."),
-    ("130, 141, 143", "Ended by Ctrl+C, a closed pipe, TERM: by the signal itself."),
-    ("of wait besides", "The job's own code; 128+n died of signal n; 143 cancelled; 137 lost with "
-                        "its worker; 126 could not be started."),
+    ("0", "Success, also when there was nothing to do."),
+    ("1", "Refused or failed; of several jobs, at least one. check: WARNING. doctor: a failure was "
+          "found."),
+    ("2", "Wrong usage or input; nothing was changed. check: CRITICAL."),
+    ("3", "check: UNKNOWN, also for wrong usage."),
+    ("75", "The queue was locked for too long; nothing was changed, try again."),
+    ("124", "The time of --timeout ran out. wait: also if the job was killed by its own timeout."),
+    ("125", "wait and enqueue --wait: queuectl could not wait, or the job can never end."),
+    ("126", "wait: the job could not be started."),
+    ("137", "wait: the job was lost with its worker."),
+    ("143", "wait: the job was cancelled."),
+    ("130, 141, 143", "queuectl was ended by Ctrl+C, a closed pipe or TERM: by the signal itself."),
+    ("others", "wait: the exit code of the job; 128+n if signal n killed it. Of several jobs: 0 if "
+               "all completed, else 1."),
 )  # fmt: skip
 _ENVIRONMENT = (
-    ("QUEUECTL_DB", "The queue's file, where --db is not given."),
-    ("NO_COLOR, FORCE_COLOR, TERM, COLUMNS, HOME", "As usual."),
-    ("NOTIFY_SOCKET", "Told by worker start that the workers are ready."),
+    ("QUEUECTL_DB", "The queue's file, unless --db is given."),
+    ("NO_COLOR, FORCE_COLOR, TERM, COLUMNS, HOME", "Have their usual meanings."),
+    ("NOTIFY_SOCKET", "worker start reports to this socket that its workers are ready."),
     ("QUEUECTL_JOB_ID, QUEUECTL_ATTEMPT, QUEUECTL_QUEUE, QUEUECTL_SLOT, QUEUECTL_DB",
-     "Set for jobs: id, run from 1, queue, number of the worker from 0, and the queue's file."),
+     "Set for each job: its id, the number of the attempt from 1, its queue, the number of the "
+     "worker from 0, and the queue's file."),
 )  # fmt: skip
 _FILES = (
-    ("~/.local/state/queuectl/queue.db", "The queue, unless another is named."),
-    ("queue.db.d/", "Beside each queue, private: locks, bells and logs."),
+    ("~/.local/state/queuectl/queue.db", "The queue, unless another one is named."),
+    ("queue.db.d/", "Private folder beside each queue: locks, FIFOs that wake workers, and logs."),
 )
 
 
@@ -90,7 +95,7 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Return a help text: paragraphs are filled, those marked by \b stand as they are."""
+    """Return a help text. Paragraphs are filled; those marked by \b keep their lines."""
     for paragraph in text.strip().split("\n\n"):
         rows: list[str] = [row.strip() for row in paragraph.split("\n")]
         yield ".PP"
@@ -103,6 +108,6 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Escape what roff would take for its own."""
+    """Escape the characters that have a meaning in roff."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq")
     return r"\&" + escaped if escaped.startswith(".") else escaped

@@ -1,4 +1,4 @@
-"""What wakes a worker: signals, the orders of its supervisor, and its wake-up FIFO."""
+"""What wakes a worker: signals, its supervisor's orders, and its bell."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ import os
 import select
 import signal
 import time
+from typing import Callable
 
-from queuectl.core.errors import QueueError
-from queuectl.core.models import Claim, OutcomeKind
+from queuectl.core.models import OutcomeKind
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
 from queuectl.host.wakeup import WakeUpFifo
-from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.assignment import Order, WorkerExit
 
 _log = logging.getLogger(__name__)
 
 _MUTED_SECONDS = 0.05
-_CANCEL_LOOK_SECONDS = 1.0
 
 
 class WorkerEvents:
-    """Everything that a worker listens to, read when its loop waits."""
+    """All that a worker listens to, read in the loop's own time."""
 
     def __init__(self, orders: int) -> None:
-        # A terminal sends INT and HUP to the whole process group. The supervisor decides what they
-        # mean for the workers; here they must only not end the process.
+        # INT and HUP of a terminal reach the whole group; what they mean, the supervisor says.
         self._signals = SignalStream(
             (
                 signal.SIGINT,
@@ -47,30 +44,26 @@ class WorkerEvents:
             poll.register(self._signals.fileno(), select.POLLIN)
             poll.register(orders, select.POLLIN)
         self.leaving: WorkerExit | None = None
-        """Why the worker is to exit after its running job; None as long as it is not."""
-        self.kills_job = False
-        """Whether the running job is to be killed and released."""
+        self.killing = False
         self.leaves_job = False
-        """Whether the worker is to exit at once and leave its running job alone."""
         self.woken = False
-        """Whether the FIFO woke this worker since it was last muted."""
 
     def listen_to(self, fifo: WakeUpFifo) -> None:
-        """Let this FIFO wake the worker from now on."""
+        """Listen to this bell from now on."""
         self._fifo = fifo
         self._poll.register(fifo.fileno(), select.POLLIN)
 
     def mute(self) -> None:
-        """Ignore the FIFO for a moment: a busy worker must not wake up for every new job."""
+        """Leave the bell alone for a moment: a busy worker must not run for every new job."""
         self.woken = False
         self._muted_until = time.monotonic() + _MUTED_SECONDS
 
     def unmute(self) -> None:
-        """Listen to the FIFO again."""
+        """Hear the bell at once again."""
         self._muted_until = 0.0
 
     def wait(self, seconds: float) -> None:
-        """Sleep until something happens, at most so long; may return early."""
+        """Sleep until something happened, at most so long; may return early."""
         poll = self._poll
         if self._muted_until:
             left = self._muted_until - time.monotonic()
@@ -96,7 +89,7 @@ class WorkerEvents:
             if self.leaving is None:
                 _log.warning("the supervisor is gone: leaving after the running job")
         if Order.KILL.value in orders:
-            self.kills_job = True
+            self.killing = True
         if Order.LEAVE_JOBS.value in orders:
             self.leaves_job = True
         self.leaving = WorkerExit.DONE
@@ -109,48 +102,32 @@ class WorkerEvents:
                 self.leaving = WorkerExit.DONE
             elif number == KILL_SIGNAL:
                 self.leaving = WorkerExit.DONE
-                self.kills_job = True
+                self.killing = True
             elif number == signal.SIGQUIT:
-                # From a terminal the supervisor gets QUIT as well, and then replaces no worker.
+                # Of a terminal the supervisor gets it too, and replaces nobody then.
                 if self.leaving is None:
                     self.leaving = WorkerExit.REPLACE_ME
-                self.kills_job = True
-
-
-class JobLeft(BaseException):
-    """Exit now without recording the running job, which goes on: the next workers adopt it."""
+                self.killing = True
 
 
 class JobEvents:
-    """What a worker watches for while one job runs."""
+    """What a worker attends to while a job runs."""
 
-    def __init__(
-        self, events: WorkerEvents, storage: WorkerStorage, claim: Claim, *, adopted: bool = False
-    ) -> None:
+    def __init__(self, events: WorkerEvents, cut_short: Callable[[], OutcomeKind | None]) -> None:
         self.wait = events.wait
+        self.cut_short = cut_short
+
+
+class Patience:
+    """How long a worker keeps trying: for ever, but for kill-grace once it is told to leave."""
+
+    def __init__(self, events: WorkerEvents, grace_seconds: Callable[[], float]) -> None:
         self._events = events
-        self._storage = storage
-        self._claim = claim
-        # An adopted job may have been cancelled while no worker watched it, so look at once.
-        self._next_cancel_look = 0.0 if adopted else time.monotonic() + _CANCEL_LOOK_SECONDS
+        self._grace_seconds = grace_seconds
+        self._until = float("inf")
 
-    def cut_short(self) -> OutcomeKind | None:
-        """Return CANCELLED or INTERRUPTED if the job is to be ended now, else None.
-
-        Raises JobLeft if the worker is to exit and leave the job alone.
-        """
-        events = self._events
-        if events.leaves_job:
-            raise JobLeft
-        if events.kills_job:
-            return OutcomeKind.INTERRUPTED
-        now = time.monotonic()
-        if events.woken or now >= self._next_cancel_look:
-            events.mute()
-            self._next_cancel_look = now + _CANCEL_LOOK_SECONDS
-            try:
-                if self._storage.cancel_requested(self._claim):
-                    return OutcomeKind.CANCELLED
-            except QueueError as error:
-                _log.warning("cannot look for a cancel of %s: %s", self._claim.job.id, error)
-        return None
+    def is_over(self) -> bool:
+        """Whether it is to be given up."""
+        if self._events.leaving is not None:
+            self._until = min(self._until, time.monotonic() + self._grace_seconds())
+        return time.monotonic() >= self._until

@@ -1,4 +1,4 @@
-"""The command `completion`: the scripts that shells load."""
+"""The command `completion`: scripts for the completion of shells."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from queuectl.cli.command import QueueCommand
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print the completion script for a shell.
 
     \b
-    eval "$(queuectl completion bash)"                                   in ~/.bashrc
-    eval "$(queuectl completion zsh)"                                    in ~/.zshrc
+    eval "$(queuectl completion bash)"     in ~/.bashrc
+    eval "$(queuectl completion zsh)"      in ~/.zshrc
     queuectl completion fish > ~/.config/fish/completions/queuectl.fish
     """
     from click.shell_completion import get_completion_class  # only here
@@ -24,5 +24,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     made = found(ctx.find_root().command, {}, "queuectl", "_QUEUECTL_COMPLETE")
-    # Not source(): for bash that runs bash to ask for its version, which may not be installed.
+    # Not found.source(): for bash it runs bash to ask for its version, and there may be none.
     output.print_data(made.source_template % made.source_vars())

@@ -35,7 +35,7 @@ def config() -> None:
 @_key_argument
 @json_option
 def config_get(key: str, as_json: bool) -> None:
-    """Print the bare value of a key.
+    """Print the value of a key and nothing else.
 
     Example: queuectl config get max-retries
     """
@@ -48,7 +48,7 @@ def config_get(key: str, as_json: bool) -> None:
 
 
 def _open_for(key: str, *, write: bool = False) -> Storage:
-    """Open the queue. Where there is none, an unknown key is the user's error all the same."""
+    """Open the queue. If there is none, an unknown key is reported instead."""
     try:
         return open_storage(write=write)
     except QueueError:
@@ -61,7 +61,9 @@ def _open_for(key: str, *, write: bool = False) -> Storage:
 @click.argument("value", metavar="VALUE")
 @quiet_option
 def config_set(key: str, value: str, quiet: bool) -> None:
-    """Change a key.
+    """Give a key a value.
+
+    `queuectl config list` shows all keys.
 
     Example: queuectl config set max-retries 5
     """
@@ -75,7 +77,7 @@ def config_set(key: str, value: str, quiet: bool) -> None:
 @_key_argument
 @quiet_option
 def config_unset(key: str, quiet: bool) -> None:
-    """Return a key to its default.
+    """Give a key its default again.
 
     Example: queuectl config unset max-retries
     """
@@ -88,7 +90,7 @@ def config_unset(key: str, quiet: bool) -> None:
 @config.command("list", cls=QueueCommand)
 @json_option
 def config_list(as_json: bool) -> None:
-    """List all keys with their values.
+    """List all keys with their values and meanings.
 
     Example: queuectl config list
     """
@@ -109,7 +111,7 @@ def config_list(as_json: bool) -> None:
         for key, known in KEYS.items()
     ]  # fmt: skip
     rows += [
-        [escape(key), escape(value), "", "unknown; kept from an older tool"]
+        [escape(key), escape(value), "", "unknown (an older tool stored it)"]
         for key, value in stored.items()
         if key not in KEYS
     ]

@@ -26,19 +26,19 @@ _LARGEST_LIMIT = 1_000_000
 
 _complete_queue = completing(lambda storage: [found.name for found in storage.queues()])
 _optional_queue = click.argument(
-    "name", required=False, metavar="[Q]", shell_complete=_complete_queue
+    "name", required=False, metavar="[QUEUE]", shell_complete=_complete_queue
 )
 
 
 @click.group("queue", cls=QueueGroup)
 def queue() -> None:
-    """Pause, resume and limit queues."""
+    """List, pause, resume and limit queues."""
 
 
 @queue.command("list", cls=QueueCommand)
 @json_option
 def queue_list(as_json: bool) -> None:
-    """List the queues: paused or not, their limits and what they hold.
+    """List the queues with their pauses, limits and numbers of jobs.
 
     Example: queuectl queue list
     """
@@ -81,10 +81,13 @@ def queue_list(as_json: bool) -> None:
 
 @queue.command("pause", cls=QueueCommand)
 @_optional_queue
-@click.option("--reason", metavar="TEXT", help="Why, for whoever asks later.")
+@click.option("--reason", metavar="TEXT", help="Why; `queuectl queue list` prints it.")
 @quiet_option
 def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
-    """Start no more jobs of a queue, or of any; running ones go on.
+    """Start no more jobs of a queue, or of all queues.
+
+    Running jobs are not affected. Without QUEUE, one switch pauses all queues, those to come
+    included.
 
     Example: queuectl queue pause --reason 'disk full' backups
     """
@@ -99,7 +102,9 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
 @_optional_queue
 @quiet_option
 def queue_resume(name: str | None, quiet: bool) -> None:
-    """Start jobs of a queue again; without a name lift every pause.
+    """Start jobs of a paused queue again.
+
+    Without QUEUE, every pause is lifted.
 
     Example: queuectl queue resume backups
     """
@@ -109,15 +114,17 @@ def queue_resume(name: str | None, quiet: bool) -> None:
     if not quiet:
         output.print_data(f"resumed {name or 'all queues'}")
     if name is not None and storage.all_paused():
-        output.message("all queues are paused still (queuectl queue resume)")
+        output.message("all queues are still paused (queuectl queue resume)")
 
 
 @queue.command("limit", cls=QueueCommand)
-@click.argument("name", metavar="Q", shell_complete=_complete_queue)
+@click.argument("name", metavar="QUEUE", shell_complete=_complete_queue)
 @click.argument("limit", metavar="N|none")
 @quiet_option
 def queue_limit(name: str, limit: str, quiet: bool) -> None:
-    """Run at most N jobs of a queue at once, whatever the number of workers.
+    """Run at most N jobs of a queue at the same time.
+
+    The limit holds for all workers together; none removes it.
 
     Example: queuectl queue limit downloads 2
     """
@@ -128,7 +135,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
         number = int(limit) if digits else 0
         if not 1 <= number <= _LARGEST_LIMIT:
             raise InvalidInput(
-                f"a limit is a whole number from 1 to {_LARGEST_LIMIT}, or none, not {limit!r}"
+                f"N must be a whole number from 1 to {_LARGEST_LIMIT}, or none, not {limit!r}"
             )
     open_storage(create=True).limit_queue(name, number)
     if not quiet:
@@ -138,7 +145,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
 
 
 def _who() -> str:
-    """Return the user's name, or number where it has none."""
+    """Return the user's name, or the user's number if there is no name for it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The commands `export`, `import` and `backup`: jobs and whole queues as files."""
+"""The commands `export`, `import` and `backup`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from queuectl.host.filesystem import new_file
 @click.argument("path", required=False, metavar="[FILE]")
 @queue_option
 @state_option
-@click.option("--mask-env", is_flag=True, help="Leave the jobs' variables out: they may be secret.")
+@click.option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
 def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_env: bool) -> None:
-    """Write jobs as JSON Lines.
+    """Write jobs as JSON, one object per line.
 
-    With their true values, to stdout or a new file that only you can read.
+    They go to stdout, or to a new FILE that only you can read. Environment variables are not
+    masked.
 
     Example: queuectl export --state dead dead.jsonl
     """
@@ -48,12 +49,12 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
 
 @click.command("import", cls=QueueCommand)
 @click.argument("path", metavar="FILE|-")
-@click.option("--skip-existing", is_flag=True, help="Leave out jobs whose id is taken.")
+@click.option("--skip-existing", is_flag=True, help="Leave out jobs whose id exists already.")
 @quiet_option
 def import_(path: str, skip_existing: bool, quiet: bool) -> None:
-    """Take in jobs that export wrote.
+    """Read jobs that `export` wrote, from FILE or from stdin (-).
 
-    All or none; a running one comes in as pending.
+    If one of them is refused, none is stored. A running job arrives as pending.
 
     Example: queuectl import dead.jsonl
     """
@@ -79,10 +80,10 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
 @click.argument("path", metavar="FILE")
 @quiet_option
 def backup(path: str, quiet: bool) -> None:
-    """Copy the queue to a new file, while it is in use.
+    """Copy the queue to a new file, also while it is in use.
 
-    In the copy a running job is lost: the attempt counts, and the job is retried. Large outputs,
-    which are kept beside the database, are not copied.
+    In the copy, jobs that are running now count as lost: their attempt counts, and they are
+    retried. Outputs of more than 4 KiB are not copied.
 
     Example: queuectl backup /backup/queue.db
     """
