@@ -11,9 +11,9 @@ from queuectl import POOL_VARIABLE
 
 def main() -> None:
     """Run the command line, or the pool of workers that `worker start` becomes; never returns."""
-    # Let Ctrl+C end the command by SIGINT itself, so that a shell loop around it ends, too. It is
-    # safe at any step to be killed. Do this before the slow imports. If SIGINT was ignored when we
-    # were started, it stays ignored.
+    # Let Ctrl+C end the command by SIGINT itself, so that a shell loop around it ends, too. A
+    # command can be killed safely at any step. Do this before the slow imports. If SIGINT was
+    # ignored when we were started, it stays ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Imported modules stay in memory. To search them for garbage again and again would cost 3 ms.

@@ -170,6 +170,8 @@ def run(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
     except click.Abort:
         code = 1
+    except BrokenPipeError:  # from completion, whose words click itself prints
+        output.end_by_sigpipe()
     except OSError as error:
         output.error("queuectl", str(error))
         code = 1

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import IO, Any, Iterable, Iterator, Mapping
+from typing import IO, Any, Iterable, Iterator, Mapping, NoReturn
 
 import click
 
@@ -37,22 +37,29 @@ def wants_color() -> bool | None:
 
 @contextmanager
 def writing_to_stdout() -> Iterator[None]:
-    """Deal with a stdout that cannot be written to; everything that prints data does so in here.
+    """Handle errors of writing to stdout. Everything that prints data does so inside of this.
 
-    A closed pipe ends the process in silence, by SIGPIPE itself, as it ends other programs. Any
-    other error becomes a QueueError. Python ignores SIGPIPE, and it must stay ignored: by default,
-    waking a worker that is just leaving would kill us, after the commit and before the id is
-    printed.
+    If the reader of a pipe has gone, the process ends by SIGPIPE, without a message, as other
+    programs do. Any other error becomes a QueueError.
     """
     try:
         yield
     except BrokenPipeError:
-        from queuectl.host.signals import die_by  # only here
-
-        die_by(signal.SIGPIPE)
-        raise
+        end_by_sigpipe()
     except OSError as error:
         raise QueueError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def end_by_sigpipe() -> NoReturn:
+    """End the process by SIGPIPE itself, so that its exit status is the usual one.
+
+    Python ignores SIGPIPE from its start on, and it must stay ignored up to here. Otherwise waking
+    a worker that is just leaving would kill us, after the commit and before the id is printed.
+    """
+    from queuectl.host.signals import die_by  # only here
+
+    die_by(signal.SIGPIPE)
+    raise AssertionError
 
 
 def print_data(text: str, *, line_break: bool = True) -> None:

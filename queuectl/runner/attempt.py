@@ -29,7 +29,7 @@ class Command(NamedTuple):
     mark: str
     """The attempt's own value of QUEUECTL_EXECUTION, which marks all processes of the attempt."""
     environ: Mapping[str, str]
-    """The environment, without the variables that the runner adds."""
+    """The whole environment: `mark` is QUEUECTL_EXECUTION there, `status_path` QUEUECTL_STATUS."""
     cwd: str | None
     """The folder in which to run it; None for the current one."""
     status_path: str

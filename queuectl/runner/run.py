@@ -117,23 +117,16 @@ def _wait_for_end(
 
 
 def _start(command: Command, log: OutputLog) -> int:
-    """Start a command in its folder, with its environment; return its PID."""
-    environ = {
-        **command.environ,
-        "QUEUECTL_EXECUTION": command.mark,
-        "QUEUECTL_STATUS": command.status_path,
-    }
+    """Start a command in its folder; return its PID."""
     try:
         if command.cwd is not None:
             os.chdir(command.cwd)
-            # As `cd` does: a path with symbolic links stays the one that the user knows.
-            environ["PWD"] = command.cwd
     except OSError as error:
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         why = "is gone" if gone else f"cannot be used: {error.strerror}"
         raise _CannotStart(f"cwd {command.cwd} {why}") from None
     try:
-        return _spawn(exit_status.PRELUDE + command.shell_text, environ, log.descriptor)
+        return _spawn(exit_status.PRELUDE + command.shell_text, command.environ, log.descriptor)
     except (OSError, ValueError) as error:
         raise _CannotStart(f"it could not be started: {error}") from None
     finally:

@@ -15,6 +15,7 @@ from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import new_file
 from queuectl.storage import schema
 from queuectl.storage.ids import new_id
+from queuectl.storage.rows import insert_job
 
 _FIRST_COLUMNS = ["id", "command", "state", "attempts", "max_retries", "created_at", "updated_at"]
 _PRIORITIES = {"high": 10, "medium": DEFAULT_PRIORITY, "low": -10}
@@ -53,7 +54,7 @@ def convert(conn: sqlite3.Connection, *, now: datetime) -> None:
         cursor = conn.execute("SELECT * FROM jobs_before_upgrade ORDER BY created_at, rowid")
         names = [column[0] for column in cursor.description]
         for row in cursor:
-            _insert(conn, _converted(dict(zip(names, row)), now))
+            insert_job(conn, _converted(dict(zip(names, row)), now))
         cursor.close()
     finally:
         conn.text_factory = str
@@ -67,18 +68,6 @@ def _make_readable(conn: sqlite3.Connection) -> None:
         readable = (None if key is None else _shown(key), _shown(value))
         if readable != (key, value):
             conn.execute("UPDATE config SET key = ?, value = ? WHERE rowid = ?", (*readable, rowid))
-
-
-def _insert(conn: sqlite3.Connection, job: dict[str, object]) -> None:
-    conn.execute(
-        """
-        INSERT INTO jobs (id, id_made, command, state, priority, attempts, max_retries, timeout,
-                          run_at, created_at, updated_at, finished_at, last_error, label)
-        VALUES (:id, :id_made, :command, :state, :priority, :attempts, :max_retries, :timeout,
-                :run_at, :created_at, :updated_at, :finished_at, :last_error, :label)
-        """,
-        job,
-    )
 
 
 def _converted(row: dict[str, Any], now: datetime) -> dict[str, object]:

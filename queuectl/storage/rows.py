@@ -1,30 +1,26 @@
-"""Rows of the tables as the frozen values that travel upwards."""
+"""Rows of the tables as frozen values, and values as rows."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence, Tuple
 
 from queuectl.core.errors import QueueUnusable
 from queuectl.core.models import Execution, Job, OutcomeKind, Output
 from queuectl.core.states import JobState
-from queuectl.core.times import from_text
+from queuectl.core.times import from_text, to_text
 
-SELECT_JOB = """
-SELECT seq, id, command, state, queue, label, priority, attempts, max_retries, timeout, run_at,
-       created_at, updated_at, finished_at, locked_by, locked_at, cwd, env, unique_key, exit_code,
-       signal, last_error, cancel_requested, cancel_reason, id_made
-  FROM jobs
-"""
+_OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in_file")
+"""Where the fields of Output are, in their order."""
 
-SELECT_EXECUTION = """
-SELECT id, job_seq, attempt, worker, pid, started_at, finished_at, outcome, exit_code, signal,
-       seconds, cpu_seconds, max_rss_bytes, leftovers, output_bytes, output_truncated,
-       output_tail, output_in_file
-  FROM executions
-"""
+# The fields of Job and Execution have the names of their columns.
+SELECT_JOB = f"SELECT {', '.join('jobs.' + name for name in Job._fields)} FROM jobs "
+SELECT_EXECUTION = (
+    f"SELECT {', '.join((*Execution._fields[:-1], *_OUTPUT_COLUMNS))} FROM executions "
+)
 
 
 def optional_time(text: str | None) -> datetime | None:
@@ -32,67 +28,75 @@ def optional_time(text: str | None) -> datetime | None:
     return None if text is None else from_text(text)
 
 
+def optional_text(instant: datetime | None) -> str | None:
+    """Write a time that may be absent."""
+    return None if instant is None else to_text(instant)
+
+
 @lru_cache(maxsize=4)
 def _environment(text: str) -> Mapping[str, str]:
-    """Read the variables of a job. Those of the one before are most often the same."""
+    """Read the variables of a job. The jobs before it usually have the same ones."""
     variables: Mapping[str, str] = json.loads(text)
     return variables
 
 
+_Readers = Sequence[Tuple[int, Callable[[Any], Any]]]
+
+
+def _readers(fields: Sequence[str], **read: Callable[[Any], Any]) -> _Readers:
+    """Return the places of fields with how their columns are read; others need no conversion."""
+    return [(fields.index(name), function) for name, function in read.items()]
+
+
+_JOB_READERS = _readers(
+    Job._fields,
+    state=JobState,
+    run_at=optional_time,
+    created_at=from_text,
+    updated_at=from_text,
+    finished_at=optional_time,
+    locked_at=optional_time,
+    env=_environment,
+    cancel_requested=bool,
+    id_made=bool,
+)
+_EXECUTION_READERS = _readers(
+    Execution._fields,
+    started_at=from_text,
+    finished_at=optional_time,
+    outcome=lambda text: None if text is None else OutcomeKind(text),
+    leftovers=bool,
+)
+
+
 def to_job(row: Sequence[Any]) -> Job:
-    """Build a job from a row of SELECT_JOB; QueueUnusable names one that another program spoilt."""
+    """Build a job from a row of SELECT_JOB.
+
+    Raises QueueUnusable, naming the job, if another program wrote a value that cannot be read.
+    """
     try:
-        return _to_job(row)
+        return Job._make(_read(row, _JOB_READERS))
     except (QueueUnusable, ValueError) as error:
         raise QueueUnusable(f"job {row[1]}: {error}") from None
 
 
-def _to_job(row: Sequence[Any]) -> Job:
-    return Job(
-        seq=row[0],
-        id=row[1],
-        command=row[2],
-        state=JobState(row[3]),
-        queue=row[4],
-        label=row[5],
-        priority=row[6],
-        attempts=row[7],
-        max_retries=row[8],
-        timeout=row[9],
-        run_at=optional_time(row[10]),
-        created_at=from_text(row[11]),
-        updated_at=from_text(row[12]),
-        finished_at=optional_time(row[13]),
-        locked_by=row[14],
-        locked_at=optional_time(row[15]),
-        cwd=row[16],
-        env=_environment(row[17]),
-        unique_key=row[18],
-        exit_code=row[19],
-        signal=row[20],
-        last_error=row[21],
-        cancel_requested=bool(row[22]),
-        cancel_reason=row[23],
-        id_made=bool(row[24]),
-    )
-
-
 def to_execution(row: Sequence[Any]) -> Execution:
     """Build an attempt from a row of SELECT_EXECUTION."""
-    return Execution(
-        id=row[0],
-        job_seq=row[1],
-        attempt=row[2],
-        worker=row[3],
-        pid=row[4],
-        started_at=from_text(row[5]),
-        finished_at=optional_time(row[6]),
-        outcome=None if row[7] is None else OutcomeKind(row[7]),
-        exit_code=row[8],
-        signal=row[9],
-        seconds=row[10],
-        cpu_seconds=row[11],
-        max_rss_bytes=row[12],
-        leftovers=bool(row[13]),
-        output=Output(row[14], bool(row[15]), bytes(row[16]), bool(row[17])),
-    )
+    *values, size_bytes, truncated, tail, in_file = _read(row, _EXECUTION_READERS)
+    output = Output(size_bytes, bool(truncated), bytes(tail), bool(in_file))
+    return Execution._make([*values, output])
+
+
+def _read(row: Sequence[Any], readers: _Readers) -> list[Any]:
+    values = list(row)
+    for place, read in readers:
+        values[place] = read(values[place])
+    return values
+
+
+def insert_job(conn: sqlite3.Connection, values: Mapping[str, object]) -> int:
+    """Insert a job, given the values of its columns; return its seq."""
+    columns, parameters = ", ".join(values), ", ".join(f":{name}" for name in values)
+    seq = conn.execute(f"INSERT INTO jobs ({columns}) VALUES ({parameters})", values).lastrowid
+    assert seq is not None
+    return seq

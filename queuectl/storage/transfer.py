@@ -19,7 +19,10 @@ from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.ids import duplicate, last_seq
 from queuectl.storage.queries import Queries
+from queuectl.storage.rows import insert_job, optional_text
 
+_SET_BY_THE_QUEUE = ("seq", "locked_by", "locked_at")
+_TIMES = ("run_at", "created_at", "updated_at", "finished_at")
 _HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
 
 
@@ -143,26 +146,12 @@ def _insert(conn: sqlite3.Connection, job: Job) -> int:
         holder = key_holder(conn, job.unique_key)
         if holder is not None:
             raise UniqueKeyHeld(job.unique_key, holder[1])
-    seq = conn.execute(
-        """
-        INSERT INTO jobs (id, id_made, command, state, queue, label, priority, attempts,
-                          max_retries, timeout, run_at, created_at, updated_at, finished_at, cwd,
-                          env, unique_key, exit_code, signal, last_error, cancel_requested,
-                          cancel_reason)
-        VALUES (:id, :id_made, :command, :state, :queue, :label, :priority, :attempts,
-                :max_retries, :timeout, :run_at, :created_at, :updated_at, :finished_at, :cwd,
-                :env, :unique_key, :exit_code, :signal, :last_error, :cancel_requested,
-                :cancel_reason)
-        """,
+    return insert_job(
+        conn,
         {
-            **job._asdict(),
+            **{name: getattr(job, name) for name in Job._fields if name not in _SET_BY_THE_QUEUE},
             "state": job.state.value,
             "env": json.dumps(dict(job.env)),
-            **{
-                name: None if getattr(job, name) is None else to_text(getattr(job, name))
-                for name in ("run_at", "created_at", "updated_at", "finished_at")
-            },
+            **{name: optional_text(getattr(job, name)) for name in _TIMES},
         },
-    ).lastrowid
-    assert seq is not None
-    return seq
+    )

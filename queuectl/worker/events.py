@@ -1,4 +1,4 @@
-"""What wakes a worker: signals, its supervisor's orders, and its bell."""
+"""What wakes a worker: signals, the orders of its supervisor, and its wake-up FIFO."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import os
 import select
 import signal
 import time
-from typing import Callable
 
-from queuectl.core.models import OutcomeKind
+from queuectl.core.errors import QueueError
+from queuectl.core.models import Claim, OutcomeKind
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
 from queuectl.host.wakeup import WakeUpFifo
+from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.assignment import Order, WorkerExit
 
 _log = logging.getLogger(__name__)
 
 _MUTED_SECONDS = 0.05
+_CANCEL_LOOK_SECONDS = 1.0
 
 
 class WorkerEvents:
-    """All that a worker listens to, read in the loop's own time."""
+    """Everything that a worker listens to, read when its loop waits."""
 
     def __init__(self, orders: int) -> None:
-        # INT and HUP of a terminal reach the whole group; what they mean, the supervisor says.
+        # A terminal sends INT and HUP to the whole process group. The supervisor decides what they
+        # mean for the workers; here they must only not end the process.
         self._signals = SignalStream(
             (
                 signal.SIGINT,
@@ -44,26 +47,30 @@ class WorkerEvents:
             poll.register(self._signals.fileno(), select.POLLIN)
             poll.register(orders, select.POLLIN)
         self.leaving: WorkerExit | None = None
-        self.killing = False
+        """Why the worker is to exit after its running job; None as long as it is not."""
+        self.kills_job = False
+        """Whether the running job is to be killed and released."""
         self.leaves_job = False
+        """Whether the worker is to exit at once and leave its running job alone."""
         self.woken = False
+        """Whether the FIFO woke this worker since it was last muted."""
 
     def listen_to(self, fifo: WakeUpFifo) -> None:
-        """Listen to this bell from now on."""
+        """Let this FIFO wake the worker from now on."""
         self._fifo = fifo
         self._poll.register(fifo.fileno(), select.POLLIN)
 
     def mute(self) -> None:
-        """Leave the bell alone for a moment: a busy worker must not run for every new job."""
+        """Ignore the FIFO for a moment: a busy worker must not wake up for every new job."""
         self.woken = False
         self._muted_until = time.monotonic() + _MUTED_SECONDS
 
     def unmute(self) -> None:
-        """Hear the bell at once again."""
+        """Listen to the FIFO again."""
         self._muted_until = 0.0
 
     def wait(self, seconds: float) -> None:
-        """Sleep until something happened, at most so long; may return early."""
+        """Sleep until something happens, at most so long; may return early."""
         poll = self._poll
         if self._muted_until:
             left = self._muted_until - time.monotonic()
@@ -89,7 +96,7 @@ class WorkerEvents:
             if self.leaving is None:
                 _log.warning("the supervisor is gone: leaving after the running job")
         if Order.KILL.value in orders:
-            self.killing = True
+            self.kills_job = True
         if Order.LEAVE_JOBS.value in orders:
             self.leaves_job = True
         self.leaving = WorkerExit.DONE
@@ -102,32 +109,48 @@ class WorkerEvents:
                 self.leaving = WorkerExit.DONE
             elif number == KILL_SIGNAL:
                 self.leaving = WorkerExit.DONE
-                self.killing = True
+                self.kills_job = True
             elif number == signal.SIGQUIT:
-                # Of a terminal the supervisor gets it too, and replaces nobody then.
+                # From a terminal the supervisor gets QUIT as well, and then replaces no worker.
                 if self.leaving is None:
                     self.leaving = WorkerExit.REPLACE_ME
-                self.killing = True
+                self.kills_job = True
+
+
+class JobLeft(BaseException):
+    """Exit now without recording the running job, which goes on: the next workers adopt it."""
 
 
 class JobEvents:
-    """What a worker attends to while a job runs."""
+    """What a worker watches for while one job runs."""
 
-    def __init__(self, events: WorkerEvents, cut_short: Callable[[], OutcomeKind | None]) -> None:
+    def __init__(
+        self, events: WorkerEvents, storage: WorkerStorage, claim: Claim, *, adopted: bool = False
+    ) -> None:
         self.wait = events.wait
-        self.cut_short = cut_short
-
-
-class Patience:
-    """How long a worker keeps trying: for ever, but for kill-grace once it is told to leave."""
-
-    def __init__(self, events: WorkerEvents, grace_seconds: Callable[[], float]) -> None:
         self._events = events
-        self._grace_seconds = grace_seconds
-        self._until = float("inf")
+        self._storage = storage
+        self._claim = claim
+        # An adopted job may have been cancelled while no worker watched it, so look at once.
+        self._next_cancel_look = 0.0 if adopted else time.monotonic() + _CANCEL_LOOK_SECONDS
 
-    def is_over(self) -> bool:
-        """Whether it is to be given up."""
-        if self._events.leaving is not None:
-            self._until = min(self._until, time.monotonic() + self._grace_seconds())
-        return time.monotonic() >= self._until
+    def cut_short(self) -> OutcomeKind | None:
+        """Return CANCELLED or INTERRUPTED if the job is to be ended now, else None.
+
+        Raises JobLeft if the worker is to exit and leave the job alone.
+        """
+        events = self._events
+        if events.leaves_job:
+            raise JobLeft
+        if events.kills_job:
+            return OutcomeKind.INTERRUPTED
+        now = time.monotonic()
+        if events.woken or now >= self._next_cancel_look:
+            events.mute()
+            self._next_cancel_look = now + _CANCEL_LOOK_SECONDS
+            try:
+                if self._storage.cancel_requested(self._claim):
+                    return OutcomeKind.CANCELLED
+            except QueueError as error:
+                _log.warning("cannot look for a cancel of %s: %s", self._claim.job.id, error)
+        return None

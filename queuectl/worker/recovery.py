@@ -1,241 +1,340 @@
-"""Settling what dead workers left: a running job finds an heir, an ended one its result."""
+"""What becomes of a dead worker's job: adopted if it still runs, else recorded, or lost."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from datetime import datetime
-from typing import Callable, Iterator, NamedTuple, Protocol
+from typing import Callable, Iterator, NamedTuple
 
-from queuectl.core.errors import QueueError, QueueUnusable, QueueUpgraded
+from queuectl.core.errors import QueueBusy, QueueError, QueueUpgraded
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
-from queuectl.core.times import to_text
+from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
 from queuectl.host.filesystem import unlink_quietly
-from queuectl.runner import adopted, attempt, exit_status, process_tree
+from queuectl.runner import adopted, exit_status, process_tree
+from queuectl.runner.attempt import Command, describe_end
 from queuectl.runner.output_log import OutputLog
 from queuectl.storage.for_workers import WorkerStorage
+from queuectl.worker.commands import CommandBuilder
+from queuectl.worker.events import JobEvents, WorkerEvents
+from queuectl.worker.writing import FIRST_PAUSE_SECONDS, Writer
 
 _log = logging.getLogger(__name__)
 
 _LOST_GRACE_SECONDS = 2.0
-"""Between TERM and KILL of what is left of a lost attempt: nobody waits for its answer."""
-
-
-class Heir(Protocol):
-    """What settling needs of the worker that does it."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    def command(self, claim: Claim) -> attempt.Command:
-        """Return the command of a claim with its bounds."""
-
-    def show_running(self, running: lockfiles.JobProcess) -> None:
-        """Show in its own lock file what it answers for."""
-
-    def finish(self, claim: Claim, outcome: Outcome) -> None:
-        """Decide and record, until it lands."""
-
-    def pause(self, seconds: float) -> None:
-        """Sleep so long, or less."""
+"""The time between TERM and KILL for what is left of a lost attempt: nobody waits for its end."""
 
 
 class _OutOfSight(Exception):
-    """Something of the job lives that cannot be seen from here, in another container perhaps."""
+    """A process of the job lives but cannot be seen from here: perhaps in another container."""
 
 
-class Adopted(NamedTuple):
-    """A running job that an heir answers for from now on."""
+class AdoptedJob(NamedTuple):
+    """A running job of a dead worker for which this worker is responsible from now on."""
 
     claim: Claim
+    """The claim, which is now held by this worker."""
+
+    command: Command
+    """What the job runs."""
+
+    log: OutputLog
+    """The open file into which it prints."""
+
     leader: lockfiles.JobProcess
+    """Its own process: the shell that the dead worker started."""
 
 
-def recover(
-    storage: WorkerStorage, dead: str, heir: Heir, *, now: Callable[[], datetime]
-) -> Adopted | None:
-    """Settle a dead worker and forget it; return its job if that runs on and was adopted.
+class _UnfinishedJob(NamedTuple):
+    """A job that a dead worker held, with everything that is known about it."""
 
-    Nothing happens if it lives after all, another settles it already, or its job can only be seen
-    from elsewhere. Killed at any point, it can be done again: the lock file goes last.
+    claim: Claim
+    """The claim, which is still held by the dead worker."""
+
+    command: Command
+    """What the dead worker ran, or was about to run."""
+
+    log: OutputLog
+    """The open file into which the job prints, or would have printed."""
+
+    noted: lockfiles.JobProcess | None
+    """The process that the lock file of the dead worker names; None if it names none.
+
+    A worker notes the process after it has started it, so a job without a note may run, too.
     """
-    lock = lockfiles.take_stale(storage.files, dead)
-    if lock is None:
-        return None
-    adopted = None
-    try:
-        adopted = _recover_claim(storage, dead, lock.job, heir, now)
-        _forget(storage, dead, now)
-    except _OutOfSight:
-        lock.close()
-    except QueueError:
-        lock.close()
-        if adopted is None:
-            raise
-        # The job has its heir; the dead worker is forgotten by whoever comes next.
-    except BaseException:
-        lock.close()
-        raise
-    else:
-        lock.remove()
-    return adopted
+
+    worker: Worker | None
+    """The row of the dead worker; None if it is gone already."""
 
 
-def recover_missing(
-    storage: WorkerStorage, heir: Heir, *, now: Callable[[], datetime]
-) -> Iterator[Adopted]:
-    """Settle workers whose lock file is not there, which proves nothing: their process decides.
+class Recovery:
+    """Deals with the jobs of dead workers, on behalf of one living worker."""
 
-    Yields the jobs that were adopted, each to be attended to at once.
-    """
-    files = storage.files
-    missing = [
-        worker.id
-        for worker in storage.workers()
-        if lockfiles.is_alive(files, worker.id) is None and not _still_works(worker)
-    ]
-    unknown = [worker for worker in storage.orphans() if lockfiles.is_alive(files, worker) is None]
-    for dead in missing + unknown:
+    def __init__(
+        self,
+        storage: WorkerStorage,
+        worker_id: str,
+        lock: lockfiles.ProcessLock,
+        commands: CommandBuilder,
+        events: WorkerEvents,
+        writer: Writer,
+        record: Callable[[Claim, Outcome], object],
+    ) -> None:
+        """`record` decides what an outcome means for the job, and records that."""
+        self._storage = storage
+        self._files = storage.files
+        self._worker_id = worker_id
+        self._lock = lock
+        self._commands = commands
+        self._events = events
+        self._writer = writer
+        self._record = record
+
+    def recover(self, dead: str) -> None:
+        """Deal with the job of a dead worker; if it still runs, watch it to its end.
+
+        Tries again while the queue is busy. Once this worker was told to exit, it gives up after
+        kill-grace and raises QueueBusy: the next pool does it.
+        """
+        patience = self._writer.patience()
+        while True:
+            try:
+                job = self.take_over(dead)
+                break
+            except QueueBusy:
+                if patience.is_over():
+                    raise
+                self._events.wait(FIRST_PAUSE_SECONDS)
+        if job is not None:
+            self._watch(job)
+
+    def recover_missing(self) -> None:
+        """Deal with the jobs of dead workers whose lock file is missing."""
+        for job in self.take_over_missing():
+            self._watch(job)
+
+    def take_over(self, dead: str) -> AdoptedJob | None:
+        """Recover the job of a dead worker and forget that worker.
+
+        Returns the job if it still runs and was adopted. Does nothing if the worker is alive after
+        all, if another worker recovers its job already, or if the job can only be seen from
+        elsewhere. If this is killed at any point it can be done again: the lock file is removed
+        last.
+        """
+        lock = lockfiles.take_stale(self._files, dead)
+        if lock is None:
+            return None
+        job = None
         try:
-            # With a file there is something that only one can seize.
-            lockfiles.make_stale(files, dead)
-            adopted = recover(storage, dead, heir, now=now)
+            job = self._take_over_claim(dead, lock.job)
+            self._forget(dead)
+        except _OutOfSight:
+            lock.close()
+        except QueueError:
+            lock.close()
+            if job is None:
+                raise
+            # This worker is responsible for the job already. The dead worker is still known, and is
+            # forgotten by the next one that looks for dead workers.
+        except BaseException:
+            lock.close()
+            raise
+        else:
+            lock.remove()
+        return job
+
+    def take_over_missing(self) -> Iterator[AdoptedJob]:
+        """Recover the jobs of dead workers whose lock file is missing.
+
+        Yields each job that was adopted, to be watched before the next is looked for. Errors of the
+        queue are logged: the next call tries again.
+        """
+        try:
+            missing = self._dead_without_lock_file()
         except QueueUpgraded:
             raise
-        except QueueUnusable as error:  # another user's, in a shared queue
-            _log.warning("cannot settle %s: %s", dead, error)
-            continue
-        if adopted is not None:
-            yield adopted
+        except QueueError as error:
+            _log.warning("cannot look for dead workers: %s", error)
+            return
+        for dead in missing:
+            try:
+                # Only one process can lock a file, so only one worker recovers the job.
+                lockfiles.make_stale(self._files, dead)
+                job = self.take_over(dead)
+            except QueueUpgraded:
+                raise
+            except QueueError as error:
+                # In a shared queue the file may belong to another user; the others are ours.
+                _log.warning("cannot recover the job of worker %s: %s", dead, error)
+                continue
+            if job is not None:
+                yield job
+
+    def _dead_without_lock_file(self) -> list[str]:
+        """Return the ids of dead workers whose lock file is missing.
+
+        A missing file proves nothing: a worker is dead if its process is gone as well, or if it
+        holds a claim though no such worker is known.
+        """
+        files = self._files
+        missing = [
+            worker.id
+            for worker in self._storage.workers()
+            if lockfiles.is_alive(files, worker.id) is None and not _is_running(worker)
+        ]
+        unknown = [
+            worker
+            for worker in self._storage.orphans()
+            if lockfiles.is_alive(files, worker) is None
+        ]
+        return missing + unknown
+
+    def _take_over_claim(self, dead: str, noted: lockfiles.JobProcess | None) -> AdoptedJob | None:
+        """Adopt what a dead worker was running, or record how it ended; None if not adopted."""
+        claim = self._storage.held_by(dead)
+        if claim is None:
+            return None
+        if noted is not None and noted.execution_id != claim.execution_id:
+            noted = None  # an earlier job: the worker died between its claim and the spawn
+        worker = next((one for one in self._storage.workers() if one.id == dead), None)
+        command = self._commands.build(claim)
+        log = OutputLog(self._files.worker_log(claim.log_owner), adopted=True)
+        job = _UnfinishedJob(claim, command, log, noted, worker)
+        is_adopted = False
+        try:
+            leader = _living_leader(job)
+            if leader is not None and claim.settings.on_worker_death == "adopt":
+                is_adopted = self._adopt(job, leader)
+                return AdoptedJob(claim, command, log, leader) if is_adopted else None
+            outcome = self._end(dead, job, leader)
+        finally:
+            if not is_adopted:
+                log.close()
+        self._record(claim, outcome)
+        if claim.log_owner != dead:
+            # The dead worker had adopted the job itself. The worker that started it was forgotten
+            # long ago, so nobody else removes its files.
+            self._remove_files(claim.log_owner)
+        return None
+
+    def _adopt(self, job: _UnfinishedJob, leader: lockfiles.JobProcess) -> bool:
+        """Take a running job over; False if its attempt was ended or adopted meanwhile."""
+        claim = job.claim
+        # The lock file comes first: the worker that the database names must always name the process
+        # in its lock file, so that the next worker finds the job if this one is killed now.
+        self._lock.show_job(leader)
+        if not self._storage.adopt(claim, self._worker_id, now=utcnow()):
+            return False
+        _log.warning("%s runs on; its worker %s is dead", claim.job.id, claim.job.locked_by)
+        return True
+
+    def _end(self, dead: str, job: _UnfinishedJob, leader: lockfiles.JobProcess | None) -> Outcome:
+        """End what is left of a job that is not adopted; return its outcome with its output.
+
+        Raises _OutOfSight if the job may still run in another container, where it cannot be ended.
+        """
+        outcome = _outcome(job, leader, self._events.wait)
+        # Elsewhere than on Linux a process that was started but not noted cannot be found.
+        unseen = self._was_elsewhere(dead, job) or (sys.platform != "linux" and job.noted is None)
+        if outcome.kind is OutcomeKind.LOST and unseen and job.log.is_held():
+            raise _OutOfSight
+        if (leader or job.noted) is None and outcome.kind is OutcomeKind.LOST:
+            # It was never started: the content of the file is the output of an earlier job.
+            return outcome._replace(output=Output(), leftovers=False)
+        job.log.begin(job.claim.settings.output_limit)
+        kept_log = self._files.execution_log(job.claim.execution_id)
+        output, leftovers = job.log.collect(kept_log)
+        return outcome._replace(output=output, leftovers=leftovers)
+
+    def _was_elsewhere(self, dead: str, job: _UnfinishedJob) -> bool:
+        """Whether a dead worker ran in another container, whose processes we do not see."""
+        namespace = lockfiles.about(self._files, dead).get("pid_namespace")
+        if namespace not in (None, processes.pid_namespace()):
+            return True
+        return job.worker is not None and job.worker.host != os.uname().nodename
+
+    def _watch(self, job: AdoptedJob) -> None:
+        """Watch an adopted job to its end and record that."""
+        claim = job.claim
+        try:
+            job.log.begin(claim.settings.output_limit)
+            outcome = adopted.take_over(
+                job.command,
+                job.leader,
+                job.log,
+                self._files.execution_log(claim.execution_id),
+                JobEvents(self._events, self._storage, claim, adopted=True),
+            )
+        finally:
+            job.log.close()
+        self._record(claim, outcome)
+        self._remove_files(claim.log_owner)
+
+    def _forget(self, dead: str) -> None:
+        self._storage.forget_worker(dead, seen_at=to_text(utcnow()))
+        self._remove_files(dead)
+        wakeup.remove(self._files, dead)
+
+    def _remove_files(self, owner: str) -> None:
+        """Remove the log and status files of a worker that is gone, unless its job runs on."""
+        if self._storage.owns_running_log(owner):
+            return
+        unlink_quietly(self._files.worker_log(owner))
+        unlink_quietly(self._files.worker_status(owner))
 
 
-def _still_works(worker: Worker) -> bool:
+def _is_running(worker: Worker) -> bool:
     try:
         return processes.same_process(worker.pid, worker.start_ticks, worker.boot_id)
-    except OSError:  # ask again
+    except OSError:  # unknown just now: look again the next time
         return True
 
 
-def _recover_claim(
-    storage: WorkerStorage,
-    dead: str,
-    running: lockfiles.JobProcess | None,
-    heir: Heir,
-    now: Callable[[], datetime],
-) -> Adopted | None:
-    claim = storage.held_by(dead)
-    if claim is None:
-        return None
-    if running is not None and running.execution_id != claim.execution_id:
-        running = None  # what it ran before; it died between its claim and its spawn
-    command = heir.command(claim)
-    log = OutputLog(storage.files.worker_log(claim.log_owner), adopted=True)
-    try:
-        leader = _leader(storage, dead, claim, running, command, log)
-        if leader is not None and claim.settings.on_worker_death == "adopt":
-            heir.show_running(leader)
-            if not storage.adopt(claim, heir.id, now=now()):
-                return None
-            _log.warning("%s runs on; its worker %s is dead", claim.job.id, dead)
-            return Adopted(claim, leader)
-        outcome = _outcome_of_ended(claim, command, leader, running, log, heir)
-        # Elsewhere than on Linux what a worker started and had no time to note cannot be found.
-        unseen = _was_elsewhere(storage, dead) or (sys.platform != "linux" and running is None)
-        if outcome.kind is OutcomeKind.LOST and unseen and log.is_held():
-            raise _OutOfSight
-        if (leader or running) is None and outcome.kind is OutcomeKind.LOST:
-            # It was never started: what is in the file is of the job before.
-            output, leftovers = Output(), False
-        else:
-            log.begin(claim.settings.output_limit)
-            output, leftovers = log.collect(storage.files.execution_log(claim.execution_id))
-    finally:
-        log.close()
-    heir.finish(claim, outcome._replace(output=output, leftovers=leftovers))
-    if claim.log_owner != dead:  # who was only its heir; whoever started it is long forgotten
-        remove_files(storage, claim.log_owner)
-    return None
-
-
-def _leader(
-    storage: WorkerStorage,
-    dead: str,
-    claim: Claim,
-    running: lockfiles.JobProcess | None,
-    command: attempt.Command,
-    log: OutputLog,
-) -> lockfiles.JobProcess | None:
-    """Return the job's own process if it lives."""
-    if running is None or (running.start_ticks is None and sys.platform == "linux"):
-        # The worker died just after the spawn, if there was one, before it could say more.
-        if exit_status.read(command.status_path, claim.execution_id) is not None:
-            return None  # it has ended: what bears its mark still it left running
-        leader = process_tree.session_leader(command.mark, running and running.pid)
+def _living_leader(job: _UnfinishedJob) -> lockfiles.JobProcess | None:
+    """Return the job's own process if it is alive."""
+    claim, noted = job.claim, job.noted
+    if noted is None or (noted.start_ticks is None and sys.platform == "linux"):
+        # The worker died just after the spawn, if there was one, before it could note everything.
+        if exit_status.read(job.command.status_path, claim.execution_id) is not None:
+            return None  # the job has ended: processes that still carry its mark are leftovers
+        leader = process_tree.session_leader(job.command.mark, noted and noted.pid)
         if leader is None:
             return None
         return lockfiles.JobProcess(claim.execution_id, *leader, claim.log_owner)
-    if running.start_ticks is None:
-        return running if log.is_held() else None
-    # Its number may be another's by now; its number and its start, in one boot, may not.
-    boot = next((w.boot_id for w in storage.workers() if w.id == dead), processes.boot_id())
-    lives = processes.same_process(running.pid, running.start_ticks, boot)
-    return running if lives else None
+    if noted.start_ticks is None:
+        return noted if job.log.is_held() else None
+    # Its PID may belong to another process by now. PID, start and boot together are unique.
+    boot = processes.boot_id() if job.worker is None else job.worker.boot_id
+    return noted if processes.same_process(noted.pid, noted.start_ticks, boot) else None
 
 
-def _was_elsewhere(storage: WorkerStorage, dead: str) -> bool:
-    """Whether a worker was in another container, whose processes we do not see."""
-    namespace = lockfiles.about(storage.files, dead).get("pid_namespace")
-    if namespace not in (None, processes.pid_namespace()):
-        return True
-    here = os.uname().nodename
-    return any(worker.id == dead and worker.host != here for worker in storage.workers())
-
-
-def _outcome_of_ended(
-    claim: Claim,
-    command: attempt.Command,
-    leader: lockfiles.JobProcess | None,
-    running: lockfiles.JobProcess | None,
-    log: OutputLog,
-    heir: Heir,
+def _outcome(
+    job: _UnfinishedJob, leader: lockfiles.JobProcess | None, wait: Callable[[float], None]
 ) -> Outcome:
-    """Return how a job ended that is not adopted, and end what is left of it if it is lost."""
+    """Return how a job ended that is not adopted; end everything that is left of it if it is lost.
+
+    The outcome has no output yet.
+    """
+    claim, command = job.claim, job.command
     if leader is None:
-        gone = running or lockfiles.JobProcess(claim.execution_id, 0, None, claim.log_owner)
-        outcome = adopted.reported_outcome(command, gone, None, heir.pause)
+        ended = job.noted or lockfiles.JobProcess(claim.execution_id, 0, None, claim.log_owner)
+        outcome = adopted.reported_outcome(command, ended, None, wait)
         if outcome.kind is not OutcomeKind.LOST and not command.kills_leftovers:
             return outcome
     else:
-        nobody_knows = exit_status.Status(None, None)
-        outcome = attempt.describe_end(
+        outcome = describe_end(
             OutcomeKind.LOST,
-            nobody_knows,
+            exit_status.Status(None, None),
             command,
             pid=leader.pid,
             seconds=adopted.age_seconds(leader),
         )
     found_by = process_tree.AttemptProcesses(
         frozenset([command.mark]),
-        frozenset([log.identity]),
+        frozenset([job.log.identity]),
         None if leader is None else leader.pid,
         None if leader is None else leader.start_ticks,
     )
-    process_tree.end(found_by, min(command.grace_seconds, _LOST_GRACE_SECONDS), heir.pause)
+    process_tree.end(found_by, min(command.grace_seconds, _LOST_GRACE_SECONDS), wait)
     return outcome
-
-
-def _forget(storage: WorkerStorage, dead: str, now: Callable[[], datetime]) -> None:
-    storage.forget_worker(dead, seen_at=to_text(now()))
-    remove_files(storage, dead)
-    wakeup.remove(storage.files, dead)
-
-
-def remove_files(storage: WorkerStorage, owner: str) -> None:
-    """Take away the log and status files of a worker that is gone, unless its job runs on."""
-    if storage.owns_running_log(owner):
-        return
-    unlink_quietly(storage.files.worker_log(owner))
-    unlink_quietly(storage.files.worker_status(owner))

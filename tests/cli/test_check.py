@@ -44,7 +44,7 @@ def states(shell: Shell) -> Shell:
     ],
 )  # fmt: skip
 def test_the_worst_limit_decides(states: Shell, args: list[str], code: int, said: str) -> None:
-    """CRIT or WARN:CRIT, a value at the limit is fine; without options the DLQ must be empty."""
+    """A value at its limit is OK. Without options no job may be dead."""
     done = states.run("check", *args)
 
     assert (done.returncode, done.stderr) == (code, "")
@@ -52,8 +52,8 @@ def test_the_worst_limit_decides(states: Shell, args: list[str], code: int, said
     assert done.stdout.count("\n") == 1
 
 
-def test_the_figures_are_performance_data(states: Shell) -> None:
-    """label=value, the limits, the minimum; a limit from below is written as a range."""
+def test_performance_data(states: Shell) -> None:
+    """label=value;warning;critical;minimum, where a lower limit is written as a range."""
     line = states.run(
         "check", "--max-dlq", "2000000", "--max-wait", "1.5h:520w", "--min-workers", "2:1"
     ).stdout
@@ -68,10 +68,8 @@ def test_the_figures_are_performance_data(states: Shell) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--delay", "0.001"]])
-def test_the_wait_is_that_of_the_oldest_job_that_could_run(
-    shell: Shell, options: list[str]
-) -> None:
-    """Also of one that is due but that no worker was there to make pending."""
+def test_the_longest_wait(shell: Shell, options: list[str]) -> None:
+    """A scheduled job that is due waits, too, although no worker has made it pending."""
     shell.enqueue("true", *options)
     shell.run("wait", "--all", "--timeout", "0.1")
 
@@ -82,7 +80,7 @@ def test_the_wait_is_that_of_the_oldest_job_that_could_run(
 
 
 def test_a_retried_job_waits_since_its_retry(shell: Shell) -> None:
-    """Regression: it was said to wait since it was enqueued, days ago perhaps."""
+    """Regression: it counted as waiting since it was enqueued, perhaps days ago."""
     shell.enqueue("exit 1", "--id", "a")
     shell.run_as_if("dead")
     with closing(sqlite3.connect(shell.database)) as conn:
@@ -93,15 +91,15 @@ def test_a_retried_job_waits_since_its_retry(shell: Shell) -> None:
     assert shell.run("check", "--max-wait", "10m").returncode == 0
 
 
-def test_a_job_whose_time_is_to_come_does_not_wait(shell: Shell) -> None:
-    """Scheduled is no backlog."""
+def test_a_scheduled_job_does_not_wait(shell: Shell) -> None:
+    """A job that is not due yet is no backlog."""
     shell.enqueue("true", "--delay", "1h")
 
     assert " wait=0s;" in shell.ok("check", "--max-wait", "0")
 
 
 def test_living_workers_are_counted(shell: Shell) -> None:
-    """Those that serve the queues asked for."""
+    """With --queue only the workers that serve this queue count."""
     shell.start("--queue", "a", workers=2)
 
     assert "| " in shell.ok("check", "--min-workers", "2")
@@ -124,7 +122,7 @@ def test_living_workers_are_counted(shell: Shell) -> None:
     ],
 )
 def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> None:
-    """3, since 2 would be CRITICAL; the line is on stderr."""
+    """The exit code is 3, since 2 would mean CRITICAL; the line goes to stderr."""
     line = shell.fails(3, "check", *args)
 
     assert line.lower().startswith("queuectl check: " + said.rstrip("…").lower())
@@ -140,15 +138,13 @@ def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> Non
         (["--bogus"], 2),
     ],
 )
-def test_a_wrong_option_before_check_is_unknown_too(
-    shell: Shell, args: list[str], code: int
-) -> None:
-    """Regression: a monitor took the 2 of wrong usage for CRITICAL."""
+def test_a_wrong_option_before_check_is_unknown(shell: Shell, args: list[str], code: int) -> None:
+    """Regression: it exited with 2, which monitoring took for CRITICAL."""
     assert shell.fails(code, *args).startswith("queuectl: no such option")
 
 
-def test_a_queue_that_is_not_there_is_unknown(shell: Shell) -> None:
-    """3, with the line where monitoring looks for it; the default place too, and none is made."""
+def test_a_queue_that_does_not_exist_is_unknown(shell: Shell) -> None:
+    """The line is on stdout, where monitoring reads it. No queue is created."""
     for env in ({}, {"QUEUECTL_DB": ""}):
         done = shell.run("check", env=env)
         assert (done.returncode, done.stderr) == (3, "")
@@ -157,7 +153,7 @@ def test_a_queue_that_is_not_there_is_unknown(shell: Shell) -> None:
 
 
 def test_a_file_that_is_no_queue_is_unknown(shell: Shell) -> None:
-    """3, whatever it is."""
+    """Any other file at this path makes `check` exit with 3."""
     with by_hand():
         shell.database.write_text("no database\n" * 1000)
     done = shell.run("check")
@@ -167,7 +163,7 @@ def test_a_file_that_is_no_queue_is_unknown(shell: Shell) -> None:
 
 
 def test_a_queue_that_another_program_locks_is_unknown(shell: Shell) -> None:
-    """3 after 5 s at most, and not a hang."""
+    """After at most 5 seconds `check` gives up with 3."""
     with opened(shell) as storage:
         storage.enqueue([JobSpec(command="true")], now=utcnow())
     connection = sqlite3.connect(str(shell.database), isolation_level=None)

@@ -1,4 +1,4 @@
-"""`doctor`: each finding in a line, and exit 1 when one fails."""
+"""`doctor`: one line per check, and exit 1 if one fails."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _EVERY_CHECK = {
 
 @pytest.fixture
 def queue(queue):
-    """What is told is the same in a fork, and sooner."""
+    """`doctor` prints the same in a fork, which is faster than a process."""
     return in_forks(queue)
 
 
 def levels(queue, code=0):
-    """Return what each check found, by its name."""
+    """Return the level of each check by its name."""
     return levels_of(queue.run("doctor"), code)
 
 
 def levels_of(done, code=0):
-    """Return the same of a call that has ended."""
+    """Return the level of each check in the output of a call."""
     assert done.returncode == code, done.stdout + done.stderr
     rows = [line.split(None, 1) for line in done.stdout.splitlines()]
     return {rest.split(":", 1)[0]: level for level, rest in rows}
 
 
 def message(queue, check, code=0):
-    """Return what it says of one check."""
+    """Return the message of one check."""
     done = queue.run("doctor", "--json")
     assert done.returncode == code, done.stdout + done.stderr
     (found,) = [f["message"] for f in json.loads(done.stdout) if f["check"] == check]
@@ -56,16 +56,16 @@ def sql(queue, statement, *values):
         conn.commit()
 
 
-def test_a_sound_queue_is_ok_throughout(queue):
-    """After a drain every check says ok, and the exit code is 0."""
+def test_a_healthy_queue_passes_every_check(queue):
+    """After a drain every check is ok, and the exit code is 0."""
     queue.enqueue("true")
     queue.drain()
 
     assert levels(queue) == dict.fromkeys(_EVERY_CHECK, "ok")
 
 
-def test_what_is_found_is_json_too(queue):
-    """--json is a list of checks with their levels and messages."""
+def test_findings_as_json(queue):
+    """--json prints an array of checks with their levels and messages."""
     queue.enqueue("true")
     found = queue.json("doctor")
 
@@ -74,7 +74,7 @@ def test_what_is_found_is_json_too(queue):
 
 
 def test_a_wrong_count_fails(queue):
-    """The kept counts are held against the rows."""
+    """The kept counts are compared with the rows."""
     queue.enqueue("true")
     sql(queue, "UPDATE job_counts SET jobs = 5")
 
@@ -82,8 +82,8 @@ def test_a_wrong_count_fails(queue):
 
 
 @pytest.mark.parametrize(("column", "value"), [("run_at", "soon"), ("env", "{")])
-def test_a_job_that_cannot_be_read_fails(queue, column, value):
-    """What another program has written is named: no worker gets past it, and no `list`."""
+def test_an_unreadable_job_fails(queue, column, value):
+    """A bad value that another program wrote would stop workers and `list`; the job is named."""
     queue.enqueue("true", "--id", "a")
     sql(queue, f"UPDATE jobs SET {column} = ?", value)
 
@@ -92,7 +92,7 @@ def test_a_job_that_cannot_be_read_fails(queue, column, value):
 
 
 def test_a_file_that_others_can_write_fails(queue):
-    """Whoever can write the queue can run commands as its workers."""
+    """Anyone who can write the queue can run commands as the user of its workers."""
     queue.enqueue("true")
     (queue.folder / "queue.db.d" / "write.lock").chmod(0o666)
 
@@ -105,13 +105,13 @@ def test_a_file_that_others_can_write_fails(queue):
      "queue.db.d/workers", "queue.db.d/write.lock", "queue.db.d/write.lock.turn"],
 )  # fmt: skip
 def test_a_file_that_others_can_read_fails(queue, name):
-    """Commands and their output may hold secrets. Regression: the -wal file was passed over."""
+    """Commands and output may hold secrets. Regression: the -wal file was not checked."""
     queue.enqueue("true")
     path = queue.folder / name
     with opened(queue) as storage:
         storage.set_key("max-retries", "5")  # of an empty -wal SQLite itself mends the mode
         path.chmod(path.stat().st_mode | 0o044)
-        # A process: no connection may cross a fork.
+        # Run a process, not a fork: no connection may cross a fork.
         done = Queue.run(queue, "doctor")
 
     assert done.returncode == 1
@@ -120,16 +120,16 @@ def test_a_file_that_others_can_read_fails(queue, name):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("name", ["queue.db", "queue.db.d/logs", "queue.db.d/write.lock"])
-def test_a_file_of_somebody_else_fails(queue, name):
-    """Whoever owns it can change what is run."""
+def test_a_file_of_another_user_fails(queue, name):
+    """The owner of a file can change which commands are run."""
     queue.enqueue("true")
     os.chown(queue.folder / name, 65534, 65534)
 
     assert "fail" in levels(queue, code=1).values()
 
 
-def test_a_file_that_does_not_add_up_fails(queue):
-    """The database is checked throughout: pages, indexes and constraints."""
+def test_a_corrupt_database_fails(queue):
+    """Pages, indexes and constraints of the database are checked."""
     queue.enqueue("true")
     with closing(sqlite3.connect(queue.database)) as conn:
         conn.execute("PRAGMA ignore_check_constraints = ON")
@@ -139,8 +139,8 @@ def test_a_file_that_does_not_add_up_fails(queue):
     assert levels(queue, code=1)["integrity"] == "fail"
 
 
-def test_a_state_that_cannot_be_fails(queue):
-    """In a line, like all others, and the rest is examined."""
+def test_an_impossible_state_fails(queue):
+    """It is one finding like others, and the remaining checks run."""
     queue.enqueue("true")
     with closing(sqlite3.connect(queue.database)) as conn:
         conn.execute("PRAGMA ignore_check_constraints = ON")
@@ -153,7 +153,7 @@ def test_a_state_that_cannot_be_fails(queue):
 
 
 def test_a_newer_schema_fails(queue):
-    """What made it is to be installed."""
+    """The message says that a newer queuectl must be installed."""
     queue.enqueue("true")
     sql(queue, f"PRAGMA user_version = {schema.VERSION + 1}")
     done = queue.run("doctor")
@@ -165,19 +165,19 @@ def test_a_newer_schema_fails(queue):
     )
 
 
-def test_a_large_log_of_changes_is_a_warning(queue):
-    """It grows only while somebody reads for long, and slows everybody down."""
+def test_a_large_write_ahead_log_is_a_warning(queue):
+    """It grows only while a program reads for a long time, and it slows everything down."""
     queue.enqueue("true")
     with opened(queue):
         os.truncate(str(queue.database) + "-wal", 65 << 20)
-        # A process: no connection may cross a fork.
+        # Run a process, not a fork: no connection may cross a fork.
         found = levels_of(Queue.run(queue, "doctor"))
 
     assert found["WAL"] == "warn"
 
 
 @pytest.mark.parametrize(("size", "level"), [("8m", "fail"), ("64m", "warn")])
-def test_little_free_space_is_told(queue, size, level):
+def test_low_free_space(queue, size, level):
     """Below 256 MiB it is a warning, below 16 MiB a failure."""
     with on_small_disk(queue, size):
         queue.enqueue("true")
@@ -187,15 +187,15 @@ def test_little_free_space_is_told(queue, size, level):
     assert (found["free space"], found["file system"], kind) == (level, "ok", "tmpfs")
 
 
-def test_space_is_looked_for_where_the_default_place_will_be(queue):
-    """Regression: before the first job it warned that there is no such folder."""
+def test_free_space_of_a_default_queue_that_does_not_exist(queue):
+    """Regression: before the first job, `doctor` warned that its folder does not exist."""
     done = queue.run("doctor", env={"QUEUECTL_DB": ""})
 
     assert re.search(rf"free space: \d+ [GMK]iB in {re.escape(str(queue.home))}\n", done.stdout)
 
 
-def test_few_descriptors_are_a_warning(queue):
-    """A pool needs one for each worker, and each of them some."""
+def test_a_low_limit_of_open_files_is_a_warning(queue):
+    """A supervisor needs a descriptor for each worker, and each worker needs some."""
     queue.enqueue("true")
     queue.drain()
     done = subprocess.run(
@@ -208,8 +208,8 @@ def test_few_descriptors_are_a_warning(queue):
 
 
 @pytest.mark.parametrize(("captured", "level"), [("PATH", "ok"), ("", "warn")])
-def test_another_path_than_the_workers_is_a_warning(queue, captured, level):
-    """Unless jobs bring theirs, they find other programs than this shell does."""
+def test_workers_with_another_path(queue, captured, level):
+    """It is a warning, unless jobs get the PATH of the shell that enqueued them."""
     queue.ok("config", "set", "capture-env", captured)
     queue.start(env={"PATH": "/opt/other:" + queue.env["PATH"]})
 
@@ -226,12 +226,12 @@ def test_another_path_than_the_workers_is_a_warning(queue, captured, level):
     ],
 )  # fmt: skip
 def test_versions_of_sqlite_with_the_wal_reset_bug_are_known(version, has_it):
-    """Mended in 3.51.3, and in two older lines."""
+    """The bug was fixed in 3.51.3 and in two older branches."""
     assert _has_wal_reset_bug(version) == has_it
 
 
-def test_the_version_of_sqlite_is_told(queue):
-    """With the bug comes why queuectl is clear of it."""
+def test_the_version_of_sqlite(queue):
+    """If it has the bug, the message says why queuectl is not affected."""
     queue.enqueue("true")
     told = message(queue, "SQLite")
 
@@ -239,8 +239,8 @@ def test_the_version_of_sqlite_is_told(queue):
     assert ("known bug (WAL reset)" in told) == _has_wal_reset_bug(sqlite3.sqlite_version_info)
 
 
-def test_a_job_without_its_worker_is_a_warning(queue):
-    """The next workers settle it, so nothing has failed."""
+def test_a_job_that_lost_its_worker_is_a_warning(queue):
+    """The next workers recover it, so nothing has failed."""
     job = queue.enqueue("true")
     sql(
         queue,
@@ -253,21 +253,21 @@ def test_a_job_without_its_worker_is_a_warning(queue):
 
 
 def test_a_clock_that_was_set_back_is_a_warning(queue):
-    """The newest row must not lie in the future."""
+    """The newest job must not be in the future."""
     queue.enqueue("true")
     sql(queue, "UPDATE jobs SET updated_at = '2999-01-01T00:00:00.000000Z'")
 
     assert levels(queue)["clock"] == "warn"
 
 
-def test_a_queue_that_is_not_there_yet_is_a_warning(queue):
-    """Nothing is made, and nothing has failed."""
+def test_a_queue_that_does_not_exist_is_a_warning(queue):
+    """Nothing is created, and nothing has failed."""
     assert levels(queue)["database"] == "warn"
     assert not queue.database.exists()
 
 
-def test_another_programs_file_fails(queue):
-    """It is named and left as it is."""
+def test_a_file_of_another_program_fails(queue):
+    """The file is named and not changed."""
     with closing(sqlite3.connect(queue.database)) as conn:
         conn.execute("CREATE TABLE other (x)")
         conn.commit()

@@ -1,4 +1,4 @@
-"""`list`: which jobs, in which order, and how they look."""
+"""`list`: which jobs it lists, in which order, and how it prints them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ cancelled   cancelled   default  0       0/3     2026-01-31T12:00:50.000000Z  ru
 
 @pytest.fixture
 def queue(queue: Queue) -> Queue:
-    """What is told is the same in a fork, and sooner."""
+    """`list` prints the same in a fork, which is faster than a process."""
     return in_forks(queue)
 
 
-def test_the_table(queue: Queue, call: Call) -> None:
-    """Off a terminal: one job a line, times in full, nothing cut."""
+def test_a_table_off_a_terminal(queue: Queue, call: Call) -> None:
+    """Off a terminal there is one line per job, with full times and uncut commands."""
     every_state(queue)
 
     assert call("list") == (0, _TABLE, "")
@@ -61,8 +61,8 @@ def test_the_table(queue: Queue, call: Call) -> None:
         ("--queue nobody", []),
     ],
 )
-def test_which_jobs(queue: Queue, call: Call, options: str, expected: list[str]) -> None:
-    """In the order of their entry, newest last; -n keeps the newest of those that are meant."""
+def test_options_select_jobs(queue: Queue, call: Call, options: str, expected: list[str]) -> None:
+    """Jobs come in the order they were enqueued; -n keeps the newest of the selected ones."""
     every_state(queue)
 
     ids = call("list", "--ids", *options.split())
@@ -72,8 +72,8 @@ def test_which_jobs(queue: Queue, call: Call, options: str, expected: list[str])
     assert [job["id"] for job in json.loads(whole.out)] == expected
 
 
-def test_the_order_is_that_of_entry(queue: Queue, call: Call) -> None:
-    """Neither priority nor a later change moves a job in the list."""
+def test_jobs_stay_in_the_order_they_were_enqueued(queue: Queue, call: Call) -> None:
+    """Neither a priority nor a later change moves a job in the list."""
     with opened(queue) as storage:
         specs = [JobSpec(command="true", id=f"j{n}", priority=n % 3) for n in range(1100)]
         storage.enqueue(specs, now=noon(0))
@@ -85,8 +85,8 @@ def test_the_order_is_that_of_entry(queue: Queue, call: Call) -> None:
     ]
 
 
-def test_nothing_to_list(queue: Queue, call: Call) -> None:
-    """Without jobs stdout stays empty; as JSON it is an empty list."""
+def test_an_empty_list(queue: Queue, call: Call) -> None:
+    """Without jobs stdout stays empty, and JSON is an empty array."""
     with opened(queue):
         pass
 
@@ -96,7 +96,7 @@ def test_nothing_to_list(queue: Queue, call: Call) -> None:
 
 
 def test_a_job_as_json(queue: Queue, call: Call) -> None:
-    """The keys that programs may rely on, with times in UTC and null for what there is not."""
+    """JSON has the keys that programs rely on, times in UTC, and null for unset values."""
     every_state(queue)
 
     [shown] = json.loads(call("list", "--json", "--queue", "q").out)
@@ -112,8 +112,8 @@ def test_a_job_as_json(queue: Queue, call: Call) -> None:
     assert {key: shown[key] for key in expected} == expected
 
 
-def test_jobs_under_way_as_json(queue: Queue, call: Call) -> None:
-    """What waits has its time, what runs its worker, what was killed its signal."""
+def test_jobs_in_other_states_as_json(queue: Queue, call: Call) -> None:
+    """A scheduled job has its time, a running one its worker, a killed one its signal."""
     every_state(queue)
 
     shown = {job["id"]: job for job in json.loads(call("list", "--json").out)}
@@ -132,7 +132,7 @@ def test_jobs_under_way_as_json(queue: Queue, call: Call) -> None:
 
 
 def test_show_env(queue: Queue, call: Call) -> None:
-    """The values of variables may be secrets: they are shown only where that is asked for."""
+    """The values of variables may be secret, so they are printed only with --show-env."""
     every_state(queue)
 
     for verb in (["list", "--queue", "q"], ["dlq", "list"]):
@@ -152,10 +152,10 @@ def test_show_env(queue: Queue, call: Call) -> None:
         ("--state failed,cancelled", "no jobs\n"),
     ],
 )
-def test_who_looks_for_failed_jobs_learns_of_dead_ones(
+def test_an_empty_list_of_failed_jobs_mentions_dead_ones(
     queue: Queue, options: str, hint: str
 ) -> None:
-    """`failed` means: waits for its retry. Who finds none there is told where the dead are."""
+    """A `failed` job waits for a retry. If there is none, a message says where dead jobs are."""
     for name in ("q", "default"):
         queue.enqueue("false", "--max-retries", "1", "--queue", name)
     queue.drain(workers=1)
@@ -168,8 +168,8 @@ def test_who_looks_for_failed_jobs_learns_of_dead_ones(
 class TestOnATerminal:
     """On a terminal a list stays readable."""
 
-    def test_the_newest_hundred(self, queue: Queue) -> None:
-        """The newest 100 are shown, and how many more there are, on stderr; -n lifts that."""
+    def test_the_newest_hundred_are_listed(self, queue: Queue) -> None:
+        """The newest 100 are listed, and stderr says how many more there are; -n changes that."""
         with opened(queue) as storage:
             specs = [JobSpec(command="true", id=f"j{n}") for n in range(103)]
             storage.enqueue(specs, now=noon(0))
@@ -182,7 +182,7 @@ class TestOnATerminal:
         assert (more.err, _ids(more.screen)) == ("", [f"j{n}" for n in range(1, 103)])
 
     def test_ids_and_json_are_never_cut(self, queue: Queue) -> None:
-        """What programs read is whole on a terminal too."""
+        """Output for programs is complete on a terminal, too."""
         with opened(queue) as storage:
             storage.enqueue([JobSpec(command="x" * 500)] * 103, now=noon(0))
 
@@ -190,10 +190,10 @@ class TestOnATerminal:
         shown = json.loads(on_terminal(queue, "list", "--json").screen)
         assert [job["command"] for job in shown] == ["x" * 500] * 103
 
-    def test_a_line_fits(self, queue: Queue) -> None:
-        """A long command is cut to the width, a line each; off a terminal it is whole.
+    def test_a_row_fits_into_a_line(self, queue: Queue) -> None:
+        """A long command is cut so that its row fits; off a terminal it is printed whole.
 
-        The width of the headers was once forgotten, so that lines of short ids were broken.
+        Regression: the widths of the headers were not counted, so rows with short ids wrapped.
         """
         command = "echo " + "x" * 200
         queue.enqueue(command, "--id", "a")
@@ -205,8 +205,8 @@ class TestOnATerminal:
         assert lines[1].endswith("x…")
         assert command in queue.ok("list")
 
-    def test_times_are_for_people(self, queue: Queue) -> None:
-        """When something happened is told by how long it is ago."""
+    def test_times_are_relative(self, queue: Queue) -> None:
+        """Times say how long ago something happened."""
         every_state(queue)
 
         screen = on_terminal(queue, "list", "--state", "pending").screen

@@ -1,4 +1,4 @@
-"""What the number of jobs does not cost: memory."""
+"""Memory does not grow with the number of jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def _peak_kib(queue: Queue, *words: str, code: int = 0) -> int:
-    """Run `queuectl WORDS` to its end with that code; return the peak of the memory it took."""
+    """Run `queuectl WORDS`, which must end with this code; return its peak memory."""
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, COMMAND, *words],
         stdout=subprocess.PIPE, env=queue.env, timeout=110, check=True,
@@ -32,7 +32,7 @@ def _peak_kib(queue: Queue, *words: str, code: int = 0) -> int:
 
 
 def _enqueue(queue: Queue, count: int, length: int) -> int:
-    """Enqueue so many jobs with commands of that length; return the peak of the memory it took."""
+    """Enqueue so many jobs with commands of this length; return the peak memory."""
     path = queue.folder / f"{count}.jsonl"
     with path.open("w") as lines:
         for _ in range(count):
@@ -40,8 +40,8 @@ def _enqueue(queue: Queue, count: int, length: int) -> int:
     return _peak_kib(queue, "enqueue", "--file", str(path))
 
 
-def test_100_000_jobs_take_no_more_memory_than_a_few(queue: Queue) -> None:
-    """Memory stays flat, whatever the length of the input; all of it is stored and counted."""
+def test_100_000_jobs_are_enqueued_with_little_memory(queue: Queue) -> None:
+    """Memory stays flat however long the input is, and all of it is stored and counted."""
     few = _enqueue(queue, 100, 300)
     many = _enqueue(queue, 100_000, 300)
 
@@ -50,7 +50,7 @@ def test_100_000_jobs_take_no_more_memory_than_a_few(queue: Queue) -> None:
 
 
 def _peaks(queue: Queue, count: int) -> dict[str, int]:
-    """Do to a queue of so many jobs, 3 KB each, all that can be done to all of them."""
+    """Run all commands that read or change all jobs on a queue of so many, 3 KB each."""
     queue.env["QUEUECTL_DB"] = str(queue.folder / f"{count}.db")
     _enqueue(queue, count, 3000)
     peaks = {
@@ -64,16 +64,16 @@ def _peaks(queue: Queue, count: int) -> dict[str, int]:
     return peaks
 
 
-def test_what_is_done_to_all_jobs_holds_a_few_at_a_time(queue: Queue) -> None:
-    """Of 18 MB of jobs no command holds more than a page."""
+def test_commands_on_all_jobs_hold_a_few_at_a_time(queue: Queue) -> None:
+    """The jobs take 18 MB; no command holds more than a page of them."""
     few, many = _peaks(queue, 600), _peaks(queue, 6000)
 
     grown = {words: many[words] - few[words] for words in few}
     assert {words: kib for words, kib in grown.items() if kib > 6 * 1024} == {}
 
 
-def test_a_job_that_ran_often_is_shown_a_few_attempts_at_a_time(queue: Queue) -> None:
-    """Regression: of 20,000 attempts all were held, with their outputs of 3 KB: 200 MB."""
+def test_show_holds_a_few_attempts_at_a_time(queue: Queue) -> None:
+    """Regression: it held all of 20,000 attempts with outputs of 3 KB, 200 MB."""
     peaks: dict[str, list[int]] = {"show": [], "show --json": []}
     for attempts in (600, 20_000):
         job = queue.enqueue("true")

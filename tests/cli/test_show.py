@@ -1,4 +1,4 @@
-"""`show`: one job and its attempts; and what `show` and `logs` mean without a job."""
+"""`show`: one job and its attempts; and which job `show` and `logs` mean without an argument."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ ATTEMPT    STARTED                      OUTCOME      TIME    CPU    MEMORY    OU
 
 @pytest.fixture
 def queue(queue: Queue) -> Queue:
-    """What is told is the same in a fork, and sooner."""
+    """`show` prints the same in a fork, which is faster than a process."""
     return in_forks(queue)
 
 
@@ -80,14 +80,14 @@ def queue(queue: Queue) -> Queue:
     [("completed", _COMPLETED), ("processing", _PROCESSING), ("dead", _DEAD)],
 )
 def test_a_job_as_text(queue: Queue, call: Call, job: str, text: str) -> None:
-    """What there is to know of a job, a line each; then its attempts."""
+    """One line per field of the job, then a table of its attempts."""
     every_state(queue)
 
     assert call("show", job) == (0, text, "")
 
 
 def test_every_state_can_be_shown(queue: Queue, call: Call) -> None:
-    """Whatever becomes of a job, it can be looked at."""
+    """A job can be shown in each of the eight states."""
     every_state(queue)
 
     for state in call("list", "--ids").out.split():
@@ -100,7 +100,7 @@ def test_every_state_can_be_shown(queue: Queue, call: Call) -> None:
 
 
 def test_a_job_and_its_attempts_as_json(queue: Queue, call: Call) -> None:
-    """The keys of an attempt that programs may rely on; output by its size, not its content."""
+    """An attempt has the keys that programs rely on; its output is given as a size."""
     every_state(queue)
 
     shown = json.loads(call("show", "completed", "--json").out)
@@ -118,8 +118,8 @@ def test_a_job_and_its_attempts_as_json(queue: Queue, call: Call) -> None:
     assert {key: attempt[key] for key in expected} == expected
 
 
-def test_an_attempt_under_way_as_json(queue: Queue, call: Call) -> None:
-    """What is not known while it runs is null."""
+def test_a_running_attempt_as_json(queue: Queue, call: Call) -> None:
+    """Facts that are not known before the end of an attempt are null."""
     every_state(queue)
 
     [attempt] = json.loads(call("show", "processing", "--json").out)["executions"]
@@ -130,14 +130,14 @@ def test_an_attempt_under_way_as_json(queue: Queue, call: Call) -> None:
 
 
 def test_a_job_that_never_ran_as_json(queue: Queue, call: Call) -> None:
-    """Without an attempt the list is empty."""
+    """The array of attempts is empty."""
     every_state(queue)
 
     assert json.loads(call("show", "pending", "--json").out)["executions"] == []
 
 
 def test_a_cancelled_job_shows_the_reason(queue: Queue, call: Call) -> None:
-    """What `cancel --reason` said is kept with the job, and shown."""
+    """The reason that `cancel --reason` gave is stored and shown."""
     every_state(queue)
     call("cancel", "--reason", "wrong\ninput", "pending")
 
@@ -146,7 +146,7 @@ def test_a_cancelled_job_shows_the_reason(queue: Queue, call: Call) -> None:
 
 
 def test_a_blocked_job_shows_what_it_waits_for(queue: Queue, call: Call) -> None:
-    """The jobs with their states, and whether each has to complete or only to finish."""
+    """It shows those jobs with their states, and whether each must complete or only finish."""
     every_state(queue)
     call("enqueue", "--id", "b", "--after", "pending,dead", "--after-any", "scheduled", "true")
 
@@ -160,7 +160,7 @@ def test_a_blocked_job_shows_what_it_waits_for(queue: Queue, call: Call) -> None
 
 
 def test_a_job_shows_what_waits_for_it(queue: Queue, call: Call) -> None:
-    """All ids as JSON; of many, the text names the first ten."""
+    """JSON has the ids of all jobs that wait for it; the text names the first ten."""
     every_state(queue)
     for number in range(12):
         call("enqueue", "--id", f"b{number}", "--after", "scheduled", "true")
@@ -172,8 +172,8 @@ def test_a_job_shows_what_waits_for_it(queue: Queue, call: Call) -> None:
     assert shown["needed_by"] == [f"b{number}" for number in range(12)]
 
 
-def test_attempts_stand_oldest_first(queue: Queue) -> None:
-    """Every run of a job is kept, in order, with its own result."""
+def test_attempts_are_listed_oldest_first(queue: Queue) -> None:
+    """Every attempt of a job is kept, in order, with its own result."""
     queue.ok("config", "set", "backoff-max", "0")
     job = queue.enqueue("exit $QUEUECTL_ATTEMPT", "--max-retries", "3")
     queue.drain(workers=1)
@@ -188,7 +188,7 @@ def test_attempts_stand_oldest_first(queue: Queue) -> None:
 
 
 def test_env_is_masked(queue: Queue, call: Call) -> None:
-    """The values of variables may be secrets: they are shown only where that is asked for."""
+    """The values of variables may be secret, so they are printed only with --show-env."""
     every_state(queue)
 
     assert "Env:      TOKEN=***\n" in call("show", "completed").out
@@ -214,8 +214,10 @@ def test_env_is_masked(queue: Queue, call: Call) -> None:
         ("", None),
     ],
 )
-def test_given_ids_are_never_abbreviated(queue: Queue, call: Call, name: str, found: str) -> None:
-    """An id that a person gave is named in full, so that job-1 never means job-10."""
+def test_ids_given_by_users_cannot_be_abbreviated(
+    queue: Queue, call: Call, name: str, found: str
+) -> None:
+    """An id that a user chose must be given in full, so that job-1 never means job-10."""
     with opened(queue) as storage:
         for job in ("job-1", "job-10", "abcd", "abcdef012345"):
             storage.enqueue([JobSpec(command="true", id=job)], now=noon(0))
@@ -229,8 +231,8 @@ def test_given_ids_are_never_abbreviated(queue: Queue, call: Call, name: str, fo
 
 
 @pytest.mark.parametrize("length", [4, 8, 11, 12])
-def test_a_made_id_may_be_abbreviated(queue: Queue, call: Call, length: int) -> None:
-    """The first 4 to 11 digits of a made id stand for it, if only one begins so."""
+def test_a_generated_id_can_be_abbreviated(queue: Queue, call: Call, length: int) -> None:
+    """The first 4 to 11 digits of a generated id are enough if no other one begins so."""
     job = queue.enqueue("true")
 
     assert call("show", job[:length]).out.splitlines()[0] == f"ID:       {job}"
@@ -238,10 +240,10 @@ def test_a_made_id_may_be_abbreviated(queue: Queue, call: Call, length: int) -> 
 
 
 class TestWithoutAJob:
-    """On a terminal a verb without a job means the one enqueued last."""
+    """On a terminal a command without a job means the job that was enqueued last."""
 
-    def test_show(self, queue: Queue) -> None:
-        """`show` shows it, however old the jobs that ran later."""
+    def test_show_means_the_job_enqueued_last(self, queue: Queue) -> None:
+        """`show` shows it even if other jobs ran later."""
         every_state(queue)
 
         shown = on_terminal(queue, "show")
@@ -249,7 +251,7 @@ class TestWithoutAJob:
         assert (shown.code, shown.err) == (0, "")
         assert shown.screen.startswith("ID:         cancelled\n")
 
-    def test_logs(self, queue: Queue) -> None:
+    def test_logs_means_the_job_enqueued_last(self, queue: Queue) -> None:
         """`logs` prints its output."""
         queue.enqueue("echo first")
         queue.enqueue("echo last")
@@ -261,7 +263,7 @@ class TestWithoutAJob:
 
     @pytest.mark.parametrize("verb", ["show", "logs"])
     def test_an_empty_queue(self, queue: Queue, verb: str) -> None:
-        """Without any job there is none to mean."""
+        """Without any job the command fails."""
         with opened(queue):
             pass
 
@@ -271,8 +273,8 @@ class TestWithoutAJob:
         assert shown.err == f"queuectl {verb}: there are no jobs yet\n"
 
     @pytest.mark.parametrize("verb", ["show", "logs"])
-    def test_off_a_terminal(self, queue: Queue, verb: str) -> None:
-        """A script must say which job it means: what was last may be somebody else's."""
+    def test_a_script_must_name_a_job(self, queue: Queue, verb: str) -> None:
+        """In a script the last job may be somebody else's, so a job must be named."""
         queue.enqueue("true")
 
         assert queue.fails(2, verb) == f"queuectl {verb}: no job given (give its id)"

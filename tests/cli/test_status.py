@@ -1,4 +1,4 @@
-"""`status`: the counts, the workers and the file."""
+"""`status`: the counts, the workers and the path of the database."""
 
 from __future__ import annotations
 
@@ -101,28 +101,28 @@ Dead jobs: queuectl dlq list
 
 @pytest.fixture
 def queue(queue: Queue) -> Queue:
-    """What is told is the same in a fork, and sooner."""
+    """`status` prints the same in a fork, which is faster than a process."""
     return in_forks(queue)
 
 
 def test_an_empty_queue(queue: Queue, call: Call) -> None:
-    """Nothing is in it, and nobody is needed."""
+    """All counts are 0, and no worker is asked for."""
     with opened(queue):
         pass
 
     assert call("status") == (0, f"{_EMPTY}Database: {queue.database}\n", "")
 
 
-def test_a_queue_that_was_never_used(queue: Queue, call: Call) -> None:
-    """At the default place it shows as empty, with a word that there is no file."""
+def test_a_default_queue_that_does_not_exist(queue: Queue, call: Call) -> None:
+    """The default queue counts as empty before it is created, and `status` says so."""
     called = call("status", env={"QUEUECTL_DB": ""})
 
     path = f"{queue.home}/.local/state/queuectl/queue.db"
     assert called == (0, f"{_EMPTY}Database: {path} (not created yet)\n", "")
 
 
-def test_the_block_is_as_it_always_was(queue: Queue, call: Call) -> None:
-    """Labels, order, widths and rates of the block are those of the first queuectl."""
+def test_the_block_has_its_documented_format(queue: Queue, call: Call) -> None:
+    """Scripts parse the block, so its labels, order, widths and rates stay as they are."""
     ok, bad = Outcome(OutcomeKind.OK, exit_code=0), Outcome(OutcomeKind.EXIT, exit_code=1)
     with opened(queue) as storage:
         storage.enqueue([JobSpec(command="true")] * 53, now=noon(0))
@@ -143,15 +143,15 @@ def test_the_block_is_as_it_always_was(queue: Queue, call: Call) -> None:
     assert out[: len(_BLOCK)] == _BLOCK
 
 
-def test_every_state(queue: Queue, call: Call) -> None:
-    """States that the first queuectl did not know have rows only where they hold jobs."""
+def test_rows_of_states_that_may_be_left_out(queue: Queue, call: Call) -> None:
+    """`scheduled`, `blocked` and `cancelled` have a row only if there are such jobs."""
     every_state(queue)
 
     assert call("status") == (0, f"{_ALL}Database: {queue.database}\n", "")
 
 
-def test_workers_are_named(queue: Queue) -> None:
-    """Each living worker has a line with what it runs."""
+def test_each_worker_has_a_line(queue: Queue) -> None:
+    """Each living worker has a line with the job that it runs."""
     job = queue.enqueue("sleep 60")
     queue.start("--queue", "default", "--queue", "other")
     queue.wait_for(job, "processing")
@@ -167,7 +167,7 @@ def test_workers_are_named(queue: Queue) -> None:
 
 
 def test_json_of_an_empty_queue(queue: Queue, call: Call) -> None:
-    """All eight states are there with 0, and rates of nothing are null."""
+    """All eight states are there with 0, and the rates are null."""
     with opened(queue):
         pass
 
@@ -182,7 +182,7 @@ def test_json_of_an_empty_queue(queue: Queue, call: Call) -> None:
 
 
 def test_json_of_every_state(queue: Queue, call: Call) -> None:
-    """Counts are numbers and rates fractions."""
+    """Counts are numbers and rates are fractions."""
     every_state(queue)
 
     assert _json(call) == {

@@ -1,4 +1,4 @@
-"""What goes to stdout, to stderr and to a terminal, and how a call ends when one is closed."""
+"""What goes to stdout and stderr, and how a command ends when one of them cannot be written."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _fill(queue: Queue, count: int) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "list --ids", "list --json"])
-def test_a_closed_pipe_ends_the_writer_in_silence(queue: Queue, command: str) -> None:
-    """`queuectl list | head -1` prints one line; the writer dies of SIGPIPE without a word."""
+def test_a_closed_pipe_ends_the_command_silently(queue: Queue, command: str) -> None:
+    """`queuectl list | head -1` prints one line, and SIGPIPE ends queuectl without a message."""
     _fill(queue, 2000)
 
     done = _bash(queue, f'queuectl {command} | head -n 1; echo "${{PIPESTATUS[*]}}"')
@@ -49,8 +49,8 @@ def test_a_closed_pipe_ends_the_writer_in_silence(queue: Queue, command: str) ->
     assert (codes, done.stderr) == ("141 0", "")
 
 
-def test_a_pipe_that_nobody_reads(queue: Queue) -> None:
-    """The reader is gone before the id is printed: the job is stored all the same, in silence."""
+def test_a_job_is_stored_although_nobody_reads_its_id(queue: Queue) -> None:
+    """If the reader has gone before the id is printed, the job is stored all the same."""
     done = _bash(queue, 'queuectl enqueue --id a true | exec true; echo "${PIPESTATUS[*]}"')
 
     assert (done.stdout, done.stderr) == ("141 0\n", "")
@@ -67,7 +67,7 @@ def test_a_pipe_that_nobody_reads(queue: Queue) -> None:
     ],
 )  # fmt: skip
 def test_every_command_ends_by_sigpipe(queue: Queue, words: str) -> None:
-    """Whatever writes to stdout, a closed pipe ends the command by SIGPIPE, without a message."""
+    """A closed pipe ends every command by SIGPIPE, without a message."""
     _fill(queue, 1)
     with opened(queue) as storage:
         storage.enqueue([JobSpec(command="echo x", id="a")], now=utcnow())
@@ -80,8 +80,8 @@ def test_every_command_ends_by_sigpipe(queue: Queue, words: str) -> None:
     assert (process.returncode, err) == (-signal.SIGPIPE, "")
 
 
-def test_the_output_of_a_job_that_is_waited_for_ends_by_sigpipe(queue: Queue) -> None:
-    """So does `enqueue --wait | head`: nobody reads what the job prints."""
+def test_enqueue_wait_ends_by_sigpipe(queue: Queue) -> None:
+    """In `enqueue --wait COMMAND | head` it is the output of the job that nobody reads."""
     queue.start()
 
     with _closed_pipe() as stdout:
@@ -91,8 +91,19 @@ def test_the_output_of_a_job_that_is_waited_for_ends_by_sigpipe(queue: Queue) ->
     assert (process.returncode, err) == (-signal.SIGPIPE, "")
 
 
+def test_completion_ends_by_sigpipe(queue: Queue) -> None:
+    """click prints the words itself; a shell that does not read them sees no message."""
+    env = {"_QUEUECTL_COMPLETE": "bash_complete", "COMP_WORDS": "queuectl ", "COMP_CWORD": "1"}
+
+    with _closed_pipe() as stdout:
+        process = queue.spawn(env=env, stdout=stdout)
+        err = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, err) == (-signal.SIGPIPE, "")
+
+
 def test_sigpipe_ends_a_command_that_was_started_with_it_ignored(queue: Queue) -> None:
-    """As in a script that says `trap '' PIPE`: Python ignores the signal in any case."""
+    """A script that says `trap '' PIPE` does not change how a command ends."""
     _fill(queue, 2000)
 
     done = _bash(queue, "trap '' PIPE; queuectl list --ids | head -n 1; echo ${PIPESTATUS[0]}")
@@ -101,8 +112,8 @@ def test_sigpipe_ends_a_command_that_was_started_with_it_ignored(queue: Queue) -
 
 
 @pytest.mark.parametrize(("words", "code"), [("status --bogus", 2), ("show nope", 1), ("", 2)])
-def test_a_closed_pipe_on_stderr_leaves_the_exit_code(queue: Queue, words: str, code: int) -> None:
-    """A message that nobody can read is no failure of its own."""
+def test_a_closed_stderr_does_not_change_the_exit_code(queue: Queue, words: str, code: int) -> None:
+    """A message that nobody can read is not an error of its own."""
     _fill(queue, 1)
 
     with _closed_pipe() as stderr:
@@ -114,7 +125,7 @@ def test_a_closed_pipe_on_stderr_leaves_the_exit_code(queue: Queue, words: str, 
 
 @contextmanager
 def _closed_pipe() -> Iterator[int]:
-    """Yield the end of a pipe that nobody reads any more."""
+    """Yield the writing end of a pipe that has no reader."""
     reader, writer = os.pipe()
     os.close(reader)
     yield writer
@@ -122,7 +133,7 @@ def _closed_pipe() -> Iterator[int]:
 
 
 def _complete_all(storage: Storage) -> None:
-    """Record, without a worker, that each job printed a line and completed."""
+    """Record without a worker that each job printed a line and completed."""
     printed = Outcome(OutcomeKind.OK, exit_code=0, seconds=0.1, output=Output(2, tail=b"x\n"))
     while True:
         claim = storage.claim("5a5a5a5a-1", now=utcnow())
@@ -136,7 +147,7 @@ def _complete_all(storage: Storage) -> None:
     "command", ["status", "list", "list --ids", "list --json", "show a", "logs a", "config list"]
 )
 def test_a_full_stdout_is_an_error(queue: Queue, command: str) -> None:
-    """What could not be printed is not passed over: exit 1 and one line, once two."""
+    """If the output cannot be written, the command prints one error line and exits with 1."""
     queue.enqueue("echo x", "--id", "a")
     queue.drain(workers=1)
     name = command.partition(" --")[0].replace(" a", "")
@@ -153,7 +164,7 @@ def test_a_full_stdout_is_an_error(queue: Queue, command: str) -> None:
 
 @_linux
 @pytest.mark.parametrize("words", ["--version", "--help", "worker --help", "enqueue --help"])
-def test_a_full_stdout_is_an_error_of_help_and_version_too(queue: Queue, words: str) -> None:
+def test_a_full_stdout_is_an_error_of_help_and_version(queue: Queue, words: str) -> None:
     """Regression: `queuectl --version >/dev/full` printed a traceback."""
     done = _bash(queue, f"queuectl {words} >/dev/full; echo $?")
 
@@ -166,8 +177,8 @@ def test_a_full_stdout_is_an_error_of_help_and_version_too(queue: Queue, words: 
 
 @_linux
 @pytest.mark.parametrize("words", ["enqueue ''", "", "worker"])
-def test_a_full_stderr_leaves_the_exit_code(queue: Queue, words: str) -> None:
-    """Regression: a line, or the help, that could not be printed made exit 1 of wrong usage's 2."""
+def test_a_full_stderr_does_not_change_the_exit_code(queue: Queue, words: str) -> None:
+    """Regression: when stderr was full, wrong usage exited with 1 instead of 2."""
     done = _bash(queue, f"queuectl {words} 2>/dev/full; echo $?")
 
     assert (done.stdout, done.stderr) == ("2\n", "")
@@ -175,8 +186,8 @@ def test_a_full_stderr_leaves_the_exit_code(queue: Queue, words: str) -> None:
 
 @_linux
 @pytest.mark.parametrize("words", ["--id a true", "--lines -"])
-def test_a_full_stderr_swallows_no_id(queue: Queue, words: str) -> None:
-    """Regression: after a warning that could not be printed the id of a stored job was not said."""
+def test_the_id_is_printed_although_stderr_is_full(queue: Queue, words: str) -> None:
+    """Regression: when a warning could not be written, the id of the stored job was not printed."""
     queue.enqueue("true", "--id", "gone")
     queue.ok("cancel", "gone")
 
@@ -188,8 +199,8 @@ def test_a_full_stderr_swallows_no_id(queue: Queue, words: str) -> None:
 
 
 @_linux
-def test_a_full_stderr_stops_no_upgrade(queue: Queue) -> None:
-    """Regression: of a file just upgraded nothing was printed, since the notice could not be."""
+def test_a_full_stderr_does_not_disturb_an_upgrade(queue: Queue) -> None:
+    """Regression: when the notice of an upgrade could not be written, nothing was printed."""
     make(queue.database, jobs=[{"id": "old"}])
 
     done = _bash(queue, "queuectl list --ids 2>/dev/full; echo $?")
@@ -208,7 +219,7 @@ def test_a_full_stderr_stops_no_upgrade(queue: Queue) -> None:
     ],
 )
 def test_a_quiet_upgrade(queue: Queue, words: str) -> None:
-    """Regression: the first call with -q of a crontab told of the upgrade, and cron mailed it."""
+    """Regression: `-q` in a crontab did not silence the notice of an upgrade, so cron mailed it."""
     make(queue.database)
 
     done = queue.run(*words.split(), stdin='{"command": "true"}')
@@ -216,8 +227,8 @@ def test_a_quiet_upgrade(queue: Queue, words: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_closed_stdout_and_stderr(queue: Queue) -> None:
-    """Started without the standard streams, as some daemons start programs, it does its work."""
+def test_closed_standard_streams(queue: Queue) -> None:
+    """Some daemons start programs without the standard streams; queuectl works even so."""
     done = _bash(queue, "queuectl enqueue --id a true <&- >&- 2>&-; echo $?")
 
     assert (done.stdout, done.stderr) == ("0\n", "")
@@ -225,8 +236,8 @@ def test_a_closed_stdout_and_stderr(queue: Queue) -> None:
 
 
 @_linux
-def test_ctrl_c_ends_by_the_signal(queue: Queue) -> None:
-    """Ctrl+C kills by SIGINT itself, without a traceback."""
+def test_ctrl_c_ends_the_command_by_sigint(queue: Queue) -> None:
+    """Ctrl+C ends the command by SIGINT itself, without a traceback."""
     process = _following(queue)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -235,8 +246,8 @@ def test_ctrl_c_ends_by_the_signal(queue: Queue) -> None:
 
 
 @_linux
-def test_ctrl_c_stops_the_calling_loop(queue: Queue) -> None:
-    """A shell loop ends with its command, since that died of the signal and did not merely exit."""
+def test_ctrl_c_ends_the_loop_around_the_command(queue: Queue) -> None:
+    """A shell ends its loop only if the command was killed by SIGINT and did not merely exit."""
     queue.enqueue("true", "--id", "a")
     script = "for turn in 1 2 3; do echo $turn; queuectl logs -f a; done; echo went on"
     process = subprocess.Popen(
@@ -259,7 +270,7 @@ def test_ctrl_c_stops_the_calling_loop(queue: Queue) -> None:
 
 @_linux
 def test_an_ignored_ctrl_c_stays_ignored(queue: Queue) -> None:
-    """What a script runs in the background with SIGINT ignored is not ended by Ctrl+C."""
+    """A script may start queuectl with SIGINT ignored; then Ctrl+C does not end it."""
     queue.enqueue("true", "--id", "a")
     process = queue.spawn(
         "logs", "-f", "a", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -273,8 +284,8 @@ def test_an_ignored_ctrl_c_stays_ignored(queue: Queue) -> None:
 
 
 @_linux
-def test_term_ends_by_the_signal(queue: Queue) -> None:
-    """TERM kills by SIGTERM itself, without a traceback."""
+def test_term_ends_the_command_by_sigterm(queue: Queue) -> None:
+    """TERM ends the command by SIGTERM itself, without a traceback."""
     process = _following(queue)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
@@ -296,7 +307,7 @@ def _bash(queue: Queue, script: str) -> subprocess.CompletedProcess[str]:
 
 
 def _following(queue: Queue) -> subprocess.Popen[str]:
-    """Start `logs -f` on a job that nobody runs: it waits."""
+    """Start `logs -f` on a job that no worker runs, so that it waits."""
     queue.enqueue("true", "--id", "a")
     process = queue.spawn("logs", "-f", "a")
     wait_until(lambda: _sleeps(queue, "logs"), what="the command to wait")
@@ -304,7 +315,7 @@ def _following(queue: Queue) -> subprocess.Popen[str]:
 
 
 def _sleeps(queue: Queue, word: str) -> bool:
-    """Whether a command of this queue has opened the database, as `logs -f` has when it waits."""
+    """Return whether a command of this queue has opened the database and now waits."""
     for pid in queue.pids():
         try:
             if f"\0{word}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -316,7 +327,7 @@ def _sleeps(queue: Queue, word: str) -> bool:
 
 
 class TestColour:
-    """Colour codes are for terminals, and for those who ask."""
+    """Colour codes go to terminals, and elsewhere only if they are asked for."""
 
     @pytest.fixture(autouse=True)
     def _a_dead_job(self, queue: Queue) -> None:
@@ -336,9 +347,9 @@ class TestColour:
         ],
     )
     def test_off_a_terminal(self, queue: Queue, env: dict[str, str], colour: bool) -> None:
-        """No colour unless FORCE_COLOR; NO_COLOR and a dumb terminal win over it.
+        """There are colours only with FORCE_COLOR, and not with NO_COLOR or a dumb terminal.
 
-        An empty one counts as unset.
+        An empty variable counts as unset.
         """
         texts = [queue.ok(*words.split(), env=env) for words in ("list", "show a")]
 
@@ -358,20 +369,20 @@ class TestColour:
         ],
     )
     def test_on_a_terminal(self, queue: Queue, env: dict[str, str], colour: bool) -> None:
-        """Colour, but not with NO_COLOR nor on a dumb terminal."""
+        """There are colours, unless NO_COLOR or a dumb terminal forbids them."""
         shown = on_terminal(queue, "list", env=env)
 
         assert ("\x1b[31mdead\x1b[0m" in shown.screen, "\x1b" in shown.screen) == (colour, colour)
 
-    def test_json_is_never_coloured(self, queue: Queue) -> None:
-        """What programs read has no codes in it, whatever is asked for."""
+    def test_output_for_programs_is_never_coloured(self, queue: Queue) -> None:
+        """JSON and ids have no colour codes, even with FORCE_COLOR."""
         env = {"FORCE_COLOR": "1"}
 
         assert [job["state"] for job in queue.json("list", env=env)] == ["dead"]
         assert "\x1b" not in queue.ok("list", "--ids", env=env)
 
     def test_a_state_without_a_colour_has_no_codes(self, queue: Queue) -> None:
-        """`pending` once had a code behind it that ended a colour which had not begun."""
+        """Regression: `pending` was followed by a code that ends a colour."""
         queue.enqueue("true")
 
         shown = queue.ok("list", "--state", "pending", env={"FORCE_COLOR": "1"})
@@ -390,7 +401,7 @@ class TestColour:
     ids=lambda env: " ".join(f"{name}={value}" for name, value in env.items()),
 )
 def test_text_survives_every_locale(queue: Queue, env: dict[str, str]) -> None:
-    """Cron has no locale: a command that is not ASCII goes in, runs and is shown as it is."""
+    """Cron sets no locale; commands that are not ASCII run and are printed unchanged."""
     command = "echo \u00e9\u4e16\U0001f600"
 
     job = queue.enqueue(command, "--label", "\u00fc", env=env)
@@ -404,8 +415,8 @@ def test_text_survives_every_locale(queue: Queue, env: dict[str, str]) -> None:
     assert (shown["command"], shown["label"], shown["state"]) == (command, "\u00fc", "completed")
 
 
-def test_json_is_json_in_every_encoding(queue: Queue) -> None:
-    """Where stdout cannot hold a character, its escape is JSON's, not Python's `\\U0001f600`."""
+def test_json_is_valid_in_every_encoding(queue: Queue) -> None:
+    """Characters that stdout cannot hold get the escapes of JSON, not Python's `\\U0001f600`."""
     queue.enqueue("echo \u00e9\u4e16\U0001f600", "--id", "a")
 
     for encoding in ("ascii", "iso8859-1"):
@@ -415,10 +426,10 @@ def test_json_is_json_in_every_encoding(queue: Queue) -> None:
 
 
 class TestControlCharacters:
-    """Nothing that a job holds drives the terminal: one job, one line."""
+    """Text in a job cannot control the terminal: each job is one printable line."""
 
     def test_in_list(self, queue: Queue, call: Call) -> None:
-        """`list` shows escapes, a job a line."""
+        """`list` prints control characters as escapes, one line per job."""
         call("enqueue", f"echo {_NASTY}")
 
         _header, line = call("list").out.splitlines()
@@ -426,7 +437,7 @@ class TestControlCharacters:
         assert line.endswith(f"echo {_SHOWN}")
 
     def test_in_show(self, queue: Queue, call: Call) -> None:
-        """`show` shows escapes in the command, the folder and the variables."""
+        """`show` prints escapes in the command, the folder and the variables."""
         folder = queue.work / "a\n\x1b[31m"
         folder.mkdir()
         call("enqueue", "--id", "a", "--cwd", str(folder), "--env", f"A={_NASTY}", f"echo {_NASTY}")
@@ -438,7 +449,7 @@ class TestControlCharacters:
         assert lines["Env"] == f"A={_SHOWN} PATH={queue.env['PATH']}"
 
     def test_in_status(self, queue: Queue, call: Call) -> None:
-        """`status` shows escapes in the path of the file, on the line that it always has."""
+        """`status` prints escapes in the path of the database, which stays on one line."""
         path = str(queue.folder / "a\n\x1b[31m.db")
         call("--db", path, "enqueue", "true")
 
@@ -447,7 +458,7 @@ class TestControlCharacters:
         assert last == f"Database: {queue.folder}/a\\n\\x1b[31m.db"
 
     def test_in_messages(self, queue: Queue, call: Call) -> None:
-        """What a user typed comes back escaped in the line that refuses it."""
+        """An error message prints escapes in the words of the user."""
         queue.enqueue("true")
 
         called = call("show", "a\n\x1b[31mb")
@@ -455,7 +466,7 @@ class TestControlCharacters:
         assert called == (1, "", "queuectl show: no such job: a\\n\\x1b[31mb\n")
 
     def test_in_a_path_of_a_message(self, queue: Queue, call: Call) -> None:
-        """Regression: in a path a line break became a blank, and an upgrade was told raw."""
+        """Regression: a line break in a path became a space, and upgrades printed the path raw."""
         path = str(queue.folder / "a\n\x1b[31m.db")
         shown = f"{queue.folder}/a\\n\\x1b[31m.db"
 
@@ -467,7 +478,7 @@ class TestControlCharacters:
         assert told.startswith(f"upgraded {shown}; the old file is kept as {shown}.before-upgrade")
 
     def test_in_wrong_usage(self, call: Call) -> None:
-        """What click says of a word is escaped likewise, its own line breaks apart."""
+        """Messages of click are escaped as well, except for click's own line breaks."""
         err = call("status", "--a\n\x1b[31mb").err
 
         assert err.startswith("queuectl status: no such option")
@@ -477,7 +488,7 @@ class TestControlCharacters:
 
     @pytest.mark.parametrize("words", ["show", "logs", "dlq retry", "dlq purge"])
     def test_bytes_that_are_not_text(self, queue: Queue, words: str) -> None:
-        """An id that is not UTF-8 is one that no job has, not a traceback."""
+        """An id that is not valid UTF-8 names no job; there is no traceback."""
         queue.enqueue("true")
 
         line = queue.fails(1, *words.split(), b"\xff\xfe")
@@ -486,7 +497,7 @@ class TestControlCharacters:
 
     @pytest.mark.parametrize("locale", ["C.UTF-8", "C", "en_US.UTF-8"])
     def test_bytes_on_stdin_that_are_not_text(self, queue: Queue, locale: str) -> None:
-        """So it is for ids that come from a pipe, in every locale."""
+        """An id on stdin that is not valid UTF-8 names no job, in any locale."""
         queue.enqueue("true")
 
         env = {"LANG": locale, "PYTHONIOENCODING": "utf-8:strict"}
@@ -498,7 +509,7 @@ class TestControlCharacters:
         "words", ["list --json", "show a --json", "why a --json", "queue list --json", "export"]
     )
     def test_in_json(self, queue: Queue, call: Call, words: str) -> None:
-        """Regression: what is not ASCII drove the terminal: JSON need not escape it, but may."""
+        """Regression: control characters beyond ASCII, which JSON allows, reached terminals."""
         nasty = _NASTY + "\U000e0041\u00e9"
         call("enqueue", "--id", "a", f"echo {nasty}")
         call("queue", "pause", "default", "--reason", nasty)
@@ -510,7 +521,7 @@ class TestControlCharacters:
         assert nasty in _texts(json.loads(out))
 
     def test_json_has_the_true_value(self, queue: Queue, call: Call) -> None:
-        """--json has what was given, in JSON's own escapes."""
+        """Decoded JSON holds exactly the text that was enqueued."""
         call("enqueue", f"echo {_NASTY}")
 
         [shown] = json.loads(call("list", "--json").out)
@@ -519,7 +530,7 @@ class TestControlCharacters:
 
 
 def _texts(value: Any) -> str:
-    """Return all texts that a JSON value holds, one after the other."""
+    """Return all texts in a JSON value, joined."""
     if isinstance(value, (list, dict)):
         return "".join(map(_texts, value.values() if isinstance(value, dict) else value))
     return str(value)

@@ -1,4 +1,4 @@
-"""What is shown on a terminal only: `status --watch` and the progress bars."""
+"""What is shown only on a terminal: `status --watch` and progress bars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENTER, _LEAVE, _HOME = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l", "\x1b[H"
 
 
 class Watch:
-    """A running command, `status --watch` most often, on a terminal of its own."""
+    """A running command, by default `status --watch`, on a terminal of its own."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Watch:
 
     @property
     def screen(self) -> str:
-        """All that was written to the terminal so far."""
+        """Everything that was written to the terminal so far."""
         while True:
             try:
                 chunk = os.read(self._ours, 65536)
@@ -53,7 +53,7 @@ class Watch:
         return self.screen.split(_HOME)[1:]
 
     def until(self, pattern: str) -> None:
-        """Wait until the last picture shows it."""
+        """Wait until the last picture matches a pattern."""
         wait_until(lambda: re.search(pattern, "".join(self.pictures()[-1:])), what=pattern)
 
     def close(self) -> None:
@@ -71,8 +71,8 @@ def watch(queue: Queue) -> Iterator[Watch]:
     made.close()
 
 
-def test_the_picture_is_drawn_anew_in_place(queue: Queue, watch: Watch) -> None:
-    """Each over the last one, on a screen of its own; what changes shows."""
+def test_each_picture_overwrites_the_last_one(queue: Queue, watch: Watch) -> None:
+    """The display has a screen of its own and shows changes."""
     watch.until(r"Total: +1\b")
     queue.enqueue("true")
     watch.until(r"Total: +2\b")
@@ -80,12 +80,12 @@ def test_the_picture_is_drawn_anew_in_place(queue: Queue, watch: Watch) -> None:
     assert watch.screen.startswith(_ENTER + _HOME)
     assert watch.screen.count(_ENTER) == 1
     assert len(watch.pictures()) > 1
-    # No line is blanked before it is written again: nothing blinks.
+    # The screen is never erased before it is written again, so nothing flickers.
     assert "\x1b[2J" not in watch.screen
 
 
 def test_a_line_that_is_too_long_is_cut(queue: Queue, watch: Watch) -> None:
-    """It would wrap, and push the first lines out."""
+    """A line that wraps would push the first lines off the screen."""
     watch.until("Database:")
     picture = watch.pictures()[-1].partition("\x1b[J")[0]
 
@@ -94,8 +94,8 @@ def test_a_line_that_is_too_long_is_cut(queue: Queue, watch: Watch) -> None:
     assert len(str(queue.database)) > 40
 
 
-def test_what_finds_no_room_is_told_of(queue: Queue) -> None:
-    """Regression: on a low terminal the workers were missing without a sign of it."""
+def test_the_last_line_says_how_many_are_missing(queue: Queue) -> None:
+    """Regression: in a low window the workers were missing without a hint."""
     queue.enqueue("true")
     low = Watch(queue, {"COLUMNS": "80", "LINES": "10"})
     try:
@@ -106,8 +106,8 @@ def test_what_finds_no_room_is_told_of(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_terminal_is_left_as_it_was(watch: Watch, number: int) -> None:
-    """The cursor is back, the old screen too, and the end is by the signal itself."""
+def test_the_terminal_is_restored(watch: Watch, number: int) -> None:
+    """Cursor and screen are restored, and the signal itself ends the command."""
     watch.until("Total:")
     watch.process.send_signal(number)
     watch.process.wait(30)
@@ -117,8 +117,8 @@ def test_the_terminal_is_left_as_it_was(watch: Watch, number: int) -> None:
     assert watch.screen.count(_LEAVE) == 1
 
 
-def test_off_a_terminal_it_is_shown_once(queue: Queue) -> None:
-    """As without --watch; on a terminal that cannot redraw too."""
+def test_off_a_terminal_the_status_is_printed_once(queue: Queue) -> None:
+    """The same holds on a terminal that cannot redraw."""
     queue.enqueue("true")
     once = queue.ok("status")
 
@@ -127,15 +127,15 @@ def test_off_a_terminal_it_is_shown_once(queue: Queue) -> None:
     assert (dumb.code, dumb.screen.rstrip("\n")) == (0, once)
 
 
-def test_watch_and_json_exclude_each_other(queue: Queue) -> None:
-    """Exit 2."""
+def test_watch_and_json_cannot_be_used_together(queue: Queue) -> None:
+    """The exit code is 2."""
     assert queue.fails(2, "status", "--watch", "--json") == (
         "queuectl status: --watch and --json cannot be used together"
     )
 
 
-def test_a_long_batch_shows_how_far_it_is_on_a_terminal_only(queue: Queue) -> None:
-    """On stderr, so that the ids on stdout stay alone; off a terminal nothing is shown."""
+def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
+    """The bar is on stderr, so stdout has only ids. Off a terminal there is no bar."""
     (queue.work / "jobs").write_text("true\n" * 2000)
     args = ("enqueue", "--lines", "--file", "jobs")
     shown = on_terminal(queue, *args, streams="stderr")
@@ -148,8 +148,8 @@ def test_a_long_batch_shows_how_far_it_is_on_a_terminal_only(queue: Queue) -> No
     assert (piped.stderr, dumb.screen) == ("", "")
 
 
-def test_waiting_for_several_shows_how_far_it_is_on_a_terminal_only(queue: Queue) -> None:
-    """One job alone shows none."""
+def test_waiting_for_several_jobs_shows_progress_on_a_terminal(queue: Queue) -> None:
+    """For a single job there is no bar."""
     queue.enqueue("true", "--id", "a")
     queue.enqueue("true", "--id", "b")
     queue.drain()
@@ -164,10 +164,10 @@ def test_waiting_for_several_shows_how_far_it_is_on_a_terminal_only(queue: Queue
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("args", [("wait", "a", "b"), ("wait", "--all")])
-def test_a_bar_that_is_cut_short_gives_the_cursor_back(
+def test_an_interrupted_progress_bar_restores_the_cursor(
     queue: Queue, number: int, args: Sequence[str]
 ) -> None:
-    """Regression: the terminal was left without one; the end is by the signal itself."""
+    """Regression: the cursor stayed hidden. The signal itself ends the command."""
     for name in ("a", "b"):
         queue.enqueue("true", "--id", name)
     waiting = Watch(queue, args=args)

@@ -15,7 +15,7 @@ _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 def _assert_why(shell: Shell, job: str, reason: str, pattern: str) -> None:
-    """Compare what `why` says with a pattern, as text and as JSON; TIME stands for a time."""
+    """Compare text and JSON of `why` with a pattern; TIME stands for a time."""
     text = shell.ok("why", job)
     found: dict[str, str] = shell.json("why", job)
 
@@ -26,17 +26,15 @@ def _assert_why(shell: Shell, job: str, reason: str, pattern: str) -> None:
 
 
 def test_a_scheduled_job_waits_for_its_time(shell: Shell) -> None:
-    """It says until when."""
+    """The sentence has the time."""
     shell.enqueue("true", "--id", "a", "--delay", "1h")
 
     _assert_why(shell, "a", "scheduled", "waits until TIME")
 
 
 @pytest.mark.parametrize("zone", ["JST-9", "EST5"])
-def test_a_time_that_the_local_calendar_does_not_have_is_said_in_utc(
-    shell: Shell, zone: str
-) -> None:
-    """Regression: the last day of the year 9999 was a traceback to the east of Greenwich."""
+def test_a_time_after_the_local_calendar_is_printed_in_utc(shell: Shell, zone: str) -> None:
+    """Regression: east of Greenwich, the last day of the year 9999 was a traceback."""
     shell.enqueue("true", "--id", "a", "--at", "9999-12-31T23:59:59Z")
 
     shown = on_terminal(shell, "why", "a", env={"TZ": zone})
@@ -47,7 +45,7 @@ def test_a_time_that_the_local_calendar_does_not_have_is_said_in_utc(
 
 
 def test_a_failed_job_waits_for_its_retry(shell: Shell) -> None:
-    """Which attempt failed, of how many, how, and when it is run again."""
+    """The sentence says which attempt failed, how, and when the next one is due."""
     shell.enqueue("exit 1", "--id", "a", "--max-retries", "5")
     shell.run_as_if("failed", code=4)
     shell.ok("retry", "a")
@@ -59,8 +57,8 @@ def test_a_failed_job_waits_for_its_retry(shell: Shell) -> None:
     )  # fmt: skip
 
 
-def test_what_is_due_no_longer_waits_for_its_time(shell: Shell) -> None:
-    """Without a worker nothing makes it pending: that none is there is then the reason."""
+def test_a_job_that_is_due_waits_for_a_worker(shell: Shell) -> None:
+    """Only a worker makes it pending, so the missing worker is the reason."""
     shell.enqueue("true", "--id", "a", "--delay", "0.01")
     shell.run("wait", "a", "--timeout", "0.05")
     assert shell.state("a") == "scheduled"
@@ -69,7 +67,7 @@ def test_what_is_due_no_longer_waits_for_its_time(shell: Shell) -> None:
 
 
 def test_a_blocked_job_names_what_it_waits_for(shell: Shell) -> None:
-    """With the states; a dead one comes first, with what brings it back."""
+    """If one of them is dead, only that one is named, with the command that retries it."""
     shell.enqueue("exit 1", "--id", "bad")
     shell.run_as_if("dead")
     shell.enqueue("true", "--id", "a")
@@ -88,7 +86,7 @@ def test_a_blocked_job_names_what_it_waits_for(shell: Shell) -> None:
 
 @pytest.mark.parametrize("names", [["default"], []])
 def test_a_paused_queue_says_who_when_and_why(shell: Shell, names: list[str]) -> None:
-    """Also when it is the one switch for all queues."""
+    """This also holds when all queues are paused at once."""
     shell.enqueue("true", "--id", "a")
     shell.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})
 
@@ -97,8 +95,8 @@ def test_a_paused_queue_says_who_when_and_why(shell: Shell, names: list[str]) ->
     )
 
 
-def test_a_full_limit_names_who_uses_it(shell: Shell) -> None:
-    """How many of how many, and their ids."""
+def test_a_full_limit_names_the_running_jobs(shell: Shell) -> None:
+    """The sentence has the limit and the ids of the jobs that use it."""
     shell.ok("queue", "limit", "default", "2")
     for name in "abc":
         shell.enqueue("true", "--id", name)
@@ -109,8 +107,8 @@ def test_a_full_limit_names_who_uses_it(shell: Shell) -> None:
     _assert_why(shell, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
 
 
-def test_without_a_worker_it_says_when_the_last_was_there(shell: Shell) -> None:
-    """And how to start one."""
+def test_without_workers_it_says_when_the_last_one_was_seen(shell: Shell) -> None:
+    """It also says how to start one."""
     shell.drain(workers=1)
     shell.enqueue("true", "--id", "a")
 
@@ -120,8 +118,8 @@ def test_without_a_worker_it_says_when_the_last_was_there(shell: Shell) -> None:
     )  # fmt: skip
 
 
-def test_with_workers_it_says_what_is_ahead(shell: Shell) -> None:
-    """That none serves the queue; how many jobs are ahead; where it runs, and that it is ended."""
+def test_a_pending_job_says_how_many_are_ahead(shell: Shell) -> None:
+    """Other jobs say that no worker serves their queue, or which worker runs them."""
     shell.start("--queue", "default")
     shell.enqueue("sleep 60", "--id", "long")
     shell.enqueue("true", "--id", "other", "--queue", "other")
@@ -144,7 +142,7 @@ def test_with_workers_it_says_what_is_ahead(shell: Shell) -> None:
 
 
 def test_a_finished_job_says_how_it_ended(shell: Shell) -> None:
-    """When, on which attempt, and what brings a dead one back."""
+    """The sentence has the time, the attempt, and how to retry a dead job."""
     for name in ("done", "late", "bad"):
         shell.enqueue("true", "--id", name, "--max-retries", "1" if name == "bad" else "3")
     shell.run_as_if("completed")
@@ -167,8 +165,8 @@ def test_a_finished_job_says_how_it_ended(shell: Shell) -> None:
     )
 
 
-def test_a_job_that_is_not_there_is_exit_1(shell: Shell) -> None:
-    """As everywhere."""
+def test_an_unknown_job(shell: Shell) -> None:
+    """It is an error, as for all commands."""
     shell.enqueue("true")
 
     assert shell.fails(1, "why", "zz") == "queuectl why: no such job: zz"

@@ -42,15 +42,17 @@ def log(
 def _run(log: OutputLog, text: str, folder: Path) -> tuple[Outcome, list[str]]:
     started: list[int] = []
     log.begin(1 << 20)
+    status_path = str(folder / "worker.status")
+    environ = {**os.environ, "QUEUECTL_EXECUTION": "queue/1", "QUEUECTL_STATUS": status_path}
     previous = os.getcwd()
     try:
         outcome = run.run(
             attempt.Command(
                 shell_text=text,
                 mark="queue/1",
-                environ=dict(os.environ),
+                environ=environ,
                 cwd=str(folder),
-                status_path=str(folder / "worker.status"),
+                status_path=status_path,
                 timeout_seconds=20.0,
                 grace_seconds=1.0,
             ),

@@ -9,21 +9,21 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
 from queuectl.core.errors import QueueBusy
-from queuectl.core.models import Claim, Outcome, Verdict, Worker
-from queuectl.core.states import JobState
+from queuectl.core.models import Claim, Worker
 from queuectl.core.times import utcnow
 from queuectl.host import lockfiles, processes
-from queuectl.runner import attempt, process_tree
+from queuectl.runner import process_tree
 from queuectl.runner.output_log import OutputLog
-from queuectl.worker import recovery
+from queuectl.worker.recovery import AdoptedJob, Recovery
 from support.jobs import Jobs
 from support.processes import alive, linux_only
 from support.queue import Queue
+from support.recovery import recovery_by
 from support.waiting import wait_until
 
 _HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
@@ -79,40 +79,20 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, l
 def _others_look_for_the_dead(queue: Queue, jobs: Jobs) -> None:
     """Do all that finds dead workers: another pool's first scan, and the chores of a worker."""
     queue.drain("--queue", "other")
-    adopted = recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)
-    assert [one.claim.job.id for one in adopted] == []
+    assert list(_recovery(jobs).take_over_missing()) == []
 
 
-class _Heir:
-    """What a worker is to those that it settles."""
+def _recovery(jobs: Jobs, lock: Any = None) -> Recovery:
+    return recovery_by("w-1", jobs.storage, lock)
 
-    id = "heir-1"
 
-    def __init__(self, jobs: Jobs, *, adopts: bool = False) -> None:
-        self._jobs = jobs
-        self._adopts = adopts
-
-    def command(self, claim: Claim) -> attempt.Command:
-        storage = self._jobs.storage
-        return attempt.Command(
-            shell_text=claim.job.command,
-            mark=f"{storage.queue_id}/{claim.execution_id}",
-            environ={},
-            cwd=None,
-            status_path=storage.files.worker_status(claim.log_owner),
-            timeout_seconds=0,
-            grace_seconds=0.3,
-        )
-
-    def show_running(self, running: lockfiles.JobProcess) -> None:
-        assert self._adopts, "nothing is to be adopted"
-
-    def finish(self, claim: Claim, outcome: Outcome) -> None:
-        verdict = Verdict(JobState.DEAD, last_error=outcome.reason)
-        self._jobs.storage.record(claim, outcome, verdict, now=utcnow())
-
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
+@pytest.fixture
+def lock(queue: Queue, jobs: Jobs) -> Iterator[lockfiles.ProcessLock]:
+    """The lock file of the worker w-1."""
+    jobs.storage  # noqa: B018 (makes the queue)
+    taken = lockfiles.ProcessLock.take(queue.files, "w-1", {})
+    yield taken
+    taken.remove()
 
 
 @linux_only
@@ -131,7 +111,7 @@ def test_a_process_number_of_another_boot_is_left_alone(
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
     _leave_lock_file(queue, claim, stranger.pid)
     try:
-        recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+        _recovery(jobs).take_over("gone-1")
         assert jobs.outcomes(job) == ["lost"]
         assert alive(stranger.pid) is not ends
     finally:
@@ -164,7 +144,7 @@ def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
         lockfiles, "_open", lambda path: None if "gone-1" in path else can_open(path)
     )
 
-    assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    assert list(_recovery(jobs).take_over_missing()) == []
     assert [jobs.outcomes(job) for job in waiting] == [[None], ["lost"]]
 
 
@@ -175,28 +155,34 @@ def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
     lock.close()
 
 
-def _leader(heir: _Heir, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
-    """Start what passes for the process of a claimed job."""
-    environ = {"QUEUECTL_EXECUTION": heir.command(claim).mark, "PATH": os.defpath}
+def _mark(jobs: Jobs, claim: Claim) -> str:
+    return f"{jobs.storage.queue_id}/{claim.execution_id}"
+
+
+def _leader(jobs: Jobs, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
+    """Start a process that has the mark of a claimed job."""
+    environ = {"QUEUECTL_EXECUTION": _mark(jobs, claim), "PATH": os.defpath}
     return subprocess.Popen(words or ("sleep", "300"), start_new_session=True, env=environ)
 
 
 @linux_only
 @pytest.mark.parametrize("has_lock_file", [True, False])
 def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
-    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, has_lock_file: bool
+    queue: Queue,
+    jobs: Jobs,
+    lock: lockfiles.ProcessLock,
+    monkeypatch: pytest.MonkeyPatch,
+    has_lock_file: bool,
 ) -> None:
     """Regression: an heir that could not forget the dead worker just then forgot the job."""
     job = jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
-    heir = _Heir(jobs, adopts=True)
-    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
-    leader = _leader(heir, claim)
+    leader = _leader(jobs, claim)
 
-    def settled() -> recovery.Adopted | None:
+    def take_over() -> AdoptedJob | None:
         if has_lock_file:
-            return recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
-        return next(recovery.recover_missing(jobs.storage, heir, now=utcnow), None)
+            return _recovery(jobs, lock).take_over("gone-1")
+        return next(_recovery(jobs, lock).take_over_missing(), None)
 
     def busy(*_: Any, **__: Any) -> None:
         raise QueueBusy("the queue stayed busy")
@@ -205,19 +191,18 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         if has_lock_file:
             _leave_lock_file(queue, claim, leader.pid)
         monkeypatch.setattr(jobs.storage, "forget_worker", busy)
-        adopted = settled()
+        adopted = take_over()
         monkeypatch.undo()
         assert adopted is not None
         assert (adopted.claim.job.id, adopted.leader.pid) == (job, leader.pid)
-        assert jobs.get(job).locked_by == heir.id
+        assert jobs.get(job).locked_by == "w-1"
 
         # The dead one is still there to be settled, by whoever comes next.
-        assert recovery.recover(jobs.storage, "gone-1", heir, now=utcnow) is None
-        assert jobs.get(job).locked_by == heir.id
+        assert _recovery(jobs, lock).take_over("gone-1") is None
+        assert jobs.get(job).locked_by == "w-1"
         assert [one.id for one in jobs.storage.workers()] == []
-        assert lockfiles.owners(queue.files) == [heir.id]
+        assert lockfiles.owners(queue.files) == ["w-1"]
     finally:
-        life.remove()
         leader.kill()
         leader.wait()
 
@@ -225,36 +210,37 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
 @linux_only
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
-    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, is_noted: bool
+    queue: Queue,
+    jobs: Jobs,
+    lock: lockfiles.ProcessLock,
+    monkeypatch: pytest.MonkeyPatch,
+    is_noted: bool,
 ) -> None:
     """Regression: of sessions that were begun in one tick of the clock any was taken, and if it was
     not the noted one the running job was killed and recorded as lost.
     """
     jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
-    heir = _Heir(jobs, adopts=True)
-    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
     begin = "setsid sleep 300 & " * 8
-    leader = _leader(heir, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
+    leader = _leader(jobs, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
     jobs.text("begun")
-    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    noted = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     if is_noted:
-        lock.show_job(lockfiles.JobProcess(claim.execution_id, leader.pid, None, "gone-1"))
-    lock.close()
+        noted.show_job(lockfiles.JobProcess(claim.execution_id, leader.pid, None, "gone-1"))
+    noted.close()
     living = processes.living
     ticks = processes.start_ticks(leader.pid)
     monkeypatch.setattr(
         processes, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
     )
     try:
-        adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+        adopted = _recovery(jobs, lock).take_over("gone-1")
         assert adopted is not None
         assert adopted.leader.pid == leader.pid
     finally:
-        life.remove()
         monkeypatch.undo()
         process_tree.end(
-            process_tree.AttemptProcesses(frozenset([heir.command(claim).mark]), leader=leader.pid),
+            process_tree.AttemptProcesses(frozenset([_mark(jobs, claim)]), leader=leader.pid),
             0.1,
             time.sleep,
         )
@@ -264,22 +250,24 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
 @linux_only
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_no_running_job_is_lost_for_want_of_a_descriptor(
-    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, is_noted: bool
+    queue: Queue,
+    jobs: Jobs,
+    lock: lockfiles.ProcessLock,
+    monkeypatch: pytest.MonkeyPatch,
+    is_noted: bool,
 ) -> None:
     """Regression: a file of /proc that could not be opened once passed for a process that is gone,
     and the running job was killed and recorded as lost.
     """
     job = jobs.one("true")
     claim = _claim_of_the_dead(jobs, processes.boot_id())
-    heir = _Heir(jobs, adopts=True)
-    life = lockfiles.ProcessLock.take(queue.files, heir.id, {})
-    leader = _leader(heir, claim)
+    leader = _leader(jobs, claim)
     ticks = processes.start_ticks(leader.pid)
-    lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
-    lock.show_job(
+    noted = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
+    noted.show_job(
         lockfiles.JobProcess(claim.execution_id, leader.pid, ticks if is_noted else None, "gone-1")
     )
-    lock.close()
+    noted.close()
     proc = Path("/proc")
     failing = [proc / "sys/kernel/random/boot_id", proc / f"{leader.pid}/stat"]
     if not is_noted:
@@ -296,14 +284,13 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
         monkeypatch.setattr(builtins, "open", opened)
         for _ in range(2):
             with pytest.raises(OSError, match="Too many open files"):
-                recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
-        adopted = recovery.recover(jobs.storage, "gone-1", heir, now=utcnow)
+                _recovery(jobs, lock).take_over("gone-1")
+        adopted = _recovery(jobs, lock).take_over("gone-1")
         assert adopted is not None
         assert (adopted.leader.pid, adopted.leader.start_ticks) == (leader.pid, ticks)
         assert jobs.outcomes(job) == [None]
         assert alive(leader.pid)
     finally:
-        life.remove()
         leader.kill()
         leader.wait()
 
@@ -315,16 +302,16 @@ def test_only_one_settles_a_worker_without_a_lock_file(
     """Regression: two that did so at once took each other for what the lost job had left."""
     job = jobs.one("true", max_retries=1)
     _claim_of_the_dead(jobs, processes.boot_id())
-    settle_claim = recovery._recover_claim
+    take_over_claim = Recovery._take_over_claim
 
-    def meanwhile(*args: Any) -> recovery.Adopted | None:
+    def meanwhile(*args: Any) -> AdoptedJob | None:
         monkeypatch.undo()
-        assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+        assert list(_recovery(jobs).take_over_missing()) == []
         assert jobs.outcomes(job) == [None]
-        return settle_claim(*args)
+        return take_over_claim(*args)
 
-    monkeypatch.setattr(recovery, "_recover_claim", meanwhile)
-    assert list(recovery.recover_missing(jobs.storage, _Heir(jobs), now=utcnow)) == []
+    monkeypatch.setattr(Recovery, "_take_over_claim", meanwhile)
+    assert list(_recovery(jobs).take_over_missing()) == []
     assert jobs.outcomes(job) == ["lost"]
     assert lockfiles.owners(queue.files) == []
 
@@ -340,7 +327,7 @@ def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jo
     Path(queue.files.worker_log("gone-1")).write_text("another's")
     shown = queue.run("logs", job).stdout
     lock.close()
-    recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+    _recovery(jobs).take_over("gone-1")
 
     (attempt,) = jobs.attempts(job)
     assert attempt.outcome is not None
@@ -362,11 +349,11 @@ def test_a_job_that_cannot_be_seen_is_not_run_again(
     log = OutputLog(queue.files.worker_log("gone-1"))
     # It would find the holder of the log, which is this test.
     monkeypatch.setattr(process_tree, "end", lambda *_: None)
-    assert recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow) is None
+    assert _recovery(jobs).take_over("gone-1") is None
     assert (jobs.state(job), jobs.outcomes(job)) == ("processing", [None])
     assert lockfiles.owners(queue.files) == ["gone-1"]
 
     log.close()
-    recovery.recover(jobs.storage, "gone-1", _Heir(jobs), now=utcnow)
+    _recovery(jobs).take_over("gone-1")
     assert jobs.outcomes(job) == ["lost"]
     assert lockfiles.owners(queue.files) == []

@@ -9,17 +9,16 @@ import stat
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Iterator, cast
+from typing import Any, Iterator
 
 import pytest
 
-from queuectl.core.times import utcnow
 from queuectl.host import lockfiles, processes
 from queuectl.storage.for_workers import WorkerStorage
-from queuectl.worker import recovery
 from support.calls import Call
 from support.forks import in_processes
 from support.queue import Queue
+from support.recovery import recovery_by
 from support.waiting import wait_until
 
 _USER, _GROUP = 61_234, 61_000
@@ -109,8 +108,8 @@ def test_another_user_of_the_team_can_do_what_the_owner_can(
 
 
 @only_root
-def test_what_another_user_runs_is_not_ours_to_settle(queue: Queue, team: Path) -> None:
-    """Nothing of it could be ended: to be on the safe side it waits for a worker of that user."""
+def test_the_job_of_another_user_is_left_to_their_workers(queue: Queue, team: Path) -> None:
+    """Its processes could not be ended, so the job waits for a worker of the same user."""
     job = queue.ok("--allow-shared", "enqueue", "until [ -e go ]; do sleep 0.02; done")
     queue.ok("--allow-shared", "worker", "start", "--detach")
     wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
@@ -121,17 +120,17 @@ def test_what_another_user_runs_is_not_ours_to_settle(queue: Queue, team: Path) 
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: lockfiles.is_alive(shared, worker["id"]) is False)
 
-    def settle_as_other() -> Any:
+    def recover_as_other() -> Any:
         processes.boot_id()  # imports a codec, where only root may be able to read it
         os.setgid(_GROUP)
         os.setuid(_USER)
-        unasked = cast(recovery.Heir, None)
         with closing(WorkerStorage.open(shared, write=True, wait_seconds=1)) as storage:
-            adopted = recovery.recover(storage, worker["id"], unasked, now=utcnow)
-            others = list(recovery.recover_missing(storage, unasked, now=utcnow))
+            recovery = recovery_by("w-1", storage)
+            adopted = recovery.take_over(worker["id"])
+            others = list(recovery.take_over_missing())
         return [adopted, others, lockfiles.is_alive(shared, worker["id"])]
 
-    assert in_processes([settle_as_other]) == [[None, [], None]]
+    assert in_processes([recover_as_other]) == [[None, [], None]]
     assert queue.json("--allow-shared", "show", job)["state"] == "processing"
     (team / "go").touch()
     queue.ok("--allow-shared", "worker", "start", "--drain")

@@ -1,4 +1,4 @@
-"""The exit codes of `wait`, and of what it waits for."""
+"""`wait`: its exit codes, messages and JSON."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _COMMANDS = {
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
-    """A queue with a job for each way to end; the ids are those of the table above."""
+    """A queue with one job for each way to finish; the ids are those of the table above."""
     queue = in_forks(Queue(tmp_path_factory.mktemp("ended")))
     for key, value in (("backoff-base", "1"), ("backoff-max", "0"), ("kill-grace", "0.5")):
         queue.ok("config", "set", key, value)
@@ -95,10 +95,8 @@ def _number(path: Path) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize(("name", "code", "why"), _ENDINGS)
-def test_the_exit_code_is_that_of_the_jobs_end(
-    ended: Queue, name: str, code: int, why: str
-) -> None:
-    """Its own, or the one that stands for its end; one line says why whenever it is not 0."""
+def test_each_way_to_finish_has_an_exit_code(ended: Queue, name: str, code: int, why: str) -> None:
+    """Unless the code is 0, one line on stderr says why."""
     done = ended.run("wait", name)
 
     assert (done.returncode, done.stdout) == (code, "")
@@ -131,10 +129,10 @@ def test_the_exit_code_is_that_of_the_jobs_end(
         (["-", "completed"], 2, "- cannot be used with other ids: it reads them from stdin"),
     ],
 )
-def test_what_cannot_be_waited_for_is_said_at_once(
+def test_wait_fails_at_once_if_it_cannot_wait(
     ended: Queue, args: list, code: int, line: str
 ) -> None:
-    """125 when queuectl itself could not, 2 for wrong usage; nothing is waited for."""
+    """It exits with 125 if queuectl cannot wait, and with 2 for wrong usage."""
     done = ended.run("wait", *args)
     said = done.stderr.splitlines()[-1]
 
@@ -143,8 +141,8 @@ def test_what_cannot_be_waited_for_is_said_at_once(
     assert line.endswith("…") or said == "queuectl wait: " + line
 
 
-def test_when_the_time_ran_out_it_is_124(ended: Queue) -> None:
-    """What is unfinished is named; that no worker serves it was said before, once."""
+def test_the_time_ran_out(ended: Queue) -> None:
+    """The line names an unfinished job; a warning said before that no worker serves it."""
     done = ended.run("wait", "--timeout", "0.2", "pending", "completed")
 
     assert (done.returncode, done.stdout) == (124, "")
@@ -154,8 +152,8 @@ def test_when_the_time_ran_out_it_is_124(ended: Queue) -> None:
     ]
 
 
-def test_several_are_0_only_if_all_completed(ended: Queue) -> None:
-    """Else it is 1, whatever their own codes; the first of those that did not are named."""
+def test_several_jobs(ended: Queue) -> None:
+    """The code is 0 if all completed, else 1; the first ones that did not are named."""
     line = ended.fails(1, "wait", "completed", "own-code", "by-signal")
 
     assert ended.ok("wait", "completed", "completed") == ""
@@ -167,27 +165,27 @@ def test_several_are_0_only_if_all_completed(ended: Queue) -> None:
 
 @pytest.mark.parametrize(("stdin", "code"), [("completed\n", 0), ("own-code\ncompleted\n", 1)])
 def test_ids_come_from_stdin(ended: Queue, stdin: str, code: int) -> None:
-    """`-` takes what enqueue printed."""
+    """`wait -` reads the ids that `enqueue` printed."""
     assert ended.run("wait", "-", stdin=stdin).returncode == code
 
 
 @pytest.mark.parametrize("options", [[], ["--any"], ["--json"]])
-def test_no_ids_on_stdin_are_no_success(ended: Queue, options: list) -> None:
-    """Regression: `enqueue - <broken | wait -` was 0, as if all of it had completed."""
+def test_no_ids_on_stdin_is_an_error(ended: Queue, options: list) -> None:
+    """Regression: `enqueue - <broken | wait -` exited with 0, as if all jobs had completed."""
     line = ended.fails(125, "wait", *options, "-", stdin="\n")
 
     assert line == "queuectl wait: no ids on stdin"
 
 
-def test_any_ends_with_the_first(ended: Queue) -> None:
-    """Its id stands on stdout, its code is the exit code; the others are not waited for."""
+def test_any_returns_with_the_first_job(ended: Queue) -> None:
+    """It prints the id of that job and exits with its code."""
     done = ended.run("wait", "--any", "pending", "own-code")
 
     assert (done.returncode, done.stdout) == (7, "own-code\n")
 
 
-def test_json_tells_a_jobs_own_code_apart(ended: Queue) -> None:
-    """An object a job, in the order given: its state, its own code, and what stands for its end."""
+def test_json_has_the_own_code_of_a_job(ended: Queue) -> None:
+    """There is one object per job in the given order, with its own exit code and that of `wait`."""
     done = ended.run("wait", "--json", "by-signal", "own-code")
     found = json.loads(done.stdout)
 
@@ -204,8 +202,8 @@ def test_json_tells_a_jobs_own_code_apart(ended: Queue) -> None:
     ]  # fmt: skip
 
 
-def test_json_is_printed_though_the_time_ran_out(ended: Queue) -> None:
-    """Regression: stdout was empty, even of the jobs that had ended."""
+def test_json_when_the_time_ran_out(ended: Queue) -> None:
+    """Regression: stdout was empty, although some jobs had finished."""
     done = ended.run("wait", "--json", "--timeout", "0.2", "pending", "too-long")
     found = [
         (ending["id"], ending["state"], ending["code"], ending["message"])
@@ -220,8 +218,8 @@ def test_json_is_printed_though_the_time_ran_out(ended: Queue) -> None:
     ]
 
 
-def test_json_is_printed_though_a_job_can_never_end(ended: Queue) -> None:
-    """Regression: stdout was empty, so that its reader got no document at all."""
+def test_json_when_a_job_can_never_finish(ended: Queue) -> None:
+    """Regression: stdout was empty, so its reader got no document."""
     done = ended.run("wait", "--json", "pending", "never", "own-code")
     found = [
         (ending["id"], ending["state"], ending["code"], ending["message"])
@@ -239,10 +237,8 @@ def test_json_is_printed_though_a_job_can_never_end(ended: Queue) -> None:
     ]
 
 
-def test_json_is_printed_though_a_job_was_deleted(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What ended and was pruned between two looks has the state that was seen last."""
+def test_json_when_a_job_was_deleted(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was pruned while we slept is printed in the state that was seen last."""
     shell.enqueue("true", "--id", "a")
     states_of = Storage.states_of
 
@@ -266,14 +262,14 @@ def test_json_is_printed_though_a_job_was_deleted(
 
 
 def test_any_names_no_job_when_the_time_ran_out(ended: Queue) -> None:
-    """Its stdout is the id of the one that ended, and none has."""
+    """No job has finished, so stdout stays empty."""
     done = ended.run("wait", "--any", "--timeout", "0.2", "pending")
 
     assert (done.returncode, done.stdout) == (124, "")
 
 
-def test_json_counts_what_all_waited_for(shell: Shell) -> None:
-    """Of a wait that reached its end, and of one whose time ran out."""
+def test_json_of_all_has_counts(shell: Shell) -> None:
+    """It is printed whether the wait succeeded or the time ran out."""
     shell.enqueue("true", "--id", "a")
     done = shell.run("wait", "--all", "--json", "--timeout", "0.2")
 
@@ -284,8 +280,10 @@ def test_json_counts_what_all_waited_for(shell: Shell) -> None:
     assert shell.json("wait", "--all") == {"waited_for": 0, "not_completed": 0, "unfinished": 0}
 
 
-def test_an_end_at_the_last_moment_counts(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends between the last look and the end of the time is no unfinished job."""
+def test_a_job_that_finishes_at_the_last_moment(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that finishes between the last look and the deadline counts as finished."""
     shell.enqueue("true", "--id", "a")
     states_of = Storage.states_of
 
@@ -300,8 +298,8 @@ def test_an_end_at_the_last_moment_counts(shell: Shell, monkeypatch: pytest.Monk
     assert shell.run("wait", "--timeout", "0", "a").returncode == 143
 
 
-def test_a_job_is_never_over_between_its_retries(shell: Shell) -> None:
-    """A first run that failed is no end: `wait` goes on to the second, which completes."""
+def test_wait_does_not_return_between_retries(shell: Shell) -> None:
+    """The first attempt fails; `wait` goes on until the second one completes."""
     shell.configure(backoff_base="1", backoff_max="0.3", backoff_jitter="0")
     shell.enqueue("test $QUEUECTL_ATTEMPT = 2", "--id", "a")
     waiting = shell.spawn("wait", "a")
@@ -312,8 +310,8 @@ def test_a_job_is_never_over_between_its_retries(shell: Shell) -> None:
     assert shell.show("a")["attempts"] == 2
 
 
-def test_an_end_is_noticed_soon(shell: Shell) -> None:
-    """`wait` comes back while a job that follows at once and takes long is still running."""
+def test_the_end_of_a_job_is_noticed_soon(shell: Shell) -> None:
+    """`wait` returns while a long job that came next is still running."""
     shell.start()
     shell.enqueue("until test -e go; do sleep 0.02; done", "--id", "a")
     waiting = [shell.spawn("wait", "a") for _ in range(2)]
@@ -327,8 +325,8 @@ def test_an_end_is_noticed_soon(shell: Shell) -> None:
     assert shell.ok("wait", "--any", "long", "a") == "a"
 
 
-def test_all_waits_until_nothing_is_unfinished(shell: Shell) -> None:
-    """0 when all completed or there was nothing to wait for; what came meanwhile is awaited too."""
+def test_all_waits_until_no_job_is_unfinished(shell: Shell) -> None:
+    """It also waits for jobs that are enqueued meanwhile, and exits with 0 if there are none."""
     assert shell.ok("worker", "start", "--drain", "-q") == ""
     assert shell.ok("wait", "--all") == ""
     shell.enqueue(
@@ -342,8 +340,8 @@ def test_all_waits_until_nothing_is_unfinished(shell: Shell) -> None:
     assert (shell.state("a"), shell.state("b")) == ("completed", "completed")
 
 
-def test_all_is_1_when_one_did_not_complete(shell: Shell) -> None:
-    """One line says how many; those that were dead before do not count."""
+def test_all_exits_with_1_if_a_job_did_not_complete(shell: Shell) -> None:
+    """One line says how many; jobs that were dead before do not count."""
     shell.enqueue("exit 1", "--id", "old")
     shell.run_as_if("dead")
     shell.enqueue("sleep 0.3; exit 1", "--id", "a", "--max-retries", "1")
@@ -355,8 +353,8 @@ def test_all_is_1_when_one_did_not_complete(shell: Shell) -> None:
     assert shell.ok("wait", "--all") == ""
 
 
-def test_all_sees_an_end_that_was_recorded_late(shell: Shell) -> None:
-    """Regression: a job that died just before, and was recorded just after, was not counted."""
+def test_all_counts_a_death_that_is_recorded_late(shell: Shell) -> None:
+    """Regression: a job that died before the wait, but was recorded during it, was not counted."""
     shell.enqueue("true", "--id", "a")
     waiting = shell.spawn("wait", "--all", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
@@ -369,9 +367,9 @@ def test_all_sees_an_end_that_was_recorded_late(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(-2, -1), (1, 0), (1, 1)])
-def test_all_counts_ends_whatever_the_time(shell: Shell, old: int, new: int) -> None:
-    """Regression: when the clock went back meanwhile a job that died passed for completed; and what
-    had died while the clock was ahead was counted again by each call.
+def test_all_counts_deaths_whatever_the_clock_says(shell: Shell, old: int, new: int) -> None:
+    """Regression: if the clock was set back meanwhile, a dead job passed for completed; and each
+    call counted again the jobs that had died while the clock was ahead.
     """
     shell.enqueue("true", "--id", "old")
     with opened(shell) as storage:
@@ -388,10 +386,10 @@ def test_all_counts_ends_whatever_the_time(shell: Shell, old: int, new: int) -> 
 
 
 @pytest.mark.parametrize("words", [["a"], ["--all"]])
-def test_the_time_runs_out_on_a_busy_queue_too(
+def test_the_time_runs_out_on_a_busy_queue(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    """Regression: as long as something changed between two looks, no deadline was looked at."""
+    """Regression: while something changed between any two looks, the deadline was ignored."""
     shell.enqueue("true", "--id", "a")
     changes = count()
     monkeypatch.setattr(Storage, "version", lambda _self: next(changes))
@@ -399,8 +397,8 @@ def test_the_time_runs_out_on_a_busy_queue_too(
     assert shell.run("wait", "--timeout", "0.2", *words).returncode == 124
 
 
-def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
-    """When only jobs are left that wait for a dead one: 125, naming both."""
+def test_all_does_not_wait_for_a_job_that_can_never_finish(shell: Shell) -> None:
+    """If only such jobs are left, it exits with 125 and names both jobs."""
     shell.enqueue("exit 1", "--id", "a")
     shell.run_as_if("dead")
     shell.run("enqueue", "--id", "b", "--after", "a", "true")
@@ -412,8 +410,8 @@ def test_all_does_not_wait_for_what_can_never_end(shell: Shell) -> None:
     )
 
 
-def test_json_counts_though_a_job_can_never_end(ended: Queue) -> None:
-    """Regression: stdout was empty, so that its reader got no document at all."""
+def test_json_of_all_when_a_job_can_never_finish(ended: Queue) -> None:
+    """Regression: stdout was empty, so its reader got no document."""
     done = ended.run("wait", "--all", "--json")
 
     assert done.returncode == 125
@@ -422,7 +420,7 @@ def test_json_counts_though_a_job_can_never_end(ended: Queue) -> None:
 
 @pytest.mark.parametrize("args", ["$QUEUECTL_JOB_ID", "$QUEUECTL_JOB_ID --any", "--all"])
 def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
-    """It would never end: exit 1 at once. With --json there is a document none the less."""
+    """It would wait for ever, so it exits with 1. With --json there is a document all the same."""
     shell.enqueue(
         f"queuectl wait {args} 2> said; echo $? >> said; queuectl wait {args} --json > json",
         "--id",
@@ -436,8 +434,8 @@ def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
     assert json.loads(shell.text("json"))
 
 
-def test_a_job_can_wait_for_all_of_another_queue(shell: Shell) -> None:
-    """Regression: it was refused, as if it waited for itself."""
+def test_a_job_can_wait_for_all_jobs_of_another_queue(shell: Shell) -> None:
+    """Regression: `wait` refused, as if the job waited for itself."""
     shell.enqueue("true", "--id", "other", "--queue", "b", "--priority", "1")
     shell.enqueue("queuectl wait --all --queue b; echo $? > said", "--id", "me")
     shell.drain()
@@ -445,8 +443,8 @@ def test_a_job_can_wait_for_all_of_another_queue(shell: Shell) -> None:
     assert shell.text("said") == "0"
 
 
-def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) -> None:
-    """Regression: it was said only when nothing but blocked jobs was left."""
+def test_all_fails_at_once_although_other_jobs_are_unfinished(shell: Shell) -> None:
+    """Regression: it failed only when nothing but blocked jobs was left."""
     shell.enqueue("exit 1", "--id", "a")
     shell.run_as_if("dead")
     shell.run("enqueue", "--id", "b", "--after", "a", "true")
@@ -460,10 +458,10 @@ def test_all_says_at_once_what_can_never_end_while_others_go_on(shell: Shell) ->
 
 
 @pytest.mark.parametrize("words", [["--all"], ["b"]])
-def test_what_can_never_end_is_said_though_the_counts_are_the_same(
+def test_a_job_that_can_never_finish_is_found_although_the_counts_are_the_same(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    """Regression: one dead job retried and another dead between two looks hid the second."""
+    """Regression: if one dead job was retried while another died, the second went unnoticed."""
     shell.enqueue("exit 1", "--id", "old")
     shell.run_as_if("dead")
     shell.enqueue("exit 1", "--id", "a")
@@ -487,10 +485,10 @@ def test_what_can_never_end_is_said_though_the_counts_are_the_same(
     )
 
 
-def test_a_long_chain_is_looked_at_only_when_an_end_was_bad(
+def test_a_chain_is_searched_only_after_a_job_died(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: each change asked for the needs of each blocked job, all of the chain each."""
+    """Regression: each change searched the needs of every blocked job."""
     jobs: list[dict[str, Any]] = [
         {"id": "0", "command": "until [ -e looked ]; do sleep 0.01; done"}
     ]
@@ -528,8 +526,8 @@ def test_a_long_chain_is_looked_at_only_when_an_end_was_bad(
         (["logs", "-f", "later"], 1),
     ],
 )
-def test_what_waits_ends_when_the_queue_is_removed(queue: Queue, words: list, code: int) -> None:
-    """Regression: of a file that nobody reaches any more it asked for an end for ever."""
+def test_wait_ends_when_the_queue_is_removed(queue: Queue, words: list, code: int) -> None:
+    """Regression: it polled a file that had been deleted, for ever."""
     queue.enqueue("echo begun; until [ -e go ]; do sleep 0.05; done", "--id", "running")
     queue.enqueue("true", "--id", "later", "--delay", "1h")
     queue.start("--max-jobs", "1")
@@ -554,8 +552,8 @@ def _has_open(pid: int, path: str) -> bool:
         return False
 
 
-def test_a_job_that_is_cancelled_while_waited_for_ends_the_wait(shell: Shell) -> None:
-    """143 and the reason, without any worker."""
+def test_cancelling_the_job_ends_the_wait(shell: Shell) -> None:
+    """The code is 143, and the line has the reason. No worker is needed."""
     shell.enqueue("true", "--id", "a")
     waiting = shell.spawn("wait", "a")
     shell.ok("cancel", "--reason", "no need", "a")

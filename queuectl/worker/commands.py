@@ -1,0 +1,65 @@
+"""What a worker runs for a claim: the command with its environment and its bounds."""
+
+from __future__ import annotations
+
+import os
+
+from queuectl.core.models import Claim
+from queuectl.host.files import QueueFiles
+from queuectl.runner.attempt import Command
+
+
+class CommandBuilder:
+    """Builds the commands of one worker, from what that had around it when it was started."""
+
+    def __init__(self, files: QueueFiles, queue_id: str, slot: int) -> None:
+        self._files = files
+        self._queue_id = queue_id
+        self._slot = slot
+        self._environ = {
+            name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
+        }
+        self._folder = _current_folder()
+
+    def build(self, claim: Claim) -> Command:
+        """Return the command of a claim, for its start as well as for its recovery."""
+        job, settings = claim.job, claim.settings
+        mark = self.mark(claim.execution_id)
+        status_path = self._files.worker_status(claim.log_owner)
+        cwd = self._folder if job.cwd is None else job.cwd
+        environ = {
+            **self._environ,
+            **job.env,
+            "QUEUECTL_JOB_ID": job.id,
+            "QUEUECTL_ATTEMPT": str(job.attempts),
+            "QUEUECTL_QUEUE": job.queue,
+            "QUEUECTL_SLOT": str(self._slot),
+            "QUEUECTL_DB": self._files.database,
+            "QUEUECTL_EXECUTION": mark,
+            "QUEUECTL_STATUS": status_path,
+        }
+        if cwd is not None:
+            # As `cd` does: a path through symbolic links stays the one that the user knows.
+            environ["PWD"] = cwd
+        return Command(
+            shell_text=job.command,
+            mark=mark,
+            environ=environ,
+            cwd=cwd,
+            status_path=status_path,
+            timeout_seconds=job.timeout,
+            grace_seconds=settings.kill_grace,
+            kills_leftovers=settings.leftovers == "kill",
+        )
+
+    def mark(self, execution_id: int) -> str:
+        """Return the value of QUEUECTL_EXECUTION that identifies the processes of an attempt."""
+        return f"{self._queue_id}/{execution_id}"
+
+
+def _current_folder() -> str | None:
+    """Return the folder in which `worker start` was called: jobs without a folder run there."""
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
