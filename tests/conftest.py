@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-from functools import partial
 from pathlib import Path
 from typing import Iterator
 
@@ -12,11 +11,8 @@ import pytest
 
 from queuectl.host import files
 from queuectl.storage import Storage
-from support.calls import Call, call_forked
 from support.clock import Clock
-from support.jobs import Jobs
-from support.queue import Queue, _watch_report
-from support.shell import Shell, in_forks
+from support.queue import Queue, watch_report
 from support.watch import file_watch
 
 # What a shell script starts by `&` ignores these two, and all processes of the tests would as well.
@@ -38,20 +34,20 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def watch_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where this process and those of all queues tell of what SQLite forbids."""
-    report = _watch_report(tmp_path_factory.getbasetemp())
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this process and those of all queues report what SQLite forbids."""
+    report = watch_report(tmp_path_factory.getbasetemp())
     file_watch.install(str(report))
     return report
 
 
 @pytest.fixture(autouse=True)
-def sqlite_files_are_left_alone(watch_report: Path) -> Iterator[None]:
-    """Nobody opened a file of SQLite by hand, nor forked while one was open."""
+def sqlite_files_are_left_alone(watched: Path) -> Iterator[None]:
+    """Fail if a file of SQLite was opened by hand, or open during a fork."""
     yield
-    if watch_report.exists():
-        faults = watch_report.read_text()
-        watch_report.unlink()
+    if watched.exists():
+        faults = watched.read_text()
+        watched.unlink()
         pytest.fail(faults)
 
 
@@ -65,13 +61,6 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def jobs(queue: Queue) -> Iterator[Jobs]:
-    made = Jobs(queue)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
@@ -82,19 +71,3 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
     opened = Storage.open(files.find(str(tmp_path / "queue.db"), None, False), create=True)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def call(queue: Queue) -> Call:
-    """Run `queuectl ARGS` in a fork of this process, 20 times as fast as a new interpreter.
-
-    What runs is the function that the installed command runs, with descriptors, an environment
-    and an end of its own, and for root as the user and the group that are named.
-    """
-
-    return partial(call_forked, queue)
-
-
-@pytest.fixture
-def shell(queue: Queue) -> Shell:
-    return in_forks(queue)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from queuectl.host import wakeup
+from support.held import UNTIL_GO
 from support.processes import alive
-from support.shell import Shell
+from support.queue import Queue
 from support.states import every_state
 from support.waiting import wait_until
 
@@ -20,14 +21,14 @@ _WAITING = ["blocked", "scheduled", "pending", "failed"]
 
 
 @pytest.fixture
-def states(shell: Shell) -> Shell:
+def states(queue: Queue) -> Queue:
     """A queue with a job in each state, its id the state's name."""
-    every_state(shell)
-    return shell
+    every_state(queue)
+    return queue
 
 
 @pytest.mark.parametrize("state", _WAITING)
-def test_a_waiting_job_is_cancelled_at_once(states: Shell, state: str) -> None:
+def test_a_waiting_job_is_cancelled_at_once(states: Queue, state: str) -> None:
     """Its record is kept, with the reason."""
     assert states.ok("cancel", "--reason", "wrong input", state) == f"{state} is cancelled"
     job = states.show(state)
@@ -38,7 +39,7 @@ def test_a_waiting_job_is_cancelled_at_once(states: Shell, state: str) -> None:
 
 
 def test_a_bell_without_a_reader_ends_nothing_half_way(
-    states: Shell, monkeypatch: pytest.MonkeyPatch
+    states: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: after the first line a worker that just left ended the command by SIGPIPE."""
 
@@ -55,7 +56,7 @@ def test_a_bell_without_a_reader_ends_nothing_half_way(
     assert states.ok("retry", "dead", "completed", "cancelled").count("\n") == 2
 
 
-def test_to_cancel_again_is_success(states: Shell) -> None:
+def test_to_cancel_again_is_success(states: Queue) -> None:
     """And the first reason stays."""
     states.ok("cancel", "--reason", "first", "pending")
 
@@ -64,7 +65,7 @@ def test_to_cancel_again_is_success(states: Shell) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "dead"])
-def test_what_has_ended_cannot_be_cancelled(states: Shell, state: str) -> None:
+def test_what_has_ended_cannot_be_cancelled(states: Queue, state: str) -> None:
     """Exit 1, and it stays what it is."""
     assert states.fails(1, "cancel", state) == (
         f"queuectl cancel: cannot cancel {state}: it is {state}"
@@ -81,72 +82,72 @@ def test_what_has_ended_cannot_be_cancelled(states: Shell, state: str) -> None:
         "sleep 62",
     ],
 )
-def test_a_running_job_is_cancelled_with_its_whole_tree(shell: Shell, command: str) -> None:
+def test_a_running_job_is_cancelled_with_its_whole_tree(queue: Queue, command: str) -> None:
     """Also what ignores TERM, left the session, or has none of its descriptors."""
-    shell.configure(kill_grace="0.3")
-    shell.enqueue(command, "--id", "a", "--max-retries", "5")
-    pool = shell.start()
-    shell.text("pid")
-    workers = {pool.pid, *(worker["pid"] for worker in shell.workers())}
-    assert shell.ok("cancel", "--reason", "enough", "a") == "a is being cancelled"
-    job = shell.wait_for("a", "cancelled")
+    queue.configure(kill_grace="0.3")
+    queue.enqueue(command, "--id", "a", "--max-retries", "5")
+    pool = queue.start()
+    queue.text("pid")
+    workers = {pool.pid, *(worker["pid"] for worker in queue.workers())}
+    assert queue.ok("cancel", "--reason", "enough", "a") == "a is being cancelled"
+    job = queue.until("a", "cancelled")
 
-    assert (job["attempts"], job["cancel_reason"]) == (1, "enough")
-    assert job["executions"][0]["outcome"] == "cancelled"
-    left = [pid for pid in shell.pids() if pid not in workers and alive(pid)]
+    assert (job.attempts, job.cancel_reason) == (1, "enough")
+    assert queue.outcomes("a") == ["cancelled"]
+    left = [pid for pid in queue.pids() if pid not in workers and alive(pid)]
     assert left == []
 
 
 @linux_only
 @pytest.mark.parametrize(("code", "state"), [(0, "completed"), (1, "cancelled")])
 def test_an_exit_that_came_before_the_cancel_was_heard_counts(
-    shell: Shell, code: int, state: str
+    queue: Queue, code: int, state: str
 ) -> None:
     """What has completed stays completed; what failed is not retried."""
-    shell.enqueue(f"echo $$ > pid; until test -e go; do sleep 0.02; done; exit {code}", "--id", "a")
-    shell.start()
-    pid = int(shell.text("pid"))
-    worker = shell.workers()[0]["pid"]
+    queue.enqueue(f"echo $$ > pid; {UNTIL_GO}; exit {code}", "--id", "a")
+    queue.start()
+    pid = queue.pid("pid")
+    worker = queue.workers()[0]["pid"]
     os.kill(worker, signal.SIGSTOP)
-    (shell.work / "go").touch()
+    queue.let_go()
     wait_until(lambda: not alive(pid), what="the job to exit")
-    said = shell.ok("cancel", "a")
+    said = queue.ok("cancel", "a")
     os.kill(worker, signal.SIGCONT)
-    job = shell.wait_for("a", "cancelled", "completed", "failed")
+    job = queue.until("a", "cancelled", "completed", "failed")
 
     assert said == "a is being cancelled"
-    assert (job["state"], job["exit_code"], job["attempts"]) == (state, code, 1)
+    assert (job.state.value, job.exit_code, job.attempts) == (state, code, 1)
 
 
-def test_an_exit_after_the_cancel_was_heard_is_a_cancel(shell: Shell) -> None:
+def test_an_exit_after_the_cancel_was_heard_is_a_cancel(queue: Queue) -> None:
     """A job that answers TERM with exit 0 was cancelled all the same."""
-    shell.enqueue("trap 'exit 0' TERM; echo up > up; while :; do sleep 0.02; done", "--id", "a")
-    shell.start()
-    shell.text("up")
-    shell.ok("cancel", "a")
+    queue.enqueue("trap 'exit 0' TERM; echo up > up; while :; do sleep 0.02; done", "--id", "a")
+    queue.start()
+    queue.text("up")
+    queue.ok("cancel", "a")
 
-    assert shell.wait_for("a", "cancelled", "completed", "failed")["state"] == "cancelled"
+    assert queue.until("a", "cancelled", "completed", "failed").state.value == "cancelled"
 
 
-def test_a_cancel_without_a_worker_waits_for_the_next(shell: Shell) -> None:
+def test_a_cancel_without_a_worker_waits_for_the_next(queue: Queue) -> None:
     """A job whose worker is gone is cancelled by whoever settles it, and never run again."""
-    shell.enqueue("echo run >> runs; sleep 60", "--id", "a")
-    pool = shell.start()
-    shell.text("runs")
-    worker = next(w["pid"] for w in shell.workers())
+    queue.enqueue("echo run >> runs; sleep 60", "--id", "a")
+    pool = queue.start()
+    queue.text("runs")
+    worker = next(w["pid"] for w in queue.workers())
     pool.kill()
     pool.wait()
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: not alive(worker), what="the worker to be gone")
-    assert shell.ok("cancel", "a") == "a is being cancelled"
-    shell.start()
+    assert queue.ok("cancel", "a") == "a is being cancelled"
+    queue.start()
 
-    assert shell.wait_for("a", "cancelled")["attempts"] == 1
-    assert shell.text("runs") == "run"
+    assert queue.until("a", "cancelled").attempts == 1
+    assert queue.text("runs") == "run"
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled", "failed"])
-def test_a_job_that_has_ended_or_failed_is_retried(states: Shell, state: str) -> None:
+def test_a_job_that_has_ended_or_failed_is_retried(states: Queue, state: str) -> None:
     """It is pending again; a failed one keeps its attempts."""
     attempts = states.show(state)["attempts"]
     history = states.show(state)["executions"]
@@ -158,7 +159,7 @@ def test_a_job_that_has_ended_or_failed_is_retried(states: Shell, state: str) ->
 
 
 @pytest.mark.parametrize("state", ["blocked", "scheduled", "pending", "processing"])
-def test_a_job_that_is_under_way_cannot_be_retried(states: Shell, state: str) -> None:
+def test_a_job_that_is_under_way_cannot_be_retried(states: Queue, state: str) -> None:
     """Exit 1 says what it is."""
     assert states.fails(1, "retry", state) == (
         f"queuectl retry: cannot retry {state}: it is {state}"
@@ -183,7 +184,7 @@ def test_a_job_that_is_under_way_cannot_be_retried(states: Shell, state: str) ->
     ],
 )  # fmt: skip
 def test_jobs_are_selected_by_queue_state_all_or_from_stdin(
-    states: Shell, args: list[str], changed: list[str]
+    states: Queue, args: list[str], changed: list[str]
 ) -> None:
     """Only those that the command can act on; none at all is nothing to do."""
     out = states.ok(*args, stdin="pending failed\n" if args[-1] == "-" else "")
@@ -192,7 +193,7 @@ def test_jobs_are_selected_by_queue_state_all_or_from_stdin(
 
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
-def test_without_a_job_or_a_selection_nothing_is_done(states: Shell, verb: str) -> None:
+def test_without_a_job_or_a_selection_nothing_is_done(states: Queue, verb: str) -> None:
     """What can harm all needs `--all`: exit 2."""
     assert states.fails(2, verb) == (
         f"queuectl {verb}: no jobs given (give their ids, --queue, --state or --all)"
@@ -202,12 +203,12 @@ def test_without_a_job_or_a_selection_nothing_is_done(states: Shell, verb: str) 
     )
 
 
-def test_of_several_those_that_can_be_are_cancelled(states: Shell) -> None:
+def test_of_several_those_that_can_be_are_cancelled(states: Queue) -> None:
     """A line for each that cannot, and exit 1."""
     done = states.run("cancel", "pending", "zz", "dead", "failed")
 
-    assert (done.returncode, done.stdout) == (1, "pending is cancelled\nfailed is cancelled\n")
-    assert done.stderr.splitlines() == [
+    assert (done.code, done.out) == (1, "pending is cancelled\nfailed is cancelled\n")
+    assert done.err.splitlines() == [
         "queuectl cancel: no such job: zz",
         "queuectl cancel: cannot cancel dead: it is dead",
     ]
@@ -216,7 +217,7 @@ def test_of_several_those_that_can_be_are_cancelled(states: Shell) -> None:
 @pytest.mark.parametrize("args", [["cancel"], ["queue", "pause"]])
 @pytest.mark.parametrize("reason", [b"\xff", b"x" * 1025])
 def test_a_reason_must_be_text_of_a_sane_length(
-    states: Shell, args: list[str], reason: bytes
+    states: Queue, args: list[str], reason: bytes
 ) -> None:
     """Exit 2; bytes that are no UTF-8 once ended in a traceback."""
     line = states.fails(2, *args, "--reason", reason, "pending")
@@ -226,7 +227,7 @@ def test_a_reason_must_be_text_of_a_sane_length(
 
 
 @pytest.mark.parametrize("state", _WAITING)
-def test_a_waiting_job_is_edited(states: Shell, state: str) -> None:
+def test_a_waiting_job_is_edited(states: Queue, state: str) -> None:
     """Its command or what the options say; all else stays."""
     before = states.show(state)
     out = states.ok("edit", "--priority", "4", state, "make", "a report")
@@ -238,14 +239,14 @@ def test_a_waiting_job_is_edited(states: Shell, state: str) -> None:
     assert (after["command"], after["priority"]) == ("make 'a report'", 4)
 
 
-def test_the_help_of_edit_states_no_defaults(shell: Shell) -> None:
+def test_the_help_of_edit_states_no_defaults(queue: Queue) -> None:
     """Regression: it promised those of enqueue, though what is not named stays as it is."""
-    assert "(default: default)" in shell.ok("enqueue", "--help")
-    assert "(default" not in shell.ok("edit", "--help")
+    assert "(default: default)" in queue.ok("enqueue", "--help")
+    assert "(default" not in queue.ok("edit", "--help")
 
 
 @pytest.mark.parametrize("state", ["processing", "completed", "dead", "cancelled"])
-def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
+def test_only_a_waiting_job_can_be_edited(states: Queue, state: str) -> None:
     """Exit 1, and nothing is changed."""
     before = states.show(state)
 
@@ -271,12 +272,12 @@ def test_only_a_waiting_job_can_be_edited(states: Shell, state: str) -> None:
     ],
 )
 def test_options_stand_before_or_after_the_id_not_in_the_command(
-    shell: Shell, args: list[str], expected: Any
+    queue: Queue, args: list[str], expected: Any
 ) -> None:
     """What follows the command's first word belongs to it."""
-    shell.enqueue("old", "--id", "a")
-    shell.ok("edit", *args)
-    job = shell.show("a")
+    queue.enqueue("old", "--id", "a")
+    queue.ok("edit", *args)
+    job = queue.show("a")
 
     assert (job["command"].replace("FOO='b c'", "'FOO=b c'"), job["priority"]) == expected
 
@@ -297,29 +298,29 @@ def test_options_stand_before_or_after_the_id_not_in_the_command(
         (["a", '{"command":"echo j","priority":5}'], "edit takes no json object: use options …"),
     ],
 )
-def test_an_edit_that_makes_no_sense_is_refused(shell: Shell, args: list[str], line: str) -> None:
+def test_an_edit_that_makes_no_sense_is_refused(queue: Queue, args: list[str], line: str) -> None:
     """Exit 2, and nothing is changed."""
-    shell.enqueue("old", "--id", "a")
-    before = shell.show("a")
-    said = shell.fails(2, "edit", *args).lower()
+    queue.enqueue("old", "--id", "a")
+    before = queue.show("a")
+    said = queue.fails(2, "edit", *args).lower()
 
     assert said.startswith("queuectl edit: " + line.rstrip("…"))
-    assert shell.show("a") == before
+    assert queue.show("a") == before
 
 
-def test_an_edit_moves_a_job_in_time_and_between_queues(shell: Shell) -> None:
+def test_an_edit_moves_a_job_in_time_and_between_queues(queue: Queue) -> None:
     """A later time schedules a pending job, none left makes it pending; env is joined."""
-    shell.enqueue("true", "--id", "a", "--env", "A=1", "--env", "B=2")
+    queue.enqueue("true", "--id", "a", "--env", "A=1", "--env", "B=2")
 
-    assert shell.ok("edit", "a", "--delay", "1h", "--queue", "q", "--env", "B=3") == (
+    assert queue.ok("edit", "a", "--delay", "1h", "--queue", "q", "--env", "B=3") == (
         "a is scheduled"
     )
-    assert shell.ok("edit", "a", "--delay", "0") == "a is pending"
-    job = shell.json("show", "a", "--show-env")
+    assert queue.ok("edit", "a", "--delay", "0") == "a is pending"
+    job = queue.json("show", "a", "--show-env")
     assert (job["queue"], job["env"]["A"], job["env"]["B"]) == ("q", "1", "3")
 
 
-def test_an_edit_cannot_allow_fewer_runs_than_there_were(states: Shell) -> None:
+def test_an_edit_cannot_allow_fewer_runs_than_there_were(states: Queue) -> None:
     """A job is started at most max-retries times: exit 1 says how often it ran already."""
     assert states.fails(1, "edit", "failed", "--max-retries", "1") == (
         "queuectl edit: cannot edit failed: it has had 1 attempt already (allow more)"

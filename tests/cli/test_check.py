@@ -10,18 +10,18 @@ import pytest
 
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
-from support.shell import Shell
-from support.states import every_state, opened
+from support.queue import Queue
+from support.states import every_state
 from support.watch.file_watch import by_hand
 
 _PERFDATA = re.compile(r"[a-z]+=\d+(\.\d+)?s?;(\d+(\.\d+)?:?)?;(\d+(\.\d+)?:?)?;0")
 
 
 @pytest.fixture
-def states(shell: Shell) -> Shell:
+def states(queue: Queue) -> Queue:
     """A queue with a job in each state."""
-    every_state(shell)
-    return shell
+    every_state(queue)
+    return queue
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def states(shell: Shell) -> Shell:
         (["--queue", "q", "--max-wait", "0"], 0, "OK - 0 pending, 0 dead, 0 workers"),
     ],
 )  # fmt: skip
-def test_the_worst_limit_decides(states: Shell, args: list[str], code: int, said: str) -> None:
+def test_the_worst_limit_decides(states: Queue, args: list[str], code: int, said: str) -> None:
     """A value at its limit is OK. Without options no job may be dead."""
     done = states.run("check", *args)
 
-    assert (done.returncode, done.stderr) == (code, "")
-    assert done.stdout.startswith(f"QUEUECTL {said} | ")
-    assert done.stdout.count("\n") == 1
+    assert (done.code, done.err) == (code, "")
+    assert done.out.startswith(f"QUEUECTL {said} | ")
+    assert done.out.count("\n") == 1
 
 
-def test_performance_data(states: Shell) -> None:
+def test_performance_data(states: Queue) -> None:
     """label=value;warning;critical;minimum, where a lower limit is written as a range."""
     line = states.run(
         "check", "--max-dlq", "2000000", "--max-wait", "1.5h:520w", "--min-workers", "2:1"
-    ).stdout
+    ).out
     figures = line.strip().rpartition(" | ")[2].split()
 
     assert [figure for figure in figures if not _PERFDATA.fullmatch(figure)] == []
@@ -68,43 +68,43 @@ def test_performance_data(states: Shell) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--delay", "0.001"]])
-def test_the_longest_wait(shell: Shell, options: list[str]) -> None:
+def test_the_longest_wait(queue: Queue, options: list[str]) -> None:
     """A scheduled job that is due waits, too, although no worker has made it pending."""
-    shell.enqueue("true", *options)
-    shell.run("wait", "--all", "--timeout", "0.1")
+    queue.enqueue("true", *options)
+    queue.run("wait", "--all", "--timeout", "0.1")
 
-    assert shell.run("check", "--max-wait", "10m").returncode == 0
-    done = shell.run("check", "--max-wait", "0.05:10m")
+    assert queue.run("check", "--max-wait", "10m").code == 0
+    done = queue.run("check", "--max-wait", "0.05:10m")
     said = "QUEUECTL WARNING - a job has waited for "
-    assert (done.returncode, done.stdout[: len(said)]) == (1, said)
+    assert (done.code, done.out[: len(said)]) == (1, said)
 
 
-def test_a_retried_job_waits_since_its_retry(shell: Shell) -> None:
+def test_a_retried_job_waits_since_its_retry(queue: Queue) -> None:
     """Regression: it counted as waiting since it was enqueued, perhaps days ago."""
-    shell.enqueue("exit 1", "--id", "a")
-    shell.run_as_if("dead")
-    with closing(sqlite3.connect(shell.database)) as conn:
+    queue.enqueue("exit 1", "--id", "a")
+    queue.run_as_if("dead")
+    with closing(sqlite3.connect(queue.database)) as conn:
         conn.execute("UPDATE jobs SET created_at = '2020-01-01T00:00:00.000000Z'")
         conn.commit()
-    shell.ok("retry", "a")
+    queue.ok("retry", "a")
 
-    assert shell.run("check", "--max-wait", "10m").returncode == 0
+    assert queue.run("check", "--max-wait", "10m").code == 0
 
 
-def test_a_scheduled_job_does_not_wait(shell: Shell) -> None:
+def test_a_scheduled_job_does_not_wait(queue: Queue) -> None:
     """A job that is not due yet is no backlog."""
-    shell.enqueue("true", "--delay", "1h")
+    queue.enqueue("true", "--delay", "1h")
 
-    assert " wait=0s;" in shell.ok("check", "--max-wait", "0")
+    assert " wait=0s;" in queue.ok("check", "--max-wait", "0")
 
 
-def test_living_workers_are_counted(shell: Shell) -> None:
+def test_living_workers_are_counted(queue: Queue) -> None:
     """With --queue only the workers that serve this queue count."""
-    shell.start("--queue", "a", workers=2)
+    queue.start("--queue", "a", workers=2)
 
-    assert "| " in shell.ok("check", "--min-workers", "2")
-    assert shell.ok("check", "--min-workers", "2", "--queue", "a")
-    assert shell.run("check", "--min-workers", "1", "--queue", "b").returncode == 2
+    assert "| " in queue.ok("check", "--min-workers", "2")
+    assert queue.ok("check", "--min-workers", "2", "--queue", "a")
+    assert queue.run("check", "--min-workers", "1", "--queue", "b").code == 2
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_living_workers_are_counted(shell: Shell) -> None:
         (["--queue", "a b"], "--queue must be printable, without white space, comma or slash"),
     ],
 )
-def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> None:
+def test_wrong_usage_is_unknown(queue: Queue, args: list[str], said: str) -> None:
     """The exit code is 3, since 2 would mean CRITICAL; the line goes to stderr."""
-    line = shell.fails(3, "check", *args)
+    line = queue.fails(3, "check", *args)
 
     assert line.lower().startswith("queuectl check: " + said.rstrip("…").lower())
     assert said.endswith("…") or line.lower() == f"queuectl check: {said}".lower()
@@ -138,41 +138,41 @@ def test_wrong_usage_is_unknown(shell: Shell, args: list[str], said: str) -> Non
         (["--bogus"], 2),
     ],
 )
-def test_a_wrong_option_before_check_is_unknown(shell: Shell, args: list[str], code: int) -> None:
+def test_a_wrong_option_before_check_is_unknown(queue: Queue, args: list[str], code: int) -> None:
     """Regression: it exited with 2, which monitoring took for CRITICAL."""
-    assert shell.fails(code, *args).startswith("queuectl: no such option")
+    assert queue.fails(code, *args).startswith("queuectl: no such option")
 
 
-def test_a_queue_that_does_not_exist_is_unknown(shell: Shell) -> None:
+def test_a_queue_that_does_not_exist_is_unknown(queue: Queue) -> None:
     """The line is on stdout, where monitoring reads it. No queue is created."""
     for env in ({}, {"QUEUECTL_DB": ""}):
-        done = shell.run("check", env=env)
-        assert (done.returncode, done.stderr) == (3, "")
-        assert re.fullmatch(r"QUEUECTL UNKNOWN - no queue at /.*queue\.db yet\n", done.stdout)
-    assert list(shell.home.iterdir()) == []
+        done = queue.run("check", env=env)
+        assert (done.code, done.err) == (3, "")
+        assert re.fullmatch(r"QUEUECTL UNKNOWN - no queue at /.*queue\.db yet\n", done.out)
+    assert list(queue.home.iterdir()) == []
 
 
-def test_a_file_that_is_no_queue_is_unknown(shell: Shell) -> None:
+def test_a_file_that_is_no_queue_is_unknown(queue: Queue) -> None:
     """Any other file at this path makes `check` exit with 3."""
     with by_hand():
-        shell.database.write_text("no database\n" * 1000)
-    done = shell.run("check")
+        queue.database.write_text("no database\n" * 1000)
+    done = queue.run("check")
 
-    assert (done.returncode, done.stderr) == (3, "")
-    assert done.stdout.startswith("QUEUECTL UNKNOWN - ")
+    assert (done.code, done.err) == (3, "")
+    assert done.out.startswith("QUEUECTL UNKNOWN - ")
 
 
-def test_a_queue_that_another_program_locks_is_unknown(shell: Shell) -> None:
+def test_a_queue_that_another_program_locks_is_unknown(queue: Queue) -> None:
     """After at most 5 seconds `check` gives up with 3."""
-    with opened(shell) as storage:
+    with queue.opened() as storage:
         storage.enqueue([JobSpec(command="true")], now=utcnow())
-    connection = sqlite3.connect(str(shell.database), isolation_level=None)
+    connection = sqlite3.connect(str(queue.database), isolation_level=None)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("BEGIN EXCLUSIVE")
-        done = shell.run("check", cwd=shell.work, timeout=20)
+        done = queue.run("check", as_process=True, timeout=20)
     finally:
         connection.close()
 
-    assert (done.returncode, done.stderr) == (3, "")
-    assert done.stdout.startswith("QUEUECTL UNKNOWN - ")
+    assert (done.code, done.err) == (3, "")
+    assert done.out.startswith("QUEUECTL UNKNOWN - ")

@@ -10,11 +10,11 @@ from contextlib import closing
 import pytest
 
 from queuectl.core.specs import JobSpec
-from support.calls import Call, Called
+from support.calls import Called
 from support.clock import noon
 from support.legacy import contents, make
 from support.queue import Queue
-from support.states import every_state, opened, tree
+from support.states import every_state, tree
 from support.watch.file_watch import by_hand
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -25,11 +25,11 @@ def _needs(shell: str) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize("shell", _SHELLS)
-def test_a_script_is_printed_and_nothing_touched(queue: Queue, call: Call, shell: str) -> None:
+def test_a_script_is_printed_and_nothing_touched(queue: Queue, shell: str) -> None:
     """The script comes from the program alone: no shell is asked, no queue looked at."""
     before = tree(queue.folder)
 
-    called = call("completion", shell, env={"PATH": "/nowhere"})
+    called = queue.run("completion", shell, env={"PATH": "/nowhere"})
 
     assert (called.code, called.err) == (0, "")
     assert f"_QUEUECTL_COMPLETE={shell}_complete" in called.out
@@ -54,20 +54,20 @@ class TestOffers:
             ("dlq retry --al", ["--all"]),
         ],
     )
-    def test_words(self, queue: Queue, call: Call, words: str, expected: list[str]) -> None:
+    def test_words(self, queue: Queue, words: str, expected: list[str]) -> None:
         """Commands, keys, states and options that begin so, from the program alone."""
         before = tree(queue.folder)
 
-        assert sorted(_offers(call, words)) == sorted(expected)
+        assert sorted(_offers(queue, words)) == sorted(expected)
         assert tree(queue.folder) == before
 
-    def test_commands(self, call: Call) -> None:
+    def test_commands(self, queue: Queue) -> None:
         """All commands are offered for nothing; none that does not exist."""
-        offered = _offers(call, "")
+        offered = _offers(queue, "")
 
         assert {"enqueue", "worker", "status", "list", "show", "logs", "dlq", "config",
                 "completion"} <= set(offered)  # fmt: skip
-        assert [name for name in offered if call(name, "--help").code] == []
+        assert [name for name in offered if queue.run(name, "--help").code] == []
 
     @pytest.mark.parametrize(
         ("words", "expected"),
@@ -80,41 +80,39 @@ class TestOffers:
             ("show nobody", []),
         ],
     )
-    def test_ids(self, queue: Queue, call: Call, words: str, expected: list[str]) -> None:
+    def test_ids(self, queue: Queue, words: str, expected: list[str]) -> None:
         """Only the ids of jobs that the command can act on."""
         every_state(queue)
 
-        assert sorted(_offers(call, words)) == sorted(expected)
+        assert sorted(_offers(queue, words)) == sorted(expected)
 
-    def test_db_is_heeded(self, queue: Queue, call: Call) -> None:
+    def test_db_is_heeded(self, queue: Queue) -> None:
         """The ids are those of the queue that --db names."""
         queue.enqueue("true", "--id", "here")
         other = str(queue.folder / "other.db")
         queue.ok("--db", other, "enqueue", "--id", "there", "true")
 
-        assert _offers(call, "show ") == ["here"]
-        assert _offers(call, f"--db {other} show ") == ["there"]
+        assert _offers(queue, "show ") == ["here"]
+        assert _offers(queue, f"--db {other} show ") == ["there"]
 
     @pytest.mark.parametrize("words", ["show ", "dlq retry ", "logs x"])
     @pytest.mark.parametrize("path", ["absent.db", "no/such/folder.db", "work", "junk", ""])
-    def test_nothing_is_made_and_nothing_said(
-        self, queue: Queue, call: Call, words: str, path: str
-    ) -> None:
+    def test_nothing_is_made_and_nothing_said(self, queue: Queue, words: str, path: str) -> None:
         """Without a queue, or with a file that is none, there are no offers and no messages."""
         (queue.folder / "junk").write_text("no queue " * 100)
         before = tree(queue.folder)
 
         path = str(queue.folder / path) if path else ""
 
-        assert _complete(call, words, {"QUEUECTL_DB": path}) == (0, "\n", "")
+        assert _complete(queue, words, {"QUEUECTL_DB": path}) == (0, "\n", "")
         assert tree(queue.folder) == before
 
-    def test_an_old_file_is_not_upgraded(self, queue: Queue, call: Call) -> None:
+    def test_an_old_file_is_not_upgraded(self, queue: Queue) -> None:
         """Regression: a press of Tab converted the file of the tool that queuectl grew out of."""
         make(queue.database, jobs=[{"id": "old"}])
         before = contents(queue.database), tree(queue.folder)
 
-        assert _complete(call, "show ") == (0, "\n", "")
+        assert _complete(queue, "show ") == (0, "\n", "")
         assert (contents(queue.database), tree(queue.folder)) == before
 
     @pytest.mark.parametrize(
@@ -124,7 +122,7 @@ class TestOffers:
             "UPDATE jobs SET created_at = 'nonsense'",
         ],
     )
-    def test_a_damaged_queue_is_no_traceback(self, queue: Queue, call: Call, damage: str) -> None:
+    def test_a_damaged_queue_is_no_traceback(self, queue: Queue, damage: str) -> None:
         """Regression: what could not be read went to the terminal, between two words."""
         every_state(queue)
         with closing(sqlite3.connect(str(queue.database))) as conn:
@@ -132,23 +130,23 @@ class TestOffers:
             conn.execute(damage)
             conn.commit()
 
-        assert _complete(call, "show ") == (0, "\n", "")
+        assert _complete(queue, "show ") == (0, "\n", "")
 
-    def test_a_queue_is_left_as_it_is(self, queue: Queue, call: Call) -> None:
+    def test_a_queue_is_left_as_it_is(self, queue: Queue) -> None:
         """Looking for offers changes no byte of the file."""
         every_state(queue)
         with by_hand():
             before = queue.database.read_bytes()
 
-        assert _offers(call, "dlq retry ") == ["dead"]
+        assert _offers(queue, "dlq retry ") == ["dead"]
 
         with by_hand():
             assert queue.database.read_bytes() == before
 
 
-def _complete(call: Call, words: str, env: dict[str, str] | None = None) -> Called:
+def _complete(queue: Queue, words: str, env: dict[str, str] | None = None) -> Called:
     *before, _ = words.split(" ")
-    return call(
+    return queue.run(
         env={
             "_QUEUECTL_COMPLETE": "bash_complete",
             "COMP_WORDS": f"queuectl {words}",
@@ -158,8 +156,8 @@ def _complete(call: Call, words: str, env: dict[str, str] | None = None) -> Call
     )
 
 
-def _offers(call: Call, words: str) -> list[str]:
-    code, out, err = _complete(call, words)
+def _offers(queue: Queue, words: str) -> list[str]:
+    code, out, err = _complete(queue, words)
     assert (code, err) == (0, "")
     lines = out.split()
     assert all(line.startswith("plain,") for line in lines)
@@ -202,7 +200,7 @@ class TestInAShell:
     @_needs("zsh")
     def test_zsh(self, queue: Queue) -> None:
         """zsh loads the script and hands the ids on, a colon in one of them included."""
-        with opened(queue) as storage:
+        with queue.opened() as storage:
             specs = [JobSpec(command="true", id=job) for job in ("a:b", "ab", "c")]
             storage.enqueue(specs, now=noon(0))
         script = (

@@ -6,9 +6,7 @@ import json
 
 import pytest
 
-from support.calls import Call
 from support.queue import Queue
-from support.states import jobs, opened
 
 _DEFAULTS = {
     "max-retries": "3",
@@ -26,14 +24,14 @@ _DEFAULTS = {
 
 @pytest.fixture(autouse=True)
 def _a_queue(queue: Queue) -> None:
-    with opened(queue):
+    with queue.opened():
         pass
 
 
 @pytest.mark.parametrize(("key", "value"), list(_DEFAULTS.items()))
-def test_defaults(call: Call, key: str, value: str) -> None:
+def test_defaults(queue: Queue, key: str, value: str) -> None:
     """What was never set has its default; `get` prints the bare value."""
-    assert call("config", "get", key) == (0, f"{value}\n", "")
+    assert queue.run("config", "get", key) == (0, f"{value}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -57,47 +55,47 @@ def test_defaults(call: Call, key: str, value: str) -> None:
         ("capture-env", "PATH,LANG"),
     ],
 )
-def test_set(call: Call, key: str, value: str) -> None:
+def test_set(queue: Queue, key: str, value: str) -> None:
     """A value that is set is what `get` prints, as written; `unset` gives the default back."""
-    assert call("config", "set", key, value) == (0, f"{key} = {value}\n", "")
-    assert call("config", "get", key) == (0, f"{value}\n", "")
-    assert call("config", "unset", key) == (0, f"{key} = {_DEFAULTS[key]} (default)\n", "")
-    assert call("config", "get", key) == (0, f"{_DEFAULTS[key]}\n", "")
+    assert queue.run("config", "set", key, value) == (0, f"{key} = {value}\n", "")
+    assert queue.run("config", "get", key) == (0, f"{value}\n", "")
+    assert queue.run("config", "unset", key) == (0, f"{key} = {_DEFAULTS[key]} (default)\n", "")
+    assert queue.run("config", "get", key) == (0, f"{_DEFAULTS[key]}\n", "")
 
 
-def test_set_makes_the_queue(queue: Queue, call: Call) -> None:
+def test_set_makes_the_queue(queue: Queue) -> None:
     """A host can be configured before its first job."""
     path = queue.folder / "new.db"
 
-    assert call("--db", str(path), "config", "set", "max-retries", "5").code == 0
-    assert call("--db", str(path), "config", "get", "max-retries").out == "5\n"
+    assert queue.run("--db", str(path), "config", "set", "max-retries", "5").code == 0
+    assert queue.run("--db", str(path), "config", "get", "max-retries").out == "5\n"
 
 
-def test_set_twice(call: Call) -> None:
+def test_set_twice(queue: Queue) -> None:
     """The later value counts."""
-    call("config", "set", "max-retries", "5")
-    call("config", "set", "max-retries", "6")
+    queue.run("config", "set", "max-retries", "5")
+    queue.run("config", "set", "max-retries", "6")
 
-    assert call("config", "get", "max-retries").out == "6\n"
+    assert queue.run("config", "get", "max-retries").out == "6\n"
 
 
-def test_unset_what_is_not_set(call: Call) -> None:
+def test_unset_what_is_not_set(queue: Queue) -> None:
     """Nothing to do is done."""
-    assert call("config", "unset", "max-retries") == (0, "max-retries = 3 (default)\n", "")
+    assert queue.run("config", "unset", "max-retries") == (0, "max-retries = 3 (default)\n", "")
 
 
-def test_quiet(call: Call) -> None:
+def test_quiet(queue: Queue) -> None:
     """With -q nothing is printed."""
-    assert call("config", "set", "-q", "max-retries", "5") == (0, "", "")
-    assert call("config", "set", "max-retries", "6", "-q") == (0, "", "")
-    assert call("config", "unset", "-q", "max-retries") == (0, "", "")
+    assert queue.run("config", "set", "-q", "max-retries", "5") == (0, "", "")
+    assert queue.run("config", "set", "max-retries", "6", "-q") == (0, "", "")
+    assert queue.run("config", "unset", "-q", "max-retries") == (0, "", "")
 
 
-def test_list_marks_defaults(call: Call) -> None:
+def test_list_marks_defaults(queue: Queue) -> None:
     """Every key has its line with its value, whether it is the default, and what it means."""
-    call("config", "set", "max-retries", "5")
+    queue.run("config", "set", "max-retries", "5")
 
-    lines = [line.split(maxsplit=2) for line in call("config", "list").out.splitlines()]
+    lines = [line.split(maxsplit=2) for line in queue.run("config", "list").out.splitlines()]
 
     assert lines[0] == ["KEY", "VALUE", "MEANING"]
     shown = {line[0]: line[1:] for line in lines[1:]}
@@ -108,12 +106,12 @@ def test_list_marks_defaults(call: Call) -> None:
             assert (shown[key][0], shown[key][1].split()[0]) == (value, "default")
 
 
-def test_list_as_json(call: Call) -> None:
+def test_list_as_json(queue: Queue) -> None:
     """Each key has its value, its default, and whether it was set; also set to the default."""
-    call("config", "set", "max-retries", "5")
-    call("config", "set", "retention", "30d")
+    queue.run("config", "set", "max-retries", "5")
+    queue.run("config", "set", "retention", "30d")
 
-    shown = json.loads(call("config", "list", "--json").out)
+    shown = json.loads(queue.run("config", "list", "--json").out)
 
     expected = {
         key: {"value": value, "default": value, "set": key == "retention"}
@@ -123,61 +121,61 @@ def test_list_as_json(call: Call) -> None:
     assert {key: shown[key] for key in expected} == expected
 
 
-def test_get_as_json(call: Call) -> None:
+def test_get_as_json(queue: Queue) -> None:
     """The value as one JSON document."""
-    assert call("config", "get", "max-retries", "--json") == (0, '"3"\n', "")
+    assert queue.run("config", "get", "max-retries", "--json") == (0, '"3"\n', "")
 
 
-def test_max_retries_and_timeout_are_taken_at_enqueue(queue: Queue, call: Call) -> None:
+def test_max_retries_and_timeout_are_taken_at_enqueue(queue: Queue) -> None:
     """A job keeps what held when it was enqueued; what it asked for itself wins."""
-    call("enqueue", "--id", "before", "true")
-    call("config", "set", "max-retries", "7")
-    call("config", "set", "job-timeout", "2m")
-    call("enqueue", "--id", "after", "true")
-    call("enqueue", "--id", "own", "--max-retries", "1", "--timeout", "9", "true")
-    call("config", "unset", "max-retries")
+    queue.run("enqueue", "--id", "before", "true")
+    queue.run("config", "set", "max-retries", "7")
+    queue.run("config", "set", "job-timeout", "2m")
+    queue.run("enqueue", "--id", "after", "true")
+    queue.run("enqueue", "--id", "own", "--max-retries", "1", "--timeout", "9", "true")
+    queue.run("config", "unset", "max-retries")
 
-    assert {job.id: (job.max_retries, job.timeout) for job in jobs(queue)} == {
+    assert {job.id: (job.max_retries, job.timeout) for job in queue.jobs()} == {
         "before": (3, 300.0),
         "after": (7, 120.0),
         "own": (1, 9.0),
     }
 
 
-def test_max_retries_0_is_one_run(queue: Queue, call: Call) -> None:
+def test_max_retries_0_is_one_run(queue: Queue) -> None:
     """0 means what 1 means: no retries, one run."""
-    call("config", "set", "max-retries", "0")
-    call("enqueue", "true")
+    queue.run("config", "set", "max-retries", "0")
+    queue.run("enqueue", "true")
 
-    assert [job.max_retries for job in jobs(queue)] == [1]
+    assert [job.max_retries for job in queue.jobs()] == [1]
 
 
-def test_other_keys_act_at_once(queue: Queue, call: Call) -> None:
+def test_other_keys_act_at_once(queue: Queue) -> None:
     """The delay before a retry is that of the time of the failure, not of the enqueue."""
-    call("enqueue", "--id", "a", "exit 1")
-    call("config", "set", "backoff-max", "0")
+    queue.run("enqueue", "--id", "a", "exit 1")
+    queue.run("config", "set", "backoff-max", "0")
 
     queue.drain(workers=1)
 
     assert (queue.show("a")["state"], queue.show("a")["attempts"]) == ("dead", 3)
 
 
-def test_keys_of_an_older_tool_are_shown_and_may_go(queue: Queue, call: Call) -> None:
+def test_keys_of_an_older_tool_are_shown_and_may_go(queue: Queue) -> None:
     """A key that an upgraded file brought along means nothing here, but is not lost silently."""
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         connection = storage._database.connection
         connection.execute("INSERT INTO config VALUES ('backoff-initial-delay', '1')")
 
-    listed = call("config", "list").out.splitlines()[-1].split(maxsplit=2)
-    shown = json.loads(call("config", "list", "--json").out)["backoff-initial-delay"]
+    listed = queue.run("config", "list").out.splitlines()[-1].split(maxsplit=2)
+    shown = json.loads(queue.run("config", "list", "--json").out)["backoff-initial-delay"]
 
     assert listed == ["backoff-initial-delay", "1", "unknown (an older tool stored it)"]
     assert shown == {"value": "1", "default": None, "set": True}
-    assert call("config", "get", "backoff-initial-delay").out == "1\n"
-    assert call("config", "set", "backoff-initial-delay", "2").code == 2
-    assert call("config", "unset", "backoff-initial-delay") == (
+    assert queue.run("config", "get", "backoff-initial-delay").out == "1\n"
+    assert queue.run("config", "set", "backoff-initial-delay", "2").code == 2
+    assert queue.run("config", "unset", "backoff-initial-delay") == (
         0,
         "backoff-initial-delay is unset\n",
         "",
     )
-    assert call("config", "get", "backoff-initial-delay").code == 2
+    assert queue.run("config", "get", "backoff-initial-delay").code == 2

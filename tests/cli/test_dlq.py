@@ -9,11 +9,9 @@ import pytest
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
-from support.calls import Call
 from support.clock import noon
 from support.queue import Queue
-from support.shell import in_forks
-from support.states import every_state, opened
+from support.states import every_state
 from support.terminal import on_terminal
 
 _TABLE = """\
@@ -22,16 +20,10 @@ dead  default  1/1     2026-01-31T12:00:31.000000Z  killed by SIGKILL  run dead
 """
 
 
-@pytest.fixture
-def queue(queue: Queue) -> Queue:
-    """What is told is the same in a fork, and sooner."""
-    return in_forks(queue)
-
-
 def _dead(queue: Queue, *ids: str, name: str = "default") -> None:
     """Put jobs that failed for good into a queue."""
     failed = Outcome(OutcomeKind.EXIT, exit_code=1, reason="exit code 1")
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         for job in ids:
             spec = JobSpec(command="exit 1", id=job, queue=name, max_retries=1)
             storage.enqueue([spec], now=noon(0))
@@ -41,57 +33,57 @@ def _dead(queue: Queue, *ids: str, name: str = "default") -> None:
             storage.record(claim, failed, verdict, now=noon(2))
 
 
-def _ids(call: Call, *options: str) -> list[str]:
-    return call("dlq", "list", "--ids", *options).out.split()
+def _ids(queue: Queue, *options: str) -> list[str]:
+    return queue.run("dlq", "list", "--ids", *options).out.split()
 
 
 class TestList:
     """The dead jobs and their reasons."""
 
-    def test_the_table(self, queue: Queue, call: Call) -> None:
+    def test_the_table(self, queue: Queue) -> None:
         """A dead job a line, with its reason and nothing of the others."""
         every_state(queue)
 
-        assert call("dlq", "list") == (0, _TABLE, "")
-        assert call("dlq", "list", "--ids") == (0, "dead\n", "")
+        assert queue.run("dlq", "list") == (0, _TABLE, "")
+        assert queue.run("dlq", "list", "--ids") == (0, "dead\n", "")
 
-    def test_as_json(self, queue: Queue, call: Call) -> None:
+    def test_as_json(self, queue: Queue) -> None:
         """The same objects as `list --json` has."""
         every_state(queue)
 
-        dead = json.loads(call("dlq", "list", "--json").out)
+        dead = json.loads(queue.run("dlq", "list", "--json").out)
 
-        assert dead == json.loads(call("list", "--state", "dead", "--json").out)
+        assert dead == json.loads(queue.run("list", "--state", "dead", "--json").out)
         assert [job["last_error"] for job in dead] == ["killed by SIGKILL"]
 
-    def test_which(self, queue: Queue, call: Call) -> None:
+    def test_which(self, queue: Queue) -> None:
         """By queue, and the newest N, as in `list`."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
 
-        assert _ids(call) == ["a", "b", "c"]
-        assert _ids(call, "-n", "2") == ["b", "c"]
-        assert _ids(call, "--queue", "q") == ["c"]
-        assert _ids(call, "--queue", "default", "-n", "1") == ["b"]
+        assert _ids(queue) == ["a", "b", "c"]
+        assert _ids(queue, "-n", "2") == ["b", "c"]
+        assert _ids(queue, "--queue", "q") == ["c"]
+        assert _ids(queue, "--queue", "default", "-n", "1") == ["b"]
 
-    def test_nobody_is_dead(self, queue: Queue, call: Call) -> None:
+    def test_nobody_is_dead(self, queue: Queue) -> None:
         """Then stdout stays empty; as JSON it is an empty list."""
         queue.enqueue("true")
 
-        assert call("dlq", "list") == (0, "", "no dead jobs\n")
-        assert call("dlq", "list", "--ids") == (0, "", "")
-        assert call("dlq", "list", "--json") == (0, "[]\n", "")
+        assert queue.run("dlq", "list") == (0, "", "no dead jobs\n")
+        assert queue.run("dlq", "list", "--ids") == (0, "", "")
+        assert queue.run("dlq", "list", "--json") == (0, "[]\n", "")
 
 
 class TestRetry:
     """Dead jobs run again."""
 
-    def test_from_the_start(self, queue: Queue, call: Call) -> None:
+    def test_from_the_start(self, queue: Queue) -> None:
         """The job counts its runs anew, without the old end; its history stays."""
         queue.enqueue("echo $QUEUECTL_ATTEMPT; exit 1", "--id", "a", "--max-retries", "1")
         queue.drain(workers=1)
 
-        assert call("dlq", "retry", "a") == (0, "a is pending again\n", "")
+        assert queue.run("dlq", "retry", "a") == (0, "a is pending again\n", "")
         waiting = queue.show("a")
         queue.drain(workers=1)
         again = queue.show("a")
@@ -113,52 +105,52 @@ class TestRetry:
             ("--queue nobody", []),
         ],
     )
-    def test_which(self, queue: Queue, call: Call, words: str, retried: list[str]) -> None:
+    def test_which(self, queue: Queue, words: str, retried: list[str]) -> None:
         """Those that are named, those of a queue, or all; a line for each."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
 
-        called = call("dlq", "retry", *words.split())
+        called = queue.run("dlq", "retry", *words.split())
 
         assert (called.code, called.out) == (0, "".join(f"{j} is pending again\n" for j in retried))
         assert called.err == ("" if retried else "no dead jobs\n")
-        assert _ids(call) == [job for job in "abc" if job not in retried]
+        assert _ids(queue) == [job for job in "abc" if job not in retried]
 
-    def test_ids_from_stdin(self, queue: Queue, call: Call) -> None:
+    def test_ids_from_stdin(self, queue: Queue) -> None:
         """`-` reads the ids that another call printed; none is nothing to do."""
         _dead(queue, "a", "b")
-        ids = call("dlq", "list", "--ids").out
+        ids = queue.run("dlq", "list", "--ids").out
 
-        assert call("dlq", "retry", "-", "-q", stdin=ids.encode()) == (0, "", "")
-        assert call("dlq", "retry", "-", "-q") == (0, "", "")
-        assert _ids(call) == []
+        assert queue.run("dlq", "retry", "-", "-q", stdin=ids.encode()) == (0, "", "")
+        assert queue.run("dlq", "retry", "-", "-q") == (0, "", "")
+        assert _ids(queue) == []
 
-    def test_no_ids_on_stdin_say_nothing_of_the_dead(self, queue: Queue, call: Call) -> None:
+    def test_no_ids_on_stdin_say_nothing_of_the_dead(self, queue: Queue) -> None:
         """Regression: it said "no dead jobs" though there were some."""
         _dead(queue, "a")
 
-        assert call("dlq", "retry", "-") == (0, "", "")
-        assert _ids(call) == ["a"]
+        assert queue.run("dlq", "retry", "-") == (0, "", "")
+        assert _ids(queue) == ["a"]
 
-    def test_each_that_can_be_is_retried(self, queue: Queue, call: Call) -> None:
+    def test_each_that_can_be_is_retried(self, queue: Queue) -> None:
         """A line for each that cannot, exit 1 then; the others are done all the same."""
         _dead(queue, "a", "b")
         queue.enqueue("true", "--id", "alive")
 
-        assert call("dlq", "retry", "a", "nobody", "alive", "b") == (
+        assert queue.run("dlq", "retry", "a", "nobody", "alive", "b") == (
             1,
             "a is pending again\nb is pending again\n",
             "queuectl dlq retry: no such job: nobody\n"
             "queuectl dlq retry: cannot retry alive: it is pending, not dead\n",
         )
-        assert _ids(call) == []
+        assert _ids(queue) == []
 
-    def test_quiet(self, queue: Queue, call: Call) -> None:
+    def test_quiet(self, queue: Queue) -> None:
         """With -q nothing is printed but what fails."""
         _dead(queue, "a")
 
-        assert call("dlq", "retry", "--all", "-q") == (0, "", "")
-        assert call("dlq", "retry", "--all", "-q") == (0, "", "")
+        assert queue.run("dlq", "retry", "--all", "-q") == (0, "", "")
+        assert queue.run("dlq", "retry", "--all", "-q") == (0, "", "")
 
 
 class TestPurge:
@@ -175,50 +167,48 @@ class TestPurge:
             ("--queue nobody", []),
         ],
     )
-    def test_which(self, queue: Queue, call: Call, words: str, purged: list[str]) -> None:
+    def test_which(self, queue: Queue, words: str, purged: list[str]) -> None:
         """Those that are named, those of a queue, or all with --yes; it says how many."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
         queue.enqueue("true", "--id", "alive")
 
-        assert call("dlq", "purge", *words.split()) == (0, f"{len(purged)} deleted\n", "")
-        assert _ids(call) == [job for job in "abc" if job not in purged]
-        assert call("list", "--ids", "--state", "pending").out == "alive\n"
+        assert queue.run("dlq", "purge", *words.split()) == (0, f"{len(purged)} deleted\n", "")
+        assert _ids(queue) == [job for job in "abc" if job not in purged]
+        assert queue.run("list", "--ids", "--state", "pending").out == "alive\n"
 
-    def test_what_cannot_be_deleted_is_kept(self, queue: Queue, call: Call) -> None:
+    def test_what_cannot_be_deleted_is_kept(self, queue: Queue) -> None:
         """Only dead jobs go; a line for each that is not, exit 1 then."""
         _dead(queue, "a", "b")
         queue.enqueue("true", "--id", "alive")
 
-        called = call("dlq", "purge", "a", "alive", "nobody", "b")
+        called = queue.run("dlq", "purge", "a", "alive", "nobody", "b")
 
         assert (called.code, called.err) == (
             1,
             "queuectl dlq purge: cannot delete alive: it is pending, not dead\n"
             "queuectl dlq purge: no such job: nobody\n",
         )
-        assert call("list", "--ids").out == "alive\n"
+        assert queue.run("list", "--ids").out == "alive\n"
 
-    def test_history_and_logs_go_with_the_job(self, queue: Queue, call: Call) -> None:
+    def test_history_and_logs_go_with_the_job(self, queue: Queue) -> None:
         """Nothing of a deleted job is left, not even a big output in a file of its own."""
         queue.enqueue("yes | head -c 300000; exit 1", "--id", "a", "--max-retries", "1")
         queue.drain(workers=1)
         kept = [path.name for path in (queue.folder / "queue.db.d/logs").iterdir()]
 
-        assert call("dlq", "purge", "a", "-q") == (0, "", "")
+        assert queue.run("dlq", "purge", "a", "-q") == (0, "", "")
 
         assert len([name for name in kept if name[:-4].isdigit()]) == 1
         left = [path.name for path in (queue.folder / "queue.db.d/logs").iterdir()]
         assert [name for name in left if name[:-4].isdigit()] == []
-        with opened(queue) as storage:
+        with queue.opened() as storage:
             assert (storage.counts(), storage.execution(1)) == ([], None)
 
     @pytest.mark.parametrize(
         ("answer", "left"), [("y\n", []), ("YES\n", []), ("n\n", ["a"]), ("\n", ["a"])]
     )
-    def test_all_asks_on_a_terminal(
-        self, queue: Queue, call: Call, answer: str, left: list[str]
-    ) -> None:
+    def test_all_asks_on_a_terminal(self, queue: Queue, answer: str, left: list[str]) -> None:
         """A terminal is asked first, and only a yes deletes; the question is not data.
 
         click 8.1 printed a part of it to stdout.
@@ -230,9 +220,9 @@ class TestPurge:
         end = "queuectl dlq purge: nothing was deleted\n" if left else ""
         assert shown.screen == f"{answer}Delete all dead jobs? [y/N]: {end}"
         assert (shown.code, shown.out) == ((1, "") if left else (0, "1 deleted\n"))
-        assert _ids(call) == left
+        assert _ids(queue) == left
 
-    def test_yes_does_not_ask(self, queue: Queue, call: Call) -> None:
+    def test_yes_does_not_ask(self, queue: Queue) -> None:
         """With --yes not even a terminal is asked."""
         _dead(queue, "a")
 

@@ -13,10 +13,8 @@ import pytest
 
 from queuectl.cli.commands.doctor import _has_wal_reset_bug
 from queuectl.storage import schema
-from support.queue import COMMAND, Queue
-from support.shell import in_forks
+from support.calls import COMMAND
 from support.small_disk import on_small_disk
-from support.states import opened
 
 _EVERY_CHECK = {
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",
@@ -27,7 +25,7 @@ _EVERY_CHECK = {
 @pytest.fixture
 def queue(queue):
     """`doctor` prints the same in a fork, which is faster than a process."""
-    return in_forks(queue)
+    return queue
 
 
 def levels(queue, code=0):
@@ -37,16 +35,16 @@ def levels(queue, code=0):
 
 def levels_of(done, code=0):
     """Return the level of each check in the output of a call."""
-    assert done.returncode == code, done.stdout + done.stderr
-    rows = [line.split(None, 1) for line in done.stdout.splitlines()]
+    assert done.code == code, done.out + done.err
+    rows = [line.split(None, 1) for line in done.out.splitlines()]
     return {rest.split(":", 1)[0]: level for level, rest in rows}
 
 
 def message(queue, check, code=0):
     """Return the message of one check."""
     done = queue.run("doctor", "--json")
-    assert done.returncode == code, done.stdout + done.stderr
-    (found,) = [f["message"] for f in json.loads(done.stdout) if f["check"] == check]
+    assert done.code == code, done.out + done.err
+    (found,) = [f["message"] for f in json.loads(done.out) if f["check"] == check]
     return found
 
 
@@ -108,14 +106,14 @@ def test_a_file_that_others_can_read_fails(queue, name):
     """Commands and output may hold secrets. Regression: the -wal file was not checked."""
     queue.enqueue("true")
     path = queue.folder / name
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         storage.set_key("max-retries", "5")  # of an empty -wal SQLite itself mends the mode
         path.chmod(path.stat().st_mode | 0o044)
         # Run a process, not a fork: no connection may cross a fork.
-        done = Queue.run(queue, "doctor")
+        done = queue.run("doctor", as_process=True)
 
-    assert done.returncode == 1
-    assert f"fail  owner and mode: others can read {path} (chmod go-rx)" in done.stdout
+    assert done.code == 1
+    assert f"fail  owner and mode: others can read {path} (chmod go-rx)" in done.out
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -158,20 +156,20 @@ def test_a_newer_schema_fails(queue):
     sql(queue, f"PRAGMA user_version = {schema.VERSION + 1}")
     done = queue.run("doctor")
 
-    assert done.returncode == 1
+    assert done.code == 1
     assert (
         f"fail  database: {queue.database} was made by a newer queuectl (install that one)\n"
-        in done.stdout
+        in done.out
     )
 
 
 def test_a_large_write_ahead_log_is_a_warning(queue):
     """It grows only while a program reads for a long time, and it slows everything down."""
     queue.enqueue("true")
-    with opened(queue):
+    with queue.opened():
         os.truncate(str(queue.database) + "-wal", 65 << 20)
         # Run a process, not a fork: no connection may cross a fork.
-        found = levels_of(Queue.run(queue, "doctor"))
+        found = levels_of(queue.run("doctor", as_process=True))
 
     assert found["WAL"] == "warn"
 
@@ -191,7 +189,7 @@ def test_free_space_of_a_default_queue_that_does_not_exist(queue):
     """Regression: before the first job, `doctor` warned that its folder does not exist."""
     done = queue.run("doctor", env={"QUEUECTL_DB": ""})
 
-    assert re.search(rf"free space: \d+ [GMK]iB in {re.escape(str(queue.home))}\n", done.stdout)
+    assert re.search(rf"free space: \d+ [GMK]iB in {re.escape(str(queue.home))}\n", done.out)
 
 
 def test_a_low_limit_of_open_files_is_a_warning(queue):

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.core.states import JobState
-from support.calls import Call
 from support.queue import Queue
-from support.states import jobs, opened
 from support.terminal import on_terminal
 
 _NO_WORKER = "no worker is running (queuectl worker start)"
@@ -46,12 +44,12 @@ _NO_WORKER = "no worker is running (queuectl worker start)"
         (['  {"command": 1}'], '  {"command": 1}'),
     ],
 )
-def test_words_make_a_command(queue: Queue, call: Call, words: list[str], command: str) -> None:
+def test_words_make_a_command(queue: Queue, words: list[str], command: str) -> None:
     """One word is a shell command as written, several are a command with its arguments."""
-    called = call("enqueue", *words)
+    called = queue.run("enqueue", *words)
 
     assert (called.code, called.err) == (0, "")
-    assert [job.command for job in jobs(queue)] == [command]
+    assert [job.command for job in queue.jobs()] == [command]
 
 
 def test_several_words_reach_the_command_as_they_were(queue: Queue) -> None:
@@ -65,9 +63,9 @@ def test_several_words_reach_the_command_as_they_were(queue: Queue) -> None:
     assert json.loads(queue.ok("logs", job)) == ["b ar", words]
 
 
-def test_every_option(queue: Queue, call: Call) -> None:
+def test_every_option(queue: Queue) -> None:
     """Each option ends up in the job; a bare number is seconds."""
-    call(
+    queue.run(
         *(
             "enqueue",
             "--id",
@@ -83,7 +81,7 @@ def test_every_option(queue: Queue, call: Call) -> None:
         *("--label", "a label", "true"),
     )
 
-    [job] = jobs(queue)
+    [job] = queue.jobs()
     assert job.run_at is not None
     assert (job.id, job.id_made, job.queue, job.priority) == ("j\u00f6b:1", False, "q", -3)
     assert (job.max_retries, job.timeout, job.cwd, job.label) == (7, 5400.0, "/", "a label")
@@ -92,7 +90,7 @@ def test_every_option(queue: Queue, call: Call) -> None:
     assert job.env == {"PATH": queue.env["PATH"], "A": "1=2", "B": ""}
 
 
-def test_every_field(queue: Queue, call: Call) -> None:
+def test_every_field(queue: Queue) -> None:
     """Each field of the JSON object ends up in the job."""
     fields = {
         "id": "j1", "command": "make", "queue": "q", "priority": 5, "max_retries": 0,
@@ -100,9 +98,9 @@ def test_every_field(queue: Queue, call: Call) -> None:
         "label": "l",
     }  # fmt: skip
 
-    assert call("enqueue", json.dumps(fields)).out == "j1\n"
+    assert queue.run("enqueue", json.dumps(fields)).out == "j1\n"
 
-    [job] = jobs(queue)
+    [job] = queue.jobs()
     assert job.run_at is not None
     assert (job.id, job.command, job.queue, job.priority) == ("j1", "make", "q", 5)
     assert (job.max_retries, job.timeout, job.cwd, job.label) == (1, 120.0, "/", "l")
@@ -111,11 +109,11 @@ def test_every_field(queue: Queue, call: Call) -> None:
     assert job.env == {"PATH": queue.env["PATH"], "A": "1"}
 
 
-def test_defaults(queue: Queue, call: Call) -> None:
+def test_defaults(queue: Queue) -> None:
     """Without options: queue default, priority 0, three runs, five minutes, at once, here."""
-    called = call("enqueue", "true")
+    called = queue.run("enqueue", "true")
 
-    [job] = jobs(queue)
+    [job] = queue.jobs()
     assert re.fullmatch(r"[0-9a-f]{12}\n", called.out)
     assert (job.id + "\n", job.id_made, job.state) == (called.out, True, JobState.PENDING)
     assert (job.queue, job.priority, job.max_retries, job.timeout) == ("default", 0, 3, 300.0)
@@ -125,7 +123,7 @@ def test_defaults(queue: Queue, call: Call) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_options_beside_json_are_defaults(queue: Queue, call: Call, after: bool) -> None:
+def test_options_beside_json_are_defaults(queue: Queue, after: bool) -> None:
     """Before or after the object, an option counts where the object says nothing of its own.
 
     Options after the object were once taken for words that may not follow it.
@@ -133,32 +131,32 @@ def test_options_beside_json_are_defaults(queue: Queue, call: Call, after: bool)
     options = ["--queue", "q", "--priority", "5", "--label", "l", "--env", "A=1", "--env", "B=1"]
     fields = ['{"command": "true", "priority": 7, "label": null, "env": {"B": "2"}}']
 
-    called = call("enqueue", *(fields + options if after else options + fields))
+    called = queue.run("enqueue", *(fields + options if after else options + fields))
 
-    [job] = jobs(queue)
+    [job] = queue.jobs()
     assert (called.code, called.err) == (0, "")
     assert (job.queue, job.priority, job.label) == ("q", 7, "l")
     assert job.env == {"PATH": queue.env["PATH"], "A": "1", "B": "2"}
 
 
-def test_null_is_absent(queue: Queue, call: Call) -> None:
+def test_null_is_absent(queue: Queue) -> None:
     """A field that is null is as if it were not there, whatever its type."""
     names = ["id", "queue", "priority", "max_retries", "timeout", "delay", "run_at", "cwd", "env",
              "unique_key", "label"]  # fmt: skip
 
-    call("enqueue", json.dumps({"command": "true", **dict.fromkeys(names)}))
+    queue.run("enqueue", json.dumps({"command": "true", **dict.fromkeys(names)}))
 
-    [job] = jobs(queue)
+    [job] = queue.jobs()
     assert (job.id_made, job.queue, job.priority, job.max_retries) == (True, "default", 0, 3)
     assert (job.timeout, job.run_at, job.cwd) == (300.0, None, str(queue.work))
 
 
 @pytest.mark.parametrize("words", [["--max-retries", "0", "true"], ["--max-retries", "1", "true"]])
-def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, call: Call, words: list[str]) -> None:
+def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, words: list[str]) -> None:
     """0 is stored as 1: a job that was accepted is run at least once."""
-    call("enqueue", *words)
+    queue.run("enqueue", *words)
 
-    assert [job.max_retries for job in jobs(queue)] == [1]
+    assert [job.max_retries for job in queue.jobs()] == [1]
 
 
 @pytest.mark.parametrize(
@@ -171,25 +169,25 @@ def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, call: Call, words: 
         (["--timeout", "2d"], 172800.0),
     ],
 )
-def test_timeouts(queue: Queue, call: Call, words: list[str], seconds: float) -> None:
+def test_timeouts(queue: Queue, words: list[str], seconds: float) -> None:
     """A timeout is a number of seconds or has units; 0 is none."""
-    call("enqueue", *words, "true")
+    queue.run("enqueue", *words, "true")
 
-    assert [job.timeout for job in jobs(queue)] == [seconds]
+    assert [job.timeout for job in queue.jobs()] == [seconds]
 
 
-def test_what_is_past_starts_now(queue: Queue, call: Call) -> None:
+def test_what_is_past_starts_now(queue: Queue) -> None:
     """A time that is over means at once, not never."""
-    call("enqueue", "--at", "2001-01-01T00:00", "true")
+    queue.run("enqueue", "--at", "2001-01-01T00:00", "true")
 
-    assert [job.state for job in jobs(queue)] == [JobState.PENDING]
+    assert [job.state for job in queue.jobs()] == [JobState.PENDING]
 
 
-def test_what_is_to_come_waits(queue: Queue, call: Call) -> None:
+def test_what_is_to_come_waits(queue: Queue) -> None:
     """A time with a zone is that instant."""
-    call("enqueue", "--at", "2099-12-24T18:00:00+01:00", "true")
+    queue.run("enqueue", "--at", "2099-12-24T18:00:00+01:00", "true")
 
-    [job] = jobs(queue)
+    [job] = queue.jobs()
     assert job.run_at is not None
     assert (job.state, job.run_at.isoformat()) == (
         JobState.SCHEDULED,
@@ -201,14 +199,14 @@ def test_the_id_stands_alone(queue: Queue) -> None:
     """Off a terminal the id is all that is printed."""
     done = queue.run("enqueue", "--id", "mine", "true")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "mine\n", "")
+    assert (done.code, done.out, done.err) == (0, "mine\n", "")
 
 
 @pytest.mark.parametrize("words", [["-q", "true"], ["--quiet", "true"], ['{"command":"a"}', "-q"]])
-def test_quiet(queue: Queue, call: Call, words: list[str]) -> None:
+def test_quiet(queue: Queue, words: list[str]) -> None:
     """With -q nothing is printed, and the job is there."""
-    assert call("enqueue", *words) == (0, "", "")
-    assert len(jobs(queue)) == 1
+    assert queue.run("enqueue", *words) == (0, "", "")
+    assert len(queue.jobs()) == 1
 
 
 def test_quiet_on_a_terminal(queue: Queue) -> None:
@@ -255,32 +253,30 @@ def test_the_line_is_silent_on_workers_when_one_serves_the_queue(queue: Queue) -
 class TestFolder:
     """The folder that a job runs in."""
 
-    def test_a_linked_folder_keeps_its_name(self, queue: Queue, call: Call) -> None:
+    def test_a_linked_folder_keeps_its_name(self, queue: Queue) -> None:
         """$PWD is the name by which the caller knows the folder; links are not resolved."""
         link = queue.folder / "link"
         link.symlink_to(queue.work)
 
-        call("enqueue", "true", env={"PWD": str(link)})
+        queue.run("enqueue", "true", env={"PWD": str(link)})
 
-        assert [job.cwd for job in jobs(queue)] == [str(link)]
+        assert [job.cwd for job in queue.jobs()] == [str(link)]
 
     @pytest.mark.parametrize("wrong", ["/", "/no/such/folder", "", ".", "work"])
-    def test_a_pwd_that_is_wrong_is_not_believed(
-        self, queue: Queue, call: Call, wrong: str
-    ) -> None:
+    def test_a_pwd_that_is_wrong_is_not_believed(self, queue: Queue, wrong: str) -> None:
         """Where $PWD does not name the current folder, the kernel's word counts."""
-        call("enqueue", "true", env={"PWD": wrong})
+        queue.run("enqueue", "true", env={"PWD": wrong})
 
-        assert [job.cwd for job in jobs(queue)] == [str(queue.work)]
+        assert [job.cwd for job in queue.jobs()] == [str(queue.work)]
 
-    def test_cwd_is_made_absolute(self, queue: Queue, call: Call) -> None:
+    def test_cwd_is_made_absolute(self, queue: Queue) -> None:
         """A relative --cwd is one from here; `~` is the home folder."""
         (queue.work / "sub").mkdir()
 
-        call("enqueue", "--cwd", "sub", "true")
-        call("enqueue", "--cwd", "~", "true")
+        queue.run("enqueue", "--cwd", "sub", "true")
+        queue.run("enqueue", "--cwd", "~", "true")
 
-        assert [job.cwd for job in jobs(queue)] == [str(queue.work / "sub"), str(queue.home)]
+        assert [job.cwd for job in queue.jobs()] == [str(queue.work / "sub"), str(queue.home)]
 
 
 class TestVariables:
@@ -302,16 +298,14 @@ class TestVariables:
             ("*", {"PATH": "/p", "A": "1", "HOME": "/h", "LANG": "C.UTF-8", "TEST_QUEUE": "t"}),
         ],
     )
-    def test_capture_env(
-        self, queue: Queue, call: Call, captured: str, expected: dict[str, str]
-    ) -> None:
+    def test_capture_env(self, queue: Queue, captured: str, expected: dict[str, str]) -> None:
         """The key capture-env names what is taken, `*` all but queuectl's own, empty nothing."""
-        with opened(queue) as storage:
+        with queue.opened() as storage:
             storage.set_key("capture-env", captured)
 
-        call("enqueue", "true", env={"PATH": "/p", "A": "1", "HOME": "/h", "TEST_QUEUE": "t"})
+        queue.run("enqueue", "true", env={"PATH": "/p", "A": "1", "HOME": "/h", "TEST_QUEUE": "t"})
 
-        assert [job.env for job in jobs(queue)] == [expected]
+        assert [job.env for job in queue.jobs()] == [expected]
 
     @pytest.mark.parametrize(
         ("options", "expected"),
@@ -328,13 +322,11 @@ class TestVariables:
             ),
         ],
     )
-    def test_env(
-        self, queue: Queue, call: Call, options: list[str], expected: dict[str, str]
-    ) -> None:
+    def test_env(self, queue: Queue, options: list[str], expected: dict[str, str]) -> None:
         """K=V is that value, K the value it has here, `*` all there is; the last one counts."""
-        call("enqueue", *options, "true", env={"PATH": "/p", "HOME": "/h", "TEST_QUEUE": "t"})
+        queue.run("enqueue", *options, "true", env={"PATH": "/p", "HOME": "/h", "TEST_QUEUE": "t"})
 
-        assert [job.env for job in jobs(queue)] == [expected]
+        assert [job.env for job in queue.jobs()] == [expected]
 
     def test_a_variable_that_is_not_utf8_cannot_be_taken(self, queue: Queue) -> None:
         """What cannot be stored as text is refused by name; `*` passes over it."""
@@ -344,7 +336,7 @@ class TestVariables:
         queue.ok("config", "set", "capture-env", "*")
         queue.ok("enqueue", "true", env=env)
 
-        [job] = jobs(queue)
+        [job] = queue.jobs()
         assert line == "queuectl enqueue: --env BAD is not valid UTF-8"
         assert sorted(job.env) == ["HOME", "LANG", "PATH", "TEST_QUEUE"]
 
@@ -371,4 +363,4 @@ def test_a_job_is_stored_before_its_id_is_printed(queue: Queue) -> None:
         "queuectl enqueue: job mine is enqueued, but cannot write to stdout: "
         "No space left on device\n",
     )
-    assert [job.id for job in jobs(queue)] == ["mine"]
+    assert [job.id for job in queue.jobs()] == ["mine"]

@@ -12,7 +12,6 @@ from typing import IO, Any
 import pytest
 
 from support.queue import Queue
-from support.shell import Shell
 from support.waiting import wait_until
 
 
@@ -45,113 +44,113 @@ def _thousand(bad: str) -> str:
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_stored(
-    shell: Shell, bad: str, code: int, message: str
+    queue: Queue, bad: str, code: int, message: str
 ) -> None:
     """All or nothing: 999 good lines around one bad one leave no job."""
-    shell.ok("enqueue", "--id", "holder", "--unique", "k", "true")
-    line = shell.fails(code, "enqueue", "-", stdin=_thousand(bad))
+    queue.ok("enqueue", "--id", "holder", "--unique", "k", "true")
+    line = queue.fails(code, "enqueue", "-", stdin=_thousand(bad))
 
     assert line.startswith("queuectl enqueue: " + message)
-    assert shell.ids() == ["holder"]
+    assert queue.ids() == ["holder"]
 
 
-def test_bytes_that_are_no_text_are_named_by_their_line(shell: Shell) -> None:
+def test_bytes_that_are_no_text_are_named_by_their_line(queue: Queue) -> None:
     """Not UTF-8: exit 2, and no queue is made for it."""
-    line = shell.fails(2, "enqueue", "-", stdin=b'{"command": "true"}\n{"command": "\xff"}\n')
+    line = queue.fails(2, "enqueue", "-", stdin=b'{"command": "true"}\n{"command": "\xff"}\n')
 
     assert line == "queuectl enqueue: line 2: it is not valid UTF-8"
-    assert not shell.database.exists()
+    assert not queue.database.exists()
 
 
-def test_the_ids_come_out_in_the_order_of_the_lines(shell: Shell) -> None:
+def test_the_ids_come_out_in_the_order_of_the_lines(queue: Queue) -> None:
     """A line each, those given and those made; the jobs run in that order."""
-    out = shell.ok("enqueue", "-", stdin=_lines({"id": "b"}, {}, {"id": "a"}, {}))
+    out = queue.ok("enqueue", "-", stdin=_lines({"id": "b"}, {}, {"id": "a"}, {}))
 
     assert out.split()[::2] == ["b", "a"]
-    assert shell.ids() == out.split()
+    assert queue.ids() == out.split()
 
 
-def test_options_are_defaults_and_a_lines_own_field_wins(shell: Shell) -> None:
+def test_options_are_defaults_and_a_lines_own_field_wins(queue: Queue) -> None:
     """`env` is joined variable by variable."""
     given = _lines({"id": "a"}, {"id": "b", "queue": "own", "priority": 1, "env": {"A": "3"}})
-    shell.ok("enqueue", "-", "--queue", "q", "--priority", "5", "--env", "A=1", "--env", "B=2",
+    queue.ok("enqueue", "-", "--queue", "q", "--priority", "5", "--env", "A=1", "--env", "B=2",
              stdin=given)  # fmt: skip
     found = []
     for name in ("a", "b"):
-        job = shell.json("show", name, "--show-env")
+        job = queue.json("show", name, "--show-env")
         job["env"].pop("PATH")
         found.append((job["queue"], job["priority"], job["env"]))
 
     assert found == [("q", 5, {"A": "1", "B": "2"}), ("own", 1, {"A": "3", "B": "2"})]
 
 
-def test_lines_may_end_in_crlf_begin_with_a_bom_and_be_blank(shell: Shell) -> None:
+def test_lines_may_end_in_crlf_begin_with_a_bom_and_be_blank(queue: Queue) -> None:
     """What editors of other systems write is read, and lines keep their numbers."""
     given = b'\xef\xbb\xbf{"command": "one"}\r\n\r\n   \n{"command": "two"}\r\n'
-    out = shell.ok("enqueue", "-", stdin=given)
-    line = shell.fails(2, "enqueue", "-", stdin=given + b"x\n")
+    out = queue.ok("enqueue", "-", stdin=given)
+    line = queue.fails(2, "enqueue", "-", stdin=given + b"x\n")
 
-    assert [job["command"] for job in shell.json("list")] == ["one", "two"]
+    assert [job["command"] for job in queue.json("list")] == ["one", "two"]
     assert len(out.split()) == 2
     assert line.startswith("queuectl enqueue: line 5: ")
 
 
-def test_with_lines_each_is_a_shell_command(shell: Shell) -> None:
+def test_with_lines_each_is_a_shell_command(queue: Queue) -> None:
     """Blank lines and those that begin with # are left out, a CR at the end is dropped."""
     given = b'\xef\xbb\xbfecho one\r\n\n  # a note\n#x\necho "two # 2"\n  {"command": 1}\n-\n'
-    shell.ok("enqueue", "-", "--lines", stdin=given)
+    queue.ok("enqueue", "-", "--lines", stdin=given)
 
-    assert [job["command"] for job in shell.json("list")] == [
+    assert [job["command"] for job in queue.json("list")] == [
         "echo one", 'echo "two # 2"', '  {"command": 1}', "-",
     ]  # fmt: skip
 
 
-def test_a_line_may_name_a_later_one(shell: Shell) -> None:
+def test_a_line_may_name_a_later_one(queue: Queue) -> None:
     """`after` takes an id or a list, and any line of the batch."""
-    shell.ok("enqueue", "-", stdin=_lines(
+    queue.ok("enqueue", "-", stdin=_lines(
         {"id": "c", "after": ["a", "b"]}, {"id": "b", "after": "a"}, {"id": "a"},
     ))  # fmt: skip
-    states = [shell.state(name) for name in "abc"]
-    shell.drain()
+    states = [queue.state(name) for name in "abc"]
+    queue.drain()
 
     assert states == ["pending", "blocked", "blocked"]
-    assert shell.counts() == {"completed": 3}
+    assert queue.counts() == {"completed": 3}
 
 
 @pytest.mark.parametrize("field", ["after", "after_any"])
-def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(shell: Shell, field: str) -> None:
+def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(queue: Queue, field: str) -> None:
     """They could never run: exit 2, and none of the batch is stored."""
     given = _lines({"id": "a", field: "c"}, {"id": "b", field: "a"}, {"id": "c", field: "b"}, {})
-    line = shell.fails(2, "enqueue", "-", stdin=given)
+    line = queue.fails(2, "enqueue", "-", stdin=given)
 
     assert line.startswith("queuectl enqueue: the dependencies form a cycle through ")
-    assert shell.ids() == []
+    assert queue.ids() == []
 
 
 @pytest.mark.parametrize("option", [["--unique", "k"], ["--wait"], ["--id", "a"]])
-def test_what_means_one_job_is_refused_for_many(shell: Shell, option: list[str]) -> None:
+def test_what_means_one_job_is_refused_for_many(queue: Queue, option: list[str]) -> None:
     """Exit 2; a key stands in each line as `unique_key`."""
     for source in (["-"], ["--file", "jobs"]):
-        line = shell.fails(2, "enqueue", *option, *source, stdin=_lines({}))
+        line = queue.fails(2, "enqueue", *option, *source, stdin=_lines({}))
         assert line == (
             f"queuectl enqueue: {option[0]} cannot be used with - or --file: it is for one job"
         )
-    assert shell.ok("enqueue", "-", stdin=_lines({"unique_key": "k"})) != ""
+    assert queue.ok("enqueue", "-", stdin=_lines({"unique_key": "k"})) != ""
 
 
-def test_one_key_twice_in_a_batch_is_one_job(shell: Shell) -> None:
+def test_one_key_twice_in_a_batch_is_one_job(queue: Queue) -> None:
     """The second line gets the id of the first."""
-    out = shell.ok("enqueue", "-", stdin=_lines({"unique_key": "k"}, {"unique_key": "k"}))
+    out = queue.ok("enqueue", "-", stdin=_lines({"unique_key": "k"}, {"unique_key": "k"}))
 
     assert len(set(out.split())) == 1
     assert len(out.split()) == 2
-    assert shell.counts() == {"pending": 1}
+    assert queue.counts() == {"pending": 1}
 
 
-def test_what_else_a_line_with_a_taken_id_could_say(shell: Shell) -> None:
+def test_what_else_a_line_with_a_taken_id_could_say(queue: Queue) -> None:
     """Regression: it was told to use --unique, which is refused for many."""
-    shell.enqueue("true", "--id", "a")
-    line = shell.fails(1, "enqueue", "-", stdin=_lines({"id": "a"}))
+    queue.enqueue("true", "--id", "a")
+    line = queue.fails(1, "enqueue", "-", stdin=_lines({"id": "a"}))
 
     assert line == (
         "queuectl enqueue: line 1: a job a exists already and is pending "
@@ -159,28 +158,28 @@ def test_what_else_a_line_with_a_taken_id_could_say(shell: Shell) -> None:
     )
 
 
-def test_a_file_is_read_like_stdin(shell: Shell) -> None:
+def test_a_file_is_read_like_stdin(queue: Queue) -> None:
     """`--file` names it; with -q nothing is printed."""
-    (shell.work / "jobs").write_text(_lines({"id": "a"}, {"id": "b"}))
+    (queue.work / "jobs").write_text(_lines({"id": "a"}, {"id": "b"}))
 
-    assert shell.ok("enqueue", "-q", "--file", "jobs") == ""
-    assert shell.ids() == ["a", "b"]
+    assert queue.ok("enqueue", "-q", "--file", "jobs") == ""
+    assert queue.ids() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("name", "reason"), [("missing", "No such file or directory"), (".", "Is a directory")]
 )
-def test_a_file_that_cannot_be_read_is_named(shell: Shell, name: str, reason: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(queue: Queue, name: str, reason: str) -> None:
     """Exit 2, and no queue is made."""
-    assert shell.fails(2, "enqueue", "--file", name) == (
+    assert queue.fails(2, "enqueue", "--file", name) == (
         f"queuectl enqueue: cannot read {name}: {reason}"
     )
-    assert not shell.database.exists()
+    assert not queue.database.exists()
 
 
-def test_nothing_to_enqueue_is_done(shell: Shell) -> None:
+def test_nothing_to_enqueue_is_done(queue: Queue) -> None:
     """An empty input is no error."""
-    assert shell.ok("enqueue", "-", stdin="\n\n") == ""
+    assert queue.ok("enqueue", "-", stdin="\n\n") == ""
 
 
 def test_a_producer_that_pauses_keeps_nobody_out(queue: Queue) -> None:

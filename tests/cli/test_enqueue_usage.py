@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from support.calls import Call, assert_refused
-from support.queue import COMMAND, Queue
+from support.calls import COMMAND, assert_refused
+from support.queue import Queue
 from support.states import everything, tree
 from support.wrong_calls import WRONG_ENQUEUES
 
@@ -16,22 +16,20 @@ _SYNTAX = "Expecting property name enclosed in double quotes: line 1 column 2 (c
 
 
 @pytest.mark.parametrize(("args", "expected"), WRONG_ENQUEUES)
-def test_wrong_input_makes_nothing(
-    queue: Queue, call: Call, args: list[str | bytes], expected: str
-) -> None:
+def test_wrong_input_makes_nothing(queue: Queue, args: list[str | bytes], expected: str) -> None:
     """Wrong input ends with 2 and one line that says what is wrong; no queue is made for it."""
     before = tree(queue.folder)
 
-    assert_refused(call("enqueue", *args), "queuectl enqueue", expected)
+    assert_refused(queue.run("enqueue", *args), "queuectl enqueue", expected)
     assert tree(queue.folder) == before
 
 
-def test_wrong_input_changes_nothing(queue: Queue, call: Call) -> None:
+def test_wrong_input_changes_nothing(queue: Queue) -> None:
     """What a queue holds is untouched by input that is refused."""
     queue.enqueue("true", "--id", "here")
     before = everything(queue)
 
-    codes = {call("enqueue", *args).code for args, _ in WRONG_ENQUEUES}
+    codes = {queue.run("enqueue", *args).code for args, _ in WRONG_ENQUEUES}
 
     assert codes == {2}
     assert everything(queue) == before
@@ -51,9 +49,9 @@ def test_a_process_refuses_likewise(queue: Queue, args: list[str | bytes], line:
     assert queue.fails(2, "enqueue", *args) == line
 
 
-def test_a_number_too_long_for_python_is_refused(queue: Queue, call: Call) -> None:
+def test_a_number_too_long_for_python_is_refused(queue: Queue) -> None:
     """5,000 digits, which newer Pythons refuse to convert, are one line like any wrong number."""
-    called = call("enqueue", '{"command": "true", "priority": ' + "9" * 5000 + "}")
+    called = queue.run("enqueue", '{"command": "true", "priority": ' + "9" * 5000 + "}")
 
     assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
     assert called.err.startswith("queuectl enqueue: ")

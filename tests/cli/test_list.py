@@ -7,11 +7,9 @@ import json
 import pytest
 
 from queuectl.core.specs import JobSpec
-from support.calls import Call
 from support.clock import noon
 from support.queue import Queue
-from support.shell import in_forks
-from support.states import every_state, opened
+from support.states import every_state
 from support.terminal import on_terminal
 
 _ORDER = ["completed", "failed", "dead", "processing", "pending", "scheduled", "blocked",
@@ -34,14 +32,14 @@ cancelled   cancelled   default  0       0/3     2026-01-31T12:00:50.000000Z  ru
 @pytest.fixture
 def queue(queue: Queue) -> Queue:
     """`list` prints the same in a fork, which is faster than a process."""
-    return in_forks(queue)
+    return queue
 
 
-def test_a_table_off_a_terminal(queue: Queue, call: Call) -> None:
+def test_a_table_off_a_terminal(queue: Queue) -> None:
     """Off a terminal there is one line per job, with full times and uncut commands."""
     every_state(queue)
 
-    assert call("list") == (0, _TABLE, "")
+    assert queue.run("list") == (0, _TABLE, "")
 
 
 @pytest.mark.parametrize(
@@ -61,45 +59,45 @@ def test_a_table_off_a_terminal(queue: Queue, call: Call) -> None:
         ("--queue nobody", []),
     ],
 )
-def test_options_select_jobs(queue: Queue, call: Call, options: str, expected: list[str]) -> None:
+def test_options_select_jobs(queue: Queue, options: str, expected: list[str]) -> None:
     """Jobs come in the order they were enqueued; -n keeps the newest of the selected ones."""
     every_state(queue)
 
-    ids = call("list", "--ids", *options.split())
-    whole = call("list", "--json", *options.split())
+    ids = queue.run("list", "--ids", *options.split())
+    whole = queue.run("list", "--json", *options.split())
 
     assert ids == (0, "".join(f"{job}\n" for job in expected), "")
     assert [job["id"] for job in json.loads(whole.out)] == expected
 
 
-def test_jobs_stay_in_the_order_they_were_enqueued(queue: Queue, call: Call) -> None:
+def test_jobs_stay_in_the_order_they_were_enqueued(queue: Queue) -> None:
     """Neither a priority nor a later change moves a job in the list."""
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         specs = [JobSpec(command="true", id=f"j{n}", priority=n % 3) for n in range(1100)]
         storage.enqueue(specs, now=noon(0))
         storage.cancel(storage.get("j5"), now=noon(1))
 
-    assert call("list", "--ids").out.split() == [spec.id for spec in specs]
-    assert [line.split()[0] for line in call("list").out.splitlines() if line[0] == "j"] == [
+    assert queue.run("list", "--ids").out.split() == [spec.id for spec in specs]
+    assert [line.split()[0] for line in queue.run("list").out.splitlines() if line[0] == "j"] == [
         spec.id for spec in specs
     ]
 
 
-def test_an_empty_list(queue: Queue, call: Call) -> None:
+def test_an_empty_list(queue: Queue) -> None:
     """Without jobs stdout stays empty, and JSON is an empty array."""
-    with opened(queue):
+    with queue.opened():
         pass
 
-    assert call("list") == (0, "", "no jobs\n")
-    assert call("list", "--ids") == (0, "", "")
-    assert call("list", "--json") == (0, "[]\n", "")
+    assert queue.run("list") == (0, "", "no jobs\n")
+    assert queue.run("list", "--ids") == (0, "", "")
+    assert queue.run("list", "--json") == (0, "[]\n", "")
 
 
-def test_a_job_as_json(queue: Queue, call: Call) -> None:
+def test_a_job_as_json(queue: Queue) -> None:
     """JSON has the keys that programs rely on, times in UTC, and null for unset values."""
     every_state(queue)
 
-    [shown] = json.loads(call("list", "--json", "--queue", "q").out)
+    [shown] = json.loads(queue.run("list", "--json", "--queue", "q").out)
 
     expected = {
         "id": "completed", "queue": "q", "label": "a label", "command": "run completed",
@@ -112,11 +110,11 @@ def test_a_job_as_json(queue: Queue, call: Call) -> None:
     assert {key: shown[key] for key in expected} == expected
 
 
-def test_jobs_in_other_states_as_json(queue: Queue, call: Call) -> None:
+def test_jobs_in_other_states_as_json(queue: Queue) -> None:
     """A scheduled job has its time, a running one its worker, a killed one its signal."""
     every_state(queue)
 
-    shown = {job["id"]: job for job in json.loads(call("list", "--json").out)}
+    shown = {job["id"]: job for job in json.loads(queue.run("list", "--json").out)}
 
     assert (shown["processing"]["locked_by"], shown["processing"]["locked_at"]) == (
         "5a5a5a5a-2",
@@ -131,13 +129,13 @@ def test_jobs_in_other_states_as_json(queue: Queue, call: Call) -> None:
     )
 
 
-def test_show_env(queue: Queue, call: Call) -> None:
+def test_show_env(queue: Queue) -> None:
     """The values of variables may be secret, so they are printed only with --show-env."""
     every_state(queue)
 
     for verb in (["list", "--queue", "q"], ["dlq", "list"]):
-        assert "secret" not in call(*verb, "--json").out
-    [shown] = json.loads(call("list", "--queue", "q", "--json", "--show-env").out)
+        assert "secret" not in queue.run(*verb, "--json").out
+    [shown] = json.loads(queue.run("list", "--queue", "q", "--json", "--show-env").out)
 
     assert shown["env"] == {"TOKEN": "secret"}
 
@@ -162,7 +160,7 @@ def test_an_empty_list_of_failed_jobs_mentions_dead_ones(
 
     done = queue.run("list", *options.split())
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", hint)
+    assert (done.code, done.out, done.err) == (0, "", hint)
 
 
 class TestOnATerminal:
@@ -170,7 +168,7 @@ class TestOnATerminal:
 
     def test_the_newest_hundred_are_listed(self, queue: Queue) -> None:
         """The newest 100 are listed, and stderr says how many more there are; -n changes that."""
-        with opened(queue) as storage:
+        with queue.opened() as storage:
             specs = [JobSpec(command="true", id=f"j{n}") for n in range(103)]
             storage.enqueue(specs, now=noon(0))
 
@@ -183,7 +181,7 @@ class TestOnATerminal:
 
     def test_ids_and_json_are_never_cut(self, queue: Queue) -> None:
         """Output for programs is complete on a terminal, too."""
-        with opened(queue) as storage:
+        with queue.opened() as storage:
             storage.enqueue([JobSpec(command="x" * 500)] * 103, now=noon(0))
 
         assert len(on_terminal(queue, "list", "--ids").screen.splitlines()) == 103

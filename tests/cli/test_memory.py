@@ -9,7 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from support.queue import COMMAND, Queue
+from support.calls import COMMAND
+from support.queue import Queue
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
 

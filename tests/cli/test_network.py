@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from support.calls import Call
 from support.processes import linux_only
 from support.queue import Queue
 
@@ -44,12 +43,12 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("command", "more"), [("enqueue", "true"), ("worker start", "--drain")])
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p"])
 def test_no_queue_is_made_there(
-    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, command: str, more: str
+    queue: Queue, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, command: str, more: str
 ) -> None:
     """One line that names the path and the remedy, exit 1, and nothing is written."""
     database = place / "queue.db"
     _mount(monkeypatch, place, kind)
-    called = call("--db", str(database), *command.split(), more)
+    called = queue.run("--db", str(database), *command.split(), more, as_process=False)
 
     assert (called.code, called.out) == (1, "")
     assert called.err == (
@@ -61,23 +60,23 @@ def test_no_queue_is_made_there(
 
 @pytest.mark.parametrize(("kind", "beside"), [("tmpfs", ""), ("nfs4", "-beside"), ("nfs4", "-too")])
 def test_a_local_one_is_none(
-    call: Call, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, beside: str
+    queue: Queue, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, beside: str
 ) -> None:
     """Neither is what is only called alike."""
     folder = Path(f"{place}{beside}")
     folder.mkdir(exist_ok=True)
     _mount(monkeypatch, place, kind)
 
-    assert call("--db", str(folder / "queue.db"), "enqueue", "true").code == 0
+    assert queue.run("--db", str(folder / "queue.db"), "enqueue", "true").code == 0
 
 
 def test_doctor_finds_a_queue_that_came_there(
-    queue: Queue, call: Call, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copied there it can be looked at; that it is not safe is a failure."""
     queue.enqueue("true")
     _mount(monkeypatch, queue.database.parent, "nfs4")
-    called = call("doctor")
+    called = queue.run("doctor")
 
     assert called.code == 1
     assert [line for line in called.out.splitlines() if "file system" in line] == [

@@ -19,7 +19,8 @@ import queuectl
 from queuectl.cli.app import root
 from queuectl.core.settings import KEYS
 from queuectl.core.states import JobState
-from support.queue import COMMAND, Queue
+from support.calls import COMMAND
+from support.queue import Queue
 from support.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[2]
@@ -287,8 +288,8 @@ def test_the_quick_start_works(queue: Queue) -> None:
 
     assert start == "queuectl worker start --count 2"
     workers = queue.start(workers=2)
-    queue.wait_for(ids[2], "dead")
-    queue.wait_for(ids[1], "completed")
+    queue.until(ids[2], "dead")
+    queue.until(ids[1], "completed")
     shown = [_sh(queue, line) for line in looks]
     workers.send_signal(signal.SIGINT)
 

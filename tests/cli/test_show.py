@@ -7,11 +7,9 @@ import json
 import pytest
 
 from queuectl.core.specs import JobSpec
-from support.calls import Call
 from support.clock import noon
 from support.queue import Queue
-from support.shell import in_forks
-from support.states import every_state, opened
+from support.states import every_state
 from support.terminal import on_terminal
 
 _COMPLETED = """\
@@ -72,26 +70,26 @@ ATTEMPT    STARTED                      OUTCOME      TIME    CPU    MEMORY    OU
 @pytest.fixture
 def queue(queue: Queue) -> Queue:
     """`show` prints the same in a fork, which is faster than a process."""
-    return in_forks(queue)
+    return queue
 
 
 @pytest.mark.parametrize(
     ("job", "text"),
     [("completed", _COMPLETED), ("processing", _PROCESSING), ("dead", _DEAD)],
 )
-def test_a_job_as_text(queue: Queue, call: Call, job: str, text: str) -> None:
+def test_a_job_as_text(queue: Queue, job: str, text: str) -> None:
     """One line per field of the job, then a table of its attempts."""
     every_state(queue)
 
-    assert call("show", job) == (0, text, "")
+    assert queue.run("show", job) == (0, text, "")
 
 
-def test_every_state_can_be_shown(queue: Queue, call: Call) -> None:
+def test_every_state_can_be_shown(queue: Queue) -> None:
     """A job can be shown in each of the eight states."""
     every_state(queue)
 
-    for state in call("list", "--ids").out.split():
-        called = call("show", state)
+    for state in queue.run("list", "--ids").out.split():
+        called = queue.run("show", state)
         assert (called.code, called.err) == (0, "")
         assert (
             f"\nState:{'':{called.out.index('run') - called.out.index('Command:') - 6}}{state}\n"
@@ -99,14 +97,14 @@ def test_every_state_can_be_shown(queue: Queue, call: Call) -> None:
         )
 
 
-def test_a_job_and_its_attempts_as_json(queue: Queue, call: Call) -> None:
+def test_a_job_and_its_attempts_as_json(queue: Queue) -> None:
     """An attempt has the keys that programs rely on; its output is given as a size."""
     every_state(queue)
 
-    shown = json.loads(call("show", "completed", "--json").out)
+    shown = json.loads(queue.run("show", "completed", "--json").out)
 
     [attempt] = shown.pop("executions")
-    [listed] = json.loads(call("list", "--queue", "q", "--json").out)
+    [listed] = json.loads(queue.run("list", "--queue", "q", "--json").out)
     assert shown == {**listed, "after": [], "after_any": [], "needed_by": []}
     expected = {
         "attempt": 1, "worker": "5a5a5a5a-1", "pid": 9,
@@ -118,55 +116,55 @@ def test_a_job_and_its_attempts_as_json(queue: Queue, call: Call) -> None:
     assert {key: attempt[key] for key in expected} == expected
 
 
-def test_a_running_attempt_as_json(queue: Queue, call: Call) -> None:
+def test_a_running_attempt_as_json(queue: Queue) -> None:
     """Facts that are not known before the end of an attempt are null."""
     every_state(queue)
 
-    [attempt] = json.loads(call("show", "processing", "--json").out)["executions"]
+    [attempt] = json.loads(queue.run("show", "processing", "--json").out)["executions"]
 
     unknown = ["finished_at", "outcome", "exit_code", "signal", "seconds", "cpu_seconds",
                "max_rss_bytes"]  # fmt: skip
     assert {key: attempt[key] for key in unknown} == dict.fromkeys(unknown)
 
 
-def test_a_job_that_never_ran_as_json(queue: Queue, call: Call) -> None:
+def test_a_job_that_never_ran_as_json(queue: Queue) -> None:
     """The array of attempts is empty."""
     every_state(queue)
 
-    assert json.loads(call("show", "pending", "--json").out)["executions"] == []
+    assert json.loads(queue.run("show", "pending", "--json").out)["executions"] == []
 
 
-def test_a_cancelled_job_shows_the_reason(queue: Queue, call: Call) -> None:
+def test_a_cancelled_job_shows_the_reason(queue: Queue) -> None:
     """The reason that `cancel --reason` gave is stored and shown."""
     every_state(queue)
-    call("cancel", "--reason", "wrong\ninput", "pending")
+    queue.run("cancel", "--reason", "wrong\ninput", "pending")
 
-    assert "\nCancel reason: wrong\\ninput\n" in call("show", "pending").out
-    assert json.loads(call("show", "pending", "--json").out)["cancel_reason"] == "wrong\ninput"
+    assert "\nCancel reason: wrong\\ninput\n" in queue.run("show", "pending").out
+    assert json.loads(queue.run("show", "pending", "--json").out)["cancel_reason"] == "wrong\ninput"
 
 
-def test_a_blocked_job_shows_what_it_waits_for(queue: Queue, call: Call) -> None:
+def test_a_blocked_job_shows_what_it_waits_for(queue: Queue) -> None:
     """It shows those jobs with their states, and whether each must complete or only finish."""
     every_state(queue)
-    call("enqueue", "--id", "b", "--after", "pending,dead", "--after-any", "scheduled", "true")
+    queue.run("enqueue", "--id", "b", "--after", "pending,dead", "--after-any", "scheduled", "true")
 
-    shown = json.loads(call("show", "b", "--json").out)
+    shown = json.loads(queue.run("show", "b", "--json").out)
 
     assert (
         "\nWaits for: dead (dead, must complete), pending (pending, must complete), "
         "scheduled (scheduled, must finish)\n"
-    ) in call("show", "b").out
+    ) in queue.run("show", "b").out
     assert (shown["after"], shown["after_any"]) == (["dead", "pending"], ["scheduled"])
 
 
-def test_a_job_shows_what_waits_for_it(queue: Queue, call: Call) -> None:
+def test_a_job_shows_what_waits_for_it(queue: Queue) -> None:
     """JSON has the ids of all jobs that wait for it; the text names the first ten."""
     every_state(queue)
     for number in range(12):
-        call("enqueue", "--id", f"b{number}", "--after", "scheduled", "true")
+        queue.run("enqueue", "--id", f"b{number}", "--after", "scheduled", "true")
 
-    text = call("show", "scheduled").out
-    shown = json.loads(call("show", "scheduled", "--json").out)
+    text = queue.run("show", "scheduled").out
+    shown = json.loads(queue.run("show", "scheduled", "--json").out)
 
     assert text.endswith("\nNeeded by:  b0, b1, b2, b3, b4, b5, b6, b7, b8, b9 and 2 more\n")
     assert shown["needed_by"] == [f"b{number}" for number in range(12)]
@@ -187,14 +185,14 @@ def test_attempts_are_listed_oldest_first(queue: Queue) -> None:
     ]
 
 
-def test_env_is_masked(queue: Queue, call: Call) -> None:
+def test_env_is_masked(queue: Queue) -> None:
     """The values of variables may be secret, so they are printed only with --show-env."""
     every_state(queue)
 
-    assert "Env:      TOKEN=***\n" in call("show", "completed").out
-    assert "Env:      TOKEN=secret\n" in call("show", "completed", "--show-env").out
-    assert json.loads(call("show", "completed", "--json").out)["env"] == {"TOKEN": "***"}
-    assert json.loads(call("show", "completed", "--json", "--show-env").out)["env"] == {
+    assert "Env:      TOKEN=***\n" in queue.run("show", "completed").out
+    assert "Env:      TOKEN=secret\n" in queue.run("show", "completed", "--show-env").out
+    assert json.loads(queue.run("show", "completed", "--json").out)["env"] == {"TOKEN": "***"}
+    assert json.loads(queue.run("show", "completed", "--json", "--show-env").out)["env"] == {
         "TOKEN": "secret"
     }
 
@@ -214,15 +212,13 @@ def test_env_is_masked(queue: Queue, call: Call) -> None:
         ("", None),
     ],
 )
-def test_ids_given_by_users_cannot_be_abbreviated(
-    queue: Queue, call: Call, name: str, found: str
-) -> None:
+def test_ids_given_by_users_cannot_be_abbreviated(queue: Queue, name: str, found: str) -> None:
     """An id that a user chose must be given in full, so that job-1 never means job-10."""
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         for job in ("job-1", "job-10", "abcd", "abcdef012345"):
             storage.enqueue([JobSpec(command="true", id=job)], now=noon(0))
 
-    called = call("show", name)
+    called = queue.run("show", name)
 
     if found is None:
         assert (called.code, called.out) == (1, "")
@@ -231,12 +227,12 @@ def test_ids_given_by_users_cannot_be_abbreviated(
 
 
 @pytest.mark.parametrize("length", [4, 8, 11, 12])
-def test_a_generated_id_can_be_abbreviated(queue: Queue, call: Call, length: int) -> None:
+def test_a_generated_id_can_be_abbreviated(queue: Queue, length: int) -> None:
     """The first 4 to 11 digits of a generated id are enough if no other one begins so."""
     job = queue.enqueue("true")
 
-    assert call("show", job[:length]).out.splitlines()[0] == f"ID:       {job}"
-    assert call("show", job[:3]) == (1, "", f"queuectl show: no such job: {job[:3]}\n")
+    assert queue.run("show", job[:length]).out.splitlines()[0] == f"ID:       {job}"
+    assert queue.run("show", job[:3]) == (1, "", f"queuectl show: no such job: {job[:3]}\n")
 
 
 class TestWithoutAJob:
@@ -264,7 +260,7 @@ class TestWithoutAJob:
     @pytest.mark.parametrize("verb", ["show", "logs"])
     def test_an_empty_queue(self, queue: Queue, verb: str) -> None:
         """Without any job the command fails."""
-        with opened(queue):
+        with queue.opened():
             pass
 
         shown = on_terminal(queue, verb)

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from support.queue import COMMAND, Queue
+from support.calls import COMMAND
+from support.queue import Queue
 
 # Modules that cost milliseconds, and that only some commands have a use for.
 _SLOW = {

@@ -11,11 +11,9 @@ import pytest
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
-from support.calls import Call
 from support.clock import noon
 from support.queue import Queue
-from support.shell import in_forks
-from support.states import every_state, opened
+from support.states import every_state
 
 _STATES = ["blocked", "scheduled", "pending", "processing", "completed", "failed", "dead",
            "cancelled"]  # fmt: skip
@@ -102,29 +100,29 @@ Dead jobs: queuectl dlq list
 @pytest.fixture
 def queue(queue: Queue) -> Queue:
     """`status` prints the same in a fork, which is faster than a process."""
-    return in_forks(queue)
+    return queue
 
 
-def test_an_empty_queue(queue: Queue, call: Call) -> None:
+def test_an_empty_queue(queue: Queue) -> None:
     """All counts are 0, and no worker is asked for."""
-    with opened(queue):
+    with queue.opened():
         pass
 
-    assert call("status") == (0, f"{_EMPTY}Database: {queue.database}\n", "")
+    assert queue.run("status") == (0, f"{_EMPTY}Database: {queue.database}\n", "")
 
 
-def test_a_default_queue_that_does_not_exist(queue: Queue, call: Call) -> None:
+def test_a_default_queue_that_does_not_exist(queue: Queue) -> None:
     """The default queue counts as empty before it is created, and `status` says so."""
-    called = call("status", env={"QUEUECTL_DB": ""})
+    called = queue.run("status", env={"QUEUECTL_DB": ""})
 
     path = f"{queue.home}/.local/state/queuectl/queue.db"
     assert called == (0, f"{_EMPTY}Database: {path} (not created yet)\n", "")
 
 
-def test_the_block_has_its_documented_format(queue: Queue, call: Call) -> None:
+def test_the_block_has_its_documented_format(queue: Queue) -> None:
     """Scripts parse the block, so its labels, order, widths and rates stay as they are."""
     ok, bad = Outcome(OutcomeKind.OK, exit_code=0), Outcome(OutcomeKind.EXIT, exit_code=1)
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         storage.enqueue([JobSpec(command="true")] * 53, now=noon(0))
         for count, outcome, verdict in (
             (45, ok, Verdict(JobState.COMPLETED)),
@@ -138,23 +136,23 @@ def test_the_block_has_its_documented_format(queue: Queue, call: Call) -> None:
                 if outcome is not None and verdict is not None:
                     storage.record(claim, outcome, verdict, now=noon(2))
 
-    out = call("status").out
+    out = queue.run("status").out
 
     assert out[: len(_BLOCK)] == _BLOCK
 
 
-def test_rows_of_states_that_may_be_left_out(queue: Queue, call: Call) -> None:
+def test_rows_of_states_that_may_be_left_out(queue: Queue) -> None:
     """`scheduled`, `blocked` and `cancelled` have a row only if there are such jobs."""
     every_state(queue)
 
-    assert call("status") == (0, f"{_ALL}Database: {queue.database}\n", "")
+    assert queue.run("status") == (0, f"{_ALL}Database: {queue.database}\n", "")
 
 
 def test_each_worker_has_a_line(queue: Queue) -> None:
     """Each living worker has a line with the job that it runs."""
     job = queue.enqueue("sleep 60")
     queue.start("--queue", "default", "--queue", "other")
-    queue.wait_for(job, "processing")
+    queue.until(job, "processing")
 
     tail = queue.ok("status").rpartition("=\n\n")[2]
 
@@ -166,12 +164,12 @@ def test_each_worker_has_a_line(queue: Queue) -> None:
     ), tail
 
 
-def test_json_of_an_empty_queue(queue: Queue, call: Call) -> None:
+def test_json_of_an_empty_queue(queue: Queue) -> None:
     """All eight states are there with 0, and the rates are null."""
-    with opened(queue):
+    with queue.opened():
         pass
 
-    assert _json(call) == {
+    assert _json(queue) == {
         "database": str(queue.database),
         "jobs": dict.fromkeys(_STATES, 0),
         "total": 0,
@@ -181,11 +179,11 @@ def test_json_of_an_empty_queue(queue: Queue, call: Call) -> None:
     }
 
 
-def test_json_of_every_state(queue: Queue, call: Call) -> None:
+def test_json_of_every_state(queue: Queue) -> None:
     """Counts are numbers and rates are fractions."""
     every_state(queue)
 
-    assert _json(call) == {
+    assert _json(queue) == {
         "database": str(queue.database),
         "jobs": dict.fromkeys(_STATES, 1),
         "total": 8,
@@ -199,7 +197,7 @@ def test_json_of_workers(queue: Queue) -> None:
     """A worker is the same object here as in `worker list --json`."""
     job = queue.enqueue("sleep 60")
     queue.start()
-    queue.wait_for(job, "processing")
+    queue.until(job, "processing")
 
     [worker] = queue.json("status")["workers"]
 
@@ -209,8 +207,8 @@ def test_json_of_workers(queue: Queue) -> None:
     assert worker["id"] == queue.show(job)["locked_by"]
 
 
-def _json(call: Call) -> dict[str, Any]:
-    called = call("status", "--json")
+def _json(queue: Queue) -> dict[str, Any]:
+    called = queue.run("status", "--json")
     assert (called.code, called.err) == (0, "")
     shown: dict[str, Any] = json.loads(called.out)
     promised = ["database", "jobs", "total", "completion_rate", "failure_rate", "workers"]

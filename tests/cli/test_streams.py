@@ -18,10 +18,8 @@ from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
-from support.calls import Call
 from support.legacy import make
 from support.queue import Queue
-from support.states import jobs, opened
 from support.terminal import on_terminal
 from support.waiting import wait_until
 
@@ -33,7 +31,7 @@ _SHOWN = r"\x1b[31mred\x1b]0;title\x07\r\n\tx\x9b2J\u202e\u200b\x7f"
 
 
 def _fill(queue: Queue, count: int) -> None:
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         storage.enqueue([JobSpec(command="true")] * count, now=utcnow())
 
 
@@ -54,7 +52,7 @@ def test_a_job_is_stored_although_nobody_reads_its_id(queue: Queue) -> None:
     done = _bash(queue, 'queuectl enqueue --id a true | exec true; echo "${PIPESTATUS[*]}"')
 
     assert (done.stdout, done.stderr) == ("141 0\n", "")
-    assert [job.id for job in jobs(queue)] == ["a"]
+    assert [job.id for job in queue.jobs()] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +67,7 @@ def test_a_job_is_stored_although_nobody_reads_its_id(queue: Queue) -> None:
 def test_every_command_ends_by_sigpipe(queue: Queue, words: str) -> None:
     """A closed pipe ends every command by SIGPIPE, without a message."""
     _fill(queue, 1)
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         storage.enqueue([JobSpec(command="echo x", id="a")], now=utcnow())
         _complete_all(storage)
 
@@ -193,7 +191,7 @@ def test_the_id_is_printed_although_stderr_is_full(queue: Queue, words: str) -> 
 
     done = _bash(queue, f"echo true | queuectl enqueue --after gone {words} 2>/dev/full; echo $?")
 
-    made = [job.id for job in jobs(queue)][1:]
+    made = [job.id for job in queue.jobs()][1:]
     assert len(made) == 1
     assert (done.stdout, done.stderr) == (f"{made[0]}\n0\n", "")
 
@@ -224,7 +222,7 @@ def test_a_quiet_upgrade(queue: Queue, words: str) -> None:
 
     done = queue.run(*words.split(), stdin='{"command": "true"}')
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
 def test_closed_standard_streams(queue: Queue) -> None:
@@ -232,7 +230,7 @@ def test_closed_standard_streams(queue: Queue) -> None:
     done = _bash(queue, "queuectl enqueue --id a true <&- >&- 2>&-; echo $?")
 
     assert (done.stdout, done.stderr) == ("0\n", "")
-    assert [job.id for job in jobs(queue)] == ["a"]
+    assert [job.id for job in queue.jobs()] == ["a"]
 
 
 @_linux
@@ -407,7 +405,7 @@ def test_text_survives_every_locale(queue: Queue, env: dict[str, str]) -> None:
     job = queue.enqueue(command, "--label", "\u00fc", env=env)
     done = queue.run("worker", "start", "--drain", env=env)
 
-    assert done.returncode == 0
+    assert done.code == 0
     assert queue.ok("logs", job, env=env) == "\u00e9\u4e16\U0001f600"
     assert command in queue.ok("list", env=env)
     assert "\u00fc" in queue.ok("show", job, env=env)
@@ -428,58 +426,60 @@ def test_json_is_valid_in_every_encoding(queue: Queue) -> None:
 class TestControlCharacters:
     """Text in a job cannot control the terminal: each job is one printable line."""
 
-    def test_in_list(self, queue: Queue, call: Call) -> None:
+    def test_in_list(self, queue: Queue) -> None:
         """`list` prints control characters as escapes, one line per job."""
-        call("enqueue", f"echo {_NASTY}")
+        queue.run("enqueue", f"echo {_NASTY}")
 
-        _header, line = call("list").out.splitlines()
+        _header, line = queue.run("list").out.splitlines()
 
         assert line.endswith(f"echo {_SHOWN}")
 
-    def test_in_show(self, queue: Queue, call: Call) -> None:
+    def test_in_show(self, queue: Queue) -> None:
         """`show` prints escapes in the command, the folder and the variables."""
         folder = queue.work / "a\n\x1b[31m"
         folder.mkdir()
-        call("enqueue", "--id", "a", "--cwd", str(folder), "--env", f"A={_NASTY}", f"echo {_NASTY}")
+        queue.run(
+            "enqueue", "--id", "a", "--cwd", str(folder), "--env", f"A={_NASTY}", f"echo {_NASTY}"
+        )
 
-        lines = dict(_fields(call("show", "a", "--show-env").out))
+        lines = dict(_fields(queue.run("show", "a", "--show-env").out))
 
         assert lines["Command"] == f"echo {_SHOWN}"
         assert lines["Folder"] == f"{queue.work}/a\\n\\x1b[31m"
         assert lines["Env"] == f"A={_SHOWN} PATH={queue.env['PATH']}"
 
-    def test_in_status(self, queue: Queue, call: Call) -> None:
+    def test_in_status(self, queue: Queue) -> None:
         """`status` prints escapes in the path of the database, which stays on one line."""
         path = str(queue.folder / "a\n\x1b[31m.db")
-        call("--db", path, "enqueue", "true")
+        queue.run("--db", path, "enqueue", "true")
 
-        last = call("--db", path, "status").out.splitlines()[-1]
+        last = queue.run("--db", path, "status").out.splitlines()[-1]
 
         assert last == f"Database: {queue.folder}/a\\n\\x1b[31m.db"
 
-    def test_in_messages(self, queue: Queue, call: Call) -> None:
+    def test_in_messages(self, queue: Queue) -> None:
         """An error message prints escapes in the words of the user."""
         queue.enqueue("true")
 
-        called = call("show", "a\n\x1b[31mb")
+        called = queue.run("show", "a\n\x1b[31mb")
 
         assert called == (1, "", "queuectl show: no such job: a\\n\\x1b[31mb\n")
 
-    def test_in_a_path_of_a_message(self, queue: Queue, call: Call) -> None:
+    def test_in_a_path_of_a_message(self, queue: Queue) -> None:
         """Regression: a line break in a path became a space, and upgrades printed the path raw."""
         path = str(queue.folder / "a\n\x1b[31m.db")
         shown = f"{queue.folder}/a\\n\\x1b[31m.db"
 
-        refused = call("--db", path, "list").err
+        refused = queue.run("--db", path, "list").err
         make(path)
-        told = call("--db", path, "list").err
+        told = queue.run("--db", path, "list").err
 
         assert refused.startswith(f"queuectl list: no queue at {shown} yet (")
         assert told.startswith(f"upgraded {shown}; the old file is kept as {shown}.before-upgrade")
 
-    def test_in_wrong_usage(self, call: Call) -> None:
+    def test_in_wrong_usage(self, queue: Queue) -> None:
         """Messages of click are escaped as well, except for click's own line breaks."""
-        err = call("status", "--a\n\x1b[31mb").err
+        err = queue.run("status", "--a\n\x1b[31mb").err
 
         assert err.startswith("queuectl status: no such option")
         assert err.endswith("\n")
@@ -508,23 +508,23 @@ class TestControlCharacters:
     @pytest.mark.parametrize(
         "words", ["list --json", "show a --json", "why a --json", "queue list --json", "export"]
     )
-    def test_in_json(self, queue: Queue, call: Call, words: str) -> None:
+    def test_in_json(self, queue: Queue, words: str) -> None:
         """Regression: control characters beyond ASCII, which JSON allows, reached terminals."""
         nasty = _NASTY + "\U000e0041\u00e9"
-        call("enqueue", "--id", "a", f"echo {nasty}")
-        call("queue", "pause", "default", "--reason", nasty)
+        queue.run("enqueue", "--id", "a", f"echo {nasty}")
+        queue.run("queue", "pause", "default", "--reason", nasty)
 
-        out = call(*words.split()).out
+        out = queue.run(*words.split()).out
 
         assert out.replace("\n", "").isprintable()
         assert r"x\u009b2J\u202e\u200b\u007f\udb40\udc41" + "\u00e9" in out
         assert nasty in _texts(json.loads(out))
 
-    def test_json_has_the_true_value(self, queue: Queue, call: Call) -> None:
+    def test_json_has_the_true_value(self, queue: Queue) -> None:
         """Decoded JSON holds exactly the text that was enqueued."""
-        call("enqueue", f"echo {_NASTY}")
+        queue.run("enqueue", f"echo {_NASTY}")
 
-        [shown] = json.loads(call("list", "--json").out)
+        [shown] = json.loads(queue.run("list", "--json").out)
 
         assert shown["command"] == f"echo {_NASTY}"
 

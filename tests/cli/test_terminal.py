@@ -11,7 +11,8 @@ from typing import Iterator, Mapping, Sequence
 
 import pytest
 
-from support.queue import COMMAND, Queue
+from support.calls import COMMAND
+from support.queue import Queue
 from support.terminal import on_terminal
 from support.waiting import wait_until
 
@@ -144,8 +145,8 @@ def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
 
     assert "enqueueing" in shown.screen
     assert "100%" in shown.screen
-    assert (len(shown.out.split()), len(piped.stdout.split())) == (2000, 2000)
-    assert (piped.stderr, dumb.screen) == ("", "")
+    assert (len(shown.out.split()), len(piped.out.split())) == (2000, 2000)
+    assert (piped.err, dumb.screen) == ("", "")
 
 
 def test_waiting_for_several_jobs_shows_progress_on_a_terminal(queue: Queue) -> None:
@@ -159,7 +160,7 @@ def test_waiting_for_several_jobs_shows_progress_on_a_terminal(queue: Queue) -> 
 
     assert "100%" in shown.screen
     assert (shown.code, shown.out) == (0, "")
-    assert (piped.stderr, single.screen) == ("", "")
+    assert (piped.err, single.screen) == ("", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

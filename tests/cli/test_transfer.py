@@ -18,35 +18,35 @@ from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict, Worke
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from support.processes import alive
-from support.shell import Shell
-from support.states import every_state, opened
+from support.queue import Queue
+from support.states import every_state
 from support.waiting import wait_until
 
 
 @pytest.fixture
-def states(shell: Shell) -> Shell:
+def states(queue: Queue) -> Queue:
     """A queue with a job in each state, keys, needs, and what is hard to write down."""
-    every_state(shell)
-    shell.run(
+    every_state(queue)
+    queue.run(
         "enqueue", "--id", "odd", "--unique", "a key",
         "--env", "TOKEN=s\u00e9cr\u00e8t\n\t\U0001f600",
         "--after", "dead", "--after-any", "pending", "--delay", "1h", "--label", "caf\u00e9",
         "--timeout", "0", "echo '\u00e9\u2028\U0001f600' \"\n\\\\\"",
     )  # fmt: skip
-    shell.ok("enqueue", "--id", "free", "--unique", "old key", "true")
-    shell.ok("cancel", "free", "--reason", 'no "need"\n')
-    return shell
+    queue.ok("enqueue", "--id", "free", "--unique", "old key", "true")
+    queue.ok("cancel", "free", "--reason", 'no "need"\n')
+    return queue
 
 
-def _other(shell: Shell) -> list[str]:
-    return ["--db", str(shell.folder / "other.db")]
+def _other(queue: Queue) -> list[str]:
+    return ["--db", str(queue.folder / "other.db")]
 
 
 def _fields(lines: list[str]) -> dict[str, Any]:
     return {job["id"]: job for job in map(json.loads, lines)}
 
 
-def test_an_export_taken_in_by_an_empty_queue_exports_the_same(states: Shell) -> None:
+def test_an_export_taken_in_by_an_empty_queue_exports_the_same(states: Queue) -> None:
     """All states, needs, keys and variables, in the same order; a running job comes as pending."""
     exported = states.ok("export")
     assert states.ok(*_other(states), "import", "-", stdin=exported) == "10 imported"
@@ -61,7 +61,7 @@ def test_an_export_taken_in_by_an_empty_queue_exports_the_same(states: Shell) ->
     assert list(_fields(again.split("\n"))) == list(expected)
 
 
-def test_what_was_carried_over_runs(states: Shell) -> None:
+def test_what_was_carried_over_runs(states: Queue) -> None:
     """Pending jobs run, blocked ones follow, a key is held."""
     carried = states.ok("export", "--state", "pending,blocked,dead")
     lines = [line.replace("run pending", "true").replace("run blocked", "true")
@@ -76,7 +76,7 @@ def test_what_was_carried_over_runs(states: Shell) -> None:
     assert states.ok(*_other(states), "enqueue", "--unique", "a key", "true") == "odd"
 
 
-def test_a_taken_id_refuses_all(states: Shell) -> None:
+def test_a_taken_id_refuses_all(states: Queue) -> None:
     """Exit 1 names it; nothing was taken in."""
     states.ok(*_other(states), "enqueue", "--id", "cancelled", "true")
 
@@ -87,7 +87,7 @@ def test_a_taken_id_refuses_all(states: Shell) -> None:
     assert states.ok(*_other(states), "list", "--ids") == "cancelled"
 
 
-def test_with_skip_existing_the_others_come_in(states: Shell) -> None:
+def test_with_skip_existing_the_others_come_in(states: Queue) -> None:
     """What is there stays as it is, and the number of both is told."""
     states.ok(*_other(states), "enqueue", "--id", "dead", "mine")
     out = states.ok(*_other(states), "import", "--skip-existing", "-", stdin=states.ok("export"))
@@ -96,49 +96,49 @@ def test_with_skip_existing_the_others_come_in(states: Shell) -> None:
     assert states.json(*_other(states), "show", "dead")["command"] == "mine"
 
 
-def test_what_is_met_already_in_the_other_queue_is_not_waited_for(shell: Shell) -> None:
+def test_what_is_met_already_in_the_other_queue_is_not_waited_for(queue: Queue) -> None:
     """A job whose need completed there is pending; it once stayed blocked for good."""
-    shell.enqueue("true", "--id", "need")
-    shell.enqueue("true", "--id", "waits", "--after", "need")
-    exported = shell.ok("export")
-    shell.run_as_if("completed")
-    shell.ok("cancel", "waits")
-    shell.ok("prune", "waits")
-    shell.ok("import", "--skip-existing", "-", stdin=exported)
+    queue.enqueue("true", "--id", "need")
+    queue.enqueue("true", "--id", "waits", "--after", "need")
+    exported = queue.ok("export")
+    queue.run_as_if("completed")
+    queue.ok("cancel", "waits")
+    queue.ok("prune", "waits")
+    queue.ok("import", "--skip-existing", "-", stdin=exported)
 
-    assert shell.state("waits") == "pending"
+    assert queue.state("waits") == "pending"
 
 
 @pytest.mark.parametrize("field", ["after", "after_any"])
-def test_a_circle_is_not_taken_in(shell: Shell, field: str) -> None:
+def test_a_circle_is_not_taken_in(queue: Queue, field: str) -> None:
     """Jobs that wait for each other could never run: exit 2."""
     lines = [json.dumps({"id": one, "command": "true", "state": "blocked", field: [other]})
              for one, other in ("ab", "ba")]  # fmt: skip
 
-    assert shell.fails(2, "import", "-", stdin="\n".join(lines)).startswith(
+    assert queue.fails(2, "import", "-", stdin="\n".join(lines)).startswith(
         "queuectl import: the dependencies form a cycle through "
     )
-    assert shell.ids() == []
+    assert queue.ids() == []
 
 
-def test_a_job_that_was_being_cancelled_comes_in_as_cancelled(shell: Shell) -> None:
+def test_a_job_that_was_being_cancelled_comes_in_as_cancelled(queue: Queue) -> None:
     """As pending it would be run again, although somebody had ended it."""
-    shell.enqueue("true", "--id", "a")
-    with opened(shell) as storage:
+    queue.enqueue("true", "--id", "a")
+    with queue.opened() as storage:
         storage.claim("5a5a5a5a-1", now=utcnow())
-    shell.ok("cancel", "a", "--reason", "no need")
-    shell.ok(*_other(shell), "import", "-", stdin=shell.ok("export"))
-    job = shell.json(*_other(shell), "show", "a")
+    queue.ok("cancel", "a", "--reason", "no need")
+    queue.ok(*_other(queue), "import", "-", stdin=queue.ok("export"))
+    job = queue.json(*_other(queue), "show", "a")
 
     assert (job["state"], job["cancel_reason"]) == ("cancelled", "no need")
     assert job["finished_at"] is not None
 
 
-def test_jobs_that_go_on_during_an_export_can_be_taken_in(shell: Shell) -> None:
+def test_jobs_that_go_on_during_an_export_can_be_taken_in(queue: Queue) -> None:
     """A job that is freed after its page was read is written as it is then, not as blocked."""
-    shell.enqueue("true", "--id", "need")
-    shell.enqueue("true", "--id", "waits", "--after", "need")
-    with opened(shell) as storage:
+    queue.enqueue("true", "--id", "need")
+    queue.enqueue("true", "--id", "waits", "--after", "need")
+    with queue.opened() as storage:
         carried = storage.export(Selection())
         first = next(carried)
         storage.cancel(storage.get("need"), now=utcnow())
@@ -154,7 +154,7 @@ def test_jobs_that_go_on_during_an_export_can_be_taken_in(shell: Shell) -> None:
     assert (second.job.state.value, second.after) == ("pending", ())
 
 
-def test_variables_can_be_left_out(states: Shell) -> None:
+def test_variables_can_be_left_out(states: Queue) -> None:
     """`--mask-env` writes no env at all; without it the values are the true ones."""
     plain = _fields(states.export())
     masked = _fields(states.export("--mask-env"))
@@ -164,22 +164,22 @@ def test_variables_can_be_left_out(states: Shell) -> None:
     assert masked["odd"]["command"] == plain["odd"]["command"]
 
 
-def test_only_what_is_selected_is_written(states: Shell) -> None:
+def test_only_what_is_selected_is_written(states: Queue) -> None:
     """By queue and by state."""
     assert list(_fields(states.export("--queue", "q"))) == ["completed"]
     assert list(_fields(states.export("--state", "dead,pending"))) == ["dead", "pending"]
     assert states.export("--state", "dead", "--queue", "q") == []
 
 
-def test_a_terminal_that_is_not_utf_8_gets_escapes(states: Shell) -> None:
+def test_a_terminal_that_is_not_utf_8_gets_escapes(states: Queue) -> None:
     """JSON's own, so that what was written to a file there can be read back."""
-    out = states.run("export", env={"PYTHONIOENCODING": "latin-1"}, cwd=states.work).stdout
+    out = states.run("export", env={"PYTHONIOENCODING": "latin-1"}, as_process=True).out
 
     assert out.isascii()
     assert _fields(out.strip().split("\n")) == _fields(states.export())
 
 
-def test_the_file_is_private_and_never_overwritten(states: Shell) -> None:
+def test_the_file_is_private_and_never_overwritten(states: Queue) -> None:
     """It may hold secrets: 0600 whatever the umask; one that exists is exit 1 and stays."""
     path = states.work / "jobs.jsonl"
     old = os.umask(0)
@@ -201,7 +201,7 @@ def test_the_file_is_private_and_never_overwritten(states: Shell) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_half_an_export_never_has_the_name_of_a_whole_one(
-    states: Shell, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    states: Queue, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """Regression: what Ctrl+C or TERM left in the file would have passed for all of it."""
     lines = []
@@ -214,12 +214,12 @@ def test_half_an_export_never_has_the_name_of_a_whole_one(
 
     monkeypatch.setattr(transfer, "to_line", end_at_the_third)
 
-    assert states.run("export", "jobs.jsonl").returncode == -number
+    assert states.run("export", "jobs.jsonl").code == -number
     [left] = states.work.iterdir()
     assert left.match("jobs.jsonl.*.unfinished")
 
 
-def test_a_file_that_cannot_be_made_is_named(states: Shell) -> None:
+def test_a_file_that_cannot_be_made_is_named(states: Queue) -> None:
     """Exit 1."""
     assert states.fails(1, "export", "none/x") == (
         "queuectl export: cannot write none/x: No such file or directory"
@@ -263,12 +263,12 @@ def test_a_file_that_cannot_be_made_is_named(states: Shell) -> None:
         ('{"id": "a,b", "command": "x"}', "line 2: id must be printable"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_comes_in(shell: Shell, line: str, message: str) -> None:
+def test_a_bad_line_is_named_and_nothing_comes_in(queue: Queue, line: str, message: str) -> None:
     """Exit 2 for what can never be taken in."""
-    said = shell.fails(2, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
+    said = queue.fails(2, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
 
     assert said.startswith(f"queuectl import: {message}")
-    assert not shell.database.exists()
+    assert not queue.database.exists()
 
 
 @pytest.mark.parametrize(
@@ -279,25 +279,25 @@ def test_a_bad_line_is_named_and_nothing_comes_in(shell: Shell, line: str, messa
         ('{"id": "a", "command": "x"}', "duplicate id a in the input"),
     ],
 )
-def test_what_does_not_fit_the_queue_refuses_all(shell: Shell, line: str, message: str) -> None:
+def test_what_does_not_fit_the_queue_refuses_all(queue: Queue, line: str, message: str) -> None:
     """Exit 1: an unknown need, a key that is held, an id that is there twice."""
-    shell.ok("enqueue", "--id", "holder", "--unique", "k", "true")
-    said = shell.fails(1, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
+    queue.ok("enqueue", "--id", "holder", "--unique", "k", "true")
+    said = queue.fails(1, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
 
     assert message.lstrip("…") in said
     assert message.startswith("…") or said.startswith(f"queuectl import: {message}")
-    assert shell.ids() == ["holder"]
+    assert queue.ids() == ["holder"]
 
 
-def test_what_a_job_that_comes_in_waits_for_has_its_whole_id(shell: Shell) -> None:
+def test_what_a_job_that_comes_in_waits_for_has_its_whole_id(queue: Queue) -> None:
     """A need that is missing here is not another job whose id begins like it."""
-    made = shell.enqueue("true")
+    made = queue.enqueue("true")
     line = json.dumps({"id": "b", "command": "x", "state": "blocked", "after": [made[:6]]})
 
-    assert shell.fails(1, "import", "-", stdin=line).endswith(f"no such job: {made[:6]}")
+    assert queue.fails(1, "import", "-", stdin=line).endswith(f"no such job: {made[:6]}")
 
 
-def test_a_backup_is_a_queue(states: Shell) -> None:
+def test_a_backup_is_a_queue(states: Queue) -> None:
     """One private file that opens with --db and holds what the queue held, running jobs apart."""
     path = states.folder / "copy.db"
     states.ok("backup", "-q", str(path))
@@ -313,52 +313,52 @@ def test_a_backup_is_a_queue(states: Shell) -> None:
     assert states.state("pending") == "pending"
 
 
-def test_in_a_backup_what_ran_is_lost(shell: Shell) -> None:
+def test_in_a_backup_what_ran_is_lost(queue: Queue) -> None:
     """As with a worker that died: the attempt counts; the job is retried, dead or cancelled.
 
     Regression: it stayed in processing, to be settled by the workers of both queues.
     """
     for job, *options in (("again",), ("last", "--max-retries", "1"), ("ended",)):
-        shell.enqueue("true", "--id", job, *options)
-    shell.enqueue("true", "--id", "follows", "--after-any", "last")
-    with opened(shell) as storage:
+        queue.enqueue("true", "--id", job, *options)
+    queue.enqueue("true", "--id", "follows", "--after-any", "last")
+    with queue.opened() as storage:
         pid = os.getpid()
         storage.register_worker(Worker("w-1", "w", pid, None, None, "host", (), utcnow()))
         for _ in range(3):
             storage.claim("w-1", now=utcnow())
-    shell.ok("cancel", "ended")
-    path = str(shell.folder / "copy.db")
-    shell.ok("backup", path)
+    queue.ok("cancel", "ended")
+    path = str(queue.folder / "copy.db")
+    queue.ok("backup", path)
 
     copy = ["--db", path]
-    shown = [shell.json(*copy, "show", job) for job in ("again", "last", "ended", "follows")]
+    shown = [queue.json(*copy, "show", job) for job in ("again", "last", "ended", "follows")]
     assert [(job["state"], job["attempts"]) for job in shown] == [
         ("failed", 1), ("dead", 1), ("cancelled", 1), ("pending", 0),
     ]  # fmt: skip
     assert [job["executions"][0]["outcome"] for job in shown[:3]] == ["lost"] * 3
     assert shown[1]["last_error"] == "lost: it ran when the backup was taken"
-    assert shell.json(*copy, "worker", "list") == []
-    assert {found["level"] for found in shell.json(*copy, "doctor")} == {"ok"}
-    assert shell.counts() == {"processing": 3, "blocked": 1}
+    assert queue.json(*copy, "worker", "list") == []
+    assert {found["level"] for found in queue.json(*copy, "doctor")} == {"ok"}
+    assert queue.counts() == {"processing": 3, "blocked": 1}
 
 
-def test_a_retry_in_a_backup_leaves_the_original_alone(shell: Shell) -> None:
+def test_a_retry_in_a_backup_leaves_the_original_alone(queue: Queue) -> None:
     """Regression: both queues had one name, so it killed the running job of the same attempt."""
-    command = f'[ "$QUEUECTL_DB" != {shell.database} ] || {{ echo $$ >pid; exec sleep 300; }}'
-    shell.enqueue(command, "--id", "a")
-    shell.start()
-    pid = int(shell.text("pid"))
-    path = str(shell.folder / "copy.db")
-    shell.ok("backup", path)
-    shell.ok("--db", path, "retry", "a")
-    shell.drain("--db", path, workers=1)
+    command = f'[ "$QUEUECTL_DB" != {queue.database} ] || {{ echo $$ >pid; exec sleep 300; }}'
+    queue.enqueue(command, "--id", "a")
+    queue.start()
+    pid = int(queue.text("pid"))
+    path = str(queue.folder / "copy.db")
+    queue.ok("backup", path)
+    queue.ok("--db", path, "retry", "a")
+    queue.drain("--db", path, workers=1)
 
-    assert shell.json("--db", path, "show", "a")["state"] == "completed"
+    assert queue.json("--db", path, "show", "a")["state"] == "completed"
     assert alive(pid)
-    assert shell.state("a") == "processing"
+    assert queue.state("a") == "processing"
 
 
-def test_a_backup_overwrites_nothing(states: Shell) -> None:
+def test_a_backup_overwrites_nothing(states: Queue) -> None:
     """A file that exists is exit 1, as is a folder that is not there; no rest is left."""
     (states.work / "taken").write_text("mine")
 
@@ -368,7 +368,7 @@ def test_a_backup_overwrites_nothing(states: Shell) -> None:
     assert [found.name for found in states.work.iterdir()] == ["taken"]
 
 
-def test_a_backup_touches_nothing_but_its_own_file(states: Shell) -> None:
+def test_a_backup_touches_nothing_but_its_own_file(states: Queue) -> None:
     """Regression: what was called FILE.unfinished was removed, another's half backup or a queue."""
     other = states.folder / "copy.db.unfinished"
     other.write_text("another's")
@@ -380,45 +380,45 @@ def test_a_backup_touches_nothing_but_its_own_file(states: Shell) -> None:
     ]  # fmt: skip
 
 
-def test_a_backup_can_be_taken_while_workers_run(shell: Shell) -> None:
+def test_a_backup_can_be_taken_while_workers_run(queue: Queue) -> None:
     """It is the queue as it was at one moment: as many jobs as were enqueued, whole and sound."""
-    shell.ok("enqueue", "-q", "-", "--lines", stdin="true\n" * 300)
-    shell.start(workers=2)
-    wait_until(lambda: shell.counts().get("completed", 0) > 20, what="work")
-    path = str(shell.folder / "copy.db")
-    shell.ok("backup", path)
+    queue.ok("enqueue", "-q", "-", "--lines", stdin="true\n" * 300)
+    queue.start(workers=2)
+    wait_until(lambda: queue.counts().get("completed", 0) > 20, what="work")
+    path = str(queue.folder / "copy.db")
+    queue.ok("backup", path)
 
-    counts = shell.json("--db", path, "status")["jobs"]
+    counts = queue.json("--db", path, "status")["jobs"]
     assert sum(counts.values()) == 300
     assert counts["completed"] > 20
-    assert len(shell.ok("--db", path, "list", "--ids").split()) == 300
+    assert len(queue.ok("--db", path, "list", "--ids").split()) == 300
     assert Path(path).stat().st_size > 0
 
 
 @pytest.mark.parametrize("verb", ["export", "backup"])
 def test_a_file_system_without_links_will_do(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, verb: str
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """As on vfat: the file gets its name all the same, and never that of another."""
 
     def refuse(*_: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    shell.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "a")
     monkeypatch.setattr(os, "link", refuse)
-    shell.ok(verb, str(shell.work / "copy"))
-    again = shell.run(verb, str(shell.work / "copy"))
+    queue.ok(verb, str(queue.work / "copy"))
+    again = queue.run(verb, str(queue.work / "copy"))
 
-    assert again.stderr == f"queuectl {verb}: {shell.work / 'copy'} exists already\n"
-    assert [path.name for path in shell.work.iterdir()] == ["copy"]
-    assert (shell.work / "copy").stat().st_size > 0
+    assert again.err == f"queuectl {verb}: {queue.work / 'copy'} exists already\n"
+    assert [path.name for path in queue.work.iterdir()] == ["copy"]
+    assert (queue.work / "copy").stat().st_size > 0
 
 
 @pytest.mark.parametrize("verb", ["export", "backup"])
-def test_a_place_that_is_not_there_is_said_plainly(shell: Shell, verb: str) -> None:
+def test_a_place_that_is_not_there_is_said_plainly(queue: Queue, verb: str) -> None:
     """Regression: backup named a file of its own that nobody had asked for."""
-    shell.enqueue("true")
+    queue.enqueue("true")
 
-    assert shell.fails(1, verb, "nowhere/x") == (
+    assert queue.fails(1, verb, "nowhere/x") == (
         f"queuectl {verb}: cannot write nowhere/x: No such file or directory"
     )

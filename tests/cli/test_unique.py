@@ -9,7 +9,6 @@ from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 from support.forks import in_processes
 from support.queue import Queue
-from support.shell import Shell
 
 _ROUNDS = 200
 
@@ -45,32 +44,32 @@ def test_commands_that_race_for_a_key_print_one_id(queue: Queue) -> None:
     assert queue.counts() == {"pending": 1}
 
 
-def _bring(shell: Shell, state: str) -> None:
+def _bring(queue: Queue, state: str) -> None:
     """Make a job `holder` that has the key `k`, in a state."""
     given = ["enqueue", "--id", "holder", "--unique", "k", "--label", "old"]
     if state == "blocked":
-        shell.ok("enqueue", "--id", "need", "--queue", "none", "true")
+        queue.ok("enqueue", "--id", "need", "--queue", "none", "true")
         given += ["--after", "need"]
     if state == "scheduled":
         given += ["--delay", "1h"]
     if state == "processing":
-        shell.start()
-    shell.ok(*given, "--max-retries", "5", "sleep 60")
+        queue.start()
+    queue.ok(*given, "--max-retries", "5", "sleep 60")
     if state in ("completed", "dead", "failed"):
-        shell.run_as_if(state)
+        queue.run_as_if(state)
     if state == "cancelled":
-        shell.ok("cancel", "holder")
-    shell.wait_for("holder", state)
+        queue.ok("cancel", "holder")
+    queue.until("holder", state)
 
 
 @pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "failed"])
-def test_a_waiting_holder_is_replaced_and_keeps_its_id_and_place(shell: Shell, state: str) -> None:
+def test_a_waiting_holder_is_replaced_and_keeps_its_id_and_place(queue: Queue, state: str) -> None:
     """It gets the new command and settings and starts anew: attempts 0, nothing that it needs."""
-    _bring(shell, state)
-    shell.ok("queue", "pause")
-    shell.ok("enqueue", "--id", "later", "true")
-    answer = shell.ok("enqueue", "--unique", "k", "--if-dup", "replace", "--priority", "7", "new")
-    job = shell.show("holder")
+    _bring(queue, state)
+    queue.ok("queue", "pause")
+    queue.ok("enqueue", "--id", "later", "true")
+    answer = queue.ok("enqueue", "--unique", "k", "--if-dup", "replace", "--priority", "7", "new")
+    job = queue.show("holder")
 
     assert answer == "holder"
     assert (job["state"], job["command"], job["priority"], job["label"]) == (
@@ -79,71 +78,71 @@ def test_a_waiting_holder_is_replaced_and_keeps_its_id_and_place(shell: Shell, s
     assert (job["attempts"], job["max_retries"], job["run_at"], job["last_error"]) == (
         0, 3, None, None,
     )  # fmt: skip
-    assert shell.ids()[-2:] == ["holder", "later"]
+    assert queue.ids()[-2:] == ["holder", "later"]
 
 
 @pytest.mark.parametrize("if_dup", ["skip", "replace"])
-def test_a_running_holder_stays_as_it_is(shell: Shell, if_dup: str) -> None:
+def test_a_running_holder_stays_as_it_is(queue: Queue, if_dup: str) -> None:
     """Its id is printed, nothing else happens, and the exit code is 0."""
-    _bring(shell, "processing")
-    before = shell.show("holder")
+    _bring(queue, "processing")
+    before = queue.show("holder")
 
-    assert shell.ok("enqueue", "--unique", "k", "--if-dup", if_dup, "new") == "holder"
-    assert shell.show("holder") == before
+    assert queue.ok("enqueue", "--unique", "k", "--if-dup", if_dup, "new") == "holder"
+    assert queue.show("holder") == before
 
 
 @pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "processing", "failed"])
-def test_every_unfinished_holder_keeps_its_key(shell: Shell, state: str) -> None:
+def test_every_unfinished_holder_keeps_its_key(queue: Queue, state: str) -> None:
     """By default its id is printed; with `--if-dup error` it is exit 1 and its id is named."""
-    _bring(shell, state)
+    _bring(queue, state)
 
-    assert shell.ok("enqueue", "--unique", "k", "new") == "holder"
-    assert "holder" in shell.fails(1, "enqueue", "--unique", "k", "--if-dup", "error", "new")
-    assert shell.show("holder")["label"] == "old"
+    assert queue.ok("enqueue", "--unique", "k", "new") == "holder"
+    assert "holder" in queue.fails(1, "enqueue", "--unique", "k", "--if-dup", "error", "new")
+    assert queue.show("holder")["label"] == "old"
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
 def test_a_finished_job_gives_its_key_free_and_cannot_come_back_onto_it(
-    shell: Shell, state: str
+    queue: Queue, state: str
 ) -> None:
     """A new job takes the key; to retry the old one is exit 1, naming the new holder."""
-    _bring(shell, state)
-    shell.ok("queue", "pause")
-    fresh = shell.ok("enqueue", "--unique", "k", "--if-dup", "error", "new")
-    line = shell.fails(1, "retry", "holder")
+    _bring(queue, state)
+    queue.ok("queue", "pause")
+    fresh = queue.ok("enqueue", "--unique", "k", "--if-dup", "error", "new")
+    line = queue.fails(1, "retry", "holder")
 
     assert fresh != "holder"
     assert fresh in line
-    assert (shell.state("holder"), shell.state(fresh)) == (state, "pending")
+    assert (queue.state("holder"), queue.state(fresh)) == (state, "pending")
 
 
-def test_a_replacement_that_would_wait_for_itself_is_refused(shell: Shell) -> None:
+def test_a_replacement_that_would_wait_for_itself_is_refused(queue: Queue) -> None:
     """A circle over other jobs is exit 2, and the holder stays as it was."""
-    shell.ok("enqueue", "--id", "a", "--unique", "k", "true")
-    shell.ok("enqueue", "--id", "b", "--after", "a", "true")
-    shell.fails(2, "enqueue", "--unique", "k", "--if-dup", "replace", "--after", "b", "new")
+    queue.ok("enqueue", "--id", "a", "--unique", "k", "true")
+    queue.ok("enqueue", "--id", "b", "--after", "a", "true")
+    queue.fails(2, "enqueue", "--unique", "k", "--if-dup", "replace", "--after", "b", "new")
 
-    assert (shell.show("a")["command"], shell.state("a")) == ("true", "pending")
+    assert (queue.show("a")["command"], queue.state("a")) == ("true", "pending")
 
 
-def test_if_dup_is_a_default_for_keys_in_json(shell: Shell) -> None:
+def test_if_dup_is_a_default_for_keys_in_json(queue: Queue) -> None:
     """`--if-dup` beside JSON applies to each object that has a `unique_key`, and to no other."""
-    shell.ok("enqueue", "--id", "holder", "--unique", "k", "old")
+    queue.ok("enqueue", "--id", "holder", "--unique", "k", "old")
     lines = '{"command": "new", "unique_key": "k"}\n{"command": "other", "id": "other"}\n'
 
-    assert shell.ok("enqueue", "--if-dup", "replace", "-", stdin=lines) == "holder\nother"
-    assert shell.show("holder")["command"] == "new"
-    assert shell.ok("enqueue", "--if-dup", "replace", lines.splitlines()[0]) == "holder"
+    assert queue.ok("enqueue", "--if-dup", "replace", "-", stdin=lines) == "holder\nother"
+    assert queue.show("holder")["command"] == "new"
+    assert queue.ok("enqueue", "--if-dup", "replace", lines.splitlines()[0]) == "holder"
     given = '{"command": "newer", "if_dup": "replace"}'
-    assert shell.ok("enqueue", "--unique", "k", given) == "holder"
-    assert shell.show("holder")["command"] == "newer"
+    assert queue.ok("enqueue", "--unique", "k", given) == "holder"
+    assert queue.show("holder")["command"] == "newer"
 
 
-def test_if_dup_without_a_key_is_refused_by_line(shell: Shell) -> None:
+def test_if_dup_without_a_key_is_refused_by_line(queue: Queue) -> None:
     """The line that names `if_dup` but no `unique_key` is refused, and so is the whole input."""
     lines = '{"command": "a", "unique_key": "k"}\n{"command": "b", "if_dup": "skip"}\n'
 
-    assert shell.fails(2, "enqueue", "-", stdin=lines) == (
+    assert queue.fails(2, "enqueue", "-", stdin=lines) == (
         "queuectl enqueue: line 2: if_dup requires unique_key"
     )
-    assert not shell.exists()
+    assert not queue.exists()

@@ -8,9 +8,9 @@ import pytest
 
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
-from support.calls import Call, assert_refused
+from support.calls import assert_refused
 from support.queue import Queue
-from support.states import everything, opened, tree
+from support.states import everything, tree
 from support.wrong_calls import WRONG_USAGE
 
 _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout …"
@@ -74,35 +74,33 @@ REFUSED: list[tuple[str, str, str, int]] = [
 
 
 @pytest.mark.parametrize(("words", "command", "expected"), WRONG_USAGE)
-def test_wrong_usage_touches_nothing(
-    queue: Queue, call: Call, words: str, command: str, expected: str
-) -> None:
+def test_wrong_usage_touches_nothing(queue: Queue, words: str, command: str, expected: str) -> None:
     """Wrong usage ends with 2 and one line, and never looks at the disk: no queue is there."""
     before = tree(queue.folder)
 
-    assert_refused(call(*words.split()), command, expected)
+    assert_refused(queue.run(*words.split()), command, expected)
     assert tree(queue.folder) == before
 
 
-def test_wrong_usage_changes_nothing(queue: Queue, call: Call) -> None:
+def test_wrong_usage_changes_nothing(queue: Queue) -> None:
     """What a queue holds is untouched by calls that are wrong."""
     queue.enqueue("true", "--id", "here")
     queue.ok("config", "set", "max-retries", "7")
     before = everything(queue)
 
-    codes = {call(*words.split()).code for words, _, _ in WRONG_USAGE}
+    codes = {queue.run(*words.split()).code for words, _, _ in WRONG_USAGE}
 
     assert codes == {2}
     assert everything(queue) == before
 
 
-def test_what_the_queue_refuses_changes_nothing(queue: Queue, call: Call) -> None:
+def test_what_the_queue_refuses_changes_nothing(queue: Queue) -> None:
     """What the queue cannot do ends with its code and one line, and changes nothing."""
     queue.enqueue("true", "--id", "here")
     before = everything(queue)
 
     for words, command, expected, code in REFUSED:
-        assert_refused(call(*words.split()), command, expected, code)
+        assert_refused(queue.run(*words.split()), command, expected, code)
     assert everything(queue) == before
 
 
@@ -112,9 +110,9 @@ def test_a_bare_group_answers_with_its_help(queue: Queue, words: str) -> None:
     done = queue.run(*words.split())
 
     name = f"queuectl {words}".strip()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"Usage: {name} [OPTIONS] COMMAND [ARGS]...\n")
-    assert done.stderr == queue.run(*words.split(), "--help").stdout
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"Usage: {name} [OPTIONS] COMMAND [ARGS]...\n")
+    assert done.err == queue.run(*words.split(), "--help").out
 
 
 @pytest.mark.parametrize(
@@ -124,16 +122,16 @@ def test_a_bare_group_answers_with_its_help(queue: Queue, words: str) -> None:
         *["ps", "ls", "jobs", "follow", "tail", "log", "info", "stats", "kill", "rm", "remove"],
     ],
 )
-def test_a_foreign_word_names_ours(queue: Queue, call: Call, word: str) -> None:
+def test_a_foreign_word_names_ours(queue: Queue, word: str) -> None:
     """What another tool calls its command leads to the command that is meant here."""
-    called = call(word)
+    called = queue.run(word)
 
     found = re.fullmatch(
         rf"queuectl: no such command: {word} \(use: queuectl ([a-z -]+)\)\n", called.err
     )
     assert (called.code, called.out) == (2, "")
     assert found
-    assert call(*found.group(1).split(), "--help").code == 0
+    assert queue.run(*found.group(1).split(), "--help").code == 0
 
 
 @pytest.mark.parametrize(
@@ -152,9 +150,9 @@ def test_a_process_refuses_likewise(queue: Queue, words: str, line: str) -> None
     assert queue.fails(2, *words.split()) == line
 
 
-def test_an_abbreviation_of_several_ids_names_them(queue: Queue, call: Call) -> None:
+def test_an_abbreviation_of_several_ids_names_them(queue: Queue) -> None:
     """When several made ids begin so, the line names up to five of them, and nothing is done."""
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         enqueued = storage.enqueue([JobSpec(command="true")] * 2000, now=utcnow())
     made = [job.id for job in enqueued]
     starts = [job[:4] for job in made]
@@ -162,7 +160,7 @@ def test_an_abbreviation_of_several_ids_names_them(queue: Queue, call: Call) -> 
     both = sorted(job for job in made if job.startswith(start))
 
     assert_refused(
-        call("show", start),
+        queue.run("show", start),
         "queuectl show",
         f"{start} could be {', '.join(both)} (give more digits)",
         code=1,
@@ -183,4 +181,4 @@ def test_a_name_is_said_as_it_is(queue: Queue, words: str, line: str) -> None:
     queue.enqueue("true", "--id", "Nightly")
     (queue.work / "Taken").touch()
 
-    assert queue.run(*words.split()).stderr == f"{line}\n"
+    assert queue.run(*words.split()).err == f"{line}\n"

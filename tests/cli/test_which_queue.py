@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from support.calls import Call, assert_refused
+from support.calls import assert_refused
 from support.queue import Queue
 from support.states import tree
 
@@ -27,7 +27,7 @@ def _at_home(queue: Queue) -> dict[str, str]:
         ["--db", "/no/such/folder/queue.db", "enqueue", "--db", "PATH", "true"],
     ],
 )
-def test_db_before_and_after_the_command(queue: Queue, call: Call, words: list[str]) -> None:
+def test_db_before_and_after_the_command(queue: Queue, words: list[str]) -> None:
     """--db counts on either side of the command's name, the later one more.
 
     Before the name it once ended in a traceback.
@@ -35,49 +35,49 @@ def test_db_before_and_after_the_command(queue: Queue, call: Call, words: list[s
     path = str(queue.folder / "other.db")
     words = [word.replace("PATH", path) for word in words]
 
-    called = call(*words)
+    called = queue.run(*words)
 
     assert (called.code, called.err) == (0, "")
     assert (queue.folder / "other.db").is_file()
     assert not queue.database.exists()
-    assert call("--db", path, "list", "--ids").out == called.out
-    assert call("list", "--ids", env={"QUEUECTL_DB": path}).out == called.out
+    assert queue.run("--db", path, "list", "--ids").out == called.out
+    assert queue.run("list", "--ids", env={"QUEUECTL_DB": path}).out == called.out
 
 
 @pytest.mark.parametrize(
     "words", [["config", "set", "--db", "PATH", "max-retries", "5"], ["enqueue", "true"]]
 )
-def test_db_wins_over_the_environment(queue: Queue, call: Call, words: list[str]) -> None:
+def test_db_wins_over_the_environment(queue: Queue, words: list[str]) -> None:
     """QUEUECTL_DB counts only where --db says nothing."""
     path = queue.folder / "other.db"
 
-    call(*[word.replace("PATH", str(path)) for word in words])
+    queue.run(*[word.replace("PATH", str(path)) for word in words])
 
     assert (path.exists(), queue.database.exists()) == ("--db" in words, "--db" not in words)
 
 
-def test_a_relative_path_is_one_from_here(queue: Queue, call: Call) -> None:
+def test_a_relative_path_is_one_from_here(queue: Queue) -> None:
     """--db and QUEUECTL_DB may be relative; the answer names the whole path."""
-    call("--db", "a.db", "enqueue", "true")
-    call("enqueue", "true", env={"QUEUECTL_DB": f"../{queue.work.name}/b.db"})
+    queue.run("--db", "a.db", "enqueue", "true")
+    queue.run("enqueue", "true", env={"QUEUECTL_DB": f"../{queue.work.name}/b.db"})
 
     assert sorted(path.name for path in queue.work.glob("*.db")) == ["a.db", "b.db"]
-    assert f'"database": "{queue.work}/b.db"' in call("--db", "b.db", "status", "--json").out
+    assert f'"database": "{queue.work}/b.db"' in queue.run("--db", "b.db", "status", "--json").out
 
 
 @pytest.mark.parametrize("given", ["--db", "environment"])
-def test_a_tilde_is_the_home_folder(queue: Queue, call: Call, given: str) -> None:
+def test_a_tilde_is_the_home_folder(queue: Queue, given: str) -> None:
     """A shell leaves the ~ in `--db=~/x` alone, and crontabs have no shell for it."""
     words = ["--db", "~/q.db"] if given == "--db" else []
     env = {} if words else {"QUEUECTL_DB": "~/q.db"}
 
-    assert call(*words, "enqueue", "true", env=env).code == 0
+    assert queue.run(*words, "enqueue", "true", env=env).code == 0
     assert (queue.home / "q.db").is_file()
 
 
-def test_the_default_place_is_made_private(queue: Queue, call: Call) -> None:
+def test_the_default_place_is_made_private(queue: Queue) -> None:
     """With nothing said it is the one queue of the user: folders 0700 and the file 0600."""
-    called = call("enqueue", "true", env=_at_home(queue))
+    called = queue.run("enqueue", "true", env=_at_home(queue))
 
     assert (called.code, called.err) == (0, "")
     modes = {
@@ -89,11 +89,11 @@ def test_the_default_place_is_made_private(queue: Queue, call: Call) -> None:
     }  # fmt: skip
 
 
-def test_xdg_state_home_is_not_read(queue: Queue, call: Call) -> None:
+def test_xdg_state_home_is_not_read(queue: Queue) -> None:
     """Cron does not have it: what a terminal enqueues, a worker of cron must find."""
     env = {**_at_home(queue), "XDG_STATE_HOME": str(queue.folder / "xdg")}
 
-    assert call("enqueue", "true", env=env).code == 0
+    assert queue.run("enqueue", "true", env=env).code == 0
     assert (queue.home / _STATE / "queue.db").is_file()
 
 
@@ -109,11 +109,11 @@ def test_xdg_state_home_is_not_read(queue: Queue, call: Call) -> None:
         "config get retention",
     ],
 )
-def test_the_default_place_reads_as_empty(queue: Queue, call: Call, words: str) -> None:
+def test_the_default_place_reads_as_empty(queue: Queue, words: str) -> None:
     """Before the first job of a user, looking shows an empty queue, and makes nothing."""
     before = tree(queue.folder)
 
-    assert call(*words.split(), env=_at_home(queue)).code == 0
+    assert queue.run(*words.split(), env=_at_home(queue)).code == 0
     assert tree(queue.folder) == before
 
 
@@ -122,10 +122,10 @@ def test_the_default_place_reads_as_empty(queue: Queue, call: Call, words: str) 
     ["queue resume", "queue resume foo", "config unset retention", "prune", "dlq retry --all",
      "dlq purge --all --yes", "retry --all --state dead", "cancel --all", "worker stop"],
 )  # fmt: skip
-def test_at_the_default_place_nothing_to_do_is_done(queue: Queue, call: Call, words: str) -> None:
+def test_at_the_default_place_nothing_to_do_is_done(queue: Queue, words: str) -> None:
     """Regression: before the first job some failed, since there was no write lock to take."""
     before = tree(queue.folder)
-    called = call(*words.split(), env=_at_home(queue))
+    called = queue.run(*words.split(), env=_at_home(queue))
 
     assert called.code == 0, called
     assert tree(queue.folder) == before
@@ -136,12 +136,12 @@ def test_at_the_default_place_nothing_to_do_is_done(queue: Queue, call: Call, wo
     ["status", "list", "show x", "logs x", "dlq list", "dlq retry x", "dlq purge x", "worker list",
      "worker stop", "config list", "config get retention", "config unset retention"],
 )  # fmt: skip
-def test_a_given_path_must_be_there(queue: Queue, call: Call, words: str) -> None:
+def test_a_given_path_must_be_there(queue: Queue, words: str) -> None:
     """Where a path was given, no queue is an error: it may be a slip of the pen. None is made."""
     before = tree(queue.folder)
 
     assert_refused(
-        call(*words.split()),
+        queue.run(*words.split()),
         "queuectl " + " ".join(word for word in words.split() if word not in ("x", "retention")),
         f"no queue at {queue.database} yet (enqueue a job or start a worker to make one)",
         code=1,
@@ -150,12 +150,12 @@ def test_a_given_path_must_be_there(queue: Queue, call: Call, words: str) -> Non
 
 
 @pytest.mark.parametrize("words", ["enqueue true", "config set retention 1d", "worker start"])
-def test_the_folder_of_a_given_path_is_not_made(queue: Queue, call: Call, words: str) -> None:
+def test_the_folder_of_a_given_path_is_not_made(queue: Queue, words: str) -> None:
     """A folder that is missing is made for the default place only; here it is a slip of the pen."""
     missing = queue.folder / "missing"
 
     assert_refused(
-        call(*words.split(), env={"QUEUECTL_DB": str(missing / "queue.db")}),
+        queue.run(*words.split(), env={"QUEUECTL_DB": str(missing / "queue.db")}),
         "queuectl " + " ".join(words.split()[: 1 if words.startswith("enqueue") else 2]),
         f"cannot use the folder {missing}: No such file or directory",
         code=1,
@@ -171,45 +171,45 @@ def test_the_folder_of_a_given_path_is_not_made(queue: Queue, call: Call, words:
         ("~nobody-here/q.db", "cannot find the home folder in ~nobody-here/q.db (set HOME)"),
     ],
 )
-def test_a_path_that_can_be_no_queue(queue: Queue, call: Call, path: str, message: str) -> None:
+def test_a_path_that_can_be_no_queue(queue: Queue, path: str, message: str) -> None:
     """A path that cannot be one is refused with one line, when reading and when writing."""
     path, message = (text.replace("WORK", str(queue.work)) for text in (path, message))
 
     for words in ("status", "enqueue true"):
         command = f"queuectl {words.split()[0]}"
-        assert_refused(call("--db", path, *words.split()), command, message, code=1)
+        assert_refused(queue.run("--db", path, *words.split()), command, message, code=1)
 
 
-def test_a_path_that_is_not_utf8(queue: Queue, call: Call) -> None:
+def test_a_path_that_is_not_utf8(queue: Queue) -> None:
     """The path travels as text to workers and jobs, so it must be one."""
     before = tree(queue.folder)
 
     for words in ("status", "enqueue true"):
         assert_refused(
-            call("--db", b"/tmp/\xff.db", *words.split()),
+            queue.run("--db", b"/tmp/\xff.db", *words.split()),
             f"queuectl {words.split()[0]}",
             "the path of the database is not valid UTF-8",
         )
     assert tree(queue.folder) == before
 
 
-def test_other_variables_are_no_options(queue: Queue, call: Call) -> None:
+def test_other_variables_are_no_options(queue: Queue) -> None:
     """Only QUEUECTL_DB is read: what a job finds in its environment sets no option."""
     names = ["QUEUE", "QUEUES", "ENQUEUE_QUEUE", "ENQUEUE_ID", "JOB_ID", "ATTEMPT", "SLOT", "HELP"]
 
-    called = call("enqueue", "true", env={f"QUEUECTL_{name}": "7" for name in names})
+    called = queue.run("enqueue", "true", env={f"QUEUECTL_{name}": "7" for name in names})
 
     assert (called.code, called.err) == (0, "")
-    assert call("list", "--ids", "--queue", "default").out == called.out
+    assert queue.run("list", "--ids", "--queue", "default").out == called.out
     assert called.out != "7\n"
 
 
 @pytest.mark.parametrize("words", ["--help", "--version", "status --help", "worker start --help"])
-def test_help_never_touches_the_disk(queue: Queue, call: Call, words: str) -> None:
+def test_help_never_touches_the_disk(queue: Queue, words: str) -> None:
     """Help and version are printed on stdout whatever the path is."""
     before = tree(queue.folder)
 
-    called = call(*words.split(), env={"QUEUECTL_DB": "/no/such/folder/queue.db"})
+    called = queue.run(*words.split(), env={"QUEUECTL_DB": "/no/such/folder/queue.db"})
 
     assert (called.code, called.err) == (0, "")
     assert called.out

@@ -7,166 +7,165 @@ import re
 import pytest
 
 from queuectl.core.times import utcnow
-from support.shell import Shell
-from support.states import opened
+from support.queue import Queue
 from support.terminal import on_terminal
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
-def _assert_why(shell: Shell, job: str, reason: str, pattern: str) -> None:
+def _assert_why(queue: Queue, job: str, reason: str, pattern: str) -> None:
     """Compare text and JSON of `why` with a pattern; TIME stands for a time."""
-    text = shell.ok("why", job)
-    found: dict[str, str] = shell.json("why", job)
+    text = queue.ok("why", job)
+    found: dict[str, str] = queue.json("why", job)
 
     assert re.fullmatch(f"{job} {pattern.replace('TIME', _TIME)}", text), text
     assert found == {
-        "id": job, "state": shell.state(job), "reason": reason, "message": text[len(job) + 1 :],
+        "id": job, "state": queue.state(job), "reason": reason, "message": text[len(job) + 1 :],
     }  # fmt: skip
 
 
-def test_a_scheduled_job_waits_for_its_time(shell: Shell) -> None:
+def test_a_scheduled_job_waits_for_its_time(queue: Queue) -> None:
     """The sentence has the time."""
-    shell.enqueue("true", "--id", "a", "--delay", "1h")
+    queue.enqueue("true", "--id", "a", "--delay", "1h")
 
-    _assert_why(shell, "a", "scheduled", "waits until TIME")
+    _assert_why(queue, "a", "scheduled", "waits until TIME")
 
 
 @pytest.mark.parametrize("zone", ["JST-9", "EST5"])
-def test_a_time_after_the_local_calendar_is_printed_in_utc(shell: Shell, zone: str) -> None:
+def test_a_time_after_the_local_calendar_is_printed_in_utc(queue: Queue, zone: str) -> None:
     """Regression: east of Greenwich, the last day of the year 9999 was a traceback."""
-    shell.enqueue("true", "--id", "a", "--at", "9999-12-31T23:59:59Z")
+    queue.enqueue("true", "--id", "a", "--at", "9999-12-31T23:59:59Z")
 
-    shown = on_terminal(shell, "why", "a", env={"TZ": zone})
+    shown = on_terminal(queue, "why", "a", env={"TZ": zone})
 
     face = {"JST-9": "9999-12-31T23:59:59.000000Z", "EST5": "9999-12-31 18:59:59"}
     assert shown.code == 0
     assert shown.screen.startswith(f"a waits until {face[zone]} (in ")
 
 
-def test_a_failed_job_waits_for_its_retry(shell: Shell) -> None:
+def test_a_failed_job_waits_for_its_retry(queue: Queue) -> None:
     """The sentence says which attempt failed, how, and when the next one is due."""
-    shell.enqueue("exit 1", "--id", "a", "--max-retries", "5")
-    shell.run_as_if("failed", code=4)
-    shell.ok("retry", "a")
-    shell.run_as_if("failed", code=1)
+    queue.enqueue("exit 1", "--id", "a", "--max-retries", "5")
+    queue.run_as_if("failed", code=4)
+    queue.ok("retry", "a")
+    queue.run_as_if("failed", code=1)
 
     _assert_why(
-        shell, "a", "retry",
+        queue, "a", "retry",
         r"waits for its retry: attempt 2 of 5 failed \(exit 1\), the next is at TIME",
     )  # fmt: skip
 
 
-def test_a_job_that_is_due_waits_for_a_worker(shell: Shell) -> None:
+def test_a_job_that_is_due_waits_for_a_worker(queue: Queue) -> None:
     """Only a worker makes it pending, so the missing worker is the reason."""
-    shell.enqueue("true", "--id", "a", "--delay", "0.01")
-    shell.run("wait", "a", "--timeout", "0.05")
-    assert shell.state("a") == "scheduled"
+    queue.enqueue("true", "--id", "a", "--delay", "0.01")
+    queue.run("wait", "a", "--timeout", "0.05")
+    assert queue.state("a") == "scheduled"
 
-    _assert_why(shell, "a", "no-worker", r"waits: no worker is running \(queuectl worker start\)")
+    _assert_why(queue, "a", "no-worker", r"waits: no worker is running \(queuectl worker start\)")
 
 
-def test_a_blocked_job_names_what_it_waits_for(shell: Shell) -> None:
+def test_a_blocked_job_names_what_it_waits_for(queue: Queue) -> None:
     """If one of them is dead, only that one is named, with the command that retries it."""
-    shell.enqueue("exit 1", "--id", "bad")
-    shell.run_as_if("dead")
-    shell.enqueue("true", "--id", "a")
-    shell.enqueue("true", "--id", "b", "--delay", "1h")
-    shell.enqueue("true", "--id", "waits", "--after", "a,b")
-    shell.run("enqueue", "--id", "stuck", "--after", "a,bad", "true")
+    queue.enqueue("exit 1", "--id", "bad")
+    queue.run_as_if("dead")
+    queue.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "b", "--delay", "1h")
+    queue.enqueue("true", "--id", "waits", "--after", "a,b")
+    queue.run("enqueue", "--id", "stuck", "--after", "a,bad", "true")
 
     _assert_why(
-        shell, "waits", "blocked", "is blocked by a, which is pending; by b, which is scheduled"
+        queue, "waits", "blocked", "is blocked by a, which is pending; by b, which is scheduled"
     )
     _assert_why(
-        shell, "stuck", "blocked-for-good",
+        queue, "stuck", "blocked-for-good",
         r"is blocked by bad, which is dead \(queuectl retry bad\)",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("names", [["default"], []])
-def test_a_paused_queue_says_who_when_and_why(shell: Shell, names: list[str]) -> None:
+def test_a_paused_queue_says_who_when_and_why(queue: Queue, names: list[str]) -> None:
     """This also holds when all queues are paused at once."""
-    shell.enqueue("true", "--id", "a")
-    shell.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})
+    queue.enqueue("true", "--id", "a")
+    queue.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})
 
     _assert_why(
-        shell, "a", "paused", "waits: its queue default was paused by operator at TIME: disk full"
+        queue, "a", "paused", "waits: its queue default was paused by operator at TIME: disk full"
     )
 
 
-def test_a_full_limit_names_the_running_jobs(shell: Shell) -> None:
+def test_a_full_limit_names_the_running_jobs(queue: Queue) -> None:
     """The sentence has the limit and the ids of the jobs that use it."""
-    shell.ok("queue", "limit", "default", "2")
+    queue.ok("queue", "limit", "default", "2")
     for name in "abc":
-        shell.enqueue("true", "--id", name)
-    with opened(shell) as storage:
+        queue.enqueue("true", "--id", name)
+    with queue.opened() as storage:
         for _ in range(2):
             storage.claim("5a5a5a5a-1", now=utcnow())
 
-    _assert_why(shell, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
+    _assert_why(queue, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
 
 
-def test_without_workers_it_says_when_the_last_one_was_seen(shell: Shell) -> None:
+def test_without_workers_it_says_when_the_last_one_was_seen(queue: Queue) -> None:
     """It also says how to start one."""
-    shell.drain(workers=1)
-    shell.enqueue("true", "--id", "a")
+    queue.drain(workers=1)
+    queue.enqueue("true", "--id", "a")
 
     _assert_why(
-        shell, "a", "no-worker",
+        queue, "a", "no-worker",
         r"waits: no worker is running, the last one was seen at TIME \(queuectl worker start\)",
     )  # fmt: skip
 
 
-def test_a_pending_job_says_how_many_are_ahead(shell: Shell) -> None:
+def test_a_pending_job_says_how_many_are_ahead(queue: Queue) -> None:
     """Other jobs say that no worker serves their queue, or which worker runs them."""
-    shell.start("--queue", "default")
-    shell.enqueue("sleep 60", "--id", "long")
-    shell.enqueue("true", "--id", "other", "--queue", "other")
-    worker = shell.wait_for("long", "processing")["locked_by"]
-    shell.enqueue("true", "--id", "b")
-    shell.enqueue("true", "--id", "c")
-    shell.enqueue("true", "--id", "first", "--priority", "1")
+    queue.start("--queue", "default")
+    queue.enqueue("sleep 60", "--id", "long")
+    queue.enqueue("true", "--id", "other", "--queue", "other")
+    worker = queue.until("long", "processing").locked_by
+    queue.enqueue("true", "--id", "b")
+    queue.enqueue("true", "--id", "c")
+    queue.enqueue("true", "--id", "first", "--priority", "1")
 
     _assert_why(
-        shell, "other", "not-served",
+        queue, "other", "not-served",
         r"waits: no worker serves its queue other \(queuectl worker start --queue other\)",
     )  # fmt: skip
     busy = "; 1 of 1 workers are busy"
-    _assert_why(shell, "c", "ahead", f"waits for a worker: 2 jobs are ahead of it in default{busy}")
-    _assert_why(shell, "b", "ahead", f"waits for a worker: 1 job is ahead of it in default{busy}")
+    _assert_why(queue, "c", "ahead", f"waits for a worker: 2 jobs are ahead of it in default{busy}")
+    _assert_why(queue, "b", "ahead", f"waits for a worker: 1 job is ahead of it in default{busy}")
     _assert_why(
-        shell, "first", "next", f"waits for a worker: 0 jobs are ahead of it in default{busy}"
+        queue, "first", "next", f"waits for a worker: 0 jobs are ahead of it in default{busy}"
     )
-    _assert_why(shell, "long", "running", f"is running since TIME on worker {worker}")
+    _assert_why(queue, "long", "running", f"is running since TIME on worker {worker}")
 
 
-def test_a_finished_job_says_how_it_ended(shell: Shell) -> None:
+def test_a_finished_job_says_how_it_ended(queue: Queue) -> None:
     """The sentence has the time, the attempt, and how to retry a dead job."""
     for name in ("done", "late", "bad"):
-        shell.enqueue("true", "--id", name, "--max-retries", "1" if name == "bad" else "3")
-    shell.run_as_if("completed")
-    shell.run_as_if("failed")
-    shell.run_as_if("dead", code=9)
-    shell.ok("retry", "late")
-    shell.run_as_if("completed")
-    shell.enqueue("true", "--id", "gone")
-    shell.ok("cancel", "gone", "--reason", "two\nlines")
+        queue.enqueue("true", "--id", name, "--max-retries", "1" if name == "bad" else "3")
+    queue.run_as_if("completed")
+    queue.run_as_if("failed")
+    queue.run_as_if("dead", code=9)
+    queue.ok("retry", "late")
+    queue.run_as_if("completed")
+    queue.enqueue("true", "--id", "gone")
+    queue.ok("cancel", "gone", "--reason", "two\nlines")
 
-    _assert_why(shell, "done", "completed", "completed at TIME")
-    _assert_why(shell, "late", "completed", "completed at TIME, on attempt 2")
+    _assert_why(queue, "done", "completed", "completed at TIME")
+    _assert_why(queue, "late", "completed", "completed at TIME, on attempt 2")
     _assert_why(
-        shell, "bad", "dead",
+        queue, "bad", "dead",
         r"is dead since TIME: attempt 1 of 1 failed \(exit 9\); queuectl dlq retry bad runs it "
         "again",
     )  # fmt: skip
     assert re.fullmatch(
-        f"gone was cancelled at {_TIME}: " + r"two\\nlines", shell.ok("why", "gone")
+        f"gone was cancelled at {_TIME}: " + r"two\\nlines", queue.ok("why", "gone")
     )
 
 
-def test_an_unknown_job(shell: Shell) -> None:
+def test_an_unknown_job(queue: Queue) -> None:
     """It is an error, as for all commands."""
-    shell.enqueue("true")
+    queue.enqueue("true")
 
-    assert shell.fails(1, "why", "zz") == "queuectl why: no such job: zz"
+    assert queue.fails(1, "why", "zz") == "queuectl why: no such job: zz"

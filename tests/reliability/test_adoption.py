@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from queuectl.host import processes
-from support.adoption import HELD, NOTED, ledger, orphan, until_adopted
-from support.jobs import Jobs
+from support.adoption import NOTED, ledger, orphan, until_adopted
+from support.held import HELD, UNTIL_GO
 from support.processes import alive, kill, linux_only
 from support.queue import Queue
-from support.shells import start_with
 from support.waiting import wait_until
 
 pytestmark = linux_only
@@ -35,16 +34,16 @@ pytestmark = linux_only
     ],
 )
 def test_an_heir_records_how_the_job_really_ended(
-    queue: Queue, jobs: Jobs, shell: str, dies: str, end: str, outcome: str, facts: Any
+    queue: Queue, shell: str, dies: str, end: str, outcome: str, facts: Any
 ) -> None:
     """Whoever is killed, the running job goes on, runs once, and its own end is recorded."""
-    job = jobs.one(NOTED + "echo printed; " + end, max_retries=1)
-    orphan(queue, jobs, job, dies, shell)
-    (queue.work / "go").touch()
-    ended = jobs.until(job, "completed", "dead")
+    job = queue.add(NOTED + "echo printed; " + end, max_retries=1)
+    orphan(queue, job, dies, shell)
+    queue.let_go()
+    ended = queue.until(job, "completed", "dead")
 
-    (attempt,) = jobs.attempts(job)
-    assert (jobs.outcomes(job), ended.exit_code, ended.signal) == ([outcome], *facts)
+    (attempt,) = queue.attempts(job)
+    assert (queue.outcomes(job), ended.exit_code, ended.signal) == ([outcome], *facts)
     assert (attempt.exit_code, attempt.signal, ended.attempts) == (*facts, 1)
     assert ledger(queue) == ["begin", "end"]
     assert queue.ok("logs", job).splitlines()[0] == "printed"
@@ -59,131 +58,129 @@ def test_an_heir_records_how_the_job_really_ended(
     ],
 )
 @pytest.mark.parametrize("end", ["exit 7", "kill -KILL $$"])
-def test_a_supervisor_knows_what_a_job_does_not_tell(
-    queue: Queue, jobs: Jobs, command: str, end: str
-) -> None:
+def test_a_supervisor_knows_what_a_job_does_not_tell(queue: Queue, command: str, end: str) -> None:
     """With `exec`, its own EXIT trap or KILL a job leaves no word; its supervisor reaps it."""
     (queue.work / "script").write_text(NOTED + end + "\n")
-    job = jobs.one(command, max_retries=1)
-    orphan(queue, jobs, job, "worker")
-    (queue.work / "go").touch()
-    ended = jobs.until(job, "dead")
+    job = queue.add(command, max_retries=1)
+    orphan(queue, job, "worker")
+    queue.let_go()
+    ended = queue.until(job, "dead")
 
-    assert (jobs.outcomes(job), ended.exit_code, ended.signal) == (
+    assert (queue.outcomes(job), ended.exit_code, ended.signal) == (
         (["exit"], 7, None) if end == "exit 7" else (["signal"], None, 9)
     )
     assert ledger(queue) == ["begin", "end"]
 
 
 @pytest.mark.parametrize("end", ["exit 7", "exit 0"])
-def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, jobs: Jobs, end: str) -> None:
+def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, end: str) -> None:
     """A job that ends while no queuectl runs is recorded by the next start, with its own code."""
-    job = jobs.one(NOTED + "echo printed; " + end, max_retries=1)
-    orphan(queue, jobs, job, "all", restart=False)
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(jobs.pid("running")))
-    assert jobs.state(job) == "processing"
+    job = queue.add(NOTED + "echo printed; " + end, max_retries=1)
+    orphan(queue, job, "all", restart=False)
+    queue.let_go()
+    wait_until(lambda: not alive(queue.pid("running")))
+    assert queue.state(job) == "processing"
     queue.drain(workers=1)
 
-    assert jobs.outcomes(job) == ["exit" if end == "exit 7" else "ok"]
-    assert jobs.get(job).exit_code == int(end[-1])
+    assert queue.outcomes(job) == ["exit" if end == "exit 7" else "ok"]
+    assert queue.get(job).exit_code == int(end[-1])
     assert ledger(queue) == ["begin", "end"]
     assert queue.ok("logs", job) == "printed"
 
 
-def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue, jobs: Jobs) -> None:
+def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue) -> None:
     """A job that leaves no word, with nobody there to reap it, counts as a run and is retried."""
-    jobs.configure(backoff_base="1", backoff_max="0.1")
+    queue.configure(backoff_base="1", backoff_max="0.1")
     (queue.work / "script").write_text(NOTED + "exit 0\n")
-    job = jobs.one("exec sh ./script", max_retries=2)
-    orphan(queue, jobs, job, "all", restart=False)
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(jobs.pid("running")))
+    job = queue.add("exec sh ./script", max_retries=2)
+    orphan(queue, job, "all", restart=False)
+    queue.let_go()
+    wait_until(lambda: not alive(queue.pid("running")))
     queue.drain(workers=1)
 
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["lost", "ok"])
-    assert jobs.get(job).attempts == 2
-    assert jobs.attempts(job)[0].seconds is None
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["lost", "ok"])
+    assert queue.get(job).attempts == 2
+    assert queue.attempts(job)[0].seconds is None
     assert ledger(queue) == ["begin", "end"] * 2
 
 
-def test_a_lost_last_run_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
+def test_a_lost_last_run_ends_in_the_dlq(queue: Queue) -> None:
     """Lost attempts are counted: after the last one a job is dead, and says why."""
-    job = jobs.one(f"exec sh -c '{HELD}'", max_retries=1)
-    orphan(queue, jobs, job, "all", restart=False)
-    os.kill(jobs.pid("running"), signal.SIGKILL)
-    wait_until(lambda: not alive(jobs.pid("running")))
+    job = queue.add(f"exec sh -c '{HELD}'", max_retries=1)
+    orphan(queue, job, "all", restart=False)
+    os.kill(queue.pid("running"), signal.SIGKILL)
+    wait_until(lambda: not alive(queue.pid("running")))
     queue.drain(workers=1)
 
-    assert (jobs.state(job), jobs.get(job).last_error) == ("dead", "lost with its worker")
+    assert (queue.state(job), queue.get(job).last_error) == ("dead", "lost with its worker")
 
 
 @pytest.mark.parametrize("dies", ["worker", "all"])
-def test_an_adopted_job_keeps_its_timeout(queue: Queue, jobs: Jobs, dies: str) -> None:
+def test_an_adopted_job_keeps_its_timeout(queue: Queue, dies: str) -> None:
     """It counts from the job's own start, and ends its whole tree."""
-    jobs.configure(kill_grace="0.2")
-    job = jobs.one(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=2.5, max_retries=1)
+    queue.configure(kill_grace="0.2")
+    job = queue.add(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=2.5, max_retries=1)
     began = time.monotonic()
-    orphan(queue, jobs, job, dies)
-    ended = jobs.until(job, "dead")
+    orphan(queue, job, dies)
+    ended = queue.until(job, "dead")
 
-    (attempt,) = jobs.attempts(job)
-    assert jobs.outcomes(job) == ["timeout"]
+    (attempt,) = queue.attempts(job)
+    assert queue.outcomes(job) == ["timeout"]
     assert ended.last_error == "killed after 2.50 s by its timeout"
     assert attempt.seconds is not None
     assert 2.4 <= attempt.seconds <= time.monotonic() - began + 1
-    assert not alive(jobs.pid("running"))
-    assert not alive(jobs.pid("child"))
+    assert not alive(queue.pid("running"))
+    assert not alive(queue.pid("child"))
 
 
-def test_a_grace_is_not_begun_anew_by_each_heir(queue: Queue, jobs: Jobs) -> None:
+def test_a_grace_is_not_begun_anew_by_each_heir(queue: Queue) -> None:
     """Regression: killed while it waited for the KILL, a worker gave its job as much time again."""
-    jobs.configure(kill_grace="4")
-    job = jobs.one(f"trap 'echo > told' TERM; {HELD}", timeout=1.0, max_retries=1)
+    queue.configure(kill_grace="4")
+    job = queue.add(f"trap 'echo > told' TERM; {HELD}", timeout=1.0, max_retries=1)
     queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     began = time.monotonic()
     wait_until((queue.work / "told").exists, what="the TERM")
     wait_until(lambda: time.monotonic() - began > 3.5)
     killed_after = time.monotonic() - began
     kill(queue.worker()["pid"])
-    jobs.until(job, "dead")
+    queue.until(job, "dead")
 
-    (attempt,) = jobs.attempts(job)
-    assert jobs.outcomes(job) == ["timeout"]
+    (attempt,) = queue.attempts(job)
+    assert queue.outcomes(job) == ["timeout"]
     assert attempt.seconds is not None
     assert 4.9 <= attempt.seconds < killed_after + 4
 
 
-def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue, jobs: Jobs) -> None:
+def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue) -> None:
     """The next start ends at once what should have ended long ago."""
-    jobs.configure(kill_grace="0.2")
-    job = jobs.one(HELD, timeout=1.5, max_retries=1)
-    orphan(queue, jobs, job, "all", restart=False)
-    running = jobs.pid("running")
+    queue.configure(kill_grace="0.2")
+    job = queue.add(HELD, timeout=1.5, max_retries=1)
+    orphan(queue, job, "all", restart=False)
+    running = queue.pid("running")
     ticks = processes.start_ticks(running)
     assert ticks is not None
     wait_until(lambda: processes.age_seconds(ticks) > 2)
     assert alive(running)
     queue.drain(workers=1)
 
-    assert (jobs.state(job), jobs.outcomes(job)) == ("dead", ["timeout"])
+    assert (queue.state(job), queue.outcomes(job)) == ("dead", ["timeout"])
     assert not alive(running)
 
 
 @pytest.mark.parametrize("dies", ["worker", "all"])
-def test_an_adopted_job_keeps_its_cap(queue: Queue, jobs: Jobs, dies: str) -> None:
+def test_an_adopted_job_keeps_its_cap(queue: Queue, dies: str) -> None:
     """What it prints before and after is bounded as ever: head, one marker line, tail."""
-    jobs.configure(output_limit="65536")
+    queue.configure(output_limit="65536")
     half = "head -c 300000 /dev/zero | tr '\\0' x"
-    job = jobs.one(f"echo first; {half}; {HELD}; {half}; {half}; echo; echo last")
-    worker = orphan(queue, jobs, job, dies)
+    job = queue.add(f"echo first; {half}; {HELD}; {half}; {half}; echo; echo last")
+    worker = orphan(queue, job, dies)
     log = queue.files.worker_log(worker)
     wait_until(lambda: os.stat(log).st_blocks * 512 <= 3 * 65536, what="the hole in the log")
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
+    queue.let_go()
+    queue.until(job, "completed")
 
-    (attempt,) = jobs.attempts(job)
+    (attempt,) = queue.attempts(job)
     printed = 6 + 900_000 + 6
     assert (attempt.output.size_bytes, attempt.output.truncated) == (printed, True)
     kept = Path(queue.files.execution_log(attempt.id)).read_bytes()
@@ -193,125 +190,123 @@ def test_an_adopted_job_keeps_its_cap(queue: Queue, jobs: Jobs, dies: str) -> No
     assert (len(tail), tail[-7:]) == (32768, b"x\nlast\n")
 
 
-def test_an_heir_takes_no_older_output_for_that_of_its_job(queue: Queue, jobs: Jobs) -> None:
+def test_an_heir_takes_no_older_output_for_that_of_its_job(queue: Queue) -> None:
     """Regression: what an attempt of the same number had printed, in a queue whose database was
     removed since, was recorded as the output of the adopted job.
     """
-    job = jobs.one(NOTED + "echo new")
+    job = queue.add(NOTED + "echo new")
     Path(queue.files.execution_log(1)).write_text("old\n" * 10000)
-    orphan(queue, jobs, job, "worker")
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
+    orphan(queue, job, "worker")
+    queue.let_go()
+    queue.until(job, "completed")
 
     assert queue.ok("logs", job) == "new"
 
 
 @pytest.mark.parametrize("when", ["while adopted", "while nobody was there"])
-def test_an_adopted_job_can_be_cancelled(queue: Queue, jobs: Jobs, when: str) -> None:
+def test_an_adopted_job_can_be_cancelled(queue: Queue, when: str) -> None:
     """A cancel is answered by the heir, and ends the job's whole tree."""
-    jobs.configure(kill_grace="0.2")
-    job = jobs.one(f"(setsid sleep 300 & echo $! > child); {HELD}")
-    orphan(queue, jobs, job, "all", restart=when == "while adopted")
+    queue.configure(kill_grace="0.2")
+    job = queue.add(f"(setsid sleep 300 & echo $! > child); {HELD}")
+    orphan(queue, job, "all", restart=when == "while adopted")
     queue.ok("cancel", job)
     if when == "while nobody was there":
-        assert jobs.state(job) == "processing"
-        start_with(queue, [])
-    jobs.until(job, "cancelled")
+        assert queue.state(job) == "processing"
+        queue.start()
+    queue.until(job, "cancelled")
 
-    assert jobs.outcomes(job) == ["cancelled"]
-    assert not alive(jobs.pid("running"))
-    assert not alive(jobs.pid("child"))
+    assert queue.outcomes(job) == ["cancelled"]
+    assert not alive(queue.pid("running"))
+    assert not alive(queue.pid("child"))
 
 
-def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue, jobs: Jobs) -> None:
+def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue) -> None:
     """A job that had completed before anybody could tell it to stop has completed."""
-    job = jobs.one(HELD)
-    orphan(queue, jobs, job, "all", restart=False)
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(jobs.pid("running")))
+    job = queue.add(HELD)
+    orphan(queue, job, "all", restart=False)
+    queue.let_go()
+    wait_until(lambda: not alive(queue.pid("running")))
     queue.ok("cancel", job)
     queue.drain(workers=1)
 
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
 
 
-def test_each_heir_that_is_killed_has_an_heir(queue: Queue, jobs: Jobs) -> None:
+def test_each_heir_that_is_killed_has_an_heir(queue: Queue) -> None:
     """Worker after worker is killed, then all at once: the job runs on, once, and is recorded."""
-    job = jobs.one(NOTED + "exit 7", max_retries=1)
-    dead = orphan(queue, jobs, job, "worker")
+    job = queue.add(NOTED + "exit 7", max_retries=1)
+    dead = orphan(queue, job, "worker")
     for _ in range(3):
         heir = queue.worker()
         assert heir["job"] == job
         kill(heir["pid"])
-        dead = until_adopted(queue, jobs, job, heir["id"])
+        dead = until_adopted(queue, job, heir["id"])
     supervisor = queue.processes[-1]
     kill(supervisor.pid, queue.worker()["pid"])
     supervisor.wait()
-    start_with(queue, [])
-    until_adopted(queue, jobs, job, dead)
-    (queue.work / "go").touch()
-    ended = jobs.until(job, "dead")
+    queue.start()
+    until_adopted(queue, job, dead)
+    queue.let_go()
+    ended = queue.until(job, "dead")
 
-    assert (jobs.outcomes(job), ended.exit_code) == (["exit"], 7)
+    assert (queue.outcomes(job), ended.exit_code) == (["exit"], 7)
     assert ledger(queue) == ["begin", "end"]
 
 
-def test_an_adopted_job_that_ends_unwatched_leaves_no_file(queue: Queue, jobs: Jobs) -> None:
+def test_an_adopted_job_that_ends_unwatched_leaves_no_file(queue: Queue) -> None:
     """Regression: the files of the worker that had started it stayed when its heir was killed."""
-    job = jobs.one(NOTED + "echo printed")
-    orphan(queue, jobs, job, "worker")
+    job = queue.add(NOTED + "echo printed")
+    orphan(queue, job, "worker")
     supervisor = queue.processes[-1]
     kill(supervisor.pid, queue.worker()["pid"])
     supervisor.wait()
-    (queue.work / "go").touch()
-    wait_until(lambda: not alive(jobs.pid("running")))
+    queue.let_go()
+    wait_until(lambda: not alive(queue.pid("running")))
     queue.drain(workers=1)
 
-    assert (jobs.outcomes(job), queue.ok("logs", job)) == (["ok"], "printed")
+    assert (queue.outcomes(job), queue.ok("logs", job)) == (["ok"], "printed")
     assert os.listdir(queue.files.logs) == []
 
 
-def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue, jobs: Jobs) -> None:
+def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue) -> None:
     """`worker stop --leave-jobs`, then a new start: every job goes on, and is recorded once."""
-    held = "echo $$ > running$N; echo begin >> ledger$N; until [ -e go ]; do sleep 0.02; done; "
-    ids = [jobs.one(f"N={n}; {held} exit {n}", max_retries=1) for n in range(3)]
+    held = f"echo $$ > running$N; echo begin >> ledger$N; {UNTIL_GO}; "
+    ids = [queue.add(f"N={n}; {held} exit {n}", max_retries=1) for n in range(3)]
     old = queue.start(workers=3)
-    running = [jobs.pid(f"running{n}") for n in range(3)]
+    running = [queue.pid(f"running{n}") for n in range(3)]
     assert queue.ok("worker", "stop", "--leave-jobs").startswith("stopped ")
     assert old.wait(timeout=30) == 0
-    assert [jobs.state(job) for job in ids] == ["processing"] * 3
+    assert [queue.state(job) for job in ids] == ["processing"] * 3
     assert queue.json("worker", "list") == []
     assert all(map(alive, running))
     queue.start(workers=3)
     wait_until(lambda: sorted(w["job"] for w in queue.workers() if w["job"]) == sorted(ids))
-    (queue.work / "go").touch()
+    queue.let_go()
 
-    assert [jobs.until(job, "completed", "dead").exit_code for job in ids] == [0, 1, 2]
-    assert [jobs.outcomes(job) for job in ids] == [["ok"], ["exit"], ["exit"]]
+    assert [queue.until(job, "completed", "dead").exit_code for job in ids] == [0, 1, 2]
+    assert [queue.outcomes(job) for job in ids] == [["ok"], ["exit"], ["exit"]]
     assert [(queue.work / f"ledger{n}").read_text() for n in range(3)] == ["begin\n"] * 3
 
 
-def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(queue: Queue) -> None:
     """Between the old pool and the new one a job may end; its code is not lost."""
-    job = jobs.one(NOTED + "exit 7", max_retries=1)
+    job = queue.add(NOTED + "exit 7", max_retries=1)
     queue.start()
-    running = jobs.pid("running")
+    running = queue.pid("running")
     queue.ok("worker", "stop", "--leave-jobs")
-    (queue.work / "go").touch()
+    queue.let_go()
     wait_until(lambda: not alive(running))
     queue.drain()
 
-    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
+    assert (queue.outcomes(job), queue.get(job).exit_code) == (["exit"], 7)
     assert ledger(queue) == ["begin", "end"]
 
 
-def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> None:
+def test_why_tells_that_nobody_answers_for_a_job(queue: Queue) -> None:
     """Regression: it named a worker that was gone, as if that still kept the job's timeout."""
-    job = jobs.one(HELD)
+    job = queue.add(HELD)
     queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     worker = queue.worker()
     queue.ok("worker", "stop", "--leave-jobs")
     said = queue.json("why", job)
@@ -321,31 +316,31 @@ def test_why_tells_that_nobody_answers_for_a_job(queue: Queue, jobs: Jobs) -> No
         f" on worker {worker['id']}, which is gone: the next worker recovers it"
         " (queuectl worker start)"
     )
-    (queue.work / "go").touch()
+    queue.let_go()
     queue.drain()
-    assert jobs.outcomes(job) == ["ok"]
+    assert queue.outcomes(job) == ["ok"]
 
 
-def test_an_adopted_job_can_be_left_again(queue: Queue, jobs: Jobs) -> None:
+def test_an_adopted_job_can_be_left_again(queue: Queue) -> None:
     """An heir leaves its adopted job to the next heir."""
-    job = jobs.one(NOTED + "exit 7", max_retries=1)
-    orphan(queue, jobs, job, "all")
+    job = queue.add(NOTED + "exit 7", max_retries=1)
+    orphan(queue, job, "all")
     (heir,) = [w["id"] for w in queue.workers() if w["job"] == job]
     queue.ok("worker", "stop", "--leave-jobs")
-    start_with(queue, [])
-    until_adopted(queue, jobs, job, heir)
-    (queue.work / "go").touch()
-    jobs.until(job, "dead")
+    queue.start()
+    until_adopted(queue, job, heir)
+    queue.let_go()
+    queue.until(job, "dead")
 
-    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
+    assert (queue.outcomes(job), queue.get(job).exit_code) == (["exit"], 7)
     assert ledger(queue) == ["begin", "end"]
 
 
-def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> None:
+def test_logs_follow_goes_on_across_an_adoption(queue: Queue) -> None:
     """Each byte is printed once, whoever answers for the job, to its end."""
-    job = jobs.one(f"echo one; {HELD}; echo two; exit 7", max_retries=1)
+    job = queue.add(f"echo one; {HELD}; echo two; exit 7", max_retries=1)
     supervisor = queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     follower = queue.spawn("logs", "--follow", job)
     assert follower.stdout is not None
     assert follower.stdout.readline() == "one\n"
@@ -353,8 +348,8 @@ def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> Non
     kill(dead["pid"], supervisor.pid)
     supervisor.wait()
     queue.start()
-    until_adopted(queue, jobs, job, dead["id"])
-    (queue.work / "go").touch()
+    until_adopted(queue, job, dead["id"])
+    queue.let_go()
 
     assert follower.stdout.read() == "two\n"
     assert follower.wait(timeout=30) == 0
@@ -368,52 +363,52 @@ def test_logs_follow_goes_on_across_an_adoption(queue: Queue, jobs: Jobs) -> Non
     ],
 )
 def test_a_stop_treats_an_adopted_job_as_any_other(
-    queue: Queue, jobs: Jobs, number: signal.Signals, state: str, outcomes: list[str], code: int
+    queue: Queue, number: signal.Signals, state: str, outcomes: list[str], code: int
 ) -> None:
     """TERM to the supervisor: it is finished first; QUIT: it is ended and put back, uncounted."""
-    jobs.configure(kill_grace="0.2")
-    job = jobs.one(HELD + "; exit 7", max_retries=1)
-    orphan(queue, jobs, job, "all")
+    queue.configure(kill_grace="0.2")
+    job = queue.add(HELD + "; exit 7", max_retries=1)
+    orphan(queue, job, "all")
     supervisor = queue.processes[-1]
     supervisor.send_signal(number)
     if number == signal.SIGTERM:
         wait_until(lambda: "stopping" in (queue.folder / "workers.log").read_text())
-        (queue.work / "go").touch()
+        queue.let_go()
 
     assert supervisor.wait(timeout=30) == code
-    assert (jobs.state(job), jobs.outcomes(job)) == (state, outcomes)
-    assert jobs.get(job).attempts == (1 if state == "dead" else 0)
-    assert not alive(jobs.pid("running"))
+    assert (queue.state(job), queue.outcomes(job)) == (state, outcomes)
+    assert queue.get(job).attempts == (1 if state == "dead" else 0)
+    assert not alive(queue.pid("running"))
 
 
-def test_a_drain_waits_for_what_it_adopted(queue: Queue, jobs: Jobs) -> None:
+def test_a_drain_waits_for_what_it_adopted(queue: Queue) -> None:
     """`worker start --drain` leaves when the adopted job has ended, and what waits after it."""
-    job, after = jobs.one(HELD), jobs.one("true")
-    dead = orphan(queue, jobs, job, "all", restart=False)
+    job, after = queue.add(HELD), queue.add("true")
+    dead = orphan(queue, job, "all", restart=False)
     with (queue.folder / "log").open("w") as log:
         drain = queue.spawn("worker", "start", "--drain", stderr=log)
-    until_adopted(queue, jobs, job, dead)
+    until_adopted(queue, job, dead)
     assert drain.poll() is None
-    (queue.work / "go").touch()
+    queue.let_go()
 
     assert drain.wait(timeout=30) == 0
-    assert [jobs.state(job), jobs.state(after)] == ["completed", "completed"]
+    assert [queue.state(job), queue.state(after)] == ["completed", "completed"]
 
 
-def test_a_stopped_job_is_not_taken_for_ended(queue: Queue, jobs: Jobs) -> None:
+def test_a_stopped_job_is_not_taken_for_ended(queue: Queue) -> None:
     """However long it stands still (SIGSTOP), a job of a killed worker is adopted and runs on."""
-    job = jobs.one(NOTED + "exit 7", max_retries=1)
+    job = queue.add(NOTED + "exit 7", max_retries=1)
     supervisor = queue.start()
-    running = jobs.pid("running")
+    running = queue.pid("running")
     os.killpg(running, signal.SIGSTOP)
     worker = queue.worker()
     kill(worker["pid"], supervisor.pid)
     supervisor.wait()
     queue.start()
-    until_adopted(queue, jobs, job, worker["id"])
-    assert jobs.outcomes(job) == [None]
+    until_adopted(queue, job, worker["id"])
+    assert queue.outcomes(job) == [None]
     os.killpg(running, signal.SIGCONT)
-    (queue.work / "go").touch()
-    jobs.until(job, "dead")
+    queue.let_go()
+    queue.until(job, "dead")
 
-    assert (jobs.outcomes(job), ledger(queue)) == (["exit"], ["begin", "end"])
+    assert (queue.outcomes(job), ledger(queue)) == (["exit"], ["begin", "end"])

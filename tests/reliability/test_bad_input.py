@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.calls import Call, Called
+from support.calls import Called
 from support.queue import Queue
 from support.tracing import LONG, sample
 from support.wrong_calls import WRONG_ENQUEUES, WRONG_USAGE
@@ -60,6 +60,12 @@ _FEW = settings(
 )
 
 
+@pytest.fixture
+def queue(queue: Queue) -> Queue:
+    queue.in_forks = True
+    return queue
+
+
 def _assert_one_line(called: Called, codes: tuple[int, ...]) -> None:
     assert "Traceback" not in called.err
     assert called.code in codes, called
@@ -74,23 +80,21 @@ def test_there_are_at_least_400_bad_inputs() -> None:
 
 
 @pytest.mark.parametrize(("field", "values"), _WRONG)
-def test_a_bad_value_of_a_field_is_refused(
-    queue: Queue, call: Call, field: str, values: list[Any]
-) -> None:
+def test_a_bad_value_of_a_field_is_refused(queue: Queue, field: str, values: list[Any]) -> None:
     """One line, exit 2, and no queue is even made; alone and as a line of many."""
     for number, value in enumerate(sample(values, 4)):
         text = json.dumps({"command": "true", field: value}).encode()
         if LONG or number:
-            _assert_one_line(call("enqueue", "-", stdin=b'{"command": "true"}\n' + text), (2,))
+            _assert_one_line(queue.run("enqueue", "-", stdin=b'{"command": "true"}\n' + text), (2,))
         if (LONG or not number) and len(text) < 100_000:
-            _assert_one_line(call("enqueue", text), (2,))
+            _assert_one_line(queue.run("enqueue", text), (2,))
         assert not queue.database.exists(), (field, value)
 
 
 @pytest.mark.parametrize("text", sample(_TEXTS, 10), ids=lambda text: repr(text[:40]))
-def test_a_bad_text_is_refused(queue: Queue, call: Call, text: bytes) -> None:
+def test_a_bad_text_is_refused(queue: Queue, text: bytes) -> None:
     """As a line of stdin it is one line of error that names it, exit 2, nothing made."""
-    called = call("enqueue", "-", stdin=b'{"command": "true"}\n' + text)
+    called = queue.run("enqueue", "-", stdin=b'{"command": "true"}\n' + text)
     _assert_one_line(called, (2,))
     assert "line 2" in called.err
     assert not queue.database.exists()
@@ -122,25 +126,25 @@ def _assert_done_or_refused(called: Called) -> None:
 
 @_FEW
 @given(lines=st.lists(st.dictionaries(_names, _anything, max_size=4), min_size=1, max_size=3))
-def test_any_json_is_done_or_refused(queue: Queue, call: Call, lines: list[Any]) -> None:
+def test_any_json_is_done_or_refused(queue: Queue, lines: list[Any]) -> None:
     """Whatever objects come by stdin."""
     text = "\n".join(json.dumps(line) for line in lines).encode()
-    _assert_done_or_refused(call("enqueue", "-", stdin=text))
+    _assert_done_or_refused(queue.run("enqueue", "-", stdin=text))
 
 
 @_FEW
 @given(text=st.binary(max_size=60))
-def test_any_bytes_are_done_or_refused(queue: Queue, call: Call, text: bytes) -> None:
+def test_any_bytes_are_done_or_refused(queue: Queue, text: bytes) -> None:
     """Whatever bytes come by stdin, as JSON Lines or as commands."""
-    _assert_done_or_refused(call("enqueue", "-", stdin=text))
-    _assert_done_or_refused(call("enqueue", "--lines", "-", stdin=text))
+    _assert_done_or_refused(queue.run("enqueue", "-", stdin=text))
+    _assert_done_or_refused(queue.run("enqueue", "--lines", "-", stdin=text))
 
 
 @_FEW
 @given(words=st.lists(_words, max_size=5))
-def test_any_words_are_done_or_refused(queue: Queue, call: Call, words: list[str]) -> None:
+def test_any_words_are_done_or_refused(queue: Queue, words: list[str]) -> None:
     """Whatever stands behind `enqueue`; `--wait`, which would wait, apart."""
-    _assert_done_or_refused(call("enqueue", *words))
+    _assert_done_or_refused(queue.run("enqueue", *words))
 
 
 @_FEW
@@ -153,12 +157,12 @@ def test_any_words_are_done_or_refused(queue: Queue, call: Call, words: list[str
     words=st.lists(_words, max_size=3),
 )  # fmt: skip
 def test_any_words_for_any_command_are_done_or_refused(
-    queue: Queue, call: Call, command: str, words: list[str]
+    queue: Queue, command: str, words: list[str]
 ) -> None:
     """Whatever stands behind it, on a queue that holds a job."""
     if not queue.database.exists():
-        assert call("enqueue", "--id", "default", "true").code == 0
-    called = call(*command.split(), *words)
+        assert queue.run("enqueue", "--id", "default", "true").code == 0
+    called = queue.run(*command.split(), *words)
     assert "Traceback" not in called.err, called.err
     # 143: `wait` for a job that an earlier example has cancelled.
     assert called.code in (0, 1, 2, 124, 125, 143), called

@@ -16,7 +16,6 @@ from queuectl.storage import Storage
 from support.clock import Clock
 from support.forks import in_processes
 from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from support.jobs import Jobs
 from support.outcomes import COMPLETED, OK
 from support.processes import linux_only
 from support.queue import Queue
@@ -67,20 +66,18 @@ def test_processes_claim_each_job_exactly_once(
 
 
 @pytest.mark.parametrize(("workers", "count"), [(100, 1000) if LONG else (24, 100)])
-def test_workers_run_each_job_exactly_once(
-    queue: Queue, jobs: Jobs, workers: int, count: int
-) -> None:
+def test_workers_run_each_job_exactly_once(queue: Queue, workers: int, count: int) -> None:
     """So many worker processes of two pools at once: no job is run twice, none is left."""
-    ids = jobs.add(*[keeping_a_ledger("true")] * count)
+    ids = queue.add_many(*[keeping_a_ledger("true")] * count)
     words = ("worker", "start", "--drain", "--count", str(workers // 2), "-q")
     with (queue.folder / "workers.log").open("w") as log:
         pools = [queue.spawn(*words, stderr=log) for _ in range(2)]
 
     assert [pool.wait(timeout=600) for pool in pools] == [0, 0]
-    assert_nothing_lost_nothing_twice(queue, jobs, ids)
-    assert {len(jobs.attempts(job)) for job in ids} == {1}
-    assert jobs.counts() == {"completed": count}
-    assert_sound(queue, jobs)
+    assert_nothing_lost_nothing_twice(queue, ids)
+    assert {len(queue.attempts(job)) for job in ids} == {1}
+    assert queue.counts() == {"completed": count}
+    assert_sound(queue)
 
 
 @pytest.mark.parametrize("count", [5 if LONG else 2])

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.adoption import HELD
-from support.jobs import Jobs
+from support.held import HELD
 from support.processes import alive
 from support.queue import Queue
 from support.tracing import LONG, long_only
@@ -127,24 +126,24 @@ def _assert_nothing_is_negative(queue: Queue, job: str) -> None:
 
 @pytest.mark.parametrize("step", _STEPS)
 def test_a_running_job_is_left_alone_and_its_time_is_true(
-    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+    queue: Queue, wall: WallClock, step: int
 ) -> None:
     """It is not timed out, stolen or run again, and took as long as it took."""
-    job = jobs.one(HELD, timeout=60, max_retries=1)
+    job = queue.add(HELD, timeout=60, max_retries=1)
     queue.start(workers=2)
-    running = jobs.pid("running")
-    holder = jobs.get(job).locked_by
+    running = queue.pid("running")
+    holder = queue.get(job).locked_by
     wall.step(step)
     # Other pools look for the dead, whatever the time is.
     queue.drain("--queue", "other", "-q")
     assert alive(running)
-    assert (jobs.get(job).locked_by, jobs.state(job)) == (holder, "processing")
+    assert (queue.get(job).locked_by, queue.state(job)) == (holder, "processing")
     _assert_nothing_is_negative(queue, job)
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
+    queue.let_go()
+    queue.until(job, "completed")
 
-    (attempt,) = jobs.attempts(job)
-    assert jobs.outcomes(job) == ["ok"]
+    (attempt,) = queue.attempts(job)
+    assert queue.outcomes(job) == ["ok"]
     assert attempt.seconds is not None
     assert 0 < attempt.seconds < 60
     _assert_nothing_is_negative(queue, job)
@@ -152,48 +151,46 @@ def test_a_running_job_is_left_alone_and_its_time_is_true(
 
 @pytest.mark.parametrize("step", [_YEAR, -_YEAR] if LONG else [_YEAR])
 def test_a_killed_worker_has_an_heir_whatever_the_time(
-    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+    queue: Queue, wall: WallClock, step: int
 ) -> None:
     """Adoption, the timeout and the durations of an adopted job go by no wall clock."""
-    jobs.configure(kill_grace="0.2")
-    job = jobs.one(HELD, timeout=2, max_retries=1)
+    queue.configure(kill_grace="0.2")
+    job = queue.add(HELD, timeout=2, max_retries=1)
     queue.start()
-    jobs.pid("running")
-    dead = jobs.get(job).locked_by
+    queue.pid("running")
+    dead = queue.get(job).locked_by
     wall.step(step)
     worker = queue.worker()
     os.kill(worker["pid"], signal.SIGKILL)
-    wait_until(lambda: jobs.get(job).locked_by != dead)
-    assert jobs.state(job) == "processing"
-    jobs.until(job, "dead")
+    wait_until(lambda: queue.get(job).locked_by != dead)
+    assert queue.state(job) == "processing"
+    queue.until(job, "dead")
 
-    (attempt,) = jobs.attempts(job)
-    assert jobs.outcomes(job) == ["timeout"]
+    (attempt,) = queue.attempts(job)
+    assert queue.outcomes(job) == ["timeout"]
     assert attempt.seconds is not None
     assert 1.9 < attempt.seconds < 60
 
 
 @long_only
 @pytest.mark.parametrize("step", [_HOUR, _YEAR])
-def test_what_is_due_after_a_step_runs(
-    queue: Queue, jobs: Jobs, wall: WallClock, step: int
-) -> None:
+def test_what_is_due_after_a_step_runs(queue: Queue, wall: WallClock, step: int) -> None:
     """A job that waits for a time starts when the clock says that it has come."""
-    job = jobs.one("true")
+    job = queue.add("true")
     delayed = queue.enqueue("true", "--delay", "30m")
     queue.start()
-    jobs.until(job, "completed")
-    assert jobs.state(delayed) == "scheduled"
+    queue.until(job, "completed")
+    assert queue.state(delayed) == "scheduled"
     wall.step(step)
-    jobs.until(delayed, "completed")
+    queue.until(delayed, "completed")
 
-    assert jobs.outcomes(delayed) == ["ok"]
+    assert queue.outcomes(delayed) == ["ok"]
 
 
 @long_only
 @pytest.mark.parametrize("step", [-_YEAR])
 def test_jobs_run_in_order_though_the_clock_went_back(
-    queue: Queue, jobs: Jobs, wall: WallClock, step: int
+    queue: Queue, wall: WallClock, step: int
 ) -> None:
     """First in, first out is told by the number of a job, not by its time; nothing waits."""
     first = [queue.enqueue(f"echo {n} >> order") for n in range(2)]
@@ -201,7 +198,7 @@ def test_jobs_run_in_order_though_the_clock_went_back(
     then = [queue.enqueue(f"echo {n} >> order") for n in range(2, 4)]
     queue.drain("-q", workers=1)
 
-    assert [jobs.state(job) for job in first + then] == ["completed"] * 4
+    assert [queue.state(job) for job in first + then] == ["completed"] * 4
     assert (queue.work / "order").read_text().split() == ["0", "1", "2", "3"]
     for job in (first[0], then[0]):
         _assert_nothing_is_negative(queue, job)

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from support.jobs import Jobs
 from support.processes import linux_only, status_field
 from support.queue import Queue
 from support.tracing import LONG
@@ -24,19 +23,19 @@ def _held(pid: int) -> tuple[int, int]:
     return int(status_field(pid, "VmRSS").split()[0]), len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def test_a_worker_does_not_grow(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_does_not_grow(queue: Queue) -> None:
     """After thousands of jobs that print and fail it holds what it held after the first ones."""
-    jobs.configure(retention="0")
+    queue.configure(retention="0")
     queue.start("-q")
     worker = queue.worker()
 
     def run(count: int) -> None:
-        before = sum(jobs.counts().values())
-        jobs.add(*["true", "echo printed", "head -c 9000 /dev/zero", "exit 1"] * (count // 4),
+        before = sum(queue.counts().values())
+        queue.add_many(*["true", "echo printed", "head -c 9000 /dev/zero", "exit 1"] * (count // 4),
                  max_retries=1)  # fmt: skip
         wait_until(
             lambda: (
-                jobs.counts().get("completed", 0) + jobs.counts().get("dead", 0)
+                queue.counts().get("completed", 0) + queue.counts().get("dead", 0)
                 == before + count // 4 * 4
             ),
             timeout=3000,

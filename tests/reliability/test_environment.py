@@ -12,8 +12,9 @@ from typing import Callable, NamedTuple, Sequence
 
 import pytest
 
+from support.calls import COMMAND
 from support.processes import linux_only
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.small_disk import on_small_disk
 from support.tracing import long_only, sample
 from support.watch.file_watch import by_hand

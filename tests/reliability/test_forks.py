@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.jobs import Jobs
 from support.processes import linux_only
 from support.queue import Queue
 from support.waiting import wait_until
@@ -28,26 +27,26 @@ def _faults(report: Path) -> list[str]:
     return [line.partition(" in ")[0] for line in noted]
 
 
-def test_the_watch_sees_both_faults(queue: Queue, watch_report: Path) -> None:
+def test_the_watch_sees_both_faults(queue: Queue, watched: Path) -> None:
     """Who opens a file of SQLite, and forks with it, is written down twice; so is a job that does.
 
     All processes of all tests are watched, and a single such line fails the test.
     """
     wrong = [f"{queue.database} was opened by hand", f"{queue.database} was open at a fork"]
     queue.enqueue("python -c " + shlex.quote(_opening(queue)))
-    assert not watch_report.exists()
+    assert not watched.exists()
     subprocess.run([sys.executable, "-c", _opening(queue)], env=queue.env, check=True)
-    assert _faults(watch_report) == wrong
+    assert _faults(watched) == wrong
     queue.drain()
-    assert _faults(watch_report) == wrong
+    assert _faults(watched) == wrong
 
 
-def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watch_report: Path) -> None:
+def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watched: Path) -> None:
     """Unless it says that it knows what it does; a fork of the tests is watched as well."""
     queue.enqueue("true")
     with by_hand():
         queue.database.read_bytes()
-    assert not watch_report.exists()
+    assert not watched.exists()
     with open(str(queue.database), "rb"):
         pid = os.fork()
         if pid == 0:
@@ -55,7 +54,7 @@ def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watch_repo
             os._exit(0)
         os.waitpid(pid, 0)
 
-    assert _faults(watch_report) == [
+    assert _faults(watched) == [
         f"{queue.database} was opened by hand",
         f"{queue.database} was open at a fork",
         f"{queue.database}-wal was opened by hand",
@@ -63,23 +62,23 @@ def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watch_repo
 
 
 def test_no_connection_crosses_a_fork_and_no_file_is_opened_by_hand(
-    queue: Queue, jobs: Jobs, watch_report: Path
+    queue: Queue, watched: Path
 ) -> None:
     """Over all that works on a queue: closing a descriptor of its file would drop SQLite's locks.
 
     And a connection that two processes share has corrupted files within a minute.
     """
-    jobs.configure(backoff_base="1", backoff_max="0.1", kill_grace="0.2")
+    queue.configure(backoff_base="1", backoff_max="0.1", kill_grace="0.2")
     queue.start(workers=2)
     first = queue.enqueue("echo here; exit 0")
-    jobs.until(first, "completed")
-    assert queue.run("enqueue", "--wait", "--", "exit 3", "--max-retries=1").returncode != 0
+    queue.until(first, "completed")
+    assert queue.run("enqueue", "--wait", "--", "exit 3", "--max-retries=1").code != 0
     held = queue.enqueue("echo $$ > running; sleep 300")
-    jobs.pid("running")
+    queue.pid("running")
     os.kill(queue.workers()[0]["pid"], 9)
     wait_until(lambda: len(queue.workers()) == 2)
     queue.ok("cancel", held)
-    jobs.until(held, "cancelled")
+    queue.until(held, "cancelled")
     for words in (
         "status", "list", "dlq list", "config list", "queue list", "doctor", "check --max-dlq 9",
         "worker list", f"show {first}", f"logs {first}", f"why {first}", f"retry {first}",
@@ -90,7 +89,7 @@ def test_no_connection_crosses_a_fork_and_no_file_is_opened_by_hand(
     queue.run("import", "-", stdin=exported)
     queue.run("backup", str(queue.folder / "copy"))
     queue.ok("worker", "stop")
-    assert queue.run("worker", "start", "--detach", "--drain").returncode == 0
+    assert queue.run("worker", "start", "--detach", "--drain").code == 0
     wait_until(lambda: not queue.json("worker", "list"))
 
-    assert not watch_report.exists()
+    assert not watched.exists()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from support.calls import COMMAND
 from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from support.jobs import Jobs
 from support.processes import status_field
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.tracing import (
     Point,
     Tracer,
@@ -38,22 +38,21 @@ def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
     for point in sample(every, 8):
         without_queue(queue)
         killed = strace(queue, point.inject(_KILL), "enqueue", "--id", "first", "--", "true")
-        jobs = Jobs(queue)
         try:
-            after = jobs.one("true", id="second")
-            there = [job for job in ("first", after) if queue.run("show", job).returncode == 0]
-            if killed.stdout or killed.returncode == 0:
+            after = queue.add("true", id="second")
+            there = [job for job in ("first", after) if queue.run("show", job).code == 0]
+            if killed.out or killed.code == 0:
                 assert (point, there) == (point, ["first", "second"])
-            assert_sound(queue, jobs)
+            assert_sound(queue)
         finally:
-            jobs.close()
+            queue.close_storage()
     queue.drain(workers=1)
     assert set(queue.counts()) == {"completed"}
 
 
-def _start_afresh(queue: Queue, jobs: Jobs) -> list[str]:
+def _start_afresh(queue: Queue) -> list[str]:
     (queue.work / "ledger").unlink(missing_ok=True)
-    return jobs.add(*[keeping_a_ledger("sleep 0.05")] * 2, max_retries=20)
+    return queue.add_many(*[keeping_a_ledger("sleep 0.05")] * 2, max_retries=20)
 
 
 def _until_all_have_left(queue: Queue) -> None:
@@ -65,24 +64,24 @@ def _until_all_have_left(queue: Queue) -> None:
         raise
 
 
-def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, jobs: Jobs) -> None:
+def test_a_pool_killed_anywhere_loses_nothing(queue: Queue) -> None:
     """Whichever of its processes is killed, at whatever step, two jobs run, once at a time.
 
     The fault hits each process that comes so far: the supervisor, its worker or the job.
     """
-    jobs.configure(backoff_base="1", backoff_max="0.05")
+    queue.configure(backoff_base="1", backoff_max="0.05")
     prefix = queue.folder / "trace"
-    acknowledged = _start_afresh(queue, jobs)
+    acknowledged = _start_afresh(queue)
     pool = ("worker", "start", "--drain", "--count", "1")
-    assert strace(queue, recording(prefix), *pool).returncode == 0
+    assert strace(queue, recording(prefix), *pool).code == 0
     every = points(prefix, queue)
     assert len(every) > 50
     for point in sample(every, 8):
-        acknowledged = _start_afresh(queue, jobs)
+        acknowledged = _start_afresh(queue)
         _killed_pool(queue, point)
         queue.drain(workers=1)
-        assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
-    assert_sound(queue, jobs)
+        assert_nothing_lost_nothing_twice(queue, acknowledged)
+    assert_sound(queue)
 
 
 def _killed_pool(queue: Queue, point: Point) -> None:
@@ -98,37 +97,37 @@ def _killed_pool(queue: Queue, point: Point) -> None:
     _until_all_have_left(queue)
 
 
-def test_a_worker_killed_anywhere_has_an_heir(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_killed_anywhere_has_an_heir(queue: Queue) -> None:
     """Killed at any step from its claim to its record, its pool goes on by itself."""
-    jobs.configure(backoff_base="1", backoff_max="0.05")
+    queue.configure(backoff_base="1", backoff_max="0.05")
     prefix = queue.folder / "trace"
     supervisor = queue.start()
-    _life_of_two_jobs(queue, jobs, recording(prefix), Path("/dev/null"))
+    _life_of_two_jobs(queue, recording(prefix), Path("/dev/null"))
     every = points(prefix, queue)
     assert len(every) > 50
     for point in sample(every, 8):
         log = queue.folder / "kills"
         log.unlink(missing_ok=True)
-        _life_of_two_jobs(queue, jobs, point.inject(_KILL), log)
+        _life_of_two_jobs(queue, point.inject(_KILL), log)
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
-    assert_sound(queue, jobs)
+    assert_sound(queue)
 
 
-def _are_over(jobs: Jobs, ids: list[str]) -> bool:
-    return all(jobs.state(job) in ("completed", "dead") for job in ids)
+def _are_over(queue: Queue, ids: list[str]) -> bool:
+    return all(queue.state(job) in ("completed", "dead") for job in ids)
 
 
-def _life_of_two_jobs(queue: Queue, jobs: Jobs, options: list[str], log: Path) -> None:
+def _life_of_two_jobs(queue: Queue, options: list[str], log: Path) -> None:
     """Trace the only worker while it runs two jobs, which must end in good order."""
     worker = wait_until(queue.workers, what="a worker that replaces the last")[0]["pid"]
     tracer = Tracer(queue, [*options, "-p", str(worker)], log)
     try:
         tracer.attached(worker)
-        acknowledged = _start_afresh(queue, jobs)
-        wait_until(lambda: tracer.has_killed or _are_over(jobs, acknowledged), what="a kill")
+        acknowledged = _start_afresh(queue)
+        wait_until(lambda: tracer.has_killed or _are_over(queue, acknowledged), what="a kill")
     finally:
         # One kill is enough: each attempt of a job would come to the same point.
         tracer.detach()
-    wait_until(lambda: _are_over(jobs, acknowledged), what="the jobs to end")
-    assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
+    wait_until(lambda: _are_over(queue, acknowledged), what="the jobs to end")
+    assert_nothing_lost_nothing_twice(queue, acknowledged)

@@ -12,11 +12,11 @@ from typing import Sequence
 import pytest
 
 from queuectl.storage import schema
-from support.adoption import HELD
+from support.calls import COMMAND
+from support.held import HELD
 from support.history import assert_sound
-from support.jobs import Jobs
 from support.legacy import SHAPES, contents, make
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.tracing import Point, needs_strace, points, recording, sample, without_queue
 from support.waiting import wait_until
 
@@ -149,15 +149,14 @@ def test_an_old_tools_file_is_upgraded_though_two_are_killed_anywhere(queue: Que
         said = _killed_and_done_again(queue, [COMMAND], point)
         assert (point, shape, said.count("the old file is kept") <= 1) == (point, shape, True), said
         assert (point, shape, contents(kept) == before) == (point, shape, True)
-        jobs = Jobs(queue)
         try:
             states = {job["id"]: job["state"] for job in queue.json("list")}
             expected = [f"j{n}" for n in range(20)]
             assert (point, shape, sorted(states)) == (point, shape, sorted([*expected, *_IDS]))
-            assert jobs.storage.stored_settings() == {"max-retries": "4", "unknown": "x"}
-            assert_sound(queue, jobs)
+            assert queue.storage.stored_settings() == {"max-retries": "4", "unknown": "x"}
+            assert_sound(queue)
         finally:
-            jobs.close()
+            queue.close_storage()
     queue.drain()
     assert queue.counts() == {"completed": 22}
 
@@ -180,7 +179,7 @@ def test_the_next_schema_comes_though_two_are_killed_anywhere(queue: Queue) -> N
         old = queue.start("--queue", "held", workers=2)
         wait_until((queue.work / "running").exists)
         said = _killed_and_done_again(queue, program, point)
-        (queue.work / "go").touch()
+        queue.let_go()
         assert (point, old.wait(timeout=60)) == (point, 1)
         assert (
             "the queue was upgraded: start the workers again"

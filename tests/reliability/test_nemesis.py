@@ -18,7 +18,6 @@ from support.history import (
     entries,
     keeping_a_ledger,
 )
-from support.jobs import Jobs
 from support.processes import linux_only
 from support.queue import Queue
 from support.tracing import LONG
@@ -104,13 +103,13 @@ class _Nemesis:
             self._pools.append(pool)
 
 
-def test_a_history_under_fire_is_a_history(queue: Queue, jobs: Jobs) -> None:
+def test_a_history_under_fire_is_a_history(queue: Queue) -> None:
     """What went in came out and nothing else did; no two attempts of a job overlapped."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
-    jobs.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")
+    queue.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")
     commands = [keeping_a_ledger(f"sleep {0.02 * (n % 10)}") for n in range(_JOBS)]
-    acknowledged = jobs.add(*commands, max_retries=1000)
+    acknowledged = queue.add_many(*commands, max_retries=1000)
     nemesis = _Nemesis(queue, seed)
     try:
         nemesis.strike_for(_SECONDS)
@@ -121,8 +120,8 @@ def test_a_history_under_fire_is_a_history(queue: Queue, jobs: Jobs) -> None:
     assert any(event == "end" for event, _, _ in entries(queue)), "nothing was ever done"
     queue.drain(workers=4, timeout=600)
 
-    assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
+    assert_nothing_lost_nothing_twice(queue, acknowledged)
     assert {job for _, job, _ in entries(queue)} == set(acknowledged)
-    assert jobs.counts() == {"completed": len(acknowledged)}
-    assert_sound(queue, jobs)
+    assert queue.counts() == {"completed": len(acknowledged)}
+    assert_sound(queue)
     assert os.listdir(queue.files.workers) == []

@@ -13,7 +13,7 @@ import pytest
 
 from queuectl.runner import output_log
 from queuectl.runner.output_log import OutputLog
-from support.jobs import Jobs
+from support.held import HELD
 from support.processes import alive, linux_only, status_field
 from support.queue import Queue
 from support.tracing import LONG
@@ -29,7 +29,7 @@ _SLACK_BYTES = 16 << 10
 _EXCESS_BYTES = 1.5 * (1 << 30)
 """What the log of a running job never takes of a disk: 1 GiB, and what comes between two looks."""
 
-_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done; "
+_HELD = HELD + ";"
 
 
 class _Case(NamedTuple):
@@ -76,21 +76,19 @@ _CASES = {
 
 
 @pytest.mark.parametrize("name", list(_CASES))
-def test_output_without_measure_costs_neither_memory_nor_disk(
-    queue: Queue, jobs: Jobs, name: str
-) -> None:
+def test_output_without_measure_costs_neither_memory_nor_disk(queue: Queue, name: str) -> None:
     """It never passes through the worker; the disk holds no more than the limit, the kept output
     is its first and last half, and the job ends with its own code.
     """
     case = _CASES[name]
-    jobs.configure(output_limit=str(_LIMIT_BYTES))
+    queue.configure(output_limit=str(_LIMIT_BYTES))
     queue.start()
-    jobs.until(jobs.one("true"), "completed")
+    queue.until(queue.add("true"), "completed")
     worker = queue.worker()
     log = queue.files.worker_log(worker["id"])
     before = _peak_bytes(worker["pid"])
     command = case.command.replace("{size}", str(case.size))
-    job = jobs.one(f"{command}; {_HELD} exit 7", timeout=0, max_retries=1)
+    job = queue.add(f"{command}; {_HELD} exit 7", timeout=0, max_retries=1)
     on_disk = 0
 
     def has_printed() -> bool:
@@ -100,12 +98,12 @@ def test_output_without_measure_costs_neither_memory_nor_disk(
 
     wait_until(has_printed, timeout=600, what="the output")
     wait_until(lambda: os.stat(log).st_blocks * 512 <= _LIMIT_BYTES + _SLACK_BYTES, what="the hole")
-    (queue.work / "go").touch()
-    jobs.until(job, "dead")
+    queue.let_go()
+    queue.until(job, "dead")
     memory = _peak_bytes(worker["pid"])
     print(f"{name}: {case.size} bytes; worker {before} -> {memory} bytes, log {on_disk} on disk")
 
-    (attempt,) = jobs.attempts(job)
+    (attempt,) = queue.attempts(job)
     assert attempt.outcome is not None
     assert (attempt.outcome.value, attempt.exit_code) == ("exit", 7)
     assert (attempt.output.size_bytes, attempt.output.truncated) == (case.size, True)
@@ -231,7 +229,7 @@ def _peak_bytes(pid: int) -> int:
     return int(status_field(pid, "VmHWM").split()[0]) * 1024
 
 
-def test_a_job_without_its_output_ends_as_it_would_have(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_without_its_output_ends_as_it_would_have(queue: Queue) -> None:
     """Closed, truncated by the job or by a stranger, pointed elsewhere: only that is lost."""
     cases = {
         "exec >&- 2>&-; echo lost; exit 0": ("completed", 0, ""),
@@ -242,20 +240,20 @@ def test_a_job_without_its_output_ends_as_it_would_have(queue: Queue, jobs: Jobs
         "seq 100000; exec > elsewhere; echo x": ("completed", 0, None),
         "exec > /dev/full; echo x || exit 4": ("dead", 4, None),
     }
-    jobs.configure(output_limit="10000")
-    ids = jobs.add(*cases, max_retries=1)
+    queue.configure(output_limit="10000")
+    ids = queue.add_many(*cases, max_retries=1)
     queue.drain(workers=2)
 
     found = {}
     for (command, (_, _, text)), job in zip(cases.items(), ids):
-        ended = jobs.get(job)
-        printed = None if text is None else queue.run("logs", job).stdout
+        ended = queue.get(job)
+        printed = None if text is None else queue.run("logs", job).out
         found[command] = (ended.state.value, ended.exit_code or 0, printed)
     assert found == cases
 
 
 def test_an_output_that_fills_the_disk_costs_itself_and_nothing_else(
-    small_disk: Path, queue: Queue, jobs: Jobs
+    small_disk: Path, queue: Queue
 ) -> None:
     """The job meets a full disk and ends with its own code, which is recorded; the next one runs.
 
@@ -263,14 +261,16 @@ def test_an_output_that_fills_the_disk_costs_itself_and_nothing_else(
     """
     size = 5_000_000_000 if LONG else 50_000_000
     # Without a hole the disk is full long before the limit.
-    jobs.configure(output_limit="8MiB")
-    full = jobs.one(f"head -c {size} /dev/zero; echo $? > {queue.work}/code; exit 9", max_retries=1)
-    after = jobs.one("echo after", max_retries=1)
+    queue.configure(output_limit="8MiB")
+    full = queue.add(
+        f"head -c {size} /dev/zero; echo $? > {queue.work}/code; exit 9", max_retries=1
+    )
+    after = queue.add("echo after", max_retries=1)
     said = queue.drain(workers=1)
 
     assert (queue.work / "code").read_text() == "1\n"
-    (attempt,) = jobs.attempts(full)
-    assert (jobs.state(full), attempt.exit_code, attempt.output.truncated) == ("dead", 9, True)
+    (attempt,) = queue.attempts(full)
+    assert (queue.state(full), attempt.exit_code, attempt.output.truncated) == ("dead", 9, True)
     assert attempt.output.size_bytes < 2 << 20
-    assert (jobs.state(after), queue.ok("logs", after)) == ("completed", "after")
+    assert (queue.state(after), queue.ok("logs", after)) == ("completed", "after")
     assert "Traceback" not in said

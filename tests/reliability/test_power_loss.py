@@ -13,8 +13,9 @@ from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
 from queuectl.host import files
 from queuectl.storage import Storage
+from support.calls import COMMAND
 from support.power_cut import CALLS, Disk, Event, read_trace
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.tracing import LONG, needs_strace, sample
 
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]

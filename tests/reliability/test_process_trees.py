@@ -13,7 +13,6 @@ import pytest
 
 from queuectl.host import processes
 from queuectl.runner import process_tree
-from support.jobs import Jobs
 from support.processes import alive, linux_only, status_field
 from support.queue import Queue
 from support.tracing import LONG
@@ -87,35 +86,35 @@ echo $$ > ready
 """
 
 
-def _do_nothing(queue: Queue, jobs: Jobs, names: list[str]) -> None:
+def _do_nothing(queue: Queue, names: list[str]) -> None:
     """It ends by itself."""
 
 
-def _cancel(queue: Queue, jobs: Jobs, names: list[str]) -> None:
+def _cancel(queue: Queue, names: list[str]) -> None:
     queue.ok("cancel", *map(_id, names))
 
 
-def _stop(queue: Queue, jobs: Jobs, names: list[str]) -> None:
+def _stop(queue: Queue, names: list[str]) -> None:
     queue.ok("worker", "stop", "--now")
 
 
-def _kill_workers(queue: Queue, jobs: Jobs, names: list[str]) -> None:
-    for worker in jobs.storage.workers():
+def _kill_workers(queue: Queue, names: list[str]) -> None:
+    for worker in queue.storage.workers():
         os.kill(worker.pid, signal.SIGKILL)
 
 
-def _kill_pool(queue: Queue, jobs: Jobs, names: list[str]) -> None:
+def _kill_pool(queue: Queue, names: list[str]) -> None:
     (supervisor,) = queue.processes
     supervisor.kill()
     supervisor.wait()
-    _kill_workers(queue, jobs, names)
+    _kill_workers(queue, names)
     queue.start(workers=2)
 
 
 class _Way(NamedTuple):
     then: str
     """What the job does when its tree is there."""
-    end: Callable[[Queue, Jobs, list[str]], None]
+    end: Callable[[Queue, list[str]], None]
     state: str
     outcomes: list[str]
 
@@ -146,27 +145,27 @@ def _chosen(way: str) -> list[str]:
 
 
 @pytest.mark.parametrize("way", list(_WAYS))
-def test_nothing_of_a_job_is_left(queue: Queue, jobs: Jobs, way: str) -> None:
+def test_nothing_of_a_job_is_left(queue: Queue, way: str) -> None:
     """A table: each kind of tree, and each way in which its job can end."""
     then, end, state, outcomes = _WAYS[way]
     names = _chosen(way)
     (queue.work / "daemon.py").write_text(_DAEMON)
     (queue.work / "starter.py").write_text(_STARTER)
-    jobs.configure(kill_grace="0.3", backoff_base="1", backoff_max="0.1", on_worker_death="kill")
-    jobs.configure(**_KEYS.get(way, {}))
+    queue.configure(kill_grace="0.3", backoff_base="1", backoff_max="0.1", on_worker_death="kill")
+    queue.configure(**_KEYS.get(way, {}))
     for name in names:
         (queue.work / name).mkdir()
         tree = _TREES[name]
         text = _JOB.format(name=name, start=tree.start, count=tree.count, then=then)
-        jobs.one(text, id=_id(name), max_retries=len(outcomes), timeout=_TIMEOUTS.get(way, 0.0))
+        queue.add(text, id=_id(name), max_retries=len(outcomes), timeout=_TIMEOUTS.get(way, 0.0))
     queue.start(workers=len(names))
     for name in names:
         wait_until((queue.work / name / "ready").exists, what=f"the tree {name}")
-    end(queue, jobs, names)
+    end(queue, names)
     for name in names:
-        jobs.until(_id(name), state)
+        queue.until(_id(name), state)
 
-    assert {name: jobs.outcomes(_id(name)) for name in names} == dict.fromkeys(names, outcomes)
+    assert {name: queue.outcomes(_id(name)) for name in names} == dict.fromkeys(names, outcomes)
     pids = {name: _pids(queue, name) for name in names}
     left = {name: [pid for pid in pids[name] if alive(pid)] for name in names}
     assert left == {name: [] for name in names}

@@ -7,8 +7,7 @@ import sqlite3
 import pytest
 
 from queuectl.storage import schema
-from support.adoption import HELD
-from support.jobs import Jobs
+from support.held import HELD
 from support.queue import Queue
 
 
@@ -29,45 +28,45 @@ def _downgrade(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_workers_of_before_record_and_leave(queue: Queue, jobs: Jobs, workers: int) -> None:
+def test_workers_of_before_record_and_leave(queue: Queue, workers: int) -> None:
     """What runs is finished and recorded; nothing more is claimed; they say what to do, exit 1."""
-    job = jobs.one(HELD)
+    job = queue.add(HELD)
     supervisor = queue.start(workers=workers)
-    jobs.pid("running")
-    waiting = jobs.one("true", run_at=None, queue="later")
+    queue.pid("running")
+    waiting = queue.add("true", run_at=None, queue="later")
     _upgrade(queue, min_writer=schema.VERSION)
-    (queue.work / "go").touch()
+    queue.let_go()
 
     assert supervisor.wait(timeout=60) == 1
     _downgrade(queue)
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
-    assert jobs.state(waiting) in ("pending", "completed")
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
+    assert queue.state(waiting) in ("pending", "completed")
     said = (queue.folder / "workers.log").read_text()
     assert "the queue was upgraded: start the workers again" in said
     assert "Traceback" not in said
 
 
-def test_a_worker_that_may_not_record_leaves_its_job_to_the_next(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_that_may_not_record_leaves_its_job_to_the_next(queue: Queue) -> None:
     """If the newer file shuts old workers out, the result is told to the new ones by the job."""
-    job = jobs.one(HELD + "; exit 7", max_retries=1)
+    job = queue.add(HELD + "; exit 7", max_retries=1)
     supervisor = queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     _upgrade(queue, min_writer=schema.VERSION + 1)
-    (queue.work / "go").touch()
+    queue.let_go()
     assert supervisor.wait(timeout=60) == 1
     _downgrade(queue)
     queue.drain("-q", workers=1)
 
-    assert (jobs.outcomes(job), jobs.get(job).exit_code) == (["exit"], 7)
+    assert (queue.outcomes(job), queue.get(job).exit_code) == (["exit"], 7)
 
 
-def test_commands_of_before_refuse_a_newer_file(queue: Queue, jobs: Jobs) -> None:
+def test_commands_of_before_refuse_a_newer_file(queue: Queue) -> None:
     """One line, exit 1, nothing changed."""
-    job = jobs.one("true")
+    job = queue.add("true")
     _upgrade(queue, min_writer=schema.VERSION)
     for words in ("enqueue true", "status", "list", "worker start", f"cancel {job}"):
         assert queue.fails(1, *words.split()).endswith(
             f"{queue.database} was made by a newer queuectl (install that one)"
         )
     _downgrade(queue)
-    assert jobs.counts() == {"pending": 1}
+    assert queue.counts() == {"pending": 1}

@@ -10,10 +10,10 @@ from typing import Callable
 import pytest
 
 from queuectl.core.models import Worker
+from support.calls import COMMAND
 from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
-from support.jobs import Jobs
 from support.processes import alive
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.tracing import (
     LONG,
     Fault,
@@ -38,8 +38,8 @@ _FOR_GOOD_TIMES = 3
 
 
 @pytest.fixture(autouse=True)
-def _patience(jobs: Jobs) -> None:
-    jobs.configure(
+def _patience(queue: Queue) -> None:
+    queue.configure(
         backoff_base="1", backoff_max="0.05", kill_grace="1", output_limit=str(_LIMIT_BYTES)
     )
 
@@ -55,14 +55,14 @@ def _assert_no_crash(queue: Queue, fault: Fault) -> None:
     assert (fault, "Traceback" in text) == (fault, False), text[-3000:]
 
 
-def _worker(jobs: Jobs, job: str) -> Worker:
+def _worker(queue: Queue, job: str) -> Worker:
     """Return the worker of a job's last attempt."""
-    worker = jobs.attempts(job)[-1].worker
-    return next(one for one in jobs.storage.workers() if one.id == worker)
+    worker = queue.attempts(job)[-1].worker
+    return next(one for one in queue.storage.workers() if one.id == worker)
 
 
-def _are_over(jobs: Jobs, ids: list[str]) -> bool:
-    return all(jobs.state(job) in ("completed", "dead") for job in ids)
+def _are_over(queue: Queue, ids: list[str]) -> bool:
+    return all(queue.state(job) in ("completed", "dead") for job in ids)
 
 
 def _tell_to_leave(pid: int) -> None:
@@ -104,57 +104,55 @@ def _times(fault: Fault) -> int:
     return _FOR_GOOD_TIMES if fault.for_good else 1
 
 
-def _life(queue: Queue, jobs: Jobs, options: list[str], times: int) -> int:
+def _life(queue: Queue, options: list[str], times: int) -> int:
     """Trace the only worker while it runs three jobs and leaves, which must end in good order.
 
     Returns its process number.
     """
-    job = jobs.one("true")
-    jobs.until(job, "completed")
-    pid = _worker(jobs, job).pid
+    job = queue.add("true")
+    queue.until(job, "completed")
+    pid = _worker(queue, job).pid
     # Not its jobs: they would meet the fault again at each attempt.
     with _Trial(queue, options, ["-p", str(pid)], follow=False, times=times) as trial:
         trial.tracer.attached(pid)
         (queue.work / "ledger").unlink(missing_ok=True)
-        ids = jobs.add(*map(keeping_a_ledger, _COMMANDS), max_retries=20)
-        trial.until(lambda: _are_over(jobs, ids), "the jobs, or a fault")
+        ids = queue.add_many(*map(keeping_a_ledger, _COMMANDS), max_retries=20)
+        trial.until(lambda: _are_over(queue, ids), "the jobs, or a fault")
         if not trial.is_enough:
             _tell_to_leave(pid)
             trial.until(lambda: not alive(pid), "the worker to leave, or a fault")
-    wait_until(lambda: _are_over(jobs, ids), what="the jobs to end")
+    wait_until(lambda: _are_over(queue, ids), what="the jobs to end")
     _tell_to_leave(pid)
     wait_until(lambda: not alive(pid), what="the worker to leave")
-    assert_nothing_lost_nothing_twice(queue, jobs, ids)
+    assert_nothing_lost_nothing_twice(queue, ids)
     return pid
 
 
-def test_jobs_whose_worker_meets_a_fault_end_well(queue: Queue, jobs: Jobs) -> None:
+def test_jobs_whose_worker_meets_a_fault_end_well(queue: Queue) -> None:
     """Whichever call of their worker fails, once or until it is mended: they run, once at a time.
 
     The worker goes on or is replaced, and prints no traceback.
     """
     prefix = queue.folder / "trace"
     supervisor = queue.start()
-    pid = _life(queue, jobs, recording(prefix), 0)
+    pid = _life(queue, recording(prefix), 0)
     for fault in announced(faults(points(prefix, queue, of=str(pid)))):
         _log(queue).write_text("")
-        _life(queue, jobs, fault.options, _times(fault))
+        _life(queue, fault.options, _times(fault))
         _assert_no_crash(queue, fault)
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
     assert os.listdir(queue.files.workers) == []
-    assert_sound(queue, jobs)
+    assert_sound(queue)
 
 
 @pytest.mark.parametrize("for_good", [False, True])
-def test_a_shell_that_cannot_be_started_is_tried_again(
-    queue: Queue, jobs: Jobs, for_good: bool
-) -> None:
+def test_a_shell_that_cannot_be_started_is_tried_again(queue: Queue, for_good: bool) -> None:
     """Each time that /bin/sh cannot be executed is a failed attempt with its reason."""
     supervisor = queue.start()
-    first = jobs.one("true")
-    jobs.until(first, "completed")
-    pid = _worker(jobs, first).pid
+    first = queue.add("true")
+    queue.until(first, "completed")
+    pid = _worker(queue, first).pid
     texts = [
         ("EAGAIN", "Resource temporarily unavailable"),
         ("EIO", "Input/output error"),
@@ -167,11 +165,11 @@ def test_a_shell_that_cannot_be_started_is_tried_again(
         with _Trial(queue, options, ["-p", str(pid)], follow=True, times=_times(fault)) as trial:
             trial.tracer.attached(pid)
             (queue.work / "ledger").unlink(missing_ok=True)
-            job = jobs.one(keeping_a_ledger("echo printed"), max_retries=20)
+            job = queue.add(keeping_a_ledger("echo printed"), max_retries=20)
             trial.until(lambda: False, "a fault")
-        jobs.until(job, "completed", "dead")
-        assert_nothing_lost_nothing_twice(queue, jobs, [job])
-        *failed, _last = jobs.attempts(job)
+        queue.until(job, "completed", "dead")
+        assert_nothing_lost_nothing_twice(queue, [job])
+        *failed, _last = queue.attempts(job)
         assert len(failed) >= _times(fault)
         assert {one.outcome and one.outcome.value for one in failed} == {"spawn-error"}
         assert {one.exit_code for one in failed} == {126}
@@ -185,24 +183,24 @@ def test_a_shell_that_cannot_be_started_is_tried_again(
 _HELD_ONCE = "[ -e go ] || { echo $$ > running; until [ -e go ]; do sleep 0.02; done; }"
 
 
-def _succession(queue: Queue, jobs: Jobs, supervisor: int, options: list[str], times: int) -> None:
+def _succession(queue: Queue, supervisor: int, options: list[str], times: int) -> None:
     """Trace the supervisor and what it forks while it replaces a worker that ran a job."""
     for name in ("ledger", "go", "running"):
         (queue.work / name).unlink(missing_ok=True)
-    job = jobs.one(keeping_a_ledger(_HELD_ONCE), max_retries=20)
-    jobs.pid("running")
-    worker = _worker(jobs, job)
+    job = queue.add(keeping_a_ledger(_HELD_ONCE), max_retries=20)
+    queue.pid("running")
+    worker = _worker(queue, job)
     with _Trial(queue, options, ["-p", str(supervisor)], follow=True, times=times) as trial:
         trial.tracer.attached(supervisor)
         os.kill(worker.pid, signal.SIGKILL)
-        trial.until(lambda: jobs.get(job).locked_by != worker.id, "an heir, or a fault")
-    (queue.work / "go").touch()
-    jobs.until(job, "completed", "dead")
-    assert_nothing_lost_nothing_twice(queue, jobs, [job])
-    assert jobs.outcomes(job) == ["ok"]
+        trial.until(lambda: queue.get(job).locked_by != worker.id, "an heir, or a fault")
+    queue.let_go()
+    queue.until(job, "completed", "dead")
+    assert_nothing_lost_nothing_twice(queue, [job])
+    assert queue.outcomes(job) == ["ok"]
 
 
-def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue, jobs: Jobs) -> None:
+def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue) -> None:
     """Whichever call fails in it, or in its supervisor: the running job is adopted in the end.
 
     Regression: a worker for which the database could not be opened for writing just then had a
@@ -210,35 +208,33 @@ def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue, jobs: J
     """
     prefix = queue.folder / "trace"
     supervisor = queue.start()
-    _succession(queue, jobs, supervisor.pid, recording(prefix), 0)
+    _succession(queue, supervisor.pid, recording(prefix), 0)
     # The first thing that a worker opens is the database.
     regression = Fault(Point("openat", 1), "EMFILE", for_good=False)
     for fault in announced([regression, *sample(faults(points(prefix, queue)), 2)]):
         _log(queue).write_text("")
-        _succession(queue, jobs, supervisor.pid, fault.options, _times(fault))
+        _succession(queue, supervisor.pid, fault.options, _times(fault))
         _assert_no_crash(queue, fault)
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
-    assert_sound(queue, jobs)
+    assert_sound(queue)
 
 
-def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(queue: Queue) -> None:
     """Whichever call fails in `worker start` itself: what it did not run, the next one runs."""
     prefix = queue.folder / "trace"
     pool = [COMMAND, "worker", "start", "--drain", "-q", "--log-file", str(_log(queue))]
-    acknowledged = jobs.add(keeping_a_ledger("true"))
+    acknowledged = queue.add_many(keeping_a_ledger("true"))
     with _Trial(queue, recording(prefix), pool, follow=False, times=0) as trial:
         trial.until(lambda: False, "its end")
     for fault in announced(sample(faults(points(prefix, queue)), 3)):
         _log(queue).unlink(missing_ok=True)
-        acknowledged += jobs.add(keeping_a_ledger("true"), max_retries=20)
+        acknowledged += queue.add_many(keeping_a_ledger("true"), max_retries=20)
         with _Trial(queue, fault.options, pool, follow=False, times=_times(fault)) as trial:
             trial.until(lambda: False, "its end, or a fault")
         wait_until(lambda: not queue.pids(), what="the pool to end")
         if fault.point.call != "openat":  # which may have been one of Python's own modules
             _assert_no_crash(queue, fault)
     queue.drain(workers=1)
-    assert_nothing_lost_nothing_twice(queue, jobs, acknowledged)
-    assert_sound(queue, jobs)
+    assert_nothing_lost_nothing_twice(queue, acknowledged)
+    assert_sound(queue)

@@ -12,9 +12,10 @@ from contextlib import closing
 
 import pytest
 
-from support.jobs import Jobs
+from support.calls import COMMAND
+from support.held import UNTIL_GO
 from support.processes import alive, linux_only
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.waiting import wait_until
 
 _LIBRARY_SIGNALS = 0b11 << 31
@@ -22,10 +23,10 @@ _LIBRARY_SIGNALS = 0b11 << 31
 
 
 def _output(queue: Queue, job: str) -> str:
-    return queue.run("logs", job).stdout
+    return queue.run("logs", job).out
 
 
-def test_a_job_that_exits_0_is_completed(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_that_exits_0_is_completed(queue: Queue) -> None:
     """Exit 0 completes a job, and its only attempt records the facts."""
     job = queue.enqueue("echo done")
     queue.drain()
@@ -59,20 +60,14 @@ def test_a_job_that_exits_0_is_completed(queue: Queue, jobs: Jobs) -> None:
     ],
 )
 def test_the_end_of_a_command_is_recorded(
-    queue: Queue,
-    jobs: Jobs,
-    command: str,
-    outcome: str,
-    exit_code: int | None,
-    number: int | None,
-    reason: str,
+    queue: Queue, command: str, outcome: str, exit_code: int | None, number: int | None, reason: str
 ) -> None:
     """Its exit code is recorded; if a signal ended it, the signal and no exit code."""
     (queue.work / "not-executable").write_text("true\n")
-    job = jobs.one(command, max_retries=1)
+    job = queue.add(command, max_retries=1)
     queue.drain(workers=1)
 
-    ended, attempt = jobs.get(job), jobs.attempts(job)[0]
+    ended, attempt = queue.get(job), queue.attempts(job)[0]
     assert (ended.state.value, ended.last_error) == ("dead", reason)
     assert (ended.exit_code, ended.signal) == (exit_code, number)
     assert attempt.outcome is not None
@@ -83,7 +78,7 @@ def test_the_end_of_a_command_is_recorded(
     )
 
 
-def test_a_job_runs_where_it_was_enqueued(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_runs_where_it_was_enqueued(queue: Queue) -> None:
     """The folder is that of the enqueue, spaces and symbolic links included, or --cwd."""
     folder, link = queue.folder / "two words é", queue.folder / "link"
     folder.mkdir()
@@ -100,9 +95,9 @@ def test_a_job_runs_where_it_was_enqueued(queue: Queue, jobs: Jobs) -> None:
     assert "seen" in _output(queue, named).split()
 
 
-def test_jobs_without_a_folder_run_where_the_worker_was_started(queue: Queue, jobs: Jobs) -> None:
+def test_jobs_without_a_folder_run_where_the_worker_was_started(queue: Queue) -> None:
     """Regression: only the first such job of a worker ran there, every later one in /."""
-    made = jobs.add("pwd", "pwd", "pwd", cwd=None)
+    made = queue.add_many("pwd", "pwd", "pwd", cwd=None)
     queue.drain(workers=1)
 
     assert [_output(queue, job) for job in made] == [f"{queue.work}\n"] * 3
@@ -113,7 +108,7 @@ def test_jobs_without_a_folder_run_where_the_worker_was_started(queue: Queue, jo
     [("nothing", "cwd {} is gone"), ("a file", "cwd {} is gone")],
 )
 def test_a_folder_that_is_gone_fails_the_attempt_with_126(
-    queue: Queue, jobs: Jobs, left: str, reason: str
+    queue: Queue, left: str, reason: str
 ) -> None:
     """The job is not started: exit code 126 with the reason. It is retried."""
     folder = queue.folder / "gone"
@@ -122,17 +117,17 @@ def test_a_folder_that_is_gone_fails_the_attempt_with_126(
     folder.rmdir()
     if left == "a file":
         folder.write_text("")
-    jobs.configure(backoff_base="1", backoff_max="0")
+    queue.configure(backoff_base="1", backoff_max="0")
     queue.drain(workers=1)
 
-    ended = jobs.get(job)
+    ended = queue.get(job)
     assert (ended.state.value, ended.exit_code) == ("dead", 126)
     assert ended.last_error == reason.format(folder)
-    assert jobs.outcomes(job) == ["spawn-error", "spawn-error"]
-    assert [attempt.exit_code for attempt in jobs.attempts(job)] == [126, 126]
+    assert queue.outcomes(job) == ["spawn-error", "spawn-error"]
+    assert [attempt.exit_code for attempt in queue.attempts(job)] == [126, 126]
 
 
-def test_the_environment_of_a_job(queue: Queue, jobs: Jobs) -> None:
+def test_the_environment_of_a_job(queue: Queue) -> None:
     """Later ones win: that of the worker, PATH at the enqueue, --env, QUEUECTL_*."""
     path = f"{queue.folder}/bin:{queue.env['PATH']}"
     job = queue.enqueue(
@@ -143,23 +138,23 @@ def test_the_environment_of_a_job(queue: Queue, jobs: Jobs) -> None:
     done = queue.run(
         "worker", "start", "--drain", env={"ONLY_WORKER": "from worker", "BOTH": "worker's"}
     )
-    assert done.returncode == 0
+    assert done.code == 0
 
     assert _output(queue, job) == f"{path}|from worker|from enqueue|a=b c||"
 
 
-def test_the_variables_that_describe_a_job_to_itself(queue: Queue, jobs: Jobs) -> None:
+def test_the_variables_that_describe_a_job_to_itself(queue: Queue) -> None:
     """QUEUECTL_* name the job, attempt, queue, slot, database and execution; no others exist."""
-    job = jobs.one("env | grep ^QUEUECTL_ | sort; exit 3", queue="q1", max_retries=2)
-    jobs.configure(backoff_base="1", backoff_max="0")
+    job = queue.add("env | grep ^QUEUECTL_ | sort; exit 3", queue="q1", max_retries=2)
+    queue.configure(backoff_base="1", backoff_max="0")
     done = queue.run("worker", "start", "--drain", env={"QUEUECTL_STRANGE": "1"})
-    assert done.returncode == 0
+    assert done.code == 0
 
-    last = jobs.attempts(job)[-1]
+    last = queue.attempts(job)[-1]
     assert _output(queue, job).splitlines() == [
         "QUEUECTL_ATTEMPT=2",
         f"QUEUECTL_DB={queue.database}",
-        f"QUEUECTL_EXECUTION={jobs.storage.queue_id}/{last.id}",
+        f"QUEUECTL_EXECUTION={queue.storage.queue_id}/{last.id}",
         f"QUEUECTL_JOB_ID={job}",
         "QUEUECTL_QUEUE=q1",
         "QUEUECTL_SLOT=0",
@@ -167,27 +162,23 @@ def test_the_variables_that_describe_a_job_to_itself(queue: Queue, jobs: Jobs) -
     ]
 
 
-def test_workers_that_run_at_once_have_different_slots(queue: Queue, jobs: Jobs) -> None:
+def test_workers_that_run_at_once_have_different_slots(queue: Queue) -> None:
     """N workers have the slots 0 to N-1, each of them once."""
-    made = jobs.add(
-        *["echo $QUEUECTL_SLOT; touch s$QUEUECTL_SLOT; until [ -e go ]; do sleep 0.02; done"] * 3
-    )
+    made = queue.add_many(*["echo $QUEUECTL_SLOT; touch s$QUEUECTL_SLOT; " + UNTIL_GO] * 3)
     queue.start("--drain", workers=3)
     wait_until(lambda: all((queue.work / f"s{slot}").exists() for slot in range(3)))
-    (queue.work / "go").touch()
+    queue.let_go()
     for job in made:
-        jobs.until(job, "completed")
+        queue.until(job, "completed")
 
     assert sorted(_output(queue, job) for job in made) == ["0\n", "1\n", "2\n"]
 
 
 @linux_only
-def test_a_job_inherits_nothing_from_the_process_that_started_the_pool(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_a_job_inherits_nothing_from_the_process_that_started_the_pool(queue: Queue) -> None:
     """Empty stdin, default signals, none blocked, no descriptor but its own, its own session."""
     # `exec`, because dash blocks signals for a moment while it starts a program.
-    plain, masks, descriptors = jobs.add(
+    plain, masks, descriptors = queue.add_many(
         "wc -c; umask; ps -o pid=,pgid=,sid= -p $$ | tr -s ' ' '\\n' | sort -u | wc -w",
         "exec grep -E '^Sig(Blk|Ign)' /proc/self/status",
         "exec ls /proc/self/fd",
@@ -225,11 +216,9 @@ def test_a_job_inherits_nothing_from_the_process_that_started_the_pool(
     assert _output(queue, descriptors).split() == ["0", "1", "2", "3", "8"]
 
 
-def test_the_umask_of_worker_start_applies_to_jobs_but_not_to_the_queue(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_the_umask_of_worker_start_applies_to_jobs_but_not_to_the_queue(queue: Queue) -> None:
     """Files of a job get the umask of `worker start`; the queue's own files stay private."""
-    jobs.one("touch made")
+    queue.add("touch made")
     previous = os.umask(0)
     try:
         queue.drain(workers=1)
@@ -242,18 +231,18 @@ def test_the_umask_of_worker_start_applies_to_jobs_but_not_to_the_queue(
 
 @pytest.mark.parametrize(("leftovers", "stays"), [("keep", True), ("kill", False)])
 def test_processes_that_a_command_leaves_running_are_kept_or_killed(
-    queue: Queue, jobs: Jobs, leftovers: str, stays: bool
+    queue: Queue, leftovers: str, stays: bool
 ) -> None:
     """A job is over when its command ends. Nothing waits for leftover processes."""
-    jobs.configure(leftovers=leftovers, kill_grace="0.5")
-    job = jobs.one("sleep 300 & echo $! > child; echo started")
+    queue.configure(leftovers=leftovers, kill_grace="0.5")
+    job = queue.add("sleep 300 & echo $! > child; echo started")
     queue.drain(workers=1, timeout=30)
 
-    child = jobs.pid("child")
-    attempt = jobs.attempts(job)[0]
+    child = queue.pid("child")
+    attempt = queue.attempts(job)[0]
     said = "left processes running" in queue.ok("show", job)
     try:
-        assert jobs.state(job) == "completed"
+        assert queue.state(job) == "completed"
         assert (alive(child), attempt.leftovers, said) == (stays, stays, stays)
         assert attempt.seconds is not None
         assert attempt.seconds < 30
@@ -264,22 +253,22 @@ def test_processes_that_a_command_leaves_running_are_kept_or_killed(
             wait_until(lambda: not alive(child))
 
 
-def test_jobs_run_by_priority_then_in_the_order_of_their_entry(queue: Queue, jobs: Jobs) -> None:
+def test_jobs_run_by_priority_then_in_the_order_of_their_entry(queue: Queue) -> None:
     """A higher priority starts first; among equal ones the job that was enqueued first."""
     order: tuple[tuple[str, int], ...] = (("a", 0), ("b", 5), ("c", -3), ("d", 5), ("e", 0))
     for name, priority in order:
-        jobs.one(f"echo {name} >> order", priority=priority)
+        queue.add(f"echo {name} >> order", priority=priority)
     queue.drain(workers=1)
 
     assert (queue.work / "order").read_text().split() == ["b", "d", "a", "e", "c"]
 
 
-def test_a_time_that_was_written_by_hand_is_read_or_reported(queue: Queue, jobs: Jobs) -> None:
+def test_a_time_that_was_written_by_hand_is_read_or_reported(queue: Queue) -> None:
     """Times in the format of SQLite are read. Others are reported until somebody corrects them.
 
     Regression: `list` ended in a traceback, and so did one worker after another at its claim.
     """
-    job = jobs.one("true")
+    job = queue.add("true")
     _write_time(queue, "CURRENT_TIMESTAMP")
     assert queue.json("list")[0]["updated_at"].endswith(".000000Z")
     _write_time(queue, "'yesterday'")
@@ -291,22 +280,22 @@ def test_a_time_that_was_written_by_hand_is_read_or_reported(queue: Queue, jobs:
     wait_until(lambda: f"cannot claim: {line}" in log.read_text())
     _write_time(queue, "CURRENT_TIMESTAMP")
 
-    jobs.until(job, "completed")
-    assert jobs.attempts(job)[0].worker == worker
+    queue.until(job, "completed")
+    assert queue.attempts(job)[0].worker == worker
     assert "Traceback" not in log.read_text()
 
 
-def test_a_result_is_recorded_even_if_the_next_job_cannot_be_read(queue: Queue, jobs: Jobs) -> None:
+def test_a_result_is_recorded_even_if_the_next_job_cannot_be_read(queue: Queue) -> None:
     """Regression: the record and the next claim failed together, again and again."""
-    job = jobs.one("touch begun; until [ -e go ]; do sleep 0.02; done")
-    jobs.one("true", id="next")
+    job = queue.add("touch begun; " + UNTIL_GO)
+    queue.add("true", id="next")
     queue.start()
     wait_until((queue.work / "begun").exists)
     with closing(sqlite3.connect(queue.database)) as conn, conn:
         conn.execute("UPDATE jobs SET run_at = 'soon' WHERE id = 'next'")
-    (queue.work / "go").touch()
+    queue.let_go()
 
-    jobs.until(job, "completed")
+    queue.until(job, "completed")
 
 
 def _write_time(queue: Queue, value: str) -> None:

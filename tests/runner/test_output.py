@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from queuectl.runner.output_log import OutputLog
-from support.jobs import Jobs
+from support.calls import COMMAND
+from support.held import UNTIL_GO
 from support.processes import linux_only
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.waiting import wait_until
 
 
@@ -42,7 +43,7 @@ def _kept_logs(queue: Queue) -> list[str]:
     return sorted(path.name for path in Path(queue.files.logs).iterdir())
 
 
-def test_small_outputs_are_kept_byte_for_byte_and_leave_no_file(queue: Queue, jobs: Jobs) -> None:
+def test_small_outputs_are_kept_byte_for_byte_and_leave_no_file(queue: Queue) -> None:
     """Any bytes are allowed and kept as they are. Up to 4 KiB need no file."""
     cases = {
         "printf ''": b"",
@@ -54,27 +55,25 @@ def test_small_outputs_are_kept_byte_for_byte_and_leave_no_file(queue: Queue, jo
         "echo early; exec >&2; echo late": b"early\nlate\n",
         "head -c 4096 /dev/zero": bytes(4096),
     }
-    ids = jobs.add(*cases)
+    ids = queue.add_many(*cases)
     queue.drain(workers=2)
 
     assert [_printed(queue, job) for job in ids] == list(cases.values())
-    assert [jobs.attempts(job)[0].output.size_bytes for job in ids] == [
+    assert [queue.attempts(job)[0].output.size_bytes for job in ids] == [
         len(output) for output in cases.values()
     ]
-    assert jobs.counts() == {"completed": len(cases)}
+    assert queue.counts() == {"completed": len(cases)}
     assert _kept_logs(queue) == []
 
 
-def test_an_output_of_50_megabytes_below_the_limit_is_kept_completely(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_an_output_of_50_megabytes_below_the_limit_is_kept_completely(queue: Queue) -> None:
     """An output above 4 KiB is kept in a file of its attempt, with the same bytes."""
-    jobs.configure(output_limit="64MiB")
-    job = jobs.one("seq 6500000")
+    queue.configure(output_limit="64MiB")
+    job = queue.add("seq 6500000")
     queue.drain(workers=1)
 
     whole = _numbers(6_500_000)
-    attempt = jobs.attempts(job)[0]
+    attempt = queue.attempts(job)[0]
     assert len(whole) > 50_000_000
     assert (attempt.output.size_bytes, attempt.output.truncated) == (len(whole), False)
     assert _printed(queue, job) == whole
@@ -83,25 +82,23 @@ def test_an_output_of_50_megabytes_below_the_limit_is_kept_completely(
 
 
 @pytest.mark.parametrize("limit", [65536, 10001])
-def test_beyond_the_limit_the_first_and_last_half_are_kept(
-    queue: Queue, jobs: Jobs, limit: int
-) -> None:
+def test_beyond_the_limit_the_first_and_last_half_are_kept(queue: Queue, limit: int) -> None:
     """A line between the halves says how many bytes are missing. The true size is recorded."""
-    jobs.configure(output_limit=str(limit))
-    job = jobs.one("seq 100000")
+    queue.configure(output_limit=str(limit))
+    job = queue.add("seq 100000")
     queue.drain(workers=1)
 
     whole = _numbers(100_000)
-    attempt = jobs.attempts(job)[0]
+    attempt = queue.attempts(job)[0]
     assert (attempt.output.size_bytes, attempt.output.truncated) == (len(whole), True)
     assert _printed(queue, job) == _cut(whole, limit)
 
 
 @linux_only
-def test_logs_of_a_running_job_never_show_the_hole(queue: Queue, jobs: Jobs) -> None:
+def test_logs_of_a_running_job_never_show_the_hole(queue: Queue) -> None:
     """Regression: a chunk that began in the first half and ended in the hole showed NUL bytes."""
-    jobs.configure(output_limit="100000")
-    job = jobs.one("seq 200000; until [ -e go ]; do sleep 0.02; done")
+    queue.configure(output_limit="100000")
+    job = queue.add("seq 200000; " + UNTIL_GO)
     supervisor = queue.start("--drain")
     whole = _numbers(200_000)
     worker = queue.worker()
@@ -109,15 +106,15 @@ def test_logs_of_a_running_job_never_show_the_hole(queue: Queue, jobs: Jobs) -> 
     wait_until(lambda: log.stat().st_size == len(whole) and log.stat().st_blocks * 512 < 500_000)
 
     assert _printed(queue, job) == _cut(whole, 100_000)
-    (queue.work / "go").touch()
+    queue.let_go()
     assert supervisor.wait(timeout=30) == 0
     assert _printed(queue, job) == _cut(whole, 100_000)
 
 
-def test_logs_follow_prints_each_byte_once_until_the_job_ends(queue: Queue, jobs: Jobs) -> None:
+def test_logs_follow_prints_each_byte_once_until_the_job_ends(queue: Queue) -> None:
     """`logs -f` continues across a retry, prints new output as it comes, and ends with the job."""
-    jobs.configure(backoff_base="1", backoff_max="0.1")
-    job = jobs.one(
+    queue.configure(backoff_base="1", backoff_max="0.1")
+    job = queue.add(
         "echo begin $QUEUECTL_ATTEMPT; head -c 10000 /dev/zero; echo; "
         "until [ -e go$QUEUECTL_ATTEMPT ]; do sleep 0.02; done; "
         "echo end $QUEUECTL_ATTEMPT; [ $QUEUECTL_ATTEMPT = 2 ]"
@@ -136,20 +133,18 @@ def test_logs_follow_prints_each_byte_once_until_the_job_ends(queue: Queue, jobs
     assert seen.read_bytes() == (
         b"begin 1\n" + zeros + b"\nend 1\n" + b"begin 2\n" + zeros + b"\nend 2\n"
     )
-    assert jobs.state(job) == "completed"
+    assert queue.state(job) == "completed"
 
 
-def test_the_output_of_a_leftover_process_stays_with_its_own_job(queue: Queue, jobs: Jobs) -> None:
+def test_the_output_of_a_leftover_process_stays_with_its_own_job(queue: Queue) -> None:
     """The process keeps the log of its job, and later jobs of the worker get another one."""
-    first = jobs.one(
-        "echo first; (until [ -e go ]; do sleep 0.02; done; echo late; echo $$ > done) & true"
-    )
-    second = jobs.one("echo second; touch go; until [ -s done ]; do sleep 0.02; done")
+    first = queue.add(f"echo first; ({UNTIL_GO}; echo late; echo $$ > done) & true")
+    second = queue.add("echo second; touch go; until [ -s done ]; do sleep 0.02; done")
     queue.drain(workers=1)
 
     assert _printed(queue, first) == b"first\nlate\n"
     assert _printed(queue, second) == b"second\n"
-    assert [jobs.attempts(job)[0].leftovers for job in (first, second)] == [True, False]
+    assert [queue.attempts(job)[0].leftovers for job in (first, second)] == [True, False]
 
 
 def test_a_log_is_never_a_file_that_existed_before(tmp_path: Path) -> None:

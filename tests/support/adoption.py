@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from queuectl.host import lockfiles
-from support.jobs import Jobs
+from support.held import HELD
 from support.processes import alive, kill
 from support.queue import Queue
-from support.shells import in_shell, start_with
+from support.shells import in_shell
 from support.waiting import wait_until
-
-HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
-"""Runs until the file `go` is there."""
-
 
 NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
 """It notes that it began and that it ended, so that a second run or a cut one shows."""
@@ -22,11 +18,11 @@ def ledger(queue: Queue) -> list[str]:
     return (queue.work / "ledger").read_text().split()
 
 
-def until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
+def until_adopted(queue: Queue, job: str, dead: str) -> str:
     """Wait until another living worker answers for a job; return its id."""
 
     def heir() -> str:
-        holder = jobs.get(job).locked_by
+        holder = queue.get(job).locked_by
         if holder in (None, dead):
             return ""
         return str(holder) if lockfiles.is_alive(queue.files, str(holder)) else ""
@@ -34,16 +30,14 @@ def until_adopted(queue: Queue, jobs: Jobs, job: str, dead: str) -> str:
     return wait_until(heir, what=f"an heir of {dead}")
 
 
-def orphan(
-    queue: Queue, jobs: Jobs, job: str, dies: str, shell: str = "", *, restart: bool = True
-) -> str:
+def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool = True) -> str:
     """Start a pool, kill so much of it while a job runs, start another if need be.
 
     Returns the id of the worker that was killed; unless there is none, an heir has the job then.
     """
     before = in_shell(shell) if shell else []
-    supervisor = start_with(queue, before)
-    running = jobs.pid("running")
+    supervisor = queue.start(before=before)
+    running = queue.pid("running")
     worker = queue.worker()
 
     def has_noted() -> bool:
@@ -56,10 +50,10 @@ def orphan(
         kill(supervisor.pid, worker["pid"])
         supervisor.wait()
         if restart:
-            start_with(queue, before)
+            queue.start(before=before)
     else:
         kill(worker["pid"])
     if restart:
-        until_adopted(queue, jobs, job, worker["id"])
+        until_adopted(queue, job, worker["id"])
     assert alive(running), "the job was not left alone"
     return str(worker["id"])

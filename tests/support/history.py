@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Iterable
 
 from queuectl.core.states import JobState
-from support.jobs import Jobs
 from support.queue import Queue
 
 LEDGER = "ledger"
@@ -39,19 +38,17 @@ def entries(queue: Queue) -> list[tuple[str, str, int]]:
     return written
 
 
-def assert_sound(queue: Queue, jobs: Jobs) -> None:
+def assert_sound(queue: Queue) -> None:
     """The file is whole, its counts are right, and `doctor` finds nothing to fail."""
-    assert jobs.storage.integrity_errors() == []
-    assert jobs.storage.miscounts() == []
+    assert queue.storage.integrity_errors() == []
+    assert queue.storage.miscounts() == []
     done = queue.run("doctor")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.out + done.err
 
 
-def assert_nothing_lost_nothing_twice(
-    queue: Queue, jobs: Jobs, acknowledged: Iterable[str]
-) -> None:
+def assert_nothing_lost_nothing_twice(queue: Queue, acknowledged: Iterable[str]) -> None:
     """Of a drained queue: what went in was run, once at a time, and recorded once."""
-    states = {job: jobs.state(job) for job in acknowledged}
+    states = {job: queue.state(job) for job in acknowledged}
     assert states == dict.fromkeys(states, JobState.COMPLETED.value)
 
     written = entries(queue)
@@ -67,7 +64,7 @@ def assert_nothing_lost_nothing_twice(
 
     recorded = {}
     for job in states:
-        attempts = jobs.attempts(job)
+        attempts = queue.attempts(job)
         assert all(attempt.outcome for attempt in attempts), attempts
         for attempt in attempts:
             recorded[(job, attempt.id)] = attempt.outcome.value if attempt.outcome else None

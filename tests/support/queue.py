@@ -1,4 +1,4 @@
-"""A queue of one test, driven through the installed command."""
+"""The queue of one test: its commands, its worker processes and its jobs."""
 
 from __future__ import annotations
 
@@ -9,34 +9,44 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 from queuectl.cli.json_shapes import worker_json
 from queuectl.core.errors import QueueError
+from queuectl.core.models import Execution, Job, Outcome, OutcomeKind, Selection, Verdict
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 from queuectl.host import files
 from queuectl.storage import Storage
+from support.calls import COMMAND, Argument, Called, in_fork, in_process
 from support.processes import alive
 from support.waiting import PATIENCE_SECONDS, wait_until
 from support.watch import file_watch
 
-COMMAND = str(Path(sys.executable).with_name("queuectl"))
-"""The installed console script."""
-
-
 _WATCH = Path(file_watch.__file__).parent
-"""On PYTHONPATH it makes every Python of a queue tell of what SQLite forbids."""
+"""On PYTHONPATH it makes each Python process of a queue report what SQLite forbids."""
 
 
 class Queue:
-    """One queue in a folder of its own, driven through the installed command."""
+    """One queue in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Commands run as processes of the installed console script, or, with `in_forks`, in forks of
+    the test process: the same code, twenty times as fast. Pools are always processes. Jobs can
+    also be added and looked at through the storage, which takes no process at all.
+    """
+
+    def __init__(self, folder: Path, *, in_forks: bool = False) -> None:
+        self.in_forks = in_forks
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir(mode=0o700)
         self.database = folder / "queue.db"
         self.work = folder / "work"
+        """The current folder of commands, workers and jobs."""
         self.work.mkdir()
         self.processes: list[subprocess.Popen[str]] = []
         self.env: dict[str, str] = {
@@ -46,92 +56,96 @@ class Queue:
             "QUEUECTL_DB": str(self.database),
             "TEST_QUEUE": str(folder),
             "PYTHONPATH": str(_WATCH),
-            "TEST_WATCH": str(_watch_report(folder.parent)),
+            "TEST_WATCH": str(watch_report(folder.parent)),
         }
+        self._storage: Storage | None = None
 
     @property
     def files(self) -> files.QueueFiles:
         return files.find(str(self.database), None, False)
 
+    # Commands
+
     def run(
         self,
-        *args: str | bytes,
-        stdin: str | bytes | None = None,
+        *args: Argument,
+        stdin: Argument | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         timeout: float = 60,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run `queuectl ARGS` to its end, whatever its exit code; off a terminal."""
-        raw = subprocess.run(
-            [COMMAND, *args],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env={**self.env, **(env or {})},
-            cwd=str(cwd or self.work),
-            timeout=timeout,
-            check=False,
-        )
-        return subprocess.CompletedProcess(
-            raw.args,
-            raw.returncode,
-            raw.stdout.decode("utf-8", "surrogateescape"),
-            raw.stderr.decode("utf-8", "surrogateescape"),
-        )
+        user: tuple[int, int] | None = None,
+        before: Sequence[str] = (),
+        as_process: bool | None = None,
+    ) -> Called:
+        """Run `queuectl ARGS` to its end, whatever its exit code; not on a terminal.
 
-    def ok(self, *args: str, **kwargs: Any) -> str:
+        `as_process` overrides `in_forks` for this call. `before` is put in front of a process's
+        command. `user` is a user and a group that a fork becomes; only root can.
+        """
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        whole = {**self.env, **(env or {})}
+        folder = cwd or self.work
+        if as_process is None:
+            is_pool = ("worker", "start") in zip(args, args[1:])
+            as_process = not self.in_forks or is_pool or bool(before)
+        if not as_process:
+            self.close_storage()
+            return in_fork(args, env=whole, cwd=folder, stdin=given, user=user)
+        assert user is None, "only a fork can become another user"
+        return in_process(args, env=whole, cwd=folder, stdin=given, timeout=timeout, before=before)
+
+    def ok(self, *args: Argument, **kwargs: Any) -> str:
         """Run `queuectl ARGS`, which must succeed; return its stdout, stripped."""
         done = self.run(*args, **kwargs)
-        assert done.returncode == 0, (args, done.returncode, done.stdout, done.stderr)
-        return done.stdout.strip()
+        assert done.code == 0, (args, done)
+        return done.out.strip()
 
-    def fails(self, code: int, *args: str | bytes, **kwargs: Any) -> str:
-        """Run `queuectl ARGS`, which must fail so, with nothing on stdout; return its one line."""
+    def fails(self, code: int, *args: Argument, **kwargs: Any) -> str:
+        """Run `queuectl ARGS`, which must fail with this exit code and print nothing on stdout;
+        return its one line on stderr.
+        """
         done = self.run(*args, **kwargs)
-        assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
-        assert done.stdout == ""
-        lines = done.stderr.splitlines()
-        assert len(lines) == 1, done.stderr
+        assert (done.code, done.out) == (code, ""), (args, done)
+        lines = done.err.splitlines()
+        assert len(lines) == 1, done.err
         assert lines[0].startswith("queuectl"), lines
         return lines[0]
 
     def json(self, *args: str, **kwargs: Any) -> Any:
-        """Run `queuectl ARGS --json` and return what it printed."""
+        """Run `queuectl ARGS --json`; return what it printed."""
         return json.loads(self.ok(*args, "--json", **kwargs))
 
     def enqueue(self, command: str, *options: str, **kwargs: Any) -> str:
-        """Enqueue a shell command and return its id."""
+        """Run `queuectl enqueue OPTIONS -- COMMAND`; return the job's id."""
         return self.ok("enqueue", *options, "--", command, **kwargs)
 
     def show(self, job: str) -> dict[str, Any]:
-        """Return `show JOB --json`."""
+        """Return what `show JOB --json` prints."""
         return self.json("show", job)
 
-    def state(self, job: str) -> str:
-        return self.show(job)["state"]
+    def ids(self, *args: str) -> list[str]:
+        """Return what `list --ids ARGS` prints."""
+        return self.ok("list", "--ids", *args).splitlines()
 
-    def counts(self) -> dict[str, int]:
-        """Return the states that hold jobs, with their counts."""
-        return {state: n for state, n in self.json("status")["jobs"].items() if n}
+    def export(self, *args: str) -> list[str]:
+        """Return the lines of `export ARGS`."""
+        return self.ok("export", *args).splitlines()
 
-    def wait_for(self, job: str, *states: str, timeout: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        """Wait until a job is in one of these states; return it as `show --json` does."""
-
-        def there() -> dict[str, Any] | None:
-            shown = self.show(job)
-            return shown if shown["state"] in states else None
-
-        return wait_until(there, timeout, f"{job} to be {' or '.join(states)}")
+    # Pools
 
     def spawn(
-        self, *args: str, env: Mapping[str, str] | None = None, **kwargs: Any
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        **kwargs: Any,
     ) -> subprocess.Popen[str]:
-        """Start `queuectl ARGS` in a session of its own; it is ended with the test."""
+        """Start `BEFORE queuectl ARGS` in a session of its own; it is ended with the test."""
         kwargs.setdefault("stdout", subprocess.PIPE)
         kwargs.setdefault("stderr", subprocess.PIPE)
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen(
-            [COMMAND, *args],
+            [*before, COMMAND, *args],
             env={**self.env, **(env or {})},
             cwd=str(self.work),
             start_new_session=True,
@@ -143,18 +157,26 @@ class Queue:
 
     def start(self, *args: str, workers: int = 1, **kwargs: Any) -> subprocess.Popen[str]:
         """Run `worker start --count WORKERS ARGS`; return once these workers are there."""
-        before = {worker["id"] for worker in self.workers()}
+        known = {worker["id"] for worker in self.workers()}
         with (self.folder / "workers.log").open("a") as log:
             kwargs.setdefault("stderr", log)
             process = self.spawn("worker", "start", "--count", str(workers), *args, **kwargs)
         wait_until(
-            lambda: len({worker["id"] for worker in self.workers()} - before) >= workers,
+            lambda: len({worker["id"] for worker in self.workers()} - known) >= workers,
             what="the workers",
         )
         return process
 
+    def drain(self, *args: str, workers: int = 2, timeout: float = 60) -> str:
+        """Run `worker start --drain` to its end; return what it logged."""
+        done = self.run(
+            "worker", "start", "--drain", "--count", str(workers), *args, timeout=timeout
+        )
+        assert done.code == 0, done.err
+        return done.err
+
     def hooked(self, code: str) -> dict[str, str]:
-        """Return the environment of a pool whose process, and so its workers, run `code` first."""
+        """Return the environment of a pool whose processes run `code` first."""
         folder = self.folder / "hooked"
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(
@@ -164,10 +186,7 @@ class Queue:
         return {"PYTHONPATH": str(folder)}
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return what `worker list --json` prints, without a process; nothing of no queue.
-
-        Who asks again and again need not start an interpreter each time.
-        """
+        """Return what `worker list --json` prints, without a process; [] if there is no queue."""
         try:
             storage = Storage.open(self.files)
         except QueueError:
@@ -180,7 +199,7 @@ class Queue:
     def worker(self) -> dict[str, Any]:
         """Return the only worker, once it is the only one.
 
-        Who settles a dead worker holds its lock, so that for a moment it seems to live.
+        While a dead worker is recovered its lock is held, so that it seems to live for a moment.
         """
 
         def alone() -> dict[str, Any] | None:
@@ -188,6 +207,41 @@ class Queue:
             return workers[0] if len(workers) == 1 else None
 
         return wait_until(alone, what="one worker")
+
+    # Jobs, through the storage
+
+    @property
+    def storage(self) -> Storage:
+        """The queue's storage, opened when it is first asked for; it makes the queue.
+
+        A command in a fork closes it, since an open database must not cross a fork.
+        """
+        if self._storage is None:
+            self._storage = Storage.open(self.files, create=True)
+        return self._storage
+
+    def close_storage(self) -> None:
+        if self._storage is not None:
+            self._storage.close()
+            self._storage = None
+
+    @contextmanager
+    def _used(self) -> Iterator[Storage]:
+        """The storage for one verb; with `in_forks` it is closed again."""
+        try:
+            yield self.storage
+        finally:
+            if self.in_forks:
+                self.close_storage()
+
+    @contextmanager
+    def opened(self) -> Iterator[Storage]:
+        """Open a storage of its own for a while; no command may run in a fork meanwhile."""
+        storage = Storage.open(self.files, create=True)
+        try:
+            yield storage
+        finally:
+            storage.close()
 
     def exists(self) -> bool:
         """Whether the queue has been made, and by now is complete."""
@@ -197,13 +251,84 @@ class Queue:
             return False
         return True
 
-    def drain(self, *args: str, workers: int = 2, timeout: float = 60) -> str:
-        """Run `worker start --drain` to its end; return what it logged."""
-        done = self.run(
-            "worker", "start", "--drain", "--count", str(workers), *args, timeout=timeout
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stderr
+    def configure(self, **keys: str) -> None:
+        """Set configuration keys, each under its name with `_` for `-`."""
+        with self._used() as storage:
+            for key, value in keys.items():
+                storage.set_key(key.replace("_", "-"), value)
+
+    def add(self, command: str, **fields: Any) -> str:
+        """Enqueue one job that runs in the work folder; return its id."""
+        return self.add_many(command, **fields)[0]
+
+    def add_many(self, *commands: str, **fields: Any) -> list[str]:
+        """Enqueue one job per command, all in one transaction; return their ids."""
+        fields.setdefault("cwd", str(self.work))
+        specs = [JobSpec(command=command, **fields) for command in commands]
+        with self._used() as storage:
+            return [one.id for one in storage.enqueue(specs, now=utcnow(), environ=self.env)]
+
+    def run_as_if(self, state: str, *, code: int = 1) -> None:
+        """Claim the next job and record, without a worker, that it became dead, failed, completed.
+
+        A failed one has its retry in an hour.
+        """
+        good = state == "completed"
+        kind = OutcomeKind.OK if good else OutcomeKind.EXIT
+        reason = None if good else f"exit {code}"
+        outcome = Outcome(kind, exit_code=0 if good else code, reason=reason, seconds=1.5)
+        run_at = utcnow() + timedelta(hours=1) if state == "failed" else None
+        verdict = Verdict(JobState(state), run_at, reason)
+        with self._used() as storage:
+            claim = storage.claim("5a5a5a5a-1", now=utcnow())
+            assert claim is not None
+            storage.record(claim, outcome, verdict, now=utcnow())
+
+    def get(self, job: str) -> Job:
+        with self._used() as storage:
+            return storage.get(job)
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs."""
+        with self._used() as storage:
+            return list(storage.jobs(Selection()))
+
+    def state(self, job: str) -> str:
+        return self.get(job).state.value
+
+    def counts(self) -> dict[str, int]:
+        """Return the states that hold jobs, with their counts."""
+        with self._used() as storage:
+            return {state.value: n for state, n in storage.by_state().items() if n}
+
+    def attempts(self, job: str) -> list[Execution]:
+        with self._used() as storage:
+            return list(storage.executions(storage.get(job)))
+
+    def outcomes(self, job: str) -> list[str | None]:
+        """Return how each attempt ended, None for one that runs."""
+        return [one.outcome and one.outcome.value for one in self.attempts(job)]
+
+    def until(self, job: str, *states: str, timeout: float = PATIENCE_SECONDS) -> Job:
+        """Wait until a job is in one of these states; return it."""
+        wait_until(lambda: self.state(job) in states, timeout, f"{job} to be {' or '.join(states)}")
+        return self.get(job)
+
+    # What jobs write, and what is left of them
+
+    def text(self, name: str, timeout: float = PATIENCE_SECONDS) -> str:
+        """Wait until a job has written a whole line into a file; return its text, stripped."""
+        path = self.work / name
+        wait_until(lambda: path.exists() and path.read_text().endswith("\n"), timeout, name)
+        return path.read_text().strip()
+
+    def pid(self, name: str) -> int:
+        """Wait until a job has written a process id into a file; return it."""
+        return int(self.text(name))
+
+    def let_go(self) -> None:
+        """Let jobs go on that wait for the file `go` (see support.held)."""
+        (self.work / "go").touch()
 
     def pids(self) -> list[int]:
         """Return the processes that were started for this queue, jobs included (Linux only)."""
@@ -218,10 +343,11 @@ class Queue:
         return found
 
     def close(self) -> list[int]:
-        """End all that is left of this queue; return the processes that had to be killed.
+        """End everything of this queue; return the processes that had to be killed.
 
         Workers that a test left running are told to stop first: that is no fault.
         """
+        self.close_storage()
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGQUIT)
@@ -244,5 +370,6 @@ class Queue:
         return left
 
 
-def _watch_report(base: Path) -> Path:
+def watch_report(base: Path) -> Path:
+    """Where the processes of all queues below a folder report what SQLite forbids."""
     return base / "watch-report"

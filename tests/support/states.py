@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import (
     Any,
-    Iterator,
 )
 
-from queuectl.core.models import Job, Outcome, OutcomeKind, Output, Selection, Verdict
+from queuectl.core.models import Outcome, OutcomeKind, Output, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
-from queuectl.storage import Storage
 from support.clock import noon
 from support.queue import Queue
-
-
-@contextmanager
-def opened(queue: Queue) -> Iterator[Storage]:
-    """Open the queue's storage for a while; never over a call, since it must not cross a fork."""
-    storage = Storage.open(queue.files, create=True)
-    try:
-        yield storage
-    finally:
-        storage.close()
-
-
-def jobs(queue: Queue) -> list[Job]:
-    """Return all jobs of a queue."""
-    with opened(queue) as storage:
-        return list(storage.jobs(Selection()))
 
 
 def every_state(queue: Queue) -> None:
@@ -41,7 +22,7 @@ def every_state(queue: Queue) -> None:
         OutcomeKind.OK, exit_code=0, pid=9, seconds=0.25, cpu_seconds=0.01,
         max_rss_bytes=10 << 20, output=Output(3, False, b"ok\n", False),
     )  # fmt: skip
-    with opened(queue) as storage:
+    with queue.opened() as storage:
 
         def enqueue(state: str, seconds: int, **fields: Any) -> None:
             spec = JobSpec(command=f"run {state}", id=state, cwd="/tmp", **fields)
@@ -69,9 +50,9 @@ def every_state(queue: Queue) -> None:
 
 def everything(queue: Queue) -> Any:
     """Return all that a command could change in a queue."""
-    with opened(queue) as storage:
+    with queue.opened() as storage:
         kept = storage.counts(), storage.stored_settings(), storage.workers()
-    return jobs(queue), kept
+    return queue.jobs(), kept
 
 
 def tree(folder: Path) -> list[str]:

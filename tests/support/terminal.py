@@ -13,7 +13,8 @@ from typing import (
     NamedTuple,
 )
 
-from support.queue import COMMAND, Queue
+from support.calls import COMMAND
+from support.queue import Queue
 
 
 class Terminal(NamedTuple):

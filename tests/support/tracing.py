@@ -13,7 +13,8 @@ from typing import Iterable, Iterator, NamedTuple, Sequence, TypeVar
 
 import pytest
 
-from support.queue import COMMAND, Queue
+from support.calls import Called
+from support.queue import Queue
 from support.waiting import wait_until
 
 LONG = os.environ.get("QUEUECTL_TEST_LONG") == "1"
@@ -186,7 +187,7 @@ def enqueue_points(queue: Queue) -> list[Point]:
     """Return the points of an enqueue that makes its queue."""
     prefix = queue.folder / "trace"
     done = strace(queue, recording(prefix), "enqueue", "--id", "traced", "--", "true")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     return points(prefix, queue)
 
 
@@ -200,22 +201,13 @@ def without_queue(queue: Queue) -> None:
             pass
 
 
-def strace(queue: Queue, options: Sequence[str], *args: str) -> subprocess.CompletedProcess[str]:
+def strace(queue: Queue, options: Sequence[str], *args: str) -> Called:
     """Run `queuectl ARGS` under strace to its end."""
     if "-o" not in options:
         options = [*options, "-o", "/dev/null"]
     if _can_filter():
         options = [*_WITH_A_FILTER, *options]
-    return subprocess.run(
-        ["strace", *options, COMMAND, *args],
-        env=queue.env,
-        cwd=str(queue.work),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return queue.run(*args, before=["strace", *options])
 
 
 class Tracer:

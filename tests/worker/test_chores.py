@@ -11,7 +11,6 @@ import pytest
 
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from support.jobs import Jobs
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -30,41 +29,39 @@ def hurried(queue: Queue) -> dict[str, str]:
     )
 
 
-def _expired(jobs: Jobs) -> int:
+def _expired(queue: Queue) -> int:
     before = utcnow() - timedelta(seconds=1)
-    return jobs.storage.prune(states=(JobState.COMPLETED,), before=before, dry_run=True)
+    return queue.storage.prune(states=(JobState.COMPLETED,), before=before, dry_run=True)
 
 
 def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
-    queue: Queue, jobs: Jobs, hurried: dict[str, str]
+    queue: Queue, hurried: dict[str, str]
 ) -> None:
     """Regression: a worker that always had a next job never came to its chores."""
-    jobs.configure(retention="1s")
-    jobs.add(*["sleep 0.02"] * 1000)
+    queue.configure(retention="1s")
+    queue.add_many(*["sleep 0.02"] * 1000)
     queue.start("-q", env={**hurried, "CHORE_SECONDS": "0.1"})
-    wait_until(lambda: sum(jobs.counts().values()) < 1000, what="the pruning")
+    wait_until(lambda: sum(queue.counts().values()) < 1000, what="the pruning")
 
-    assert jobs.counts()["pending"] > 0
+    assert queue.counts()["pending"] > 0
 
 
-def test_what_one_portion_leaves_goes_soon(
-    queue: Queue, jobs: Jobs, hurried: dict[str, str]
-) -> None:
+def test_what_one_portion_leaves_goes_soon(queue: Queue, hurried: dict[str, str]) -> None:
     """Regression: 2,000 a minute was the most, which a few jobs a second outrun for ever."""
-    jobs.configure(retention="1s")
-    jobs.add(*["true"] * 35)
+    queue.configure(retention="1s")
+    queue.add_many(*["true"] * 35)
     queue.drain("-q")
-    wait_until(lambda: _expired(jobs) == 35)
+    wait_until(lambda: _expired(queue) == 35)
     queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
 
-    wait_until(lambda: jobs.counts() == {}, what="the pruning")
+    wait_until(lambda: queue.counts() == {}, what="the pruning")
 
 
-def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs) -> None:
+def test_what_stays_wrong_is_said_once(queue: Queue) -> None:
     """Regression: of a damaged file a worker complained each second, for ever. What comes back
     after it was well is said again.
     """
-    jobs.one("true")
+    queue.add("true")
     hook = queue.hooked(
         """
         from queuectl.core import errors
@@ -89,9 +86,9 @@ def test_what_stays_wrong_is_said_once(queue: Queue, jobs: Jobs) -> None:
     assert said.count("cannot claim: it is malformed; trying again") == 2
 
 
-def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_that_cannot_be_read_is_named_once(queue: Queue) -> None:
     """Regression: each second, since all went well until its claim."""
-    job = jobs.one("true")
+    job = queue.add("true")
     with closing(sqlite3.connect(queue.database)) as conn, conn:
         conn.execute("UPDATE jobs SET run_at = 'soon'")
     hook = queue.hooked(
@@ -113,12 +110,12 @@ def test_a_job_that_cannot_be_read_is_named_once(queue: Queue, jobs: Jobs) -> No
     assert said.count(f"cannot claim: job {job}: the queue holds a time that cannot be read") == 1
 
 
-def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue, jobs: Jobs) -> None:
+def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue) -> None:
     """Regression: between two such jobs nothing was waited for, so no order was read."""
-    jobs.add(*["true"] * 5000, cwd=str(queue.work / "gone"), max_retries=1)
+    queue.add_many(*["true"] * 5000, cwd=str(queue.work / "gone"), max_retries=1)
     pool = queue.start("-q")
-    wait_until(lambda: jobs.counts().get("dead", 0) > 0)
+    wait_until(lambda: queue.counts().get("dead", 0) > 0)
     pool.send_signal(signal.SIGTERM)
 
     assert pool.wait(30) == 0
-    assert jobs.counts()["pending"] > 0
+    assert queue.counts()["pending"] > 0

@@ -21,7 +21,7 @@ from queuectl.worker.main import open_pool
 from queuectl.worker.plan import Plan
 from queuectl.worker.supervisor import Supervisor
 from support.forks import in_processes
-from support.jobs import Jobs
+from support.held import HELD
 from support.processes import alive, linux_only
 from support.queue import Queue
 from support.waiting import wait_until
@@ -32,53 +32,52 @@ _TREE = (
     "setsid sh -c 'echo $$ > far; exec sleep 300' >/dev/null 2>&1 8>&- & "
     "until [ -s far ]; do sleep 0.02; done; echo $$ > leader; wait"
 )
-_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
 
-def _tree(jobs: Jobs) -> dict[str, int]:
-    return {name: jobs.pid(name) for name in ("leader", "child", "far")}
+def _tree(queue: Queue) -> dict[str, int]:
+    return {name: queue.pid(name) for name in ("leader", "child", "far")}
 
 
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _assert_lost_and_run_again(jobs: Jobs, job: str, tree: dict[str, int], killed: float) -> None:
-    jobs.until(job, "completed")
+def _assert_lost_and_run_again(queue: Queue, job: str, tree: dict[str, int], killed: float) -> None:
+    queue.until(job, "completed")
     assert time.monotonic() - killed < 10
     assert {name: alive(pid) for name, pid in tree.items()} == dict.fromkeys(tree, False)
-    lost, again = jobs.attempts(job)
+    lost, again = queue.attempts(job)
     assert lost.outcome is not None
     assert again.outcome is not None
     assert (lost.outcome.value, again.outcome.value) == ("lost", "ok")
-    assert jobs.get(job).attempts == 2
+    assert queue.get(job).attempts == 2
     assert lost.finished_at is not None
     # What was lost is retried after the usual delay, 2 s here, not at once.
     assert (again.started_at - lost.finished_at).total_seconds() > 1
 
 
-def test_a_job_of_a_killed_worker_is_run_again(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_of_a_killed_worker_is_run_again(queue: Queue) -> None:
     """Its tree is ended, the attempt counts as lost, and a new worker runs it within 10 s."""
-    jobs.configure(on_worker_death="kill")
-    job = jobs.one(_TREE)
+    queue.configure(on_worker_death="kill")
+    job = queue.add(_TREE)
     supervisor = queue.start()
-    tree = _tree(jobs)
+    tree = _tree(queue)
     dead = queue.worker()
     _kill(dead["pid"])
 
-    _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
+    _assert_lost_and_run_again(queue, job, tree, time.monotonic())
     assert queue.worker()["id"] != dead["id"]
     left = [path.name for path in Path(queue.files.workers).iterdir()]
     assert [name for name in left if name.startswith(dead["id"] + ".")] == []
     assert supervisor.poll() is None
 
 
-def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue) -> None:
     """Supervisor and worker die at once; the next `worker start` ends the tree and runs it."""
-    jobs.configure(on_worker_death="kill")
-    job = jobs.one(_TREE)
+    queue.configure(on_worker_death="kill")
+    job = queue.add(_TREE)
     supervisor = queue.start()
-    tree = _tree(jobs)
+    tree = _tree(queue)
     worker = queue.worker()["pid"]
     _kill(supervisor.pid)
     _kill(worker)
@@ -87,47 +86,45 @@ def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue, jobs: 
     assert all(alive(pid) for pid in tree.values())
     queue.start()
 
-    _assert_lost_and_run_again(jobs, job, tree, time.monotonic())
+    _assert_lost_and_run_again(queue, job, tree, time.monotonic())
     assert len({name.split("-")[0] for name in lockfiles.owners(queue.files)}) == 1
 
 
-def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(queue: Queue) -> None:
     """A worker whose supervisor was killed finishes its job, records it and leaves."""
-    job = jobs.one(_HELD)
+    job = queue.add(HELD)
     supervisor = queue.start(workers=2)
-    jobs.pid("running")
+    queue.pid("running")
     workers = [worker["pid"] for worker in queue.workers()]
     _kill(supervisor.pid)
     supervisor.wait()
     wait_until(lambda: sum(map(alive, workers)) == 1, what="the idle worker to leave")
-    waiting = jobs.one("true")
-    (queue.work / "go").touch()
+    waiting = queue.add("true")
+    queue.let_go()
 
     wait_until(lambda: not any(map(alive, workers)))
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
-    assert jobs.state(waiting) == "pending"
-    assert jobs.storage.workers() == []
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
+    assert queue.state(waiting) == "pending"
+    assert queue.storage.workers() == []
 
 
-def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue) -> None:
     """Regression: `worker stop` said that no worker is running while one still ran its job."""
-    jobs.configure(kill_grace="0.3")
-    job = jobs.one(_HELD)
+    queue.configure(kill_grace="0.3")
+    job = queue.add(HELD)
     supervisor = queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     worker = queue.worker()
     _kill(supervisor.pid)
     supervisor.wait()
 
     assert queue.ok("worker", "stop", "--now") == f"stopped {worker['id']}"
     assert not alive(worker["pid"])
-    assert (jobs.state(job), jobs.outcomes(job)) == ("pending", ["interrupted"])
+    assert (queue.state(job), queue.outcomes(job)) == ("pending", ["interrupted"])
 
 
 @linux_only
-def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue) -> None:
     """Regression: they let go of their locks before they end, and that passed for the end."""
     hook = queue.hooked(
         """
@@ -148,11 +145,11 @@ def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue, jobs: Job
 
 
 @linux_only
-def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: Jobs) -> None:
+def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue) -> None:
     """Regression: its heir was born after the order and never heard of it, so the pool stayed."""
-    job = jobs.one(_HELD, timeout=0)
+    job = queue.add(HELD, timeout=0)
     supervisor = queue.start()
-    running = jobs.pid("running")
+    running = queue.pid("running")
     worker = queue.worker()
     os.kill(supervisor.pid, signal.SIGSTOP)
     _kill(worker["pid"])
@@ -161,20 +158,20 @@ def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue, jobs: 
 
     supervisor.wait(timeout=30)
     assert not alive(running)
-    assert jobs.state(job) == "pending"
-    assert jobs.outcomes(job) == ["interrupted"]
+    assert queue.state(job) == "pending"
+    assert queue.outcomes(job) == ["interrupted"]
 
 
 @linux_only
-def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue, jobs: Jobs) -> None:
+def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue) -> None:
     """Regression: what ran in a pool whose processes were all gone fell to one that was leaving."""
-    jobs.configure(kill_grace="5")
-    mine = jobs.one("trap '' TERM; echo $$ > mine; while :; do sleep 1; done", queue="mine")
+    queue.configure(kill_grace="5")
+    mine = queue.add("trap '' TERM; echo $$ > mine; while :; do sleep 1; done", queue="mine")
     leaving = queue.start("--queue", "mine", workers=1)
-    jobs.pid("mine")
-    other = jobs.one(_HELD, timeout=0, queue="other")
+    queue.pid("mine")
+    other = queue.add(HELD, timeout=0, queue="other")
     dead = queue.start("--queue", "other", workers=1)
-    running = jobs.pid("running")
+    running = queue.pid("running")
     (holder,) = [one for one in queue.workers() if one["job"] == other]
     leaving.send_signal(KILL_SIGNAL)
     os.kill(dead.pid, signal.SIGKILL)
@@ -182,33 +179,33 @@ def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue, jobs
     dead.wait()
 
     leaving.wait(timeout=30)
-    assert jobs.state(mine) == "pending"
+    assert queue.state(mine) == "pending"
     assert alive(running)
-    assert jobs.get(other).locked_by == holder["id"]
-    (queue.work / "go").touch()
+    assert queue.get(other).locked_by == holder["id"]
+    queue.let_go()
     queue.drain("--queue", "other")
-    assert jobs.outcomes(other) == ["ok"]
+    assert queue.outcomes(other) == ["ok"]
 
 
-def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue) -> None:
     """Lost attempts count: a job that kills its worker does not do so for ever."""
-    jobs.configure(backoff_base="1", backoff_max="0", on_worker_death="kill")
-    job = jobs.one("kill -KILL $PPID; sleep 300", max_retries=3)
-    after = jobs.one("true")
+    queue.configure(backoff_base="1", backoff_max="0", on_worker_death="kill")
+    job = queue.add("kill -KILL $PPID; sleep 300", max_retries=3)
+    after = queue.add("true")
     queue.start()
-    ended = jobs.until(job, "dead")
+    ended = queue.until(job, "dead")
 
-    assert jobs.outcomes(job) == ["lost", "lost", "lost"]
+    assert queue.outcomes(job) == ["lost", "lost", "lost"]
     assert ended.last_error == "lost with its worker"
-    jobs.until(after, "completed")
+    queue.until(after, "completed")
 
 
 @linux_only
-def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue, jobs: Jobs) -> None:
+def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue) -> None:
     """Regression: it left, and its workers with it, when it could not look for the dead once."""
-    job = jobs.one(_HELD)
+    job = queue.add(HELD)
     supervisor = queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     worker = queue.worker()
     soft, hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (3, hard))
@@ -217,10 +214,10 @@ def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue, jobs: 
     for text in ("cannot fork a worker: Too many open files", "cannot look into"):
         wait_until(lambda text=text: text in log.read_text(), what=text)
     resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE, (soft, hard))
-    (queue.work / "go").touch()
+    queue.let_go()
 
-    jobs.until(job, "completed")
-    assert jobs.outcomes(job) == ["ok"]
+    queue.until(job, "completed")
+    assert queue.outcomes(job) == ["ok"]
     assert supervisor.poll() is None
 
 
@@ -228,12 +225,12 @@ def _died(queue: Queue) -> int:
     return (queue.folder / "workers.log").read_text().count(" died (")
 
 
-def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue) -> None:
     """Replacements come at once, then after 1, 2, 4 … s; a stop does not wait for the next.
 
     Regression: the supervisor left only when the next replacement would have been due.
     """
-    jobs.storage  # noqa: B018 (makes the queue)
+    queue.storage  # noqa: B018 (makes the queue)
     supervisor = queue.start()
     worker = queue.worker()
     # In the place of what the next workers make first.
@@ -251,18 +248,18 @@ def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue, jobs: Job
     assert _died(queue) == 4
 
 
-def test_a_crash_loop_ends_when_its_cause_does(queue: Queue, jobs: Jobs) -> None:
+def test_a_crash_loop_ends_when_its_cause_does(queue: Queue) -> None:
     """A held back replacement runs what waits, once it can."""
-    job = jobs.one("true", queue="later")
+    job = queue.add("true", queue="later")
     queue.start("--queue", "now", workers=1)
     worker = queue.worker()
     Path(queue.files.workers, f".{worker['supervisor']}-2.new").mkdir()
     _kill(worker["pid"])
     wait_until(lambda: _died(queue) == 2)
-    held = jobs.one("true", queue="now")
+    held = queue.add("true", queue="now")
 
-    jobs.until(held, "completed")
-    assert jobs.state(job) == "pending"
+    queue.until(held, "completed")
+    assert queue.state(job) == "pending"
 
 
 def test_heirs_that_die_beget_no_more_of_them(
@@ -311,14 +308,14 @@ def test_heirs_that_die_beget_no_more_of_them(
     assert os.listdir(queue.files.workers) == []
 
 
-def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue, jobs: Jobs) -> None:
+def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue) -> None:
     """Regression: `worker start 2>&1 | head` killed workers and jobs by SIGPIPE."""
     supervisor = queue.start(stderr=subprocess.PIPE)
     assert supervisor.stderr is not None
     supervisor.stderr.close()
-    ids = jobs.add("true", "exit 1", max_retries=1)
+    ids = queue.add_many("true", "exit 1", max_retries=1)
 
-    assert [jobs.until(job, "completed", "dead").state.value for job in ids] == [
+    assert [queue.until(job, "completed", "dead").state.value for job in ids] == [
         "completed",
         "dead",
     ]
@@ -326,12 +323,12 @@ def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue, jobs: Jobs) -> Non
     assert supervisor.wait(timeout=30) >= 0
 
 
-def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue, jobs: Jobs) -> None:
+def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue) -> None:
     """Regression: the order to the dead worker's pipe ended the supervisor by SIGPIPE."""
-    jobs.configure(on_worker_death="kill")
-    job = jobs.one(_HELD)
+    queue.configure(on_worker_death="kill")
+    job = queue.add(HELD)
     supervisor = queue.start()
-    running = jobs.pid("running")
+    running = queue.pid("running")
     worker = queue.worker()["pid"]
     os.kill(supervisor.pid, signal.SIGSTOP)
     _kill(worker)
@@ -340,24 +337,24 @@ def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue, jobs: Jobs
     os.kill(supervisor.pid, signal.SIGCONT)
 
     assert supervisor.wait(timeout=30) == 0
-    assert (jobs.state(job), jobs.outcomes(job)) == ("failed", ["lost"])
+    assert (queue.state(job), queue.outcomes(job)) == ("failed", ["lost"])
     assert not alive(running)
 
 
-def test_everything_survives_a_kill_of_all_processes(queue: Queue, jobs: Jobs) -> None:
+def test_everything_survives_a_kill_of_all_processes(queue: Queue) -> None:
     """Jobs of every kind are as they were, and the attempts go on where they stood."""
-    jobs.configure(backoff_base="3", backoff_max="1h", backoff_jitter="0")
-    done, failed, dead = jobs.one("true"), jobs.one("exit 5"), jobs.one("exit 6", max_retries=1)
+    queue.configure(backoff_base="3", backoff_max="1h", backoff_jitter="0")
+    done, failed, dead = queue.add("true"), queue.add("exit 5"), queue.add("exit 6", max_retries=1)
     supervisor = queue.start()
-    jobs.until(done, "completed")
-    jobs.until(failed, "failed")
-    jobs.until(dead, "dead")
+    queue.until(done, "completed")
+    queue.until(failed, "failed")
+    queue.until(dead, "dead")
     for pid in (supervisor.pid, queue.worker()["pid"]):
         _kill(pid)
     supervisor.wait()
     scheduled = queue.enqueue("true", "--delay", "1h")
     pending = queue.enqueue("true", "--queue", "unserved")
-    before = [jobs.get(job) for job in (done, failed, dead, scheduled, pending)]
+    before = [queue.get(job) for job in (done, failed, dead, scheduled, pending)]
     assert [job.state.value for job in before] == [
         "completed",
         "failed",
@@ -365,8 +362,8 @@ def test_everything_survives_a_kill_of_all_processes(queue: Queue, jobs: Jobs) -
         "scheduled",
         "pending",
     ]
-    jobs.close()
-    again = Jobs(queue)
+    queue.close_storage()
+    again = queue
     try:
         assert [again.get(job.id) for job in before] == before
         queue.start("--queue", "default")
@@ -379,5 +376,5 @@ def test_everything_survives_a_kill_of_all_processes(queue: Queue, jobs: Jobs) -
         again.close()
 
 
-def _attempts(jobs: Jobs, job: str, count: int) -> Callable[[], bool]:
-    return lambda: jobs.outcomes(job).count("exit") == count
+def _attempts(queue: Queue, job: str, count: int) -> Callable[[], bool]:
+    return lambda: queue.outcomes(job).count("exit") == count

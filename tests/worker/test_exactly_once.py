@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 
-from support.jobs import Jobs
 from support.queue import Queue
 from support.waiting import wait_until
 
 _JOBS = 500
 
 
-def test_500_jobs_run_exactly_once_by_8_workers_of_two_starts(queue: Queue, jobs: Jobs) -> None:
+def test_500_jobs_run_exactly_once_by_8_workers_of_two_starts(queue: Queue) -> None:
     """No job has two attempts or none, whichever of the workers takes it."""
-    ids = jobs.add(*["echo $QUEUECTL_JOB_ID >> ledger"] * (_JOBS // 2))
+    ids = queue.add_many(*["echo $QUEUECTL_JOB_ID >> ledger"] * (_JOBS // 2))
     pools = [queue.start("--queue", "default", workers=4), queue.start(workers=4)]
     # The second half comes while they work.
     for _ in range(10):
-        ids += jobs.add(*["echo $QUEUECTL_JOB_ID >> ledger"] * (_JOBS // 20))
-    wait_until(lambda: jobs.counts() == {"completed": _JOBS}, what="all jobs", timeout=60)
+        ids += queue.add_many(*["echo $QUEUECTL_JOB_ID >> ledger"] * (_JOBS // 20))
+    wait_until(lambda: queue.counts() == {"completed": _JOBS}, what="all jobs", timeout=60)
     for pool in pools:
         pool.terminate()
     assert [pool.wait(timeout=30) for pool in pools] == [0, 0]
 
     assert Counter((queue.work / "ledger").read_text().split()) == Counter(ids)
-    attempts = [attempt for job in ids for attempt in jobs.attempts(job)]
+    attempts = [attempt for job in ids for attempt in queue.attempts(job)]
     assert Counter(attempt.outcome.value for attempt in attempts) == {"ok": _JOBS}
     assert {attempt.attempt for attempt in attempts} == {1}
     assert len({attempt.worker for attempt in attempts}) > 1

@@ -20,45 +20,43 @@ from queuectl.host import lockfiles, processes
 from queuectl.runner import process_tree
 from queuectl.runner.output_log import OutputLog
 from queuectl.worker.recovery import AdoptedJob, Recovery
-from support.jobs import Jobs
+from support.held import HELD
 from support.processes import alive, linux_only
 from support.queue import Queue
 from support.recovery import recovery_by
 from support.waiting import wait_until
-
-_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
 
 
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue, jobs: Jobs) -> None:
+def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue) -> None:
     """However long a worker stands still (SIGSTOP), its job is nobody else's."""
-    job = jobs.one(_HELD)
+    job = queue.add(HELD)
     queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     worker = queue.worker()
     os.kill(worker["pid"], signal.SIGSTOP)
     try:
-        _others_look_for_the_dead(queue, jobs)
-        held = jobs.get(job)
+        _others_look_for_the_dead(queue)
+        held = queue.get(job)
         assert (held.state.value, held.locked_by) == ("processing", worker["id"])
     finally:
         os.kill(worker["pid"], signal.SIGCONT)
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
-    assert jobs.outcomes(job) == ["ok"]
+    queue.let_go()
+    queue.until(job, "completed")
+    assert queue.outcomes(job) == ["ok"]
 
 
 @linux_only
 @pytest.mark.parametrize("lives", [True, False])
-def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, lives: bool) -> None:
+def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, lives: bool) -> None:
     """Without the file the process itself is asked: alive it keeps its job, dead it loses it."""
-    jobs.configure(on_worker_death="kill")
-    job = jobs.one(_HELD)
+    queue.configure(on_worker_death="kill")
+    job = queue.add(HELD)
     supervisor = queue.start()
-    running = jobs.pid("running")
+    running = queue.pid("running")
     worker = queue.worker()
     Path(queue.files.workers, worker["id"] + ".lock").unlink()
     if not lives:
@@ -66,30 +64,30 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, jobs: Jobs, l
         supervisor.wait()
         _kill(worker["pid"])
         wait_until(lambda: not alive(worker["pid"]))
-    _others_look_for_the_dead(queue, jobs)
+    _others_look_for_the_dead(queue)
 
-    assert jobs.outcomes(job) == [None if lives else "lost"]
+    assert queue.outcomes(job) == [None if lives else "lost"]
     assert alive(running) is lives
     if lives:
-        assert jobs.get(job).locked_by == worker["id"]
-        (queue.work / "go").touch()
-        jobs.until(job, "completed")
+        assert queue.get(job).locked_by == worker["id"]
+        queue.let_go()
+        queue.until(job, "completed")
 
 
-def _others_look_for_the_dead(queue: Queue, jobs: Jobs) -> None:
+def _others_look_for_the_dead(queue: Queue) -> None:
     """Do all that finds dead workers: another pool's first scan, and the chores of a worker."""
     queue.drain("--queue", "other")
-    assert list(_recovery(jobs).take_over_missing()) == []
+    assert list(_recovery(queue).take_over_missing()) == []
 
 
-def _recovery(jobs: Jobs, lock: Any = None) -> Recovery:
-    return recovery_by("w-1", jobs.storage, lock)
+def _recovery(queue: Queue, lock: Any = None) -> Recovery:
+    return recovery_by("w-1", queue.storage, lock)
 
 
 @pytest.fixture
-def lock(queue: Queue, jobs: Jobs) -> Iterator[lockfiles.ProcessLock]:
+def lock(queue: Queue) -> Iterator[lockfiles.ProcessLock]:
     """The lock file of the worker w-1."""
-    jobs.storage  # noqa: B018 (makes the queue)
+    queue.storage  # noqa: B018 (makes the queue)
     taken = lockfiles.ProcessLock.take(queue.files, "w-1", {})
     yield taken
     taken.remove()
@@ -98,21 +96,21 @@ def lock(queue: Queue, jobs: Jobs) -> Iterator[lockfiles.ProcessLock]:
 @linux_only
 @pytest.mark.parametrize(("boot", "ends"), [("this boot", True), ("another boot", False)])
 def test_a_process_number_of_another_boot_is_left_alone(
-    queue: Queue, jobs: Jobs, boot: str, ends: bool
+    queue: Queue, boot: str, ends: bool
 ) -> None:
     """Regression: number and start since boot may be the same after a reboot, and hit a stranger.
 
     The lost job is settled either way.
     """
-    jobs.configure(on_worker_death="kill")
-    job = jobs.one("true")
+    queue.configure(on_worker_death="kill")
+    job = queue.add("true")
     boot_id = processes.boot_id() if boot == "this boot" else "0" * 36
-    claim = _claim_of_the_dead(jobs, boot_id)
+    claim = _claim_of_the_dead(queue, boot_id)
     stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
     _leave_lock_file(queue, claim, stranger.pid)
     try:
-        _recovery(jobs).take_over("gone-1")
-        assert jobs.outcomes(job) == ["lost"]
+        _recovery(queue).take_over("gone-1")
+        assert queue.outcomes(job) == ["lost"]
         assert alive(stranger.pid) is not ends
     finally:
         stranger.kill()
@@ -120,32 +118,32 @@ def test_a_process_number_of_another_boot_is_left_alone(
 
 
 def _claim_of_the_dead(
-    jobs: Jobs, boot_id: str | None, *, host: str = os.uname().nodename
+    queue: Queue, boot_id: str | None, *, host: str = os.uname().nodename
 ) -> Claim:
     """Return what a worker has claimed whose process is gone."""
-    jobs.storage.register_worker(Worker("gone-1", "gone", 1 << 22, 1, boot_id, host, (), utcnow()))
-    claim = jobs.storage.claim("gone-1", now=utcnow())
+    queue.storage.register_worker(Worker("gone-1", "gone", 1 << 22, 1, boot_id, host, (), utcnow()))
+    claim = queue.storage.claim("gone-1", now=utcnow())
     assert claim is not None
     return claim
 
 
 @linux_only
 def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: what another user of a shared queue left ended worker after worker."""
-    waiting = jobs.add("true", "true", max_retries=1)
+    waiting = queue.add_many("true", "true", max_retries=1)
     for dead in ("gone-1", "gone-2"):
-        jobs.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
-        assert jobs.storage.claim(dead, now=utcnow()) is not None
-    lockfiles.make_stale(jobs.storage.files, "gone-1")
+        queue.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
+        assert queue.storage.claim(dead, now=utcnow()) is not None
+    lockfiles.make_stale(queue.storage.files, "gone-1")
     can_open = lockfiles._open
     monkeypatch.setattr(
         lockfiles, "_open", lambda path: None if "gone-1" in path else can_open(path)
     )
 
-    assert list(_recovery(jobs).take_over_missing()) == []
-    assert [jobs.outcomes(job) for job in waiting] == [[None], ["lost"]]
+    assert list(_recovery(queue).take_over_missing()) == []
+    assert [queue.outcomes(job) for job in waiting] == [[None], ["lost"]]
 
 
 def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
@@ -155,34 +153,30 @@ def _leave_lock_file(queue: Queue, claim: Claim, pid: int) -> None:
     lock.close()
 
 
-def _mark(jobs: Jobs, claim: Claim) -> str:
-    return f"{jobs.storage.queue_id}/{claim.execution_id}"
+def _mark(queue: Queue, claim: Claim) -> str:
+    return f"{queue.storage.queue_id}/{claim.execution_id}"
 
 
-def _leader(jobs: Jobs, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
+def _leader(queue: Queue, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
     """Start a process that has the mark of a claimed job."""
-    environ = {"QUEUECTL_EXECUTION": _mark(jobs, claim), "PATH": os.defpath}
+    environ = {"QUEUECTL_EXECUTION": _mark(queue, claim), "PATH": os.defpath}
     return subprocess.Popen(words or ("sleep", "300"), start_new_session=True, env=environ)
 
 
 @linux_only
 @pytest.mark.parametrize("has_lock_file", [True, False])
 def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
-    queue: Queue,
-    jobs: Jobs,
-    lock: lockfiles.ProcessLock,
-    monkeypatch: pytest.MonkeyPatch,
-    has_lock_file: bool,
+    queue: Queue, lock: lockfiles.ProcessLock, monkeypatch: pytest.MonkeyPatch, has_lock_file: bool
 ) -> None:
     """Regression: an heir that could not forget the dead worker just then forgot the job."""
-    job = jobs.one("true")
-    claim = _claim_of_the_dead(jobs, processes.boot_id())
-    leader = _leader(jobs, claim)
+    job = queue.add("true")
+    claim = _claim_of_the_dead(queue, processes.boot_id())
+    leader = _leader(queue, claim)
 
     def take_over() -> AdoptedJob | None:
         if has_lock_file:
-            return _recovery(jobs, lock).take_over("gone-1")
-        return next(_recovery(jobs, lock).take_over_missing(), None)
+            return _recovery(queue, lock).take_over("gone-1")
+        return next(_recovery(queue, lock).take_over_missing(), None)
 
     def busy(*_: Any, **__: Any) -> None:
         raise QueueBusy("the queue stayed busy")
@@ -190,17 +184,17 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
     try:
         if has_lock_file:
             _leave_lock_file(queue, claim, leader.pid)
-        monkeypatch.setattr(jobs.storage, "forget_worker", busy)
+        monkeypatch.setattr(queue.storage, "forget_worker", busy)
         adopted = take_over()
         monkeypatch.undo()
         assert adopted is not None
         assert (adopted.claim.job.id, adopted.leader.pid) == (job, leader.pid)
-        assert jobs.get(job).locked_by == "w-1"
+        assert queue.get(job).locked_by == "w-1"
 
         # The dead one is still there to be settled, by whoever comes next.
-        assert _recovery(jobs, lock).take_over("gone-1") is None
-        assert jobs.get(job).locked_by == "w-1"
-        assert [one.id for one in jobs.storage.workers()] == []
+        assert _recovery(queue, lock).take_over("gone-1") is None
+        assert queue.get(job).locked_by == "w-1"
+        assert [one.id for one in queue.storage.workers()] == []
         assert lockfiles.owners(queue.files) == ["w-1"]
     finally:
         leader.kill()
@@ -210,20 +204,16 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
 @linux_only
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
-    queue: Queue,
-    jobs: Jobs,
-    lock: lockfiles.ProcessLock,
-    monkeypatch: pytest.MonkeyPatch,
-    is_noted: bool,
+    queue: Queue, lock: lockfiles.ProcessLock, monkeypatch: pytest.MonkeyPatch, is_noted: bool
 ) -> None:
     """Regression: of sessions that were begun in one tick of the clock any was taken, and if it was
     not the noted one the running job was killed and recorded as lost.
     """
-    jobs.one("true")
-    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    queue.add("true")
+    claim = _claim_of_the_dead(queue, processes.boot_id())
     begin = "setsid sleep 300 & " * 8
-    leader = _leader(jobs, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
-    jobs.text("begun")
+    leader = _leader(queue, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
+    queue.text("begun")
     noted = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     if is_noted:
         noted.show_job(lockfiles.JobProcess(claim.execution_id, leader.pid, None, "gone-1"))
@@ -234,13 +224,13 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
         processes, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
     )
     try:
-        adopted = _recovery(jobs, lock).take_over("gone-1")
+        adopted = _recovery(queue, lock).take_over("gone-1")
         assert adopted is not None
         assert adopted.leader.pid == leader.pid
     finally:
         monkeypatch.undo()
         process_tree.end(
-            process_tree.AttemptProcesses(frozenset([_mark(jobs, claim)]), leader=leader.pid),
+            process_tree.AttemptProcesses(frozenset([_mark(queue, claim)]), leader=leader.pid),
             0.1,
             time.sleep,
         )
@@ -250,18 +240,14 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
 @linux_only
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_no_running_job_is_lost_for_want_of_a_descriptor(
-    queue: Queue,
-    jobs: Jobs,
-    lock: lockfiles.ProcessLock,
-    monkeypatch: pytest.MonkeyPatch,
-    is_noted: bool,
+    queue: Queue, lock: lockfiles.ProcessLock, monkeypatch: pytest.MonkeyPatch, is_noted: bool
 ) -> None:
     """Regression: a file of /proc that could not be opened once passed for a process that is gone,
     and the running job was killed and recorded as lost.
     """
-    job = jobs.one("true")
-    claim = _claim_of_the_dead(jobs, processes.boot_id())
-    leader = _leader(jobs, claim)
+    job = queue.add("true")
+    claim = _claim_of_the_dead(queue, processes.boot_id())
+    leader = _leader(queue, claim)
     ticks = processes.start_ticks(leader.pid)
     noted = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     noted.show_job(
@@ -284,11 +270,11 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
         monkeypatch.setattr(builtins, "open", opened)
         for _ in range(2):
             with pytest.raises(OSError, match="Too many open files"):
-                _recovery(jobs, lock).take_over("gone-1")
-        adopted = _recovery(jobs, lock).take_over("gone-1")
+                _recovery(queue, lock).take_over("gone-1")
+        adopted = _recovery(queue, lock).take_over("gone-1")
         assert adopted is not None
         assert (adopted.leader.pid, adopted.leader.start_ticks) == (leader.pid, ticks)
-        assert jobs.outcomes(job) == [None]
+        assert queue.outcomes(job) == [None]
         assert alive(leader.pid)
     finally:
         leader.kill()
@@ -297,51 +283,51 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
 
 @linux_only
 def test_only_one_settles_a_worker_without_a_lock_file(
-    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: two that did so at once took each other for what the lost job had left."""
-    job = jobs.one("true", max_retries=1)
-    _claim_of_the_dead(jobs, processes.boot_id())
+    job = queue.add("true", max_retries=1)
+    _claim_of_the_dead(queue, processes.boot_id())
     take_over_claim = Recovery._take_over_claim
 
     def meanwhile(*args: Any) -> AdoptedJob | None:
         monkeypatch.undo()
-        assert list(_recovery(jobs).take_over_missing()) == []
-        assert jobs.outcomes(job) == [None]
+        assert list(_recovery(queue).take_over_missing()) == []
+        assert queue.outcomes(job) == [None]
         return take_over_claim(*args)
 
     monkeypatch.setattr(Recovery, "_take_over_claim", meanwhile)
-    assert list(_recovery(jobs).take_over_missing()) == []
-    assert jobs.outcomes(job) == ["lost"]
+    assert list(_recovery(queue).take_over_missing()) == []
+    assert queue.outcomes(job) == ["lost"]
     assert lockfiles.owners(queue.files) == []
 
 
 @linux_only
-def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue) -> None:
     """What is in its worker's file then is of the job before: `logs` does not show it either."""
-    jobs.configure(backoff_base="1", backoff_max="100")
-    job = jobs.one("true")
-    claim = _claim_of_the_dead(jobs, processes.boot_id())
+    queue.configure(backoff_base="1", backoff_max="100")
+    job = queue.add("true")
+    claim = _claim_of_the_dead(queue, processes.boot_id())
     lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     lock.show_job(lockfiles.JobProcess(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
     Path(queue.files.worker_log("gone-1")).write_text("another's")
-    shown = queue.run("logs", job).stdout
+    shown = queue.run("logs", job).out
     lock.close()
-    _recovery(jobs).take_over("gone-1")
+    _recovery(queue).take_over("gone-1")
 
-    (attempt,) = jobs.attempts(job)
+    (attempt,) = queue.attempts(job)
     assert attempt.outcome is not None
     assert (attempt.outcome.value, attempt.output.size_bytes) == ("lost", 0)
-    assert (shown, queue.run("logs", job).stdout) == ("", "")
+    assert (shown, queue.run("logs", job).out) == ("", "")
 
 
 @linux_only
 def test_a_job_that_cannot_be_seen_is_not_run_again(
-    queue: Queue, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: in another container than its own a living job was taken for lost."""
-    job = jobs.one("true", max_retries=1)
-    claim = _claim_of_the_dead(jobs, processes.boot_id(), host="another container")
+    job = queue.add("true", max_retries=1)
+    claim = _claim_of_the_dead(queue, processes.boot_id(), host="another container")
     lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     # A number that is nobody's here.
     lock.show_job(lockfiles.JobProcess(claim.execution_id, 1 << 22, 1, "gone-1"))
@@ -349,11 +335,11 @@ def test_a_job_that_cannot_be_seen_is_not_run_again(
     log = OutputLog(queue.files.worker_log("gone-1"))
     # It would find the holder of the log, which is this test.
     monkeypatch.setattr(process_tree, "end", lambda *_: None)
-    assert _recovery(jobs).take_over("gone-1") is None
-    assert (jobs.state(job), jobs.outcomes(job)) == ("processing", [None])
+    assert _recovery(queue).take_over("gone-1") is None
+    assert (queue.state(job), queue.outcomes(job)) == ("processing", [None])
     assert lockfiles.owners(queue.files) == ["gone-1"]
 
     log.close()
-    _recovery(jobs).take_over("gone-1")
-    assert jobs.outcomes(job) == ["lost"]
+    _recovery(queue).take_over("gone-1")
+    assert queue.outcomes(job) == ["lost"]
     assert lockfiles.owners(queue.files) == []

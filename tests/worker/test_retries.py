@@ -5,68 +5,65 @@ from __future__ import annotations
 import pytest
 
 from queuectl.core.models import Job
-from support.jobs import Jobs
 from support.processes import alive, linux_only
 from support.queue import Queue
 from support.waiting import wait_until
 
 
-def test_a_failing_job_is_retried_after_2_then_4_seconds_then_dead(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_a_failing_job_is_retried_after_2_then_4_seconds_then_dead(queue: Queue) -> None:
     """Retry n comes base ** n seconds after failure n, give or take the jitter; then the DLQ."""
-    job = jobs.one("echo run $QUEUECTL_ATTEMPT; exit 4")
+    job = queue.add("echo run $QUEUECTL_ATTEMPT; exit 4")
     queue.start()
     waits = []
     for attempts in (1, 2):
-        waiting = wait_until(lambda n=attempts: _waiting_after(jobs, job, n))
+        waiting = wait_until(lambda n=attempts: _waiting_after(queue, job, n))
         assert (waiting.exit_code, waiting.last_error) == (4, "exit 4")
         waits.append(waiting.run_at - waiting.updated_at)
-    ended = jobs.until(job, "dead")
+    ended = queue.until(job, "dead")
 
     # Less the time from the decision to its record, which is short.
     assert 1.5 < waits[0].total_seconds() <= 2.2
     assert 3.0 < waits[1].total_seconds() <= 4.4
     assert (ended.attempts, ended.max_retries, ended.last_error) == (3, 3, "exit 4")
-    assert jobs.outcomes(job) == ["exit", "exit", "exit"]
-    attempts_made = jobs.attempts(job)
+    assert queue.outcomes(job) == ["exit", "exit", "exit"]
+    attempts_made = queue.attempts(job)
     for earlier, later, wait in zip(attempts_made, attempts_made[1:], waits):
         assert later.started_at - earlier.finished_at >= wait
-    printed = [queue.run("logs", "--attempt", number, job).stdout for number in "123"]
+    printed = [queue.run("logs", "--attempt", number, job).out for number in "123"]
     assert printed == ["run 1\n", "run 2\n", "run 3\n"]
 
 
-def _waiting_after(jobs: Jobs, job: str, attempts: int) -> Job | None:
-    found = jobs.get(job)
+def _waiting_after(queue: Queue, job: str, attempts: int) -> Job | None:
+    found = queue.get(job)
     return found if (found.state.value, found.attempts) == ("failed", attempts) else None
 
 
 @pytest.mark.parametrize("max_retries", ["0", "1"])
-def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, jobs: Jobs, max_retries: str) -> None:
+def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, max_retries: str) -> None:
     """A job is started at most max(1, max_retries) times."""
     job = queue.enqueue("echo x >> runs; exit 1", "--max-retries", max_retries)
     queue.drain(workers=1)
 
-    assert (jobs.state(job), jobs.get(job).attempts) == ("dead", 1)
+    assert (queue.state(job), queue.get(job).attempts) == ("dead", 1)
     assert (queue.work / "runs").read_text() == "x\n"
 
 
-def test_a_job_may_fail_until_its_last_run(queue: Queue, jobs: Jobs) -> None:
+def test_a_job_may_fail_until_its_last_run(queue: Queue) -> None:
     """Success in the last run that is allowed completes the job, and clears its last error."""
-    jobs.configure(backoff_base="1", backoff_max="0")
-    job = jobs.one("[ $QUEUECTL_ATTEMPT = 4 ]", max_retries=4)
+    queue.configure(backoff_base="1", backoff_max="0")
+    job = queue.add("[ $QUEUECTL_ATTEMPT = 4 ]", max_retries=4)
     queue.drain(workers=1)
 
-    ended = jobs.get(job)
+    ended = queue.get(job)
     assert (ended.state.value, ended.attempts, ended.last_error) == ("completed", 4, None)
-    assert jobs.outcomes(job) == ["exit", "exit", "exit", "ok"]
+    assert queue.outcomes(job) == ["exit", "exit", "exit", "ok"]
 
 
 @linux_only
-def test_nothing_of_an_earlier_attempt_lives_when_the_next_begins(queue: Queue, jobs: Jobs) -> None:
+def test_nothing_of_an_earlier_attempt_lives_when_the_next_begins(queue: Queue) -> None:
     """What a failed attempt left running is let be until the retry, and gone before it."""
-    jobs.configure(backoff_base="1", backoff_max="0", kill_grace="0.3")
-    job = jobs.one(
+    queue.configure(backoff_base="1", backoff_max="0", kill_grace="0.3")
+    job = queue.add(
         "if [ $QUEUECTL_ATTEMPT = 1 ]; then "
         "sleep 300 & echo $! > plain; "
         "(trap '' TERM; echo $(sh -c 'echo $PPID') > stubborn; while :; do sleep 0.1; done) & "
@@ -78,7 +75,7 @@ def test_nothing_of_an_earlier_attempt_lives_when_the_next_begins(queue: Queue, 
     )
     queue.drain(workers=1)
 
-    assert jobs.outcomes(job) == ["exit", "ok"]
-    assert [attempt.leftovers for attempt in jobs.attempts(job)] == [True, False]
+    assert queue.outcomes(job) == ["exit", "ok"]
+    assert [attempt.leftovers for attempt in queue.attempts(job)] == [True, False]
     assert not (queue.work / "survivors").exists()
-    assert [alive(jobs.pid(name)) for name in ("plain", "stubborn", "far")] == [False] * 3
+    assert [alive(queue.pid(name)) for name in ("plain", "stubborn", "far")] == [False] * 3

@@ -18,14 +18,15 @@ import pytest
 from queuectl.core.times import utcnow
 from queuectl.host import wakeup
 from queuectl.storage.write_lock import WriteLock
-from support.jobs import Jobs
+from support.calls import COMMAND
+from support.held import HELD
 from support.processes import alive, linux_only
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.waiting import wait_until
 
 pytestmark = linux_only
 
-_HELD = "echo $$ > running; until [ -e go ]; do sleep 0.02; done; echo x >> runs"
+_HELD = HELD + "; echo x >> runs"
 _INT, _TERM, _HUP, _QUIT = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 
 # What is sent to the whole foreground group, and how the supervisor ends then.
@@ -67,35 +68,35 @@ def _send(queue: Queue, supervisor: subprocess.Popen[str], signals: Sequence[int
 
 @pytest.mark.parametrize(("signals", "code"), _STOPS)
 def test_a_signal_during_a_record_loses_no_result(
-    queue: Queue, jobs: Jobs, lock: WriteLock, signals: tuple[int, ...], code: int
+    queue: Queue, lock: WriteLock, signals: tuple[int, ...], code: int
 ) -> None:
     """What a command came to is written once the queue is free again, whatever was sent."""
-    job = jobs.one(_HELD)
+    job = queue.add(_HELD)
     supervisor = queue.start()
-    worker, running = _worker(queue), jobs.pid("running")
+    worker, running = _worker(queue), queue.pid("running")
     lock.acquire(30)
-    (queue.work / "go").touch()
+    queue.let_go()
     wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
     _send(queue, supervisor, signals)
     lock.release()
 
     assert supervisor.wait(timeout=60) == code
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
     assert (queue.work / "runs").read_text() == "x\n"
-    assert jobs.storage.workers() == []
+    assert queue.storage.workers() == []
 
 
 @pytest.mark.parametrize("end", ["failed", "interrupted"])
 def test_the_log_tells_of_a_cancel_that_came_with_the_end(
-    queue: Queue, jobs: Jobs, lock: WriteLock, end: str
+    queue: Queue, lock: WriteLock, end: str
 ) -> None:
     """Regression: it said that the job runs again, or was put back, which the cancel forbade."""
-    job = jobs.one(_HELD + "; exit 1")
+    job = queue.add(_HELD + "; exit 1")
     supervisor = queue.start()
-    worker, running = _worker(queue), jobs.pid("running")
+    worker, running = _worker(queue), queue.pid("running")
     lock.acquire(30)
     if end == "failed":
-        (queue.work / "go").touch()
+        queue.let_go()
     else:
         supervisor.send_signal(_QUIT)
     wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
@@ -103,7 +104,7 @@ def test_the_log_tells_of_a_cancel_that_came_with_the_end(
         connection.execute("UPDATE jobs SET cancel_requested = 1")
         connection.commit()
     lock.release()
-    jobs.until(job, "cancelled")
+    queue.until(job, "cancelled")
     if end == "failed":
         supervisor.send_signal(_TERM)
     supervisor.wait(timeout=60)
@@ -116,11 +117,11 @@ def test_the_log_tells_of_a_cancel_that_came_with_the_end(
 
 @pytest.mark.parametrize(("signals", "code"), _STOPS)
 def test_a_signal_during_a_claim_loses_no_job(
-    queue: Queue, jobs: Jobs, lock: WriteLock, signals: tuple[int, ...], code: int
+    queue: Queue, lock: WriteLock, signals: tuple[int, ...], code: int
 ) -> None:
     """Whether the claim still comes about or not, the job is run to its end once, or waits."""
-    jobs.configure(kill_grace="0.3")
-    job = jobs.one("true", run_at=utcnow() + timedelta(hours=1))
+    queue.configure(kill_grace="0.3")
+    job = queue.add("true", run_at=utcnow() + timedelta(hours=1))
     supervisor = queue.start()
     worker = _worker(queue)
     lock.acquire(30)
@@ -134,68 +135,68 @@ def test_a_signal_during_a_claim_loses_no_job(
     lock.release()
 
     assert supervisor.wait(timeout=60) == code
-    assert jobs.counts().get("processing") is None
+    assert queue.counts().get("processing") is None
     queue.drain()
-    assert jobs.state(job) == "completed"
-    assert jobs.outcomes(job).count("ok") == 1
-    assert jobs.get(job).attempts == 1
+    assert queue.state(job) == "completed"
+    assert queue.outcomes(job).count("ok") == 1
+    assert queue.get(job).attempts == 1
 
 
 @pytest.mark.parametrize("signals", [(_INT,), (_HUP,), (_INT, _INT), (_HUP, _HUP)])
 def test_a_worker_alone_takes_no_orders_of_a_terminal(
-    queue: Queue, jobs: Jobs, signals: tuple[int, ...]
+    queue: Queue, signals: tuple[int, ...]
 ) -> None:
     """INT and HUP mean something to the supervisor only: its worker goes on, and claims more."""
-    job = jobs.one(_HELD)
+    job = queue.add(_HELD)
     supervisor = queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     worker = _worker(queue)
     for each in signals:
         os.kill(worker, each)
-    later = jobs.one("true")
-    (queue.work / "go").touch()
-    jobs.until(later, "completed")
+    later = queue.add("true")
+    queue.let_go()
+    queue.until(later, "completed")
 
-    assert jobs.outcomes(job) == ["ok"]
+    assert queue.outcomes(job) == ["ok"]
     assert _worker(queue) == worker
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
 
 
-def test_a_worker_that_gets_term_twice_still_finishes_its_job(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_that_gets_term_twice_still_finishes_its_job(queue: Queue) -> None:
     """Its second TERM changes nothing; it is replaced, and nothing is lost."""
-    job = jobs.one(_HELD)
+    job = queue.add(_HELD)
     supervisor = queue.start()
-    jobs.pid("running")
+    queue.pid("running")
     worker = _worker(queue)
     os.kill(worker, _TERM)
     os.kill(worker, _TERM)
-    (queue.work / "go").touch()
-    later = jobs.one("true")
-    jobs.until(later, "completed")
+    queue.let_go()
+    later = queue.add("true")
+    queue.until(later, "completed")
 
-    assert (jobs.outcomes(job), jobs.state(job)) == (["ok"], "completed")
+    assert (queue.outcomes(job), queue.state(job)) == (["ok"], "completed")
     assert _worker(queue) != worker
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
 
 
-def test_a_worker_that_gets_quit_puts_its_job_back(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_that_gets_quit_puts_its_job_back(queue: Queue) -> None:
     """The job is killed and waits again, uncounted; the worker is replaced.
 
     Regression: it was not, and a pool of one ended in silence.
     """
-    jobs.configure(kill_grace="0.3")
-    job = jobs.one(_HELD)
+    queue.configure(kill_grace="0.3")
+    job = queue.add(_HELD)
     supervisor = queue.start()
-    running = jobs.pid("running")
+    running = queue.pid("running")
     worker = _worker(queue)
     os.kill(worker, _QUIT)
     wait_until(lambda: not alive(worker) and not alive(running))
-    (queue.work / "go").touch()
-    jobs.until(job, "completed")
+    queue.let_go()
+    queue.until(job, "completed")
 
-    assert (jobs.outcomes(job), jobs.get(job).attempts) == (["interrupted", "ok"], 1)
+    assert (queue.outcomes(job), queue.get(job).attempts) == (["interrupted", "ok"], 1)
     assert _worker(queue) != worker
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
@@ -213,31 +214,31 @@ def _on_a_terminal(queue: Queue, *words: str) -> tuple[int, int]:
     return pid, terminal
 
 
-def test_workers_finish_their_jobs_when_their_terminal_is_closed(queue: Queue, jobs: Jobs) -> None:
+def test_workers_finish_their_jobs_when_their_terminal_is_closed(queue: Queue) -> None:
     """The kernel's HUP, and a stderr that is gone: the job is finished, exit 0.
 
     Regression: what could not be written to the terminal any more made that exit 1.
     """
     job = queue.enqueue(_HELD)
     pid, terminal = _on_a_terminal(queue, COMMAND, "worker", "start")
-    running = jobs.pid("running")
+    running = queue.pid("running")
     os.close(terminal)
     assert alive(running)
-    (queue.work / "go").touch()
+    queue.let_go()
 
     assert os.waitpid(pid, 0)[1] == 0
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
 
 
-def test_workers_under_nohup_outlive_their_terminal(queue: Queue, jobs: Jobs) -> None:
+def test_workers_under_nohup_outlive_their_terminal(queue: Queue) -> None:
     """`nohup queuectl worker start`: they go on, and TERM ends them in good order."""
     first = queue.enqueue("true")
     pid, terminal = _on_a_terminal(queue, "nohup", COMMAND, "worker", "start")
-    jobs.until(first, "completed")
+    queue.until(first, "completed")
     os.close(terminal)
-    later = jobs.one("true")
-    jobs.until(later, "completed")
+    later = queue.add("true")
+    queue.until(later, "completed")
     os.kill(pid, _TERM)
 
     assert os.waitpid(pid, 0)[1] == 0
-    assert jobs.outcomes(later) == ["ok"]
+    assert queue.outcomes(later) == ["ok"]

@@ -9,23 +9,21 @@ from typing import Any, Callable
 
 import pytest
 
-from support.jobs import Jobs
+from support.calls import COMMAND
+from support.held import HELD
 from support.processes import alive, linux_only, status_field
-from support.queue import COMMAND, Queue
+from support.queue import Queue
 from support.waiting import wait_until
 
 # A job that can be let go; it says when something signals it.
-_HELD = (
-    'for s in INT TERM HUP QUIT; do trap "echo $s >> signalled" $s; done; '
-    "echo $$ > running; until [ -e go ]; do sleep 0.02; done"
-)
+_HELD = 'for s in INT TERM HUP QUIT; do trap "echo $s >> signalled" $s; done; ' + HELD
 
 
-def _running(queue: Queue, jobs: Jobs, *args: str, **kwargs: Any) -> tuple[str, Any]:
+def _running(queue: Queue, *args: str, **kwargs: Any) -> tuple[str, Any]:
     """Start a pool with one held job, running; return the job and the supervisor."""
-    job = jobs.one(_HELD)
+    job = queue.add(_HELD)
     supervisor = queue.start(*args, **kwargs)
-    jobs.pid("running")
+    queue.pid("running")
     return job, supervisor
 
 
@@ -34,23 +32,21 @@ def _log_has(queue: Queue, text: str) -> Callable[[], bool]:
 
 
 def _let_go(queue: Queue) -> None:
-    (queue.work / "go").touch()
+    queue.let_go()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_lets_running_jobs_finish(
-    queue: Queue, jobs: Jobs, number: signal.Signals
-) -> None:
+def test_the_first_signal_lets_running_jobs_finish(queue: Queue, number: signal.Signals) -> None:
     """Sent to the whole foreground group, as a terminal does: no job sees it, exit 0."""
-    job, supervisor = _running(queue, jobs)
-    waiting = jobs.one("true")
+    job, supervisor = _running(queue)
+    waiting = queue.add("true")
     os.killpg(supervisor.pid, number)
     wait_until(_log_has(queue, "stopping"))
     _let_go(queue)
 
     assert supervisor.wait(timeout=30) == 0
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
-    assert (jobs.state(waiting), jobs.outcomes(waiting)) == ("pending", [])
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.state(waiting), queue.outcomes(waiting)) == ("pending", [])
     assert not (queue.work / "signalled").exists()
 
 
@@ -64,31 +60,31 @@ def test_the_first_signal_lets_running_jobs_finish(
     ],
 )
 def test_the_second_signal_puts_running_jobs_back(
-    queue: Queue, jobs: Jobs, first: Any, second: signal.Signals
+    queue: Queue, first: Any, second: signal.Signals
 ) -> None:
     """A second one, or QUIT at once, kills the jobs, counts nothing, and ends us by itself."""
-    jobs.configure(kill_grace="0.3")
-    job, supervisor = _running(queue, jobs)
+    queue.configure(kill_grace="0.3")
+    job, supervisor = _running(queue)
     if first is not None:
         os.killpg(supervisor.pid, first)
         wait_until(_log_has(queue, "stopping"))
     os.killpg(supervisor.pid, second)
 
     assert supervisor.wait(timeout=30) == -second
-    put_back = jobs.get(job)
+    put_back = queue.get(job)
     assert (put_back.state.value, put_back.attempts, put_back.locked_by) == ("pending", 0, None)
-    assert jobs.outcomes(job) == ["interrupted"]
+    assert queue.outcomes(job) == ["interrupted"]
     assert (queue.work / "signalled").read_text() == "TERM\n"
-    assert not alive(jobs.pid("running"))
+    assert not alive(queue.pid("running"))
 
     _let_go(queue)
     queue.drain()
-    assert (jobs.state(job), jobs.get(job).attempts) == ("completed", 1)
+    assert (queue.state(job), queue.get(job).attempts) == ("completed", 1)
 
 
-def test_a_terminal_that_closes_does_not_kill_jobs(queue: Queue, jobs: Jobs) -> None:
+def test_a_terminal_that_closes_does_not_kill_jobs(queue: Queue) -> None:
     """Regression: HUP comes twice then, from the kernel and from the shell, and counted as two."""
-    job, supervisor = _running(queue, jobs)
+    job, supervisor = _running(queue)
     os.killpg(supervisor.pid, signal.SIGHUP)
     wait_until(_log_has(queue, "stopping"))
     os.killpg(supervisor.pid, signal.SIGHUP)
@@ -96,34 +92,32 @@ def test_a_terminal_that_closes_does_not_kill_jobs(queue: Queue, jobs: Jobs) -> 
     _let_go(queue)
 
     assert supervisor.wait(timeout=30) == 0
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
 
 
 @linux_only
-def test_a_signal_ignored_at_the_start_stays_ignored_but_not_by_jobs(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_a_signal_ignored_at_the_start_stays_ignored_but_not_by_jobs(queue: Queue) -> None:
     """nohup: supervisor and workers outlive a HUP, while a job can still be ended by one."""
-    hit = jobs.one("kill -HUP $$; sleep 300", max_retries=1)
+    hit = queue.add("kill -HUP $$; sleep 300", max_retries=1)
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         supervisor = queue.start()
     finally:
         signal.signal(signal.SIGHUP, previous)
-    jobs.until(hit, "dead")
+    queue.until(hit, "dead")
     os.killpg(supervisor.pid, signal.SIGHUP)
-    later = jobs.one("true")
-    jobs.until(later, "completed")
+    later = queue.add("true")
+    queue.until(later, "completed")
 
-    assert jobs.get(hit).last_error == "killed by signal 1 (HUP)"
-    assert jobs.attempts(hit)[0].worker == jobs.attempts(later)[0].worker
+    assert queue.get(hit).last_error == "killed by signal 1 (HUP)"
+    assert queue.attempts(hit)[0].worker == queue.attempts(later)[0].worker
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
 
 
-def test_signals_that_were_blocked_at_the_start_work_all_the_same(queue: Queue, jobs: Jobs) -> None:
+def test_signals_that_were_blocked_at_the_start_work_all_the_same(queue: Queue) -> None:
     """Regression: a pool started with TERM, CHLD and ALRM held back could not be stopped."""
-    job = jobs.one("true")
+    job = queue.add("true")
     previous = signal.pthread_sigmask(
         signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM]
     )
@@ -131,19 +125,17 @@ def test_signals_that_were_blocked_at_the_start_work_all_the_same(queue: Queue, 
         supervisor = queue.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-    jobs.until(job, "completed")
+    queue.until(job, "completed")
     supervisor.terminate()
 
     assert supervisor.wait(timeout=30) == 0
 
 
 @linux_only
-def test_workers_that_a_script_put_into_the_background_can_be_killed(
-    queue: Queue, jobs: Jobs
-) -> None:
+def test_workers_that_a_script_put_into_the_background_can_be_killed(queue: Queue) -> None:
     """Regression: `&` in a shell script ignores INT and QUIT, so `worker stop --now` hung."""
-    jobs.configure(kill_grace="0.3")
-    job = jobs.one(_HELD)
+    queue.configure(kill_grace="0.3")
+    job = queue.add(_HELD)
     with (queue.folder / "workers.log").open("w") as log:
         script = subprocess.Popen(
             ["/bin/sh", "-c", f"'{COMMAND}' worker start & echo $! > started; wait"],
@@ -153,39 +145,39 @@ def test_workers_that_a_script_put_into_the_background_can_be_killed(
             stderr=log,
         )
     try:
-        supervisor = jobs.pid("started")
-        jobs.pid("running")
+        supervisor = queue.pid("started")
+        queue.pid("running")
         ignored = int(status_field(supervisor, "SigIgn"), 16)
         assert ignored & 1 << signal.SIGQUIT - 1
 
-        assert queue.run("worker", "stop", "--now", "--timeout", "20").returncode == 0
-        assert (jobs.state(job), jobs.get(job).attempts) == ("pending", 0)
+        assert queue.run("worker", "stop", "--now", "--timeout", "20").code == 0
+        assert (queue.state(job), queue.get(job).attempts) == ("pending", 0)
     finally:
         script.wait(timeout=30)
 
 
-def test_a_worker_that_gets_term_finishes_its_job_and_is_replaced(queue: Queue, jobs: Jobs) -> None:
+def test_a_worker_that_gets_term_finishes_its_job_and_is_replaced(queue: Queue) -> None:
     """TERM to one worker alone: its job ends as it likes, and a new worker takes its place."""
-    job, supervisor = _running(queue, jobs)
+    job, supervisor = _running(queue)
     worker = queue.worker()
     os.kill(worker["pid"], signal.SIGTERM)
-    later = jobs.one("echo $QUEUECTL_SLOT")
+    later = queue.add("echo $QUEUECTL_SLOT")
     assert alive(worker["pid"])
     _let_go(queue)
 
-    jobs.until(later, "completed")
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    queue.until(later, "completed")
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
     (replacement,) = queue.json("worker", "list")
     assert replacement["id"] != worker["id"]
     assert replacement["supervisor"] == worker["supervisor"]
-    assert jobs.attempts(later)[0].worker == replacement["id"]
-    assert queue.run("logs", later).stdout == "0\n"
+    assert queue.attempts(later)[0].worker == replacement["id"]
+    assert queue.run("logs", later).out == "0\n"
     assert supervisor.poll() is None
 
 
-def test_worker_stop_waits_for_running_jobs(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_waits_for_running_jobs(queue: Queue) -> None:
     """It returns once all workers have left; the job was finished, and nothing new begun."""
-    job, supervisor = _running(queue, jobs)
+    job, supervisor = _running(queue)
     stopper = queue.spawn("worker", "stop")
     wait_until(_log_has(queue, "stopping"))
     assert stopper.poll() is None
@@ -193,29 +185,29 @@ def test_worker_stop_waits_for_running_jobs(queue: Queue, jobs: Jobs) -> None:
 
     assert stopper.wait(timeout=30) == 0
     assert supervisor.wait(timeout=30) == 0
-    assert jobs.state(job) == "completed"
+    assert queue.state(job) == "completed"
     assert queue.json("worker", "list") == []
 
 
-def test_worker_stop_gives_up_after_its_timeout_and_kills_nothing(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_gives_up_after_its_timeout_and_kills_nothing(queue: Queue) -> None:
     """124 says that the job still runs; then --now puts it back uncounted."""
-    jobs.configure(kill_grace="0.3")
-    job, supervisor = _running(queue, jobs)
+    queue.configure(kill_grace="0.3")
+    job, supervisor = _running(queue)
 
     line = queue.fails(124, "worker", "stop", "--timeout", "0.2")
     assert line == "queuectl worker stop: still running, time ran out; nothing was killed"
-    assert (jobs.state(job), alive(jobs.pid("running"))) == ("processing", True)
+    assert (queue.state(job), alive(queue.pid("running"))) == ("processing", True)
 
     worker = queue.worker()
     stopped = queue.ok("worker", "stop", "--now")
     assert stopped == f"stopped {worker['supervisor']}"
     assert supervisor.wait(timeout=30) == -signal.SIGQUIT
-    assert (jobs.state(job), jobs.get(job).attempts) == ("pending", 0)
+    assert (queue.state(job), queue.get(job).attempts) == ("pending", 0)
 
 
-def test_worker_stop_asked_again_kills_nothing_either(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_asked_again_kills_nothing_either(queue: Queue) -> None:
     """Regression: a second one was taken for a second signal, and put the running job back."""
-    job, supervisor = _running(queue, jobs)
+    job, supervisor = _running(queue)
     for _ in range(3):
         queue.fails(124, "worker", "stop", "--timeout", "0.1")
     os.kill(supervisor.pid, signal.SIGTERM)  # a service manager's, say: the first signal
@@ -223,13 +215,13 @@ def test_worker_stop_asked_again_kills_nothing_either(queue: Queue, jobs: Jobs) 
     _let_go(queue)
 
     assert supervisor.wait(timeout=30) == 0
-    assert (jobs.state(job), jobs.outcomes(job)) == ("completed", ["ok"])
+    assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
     assert not (queue.work / "signalled").exists()
 
 
-def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue) -> None:
     """What the starting shell ignores (nohup, `&`) does not concern it."""
-    jobs.one("true")
+    queue.add("true")
     words = ["sh", "-c", 'trap "" TERM INT HUP URG; exec "$0" worker start', COMMAND]
     pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
     queue.processes.append(pool)
@@ -239,7 +231,7 @@ def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue, jobs: Jobs
     assert pool.wait(timeout=30) == 0
 
 
-def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue) -> None:
     """Named by its id a worker leaves for good; the last one to leave ends its supervisor."""
     supervisor = queue.start(workers=2)
     first, second = (worker["id"] for worker in queue.workers())
@@ -251,7 +243,7 @@ def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue, jobs: Jobs)
     assert supervisor.wait(timeout=30) == 0
 
 
-def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue) -> None:
     """Named by its id a supervisor leaves with all its workers, another pool stays."""
     gone, stays = queue.start(workers=2), queue.start("--queue", "other")
     supervisors = [worker["supervisor"] for worker in queue.workers()]
@@ -263,7 +255,7 @@ def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue, jobs: 
     assert stays.poll() is None
 
 
-def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue) -> None:
     """And says so: that no worker is running was not true."""
     pool = queue.start()
 
@@ -271,22 +263,22 @@ def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue, jobs:
     assert pool.poll() is None
 
 
-def test_no_job_is_left_to_workers_that_would_kill_it(queue: Queue, jobs: Jobs) -> None:
+def test_no_job_is_left_to_workers_that_would_kill_it(queue: Queue) -> None:
     """With on-worker-death = kill `--leave-jobs` promised what the next workers would not keep."""
-    jobs.configure(on_worker_death="kill", kill_grace="0")
-    job, supervisor = _running(queue, jobs)
+    queue.configure(on_worker_death="kill", kill_grace="0")
+    job, supervisor = _running(queue)
     line = queue.fails(1, "worker", "stop", "--leave-jobs")
 
     assert line == (
         "queuectl worker stop: on-worker-death is kill: the next workers would end the jobs"
         " (queuectl config set on-worker-death adopt)"
     )
-    assert (jobs.state(job), supervisor.poll()) == ("processing", None)
+    assert (queue.state(job), supervisor.poll()) == ("processing", None)
 
 
-def test_worker_stop_without_workers_says_so(queue: Queue, jobs: Jobs) -> None:
+def test_worker_stop_without_workers_says_so(queue: Queue) -> None:
     """Nothing to do is done: exit 0, and a line; a worker that is not there is an error."""
-    jobs.one("true")
+    queue.add("true")
 
     assert queue.ok("worker", "stop") == "no worker is running"
     assert queue.ok("worker", "stop", "-q") == ""

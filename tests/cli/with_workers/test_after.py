@@ -4,97 +4,97 @@ from __future__ import annotations
 
 import pytest
 
-from support.shell import Shell
+from support.queue import Queue
 
 
 @pytest.fixture
-def ended(shell: Shell) -> Shell:
+def ended(queue: Queue) -> Queue:
     """A queue with a job `good` that completed, `bad` that is dead, and `gone`, cancelled."""
-    shell.ok("enqueue", "--id", "good", "true")
-    shell.run_as_if("completed")
-    shell.ok("enqueue", "--id", "bad", "exit 1")
-    shell.run_as_if("dead")
-    shell.ok("enqueue", "--id", "gone", "true")
-    shell.ok("cancel", "gone")
-    return shell
+    queue.ok("enqueue", "--id", "good", "true")
+    queue.run_as_if("completed")
+    queue.ok("enqueue", "--id", "bad", "exit 1")
+    queue.run_as_if("dead")
+    queue.ok("enqueue", "--id", "gone", "true")
+    queue.ok("cancel", "gone")
+    return queue
 
 
-def test_a_job_runs_after_all_that_it_waits_for(shell: Shell) -> None:
+def test_a_job_runs_after_all_that_it_waits_for(queue: Queue) -> None:
     """It is blocked until the last of them has completed, whatever the number of workers."""
     for name, pause in (("a", "0.3"), ("b", "0")):
-        shell.enqueue(f"sleep {pause}; echo {name} >> order", "--id", name)
-    shell.enqueue("echo c >> order", "--id", "c", "--after", "a,b", "--priority", "9")
-    assert shell.state("c") == "blocked"
-    shell.drain(workers=3)
+        queue.enqueue(f"sleep {pause}; echo {name} >> order", "--id", name)
+    queue.enqueue("echo c >> order", "--id", "c", "--after", "a,b", "--priority", "9")
+    assert queue.state("c") == "blocked"
+    queue.drain(workers=3)
 
-    assert (shell.work / "order").read_text().split() == ["b", "a", "c"]
+    assert (queue.work / "order").read_text().split() == ["b", "a", "c"]
 
 
-def test_a_need_that_failed_keeps_the_job_blocked(shell: Shell) -> None:
+def test_a_need_that_failed_keeps_the_job_blocked(queue: Queue) -> None:
     """It goes on when the dead one is retried and completes."""
-    shell.enqueue("test -e allowed", "--id", "a", "--max-retries", "1")
-    shell.enqueue("true", "--id", "b", "--after", "a")
-    shell.drain()
-    assert shell.counts() == {"dead": 1, "blocked": 1}
-    (shell.work / "allowed").touch()
-    shell.ok("retry", "a")
-    shell.drain()
+    queue.enqueue("test -e allowed", "--id", "a", "--max-retries", "1")
+    queue.enqueue("true", "--id", "b", "--after", "a")
+    queue.drain()
+    assert queue.counts() == {"dead": 1, "blocked": 1}
+    (queue.work / "allowed").touch()
+    queue.ok("retry", "a")
+    queue.drain()
 
-    assert shell.counts() == {"completed": 2}
+    assert queue.counts() == {"completed": 2}
 
 
 @pytest.mark.parametrize("end", ["exit 1", "true"])
-def test_after_any_runs_however_the_other_ended(shell: Shell, end: str) -> None:
+def test_after_any_runs_however_the_other_ended(queue: Queue, end: str) -> None:
     """A clean-up runs after a success and after a failure."""
-    shell.enqueue(end, "--id", "a", "--max-retries", "1")
-    shell.enqueue("true", "--id", "b", "--after-any", "a")
-    shell.drain()
+    queue.enqueue(end, "--id", "a", "--max-retries", "1")
+    queue.enqueue("true", "--id", "b", "--after-any", "a")
+    queue.drain()
 
-    assert shell.state("b") == "completed"
+    assert queue.state("b") == "completed"
 
 
-def test_after_any_runs_when_the_other_is_cancelled(shell: Shell) -> None:
+def test_after_any_runs_when_the_other_is_cancelled(queue: Queue) -> None:
     """Cancelling is an end too; what waits for completion stays blocked."""
-    shell.enqueue("true", "--id", "a")
-    shell.enqueue("true", "--id", "any", "--after-any", "a")
-    shell.enqueue("true", "--id", "done", "--after", "a")
-    shell.ok("cancel", "a")
+    queue.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "any", "--after-any", "a")
+    queue.enqueue("true", "--id", "done", "--after", "a")
+    queue.ok("cancel", "a")
 
-    assert (shell.state("any"), shell.state("done")) == ("pending", "blocked")
+    assert (queue.state("any"), queue.state("done")) == ("pending", "blocked")
 
 
 @pytest.mark.parametrize("need", ["bad", "gone"])
-def test_a_need_that_will_not_complete_is_accepted_with_a_warning(ended: Shell, need: str) -> None:
+def test_a_need_that_will_not_complete_is_accepted_with_a_warning(ended: Queue, need: str) -> None:
     """One line on stderr names it; the id stands alone on stdout."""
     done = ended.run("enqueue", "--id", "b", "--after", need, "true")
 
-    assert (done.returncode, done.stdout) == (0, "b\n")
-    assert done.stderr == (
+    assert (done.code, done.out) == (0, "b\n")
+    assert done.err == (
         f"b waits for {need}, which will not complete unless retried (queuectl retry)\n"
     )
     assert ended.state("b") == "blocked"
 
 
 @pytest.mark.parametrize("words", [["--after", "bad", "true"], ["-"]])
-def test_quiet_keeps_the_warning_back_too(ended: Shell, words: list[str]) -> None:
+def test_quiet_keeps_the_warning_back_too(ended: Queue, words: list[str]) -> None:
     """Regression: cron mailed it, though the job was enqueued."""
     done = ended.run("enqueue", "-q", *words, stdin='{"command": "true", "after": "bad"}\n')
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, "", "")
     assert ended.counts()["blocked"] == 1
 
 
 @pytest.mark.parametrize(
     "options", [["--after", "good"], ["--after-any", "bad"], ["--after-any", "good,bad,gone"]]
 )
-def test_a_need_that_is_met_already_blocks_nothing(ended: Shell, options: list) -> None:
+def test_a_need_that_is_met_already_blocks_nothing(ended: Queue, options: list) -> None:
     """What has completed, or for --after-any ended, is not waited for."""
     done = ended.run("enqueue", "--id", "b", *options, "true")
 
-    assert (done.returncode, done.stderr, ended.state("b")) == (0, "", "pending")
+    assert (done.code, done.err, ended.state("b")) == (0, "", "pending")
 
 
-def test_of_a_job_named_in_both_completion_is_the_need(ended: Shell) -> None:
+def test_of_a_job_named_in_both_completion_is_the_need(ended: Queue) -> None:
     """`--after` is the stronger wish."""
     ended.run("enqueue", "--id", "b", "--after", "bad", "--after-any", "bad", "true")
 
@@ -102,7 +102,7 @@ def test_of_a_job_named_in_both_completion_is_the_need(ended: Shell) -> None:
 
 
 @pytest.mark.parametrize("option", ["--after", "--after-any"])
-def test_an_unknown_need_is_refused(ended: Shell, option: str) -> None:
+def test_an_unknown_need_is_refused(ended: Queue, option: str) -> None:
     """Exit 1 names it, and no job is made."""
     before = ended.ids()
 
@@ -112,10 +112,10 @@ def test_an_unknown_need_is_refused(ended: Shell, option: str) -> None:
     assert ended.ids() == before
 
 
-def test_a_blocked_job_whose_time_is_to_come_waits_for_it_too(shell: Shell) -> None:
+def test_a_blocked_job_whose_time_is_to_come_waits_for_it_too(queue: Queue) -> None:
     """Freed before its time, it is scheduled."""
-    shell.enqueue("true", "--id", "a")
-    shell.enqueue("true", "--id", "b", "--after", "a", "--delay", "1h")
-    shell.drain()
+    queue.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "b", "--after", "a", "--delay", "1h")
+    queue.drain()
 
-    assert shell.state("b") == "scheduled"
+    assert queue.state("b") == "scheduled"

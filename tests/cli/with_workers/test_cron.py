@@ -18,9 +18,9 @@ import pytest
 
 from queuectl.host import lockfiles
 from queuectl.storage.write_lock import WriteLock
+from support.calls import COMMAND
 from support.processes import alive
-from support.queue import COMMAND, Queue
-from support.shell import Shell
+from support.queue import Queue
 from support.states import every_state
 from support.waiting import wait_until
 
@@ -86,48 +86,48 @@ def test_what_fails_under_cron_says_so_in_one_line(tmp_path: Path) -> None:
         ["worker", "stop", "-q"],
     ],
 )
-def test_quiet_is_silent_on_all_that_changes_something(shell: Shell, args: list[str]) -> None:
+def test_quiet_is_silent_on_all_that_changes_something(queue: Queue, args: list[str]) -> None:
     """No output at all unless it fails."""
-    every_state(shell)
-    done = shell.run(*args, stdin='{"id": "x", "command": "true"}\n')
+    every_state(queue)
+    done = queue.run(*args, stdin='{"id": "x", "command": "true"}\n')
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_a_command_inside_a_job_is_not_steered_by_the_jobs_variables(shell: Shell) -> None:
+def test_a_command_inside_a_job_is_not_steered_by_the_jobs_variables(queue: Queue) -> None:
     """Only QUEUECTL_DB is heeded there: the same file, but not the job's queue, id or attempt."""
-    shell.enqueue(
+    queue.enqueue(
         "unset QUEUECTL; queuectl enqueue --id in --env '*' --delay 1h true",
         "--id", "out", "--queue", "special", "--priority", "7",
     )  # fmt: skip
-    shell.drain()
-    inner = shell.json("show", "in", "--show-env")
+    queue.drain()
+    inner = queue.json("show", "in", "--show-env")
 
-    assert shell.state("out") == "completed"
+    assert queue.state("out") == "completed"
     assert (inner["queue"], inner["priority"], inner["attempts"]) == ("default", 0, 0)
     assert [name for name in inner["env"] if name.startswith("QUEUECTL_")] == []
 
 
 @pytest.fixture
-def detached(shell: Shell) -> Iterator[Shell]:
+def detached(queue: Queue) -> Iterator[Queue]:
     """A queue whose detached workers are stopped at the end."""
-    yield shell
-    shell.ok("worker", "stop", "-q")
+    yield queue
+    queue.ok("worker", "stop", "-q")
 
 
-def test_detach_returns_when_the_workers_are_there(detached: Shell) -> None:
+def test_detach_returns_when_the_workers_are_there(detached: Queue) -> None:
     """The supervisor's id stands alone on stdout; they can be seen, run jobs, and be stopped."""
     done = detached.run("worker", "start", "--detach", "-c", "3")
     listed = detached.json("worker", "list")
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [worker["supervisor"] for worker in listed] == [done.stdout.strip()] * 3
+    assert (done.code, done.err) == (0, "")
+    assert [worker["supervisor"] for worker in listed] == [done.out.strip()] * 3
     assert detached.ok("enqueue", "--wait", "ps -o tty= -p $$; echo ran").split()[-1] == "ran"
-    assert detached.ok("worker", "stop", done.stdout.strip()) == f"stopped {done.stdout.strip()}"
+    assert detached.ok("worker", "stop", done.out.strip()) == f"stopped {done.out.strip()}"
     assert detached.json("worker", "list") == []
 
 
-def test_detached_workers_log_beside_the_database(detached: Shell) -> None:
+def test_detached_workers_log_beside_the_database(detached: Queue) -> None:
     """Or where --log-file says; what a job's end looks like stands there, private to its owner."""
     detached.ok("worker", "start", "--detach")
     detached.ok("enqueue", "--wait", "--id", "a", "true")
@@ -145,28 +145,28 @@ def test_detached_workers_log_beside_the_database(detached: Shell) -> None:
     assert {path.stat().st_mode & 0o777 for path in (own, beside)} == {0o600}
 
 
-def test_a_log_that_cannot_be_written_is_said_in_one_line(shell: Shell) -> None:
+def test_a_log_that_cannot_be_written_is_said_in_one_line(queue: Queue) -> None:
     """Nothing is started; it once was said twice."""
-    assert shell.fails(1, "worker", "start", "--detach", "--log-file", "/none/x") == (
+    assert queue.fails(1, "worker", "start", "--detach", "--log-file", "/none/x") == (
         "queuectl worker start: cannot write /none/x: No such file or directory"
     )
-    assert shell.json("worker", "list") == []
+    assert queue.json("worker", "list") == []
 
 
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
 def test_detach_unless_running_prints_nothing_the_second_time(
-    detached: Shell, quiet: list[str]
+    detached: Queue, quiet: list[str]
 ) -> None:
     """Exit 0, and one pool remains."""
     first = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
     second = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
 
-    assert (first.returncode, len(first.stdout.split())) == (0, 0 if quiet else 1)
-    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert (first.code, len(first.out.split())) == (0, 0 if quiet else 1)
+    assert (second.code, second.out, second.err) == (0, "", "")
     assert len(detached.json("worker", "list")) == 1
 
 
-def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
+def test_detached_workers_survive_who_started_them(detached: Queue) -> None:
     """Regression: when that was killed before they were ready, they could not say so, and left."""
     detached.enqueue("true")
     lock = WriteLock(detached.files.write_lock)
@@ -182,7 +182,7 @@ def test_detached_workers_survive_who_started_them(detached: Shell) -> None:
     assert detached.ok("enqueue", "--wait", "true") == ""
 
 
-def test_detach_does_not_wait_for_ever(detached: Shell, tmp_path: Path) -> None:
+def test_detach_does_not_wait_for_ever(detached: Queue, tmp_path: Path) -> None:
     """While the queue stays busy the workers cannot be ready: exit 1 says so, and they go on."""
     detached.enqueue("true")
     (tmp_path / "sitecustomize.py").write_text(
@@ -199,7 +199,7 @@ def test_detach_does_not_wait_for_ever(detached: Shell, tmp_path: Path) -> None:
     assert detached.ok("enqueue", "--wait", "true") == ""
 
 
-def test_detached_workers_survive_the_terminal_that_started_them(detached: Shell) -> None:
+def test_detached_workers_survive_the_terminal_that_started_them(detached: Queue) -> None:
     """Its hang-up ends the shell, not the workers."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -240,34 +240,34 @@ def listening() -> Iterator[socket.socket]:
 
 
 def test_a_service_manager_is_told_when_the_workers_are_ready(
-    shell: Shell, listening: socket.socket
+    queue: Queue, listening: socket.socket
 ) -> None:
     """READY=1 comes once, when all workers can be seen; jobs do not inherit the address."""
-    shell.enqueue("true")
+    queue.enqueue("true")
     env = {"NOTIFY_SOCKET": listening.getsockname()}
-    shell.spawn("worker", "start", "-c", "2", env=env, stderr=subprocess.DEVNULL)
+    queue.spawn("worker", "start", "-c", "2", env=env, stderr=subprocess.DEVNULL)
     told = listening.recv(100)
-    listed = shell.json("worker", "list")
-    seen = shell.ok("enqueue", "--wait", 'echo "${NOTIFY_SOCKET-none}"')
+    listed = queue.json("worker", "list")
+    seen = queue.ok("enqueue", "--wait", 'echo "${NOTIFY_SOCKET-none}"')
 
     assert (told, len(listed), seen) == (b"READY=1", 2, "none")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract addresses are Linux's own")
-def test_the_address_may_be_an_abstract_one(shell: Shell) -> None:
+def test_the_address_may_be_an_abstract_one(queue: Queue) -> None:
     """One that begins with @ has no file."""
     name = f"queuectl-test-{os.getpid()}-{os.urandom(4).hex()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name)
         manager.settimeout(30)
-        shell.spawn("worker", "start", "-q", env={"NOTIFY_SOCKET": "@" + name})
+        queue.spawn("worker", "start", "-q", env={"NOTIFY_SOCKET": "@" + name})
         told = manager.recv(100)
 
     assert told == b"READY=1"
 
 
 @pytest.mark.parametrize("address", ["/none/at/all", "", "nonsense", "@"])
-def test_an_address_that_nobody_listens_at_stops_nothing(detached: Shell, address: str) -> None:
+def test_an_address_that_nobody_listens_at_stops_nothing(detached: Queue, address: str) -> None:
     """The workers run, and jobs do not see it, detached or not."""
     env: dict[str, str] = {"NOTIFY_SOCKET": address}
     detached.ok("worker", "start", "--detach", env=env)

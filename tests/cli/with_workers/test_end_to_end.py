@@ -10,7 +10,6 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from support.jobs import Jobs
 from support.queue import Queue
 
 _FILES = 200
@@ -57,7 +56,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_tree_of_files_is_compressed_exactly_once(queue: Queue, jobs: Jobs) -> None:
+def test_a_tree_of_files_is_compressed_exactly_once(queue: Queue) -> None:
     """Every job's effect is there once, after retries, the DLQ, a repair and a `dlq retry`."""
     work = queue.work
     paths = _make_tree(work / "tree")
@@ -81,7 +80,7 @@ def test_a_tree_of_files_is_compressed_exactly_once(queue: Queue, jobs: Jobs) ->
     dead = [f"pack-{number}" for number in range(_FILES, len(everything))]
     assert queue.counts() == {"completed": _FILES, "dead": len(dead)}
     assert queue.ok("dlq", "list", "--ids").split() == dead
-    assert [jobs.outcomes(job) for job in dead] == [["exit", "exit"]] * len(dead)
+    assert [queue.outcomes(job) for job in dead] == [["exit", "exit"]] * len(dead)
     assert {job["last_error"] for job in queue.json("dlq", "list")} == {"exit 66"}
 
     for path in missing:
@@ -102,5 +101,5 @@ def test_a_tree_of_files_is_compressed_exactly_once(queue: Queue, jobs: Jobs) ->
     assert Counter((work / "ledger").read_text().split()) == Counter(
         str(number) for number in range(len(everything))
     )
-    runs = Counter(len(jobs.attempts(job)) for job in ids)
+    runs = Counter(len(queue.attempts(job)) for job in ids)
     assert runs == {1: _FILES - len(flaky), 2: len(flaky), 3: len(missing)}

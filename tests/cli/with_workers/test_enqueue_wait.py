@@ -13,16 +13,16 @@ import pytest
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
-from support.queue import COMMAND, Queue
-from support.shell import Shell
-from support.states import opened
+from support.calls import COMMAND
+from support.held import UNTIL_GO
+from support.queue import Queue
 from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     """A queue with two workers."""
-    queue = Queue(tmp_path_factory.mktemp("served"))
+    queue = Queue(tmp_path_factory.mktemp("served"), in_forks=True)
     queue.ok("config", "set", "backoff-max", "0")
     queue.start(workers=2)
     yield queue
@@ -47,9 +47,9 @@ def test_stdout_is_the_jobs_output_and_nothing_else(
     command = f"echo $QUEUECTL_ATTEMPT; {end}"
     done = served.run("enqueue", "--wait", "--output", shown, "--max-retries", "2", command)
 
-    assert done.stdout == out
-    assert done.returncode == int(end[-1])
-    assert done.stderr.count("\n") == (1 if done.returncode else 0)
+    assert done.out == out
+    assert done.code == int(end[-1])
+    assert done.err.count("\n") == (1 if done.code else 0)
 
 
 def test_output_is_carried_byte_by_byte(served: Queue) -> None:
@@ -78,39 +78,37 @@ def test_the_exit_code_is_that_of_wait(
         "enqueue", "--wait", "--id", f"c{code}", "--max-retries", "1", *options, command
     )
 
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr == f"queuectl enqueue: c{code} {why}\n"
+    assert (done.code, done.out) == (code, "")
+    assert done.err == f"queuectl enqueue: c{code} {why}\n"
 
 
-def test_a_job_that_can_never_end_is_not_waited_for(shell: Shell) -> None:
+def test_a_job_that_can_never_end_is_not_waited_for(queue: Queue) -> None:
     """125 at once, naming what it waits for; the job is there all the same."""
-    shell.enqueue("exit 1", "--id", "a")
-    shell.run_as_if("dead")
-    done = shell.run("enqueue", "--wait", "--id", "b", "--after", "a", "true")
+    queue.enqueue("exit 1", "--id", "a")
+    queue.run_as_if("dead")
+    done = queue.run("enqueue", "--wait", "--id", "b", "--after", "a", "true")
 
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.splitlines()[-1] == (
+    assert (done.code, done.out) == (125, "")
+    assert done.err.splitlines()[-1] == (
         "queuectl enqueue: b can never finish: it waits for a, which is dead"
     )
-    assert shell.state("b") == "blocked"
+    assert queue.state("b") == "blocked"
 
 
-def test_a_job_that_is_given_its_own_key_does_not_wait_for_itself(shell: Shell) -> None:
+def test_a_job_that_is_given_its_own_key_does_not_wait_for_itself(queue: Queue) -> None:
     """The holder of the key is the caller: exit 1 at once, instead of following itself."""
-    shell.enqueue(
+    queue.enqueue(
         "queuectl enqueue --wait --unique k true 2> said; echo $? >> said",
         "--id", "me", "--unique", "k",
     )  # fmt: skip
-    shell.drain()
+    queue.drain()
 
-    assert shell.text("said") == "queuectl enqueue: me cannot wait for itself\n1"
+    assert queue.text("said") == "queuectl enqueue: me cannot wait for itself\n1"
 
 
 def test_ctrl_c_detaches_and_the_job_goes_on(served: Queue) -> None:
     """One line names the ways back to it, without control characters; the end is by SIGINT."""
-    waiting = served.spawn(
-        "enqueue", "-w", "--id", "d", "echo up; until test -e go; do sleep 0.05; done"
-    )
+    waiting = served.spawn("enqueue", "-w", "--id", "d", "echo up; " + UNTIL_GO)
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == "up\n"
     waiting.send_signal(signal.SIGINT)
@@ -129,44 +127,44 @@ def test_ctrl_c_stops_a_loop_around_it(served: Queue) -> None:
         ["bash", "-c", loop + "; echo after >> turns"],
         env=served.env, cwd=served.work, start_new_session=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_until(lambda: served.run("show", "l1").returncode == 0, what="the job")
-    served.wait_for("l1", "processing", "completed")
+    wait_until(lambda: served.run("show", "l1").code == 0, what="the job")
+    served.until("l1", "processing", "completed")
     os.killpg(bash.pid, signal.SIGINT)
 
     assert bash.wait(30) == -signal.SIGINT
     assert (served.work / "turns").read_text() == "turn\n"
 
 
-def test_that_no_worker_is_there_is_said_once(shell: Shell) -> None:
+def test_that_no_worker_is_there_is_said_once(queue: Queue) -> None:
     """Also when the workers that came have left again before the end was seen."""
-    waiting = shell.spawn("enqueue", "--wait", "--id", "a", "echo done")
-    wait_until(lambda: shell.run("show", "a").returncode == 0, what="the job")
+    waiting = queue.spawn("enqueue", "--wait", "--id", "a", "echo done")
+    wait_until(lambda: queue.run("show", "a").code == 0, what="the job")
     assert waiting.stderr is not None
     assert waiting.stderr.readline() == "no worker serves default (queuectl worker start)\n"
-    shell.drain()
+    queue.drain()
     out, err = waiting.communicate(timeout=30)
 
     assert (waiting.returncode, out, err) == (0, "done\n", "")
 
 
 def test_a_job_that_is_run_again_just_then_is_waited_for(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: retried between two looks at it, a completed job ended the wait with 124."""
-    shell.enqueue("true", "--id", "a")
-    shell.run_as_if("completed")
+    queue.enqueue("true", "--id", "a")
+    queue.run_as_if("completed")
     look = Storage.states_of
     looks = count()
 
     def looked(storage: Storage, seqs: Sequence[int]) -> dict[int, JobState]:
         found = look(storage, seqs)
         if next(looks) == 0:
-            with opened(shell) as another:
+            with queue.opened() as another:
                 another.retry(another.get("a"), now=utcnow())
         elif found[seqs[0]] is JobState.PENDING:
-            shell.run_as_if("dead", code=3)
+            queue.run_as_if("dead", code=3)
         return found
 
     monkeypatch.setattr(Storage, "states_of", looked)
 
-    assert shell.run("wait", "a").returncode == 3
+    assert queue.run("wait", "a").code == 3

@@ -12,67 +12,67 @@ import pytest
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from support.shell import Shell
-from support.states import opened
+from support.held import UNTIL_GO
+from support.queue import Queue
 from support.waiting import wait_until
 
 
-def test_a_paused_queue_starts_nothing_and_others_go_on(shell: Shell) -> None:
+def test_a_paused_queue_starts_nothing_and_others_go_on(queue: Queue) -> None:
     """Its jobs run once it is resumed."""
-    shell.ok("queue", "pause", "held")
-    shell.enqueue("true", "--id", "a", "--queue", "held")
-    shell.enqueue("true", "--id", "b")
-    shell.drain()
-    assert (shell.state("a"), shell.state("b")) == ("pending", "completed")
-    assert shell.ok("queue", "resume", "held") == "resumed held"
-    shell.drain()
+    queue.ok("queue", "pause", "held")
+    queue.enqueue("true", "--id", "a", "--queue", "held")
+    queue.enqueue("true", "--id", "b")
+    queue.drain()
+    assert (queue.state("a"), queue.state("b")) == ("pending", "completed")
+    assert queue.ok("queue", "resume", "held") == "resumed held"
+    queue.drain()
 
-    assert shell.state("a") == "completed"
+    assert queue.state("a") == "completed"
 
 
-def test_a_running_job_of_a_paused_queue_goes_on(shell: Shell) -> None:
+def test_a_running_job_of_a_paused_queue_goes_on(queue: Queue) -> None:
     """Pausing ends nothing."""
-    shell.enqueue("until test -e go; do sleep 0.02; done", "--id", "a")
-    shell.start()
-    shell.wait_for("a", "processing")
-    shell.ok("queue", "pause", "-q")
-    shell.enqueue("true", "--id", "b")
-    (shell.work / "go").touch()
-    shell.wait_for("a", "completed")
+    queue.enqueue(UNTIL_GO, "--id", "a")
+    queue.start()
+    queue.until("a", "processing")
+    queue.ok("queue", "pause", "-q")
+    queue.enqueue("true", "--id", "b")
+    queue.let_go()
+    queue.until("a", "completed")
 
-    assert shell.state("b") == "pending"
-    shell.ok("queue", "resume")
-    shell.wait_for("b", "completed")
+    assert queue.state("b") == "pending"
+    queue.ok("queue", "resume")
+    queue.until("b", "completed")
 
 
-def test_one_switch_pauses_queues_that_are_still_to_come(shell: Shell) -> None:
+def test_one_switch_pauses_queues_that_are_still_to_come(queue: Queue) -> None:
     """To resume one of them by name does not lift it, and says so."""
-    shell.ok("queue", "pause")
-    shell.enqueue("true", "--id", "a", "--queue", "new")
-    done = shell.run("queue", "resume", "new")
-    shell.drain()
+    queue.ok("queue", "pause")
+    queue.enqueue("true", "--id", "a", "--queue", "new")
+    done = queue.run("queue", "resume", "new")
+    queue.drain()
 
-    assert (done.returncode, done.stdout) == (0, "resumed new\n")
-    assert done.stderr == "all queues are still paused (queuectl queue resume)\n"
-    assert shell.state("a") == "pending"
+    assert (done.code, done.out) == (0, "resumed new\n")
+    assert done.err == "all queues are still paused (queuectl queue resume)\n"
+    assert queue.state("a") == "pending"
 
 
-def test_resume_without_a_name_lifts_every_pause(shell: Shell) -> None:
+def test_resume_without_a_name_lifts_every_pause(queue: Queue) -> None:
     """The switch for all, and those of single queues."""
     for name in ([], ["a"], ["b"]):
-        shell.ok("queue", "pause", "-q", *name)
-    assert shell.ok("queue", "resume") == "resumed all queues"
+        queue.ok("queue", "pause", "-q", *name)
+    assert queue.ok("queue", "resume") == "resumed all queues"
 
-    assert shell.json("queue", "list") == []
+    assert queue.json("queue", "list") == []
 
 
-def test_the_list_tells_what_each_queue_holds(shell: Shell) -> None:
+def test_the_list_tells_what_each_queue_holds(queue: Queue) -> None:
     """Who paused it, when and why; its limit; its jobs by state."""
-    shell.ok("queue", "pause", "b", "--reason", "disk full", env={"LOGNAME": "operator"})
-    shell.ok("queue", "limit", "b", "2")
-    shell.enqueue("true", "--queue", "a")
-    shell.enqueue("true", "--queue", "b", "--delay", "1h")
-    listed = shell.json("queue", "list")
+    queue.ok("queue", "pause", "b", "--reason", "disk full", env={"LOGNAME": "operator"})
+    queue.ok("queue", "limit", "b", "2")
+    queue.enqueue("true", "--queue", "a")
+    queue.enqueue("true", "--queue", "b", "--delay", "1h")
+    listed = queue.json("queue", "list")
     paused_at = listed[1].pop("paused_at")
     rest = {state.value: 0 for state in JobState}
 
@@ -83,14 +83,14 @@ def test_the_list_tells_what_each_queue_holds(shell: Shell) -> None:
         {"name": "b", "paused": True, "paused_by": "operator",
          "pause_reason": "disk full", "limit": 2, **rest, "scheduled": 1},
     ]  # fmt: skip
-    text = shell.ok("queue", "list").splitlines()
+    text = queue.ok("queue", "list").splitlines()
     assert text[2].split()[:3] == ["b", "by", "operator,"]
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1.5", "x", "\u0661", "1" * 5000, "1000001", ""])
-def test_a_limit_is_a_whole_number_or_none(shell: Shell, limit: str) -> None:
+def test_a_limit_is_a_whole_number_or_none(queue: Queue, limit: str) -> None:
     """Exit 2 for all else; 5,000 digits once ended in a traceback."""
-    line = shell.fails(2, "queue", "limit", "--", "q", limit)
+    line = queue.fails(2, "queue", "limit", "--", "q", limit)
 
     assert line.startswith(
         "queuectl queue limit: N must be a whole number from 1 to 1000000, or none, not "
@@ -114,65 +114,65 @@ time.sleep(0.03)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_limits_hold_and_never_leak_while_workers_are_killed(shell: Shell) -> None:
+def test_limits_hold_and_never_leak_while_workers_are_killed(queue: Queue) -> None:
     """With 8 workers, some killed at random, never more run than may; in the end all have run."""
     limits = {"one": 1, "three": 3}
-    (shell.work / "job.py").write_text(_TAKES_A_PLACE)
-    shell.configure(backoff_max="0.1", kill_grace="0.2")
+    (queue.work / "job.py").write_text(_TAKES_A_PLACE)
+    queue.configure(backoff_max="0.1", kill_grace="0.2")
     for name, limit in limits.items():
-        shell.ok("queue", "limit", name, str(limit))
-    with opened(shell) as storage:
+        queue.ok("queue", "limit", name, str(limit))
+    with queue.opened() as storage:
         storage.enqueue(
             [
                 JobSpec(
                     command=f"exec {sys.executable} -S -E job.py {limit}",
-                    queue=name, cwd=str(shell.work), max_retries=50,
+                    queue=name, cwd=str(queue.work), max_retries=50,
                 )
                 for name, limit in limits.items()
                 for _ in range(20)
             ],
             now=utcnow(),
         )  # fmt: skip
-    shell.start(workers=8)
+    queue.start(workers=8)
     chance = random.Random(7)
     killed: list[int] = []
     for turn in range(4):
         wait_until(
-            lambda turn=turn: shell.counts().get("completed", 0) > 4 * turn, what="some progress"
+            lambda turn=turn: queue.counts().get("completed", 0) > 4 * turn, what="some progress"
         )
-        workers = shell.workers()
+        workers = queue.workers()
         # One that was killed just now may still be listed.
         busy = [w["pid"] for w in workers if w["job"] is not None and w["pid"] not in killed]
         if busy:
             killed.append(chance.choice(busy))
             os.kill(killed[-1], signal.SIGKILL)
-    wait_until(lambda: shell.counts() == {"completed": 40}, what="all to complete")
+    wait_until(lambda: queue.counts() == {"completed": 40}, what="all to complete")
 
-    assert not (shell.work / "exceeded").exists()
-    places = {path.name for path in shell.work.iterdir()} - {"job.py"}
+    assert not (queue.work / "exceeded").exists()
+    places = {path.name for path in queue.work.iterdir()} - {"job.py"}
     assert places <= {"one-0", "three-0", "three-1", "three-2"}
     assert {"one-0", "three-0"} <= places
     assert killed != []
 
 
-def test_a_limit_that_is_lifted_lets_the_rest_run(shell: Shell) -> None:
+def test_a_limit_that_is_lifted_lets_the_rest_run(queue: Queue) -> None:
     """Workers that sleep hear of it."""
-    shell.ok("queue", "limit", "default", "1")
+    queue.ok("queue", "limit", "default", "1")
     for name in "ab":
-        shell.enqueue("sleep 60", "--id", name)
-    shell.start(workers=2)
-    shell.wait_for("a", "processing")
-    assert shell.state("b") == "pending"
-    assert shell.ok("queue", "limit", "default", "none") == "default: no limit"
+        queue.enqueue("sleep 60", "--id", name)
+    queue.start(workers=2)
+    queue.until("a", "processing")
+    assert queue.state("b") == "pending"
+    assert queue.ok("queue", "limit", "default", "none") == "default: no limit"
 
-    assert shell.wait_for("b", "processing")["state"] == "processing"
+    assert queue.until("b", "processing").state.value == "processing"
 
 
-def test_a_paused_queue_with_20_000_jobs_costs_a_claim_nothing(shell: Shell) -> None:
+def test_a_paused_queue_with_20_000_jobs_costs_a_claim_nothing(queue: Queue) -> None:
     """A claim takes as many steps of SQLite's machine as without them."""
 
     def steps() -> int:
-        with opened(shell) as storage:
+        with queue.opened() as storage:
             storage.enqueue([JobSpec(command="true", priority=-5)], now=utcnow())
             counted = 0
 
@@ -188,10 +188,10 @@ def test_a_paused_queue_with_20_000_jobs_costs_a_claim_nothing(shell: Shell) -> 
             assert claim.job.queue == "default"
             return counted
 
-    shell.ok("queue", "pause", "held")
-    shell.enqueue("true", "--queue", "held")
+    queue.ok("queue", "pause", "held")
+    queue.enqueue("true", "--queue", "held")
     before = steps()
-    with opened(shell) as storage:
+    with queue.opened() as storage:
         storage.enqueue([JobSpec(command="true", queue="held", priority=5)] * 20_000, now=utcnow())
 
     assert steps() < before + 100

@@ -15,8 +15,8 @@ import pytest
 
 from queuectl.host import lockfiles, processes
 from queuectl.storage.for_workers import WorkerStorage
-from support.calls import Call
 from support.forks import in_processes
+from support.held import UNTIL_GO
 from support.queue import Queue
 from support.recovery import recovery_by
 from support.waiting import wait_until
@@ -57,7 +57,7 @@ def test_all_that_is_made_in_a_folder_of_a_team_is_the_teams(
     previous = os.umask(umask)
     try:
         queue.ok("--allow-shared", "enqueue", "seq 2000")
-        queue.ok("--allow-shared", "enqueue", "until [ -e go ]; do sleep 0.02; done")
+        queue.ok("--allow-shared", "enqueue", UNTIL_GO)
         queue.ok("--allow-shared", "worker", "start", "--detach")
         wait_until(lambda: queue.json("--allow-shared", "status")["jobs"]["processing"] == 1)
         wait_until(lambda: queue.json("--allow-shared", "status")["jobs"]["pending"] == 0)
@@ -85,13 +85,11 @@ def test_a_folder_that_only_others_can_write_makes_no_team(queue: Queue, team: P
 
 
 @only_root
-def test_another_user_of_the_team_can_do_what_the_owner_can(
-    queue: Queue, call: Call, team: Path
-) -> None:
+def test_another_user_of_the_team_can_do_what_the_owner_can(queue: Queue, team: Path) -> None:
     queue.ok("--allow-shared", "worker", "start", "--detach")
 
     def as_other(*args: str) -> str:
-        called = call("--allow-shared", *args, user=(_USER, _GROUP))
+        called = queue.run("--allow-shared", *args, user=(_USER, _GROUP))
         assert (called.code, called.err) == (0, ""), called
         return called.out
 
@@ -110,7 +108,7 @@ def test_another_user_of_the_team_can_do_what_the_owner_can(
 @only_root
 def test_the_job_of_another_user_is_left_to_their_workers(queue: Queue, team: Path) -> None:
     """Its processes could not be ended, so the job waits for a worker of the same user."""
-    job = queue.ok("--allow-shared", "enqueue", "until [ -e go ]; do sleep 0.02; done")
+    job = queue.ok("--allow-shared", "enqueue", UNTIL_GO)
     queue.ok("--allow-shared", "worker", "start", "--detach")
     wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
     (worker,) = queue.json("--allow-shared", "worker", "list")

@@ -19,10 +19,9 @@ from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
+from support.held import UNTIL_GO
 from support.processes import linux_only
 from support.queue import Queue
-from support.shell import Shell, in_forks
-from support.states import opened
 from support.waiting import wait_until
 
 _ENDINGS = [
@@ -49,7 +48,7 @@ _COMMANDS = {
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     """A queue with one job for each way to finish; the ids are those of the table above."""
-    queue = in_forks(Queue(tmp_path_factory.mktemp("ended")))
+    queue = Queue(tmp_path_factory.mktemp("ended"), in_forks=True)
     for key, value in (("backoff-base", "1"), ("backoff-max", "0"), ("kill-grace", "0.5")):
         queue.ok("config", "set", key, value)
     gone = queue.folder / "gone"
@@ -66,7 +65,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     queue.ok("enqueue", "-q", "-", stdin="\n".join(lines))
     gone.rmdir()
     pool = queue.start(workers=2)
-    queue.wait_for("cancelled", "processing")
+    queue.until("cancelled", "processing")
     queue.ok("cancel", "--reason", "wrong input", "cancelled")
     queue.enqueue("echo $$ > pid; exec sleep 60", "--id", "lost", "--max-retries", "1")
     pid = wait_until(lambda: _number(queue.work / "pid"), what="the job")
@@ -99,14 +98,14 @@ def test_each_way_to_finish_has_an_exit_code(ended: Queue, name: str, code: int,
     """Unless the code is 0, one line on stderr says why."""
     done = ended.run("wait", name)
 
-    assert (done.returncode, done.stdout) == (code, "")
+    assert (done.code, done.out) == (code, "")
     if why is None:
-        assert done.stderr == ""
+        assert done.err == ""
     else:
         start = f"queuectl wait: {name} {why.rstrip('…')}"
-        assert done.stderr.startswith(start)
-        assert done.stderr.count("\n") == 1
-        assert why.endswith("…") or done.stderr == start + "\n"
+        assert done.err.startswith(start)
+        assert done.err.count("\n") == 1
+        assert why.endswith("…") or done.err == start + "\n"
 
 
 @pytest.mark.parametrize(
@@ -134,9 +133,9 @@ def test_wait_fails_at_once_if_it_cannot_wait(
 ) -> None:
     """It exits with 125 if queuectl cannot wait, and with 2 for wrong usage."""
     done = ended.run("wait", *args)
-    said = done.stderr.splitlines()[-1]
+    said = done.err.splitlines()[-1]
 
-    assert (done.returncode, done.stdout) == (code, "")
+    assert (done.code, done.out) == (code, "")
     assert said.startswith("queuectl wait: " + line.rstrip("…"))
     assert line.endswith("…") or said == "queuectl wait: " + line
 
@@ -145,8 +144,8 @@ def test_the_time_ran_out(ended: Queue) -> None:
     """The line names an unfinished job; a warning said before that no worker serves it."""
     done = ended.run("wait", "--timeout", "0.2", "pending", "completed")
 
-    assert (done.returncode, done.stdout) == (124, "")
-    assert done.stderr.splitlines() == [
+    assert (done.code, done.out) == (124, "")
+    assert done.err.splitlines() == [
         "no worker serves default (queuectl worker start)",
         "queuectl wait: time ran out, unfinished: pending",
     ]
@@ -166,7 +165,7 @@ def test_several_jobs(ended: Queue) -> None:
 @pytest.mark.parametrize(("stdin", "code"), [("completed\n", 0), ("own-code\ncompleted\n", 1)])
 def test_ids_come_from_stdin(ended: Queue, stdin: str, code: int) -> None:
     """`wait -` reads the ids that `enqueue` printed."""
-    assert ended.run("wait", "-", stdin=stdin).returncode == code
+    assert ended.run("wait", "-", stdin=stdin).code == code
 
 
 @pytest.mark.parametrize("options", [[], ["--any"], ["--json"]])
@@ -181,15 +180,15 @@ def test_any_returns_with_the_first_job(ended: Queue) -> None:
     """It prints the id of that job and exits with its code."""
     done = ended.run("wait", "--any", "pending", "own-code")
 
-    assert (done.returncode, done.stdout) == (7, "own-code\n")
+    assert (done.code, done.out) == (7, "own-code\n")
 
 
 def test_json_has_the_own_code_of_a_job(ended: Queue) -> None:
     """There is one object per job in the given order, with its own exit code and that of `wait`."""
     done = ended.run("wait", "--json", "by-signal", "own-code")
-    found = json.loads(done.stdout)
+    found = json.loads(done.out)
 
-    assert done.returncode == 1
+    assert done.code == 1
     assert found == [
         {
             "id": "by-signal", "state": "dead", "exit_code": None, "signal": signal.SIGUSR1,
@@ -207,11 +206,11 @@ def test_json_when_the_time_ran_out(ended: Queue) -> None:
     done = ended.run("wait", "--json", "--timeout", "0.2", "pending", "too-long")
     found = [
         (ending["id"], ending["state"], ending["code"], ending["message"])
-        for ending in json.loads(done.stdout)
+        for ending in json.loads(done.out)
     ]
 
-    assert done.returncode == 124
-    assert done.stderr.endswith("queuectl wait: time ran out, unfinished: pending\n")
+    assert done.code == 124
+    assert done.err.endswith("queuectl wait: time ran out, unfinished: pending\n")
     assert found == [
         ("pending", "pending", 124, "is pending: time ran out"),
         ("too-long", "dead", 124, "is dead: killed after 0.20 s by its timeout"),
@@ -223,11 +222,11 @@ def test_json_when_a_job_can_never_finish(ended: Queue) -> None:
     done = ended.run("wait", "--json", "pending", "never", "own-code")
     found = [
         (ending["id"], ending["state"], ending["code"], ending["message"])
-        for ending in json.loads(done.stdout)
+        for ending in json.loads(done.out)
     ]
 
-    assert done.returncode == 125
-    assert done.stderr.splitlines()[-1] == (
+    assert done.code == 125
+    assert done.err.splitlines()[-1] == (
         "queuectl wait: never can never finish: it waits for own-code, which is dead"
     )
     assert found == [
@@ -237,23 +236,23 @@ def test_json_when_a_job_can_never_finish(ended: Queue) -> None:
     ]
 
 
-def test_json_when_a_job_was_deleted(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_when_a_job_was_deleted(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that was pruned while we slept is printed in the state that was seen last."""
-    shell.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "a")
     states_of = Storage.states_of
 
     def pruned(storage: Storage, seqs: Any) -> Any:
-        with opened(shell) as other:
+        with queue.opened() as other:
             other.cancel(other.get("a"), now=utcnow())
             other.prune(states=[JobState.CANCELLED], before=utcnow() + timedelta(hours=1))
         return states_of(storage, seqs)
 
     monkeypatch.setattr(Storage, "states_of", pruned)
-    done = shell.run("wait", "--json", "a")
+    done = queue.run("wait", "--json", "a")
 
-    assert done.returncode == 125
-    assert done.stderr.splitlines()[-1] == "queuectl wait: a was deleted"
-    assert json.loads(done.stdout) == [
+    assert done.code == 125
+    assert done.err.splitlines()[-1] == "queuectl wait: a was deleted"
+    assert json.loads(done.out) == [
         {
             "id": "a", "state": "pending", "exit_code": None, "signal": None, "code": 125,
             "message": "was deleted",
@@ -265,101 +264,101 @@ def test_any_names_no_job_when_the_time_ran_out(ended: Queue) -> None:
     """No job has finished, so stdout stays empty."""
     done = ended.run("wait", "--any", "--timeout", "0.2", "pending")
 
-    assert (done.returncode, done.stdout) == (124, "")
+    assert (done.code, done.out) == (124, "")
 
 
-def test_json_of_all_has_counts(shell: Shell) -> None:
+def test_json_of_all_has_counts(queue: Queue) -> None:
     """It is printed whether the wait succeeded or the time ran out."""
-    shell.enqueue("true", "--id", "a")
-    done = shell.run("wait", "--all", "--json", "--timeout", "0.2")
+    queue.enqueue("true", "--id", "a")
+    done = queue.run("wait", "--all", "--json", "--timeout", "0.2")
 
-    assert done.returncode == 124
-    assert done.stderr.endswith("queuectl wait: time ran out, 1 unfinished\n")
-    assert json.loads(done.stdout) == {"waited_for": 1, "not_completed": 0, "unfinished": 1}
-    shell.drain()
-    assert shell.json("wait", "--all") == {"waited_for": 0, "not_completed": 0, "unfinished": 0}
+    assert done.code == 124
+    assert done.err.endswith("queuectl wait: time ran out, 1 unfinished\n")
+    assert json.loads(done.out) == {"waited_for": 1, "not_completed": 0, "unfinished": 1}
+    queue.drain()
+    assert queue.json("wait", "--all") == {"waited_for": 0, "not_completed": 0, "unfinished": 0}
 
 
 def test_a_job_that_finishes_at_the_last_moment(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job that finishes between the last look and the deadline counts as finished."""
-    shell.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "a")
     states_of = Storage.states_of
 
     def ending(storage: Storage, seqs: Any) -> Any:
         states = states_of(storage, seqs)
-        with opened(shell) as other:
+        with queue.opened() as other:
             other.cancel(other.get("a"), now=utcnow())
         return states
 
     monkeypatch.setattr(Storage, "states_of", ending)
 
-    assert shell.run("wait", "--timeout", "0", "a").returncode == 143
+    assert queue.run("wait", "--timeout", "0", "a").code == 143
 
 
-def test_wait_does_not_return_between_retries(shell: Shell) -> None:
+def test_wait_does_not_return_between_retries(queue: Queue) -> None:
     """The first attempt fails; `wait` goes on until the second one completes."""
-    shell.configure(backoff_base="1", backoff_max="0.3", backoff_jitter="0")
-    shell.enqueue("test $QUEUECTL_ATTEMPT = 2", "--id", "a")
-    waiting = shell.spawn("wait", "a")
-    shell.drain()
+    queue.configure(backoff_base="1", backoff_max="0.3", backoff_jitter="0")
+    queue.enqueue("test $QUEUECTL_ATTEMPT = 2", "--id", "a")
+    waiting = queue.spawn("wait", "a")
+    queue.drain()
 
     assert waiting.communicate(timeout=30)[0] == ""
     assert waiting.returncode == 0
-    assert shell.show("a")["attempts"] == 2
+    assert queue.show("a")["attempts"] == 2
 
 
-def test_the_end_of_a_job_is_noticed_soon(shell: Shell) -> None:
+def test_the_end_of_a_job_is_noticed_soon(queue: Queue) -> None:
     """`wait` returns while a long job that came next is still running."""
-    shell.start()
-    shell.enqueue("until test -e go; do sleep 0.02; done", "--id", "a")
-    waiting = [shell.spawn("wait", "a") for _ in range(2)]
-    shell.enqueue("sleep 60", "--id", "long")
-    (shell.work / "go").touch()
+    queue.start()
+    queue.enqueue(UNTIL_GO, "--id", "a")
+    waiting = [queue.spawn("wait", "a") for _ in range(2)]
+    queue.enqueue("sleep 60", "--id", "long")
+    queue.let_go()
     began = time.monotonic()
     assert [process.wait(30) for process in waiting] == [0, 0]
 
     assert time.monotonic() - began < 10
-    assert shell.wait_for("long", "processing")["state"] == "processing"
-    assert shell.ok("wait", "--any", "long", "a") == "a"
+    assert queue.until("long", "processing").state.value == "processing"
+    assert queue.ok("wait", "--any", "long", "a") == "a"
 
 
-def test_all_waits_until_no_job_is_unfinished(shell: Shell) -> None:
+def test_all_waits_until_no_job_is_unfinished(queue: Queue) -> None:
     """It also waits for jobs that are enqueued meanwhile, and exits with 0 if there are none."""
-    assert shell.ok("worker", "start", "--drain", "-q") == ""
-    assert shell.ok("wait", "--all") == ""
-    shell.enqueue(
+    assert queue.ok("worker", "start", "--drain", "-q") == ""
+    assert queue.ok("wait", "--all") == ""
+    queue.enqueue(
         '"$(dirname "$(command -v python)")"/queuectl enqueue --id b "sleep 0.2"', "--id", "a"
     )
-    shell.enqueue("true", "--queue", "other", "--delay", "1h")
-    waiting = shell.spawn("wait", "--all", "--queue", "default")
-    shell.drain()
+    queue.enqueue("true", "--queue", "other", "--delay", "1h")
+    waiting = queue.spawn("wait", "--all", "--queue", "default")
+    queue.drain()
 
     assert waiting.wait(30) == 0
-    assert (shell.state("a"), shell.state("b")) == ("completed", "completed")
+    assert (queue.state("a"), queue.state("b")) == ("completed", "completed")
 
 
-def test_all_exits_with_1_if_a_job_did_not_complete(shell: Shell) -> None:
+def test_all_exits_with_1_if_a_job_did_not_complete(queue: Queue) -> None:
     """One line says how many; jobs that were dead before do not count."""
-    shell.enqueue("exit 1", "--id", "old")
-    shell.run_as_if("dead")
-    shell.enqueue("sleep 0.3; exit 1", "--id", "a", "--max-retries", "1")
-    shell.start()
-    done = shell.run("wait", "--all")
+    queue.enqueue("exit 1", "--id", "old")
+    queue.run_as_if("dead")
+    queue.enqueue("sleep 0.3; exit 1", "--id", "a", "--max-retries", "1")
+    queue.start()
+    done = queue.run("wait", "--all")
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
-    assert shell.ok("wait", "--all") == ""
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
+    assert queue.ok("wait", "--all") == ""
 
 
-def test_all_counts_a_death_that_is_recorded_late(shell: Shell) -> None:
+def test_all_counts_a_death_that_is_recorded_late(queue: Queue) -> None:
     """Regression: a job that died before the wait, but was recorded during it, was not counted."""
-    shell.enqueue("true", "--id", "a")
-    waiting = shell.spawn("wait", "--all", stderr=subprocess.PIPE)
+    queue.enqueue("true", "--id", "a")
+    waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
     assert "no worker serves" in waiting.stderr.readline()
-    with opened(shell) as storage:
+    with queue.opened() as storage:
         storage.cancel(storage.get("a"), now=utcnow() - timedelta(seconds=10))
 
     assert waiting.wait(30) == 1
@@ -367,18 +366,18 @@ def test_all_counts_a_death_that_is_recorded_late(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(-2, -1), (1, 0), (1, 1)])
-def test_all_counts_deaths_whatever_the_clock_says(shell: Shell, old: int, new: int) -> None:
+def test_all_counts_deaths_whatever_the_clock_says(queue: Queue, old: int, new: int) -> None:
     """Regression: if the clock was set back meanwhile, a dead job passed for completed; and each
     call counted again the jobs that had died while the clock was ahead.
     """
-    shell.enqueue("true", "--id", "old")
-    with opened(shell) as storage:
+    queue.enqueue("true", "--id", "old")
+    with queue.opened() as storage:
         storage.cancel(storage.get("old"), now=utcnow() + timedelta(hours=old))
-    shell.enqueue("true", "--id", "a")
-    waiting = shell.spawn("wait", "--all", stderr=subprocess.PIPE)
+    queue.enqueue("true", "--id", "a")
+    waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
     assert "no worker serves" in waiting.stderr.readline()
-    with opened(shell) as storage:
+    with queue.opened() as storage:
         storage.cancel(storage.get("a"), now=utcnow() + timedelta(hours=new))
 
     assert waiting.wait(30) == 1
@@ -387,25 +386,25 @@ def test_all_counts_deaths_whatever_the_clock_says(shell: Shell, old: int, new: 
 
 @pytest.mark.parametrize("words", [["a"], ["--all"]])
 def test_the_time_runs_out_on_a_busy_queue(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """Regression: while something changed between any two looks, the deadline was ignored."""
-    shell.enqueue("true", "--id", "a")
+    queue.enqueue("true", "--id", "a")
     changes = count()
     monkeypatch.setattr(Storage, "version", lambda _self: next(changes))
 
-    assert shell.run("wait", "--timeout", "0.2", *words).returncode == 124
+    assert queue.run("wait", "--timeout", "0.2", *words).code == 124
 
 
-def test_all_does_not_wait_for_a_job_that_can_never_finish(shell: Shell) -> None:
+def test_all_does_not_wait_for_a_job_that_can_never_finish(queue: Queue) -> None:
     """If only such jobs are left, it exits with 125 and names both jobs."""
-    shell.enqueue("exit 1", "--id", "a")
-    shell.run_as_if("dead")
-    shell.run("enqueue", "--id", "b", "--after", "a", "true")
-    done = shell.run("wait", "--all")
+    queue.enqueue("exit 1", "--id", "a")
+    queue.run_as_if("dead")
+    queue.run("enqueue", "--id", "b", "--after", "a", "true")
+    done = queue.run("wait", "--all")
 
-    assert done.returncode == 125
-    assert done.stderr.splitlines()[-1] == (
+    assert done.code == 125
+    assert done.err.splitlines()[-1] == (
         "queuectl wait: b can never finish: it waits for a, which is dead"
     )
 
@@ -414,91 +413,91 @@ def test_json_of_all_when_a_job_can_never_finish(ended: Queue) -> None:
     """Regression: stdout was empty, so its reader got no document."""
     done = ended.run("wait", "--all", "--json")
 
-    assert done.returncode == 125
-    assert json.loads(done.stdout) == {"waited_for": 3, "not_completed": 0, "unfinished": 3}
+    assert done.code == 125
+    assert json.loads(done.out) == {"waited_for": 3, "not_completed": 0, "unfinished": 3}
 
 
 @pytest.mark.parametrize("args", ["$QUEUECTL_JOB_ID", "$QUEUECTL_JOB_ID --any", "--all"])
-def test_a_job_cannot_wait_for_itself(shell: Shell, args: str) -> None:
+def test_a_job_cannot_wait_for_itself(queue: Queue, args: str) -> None:
     """It would wait for ever, so it exits with 1. With --json there is a document all the same."""
-    shell.enqueue(
+    queue.enqueue(
         f"queuectl wait {args} 2> said; echo $? >> said; queuectl wait {args} --json > json",
         "--id",
         "me",
         "--max-retries",
         "1",
     )
-    shell.drain()
+    queue.drain()
 
-    assert shell.text("said") == "queuectl wait: me cannot wait for itself\n1"
-    assert json.loads(shell.text("json"))
+    assert queue.text("said") == "queuectl wait: me cannot wait for itself\n1"
+    assert json.loads(queue.text("json"))
 
 
-def test_a_job_can_wait_for_all_jobs_of_another_queue(shell: Shell) -> None:
+def test_a_job_can_wait_for_all_jobs_of_another_queue(queue: Queue) -> None:
     """Regression: `wait` refused, as if the job waited for itself."""
-    shell.enqueue("true", "--id", "other", "--queue", "b", "--priority", "1")
-    shell.enqueue("queuectl wait --all --queue b; echo $? > said", "--id", "me")
-    shell.drain()
+    queue.enqueue("true", "--id", "other", "--queue", "b", "--priority", "1")
+    queue.enqueue("queuectl wait --all --queue b; echo $? > said", "--id", "me")
+    queue.drain()
 
-    assert shell.text("said") == "0"
+    assert queue.text("said") == "0"
 
 
-def test_all_fails_at_once_although_other_jobs_are_unfinished(shell: Shell) -> None:
+def test_all_fails_at_once_although_other_jobs_are_unfinished(queue: Queue) -> None:
     """Regression: it failed only when nothing but blocked jobs was left."""
-    shell.enqueue("exit 1", "--id", "a")
-    shell.run_as_if("dead")
-    shell.run("enqueue", "--id", "b", "--after", "a", "true")
-    shell.enqueue("true", "--id", "c")
-    done = shell.run("wait", "--all", "--timeout", "20")
+    queue.enqueue("exit 1", "--id", "a")
+    queue.run_as_if("dead")
+    queue.run("enqueue", "--id", "b", "--after", "a", "true")
+    queue.enqueue("true", "--id", "c")
+    done = queue.run("wait", "--all", "--timeout", "20")
 
-    assert done.returncode == 125
-    assert done.stderr.splitlines()[-1] == (
+    assert done.code == 125
+    assert done.err.splitlines()[-1] == (
         "queuectl wait: b can never finish: it waits for a, which is dead"
     )
 
 
 @pytest.mark.parametrize("words", [["--all"], ["b"]])
 def test_a_job_that_can_never_finish_is_found_although_the_counts_are_the_same(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str]
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     """Regression: if one dead job was retried while another died, the second went unnoticed."""
-    shell.enqueue("exit 1", "--id", "old")
-    shell.run_as_if("dead")
-    shell.enqueue("exit 1", "--id", "a")
-    shell.enqueue("true", "--id", "b", "--after", "a")
+    queue.enqueue("exit 1", "--id", "old")
+    queue.run_as_if("dead")
+    queue.enqueue("exit 1", "--id", "a")
+    queue.enqueue("true", "--id", "b", "--after", "a")
     look, looked = Storage.first_stuck, count()
 
     def exchange(storage: Storage, *args: Any) -> Any:
         found = look(storage, *args)
         if next(looked) == 0:
-            shell.run_as_if("dead")
-            with opened(shell) as other:
+            queue.run_as_if("dead")
+            with queue.opened() as other:
                 other.retry(other.get("old"), now=utcnow())
         return found
 
     monkeypatch.setattr(Storage, "first_stuck", exchange)
-    done = shell.run("wait", "--timeout", "20", *words)
+    done = queue.run("wait", "--timeout", "20", *words)
 
-    assert done.returncode == 125
-    assert done.stderr.splitlines()[-1] == (
+    assert done.code == 125
+    assert done.err.splitlines()[-1] == (
         "queuectl wait: b can never finish: it waits for a, which is dead"
     )
 
 
 def test_a_chain_is_searched_only_after_a_job_died(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: each change searched the needs of every blocked job."""
     jobs: list[dict[str, Any]] = [
         {"id": "0", "command": "until [ -e looked ]; do sleep 0.01; done"}
     ]
     jobs += [{"id": str(n), "command": "true", "after": [str(n - 1)]} for n in range(1, 30)]
-    shell.ok("enqueue", "-q", "-", stdin="\n".join(map(json.dumps, jobs)))
-    states_of, needs, asked = Storage.states_of, Storage.needs, shell.work / "asked"
+    queue.ok("enqueue", "-q", "-", stdin="\n".join(map(json.dumps, jobs)))
+    states_of, needs, asked = Storage.states_of, Storage.needs, queue.work / "asked"
 
     def looking(storage: Storage, seqs: Any) -> Any:
         states = states_of(storage, seqs)
-        (shell.work / "looked").touch()
+        (queue.work / "looked").touch()
         return states
 
     def asking(storage: Storage, job: Job) -> Any:
@@ -508,10 +507,10 @@ def test_a_chain_is_searched_only_after_a_job_died(
 
     monkeypatch.setattr(Storage, "states_of", looking)
     monkeypatch.setattr(Storage, "needs", asking)
-    shell.start()
-    done = shell.run("wait", *(job["id"] for job in jobs))
+    queue.start()
+    done = queue.run("wait", *(job["id"] for job in jobs))
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.code, done.err) == (0, "")
     assert not asked.exists()
 
 
@@ -528,17 +527,17 @@ def test_a_chain_is_searched_only_after_a_job_died(
 )
 def test_wait_ends_when_the_queue_is_removed(queue: Queue, words: list, code: int) -> None:
     """Regression: it polled a file that had been deleted, for ever."""
-    queue.enqueue("echo begun; until [ -e go ]; do sleep 0.05; done", "--id", "running")
+    queue.enqueue("echo begun; " + UNTIL_GO, "--id", "running")
     queue.enqueue("true", "--id", "later", "--delay", "1h")
     queue.start("--max-jobs", "1")
-    queue.wait_for("running", "processing")
+    queue.until("running", "processing")
     waiter = queue.spawn(*words)
     wait_until(lambda: _has_open(waiter.pid, f"{queue.database}-shm"), what="it to read")
     for path in filter(Path.is_file, queue.folder.glob("queue.db*")):
         path.unlink()
 
     _, said = waiter.communicate(timeout=30)
-    (queue.work / "go").touch()
+    queue.let_go()
     assert (waiter.returncode, said) == (
         code,
         f"queuectl {words[0]}: {queue.database} was removed or replaced\n",
@@ -552,11 +551,11 @@ def _has_open(pid: int, path: str) -> bool:
         return False
 
 
-def test_cancelling_the_job_ends_the_wait(shell: Shell) -> None:
+def test_cancelling_the_job_ends_the_wait(queue: Queue) -> None:
     """The code is 143, and the line has the reason. No worker is needed."""
-    shell.enqueue("true", "--id", "a")
-    waiting = shell.spawn("wait", "a")
-    shell.ok("cancel", "--reason", "no need", "a")
+    queue.enqueue("true", "--id", "a")
+    waiting = queue.spawn("wait", "a")
+    queue.ok("cancel", "--reason", "no need", "a")
     err = waiting.communicate(timeout=30)[1]
 
     assert waiting.returncode == 143
