@@ -1,4 +1,4 @@
-"""What a short command imports: each module that it does not use is time that its user waits."""
+"""What a short command imports: a module that it does not need makes its user wait."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _OURS = {
     "words",
     ["enqueue true", "enqueue -q true", 'enqueue {"command":"true"}', "status", "list"],
 )
-def test_nothing_slow_is_imported_for_nothing(queue: Queue, words: str) -> None:
-    """`enqueue`, `status` and an empty `list`, off a terminal, import what they use."""
+def test_no_slow_module_is_imported_without_need(queue: Queue, words: str) -> None:
+    """Off a terminal, `enqueue`, `status` and an empty `list` import only what they use."""
     queue.ok("config", "set", "max-retries", "3")
 
     imported = _imported(queue, COMMAND, *words.split())
@@ -42,7 +42,7 @@ def test_nothing_slow_is_imported_for_nothing(queue: Queue, words: str) -> None:
 
 
 def test_the_first_enqueue_is_as_fast(queue: Queue) -> None:
-    """Making the queue takes no further modules."""
+    """To create the queue takes no further modules."""
     imported = _imported(queue, COMMAND, "enqueue", "true")
 
     assert _needless(queue, imported) == []
@@ -50,8 +50,8 @@ def test_the_first_enqueue_is_as_fast(queue: Queue) -> None:
 
 @pytest.mark.parametrize("words", ["--version", "config get max-retries", "worker list --json",
                                    "dlq list", "list --ids", "list --json"])  # fmt: skip
-def test_no_table_no_tabulate(queue: Queue, words: str) -> None:
-    """tabulate, the slowest of all, is imported where a table is printed, and there only."""
+def test_only_tables_import_tabulate(queue: Queue, words: str) -> None:
+    """tabulate is the slowest module, and only commands that print a table import it."""
     queue.enqueue("true")
 
     assert (
@@ -59,8 +59,8 @@ def test_no_table_no_tabulate(queue: Queue, words: str) -> None:
     )
 
 
-def test_to_wait_takes_nothing_of_the_pool(queue: Queue) -> None:
-    """It asks who is alive, and imports neither what keeps pools alive nor its logging."""
+def test_wait_imports_nothing_of_the_pool(queue: Queue) -> None:
+    """It looks for living workers, but imports neither supervisor nor worker nor logging."""
     queue.ok("config", "set", "max-retries", "3")
     imported = _imported(queue, COMMAND, "wait", "--all")
 
@@ -70,16 +70,16 @@ def test_to_wait_takes_nothing_of_the_pool(queue: Queue) -> None:
     )
 
 
-def test_a_table_takes_tabulate(queue: Queue) -> None:
-    """Proof that the test sees an import when there is one."""
+def test_a_table_imports_tabulate(queue: Queue) -> None:
+    """This proves that these tests see an import."""
     queue.enqueue("true")
 
     assert "tabulate" in _imported(queue, COMMAND, "list")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 10), reason="-X importtime does not outlive an exec")
-def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
-    """`worker start` becomes a process that has imported neither click nor a verb of the users."""
+def test_workers_import_nothing_of_the_command_line(queue: Queue) -> None:
+    """Their process has imported neither click nor the storage of the other commands."""
     header = "import time: self [us] | cumulative | imported package\n"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", COMMAND, "worker", "start", "--drain", "-q"],
@@ -102,7 +102,7 @@ def test_workers_carry_nothing_of_the_command_line(queue: Queue) -> None:
 
 
 def _needless(queue: Queue, imported: set[str]) -> list[str]:
-    """Return what of it is slow. (click itself needs locale, with older Pythons.)"""
+    """Return the slow ones of these modules. (With older Pythons, click itself needs locale.)"""
     return sorted((imported & (_SLOW | _OURS)) - _imported(queue, "-c", "import click"))
 
 
