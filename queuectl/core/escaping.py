@@ -1,10 +1,10 @@
-"""Showing what others wrote such that it drives no terminal."""
+"""Escaping text from users, so that it cannot control the terminal it is shown on."""
 
 from __future__ import annotations
 
 
 def escape(text: str) -> str:
-    """Show control characters, line breaks among them, as escapes: nothing drives the terminal."""
+    """Return text in which control characters, including line breaks, are shown as escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -14,19 +14,20 @@ def escape(text: str) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Do to JSON what `escape` does to text, by JSON's own escapes: its values stay what they are.
+    """Return JSON in which control characters are written as JSON escapes: the values are the same.
 
-    What is ASCII is escaped in it already, DEL apart.
+    JSON escapes the ASCII control characters itself, except DEL.
     """
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() or char == "\n" else _as_units(char)  # \n: between two values
+        # JSON itself may hold line breaks, but only between its values.
+        char if char.isprintable() or char == "\n" else _as_units(char)
         for char in text
     )
 
 
 def _as_units(char: str) -> str:
-    """Write a character as JSON does, in one or two units of UTF-16."""
+    """Write a character as JSON does: as one or two units of UTF-16."""
     digits = char.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{digits[at : at + 4]}" for at in range(0, len(digits), 4))

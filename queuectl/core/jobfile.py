@@ -1,4 +1,4 @@
-"""Jobs as lines of JSON with their true values, to be carried to another queue."""
+"""The format of export and import: complete jobs as lines of JSON."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _NUMBERS = ("attempts", "exit_code", "signal")
 _TEXTS = ("last_error", "cancel_reason")
 _FLAGS = ("cancel_requested", "id_made")
 FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
-"""What a line may hold; whatever is absent or null has its default."""
+"""The fields of a line; one that is absent or null has its default."""
 
 
 class TransferredJob(NamedTuple):
-    """A job on its way between queues, with the ids of what it waits for.
-
-    `job.seq` means nothing: the queue that takes it in gives it one.
-    """
+    """A job on its way between two queues."""
 
     job: Job
+    """The job; its `seq` has no meaning, since the queue that imports it gives it another."""
     after: tuple[str, ...] = ()
+    """Ids of the jobs that must complete first."""
     after_any: tuple[str, ...] = ()
+    """Ids of the jobs that must finish first, in whichever way."""
 
 
 def to_line(
     transferred: TransferredJob, *, mask_env: bool = False, ascii_only: bool = False
 ) -> str:
-    """Write a job as one line of JSON; `mask_env` leaves its variables out."""
+    """Return a job as one line of JSON; `mask_env` leaves its variables out."""
     job = transferred.job
     fields: dict[str, Any] = {}
     for name in FIELDS:
@@ -57,10 +57,10 @@ def to_line(
 
 
 def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJob:
-    """Check what a line held and build the job; InvalidInput names the first wrong field.
+    """Build a job from the fields of a line; InvalidInput names the first wrong field.
 
-    A running job comes in as pending, its cut attempt uncounted: it does not run here. If it was
-    being cancelled, it is cancelled.
+    A job that was running becomes pending, and its attempt does not count, since it runs elsewhere.
+    If it was being cancelled, it is cancelled.
     """
     for name in fields:
         if name not in FIELDS:
@@ -81,13 +81,13 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
         if flags["cancel_requested"]:
             state, times["finished_at"] = JobState.CANCELLED, now
     elif state not in FINISHED_STATES and flags["cancel_requested"]:
-        raise InvalidInput(f"cancel_requested does not go with the state {state.value}")
+        raise InvalidInput(f"cancel_requested must not be set in the state {state.value}")
     if state in FINISHED_STATES and times["finished_at"] is None:
-        raise InvalidInput(f"a {state.value} job has a finished_at")
+        raise InvalidInput(f"a {state.value} job must have finished_at")
     if state in (JobState.SCHEDULED, JobState.FAILED) and times["run_at"] is None:
-        raise InvalidInput(f"a {state.value} job has a run_at")
+        raise InvalidInput(f"a {state.value} job must have run_at")
     if (state is JobState.BLOCKED) != bool(after or after_any):
-        raise InvalidInput("a blocked job, and no other, has after or after_any")
+        raise InvalidInput("a blocked job, and no other, must have after or after_any")
     created = times["created_at"] or now
     defaults = effective(())
     job = Job(
@@ -113,7 +113,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
         }
     )
     if job.state not in FINISHED_STATES and job.attempts >= job.max_retries:
-        raise InvalidInput(f"a {job.state.value} job has fewer attempts than max_retries")
+        raise InvalidInput(f"a {job.state.value} job must have fewer attempts than max_retries")
     return TransferredJob(job, after, after_any)
 
 

@@ -1,4 +1,7 @@
-"""What travels between the floors: jobs, their attempts and their ends, as frozen values."""
+"""The values that travel between the layers: jobs, their attempts, and how attempts end.
+
+All times are aware and in UTC.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,21 @@ class OutcomeKind(str, Enum):
     """How an attempt ended."""
 
     OK = "ok"
+    """The command exited with 0."""
     EXIT = "exit"
+    """The command exited with another code."""
     SIGNAL = "signal"
+    """A signal killed the command; queuectl did not send it."""
     TIMEOUT = "timeout"
+    """The worker killed the command at its timeout."""
     CANCELLED = "cancelled"
+    """The worker killed the command because its job was cancelled."""
     INTERRUPTED = "interrupted"
+    """The worker killed the command because it was told to stop at once; not counted."""
     LOST = "lost"
+    """The worker died, and its job was not adopted."""
     SPAWN_ERROR = "spawn-error"
+    """The command could not be started."""
 
 
 SPAWN_FAILED = 126
@@ -37,33 +48,58 @@ def signal_name(number: int) -> str:
 
 
 class Job(NamedTuple):
-    """One row of the queue. Times are aware UTC; `timeout` is in seconds, 0 means no limit."""
+    """One row of the table `jobs`; the fields have the names of the columns."""
 
     seq: int
+    """The order of entry; never used twice."""
     id: str
+    """The name by which people and scripts refer to the job."""
     command: str
+    """What `sh -c` runs."""
     state: JobState
+    """The present state."""
     queue: str
+    """The queue it is in."""
     label: str | None
+    """A note for people; None if there is none."""
     priority: int
+    """Jobs with a higher one are claimed first."""
     attempts: int
+    """How many attempts count; a running one is among them, an interrupted one is not."""
     max_retries: int
+    """The maximum number of attempts, at least 1."""
     timeout: float
+    """How long an attempt may run, in seconds; 0 means no limit."""
     run_at: datetime | None
+    """The earliest time of the next attempt; None means at once."""
     created_at: datetime
+    """When the job was enqueued."""
     updated_at: datetime
+    """When the job last changed."""
     finished_at: datetime | None
+    """When it completed, died or was cancelled; None if it is unfinished."""
     locked_by: str | None
+    """The worker that answers for the running attempt; None if the job does not run."""
     locked_at: datetime | None
+    """When the running attempt was claimed; None if the job does not run."""
     cwd: str | None
+    """The folder it runs in; None means that of the worker."""
     env: Mapping[str, str]
+    """Variables to set in its environment."""
     unique_key: str | None
+    """No two unfinished jobs have the same key; None means no key."""
     exit_code: int | None
+    """The exit code of the last ended attempt; None if a signal ended it, or there is none."""
     signal: int | None
+    """The signal that ended the last ended attempt; None if none did."""
     last_error: str | None
+    """Why the last attempt failed, or the job was cancelled; None if nothing did."""
     cancel_requested: bool
+    """Whether a cancel was asked for; of a running job, its worker then ends the attempt."""
     cancel_reason: str | None
+    """Why it was cancelled, in a person's words; None if nobody said."""
     id_made: bool
+    """Whether queuectl generated the id: only then may the id be abbreviated."""
 
 
 class JobKey(NamedTuple):
@@ -74,115 +110,164 @@ class JobKey(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What an attempt printed: its size in bytes, and where it is kept.
-
-    `tail` is all of it when `in_file` is false, else the end of it.
-    """
+    """What an attempt printed, and where it is kept."""
 
     size_bytes: int = 0
+    """How much it printed, in bytes, including what was not kept."""
     truncated: bool = False
+    """Whether the middle was cut out, because the output exceeded the key output-limit."""
     tail: bytes = b""
+    """The whole output, or the end of it if `in_file`."""
     in_file: bool = False
+    """Whether the output is kept in a file of its own."""
 
 
 class Outcome(NamedTuple):
-    """The fact of how an attempt ended; no decision.
-
-    `exit_code` is None and `signal` a number when a signal ended it, by whomever. `seconds` is None
-    when nobody knows how long it took.
-    """
+    """The facts of how an attempt ended. What follows from them is a Verdict."""
 
     kind: OutcomeKind
+    """How it ended."""
     exit_code: int | None = None
+    """None if a signal ended the command, or if nobody knows."""
     signal: int | None = None
+    """The signal that ended the command, whoever sent it; None if none did."""
     reason: str | None = None
+    """The same for people, in a few words; None if it completed."""
     pid: int | None = None
+    """The process id of the shell; None if it was never started or is unknown."""
     seconds: float | None = None
+    """How long it ran; None if nobody knows."""
     cpu_seconds: float | None = None
+    """The CPU time of the command and of the children it waited for; None if nobody knows."""
     max_rss_bytes: int | None = None
+    """The peak memory of the largest of these processes; None if nobody knows."""
     output: Output = Output()
+    """What it printed."""
     leftovers: bool = False
+    """Whether processes that it started were still running when it ended."""
 
 
 class Execution(NamedTuple):
-    """One recorded attempt of a job; all that comes after `started_at` is unset while it runs."""
+    """One row of the table `executions`, which is one attempt of a job."""
 
     id: int
+    """The fence: higher than that of any earlier attempt of any job, never used twice."""
     job_seq: int
+    """The job."""
     attempt: int
+    """The number of the attempt, from 1; an interrupted attempt and the next have the same."""
     worker: str
+    """The worker that started it."""
     pid: int | None
+    """The process id of the shell; None while it runs, or if it is unknown."""
     started_at: datetime
+    """When it was claimed."""
     finished_at: datetime | None
+    """When its end was recorded; None while it runs."""
     outcome: OutcomeKind | None
+    """How it ended; None while it runs."""
     exit_code: int | None
+    """As in Outcome; None while it runs."""
     signal: int | None
+    """As in Outcome; None while it runs."""
     seconds: float | None
+    """As in Outcome; None while it runs."""
     cpu_seconds: float | None
+    """As in Outcome; None while it runs."""
     max_rss_bytes: int | None
+    """As in Outcome; None while it runs."""
     leftovers: bool
+    """As in Outcome; False while it runs."""
     output: Output
+    """As in Outcome; empty while it runs."""
 
 
 class Claim(NamedTuple):
-    """A job that a worker holds, under the fence `execution_id`."""
+    """The right of a worker to run one attempt of a job, and to record how it ended."""
 
     job: Job
+    """The job, as it is while the attempt runs."""
     execution_id: int
+    """The fence: the right is lost once the job has another one, or none."""
     settings: Settings
     """The configuration at the time of the claim."""
     log_owner: str
-    """The worker that started it, by whose id the files of the running job are named."""
+    """The worker that started the attempt: the files of the running job have its name."""
     earlier: tuple[int, ...] = ()
-    """Execution ids of the job's attempts before, of many the newest, newest first: what they left
-    must be gone before this one."""
+    """Execution ids of the job's earlier attempts, newest first, at most 16: their leftover
+    processes must be gone before this attempt starts."""
 
 
 class Verdict(NamedTuple):
-    """What becomes of a job after an attempt; `run_at` is set when it waits for a retry."""
+    """What becomes of a job after an attempt: a decision, not a fact."""
 
     state: JobState
+    """COMPLETED, FAILED, DEAD or CANCELLED."""
     run_at: datetime | None = None
+    """When it is retried; None unless it is FAILED."""
     last_error: str | None = None
+    """Why it did not complete, for people; None if it did."""
 
 
 class Recorded(Enum):
-    """Whether a result was written. CANCELLED: it was, and the job is cancelled."""
+    """What became of the record of an attempt."""
 
     DONE = "done"
+    """It was written."""
     CANCELLED = "cancelled"
+    """It was written, and the job is cancelled."""
     SUPERSEDED = "superseded"
+    """Nothing was changed: the claim was no longer valid."""
 
 
 class Worker(NamedTuple):
-    """A worker process. `queues` is empty when it serves all."""
+    """One row of the table `workers`, with the job that the worker runs."""
 
     id: str
+    """The name of the worker; never used twice."""
     supervisor: str
+    """The name of the supervisor that forked it; all workers of a pool have the same one."""
     pid: int
+    """Its process id, as seen from its own PID namespace."""
     start_ticks: int | None
+    """When the process started, in clock ticks since boot; None where /proc is missing."""
     boot_id: str | None
+    """The boot of the machine that it belongs to; None where /proc is missing."""
     host: str
+    """The name of the host."""
     queues: tuple[str, ...]
+    """The queues it serves; empty means all."""
     started_at: datetime
+    """When it registered."""
     job: str | None = None
+    """The id of the job that it runs; None if it is idle."""
     job_since: datetime | None = None
+    """When it claimed that job; None if it is idle."""
 
 
 class QueueStatus(NamedTuple):
-    """One queue by name: whether it is held back, by whom, and how many may run at once."""
+    """One queue: whether it is paused, its limit, and how many jobs it holds."""
 
     name: str
+    """Its name."""
     paused: bool
+    """Whether nothing in it is claimed, because of a pause of this queue or of all queues."""
     paused_at: datetime | None
+    """Since when; None if it is not paused."""
     paused_by: str | None
+    """The user who paused it; None if it is not paused."""
     pause_reason: str | None
+    """Why, in a person's words; None if nobody said, or it is not paused."""
     limit: int | None
+    """How many of its jobs may run at once; None means no limit."""
     counts: Mapping[JobState, int]
+    """The number of its jobs in each of the eight states."""
 
 
 class Selection(NamedTuple):
-    """Which jobs a verb is about; an empty tuple does not restrict."""
+    """The jobs that a command is about."""
 
     queues: tuple[str, ...] = ()
+    """Only jobs in these queues; empty means all."""
     states: tuple[JobState, ...] = ()
+    """Only jobs in these states; empty means all."""

@@ -1,4 +1,4 @@
-"""What becomes of a job after an attempt: pure decisions, no clock and no I/O of its own."""
+"""The retry policy: what becomes of a job after an attempt. It has no clock and does no I/O."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from queuectl.core.times import MAX_DURATION
 def decide(
     job: Job, outcome: Outcome, policy: Settings, *, now: datetime, chance: float
 ) -> Verdict:
-    """Return what an ended attempt means for its job, which counts that attempt already.
+    """Return what becomes of a job after an attempt, which `job.attempts` already counts.
 
-    `chance` is a random number from 0 to 1 for the jitter. An attempt that was put back
-    (interrupted) has no verdict: it is released, not recorded.
+    `chance` is a random number from 0 to 1 for the jitter. An interrupted attempt has no verdict:
+    it is released, not recorded.
     """
     if outcome.kind is OutcomeKind.OK:
         return Verdict(JobState.COMPLETED)
@@ -30,10 +30,12 @@ def decide(
 
 
 def backoff_seconds(attempt: int, policy: Settings, *, chance: float) -> float:
-    """Return the delay after failed attempt n: min(backoff-base ** n, backoff-max), give or take
-    up to backoff-jitter of it, so that what failed together does not retry together.
+    """Return the delay after failed attempt n: min(backoff-base ** n, backoff-max).
+
+    It varies at random by up to the share backoff-jitter, so that jobs which failed together are
+    not retried together.
     """
-    # By logarithms: 2.0 ** 1024 overflows.
+    # Compare logarithms: 2.0 ** 1024 overflows.
     exponent = attempt * math.log(policy.backoff_base)
     longest = policy.backoff_max
     delay = longest if longest <= 0 or exponent >= math.log(longest) else math.exp(exponent)

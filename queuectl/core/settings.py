@@ -1,4 +1,4 @@
-"""The known configuration keys: type, default, range and help, and how a value is read."""
+"""The configuration keys: the type, default, range and help of each, and how values are read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _size(text: str) -> int:
         size = float(number) * _SIZE_UNITS[unit.strip().lower()]
     except (ValueError, KeyError):
         raise InvalidInput(f"not a size: {text!r} (use bytes, or 64KiB 10MiB 1GiB)") from None
-    if not 1024 <= size <= 1 << 40:  # infinity, which has no int, too
+    if not 1024 <= size <= 1 << 40:  # refuses infinity as well, for which int() fails
         raise InvalidInput(f"a size is 1 KiB to 1 TiB, not {text!r}")
     return int(size)
 
@@ -63,69 +63,92 @@ def _choice(*words: str) -> Callable[[str], str]:
 def _variables(text: str) -> tuple[str, ...]:
     names = tuple(name for name in text.replace(",", " ").split(" ") if name)
     if text != "*" and not all(map(is_variable, names)):
-        raise InvalidInput(f"not names of variables, nor *: {text!r}")
+        raise InvalidInput(f"neither variable names nor *: {text!r}")
     return names
 
 
 def is_variable(name: str) -> bool:
-    """Whether a shell could have a variable of this name: ASCII letters, digits and _."""
+    """Whether a shell variable can have this name: ASCII letters, digits and _."""
     return name.isascii() and name.isidentifier()
 
 
 class Key(NamedTuple):
-    """One configuration key: how its text is read, its default as text, and what it does."""
+    """What is known of a configuration key."""
 
     read: Callable[[str], Any]
+    """Turns the text of a value into the value; InvalidInput if it cannot be one."""
     default: str
+    """The text of the default."""
     help: str
+    """What it does, in one line."""
 
 
 KEYS: dict[str, Key] = {
-    "max-retries": Key(_count, "3", "how often a job is run before it is dead; taken at enqueue"),
-    "backoff-base": Key(_number(1, 1000), "2", "retry n comes after base ** n seconds"),
+    "max-retries": Key(_count, "3", "maximum number of attempts; taken at enqueue"),
+    "backoff-base": Key(_number(1, 1000), "2", "the delay before retry n is base ** n seconds"),
     "backoff-max": Key(parse_duration, "1h", "the longest delay before a retry"),
     "backoff-jitter": Key(_number(0, 1), "0.1", "share by which a delay varies at random"),
-    "job-timeout": Key(parse_duration, "300", "a job is killed after this; 0 = never; at enqueue"),
-    "kill-grace": Key(parse_duration, "10", "time between TERM and KILL when a job is ended"),
-    "output-limit": Key(_size, "10MiB", "output kept of an attempt: its first and last half"),
-    "retention": Key(parse_duration, "30d", "finished jobs are kept so long; 0 = for ever"),
-    "on-worker-death": Key(
-        _choice("adopt", "kill"), "adopt", "a running job whose worker died: kept alive or killed"
+    "job-timeout": Key(
+        parse_duration, "300", "kill an attempt after this time; 0 = never; taken at enqueue"
     ),
-    "leftovers": Key(_choice("keep", "kill"), "keep", "what a job that ended left running"),
+    "kill-grace": Key(parse_duration, "10", "time between TERM and KILL when a job is ended"),
+    "output-limit": Key(_size, "10MiB", "how much output is kept: the first and the last half"),
+    "retention": Key(
+        parse_duration, "30d", "how long completed and cancelled jobs are kept; 0 = for ever"
+    ),
+    "on-worker-death": Key(
+        _choice("adopt", "kill"), "adopt", "running job of a dead worker: adopt, or kill and retry"
+    ),
+    "leftovers": Key(
+        _choice("keep", "kill"), "keep", "what to do with processes that a job left running"
+    ),
     "durability": Key(
         _choice("full", "normal"), "full", "normal: a power cut may take back the last results"
     ),
-    "capture-env": Key(_variables, "PATH", "variables taken at enqueue; * = all, empty = none"),
+    "capture-env": Key(
+        _variables, "PATH", "variables that a job takes over at enqueue; * = all, empty = none"
+    ),
 }
 
 
 class Settings(NamedTuple):
-    """The configuration in force. Durations are in seconds, sizes in bytes."""
+    """The configuration in force: a value for every key."""
 
     max_retries: int
+    """Maximum number of attempts of a new job, at least 1."""
     backoff_base: float
+    """The delay before retry n is this to the power of n, in seconds."""
     backoff_max: float
+    """The longest delay before a retry, in seconds."""
     backoff_jitter: float
+    """The share, 0 to 1, by which a delay varies at random."""
     job_timeout: float
+    """The timeout of a new job, in seconds; 0 means no limit."""
     kill_grace: float
+    """Time between TERM and KILL when a job is ended, in seconds."""
     output_limit: int
+    """How much output of an attempt is kept, in bytes."""
     retention: float
+    """How long completed and cancelled jobs are kept, in seconds; 0 means for ever."""
     on_worker_death: str
+    """`adopt` or `kill`: what to do with the running job of a dead worker."""
     leftovers: str
+    """`keep` or `kill`: what to do with processes that a finished job left running."""
     durability: str
+    """`full` or `normal`: whether workers wait for the disk when they commit."""
     capture_env: tuple[str, ...]
+    """Names of the variables that a new job takes over from where it is enqueued, or `*`."""
 
 
 def check_key(key: str) -> Key:
-    """Return what is known of a key; InvalidInput with the known ones if it is none."""
+    """Return what is known of a key; InvalidInput, naming all keys, if it is unknown."""
     if key not in KEYS:
         raise InvalidInput(f"unknown key {key!r} (known: {' '.join(KEYS)})")
     return KEYS[key]
 
 
 def check_value(key: str, value: str) -> Any:
-    """Read the text of a value; InvalidInput names the key and what it takes."""
+    """Read the text of a value; InvalidInput names the key and what it accepts."""
     try:
         return check_key(key).read(value)
     except InvalidInput as error:
@@ -136,10 +159,10 @@ def check_value(key: str, value: str) -> Any:
 
 @lru_cache(maxsize=2)
 def effective(stored: tuple[tuple[str, str], ...]) -> Settings:
-    """Build the settings from what is stored; an unreadable or unknown entry counts as unset.
+    """Build the settings from the stored entries; an unreadable or unknown one counts as unset.
 
     Only a file that an older tool wrote can hold such an entry: `config set` refuses it. Without
-    any entry the result is the defaults.
+    any entry, the result is the defaults.
     """
     given: Mapping[str, str] = dict(stored)
     values = {}

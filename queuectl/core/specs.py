@@ -1,4 +1,4 @@
-"""What a user may ask of a new job: every field's type and range, and the JSON form of it."""
+"""The fields of a new job: their types and ranges, and their JSON form."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _shown(value: object) -> str:
 
 
 def check_name(value: object, what: str) -> str:
-    """Return a name that may stand as a word in a shell: an id or a queue.
+    """Return an id or the name of a queue, which must be one plain word in a shell.
 
     1 to 128 bytes of printable UTF-8 without white space, comma or slash; it does not begin with
     `-`, `{` or `@`.
@@ -68,14 +68,14 @@ def check_name(value: object, what: str) -> str:
         raise InvalidInput(f"{what} is empty")
     if name[0] in "-{@":
         raise InvalidInput(f"{what} must not begin with {name[0]}")
-    # Of all white space only the blank is printable.
+    # The only white space that isprintable() accepts is the blank.
     if not name.isprintable() or any(character in name for character in " ,/"):
         raise InvalidInput(f"{what} must be printable, without white space, comma or slash")
     return name
 
 
 def check_command(value: object, what: str = "command") -> str:
-    """Return a shell command that can be handed to `sh -c`."""
+    """Return a shell command that can be passed to `sh -c`."""
     command = _utf8(_text(value, what), what, MAX_COMMAND_BYTES)
     if not command or command.isspace():
         raise InvalidInput("the command is empty")
@@ -83,7 +83,7 @@ def check_command(value: object, what: str = "command") -> str:
 
 
 def check_integer(value: object, what: str, low: int, high: int) -> int:
-    """Return a whole number in the range; true is not 1 and "3" is not 3."""
+    """Return a whole number in the range; `true` and "3" are refused."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput(f"{what} must be a whole number, not {_shown(value)}")
     if not low <= value <= high:
@@ -92,7 +92,7 @@ def check_integer(value: object, what: str, low: int, high: int) -> int:
 
 
 def check_seconds(value: object, what: str) -> float:
-    """Return a duration in seconds, given as a number or as text with a unit."""
+    """Return a duration in seconds; it is given as a number, or as text with a unit."""
     try:
         if isinstance(value, str):
             if not value.strip().isdigit():
@@ -200,30 +200,44 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "timeout", "delay", "run_at",
                "cwd", "env", "unique_key", "if_dup", "after", "after_any", "label")  # fmt: skip
-"""What the JSON object may hold, in the order that help and messages name it."""
+"""The fields of the JSON object, in the order in which help and messages name them."""
 
 
 class JobSpec(NamedTuple):
-    """A checked wish for one job. None means: as configured, or nothing.
+    """A job that a user wants to enqueue.
 
-    `timeout` is in seconds, 0 for no limit; `run_at` is aware. The fields are trusted: build one
-    from a user's words with `from_fields`, which checks them.
+    The storage trusts these fields. Build a spec from a user's input with `from_fields`, which
+    checks them.
     """
 
     command: str
+    """What `sh -c` runs."""
     id: str | None = None
+    """The name of the job; None means that one is generated."""
     queue: str = DEFAULT_QUEUE
+    """The queue it is put in."""
     priority: int = DEFAULT_PRIORITY
+    """Jobs with a higher one are claimed first."""
     max_retries: int | None = None
+    """The maximum number of attempts, at least 1; None means the key max-retries."""
     timeout: float | None = None
+    """How long an attempt may run, in seconds, 0 for no limit; None means the key job-timeout."""
     run_at: datetime | None = None
+    """The earliest time of the first attempt, aware; None means at once."""
     cwd: str | None = None
+    """The absolute path of the folder it runs in; None means that of the worker."""
     env: Mapping[str, str] = {}
+    """Variables to set in its environment, besides those that the key capture-env names."""
     unique_key: str | None = None
+    """No two unfinished jobs have the same key; None means no key."""
     if_dup: str = "skip"
+    """`skip`, `replace` or `error`: what to do if an unfinished job has the key already."""
     after: tuple[str, ...] = ()
+    """Jobs that must complete first."""
     after_any: tuple[str, ...] = ()
+    """Jobs that must finish first, in whichever way."""
     label: str | None = None
+    """A note for people; None means none."""
 
     @classmethod
     def from_fields(
@@ -233,10 +247,10 @@ class JobSpec(NamedTuple):
         now: datetime,
         defaults: Mapping[str, Any] | None = None,
     ) -> JobSpec:
-        """Build the spec of one job from fields under the names of the JSON form.
+        """Build the spec of one job from fields with the names of the JSON form.
 
-        `defaults` are checked fields; `given` wins over them, field by field, `env` variable by
-        variable. InvalidInput names the first field that is wrong.
+        `defaults` holds checked fields for those that are not given; `env` is merged variable by
+        variable. InvalidInput names the first wrong field.
         """
         checked = check_fields(given, now=now)
         says_if_dup = "if_dup" in checked
@@ -254,10 +268,10 @@ class JobSpec(NamedTuple):
 def check_fields(
     given: Mapping[str, object], *, now: datetime, names: Mapping[str, str] = {}
 ) -> dict[str, Any]:
-    """Check fields under the names of the JSON form; return those of JobSpec. null is absent.
+    """Check fields with the names of the JSON form; return those of JobSpec.
 
-    `names` says how an error is to call a field, where that is not its own name: an error about an
-    option names the option.
+    A field that is None counts as absent. `names` maps fields to the names that errors use instead:
+    an error about an option names the option.
     """
     checked: dict[str, Any] = {}
     for name, value in given.items():
@@ -316,7 +330,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 
 def parse_object(text: str) -> dict[str, object]:
-    """Read one JSON object, strictly: no repeated keys, no NaN. ValueError says what is wrong."""
+    """Read one JSON object, without repeated keys or NaN. ValueError says what is wrong."""
     try:
         text = text.strip(" \t\r\n")
         value, end = _DECODER.raw_decode(text)

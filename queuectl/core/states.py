@@ -1,4 +1,4 @@
-"""The states of a job, and the groups of them that share a meaning."""
+"""The states of a job, and groups of states with a common meaning."""
 
 from __future__ import annotations
 
@@ -6,18 +6,29 @@ from enum import Enum
 
 
 class JobState(str, Enum):
-    """Where a job stands. `pending` always means: may be claimed now."""
+    """The state of a job."""
 
     BLOCKED = "blocked"
+    """It waits for other jobs (--after, --after-any)."""
     SCHEDULED = "scheduled"
+    """It waits for its time (--delay, --at)."""
     PENDING = "pending"
+    """It can be claimed now."""
     PROCESSING = "processing"
+    """An attempt is running."""
     COMPLETED = "completed"
+    """Its last attempt exited with 0."""
     FAILED = "failed"
+    """Its last attempt failed, and it waits for its retry."""
     DEAD = "dead"
+    """All its attempts failed: it is in the DLQ."""
     CANCELLED = "cancelled"
+    """It was cancelled."""
 
 
 FINISHED_STATES = (JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED)
+"""A job in one of these states does not run again unless a user retries it."""
 WAITING_STATES = (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING, JobState.FAILED)
+"""A job in one of these states runs later."""
 UNFINISHED_STATES = tuple(state for state in JobState if state not in FINISHED_STATES)
+"""The waiting states and PROCESSING."""

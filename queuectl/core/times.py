@@ -1,4 +1,4 @@
-"""Instants as fixed-width UTC text, durations as float seconds: reading and writing both."""
+"""Reading and writing times and durations: UTC text of fixed width, float seconds."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from datetime import datetime, time, timedelta, timezone
 from queuectl.core.errors import InvalidInput, QueueUnusable
 
 MAX_DURATION = 10 * 366 * 86400.0
-"""The longest duration accepted, in seconds: about ten years, far from any overflow."""
+"""The longest duration, in seconds: about ten years, so that no sum of times overflows."""
 
 DECIMAL = "0123456789."
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-# Not compiled here: that is half a millisecond each, which the start of every command would pay.
+# Do not compile these here: each takes half a millisecond, at the start of every command.
 _CLOCK = r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?"
 _FRACTION = r"(?<=:\d\d)\.(\d+)"
 
 
 def utcnow() -> datetime:
-    """The present, with its zone."""
+    """Return the present, as an aware time in UTC."""
     return datetime.now(timezone.utc)
 
 
 def to_text(instant: datetime) -> str:
-    """Write an aware instant as `2026-01-31T12:00:00.000000Z`: text order is time order."""
+    """Write an aware time as `2026-01-31T12:00:00.000000Z`: the order of texts is that of times."""
     if instant.tzinfo is not timezone.utc:
         instant = instant.astimezone(timezone.utc)
     return instant.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def from_text(text: str) -> datetime:
-    """Read what `to_text` wrote, or another program, as SQLite's CURRENT_TIMESTAMP.
+    """Read a time that `to_text` wrote, or another program, such as SQLite's CURRENT_TIMESTAMP.
 
-    QueueUnusable if it is no instant.
+    QueueUnusable if the text is not a time.
     """
     try:
         if text[26:] == "Z":
@@ -46,9 +46,9 @@ def from_text(text: str) -> datetime:
 
 
 def parse_iso(text: str) -> datetime:
-    """Read an ISO-8601 date or instant, `Z` and any number of decimals allowed, on Python 3.8 too.
+    """Read an ISO-8601 date or time; `Z` and any number of decimals work on Python 3.8, too.
 
-    The result is naive when the text names no zone. ValueError if it is not one.
+    The result is naive if the text names no zone. ValueError if the text is neither.
     """
     text = re.sub(
         _FRACTION,
@@ -62,9 +62,9 @@ def parse_iso(text: str) -> datetime:
 
 
 def parse_utc(text: str) -> datetime:
-    """Read an ISO-8601 date or instant, which is in UTC unless it names a zone, as an aware one.
+    """Read an ISO-8601 date or time as an aware one; it is in UTC unless it names a zone.
 
-    ValueError or OverflowError if it is not one.
+    ValueError or OverflowError if the text is neither.
     """
     instant = parse_iso(text)
     return (instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)).astimezone(
@@ -73,10 +73,11 @@ def parse_utc(text: str) -> datetime:
 
 
 def parse_instant(text: str, *, now: datetime) -> datetime:
-    """Read when something is to happen, as an aware instant; what is past means `now`.
+    """Read a time in the future as an aware one; a time in the past becomes `now`.
 
-    `18:00` is the next time that the local clock shows it; `2026-12-24`, `2026-12-24T18:00` and
-    other ISO-8601 are local unless they name a zone. InvalidInput if it is none of these.
+    `18:00` is the next moment at which the local clock shows that. `2026-12-24`,
+    `2026-12-24T18:00` and other ISO-8601 are local unless they name a zone. InvalidInput if the
+    text is none of these.
     """
     refusal = InvalidInput(
         f"not a time: {text!r} (use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
@@ -87,8 +88,9 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
             local_now = now.astimezone()
             hour, minute, second = (int(part or 0) for part in clock.groups())
             at = time(hour, minute, second)
-            # Through naive local time, so that a change of daylight saving keeps the clock's face;
-            # what the clock shows twice has two instants, what it skips is shown an hour later.
+            # Use naive local times, so that the clock shows this time even if daylight saving
+            # begins or ends before. A time that the clock shows twice is tried twice (fold=1); one
+            # that it skips becomes the time an hour later.
             today = datetime.combine(local_now.date(), at)
             for face in (today, today.replace(fold=1), today + timedelta(days=1)):
                 instant = datetime.fromtimestamp(face.timestamp(), timezone.utc)
@@ -104,7 +106,7 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
 def parse_duration(text: str) -> float:
     """Read a duration in seconds: `90`, `500ms`, `90s`, `10m`, `1h30m`, `1.5h`, `2d`.
 
-    InvalidInput if it is not one, or is longer than MAX_DURATION.
+    InvalidInput if the text is no duration, or is longer than MAX_DURATION.
     """
     rest = text.strip()
     seconds = 0.0
@@ -123,13 +125,13 @@ def parse_duration(text: str) -> float:
 
 
 def leading(text: str, characters: str) -> tuple[str, str]:
-    """Split a text after its first characters that are among these."""
+    """Split a text into its longest beginning that consists of these characters, and the rest."""
     rest = text.lstrip(characters)
     return text[: len(text) - len(rest)], rest
 
 
 def check_duration(seconds: float) -> float:
-    """Return `seconds` if a duration may be that long, else raise InvalidInput."""
+    """Return `seconds` if a duration can be that long, else raise InvalidInput."""
     if not 0 <= seconds <= MAX_DURATION:
         raise InvalidInput(f"a duration is 0 to 10 years, not {seconds:g} s")
     return seconds

@@ -237,20 +237,26 @@ def test_a_file_that_cannot_be_made_is_named(states: Queue) -> None:
         ('{"id": "b", "command": "x", "state": "done"}', "line 2: no such state: 'done'"),
         ('{"id": "b", "command": "x", "state": 5}', "line 2: no such state: 5"),
         ('{"id": "b", "command": "x", "state": []}', "line 2: no such state: []"),
-        ('{"id": "b", "command": "x", "state": "dead"}', "line 2: a dead job has a finished_at"),
-        ('{"id": "b", "command": "x", "state": "failed"}', "line 2: a failed job has a run_at"),
+        (
+            '{"id": "b", "command": "x", "state": "dead"}',
+            "line 2: a dead job must have finished_at",
+        ),
+        ('{"id": "b", "command": "x", "state": "failed"}', "line 2: a failed job must have run_at"),
         ('{"id": "b", "command": "x", "state": "blocked"}', "line 2: a blocked job, and no other"),
         ('{"id": "b", "command": "x", "after": "a"}', "line 2: a blocked job, and no other"),
         ('{"id": "b", "command": "x", "attempts": -1}', "line 2: attempts must be "),
-        ('{"id": "b", "command": "x", "attempts": 3}', "line 2: a pending job has fewer attempts "),
+        (
+            '{"id": "b", "command": "x", "attempts": 3}',
+            "line 2: a pending job must have fewer attempts ",
+        ),
         (
             '{"id": "b", "command": "x", "attempts": 1, "max_retries": 1, "state": "failed", '
             '"run_at": "2026-01-31T12:00Z"}',
-            "line 2: a failed job has fewer attempts than max_retries",
+            "line 2: a failed job must have fewer attempts than max_retries",
         ),
         (
             '{"id": "b", "command": "x", "attempts": 9, "state": "processing"}',
-            "line 2: a pending job has fewer attempts than max_retries",
+            "line 2: a pending job must have fewer attempts than max_retries",
         ),
         ('{"id": "b", "command": "x", "cwd": "x"}', "line 2: cwd must be an absolute path"),
         ('{"id": "b", "command": "x", "cwd": ""}', "line 2: cwd must be an absolute path"),
@@ -259,7 +265,7 @@ def test_a_file_that_cannot_be_made_is_named(states: Queue) -> None:
         ('{"id": "b", "command": "x", "cwd": "\\u0000"}', "line 2: cwd must be text"),
         ('{"id": "b", "command": "x", "cancel_reason": "\\ud800"}', "line 2: cancel_reason is not"),
         ('{"id": "b", "command": "x", "id_made": 1}', "line 2: id_made must be true or false"),
-        ('{"id": "b", "command": "x", "cancel_requested": true}', "line 2: cancel_requested does"),
+        ('{"id": "b", "command": "x", "cancel_requested": true}', "line 2: cancel_requested must"),
         ('{"id": "a,b", "command": "x"}', "line 2: id must be printable"),
     ],
 )

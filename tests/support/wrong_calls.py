@@ -309,6 +309,6 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     (
         "config set capture-env A-B",
         "queuectl config set",
-        "capture-env: not names of variables, nor *: 'A-B'",
+        "capture-env: neither variable names nor *: 'A-B'",
     ),
 ]
