@@ -45,13 +45,13 @@ def take_over(
             cause = OutcomeKind.TIMEOUT
             command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
         if cause is not None:
-            end_processes(command, log, leader.pid, events, leader.start_ticks)
+            end_processes(command, log, events.wait, leader.pid, leader.start_ticks)
             break
         events.wait(min(left, log.enforce_limit(), _LOOK_SECONDS))
     seconds = age_seconds(leader)
     outcome = reported_outcome(command, leader, cause, events.wait)._replace(seconds=seconds)
     if outcome.kind is OutcomeKind.LOST:
-        end_processes(command, log, None, events)
+        end_processes(command, log, events.wait, None)
     return collect_output(outcome, command, log, kept_log, events)
 
 

@@ -1,9 +1,9 @@
-"""One attempt of a job: its command, and what follows once somebody has seen it end."""
+"""One attempt of a job: its command, the end of its processes, its outcome."""
 
 from __future__ import annotations
 
 import sys
-from typing import Mapping, NamedTuple, Protocol
+from typing import Callable, Mapping, NamedTuple, Protocol
 
 from queuectl.core.models import Outcome, OutcomeKind, signal_name
 from queuectl.core.times import format_duration
@@ -45,15 +45,19 @@ class Command(NamedTuple):
 def end_processes(
     command: Command,
     log: OutputLog,
+    wait: Callable[[float], None],
     leader: int | None,
-    events: Events,
     leader_ticks: int | None = None,
 ) -> None:
-    """End every process of an attempt: first TERM, then KILL after the grace time."""
+    """End every process of an attempt: first TERM, then KILL after the grace time.
+
+    `leader` is the PID of the command's own process, if that may still run. `leader_ticks` is its
+    start, if it may be reaped meanwhile. `wait` sleeps for a number of seconds, or for less.
+    """
     found_by = process_tree.AttemptProcesses(
         frozenset([command.mark]), frozenset([log.identity]), leader, leader_ticks
     )
-    process_tree.end(found_by, command.grace_seconds, events.wait)
+    process_tree.end(found_by, command.grace_seconds, wait)
 
 
 def describe_end(
@@ -96,7 +100,8 @@ def collect_output(
     """
     if command.kills_leftovers:
         # The leader has been reaped by now. On Linux the others are found without its PID.
-        end_processes(command, log, None if sys.platform == "linux" else outcome.pid, events)
+        leader = None if sys.platform == "linux" else outcome.pid
+        end_processes(command, log, events.wait, leader)
     output, leftovers = log.collect(kept_log)
     leftovers = leftovers and not command.kills_leftovers
     return outcome._replace(output=output, leftovers=leftovers)

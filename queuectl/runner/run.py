@@ -104,7 +104,7 @@ def _wait_for_end(
         if cause is None and now >= deadline:
             cause = OutcomeKind.TIMEOUT
         if cause is not None:
-            end_processes(command, log, pid, events)
+            end_processes(command, log, events.wait, pid)
             while not reaped:
                 reaped, status, usage = os.wait4(pid, os.WNOHANG)
                 if not reaped:

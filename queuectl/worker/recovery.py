@@ -13,7 +13,7 @@ from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
 from queuectl.host.filesystem import unlink_quietly
 from queuectl.runner import adopted, exit_status, process_tree
-from queuectl.runner.attempt import Command, describe_end
+from queuectl.runner.attempt import Command, describe_end, end_processes
 from queuectl.runner.output_log import OutputLog
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.commands import CommandBuilder
@@ -330,11 +330,7 @@ def _outcome(
             pid=leader.pid,
             seconds=adopted.age_seconds(leader),
         )
-    found_by = process_tree.AttemptProcesses(
-        frozenset([command.mark]),
-        frozenset([job.log.identity]),
-        None if leader is None else leader.pid,
-        None if leader is None else leader.start_ticks,
-    )
-    process_tree.end(found_by, min(command.grace_seconds, _LOST_GRACE_SECONDS), wait)
+    grace_seconds = min(command.grace_seconds, _LOST_GRACE_SECONDS)
+    command = command._replace(grace_seconds=grace_seconds)
+    end_processes(command, job.log, wait, leader and leader.pid, leader and leader.start_ticks)
     return outcome
