@@ -120,7 +120,7 @@ def _are_over(queue: Queue, ids: list[str]) -> bool:
 
 def _life_of_two_jobs(queue: Queue, options: list[str], log: Path) -> None:
     """Trace the only worker while it runs two jobs, which must end in good order."""
-    worker = wait_until(queue.workers, what="a worker that replaces the last")[0]["pid"]
+    worker = queue.worker()["pid"]  # not the dead one, whose lock its replacement may still hold
     tracer = Tracer(queue, [*options, "-p", str(worker)], log)
     try:
         tracer.attached(worker)
