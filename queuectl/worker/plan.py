@@ -1,15 +1,63 @@
-"""What `worker start` asked of a pool."""
+"""What `worker start` asked of a pool, and how the process of the pool is told."""
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
+
+from queuectl.host.files import QueueFiles
 
 
 class Plan(NamedTuple):
-    """What `worker start` asked for. `queues` is empty for all; `max_runtime` is in seconds."""
+    """What `worker start` asked for."""
 
     workers: int
+    """The number of worker processes."""
+
     queues: tuple[str, ...] = ()
+    """The queues that they serve; empty for all."""
+
     drain: bool = False
+    """Whether they exit when no job is pending, failed or running."""
+
     max_jobs: int | None = None
+    """The number of jobs after which each worker exits; None for no limit."""
+
     max_runtime: float | None = None
+    """The seconds after which nothing more is claimed; None for no limit."""
+
+
+class Launch(NamedTuple):
+    """What the process of a pool has to know at its start."""
+
+    files: QueueFiles
+    """The files of the queue."""
+
+    supervisor_id: str
+    """The id of the supervisor."""
+
+    plan: Plan
+    """What the pool is to do."""
+
+    quiet: bool
+    """Whether only warnings are logged."""
+
+    lock: int
+    """The descriptor of the supervisor's lock file, which is locked already."""
+
+    announce: int | None
+    """The pipe into which the id is written when the workers are ready.
+
+    Without one, a service manager is told instead, if it asked for that.
+    """
+
+    def to_text(self) -> str:
+        """Return this as text, for `from_text`."""
+        return json.dumps(self)
+
+    @classmethod
+    def from_text(cls, text: str) -> Launch:
+        """Return what `to_text` was given."""
+        files, supervisor_id, plan, *rest = json.loads(text)
+        workers, queues, *bounds = plan
+        return cls(QueueFiles(*files), supervisor_id, Plan(workers, tuple(queues), *bounds), *rest)

@@ -1,4 +1,4 @@
-"""Forking N workers, replacing the dead, passing orders on. It never opens the database."""
+"""Forks N workers, passes orders on to them, replaces dead ones. It never opens the database."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ import os
 import select
 import signal
 import time
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, NoReturn
 
-from queuectl.core.errors import QueueError
-from queuectl.host import lockfiles, processes, signals, wakeup
+from queuectl.host import lockfiles, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.processes import become_subreaper
-from queuectl.runner import exit_status
+from queuectl.worker import orphans, restarts, stopping, titles
 from queuectl.worker.assignment import Assignment, Order, WorkerExit
 from queuectl.worker.plan import Plan
+from queuectl.worker.scan import Scan
+from queuectl.worker.stopping import Mode, Stop
 
 _log = logging.getLogger(__name__)
 
 _SCAN_SECONDS = 2.0
 _READY_POLL_SECONDS = 0.02
-_YOUNG_SECONDS = 5.0
-_FIRST_BACKOFF_SECONDS = 1.0
-_LONGEST_BACKOFF_SECONDS = 60.0
-
 
 WorkerMain = Callable[[QueueFiles, Assignment], WorkerExit]
 
 
 class _Child(NamedTuple):
+    """A worker process that was forked and not reaped yet."""
+
     assignment: Assignment
+    """What it was told to do."""
+
     orders: int
-    """The writing end of the pipe that it takes orders from."""
+    """The writing end of the pipe from which it reads orders."""
+
     born: float
+    """When it was forked, by the monotonic clock."""
 
 
 class Supervisor:
@@ -45,103 +48,82 @@ class Supervisor:
         files: QueueFiles,
         supervisor_id: str,
         plan: Plan,
-        life: lockfiles.ProcessLock,
+        lock: lockfiles.ProcessLock,
         worker_main: WorkerMain,
     ) -> None:
+        """`worker_main` is called in each forked process; its result is the exit status."""
         self._files = files
         self._id = supervisor_id
         self._plan = plan
-        self._life = life
+        self._lock = lock
         self._worker_main = worker_main
-        self._children: dict[int, _Child] = {}
-        self._born = 0
-        self._stopping = False
-        self._was_signalled = False
-        self._killed_by: int | None = None
-        self._failed = False
-        self._waiting: list[tuple[float, Assignment]] = []
-        """Replacements that are held back, each with the time it may start at."""
-        self._backoff: dict[int, float] = {}
-        self._reaps_orphans = False
-        self._last_order: Order | None = None
-        """KILL or LEAVE_JOBS: those that are forked after it, to settle the dead, are told too."""
-        self._left_behind: set[str] = set()
-        """Dead workers that could not be settled after a stop: the next pool does."""
-        self._is_blind = False
         self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
+        self._scan = Scan(files)
+        self._restarts = restarts.Restarts()
+        self._stop = Stop()
+        self._children: dict[int, _Child] = {}
+        self._forked = 0
+        """How many workers had an assignment so far; the next one gets the next number."""
+        self._failed = False
+        """Whether the pool did not do all that it should have: it exits with 1."""
+        self._reaps_orphans = False
+        """Whether orphaned processes of jobs become children of this process (Linux)."""
+        self._left_behind: set[str] = set()
+        """Dead workers that could not be recovered after a stop: the next pool does it."""
 
     def run(self, ready: Callable[[], None] = lambda: None) -> int:
         """Run the pool to its end; return the exit code, or end by the signal that killed it.
 
         `ready` is called once, when the workers can be seen and woken, or one has ended already.
         """
-        stream = signals.SignalStream(
-            (
-                signal.SIGINT,
-                signal.SIGTERM,
-                signal.SIGHUP,
-                signal.SIGQUIT,
-                signal.SIGCHLD,
-                signals.LEAVE_SIGNAL,
-                signals.KILL_SIGNAL,
-                signals.STOP_SIGNAL,
-            )
-        )
-        # Frozen before they are forked, what all workers have in common stays in memory once.
+        stream = signals.SignalStream((*stopping.SIGNALS, signal.SIGCHLD))
+        # Frozen before the forks, objects are not touched by the collector, so that the memory
+        # that they are in stays shared by all workers.
         gc.collect()
         gc.freeze()
         for slot in range(self._plan.workers):
             self._fork(self._assignment(slot))
-        # After the forks: workers need not carry what this imports.
+        # After the forks, so that the workers need not carry what this imports.
         self._reaps_orphans = become_subreaper()
-        next_scan, told = 0.0, False
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
-        while self._children or self._waiting:
+        next_scan, announced = 0.0, False
+        while self._children or self._restarts:
             now = time.monotonic()
             if now >= next_scan:
                 next_scan = now + _SCAN_SECONDS
                 self._recover_other_pools()
-            self._start_waiting(now)
-            wake = min([next_scan] + [at for at, _ in self._waiting])
-            if not told:
+            self._start_due(now)
+            wake = min(next_scan, self._restarts.next_at())
+            if not announced:
                 wake = min(wake, now + _READY_POLL_SECONDS)
             poll.poll(max(0, int((wake - now) * 1000 + 0.999)))
             for number in stream.read():
-                self._heed(number)
+                self._react(number)
             self._reap()
-            if not told and self._are_ready():
-                told = True
+            if not announced and self._are_ready():
+                announced = True
                 ready()
-        self._life.remove()
-        if self._killed_by is not None:
-            signals.die_by(self._killed_by)
+        self._lock.remove()
+        if self._stop.killed_by is not None:
+            signals.die_by(self._stop.killed_by)
         _log.info("all workers have left")
         return 1 if self._failed else 0
 
     def _are_ready(self) -> bool:
-        mine = {child.assignment.worker for child in self._children.values()}
+        """Whether each worker has its FIFO, which it makes last."""
+        workers = {child.assignment.worker for child in self._children.values()}
         try:
-            return mine <= wakeup.owners(self._files)
-        except OSError:  # ask again
+            return workers <= wakeup.owners(self._files)
+        except OSError:  # unknown just now
             return False
 
-    def _owners(self) -> list[str]:
-        """Return whose lock files are there; none, with a warning, if that cannot be known now."""
-        try:
-            owners = lockfiles.owners(self._files)
-        except QueueError as error:
-            if not self._is_blind:
-                _log.warning("%s; trying again", error)
-            self._is_blind = True
-            return []
-        self._is_blind = False
-        return owners
-
-    def _assignment(self, slot: int, recovers: str | None = None) -> Assignment:
-        self._born += 1
+    def _assignment(
+        self, slot: int, *, recovers: str | None = None, recovers_only: bool = False
+    ) -> Assignment:
+        self._forked += 1
         return Assignment(
-            worker=f"{self._id}-{self._born}",
+            worker=f"{self._id}-{self._forked}",
             supervisor=self._id,
             slot=slot,
             queues=self._plan.queues,
@@ -150,25 +132,27 @@ class Supervisor:
             max_jobs=self._plan.max_jobs,
             until=self._until,
             recovers=recovers,
+            recovers_only=recovers_only,
         )
 
     def _fork(self, assignment: Assignment) -> None:
+        """Start a worker; if that is impossible now, a little later."""
         ends: tuple[int, ...] = ()
-        # No signal may meet the child before it has handlers of its own.
+        # No signal may reach the child before it has handlers of its own.
         mask = signals.block_all()
         try:
             ends = reader, writer = os.pipe()
-            # Who comes to settle what is left must not wait for the queue for ever either.
-            order = self._last_order or (Order.STOP if self._stopping else None)
-            if order is not None:
-                os.write(writer, order.value)
+            if self._stop.order is not None:
+                # A worker that recovers a job during a stop must not wait for a busy queue without
+                # end, so it is told of the stop as well.
+                os.write(writer, self._stop.order.value)
             pid = os.fork()
         except OSError as error:
             for end in ends:
                 os.close(end)
             signals.restore(mask)
             _log.error("cannot fork a worker: %s; trying again", error.strerror)
-            self._waiting.append((time.monotonic() + _FIRST_BACKOFF_SECONDS, assignment))
+            self._restarts.try_again(assignment, time.monotonic())
             return
         if pid == 0:
             self._become_worker(assignment._replace(orders=reader), writer, mask)
@@ -178,12 +162,12 @@ class Supervisor:
 
     def _become_worker(
         self, assignment: Assignment, writer: int, mask: set[signal.Signals]
-    ) -> None:
-        """Be the worker, in the forked child; never returns."""
+    ) -> NoReturn:
+        """Be the worker, in the forked child."""
         status: int = WorkerExit.FAILED
         try:
-            # Held here too, the supervisor's lock would outlive it.
-            self._life.close()
+            # The lock of the supervisor would outlive it if a worker kept the descriptor.
+            self._lock.close()
             os.close(writer)
             for child in self._children.values():
                 os.close(child.orders)
@@ -192,69 +176,44 @@ class Supervisor:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, signals.nothing)
             signals.restore(mask)
+            titles.set_title(f"queuectl worker {assignment.worker}")
             status = self._worker_main(self._files, assignment)
         except BaseException:  # noqa: BLE001 (the outermost loop of a process)
             _log.exception("worker %s crashed", assignment.worker)
         finally:
-            # Not sys.exit: what the supervisor has open or registered is not the worker's to end.
+            # Not sys.exit: a worker must not run the exit handlers of the supervisor.
             os._exit(status)
 
-    def _heed(self, number: int) -> None:
-        if number == signals.LEAVE_SIGNAL:
-            self._stop_replacing()
-            self._last_order = Order.LEAVE_JOBS
-            self._order(Order.LEAVE_JOBS)
-            _log.warning("leaving: running jobs go on, the next workers answer for them")
+    def _react(self, number: int) -> None:
+        """Do what a signal asks for."""
+        before, self._stop = self._stop, self._stop.after(number)
+        if self._stop == before:
             return
-        if number == signals.STOP_SIGNAL:
-            if not self._stopping:
-                self._stop()
-                _log.warning("stopping: running jobs are finished first")
-            return
-        if number == signals.KILL_SIGNAL:
-            number = signal.SIGQUIT
-        if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and not self._was_signalled:
-            self._was_signalled = True
-            if not self._stopping:
-                self._stop()
-            _log.warning("stopping: running jobs are finished first (again: they are put back)")
-        # Never HUP: a terminal that closes sends it twice, from the kernel and from the shell.
-        elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-            self._stop_replacing()
-            self._killed_by = number
-            self._last_order = Order.KILL
-            self._order(Order.KILL)
-            _log.warning("killing the running jobs; they are put back")
-
-    def _stop(self) -> None:
-        self._stop_replacing()
-        self._order(Order.STOP)
-
-    def _stop_replacing(self) -> None:
-        """Start no worker from now on; what the dead left is settled at once."""
-        self._stopping = True
-        self._waiting = [
-            (0.0, assignment) for _, assignment in self._waiting if assignment.recovers
-        ]
+        self._restarts.keep_recoveries()
+        if self._stop.mode is not before.mode and self._stop.order is not None:
+            self._order(self._stop.order)
+        _log.warning("%s", stopping.announcement(before, self._stop))
 
     def _order(self, order: Order) -> None:
         for child in self._children.values():
             try:
                 os.write(child.orders, order.value)
-            except BrokenPipeError:  # it is just leaving
+            except BrokenPipeError:  # it is just exiting
                 pass
 
     def _reap(self) -> None:
+        """Reap all children that have ended."""
         while self._children:
             which = -1
             if self._reaps_orphans:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if ended is None:
                     return
-                # Just this one: another may have ended meanwhile, an orphan with a word to leave.
+                # Reap exactly this one: meanwhile an orphan may have ended, whose exit status has
+                # to be written down before it is reaped.
                 which = ended.si_pid
                 if which not in self._children:
-                    self._reap_orphan(which)
+                    orphans.reap(self._files, which, self._scan.owners())
                     continue
             pid, status = os.waitpid(which, os.WNOHANG)
             if pid == 0:
@@ -262,133 +221,84 @@ class Supervisor:
             child = self._children.pop(pid, None)
             if child is not None:
                 os.close(child.orders)
-                self._replace(child, status)
+                self._worker_ended(child, status)
 
-    def _reap_orphan(self, pid: int) -> None:
-        """Reap what a dead worker's job started; of the job itself tell how it ended."""
-        ticks = processes.start_ticks(pid)
-        known = [lockfiles.job_process(self._files, owner) for owner in self._owners()]
-        jobs = [job for job in known if job and job.pid == pid and job.start_ticks in (ticks, None)]
-        # Told before it is reaped: the heir waits until the number is gone.
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        for job in jobs:
-            path = self._files.worker_status(job.log_owner)
-            if ended is None:
-                continue
-            by_signal = ended.si_code != os.CLD_EXITED
-            status = exit_status.Status(
-                None if by_signal else ended.si_status, ended.si_status if by_signal else None
-            )
-            # Whatever its shell said: of some signals bash says 0.
-            if exit_status.read(path, job.execution_id) != status:
-                try:
-                    exit_status.write(path, job.execution_id, status)
-                except (OSError, QueueError) as error:
-                    _log.warning("cannot tell how process %d ended: %s", pid, error)
-        os.waitpid(pid, 0)
-
-    def _replace(self, child: _Child, status: int) -> None:
-        """Decide what follows a worker that ended."""
+    def _worker_ended(self, child: _Child, status: int) -> None:
+        """Decide what follows the end of a worker."""
         assignment = child.assignment
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         if assignment.recovers_only:
-            self._recover_again(assignment, code)
-            return
-        if code == WorkerExit.DONE:
-            return
-        if code == WorkerExit.QUEUE_CHANGED:
+            self._recovery_ended(assignment, code)
+        elif code == WorkerExit.DONE:
+            pass
+        elif code == WorkerExit.QUEUE_CHANGED:
             self._failed = True
-            self._heed(signals.STOP_SIGNAL)
-            return
-        if code == WorkerExit.REPLACE_ME:
-            if not self._stopping:
+            self._react(signals.STOP_SIGNAL)
+        elif code == WorkerExit.REPLACE_ME:
+            if not self._is_stopping:
                 self._fork(self._assignment(assignment.slot))
-            return
-        how = f"exit {code}" if code is not None else f"signal {os.WTERMSIG(status)}"
-        _log.warning("worker %s died (%s)", assignment.worker, how)
-        if self._stopping:
-            self._failed = self._failed or code is not None
-            self._recover(assignment.worker)
-            return
-        heir = self._assignment(assignment.slot, recovers=assignment.worker)
-        young = time.monotonic() - child.born < _YOUNG_SECONDS
-        if young and not lockfiles.job_process(self._files, assignment.worker):
-            # Its own predecessor may still be unsettled if it died that early.
-            if assignment.recovers is not None:
-                self._recover(assignment.recovers)
-            self._hold_back(heir, assignment.slot)
         else:
-            self._backoff.pop(assignment.slot, None)
-            self._fork(heir)
+            how = f"exit {code}" if code is not None else f"signal {os.WTERMSIG(status)}"
+            _log.warning("worker %s died (%s)", assignment.worker, how)
+            if self._is_stopping:
+                self._failed = self._failed or code is not None
+                self._recover(assignment.worker)
+            else:
+                self._replace(child)
 
-    def _recover_again(self, assignment: Assignment, code: int | None) -> None:
-        """Let another try, later, what an extra heir did not come to."""
+    def _replace(self, child: _Child) -> None:
+        """Start a worker in place of a dead one, which first recovers the job of that."""
+        now, dead = time.monotonic(), child.assignment
+        replacement = self._assignment(dead.slot, recovers=dead.worker)
+        ran_a_job = lockfiles.job_process(self._files, dead.worker) is not None
+        if restarts.is_crash_loop(age_seconds=now - child.born, ran_a_job=ran_a_job):
+            # It may have died before it recovered the job of the worker that it replaced itself.
+            if dead.recovers is not None:
+                self._recover(dead.recovers)
+            self._restarts.hold_back(replacement, now)
+        else:
+            self._restarts.reset(dead.slot)
+            self._fork(replacement)
+
+    def _recovery_ended(self, assignment: Assignment, code: int | None) -> None:
+        """Let another worker try again later if an extra worker could not recover a job."""
         if code == WorkerExit.DONE:
-            self._backoff.pop(assignment.slot, None)
+            self._restarts.reset(assignment.slot)
             return
         if not lockfiles.job_process(self._files, assignment.worker):
-            # It claims nothing and had adopted nothing: so it needs no heir of its own.
-            self._remove_lock_of(assignment.worker)
-        if self._stopping:
-            self._failed = True  # the next `worker start` settles it
+            # It claims nothing, and it had adopted nothing: so nothing has to be recovered of it.
+            self._scan.remove_lock(assignment.worker)
+        if self._is_stopping:
+            self._failed = True  # the next `worker start` recovers the job
             self._left_behind |= {assignment.recovers or "", assignment.worker}
         else:
-            self._hold_back(assignment, assignment.slot)
+            self._restarts.hold_back(assignment, time.monotonic())
 
-    def _hold_back(self, assignment: Assignment, slot: int) -> None:
-        """Start it later: at once the first time, then after 1, 2, 4 … 60 seconds."""
-        delay = self._backoff.get(slot, 0.0)
-        self._backoff[slot] = min(max(2 * delay, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
-        self._waiting.append((time.monotonic() + delay, assignment))
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stop.mode is not Mode.RUNNING
 
-    def _start_waiting(self, now: float) -> None:
-        due = [entry for entry in self._waiting if entry[0] <= now]
-        self._waiting = [entry for entry in self._waiting if entry[0] > now]
-        for _, assignment in due:
-            if not self._stopping and not assignment.recovers_only:
+    def _start_due(self, now: float) -> None:
+        for assignment in self._restarts.take_due(now):
+            if not self._is_stopping and not assignment.recovers_only:
                 self._fork(assignment)
             elif assignment.recovers is not None:
                 self._recover(assignment.recovers)
 
-    def _recover(self, worker_id: str) -> None:
-        """Fork an extra heir that settles a dead worker and exits; it needs no free slot."""
-        if self._last_order is Order.LEAVE_JOBS:
-            return  # the next pool does
-        if any(child.assignment.recovers == worker_id for child in self._children.values()):
+    def _recover(self, dead: str) -> None:
+        """Fork an extra worker that only recovers the job of a dead one: it needs no free slot."""
+        if self._stop.mode is Mode.LEAVING_JOBS:
+            return  # the next pool does it
+        if any(child.assignment.recovers == dead for child in self._children.values()):
             return
-        if lockfiles.is_alive(self._files, worker_id) is False:
-            self._fork(self._assignment(-1, recovers=worker_id)._replace(recovers_only=True))
+        if lockfiles.is_alive(self._files, dead) is False:
+            self._fork(self._assignment(-1, recovers=dead, recovers_only=True))
 
     def _recover_other_pools(self) -> None:
-        """Settle what workers of other supervisors left when all of them were killed."""
-        if self._last_order is not None:
-            return  # what runs there is not ours to end
-        mine = {child.assignment.worker for child in self._children.values()}
-        expected = {entry[1].recovers for entry in self._waiting}
-        try:
-            lockfiles.remove_unfinished(self._files)
-            bells = wakeup.owners(self._files)
-        except OSError:  # at the next scan, then
-            bells = set()
-        owners = self._owners()
-        # A worker has its lock before it has a bell, and for longer.
-        for silent in bells.difference(owners) if owners else ():
-            wakeup.remove(self._files, silent)
-        for owner in owners:
-            if owner == self._id or owner in mine or owner in expected | self._left_behind:
-                continue
-            if lockfiles.is_alive(self._files, owner) is not False:
-                continue
-            if lockfiles.is_supervisor(owner):
-                self._remove_lock_of(owner)
-            else:
-                self._recover(owner)
-
-    def _remove_lock_of(self, owner: str) -> None:
-        """Take away the lock file of somebody dead who leaves nothing to settle."""
-        try:
-            lock = lockfiles.take_stale(self._files, owner)
-            if lock is not None:
-                lock.remove()
-        except (OSError, QueueError):  # at a later scan, then
-            pass
+        """Recover the jobs of workers whose supervisor is dead as well."""
+        if self._stop.mode in (Mode.KILLING, Mode.LEAVING_JOBS):
+            return  # this pool would kill the jobs of others, or leave them again
+        workers = {child.assignment.worker for child in self._children.values()}
+        known = workers | self._restarts.recovered() | self._left_behind | {self._id}
+        for dead in self._scan.dead_workers(known):
+            self._recover(dead)

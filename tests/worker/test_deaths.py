@@ -17,8 +17,8 @@ from queuectl.host import lockfiles
 from queuectl.host.files import QueueFiles
 from queuectl.host.signals import KILL_SIGNAL
 from queuectl.worker.assignment import Assignment, WorkerExit
-from queuectl.worker.main import open_pool
 from queuectl.worker.plan import Plan
+from queuectl.worker.start import open_pool
 from queuectl.worker.supervisor import Supervisor
 from support.forks import in_processes
 from support.held import HELD
@@ -296,7 +296,7 @@ def test_heirs_that_die_beget_no_more_of_them(
 
     def pool() -> int:
         monkeypatch.setattr("queuectl.worker.supervisor._SCAN_SECONDS", 0.05)
-        monkeypatch.setattr("queuectl.worker.supervisor._FIRST_BACKOFF_SECONDS", 0.05)
+        monkeypatch.setattr("queuectl.worker.restarts.FIRST_DELAY_SECONDS", 0.05)
         monkeypatch.setattr(lockfiles, "remove_unfinished", stop_at_last)
         plan = Plan(1)
         opened = open_pool(queue.files, plan, unless_running=False)

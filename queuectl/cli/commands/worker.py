@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import select
 import time
 from typing import Sequence
 
@@ -27,16 +25,11 @@ from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
 from queuectl.host import lockfiles, places, processes
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import own_mode, without_umask
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
 from queuectl.storage import Storage
-from queuectl.storage.database import WAIT_SECONDS
-from queuectl.storage.write_lock import WriteLock
 
 _POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
-_DESCRIPTORS = 24
-"""What a worker has open at most, with some to spare."""
 
 
 @click.group("worker", cls=QueueGroup)
@@ -80,86 +73,27 @@ def worker_start(
     * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
     """
     from queuectl.host.processes import close_inherited_descriptors
-    from queuectl.worker.main import Launch, become, open_pool
     from queuectl.worker.plan import Plan
+    from queuectl.worker.start import refuse_few_descriptors, start_pool
 
     close_inherited_descriptors()
     files = queue_files(ctx)
     plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime)
     places.refuse_network(files)
-    _refuse_few_descriptors(count)
-    # Made or upgraded now, so that what is wrong with it is told here; closed before any fork.
+    refuse_few_descriptors(plan)
+    # Created or upgraded now, so that what is wrong with the queue is reported here; closed again
+    # before any fork.
     open_storage(create=True).close()
-    lock = WriteLock(files.write_lock)
-    lock.open()
-    lock.close()
-    announce = None
-    if detach:
-        log_file = log_file or files.detached_log
-    if log_file is not None:
-        log = _open_log(log_file, ours=log_file == files.detached_log)
-        if detach:
-            announce = _detach(ctx, log_file, quiet=quiet)
-        os.dup2(log, 2)
-        os.close(log)
-    opened = open_pool(files, plan, unless_running=unless_running)
-    if opened is None:
-        if announce is not None:
-            os.write(announce, b"\n")
-        return
-    supervisor_id, life = opened
-    try:
-        become(Launch(files, supervisor_id, plan, quiet, life.fileno(), announce))
-    finally:
-        life.remove()
-
-
-def _detach(ctx: click.Context, log_file: str, *, quiet: bool) -> int:
-    """Go on in a process of its own session; return the pipe that waits for a line from there.
-
-    The calling process ends here, when that has come: with the supervisor's id on stdout, or
-    without one if nothing was to be done.
-    """
-    reader, writer = os.pipe()
-    if os.fork():
-        os.close(writer)
-        if not select.select([reader], [], [], WAIT_SECONDS)[0]:
-            raise QueueError(f"the workers are not ready yet (see {log_file})")
-        with os.fdopen(reader, "r", encoding="ascii") as pipe:
-            line = pipe.readline()
-        if not line:
-            raise QueueError(f"the workers did not start (see {log_file})")
-        if line.strip() and not quiet:
-            output.print_data(line.strip())
-        ctx.exit(0)
-    os.close(reader)
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):
-        os.dup2(null, descriptor)
-    os.close(null)
-    return writer
-
-
-def _refuse_few_descriptors(count: int) -> None:
-    """Raise QueueError if a worker, or the supervisor with a pipe for each, could not open all."""
-    needed, allowed = _DESCRIPTORS + count, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed != resource.RLIM_INFINITY and allowed < needed:
-        raise QueueError(f"{allowed} open files a process are too few (ulimit -n {needed})")
-
-
-def _open_log(path: str, *, ours: bool) -> int:
-    # Never through a link that was put where ours belongs; a FIFO that nobody reads fails at once.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        with without_umask():
-            log = os.open(
-                path, flags | (os.O_NOFOLLOW if ours else 0), own_mode(path) if ours else 0o600
-            )
-    except OSError as error:
-        raise QueueError(f"cannot write {path}: {error.strerror}") from None
-    os.set_blocking(log, True)
-    return log
+    supervisor_id = start_pool(
+        files,
+        plan,
+        log_file=log_file,
+        detach=detach,
+        unless_running=unless_running,
+        quiet=quiet,
+    )
+    if supervisor_id is not None and not quiet:
+        output.print_data(supervisor_id)
 
 
 @worker.command("stop", cls=QueueCommand)

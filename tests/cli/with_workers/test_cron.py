@@ -186,7 +186,7 @@ def test_detach_does_not_wait_for_ever(detached: Queue, tmp_path: Path) -> None:
     """While the queue stays busy the workers cannot be ready: exit 1 says so, and they go on."""
     detached.enqueue("true")
     (tmp_path / "sitecustomize.py").write_text(
-        "import queuectl.cli.commands.worker\nqueuectl.cli.commands.worker.WAIT_SECONDS = 0.2\n"
+        "import queuectl.worker.start\nqueuectl.worker.start.WAIT_SECONDS = 0.2\n"
     )
     lock = WriteLock(detached.files.write_lock)
     lock.acquire(10)

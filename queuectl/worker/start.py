@@ -1,0 +1,182 @@
+"""What `worker start` does before it becomes a pool: limits, the log, detaching, the lock file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+import signal
+import sys
+from typing import NoReturn
+
+from queuectl import POOL_VARIABLE
+from queuectl.core.errors import QueueError
+from queuectl.host import lockfiles, processes, signals
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import open_private, own_mode, without_umask
+from queuectl.storage.database import WAIT_SECONDS
+from queuectl.storage.write_lock import WriteLock
+from queuectl.worker.plan import Launch, Plan
+
+_DESCRIPTORS = 24
+"""The number of files that a worker has open at most, and a few more."""
+
+
+def refuse_few_descriptors(plan: Plan) -> None:
+    """Raise QueueError if a process of the pool could not open all the files that it needs.
+
+    The supervisor has a pipe to each worker.
+    """
+    needed = _DESCRIPTORS + plan.workers
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise QueueError(f"the limit of {allowed} open files is too low (ulimit -n {needed})")
+
+
+def start_pool(
+    files: QueueFiles,
+    plan: Plan,
+    *,
+    log_file: str | None = None,
+    detach: bool = False,
+    unless_running: bool = False,
+    quiet: bool = False,
+) -> str | None:
+    """Become a pool; with `detach`, start one in the background and wait until it is ready.
+
+    Returns the id of the supervisor if detached. Returns None if there was nothing to do, because
+    with `unless_running` the queues are served already. The log goes to stderr without `log_file`;
+    of a detached pool, into the private folder of the queue.
+    """
+    _check_write_lock(files)
+    announce = None
+    if detach:
+        log_file = log_file or files.detached_log
+    if log_file is not None:
+        log = _open_log(log_file, ours=log_file == files.detached_log)
+        if detach:
+            reader, announce = os.pipe()
+            if os.fork():
+                os.close(announce)
+                return _detached_id(reader, log_file)
+            os.close(reader)
+            _leave_terminal()
+        os.dup2(log, 2)
+        os.close(log)
+    opened = open_pool(files, plan, unless_running=unless_running)
+    if opened is None:
+        if announce is not None:
+            os.write(announce, b"\n")
+        return None
+    supervisor_id, lock = opened
+    try:
+        _become(Launch(files, supervisor_id, plan, quiet, lock.fileno(), announce))
+    finally:
+        lock.remove()
+
+
+def _check_write_lock(files: QueueFiles) -> None:
+    """Create the file of the write lock; QueueUnusable if something else has its name."""
+    lock = WriteLock(files.write_lock)
+    lock.open()
+    lock.close()
+
+
+def _open_log(path: str, *, ours: bool) -> int:
+    # Never through a link that somebody put where our own log belongs. O_NONBLOCK: the open of a
+    # FIFO without a reader fails at once.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        with without_umask():
+            log = os.open(
+                path, flags | (os.O_NOFOLLOW if ours else 0), own_mode(path) if ours else 0o600
+            )
+    except OSError as error:
+        raise QueueError(f"cannot write {path}: {error.strerror}") from None
+    os.set_blocking(log, True)
+    return log
+
+
+def _detached_id(reader: int, log_file: str) -> str | None:
+    """Wait for the line of a detached pool; return the id of its supervisor.
+
+    None if the line is empty: the pool had nothing to do.
+    """
+    if not select.select([reader], [], [], WAIT_SECONDS)[0]:
+        raise QueueError(f"the workers are not ready yet (see {log_file})")
+    with os.fdopen(reader, "r", encoding="ascii") as pipe:
+        line = pipe.readline()
+    if not line:
+        raise QueueError(f"the workers did not start (see {log_file})")
+    return line.strip() or None
+
+
+def _leave_terminal() -> None:
+    """Go on in a session of our own, with nothing of the caller's at stdin and stdout."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+def open_pool(
+    files: QueueFiles, plan: Plan, *, unless_running: bool
+) -> tuple[str, lockfiles.ProcessLock] | None:
+    """Choose the id of a supervisor and take its lock file.
+
+    None if `unless_running` and its queues are served already. That is decided under a lock, so
+    that only one of several pools that start at the same time goes on.
+    """
+    descriptor = open_private(files.start_lock)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if unless_running and any(
+            pool.serves(plan.queues) for pool in lockfiles.living_pools(files)
+        ):
+            return None
+        supervisor_id = os.urandom(4).hex()
+        pid = os.getpid()
+        # As soon as the lock file exists, `worker stop` may signal this process. The signal is
+        # blocked until the supervisor can receive it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signals.STOP_SIGNAL])
+        about = {
+            "pid": pid,
+            "start_ticks": processes.start_ticks(pid),
+            "queues": plan.queues,
+            "count": plan.workers,
+        }
+        return supervisor_id, lockfiles.ProcessLock.take(files, supervisor_id, about)
+    finally:
+        os.close(descriptor)
+
+
+def _become(launch: Launch) -> NoReturn:
+    """Replace this process by that of the pool, which has never imported the command line.
+
+    So neither the supervisor nor its workers carry what only the command line needs: 3 MB each.
+    Raises QueueError if it cannot be started.
+    """
+    for descriptor in (launch.lock, launch.announce):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, True)
+    # The process keeps its PID. A process that inherits the variable by accident has another one.
+    variables = {**os.environ, POOL_VARIABLE: f"{os.getpid()} {launch.to_text()}"}
+    words = _called_as()
+    # A signal that comes before the supervisor has its handlers waits until it has them.
+    mask = signals.block_all()
+    try:
+        os.execve(words[0], words, variables)
+    except OSError as error:
+        signals.restore(mask)
+        raise QueueError(f"cannot start {words[0]}: {error.strerror}") from None
+
+
+def _called_as() -> list[str]:
+    """Return how this process was called, so that the pool looks the same in a process list."""
+    given: list[str] | None = getattr(sys, "orig_argv", None)  # since Python 3.10
+    if given is None:
+        is_module = os.path.basename(sys.argv[0]) in ("__main__.py", "-c")
+        given = ["", *(("-m", "queuectl") if is_module else sys.argv[:1]), *sys.argv[1:]]
+    return [sys.executable, *given[1:]]
