@@ -10,6 +10,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import usage_error
+from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import is_variable
 from queuectl.core.specs import check_fields, parse_object
@@ -29,13 +30,13 @@ def job_options(*, new: bool) -> Callable[[_Function], _Function]:
         click.option("--queue", metavar="QUEUE", help=described("Put it in this queue", "default")),
         click.option(
             "--priority",
-            type=int,
+            type=WholeNumber(),
             metavar="N",
             help=described("Jobs with a higher number start first", "0"),
         ),
         click.option(
             "--max-retries",
-            type=int,
+            type=WholeNumber(),
             metavar="N",
             help=described("Maximum number of attempts", "3"),
         ),

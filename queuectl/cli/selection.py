@@ -18,10 +18,9 @@ from typing import (
 import click
 
 from queuectl.cli.command import Failure, usage_error
-from queuectl.core.errors import InvalidInput, QueueError
-from queuectl.core.specs import suggestion
+from queuectl.cli.parameters import STATES
+from queuectl.core.errors import QueueError
 from queuectl.core.states import JobState
-from queuectl.core.times import parse_duration
 from queuectl.host.files import find
 
 if TYPE_CHECKING:
@@ -31,30 +30,6 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Completion = Callable[[click.Context, Any, str], List[Any]]
 _COMPLETED_AT_MOST = 200
-
-
-class _StateType(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """One or several states: `failed`, `failed,dead`."""
-
-    name = "state"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[JobState, ...]:
-        """Return the states that the text names."""
-        if isinstance(value, tuple):
-            return value
-        known = [state.value for state in JobState]
-        states = []
-        for word in str(value).split(","):
-            if word not in known:
-                raise InvalidInput(f"no such state: {word}{suggestion(word, known)}")
-            states.append(JobState(word))
-        return tuple(states)
-
-    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
-        """Offer the names of the states."""
-        from click.shell_completion import CompletionItem  # only for completion
-
-        return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
 
 
 def queue_option(function: _Function) -> _Function:
@@ -73,7 +48,7 @@ def state_option(function: _Function) -> _Function:
     return click.option(
         "--state",
         "states",
-        type=_StateType(),
+        type=STATES,
         multiple=True,
         metavar="STATE",
         help="Only jobs in this state (repeatable, or A,B).",
@@ -218,16 +193,3 @@ def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
             return []
 
     return complete
-
-
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A duration, as `90`, `10m` or `1h30m`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return the duration in seconds."""
-        return value if isinstance(value, float) else parse_duration(str(value))
-
-
-DURATION = _Duration()

@@ -44,7 +44,9 @@ def test_finished_jobs_are_deleted_and_counted(
     """Completed and cancelled ones, dead ones only if asked; with --dry-run only counted."""
     before = set(states.ids())
     if deleted is None:
-        assert states.fails(2, "prune", *args).startswith("queuectl prune: not a duration")
+        assert states.fails(2, "prune", *args).startswith(
+            "queuectl prune: --older-than: not a duration"
+        )
         return
     tried = states.ok("prune", "--dry-run", *args)
     assert set(states.ids()) == before

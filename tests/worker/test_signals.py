@@ -259,7 +259,9 @@ def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue) -> No
     """And says so: that no worker is running was not true."""
     pool = queue.start()
 
-    assert queue.ok("worker", "stop", "--queue", "default") == "no worker is for these queues alone"
+    assert queue.ok("worker", "stop", "--queue", "default") == (
+        "no worker was started with --queue default"
+    )
     assert pool.poll() is None
 
 

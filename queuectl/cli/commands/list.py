@@ -9,6 +9,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import job_json
+from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
 from queuectl.cli.tables import print_jobs, print_pages
 from queuectl.core.models import Job, Selection
@@ -27,7 +28,7 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
         click.option(
             "-n",
             "newest",
-            type=click.IntRange(min=1),
+            type=WholeNumber(1),
             metavar="N",
             help=f"List only the newest N jobs (default: {default_number}).",
         ),

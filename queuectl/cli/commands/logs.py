@@ -9,6 +9,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, open_storage
+from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.selection import job_argument, the_job
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Execution, Job
@@ -31,13 +32,13 @@ _POLL_SECONDS = 0.1
 @click.option(
     "-n",
     "--tail",
-    type=click.IntRange(min=0),
+    type=WholeNumber(0),
     metavar="LINES",
     help="Begin with the last LINES (default: all).",
 )
 @click.option(
     "--attempt",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1),
     metavar="N",
     help="Print the output of attempt N (default: the latest).",
 )

@@ -9,8 +9,8 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.parameters import DURATION
 from queuectl.cli.selection import (
-    DURATION,
     jobs_argument,
     named_jobs,
     queue_names,

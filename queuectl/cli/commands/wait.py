@@ -12,8 +12,8 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage
+from queuectl.cli.parameters import DURATION
 from queuectl.cli.selection import (
-    DURATION,
     choose,
     jobs_argument,
     queue_names,

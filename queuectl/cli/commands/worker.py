@@ -19,7 +19,8 @@ from queuectl.cli.command import (
     usage_error,
 )
 from queuectl.cli.json_shapes import worker_json
-from queuectl.cli.selection import DURATION, queue_names, queue_option
+from queuectl.cli.parameters import DURATION, WholeNumber
+from queuectl.cli.selection import queue_names
 from queuectl.cli.tables import print_workers
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
@@ -38,19 +39,53 @@ def worker() -> None:
 
 
 @worker.command("start", cls=QueueCommand)
-@click.option("-c", "--count", type=click.IntRange(1, 1000), default=1, metavar="N",
-              help="How many worker processes (default: 1).")  # fmt: skip
-@click.option("--queue", "queues", multiple=True, metavar="Q",
-              help="Serve this queue only (repeatable; default: all).")  # fmt: skip
-@click.option("--drain", is_flag=True, help="Leave when no job is pending, failed or running.")
-@click.option("--max-jobs", type=click.IntRange(min=1), metavar="N",
-              help="Each worker leaves after N jobs.")  # fmt: skip
-@click.option("--max-runtime", type=DURATION, metavar="D", help="Claim nothing more after D.")
-@click.option("--unless-running", is_flag=True, help="Do nothing if these queues are served.")
-@click.option("--detach", is_flag=True, help="Return when the workers are ready; prints an id.")
-@click.option("--log-file", type=click.Path(dir_okay=False), metavar="F",
-              help="Log there (else to stderr; detached: beside the database).")  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Log warnings only.")
+@click.option(
+    "-c",
+    "--count",
+    type=WholeNumber(1, 1000),
+    default=1,
+    metavar="N",
+    help="Number of worker processes (default: 1).",
+)
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="QUEUE",
+    help="Run only jobs of this queue (repeatable, or A,B; default: all).",
+)
+@click.option(
+    "--drain", is_flag=True, help="Exit when no job is pending, running or waiting for a retry."
+)
+@click.option(
+    "--max-jobs",
+    type=WholeNumber(1),
+    metavar="N",
+    help="Each worker exits after N jobs (default: no limit).",
+)
+@click.option(
+    "--max-runtime",
+    type=DURATION,
+    metavar="DURATION",
+    help="Start no new jobs after this long, then exit (default: no limit).",
+)
+@click.option(
+    "--unless-running",
+    is_flag=True,
+    help="Exit at once if workers for the same queues are already running.",
+)
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Run in the background: return when the workers are ready, and print an id.",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Append the log to FILE (default: stderr; with --detach, beside the queue).",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Log only warnings.")
 @click.pass_context
 def worker_start(
     ctx: click.Context,
@@ -64,13 +99,14 @@ def worker_start(
     log_file: str | None,
     quiet: bool,
 ) -> None:
-    """Run jobs in N worker processes, until it is told to stop.
+    """Run jobs until told to stop.
 
-    Ctrl+C (or TERM) once: running jobs are finished first. Twice: they are killed and put back.
+    Press Ctrl+C (or send TERM) once to stop after the running jobs. The second time kills them and
+    puts them back in the queue; the interrupted attempt does not count.
 
     \b
     queuectl worker start --count 4
-    * * * * * queuectl worker start -c 2 --drain --unless-running -q     in a crontab
+    * * * * * queuectl worker start --drain --unless-running -q     (in a crontab)
     """
     from queuectl.host.processes import close_inherited_descriptors
     from queuectl.worker.plan import Plan
@@ -98,11 +134,27 @@ def worker_start(
 
 @worker.command("stop", cls=QueueCommand)
 @click.argument("workers", nargs=-1, metavar="[WORKER]...")
-@queue_option
-@click.option("--now", is_flag=True, help="Kill the running jobs and put them back, uncounted.")
-@click.option("--leave-jobs", is_flag=True,
-              help="Leave the running jobs alone: the next workers answer for them.")  # fmt: skip
-@click.option("--timeout", type=DURATION, metavar="D", help="Wait no longer (exit 124).")
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="QUEUE",
+    help="Only workers that were started for this queue (repeatable, or A,B).",
+)
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Kill running jobs and put them back in the queue; the attempt does not count.",
+)
+@click.option(
+    "--leave-jobs", is_flag=True, help="Leave running jobs alone; the next workers adopt them."
+)
+@click.option(
+    "--timeout",
+    type=DURATION,
+    metavar="DURATION",
+    help="Give up waiting after this long, with exit code 124 (default: never).",
+)
 @quiet_option
 @click.pass_context
 def worker_stop(
@@ -114,14 +166,15 @@ def worker_stop(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Stop workers and wait for them; their running jobs are finished first.
+    """Stop workers after their running jobs.
 
-    WORKER is the id of a worker, or of a supervisor with all its workers; none: all.
+    Returns when they have exited. WORKER is the id of a worker, or of a supervisor, which stands
+    for all its workers (default: all workers).
 
     Example: queuectl worker stop --timeout 1m
     """
     if now and leave_jobs:
-        usage_error("--now and --leave-jobs exclude each other")
+        usage_error("--now and --leave-jobs cannot be used together")
     chosen = queue_names(queues)
     storage = open_storage()
     if leave_jobs and storage.settings().on_worker_death == "kill":
@@ -133,9 +186,8 @@ def worker_stop(
     if not targets:
         if not quiet:
             others = chosen and _targets(storage, (), ())
-            output.print_data(
-                "no worker is for these queues alone" if others else "no worker is running"
-            )
+            only = f"no worker was started with --queue {', '.join(chosen)}"
+            output.print_data(only if others else "no worker is running")
         return
     for target in targets:
         target.stop(now=now, leave_jobs=leave_jobs)
@@ -192,7 +244,7 @@ class _Target:
         except ProcessLookupError:
             pass
         except PermissionError:
-            raise QueueError(f"{self.id} (pid {self._pid}) belongs to somebody else") from None
+            raise QueueError(f"{self.id} (pid {self._pid}) belongs to another user") from None
 
 
 def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) -> list[_Target]:
@@ -217,7 +269,7 @@ def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) ->
 @worker.command("list", cls=QueueCommand)
 @json_option
 def worker_list(as_json: bool) -> None:
-    """List the running workers and what each runs.
+    """List the running workers and the job of each.
 
     Example: queuectl worker list
     """

@@ -119,7 +119,7 @@ def test_each_way_to_finish_has_an_exit_code(ended: Queue, name: str, code: int,
         (["--db", "none.db", "x"], 125, "no queue at …"),
         ([], 2, "no jobs given (give their ids, --queue, --state or --all)"),
         (["--queue", "a b"], 2, "--queue must be printable, without white space, comma or slash"),
-        (["--timeout", "soon", "pending"], 2, "not a duration: 'soon' …"),
+        (["--timeout", "soon", "pending"], 2, "--timeout: not a duration: 'soon' …"),
         (
             ["completed", "--all"],
             2,

@@ -1,0 +1,86 @@
+"""Types for the values of options and arguments; their errors name the option."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from queuectl.core.errors import InvalidInput
+from queuectl.core.specs import suggestion
+from queuectl.core.states import JobState
+from queuectl.core.times import parse_duration
+
+
+class WholeNumber(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A whole number from `low` to `high`; None is no limit."""
+
+    name = "whole number"
+
+    def __init__(self, low: int | None = None, high: int | None = None) -> None:
+        self._low = low
+        self._high = high
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number."""
+        try:
+            number = int(value)
+            if (self._low is None or number >= self._low) and (
+                self._high is None or number <= self._high
+            ):
+                return number
+        except ValueError:
+            pass
+        limits = f" from {self._low}" if self._low is not None else ""
+        limits += f" to {self._high}" if self._high is not None else ""
+        raise InvalidInput(f"{_name(param)} must be a whole number{limits}, not {value!r}")
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A duration, as `90`, `10m` or `1h30m`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the duration in seconds."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except InvalidInput as error:
+            raise InvalidInput(f"{_name(param)}: {error}") from None
+
+
+DURATION = _Duration()
+
+
+class _States(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """One or several states: `failed`, `failed,dead`."""
+
+    name = "state"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[JobState, ...]:
+        """Return the states that the text names."""
+        if isinstance(value, tuple):
+            return value
+        known = [state.value for state in JobState]
+        states = []
+        for word in str(value).split(","):
+            if word not in known:
+                raise InvalidInput(f"no such state: {word}{suggestion(word, known)}")
+            states.append(JobState(word))
+        return tuple(states)
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
+        """Offer the names of the states."""
+        from click.shell_completion import CompletionItem  # only for completion
+
+        return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
+
+
+STATES = _States()
+
+
+def _name(param: click.Parameter) -> str:
+    """Return the name of an option, the long one if there is one."""
+    return param.opts[-1]
