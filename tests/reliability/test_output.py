@@ -1,6 +1,4 @@
-"""Jobs that print without measure, or do away with their output: they cost neither memory nor disk,
-and end as they would have.
-"""
+"""Jobs that print without limit, or that lose their output, cost neither memory nor disk space."""
 
 from __future__ import annotations
 
@@ -24,24 +22,24 @@ pytestmark = [linux_only, pytest.mark.timeout(1800)]
 _LIMIT_BYTES = 1 << 19
 _WORKER_BYTES = 100 << 20
 _SLACK_BYTES = 16 << 10
-"""Blocks that are kept in part."""
+"""Blocks of which a part is kept."""
 
 _EXCESS_BYTES = 1.5 * (1 << 30)
-"""What the log of a running job never takes of a disk: 1 GiB, and what comes between two looks."""
+"""More disk space than the log of a running job ever takes: 1 GiB, and what it prints meanwhile."""
 
 _HELD = HELD + ";"
 
 
 class _Case(NamedTuple):
     command: str
-    """What prints `{size}` bytes."""
+    """A shell command that prints `{size}` bytes."""
     size: int
     printed: Callable[[int, int], bytes]
-    """What stands between two places of the output, both even."""
+    """Returns the output between two positions, both even."""
 
 
 _TINY_BYTES = 8
-# A system call each, of a line each.
+# One line per system call.
 _TINY_WRITES = (
     f"{sys.executable} -c 'import os, sys\n"
     'for n in range({size} // 8): os.write(1, b"%07d\\n" % n)'
@@ -56,7 +54,7 @@ def _lines(start: int, stop: int) -> bytes:
 
 
 _CASES = {
-    "lines without end": _Case(
+    "many lines": _Case(
         "yes | head -c {size}",
         5_000_000_000 if LONG else 50_000_000,
         lambda start, stop: b"y\n" * ((stop - start) // 2),
@@ -76,9 +74,10 @@ _CASES = {
 
 
 @pytest.mark.parametrize("name", list(_CASES))
-def test_output_without_measure_costs_neither_memory_nor_disk(queue: Queue, name: str) -> None:
-    """It never passes through the worker; the disk holds no more than the limit, the kept output
-    is its first and last half, and the job ends with its own code.
+def test_output_without_limit_costs_neither_memory_nor_disk_space(queue: Queue, name: str) -> None:
+    """The output does not pass through the worker, and takes little more disk space than the limit.
+
+    The first and the last half of the limit are kept, and the job ends with its own exit code.
     """
     case = _CASES[name]
     queue.configure(output_limit=str(_LIMIT_BYTES))
@@ -119,8 +118,8 @@ def test_output_without_measure_costs_neither_memory_nor_disk(queue: Queue, name
     assert alive(worker["pid"])
 
 
-def test_a_job_that_prints_little_by_little_is_bounded_too(tmp_path: Path) -> None:
-    """Regression: of a hole smaller than a block the block stayed, and after days all of them."""
+def test_a_job_that_prints_in_small_pieces_is_limited_too(tmp_path: Path) -> None:
+    """Regression: a hole smaller than a block frees nothing, and after days that was everything."""
     log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
     for _ in range(3000):
@@ -140,10 +139,10 @@ def test_a_job_that_prints_little_by_little_is_bounded_too(tmp_path: Path) -> No
         ("_LONGEST_EXCESS_SECONDS", 0.0, 0),
     ],
 )
-def test_a_job_that_never_pauses_is_bounded_now_and_then(
+def test_a_job_that_never_pauses_is_limited_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, most: int
 ) -> None:
-    """It takes a little of the disk more than its limit, so that it need not wait at each look."""
+    """It may exceed its limit a little, so that it need not wait at every look."""
     monkeypatch.setattr(output_log, name, value)
     log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
@@ -157,10 +156,10 @@ def test_a_job_that_never_pauses_is_bounded_now_and_then(
     assert most <= max(on_disk) <= (1 << 16) + most + _SLACK_BYTES
 
 
-def test_an_output_that_was_cut_waits_on_the_disk_for_its_record(
+def test_a_cut_output_stays_on_the_disk_until_its_result_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To give much of it back takes its time; where the record needs the room it is given first."""
+    """To free much space takes time. It is freed earlier only if the record needs the space."""
     sizes = []
     for free in (1 << 30, 1 << 20):
         monkeypatch.setattr(output_log, "_free_bytes", lambda _, free=free: free)
@@ -177,8 +176,8 @@ def test_an_output_that_was_cut_waits_on_the_disk_for_its_record(
     assert sizes == [1 << 20, 0]
 
 
-def test_what_a_job_left_running_does_not_hold_its_cut_output_on_the_disk(tmp_path: Path) -> None:
-    """It is kept elsewhere by then, and a daemon may hold the file for ever."""
+def test_a_leftover_process_does_not_keep_a_cut_output_on_the_disk(tmp_path: Path) -> None:
+    """The kept part is in another file by then, and a daemon may have this one open for ever."""
     log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)
     held = os.dup(log.descriptor)
@@ -193,10 +192,10 @@ def test_what_a_job_left_running_does_not_hold_its_cut_output_on_the_disk(tmp_pa
     assert on_disk == 0
 
 
-def test_an_end_that_cannot_be_set_aside_costs_no_job(
+def test_a_job_survives_if_the_end_of_its_output_cannot_be_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: where no hole can be punched, a full disk ended the worker, heir after heir."""
+    """Regression: without holes, a full disk ended the worker, and each that adopted the job."""
     monkeypatch.setattr(output_log, "_punch", lambda *_: False)
     (tmp_path / "worker.log.tail").mkdir()
     log = OutputLog(str(tmp_path / "worker.log"))
@@ -216,7 +215,7 @@ def test_an_end_that_cannot_be_set_aside_costs_no_job(
 
 
 def _pause(log: OutputLog) -> None:
-    """Have it looked at twice, with nothing printed between."""
+    """Enforce the limit twice, with nothing printed in between."""
     log.enforce_limit()
     log.enforce_limit()
 
@@ -229,8 +228,8 @@ def _peak_bytes(pid: int) -> int:
     return int(status_field(pid, "VmHWM").split()[0]) * 1024
 
 
-def test_a_job_without_its_output_ends_as_it_would_have(queue: Queue) -> None:
-    """Closed, truncated by the job or by a stranger, pointed elsewhere: only that is lost."""
+def test_a_job_that_loses_its_output_ends_with_its_own_exit_code(queue: Queue) -> None:
+    """Output that was closed, truncated or redirected is lost, and nothing else."""
     cases = {
         "exec >&- 2>&-; echo lost; exit 0": ("completed", 0, ""),
         "exec >&- 2>&-; echo lost || exit 3": ("dead", 3, ""),
@@ -252,15 +251,13 @@ def test_a_job_without_its_output_ends_as_it_would_have(queue: Queue) -> None:
     assert found == cases
 
 
-def test_an_output_that_fills_the_disk_costs_itself_and_nothing_else(
-    small_disk: Path, queue: Queue
-) -> None:
-    """The job meets a full disk and ends with its own code, which is recorded; the next one runs.
+def test_an_output_that_fills_the_disk_costs_only_itself(small_disk: Path, queue: Queue) -> None:
+    """The job ends with its own exit code, which is recorded, and the next job runs.
 
-    Regression: the output was kept, and the result waited for ever for the place that it took.
+    Regression: the output was kept, and the result waited for ever for the space that it took.
     """
     size = 5_000_000_000 if LONG else 50_000_000
-    # Without a hole the disk is full long before the limit.
+    # Without holes, the disk is full long before the limit is reached.
     queue.configure(output_limit="8MiB")
     full = queue.add(
         f"head -c {size} /dev/zero; echo $? > {queue.work}/code; exit 9", max_retries=1

@@ -1,4 +1,4 @@
-"""Whatever a job starts, and however it ends: nothing of it is left, not even a zombie."""
+"""However a job ends, no process that it started is left, not even a zombie."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ pytestmark = linux_only
 
 class _Tree(NamedTuple):
     start: str
-    """Starts processes, of which each writes its number into the file `pids`."""
+    """Starts processes, each of which writes its PID into the file `pids`."""
     count: int = 1
 
 
-# Leaves group and session, closes all descriptors: only its environment still tells.
+# It leaves group and session and closes all descriptors: only its environment tells what it is.
 _DAEMON = """
 import os, time
 if os.fork(): os._exit(0)
@@ -37,7 +37,7 @@ os.closerange(0, 256)
 with open("pids", "a") as out: out.write("%d\\n" % os.getpid())
 time.sleep(300)
 """
-# Of what it starts nothing tells but who its parent is. It ignores TERM, its parent does not.
+# Only the parent of its child tells what the child is. The child ignores TERM, the parent does not.
 _STARTER = """
 import subprocess, time
 nothing = subprocess.DEVNULL
@@ -57,7 +57,7 @@ _TREES = {
     "own session, no output": _Tree(f"setsid sh -c {_CHILD} >/dev/null 2>&1 8>&- &"),
     "double fork": _Tree(f"(setsid sh -c {_CHILD} &)"),
     "daemon": _Tree(f"{sys.executable} ../daemon.py"),
-    "nothing of the job's but its parent": _Tree(f"{sys.executable} ../starter.py &"),
+    "only the parent is of the job": _Tree(f"{sys.executable} ../starter.py &"),
     "nohup": _Tree(f"nohup sh -c {_CHILD} > out 2>&1 &"),
     "closed descriptors": _Tree(f"exec >&- 2>&- 8>&-; sh -c {_CHILD} &"),
     "exec to a file": _Tree(f"exec > out 2>&1; setsid sh -c {_CHILD} &"),
@@ -71,7 +71,7 @@ _TREES = {
     ),
 }
 
-# A second attempt tells which of the first it finds alive.
+# A second attempt writes down which processes of the first one it finds alive.
 _JOB = """
 cd "{name}"
 if [ $QUEUECTL_ATTEMPT = 2 ]; then
@@ -87,7 +87,7 @@ echo $$ > ready
 
 
 def _do_nothing(queue: Queue, names: list[str]) -> None:
-    """It ends by itself."""
+    """The job ends by itself."""
 
 
 def _cancel(queue: Queue, names: list[str]) -> None:
@@ -113,7 +113,7 @@ def _kill_pool(queue: Queue, names: list[str]) -> None:
 
 class _Way(NamedTuple):
     then: str
-    """What the job does when its tree is there."""
+    """What the job does once its tree is complete."""
     end: Callable[[Queue, list[str]], None]
     state: str
     outcomes: list[str]
@@ -128,7 +128,7 @@ _WAYS = {
     "retry": _Way("exit 1", _do_nothing, "completed", ["exit", "ok"]),
     "leftovers": _Way("exit 0", _do_nothing, "completed", ["ok"]),
 }
-# Time enough for the trees to be there, on a busy machine too.
+# Enough time for the trees to be complete, even on a busy machine.
 _TIMEOUTS = {"timeout": 10.0}
 _KEYS = {"leftovers": {"leftovers": "kill"}}
 
@@ -138,15 +138,15 @@ def _id(name: str) -> str:
 
 
 def _chosen(way: str) -> list[str]:
-    """Return all trees; for the short form of most ways some, of each way others."""
+    """Return all trees; in the short form some trees for most ways, different ones for each way."""
     if LONG or way == "timeout":
         return list(_TREES)
     return list(_TREES)[list(_WAYS).index(way) % 4 :: 4]
 
 
 @pytest.mark.parametrize("way", list(_WAYS))
-def test_nothing_of_a_job_is_left(queue: Queue, way: str) -> None:
-    """A table: each kind of tree, and each way in which its job can end."""
+def test_no_process_of_a_job_is_left(queue: Queue, way: str) -> None:
+    """Each kind of tree is tried with each way in which a job can end."""
     then, end, state, outcomes = _WAYS[way]
     names = _chosen(way)
     (queue.work / "daemon.py").write_text(_DAEMON)
@@ -187,8 +187,8 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def test_who_has_the_number_of_an_ended_leader_is_let_be() -> None:
-    """Regression: who got it while the rest of an adopted job had its grace was killed as well."""
+def test_a_process_that_got_the_pid_of_an_ended_leader_is_left_alone() -> None:
+    """Regression: it was killed if it got the PID during the grace time of an adopted job."""
     words = ["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"]
     straggler = subprocess.Popen(
         words,
