@@ -22,7 +22,7 @@ stop` must not kill the jobs. A process without a handler ignores this signal.""
 _NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL, STOP_SIGNAL))
 
 
-def nothing(_number: int, _frame: FrameType | None) -> None:
+def do_nothing(_number: int, _frame: FrameType | None) -> None:
     """Handle a signal by doing nothing.
 
     An ignored signal would stay ignored in jobs, and would not wake the loop.
@@ -42,7 +42,7 @@ class SignalStream:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in numbers:
             if signal.getsignal(number) is not signal.SIG_IGN or number in _NEVER_IGNORED:
-                signal.signal(number, nothing)
+                signal.signal(number, do_nothing)
                 # A signal must not interrupt system calls; it ends only the waits that poll for it.
                 signal.siginterrupt(number, False)
         # Our parent may have blocked signals that we depend on.

@@ -174,7 +174,7 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, signals.nothing)
+                    signal.signal(number, signals.do_nothing)
             signals.restore(mask)
             titles.set_title(f"queuectl worker {assignment.worker}")
             status = self._worker_main(self._files, assignment)
