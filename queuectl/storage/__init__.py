@@ -1,7 +1,7 @@
-"""Every verb of the queue and all of its SQL: transitions that take and return frozen values.
+"""The queue in its database: all SQL, in methods that take and return frozen values.
 
-`Storage` has them all. It is imported when it is first asked for: a command that needs one part
-alone, as `enqueue` needs `storage.intake`, starts without the others.
+`Storage` has all methods. It is imported when it is first used, so that a command which needs only
+one part, as `enqueue` needs `storage.enqueueing`, starts without importing the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
+    """Import `Storage` when it is first used (PEP 562)."""
     if name == "Storage":
         from queuectl.storage.full import Storage
 

@@ -1,4 +1,4 @@
-"""What people do to jobs that are there."""
+"""What users do to jobs: retry, cancel and edit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "l
 
 
 class Actions(Base):
-    """Acting on single jobs."""
+    """The methods that act on one job."""
 
     def retry(
         self, job: Job | JobKey, *, now: datetime, states: Sequence[JobState] = RETRYABLE_STATES
     ) -> None:
-        """Run a job again: a failed one now, attempts kept; a finished one from the start.
+        """Make a job pending: a failed one keeps its attempts, a finished one starts anew.
 
-        A finished job keeps its place and its history. Raises WrongState if it is in none of
-        `states` (any more), UniqueKeyHeld if another job took its unique key meanwhile, JobDeleted
-        if it was deleted.
+        A finished job keeps its place and its history. Raises WrongState if its state is not among
+        `states`, UniqueKeyHeld if another job has taken its unique key, JobDeleted if it was
+        deleted.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
@@ -61,10 +61,11 @@ class Actions(Base):
         self._wake_workers()
 
     def cancel(self, job: Job | JobKey, *, reason: str | None = None, now: datetime) -> JobState:
-        """End a job for good: a waiting one at once, of a running one its worker is told.
+        """Cancel a job: a waiting one at once, a running one by asking its worker to end it.
 
-        Returns its state afterwards: CANCELLED, or PROCESSING while the worker ends it. One that
-        is cancelled already stays as it is; a completed or dead one raises WrongState.
+        Returns the state afterwards: CANCELLED, or PROCESSING until the worker has ended the job.
+        A cancelled job stays as it is. Raises WrongState if the job is completed or dead,
+        JobDeleted if it was deleted.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
@@ -117,10 +118,11 @@ class Actions(Base):
         return JobState.CANCELLED
 
     def edit(self, job: Job, changes: Mapping[str, Any], *, now: datetime) -> Job:
-        """Change fields of a waiting job, under the names of JobSpec; return it as it is then.
+        """Change fields of a waiting job, given by the names of JobSpec; return the changed job.
 
-        A job whose new time is still to come waits for it. Raises WrongState if it is running or
-        finished (by now), QueueError if it has run as often already as it may from now on.
+        A job whose new time is in the future waits for it. Raises WrongState if the job is running
+        or finished, JobDeleted if it was deleted, and QueueError if it has had as many attempts
+        already as the new maximum allows.
         """
         with self._transaction() as conn:
             current = _current(conn, job)

@@ -1,4 +1,4 @@
-"""The life of an attempt: claimed, then recorded or put back."""
+"""Claiming jobs, and recording or releasing their attempts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
 
 _PROMOTED_AT_ONCE = 500
 _NEWEST_ATTEMPTS = 16
-"""Each start has ended what all attempts before it left, so only those can have left anything that
-came since the last one whose worker lived to start it: this many at most are asked for."""
+"""Starting an attempt kills the leftover processes of earlier attempts. So only attempts since the
+last one that was started can have any, and the newest 16 are enough."""
 
-# The best of the heads of the queues that are neither paused nor full. One index step a queue,
-# whatever they hold: a paused queue with 100,000 waiting jobs costs the others nothing.
+# The first job of each queue that is neither paused nor full. That takes one index step per queue,
+# however many jobs it holds: a paused queue with 100,000 waiting jobs costs the others nothing.
 _HEADS = """
     SELECT (SELECT head.seq
               FROM jobs AS head
@@ -46,7 +46,10 @@ _HEADS = """
 
 @lru_cache(maxsize=2)
 def _best_head(select: str, queues: int) -> str:
-    """Return a SELECT of the best head of so many named queues, of all for 0."""
+    """Return a SELECT of the job to claim next.
+
+    `queues` is how many queues are named, as parameters; 0 means all queues.
+    """
     served = f" AND counted.queue IN ({', '.join('?' * queues)})" if queues else ""
     return f"""{select}
       JOIN ({_HEADS}{served}) AS heads ON jobs.seq = heads.head_seq
@@ -56,17 +59,19 @@ def _best_head(select: str, queues: int) -> str:
 
 
 class Ready(NamedTuple):
-    """What an idle worker sees: whether a claim may succeed, else when the next job is due."""
+    """What an idle worker finds when it looks at the queue."""
 
     now: bool
+    """Whether a claim may succeed now."""
     next_due: datetime | None
+    """When the next scheduled or failed job is due; None if there is none."""
 
 
 class Attempts(Base):
-    """Claiming jobs and recording what became of them."""
+    """The methods by which workers claim jobs and record their attempts."""
 
     def ready(self, queues: Sequence[str], *, now: datetime) -> Ready:
-        """Look, without the write lock, whether a claim is worth the try."""
+        """Look, without the write lock, whether a claim is worth the effort."""
         with self._snapshot() as conn:
             due = conn.execute(
                 """
@@ -86,9 +91,9 @@ class Attempts(Base):
             return Ready(head is not None, next_due)
 
     def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Claim | None:
-        """Take the next job of these queues (none named: of all), pending -> processing.
+        """Claim the next job of these queues (of all, if none is named): pending -> processing.
 
-        The attempt is counted. None if nothing may be claimed.
+        The attempt is counted. Returns None if no job can be claimed.
         """
         with self._transaction() as conn:
             return self._claim(conn, worker, queues, now)
@@ -98,7 +103,7 @@ class Attempts(Base):
     ) -> Recorded:
         """Write the end of an attempt, processing -> completed, failed, dead or cancelled.
 
-        SUPERSEDED if the attempt was given up meanwhile: then nothing is changed.
+        Returns SUPERSEDED, and changes nothing, if this attempt was given up meanwhile.
         """
         with self._transaction(finishing=True) as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
@@ -116,21 +121,21 @@ class Attempts(Base):
         *,
         now: datetime,
     ) -> tuple[Recorded, Claim | None]:
-        """Record, then claim the next job in the same transaction: one fsync a job."""
+        """Record, then claim the next job in the same transaction: one fsync per job."""
         with self._transaction() as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
             try:
                 claimed = self._claim(conn, worker, queues, now)
-            except QueueUnusable:  # the next job cannot be read: its own claim will tell
+            except QueueUnusable:  # that job cannot be read; `claim` will report it
                 claimed = None
         if freed:
             self._wake_workers()
         return recorded, claimed
 
     def release(self, claim: Claim, outcome: Outcome, *, now: datetime) -> Recorded:
-        """Put back a job whose attempt was cut short; the attempt is not counted.
+        """Put a job back whose attempt was interrupted, without counting the attempt.
 
-        A job whose cancel was asked for is cancelled instead. SUPERSEDED as in `record`.
+        If a cancel was asked for, the job is cancelled instead. SUPERSEDED as in `record`.
         """
         at = to_text(now)
         with self._transaction(finishing=True) as conn:
@@ -159,16 +164,16 @@ class Attempts(Base):
         self._wake_workers()
         return recorded
 
-    def adopt(self, claim: Claim, heir: str, *, now: datetime) -> bool:
-        """Make an heir answer for the running attempt of a dead worker, under the same fence.
+    def adopt(self, claim: Claim, worker: str, *, now: datetime) -> bool:
+        """Let a worker take over the running attempt of a dead worker, under the same fence.
 
-        False if the attempt was ended or taken over meanwhile.
+        Returns False if the attempt was ended or adopted by another worker meanwhile.
         """
         with self._transaction(finishing=True) as conn:
             adopted = conn.execute(
                 """
                 UPDATE jobs
-                   SET locked_by = :heir,
+                   SET locked_by = :worker,
                        updated_at = :now
                  WHERE seq = :job
                    AND state = 'processing'
@@ -176,7 +181,7 @@ class Attempts(Base):
                    AND locked_by = :dead
                 """,
                 {
-                    "heir": heir,
+                    "worker": worker,
                     "now": to_text(now),
                     "job": claim.job.seq,
                     "execution": claim.execution_id,
@@ -186,7 +191,7 @@ class Attempts(Base):
         return adopted == 1
 
     def owns_running_log(self, worker: str) -> bool:
-        """Whether a running job, adopted perhaps, was started by this worker."""
+        """Whether this worker started a job that still runs; another may have adopted the job."""
         with self._snapshot() as conn:
             row = conn.execute(
                 """
@@ -201,7 +206,7 @@ class Attempts(Base):
         return row is not None
 
     def held_by(self, worker: str) -> Claim | None:
-        """Return what a worker has claimed and not ended; for the heir of a dead one."""
+        """Return the claim that a worker, alive or dead, has not ended; None if there is none."""
         with self._snapshot() as conn:
             row = conn.execute(
                 SELECT_JOB + "WHERE state = 'processing' AND locked_by = ? ORDER BY seq", (worker,)
@@ -214,17 +219,17 @@ class Attempts(Base):
             return Claim(job, own, self._settings(conn), owner, numbers)
 
     def cancel_requested(self, claim: Claim) -> bool:
-        """Whether the running attempt is to be ended: cancelled, or superseded."""
+        """Whether to end the running attempt, because it is cancelled or superseded."""
         with self._snapshot() as conn:
             row = conn.execute(
                 """
                 SELECT cancel_requested
                   FROM jobs
-                 WHERE seq = ?
+                 WHERE seq = :job
                    AND state = 'processing'
-                   AND execution_id = ?
+                   AND execution_id = :execution
                 """,
-                (claim.job.seq, claim.execution_id),
+                {"job": claim.job.seq, "execution": claim.execution_id},
             ).fetchone()
         return row is None or bool(row[0])
 
@@ -244,8 +249,11 @@ class Attempts(Base):
         job = to_job(row)
         earlier = tuple(number for number, _ in _newest_attempts(conn, job.seq))
         execution_id = conn.execute(
-            "INSERT INTO executions (job_seq, attempt, worker, started_at) VALUES (?, ?, ?, ?)",
-            (job.seq, job.attempts + 1, worker, at),
+            """
+            INSERT INTO executions (job_seq, attempt, worker, started_at)
+            VALUES (:job, :attempt, :worker, :now)
+            """,
+            {"job": job.seq, "attempt": job.attempts + 1, "worker": worker, "now": at},
         ).lastrowid
         assert execution_id is not None
         conn.execute(
@@ -275,13 +283,14 @@ def _end_attempt(
     *,
     now: datetime,
 ) -> tuple[Recorded, bool]:
-    """Write the end of an attempt; return what was recorded and whether that made something else
-    claimable.
+    """Write the end of an attempt.
+
+    Returns what was recorded, and whether that made another job claimable.
     """
     at = to_text(now)
     finished = verdict.state in FINISHED_STATES
-    # A cancel that came too late to stop the command still stops its retries.
-    heeds_cancel = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
+    # A cancel that came too late to stop the command still prevents its retry.
+    is_final = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
     parameters: dict[str, Any] = {
         "state": verdict.state.value,
         "now": at,
@@ -292,7 +301,7 @@ def _end_attempt(
         "last_error": verdict.last_error,
         "job": claim.job.seq,
         "execution": claim.execution_id,
-        "heeds_cancel": heeds_cancel,
+        "is_final": int(is_final),
     }
     changed = conn.execute(
         """
@@ -310,12 +319,12 @@ def _end_attempt(
          WHERE seq = :job
            AND state = 'processing'
            AND execution_id = :execution
-           AND (cancel_requested = 0 OR :heeds_cancel)
+           AND (cancel_requested = 0 OR :is_final = 1)
         """,
         parameters,
     ).rowcount
     if not changed:
-        if heeds_cancel or not _still_holds(conn, claim):
+        if is_final or not _still_holds(conn, claim):
             return Recorded.SUPERSEDED, False
         cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
         return _end_attempt(conn, claim, outcome, cancelled, now=now)
@@ -339,7 +348,7 @@ def _claimed(job: Job, worker: str, now: datetime) -> Job:
 
 def _promote(conn: sqlite3.Connection, at: str) -> None:
     """Make due jobs claimable: scheduled and failed -> pending."""
-    # Most often nothing is due: asking costs a third of an update that finds nothing.
+    # Usually nothing is due, and asking costs a third of an UPDATE that finds nothing.
     due = conn.execute(
         """
         SELECT EXISTS (SELECT 1
@@ -370,17 +379,29 @@ def _promote(conn: sqlite3.Connection, at: str) -> None:
 def _newest_attempts(
     conn: sqlite3.Connection, job_seq: int, at_most: int = _NEWEST_ATTEMPTS
 ) -> Sequence[tuple[int, str]]:
-    """Return the execution id and the worker of the last attempts of a job, newest first."""
+    """Return execution id and worker of the last attempts of a job, newest first."""
     return conn.execute(
-        "SELECT id, worker FROM executions WHERE job_seq = ? ORDER BY id DESC LIMIT ?",
-        (job_seq, at_most),
+        """
+        SELECT id, worker
+          FROM executions
+         WHERE job_seq = :job
+         ORDER BY id DESC
+         LIMIT :at_most
+        """,
+        {"job": job_seq, "at_most": at_most},
     ).fetchall()
 
 
 def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:
     row = conn.execute(
-        "SELECT 1 FROM jobs WHERE seq = ? AND state = 'processing' AND execution_id = ?",
-        (claim.job.seq, claim.execution_id),
+        """
+        SELECT 1
+          FROM jobs
+         WHERE seq = :job
+           AND state = 'processing'
+           AND execution_id = :execution
+        """,
+        {"job": claim.job.seq, "execution": claim.execution_id},
     ).fetchone()
     return row is not None
 
@@ -420,10 +441,10 @@ def _end_execution(conn: sqlite3.Connection, execution_id: int, outcome: Outcome
             "seconds": outcome.seconds,
             "cpu_seconds": outcome.cpu_seconds,
             "max_rss_bytes": outcome.max_rss_bytes,
-            "leftovers": outcome.leftovers,
+            "leftovers": int(outcome.leftovers),
             "output_bytes": output.size_bytes,
-            "output_truncated": output.truncated,
-            "output_in_file": output.in_file,
+            "output_truncated": int(output.truncated),
+            "output_in_file": int(output.in_file),
             "output_tail": output.tail,
             "execution": execution_id,
         },

@@ -1,4 +1,4 @@
-"""The configuration as it is stored with the queue."""
+"""The configuration, which is stored with the queue."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from queuectl.storage.base import Base
 
 
 class Config(Base):
-    """Reading and changing the stored keys."""
+    """The methods that read and change stored keys."""
 
     def stored_settings(self) -> dict[str, str]:
-        """Return what was set, key -> text; also keys of an older tool that mean nothing here."""
+        """Return the keys that are set, with their text, including those of an older tool."""
         with self._snapshot() as conn:
             return dict(
                 conn.execute("SELECT key, value FROM config WHERE key IS NOT NULL ORDER BY key")
             )
 
     def set_key(self, key: str, value: str) -> None:
-        """Store a value; InvalidInput if the key is unknown or the value out of range."""
+        """Store a value; InvalidInput if the key is unknown or the value is out of range."""
         check_value(key, value)
         with self._transaction() as conn:
+            # Not an upsert: the table of an old file is kept, and may lack the primary key.
             conn.execute("DELETE FROM config WHERE key = ?", (key,))
-            conn.execute("INSERT INTO config (key, value) VALUES (?, ?)", (key, value))
+            conn.execute(
+                "INSERT INTO config (key, value) VALUES (:key, :value)",
+                {"key": key, "value": value},
+            )
 
     def unset_key(self, key: str) -> None:
-        """Return a key to its default; one that is not set, or kept from an older tool, may go."""
+        """Return a key to its default; InvalidInput if it is unknown and not stored either."""
         if key not in self.stored_settings():
             check_key(key)
         with self._transaction() as conn:

@@ -1,4 +1,4 @@
-"""What jobs wait for: a row a need, deleted when it is met."""
+"""What jobs wait for: one row per dependency, deleted when it is met."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from queuectl.core.times import to_text
 def release_dependants(
     conn: sqlite3.Connection, job_seq: int, *, completed: bool, now: datetime
 ) -> bool:
-    """Meet the needs that the end of a job meets; whether that made a job claimable.
+    """Delete the dependencies that the end of a job meets.
 
-    A job that needed it `--after-any` is served by any end, else only by completion.
+    Any end meets those of `--after-any`; only completion meets those of `--after`. Returns whether
+    that made a job claimable.
     """
-    served = conn.execute(
+    met = conn.execute(
         """
         SELECT job_seq
           FROM dependencies
-         WHERE needs_seq = ?
-           AND (however = 1 OR ?)
+         WHERE needs_seq = :needs
+           AND (however = 1 OR :completed = 1)
          ORDER BY job_seq
         """,
-        (job_seq, completed),
+        {"needs": job_seq, "completed": int(completed)},
     ).fetchall()
     freed = False
-    for (waiting_seq,) in served:
+    for (waiting_seq,) in met:
         conn.execute(
-            "DELETE FROM dependencies WHERE job_seq = ? AND needs_seq = ?", (waiting_seq, job_seq)
+            "DELETE FROM dependencies WHERE job_seq = :job AND needs_seq = :needs",
+            {"job": waiting_seq, "needs": job_seq},
         )
         freed = unblock(conn, waiting_seq, now=now) or freed
     return freed
 
 
 def unblock(conn: sqlite3.Connection, job_seq: int, *, now: datetime) -> bool:
-    """Move a blocked job that waits for nothing any more to scheduled or pending.
-
-    Whether it did.
-    """
+    """Move a blocked job without dependencies to scheduled or pending; return whether it did."""
     return bool(
         conn.execute(
             """

@@ -1,4 +1,4 @@
-"""Putting jobs in: one transaction, all or nothing."""
+"""Enqueueing jobs: in one transaction, all or none."""
 
 from __future__ import annotations
 
@@ -20,31 +20,41 @@ _CACHE_KIB = 8192
 
 
 class Enqueued(NamedTuple):
-    """What became of one wish. `existing`: a job that was there already stands for it."""
+    """What became of a spec: a new job, or the unfinished job that has its unique key."""
 
     seq: int
+    """The order of entry."""
     id: str
+    """The id of the job."""
     queue: str
+    """The queue it is in."""
     timeout: float
+    """How long an attempt may run, in seconds; 0 means no limit."""
     max_retries: int
+    """The maximum number of attempts."""
     existing: bool = False
+    """Whether the job was there already."""
     replaced: bool = False
+    """Whether it got the command and the settings of the spec."""
     unsatisfiable: tuple[str, ...] = ()
     """Ids of dead or cancelled jobs that it waits for."""
 
 
 class _Call(NamedTuple):
-    """What all jobs of one call share."""
+    """What all jobs of one call have in common."""
 
     settings: Settings
+    """The configuration."""
     now: datetime
+    """The time of the call."""
     at: str
-    """`now` as text: written once, not for each of 100,000."""
+    """`now` as text, so that it is not formatted for each of 100,000 jobs."""
     captured: Mapping[str, str]
+    """The variables that each job takes over."""
     encoded: str
     """`captured` as JSON."""
     before: int
-    """The seq of the last job that was there before."""
+    """The seq of the last job that was there before this call."""
 
     def env(self, spec: JobSpec) -> str:
         """Return the variables of a job as JSON."""
@@ -55,11 +65,11 @@ class _Call(NamedTuple):
         return self.settings.job_timeout if spec.timeout is None else spec.timeout
 
     def max_retries(self, spec: JobSpec) -> int:
-        """Return how often a job is run at most."""
+        """Return the maximum number of attempts of a job."""
         return self.settings.max_retries if spec.max_retries is None else spec.max_retries
 
     def first_state(self, spec: JobSpec) -> JobState:
-        """Return the state in which a job begins."""
+        """Return the first state of a job."""
         if spec.after or spec.after_any:
             return JobState.BLOCKED
         if spec.run_at is not None and spec.run_at > self.now:
@@ -68,7 +78,7 @@ class _Call(NamedTuple):
 
 
 class Enqueueing(Base):
-    """Enqueueing."""
+    """The methods that add jobs."""
 
     def enqueue(
         self,
@@ -77,15 +87,15 @@ class Enqueueing(Base):
         now: datetime,
         environ: Mapping[str, str] | None = None,
     ) -> list[Enqueued]:
-        """Store jobs as `enqueue_each` does; return what became of each."""
-        made: list[Enqueued] = []
-        warnings = self.enqueue_each(specs, made.append, now=now, environ=environ)
+        """Store jobs as `enqueue_each` does; return what became of each spec."""
+        all_enqueued: list[Enqueued] = []
+        warnings = self.enqueue_each(specs, all_enqueued.append, now=now, environ=environ)
         unsatisfiable = {warning.seq: warning.unsatisfiable for warning in warnings}
         return [
             enqueued._replace(unsatisfiable=unsatisfiable[enqueued.seq])
             if enqueued.seq in unsatisfiable
             else enqueued
-            for enqueued in made
+            for enqueued in all_enqueued
         ]
 
     def enqueue_each(
@@ -96,20 +106,20 @@ class Enqueueing(Base):
         now: datetime,
         environ: Mapping[str, str] | None = None,
     ) -> list[Enqueued]:
-        """Store jobs, in their order, in one transaction; `report` is told what became of each.
+        """Store jobs in the given order and in one transaction; call `report` for each spec.
 
-        Nothing is certain before this returns: the jobs that wait for what will not complete.
-        `environ` is where the variables named by the key capture-env are taken from. `after` may
-        name any job of the same call by its id, those before it also as `find_seq` has it. Raises
-        DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a cycle), with the
-        `position` of the spec, and then stores nothing.
+        Nothing is committed until this returns. It returns the jobs that depend on a job which
+        cannot complete by itself. `environ` supplies the variables that the key capture-env names.
+        `after` may name any job of the same call by its id, and earlier jobs also as `find_seq`
+        allows. Raises DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a
+        cycle), with the `position` of the spec, and then stores nothing.
         """
         needs: dict[int, tuple[int, Enqueued, JobSpec]] = {}
         warnings: list[Enqueued] = []
         position = -1
         with self._transaction() as conn:
-            # Ids are random: with 2 MiB, as SQLite has it, many jobs write each page of their
-            # index again and again.
+            # Ids are random, so each new one changes another page of their index. With SQLite's
+            # cache of 2 MiB, many jobs would write each of these pages again and again.
             conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             settings = self._settings(conn)
             captured = captured_variables(settings.capture_env, environ or {})
@@ -129,13 +139,13 @@ class Enqueueing(Base):
                     if enqueued is None:
                         enqueued = _insert(conn, spec, call)
                     if enqueued.replaced or not enqueued.existing:
-                        # A job of this call that is replaced by a later one has that one's needs.
+                        # A later spec of this call may replace the job: then only its needs count.
                         needs.pop(enqueued.seq, None)
                         if spec.after or spec.after_any:
                             needs[enqueued.seq] = (position, enqueued, spec)
                     report(enqueued)
-                # Nobody can mean an id that was yet to be made by its beginning: up_to.
-                for position, enqueued, spec in needs.values():  # noqa: B007 (told by an error)
+                # An abbreviated id can only refer to a job from before this call, hence `up_to`.
+                for position, enqueued, spec in needs.values():  # noqa: B007 (used by an error)
                     unsatisfiable = add_needs(
                         conn,
                         enqueued.seq,
@@ -166,7 +176,7 @@ def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | Non
 
 
 def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) -> Enqueued | None:
-    """Return the unfinished job that holds the unique key, replaced if that is wished."""
+    """Return the unfinished job that holds the unique key, replaced if the spec says so."""
     holder = key_holder(conn, key)
     if holder is None:
         return None
@@ -197,7 +207,7 @@ def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
                 """,
                 (
                     job_id,
-                    spec.id is None,
+                    int(spec.id is None),
                     spec.command,
                     call.first_state(spec).value,
                     spec.queue,
@@ -225,9 +235,9 @@ def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
 
 
 def _replace(conn: sqlite3.Connection, seq: int, spec: JobSpec, call: _Call) -> None:
-    """Give a waiting job the command and settings of another wish; it keeps its id and place.
+    """Give a waiting job the command and settings of a spec; it keeps its id and place.
 
-    What it needs from now on is still to be added.
+    Its dependencies are deleted; the caller adds those of the spec.
     """
     conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (seq,))
     conn.execute(
@@ -277,34 +287,37 @@ def add_needs(
     up_to: int,
     now: datetime,
 ) -> tuple[str, ...]:
-    """Store what a new job waits for; return the ids that will not complete by themselves.
+    """Store what a new job waits for; return the ids of those that cannot complete by themselves.
 
     `up_to`: see `find_seq`.
     """
     unsatisfiable = []
-    # Of a job that is named in both, completion is the stronger need.
+    # If a job is named in both, it has to complete: that is the stronger condition.
     wanted = dict.fromkeys((find_seq(conn, job, up_to=up_to) for job in after_any), True)
     wanted.update((find_seq(conn, job, up_to=up_to), False) for job in after)
-    for needed_seq, however in wanted.items():
+    for needed_seq, any_outcome in wanted.items():
         job_id, state = conn.execute(
             "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)
         ).fetchone()
         if needed_seq == seq:
             raise InvalidInput(f"{job_id} waits for itself")
-        if state == "completed" or (however and state in FINISHED_STATES):
+        if state == "completed" or (any_outcome and state in FINISHED_STATES):
             continue
         if state in FINISHED_STATES:
             unsatisfiable.append(job_id)
         conn.execute(
-            "INSERT INTO dependencies (job_seq, needs_seq, however) VALUES (?, ?, ?)",
-            (seq, needed_seq, however),
+            """
+            INSERT INTO dependencies (job_seq, needs_seq, however)
+            VALUES (:job, :needs, :any_outcome)
+            """,
+            {"job": seq, "needs": needed_seq, "any_outcome": int(any_outcome)},
         )
     unblock(conn, seq, now=now)
     return tuple(unsatisfiable)
 
 
 def refuse_cycles(conn: sqlite3.Connection, changed: list[int]) -> None:
-    """Raise InvalidInput if one of these jobs waits, over others, for itself."""
+    """Raise InvalidInput if one of these jobs waits, through others, for itself."""
     needs: dict[int, list[int]] = {}
     done = set()
     for start in changed:

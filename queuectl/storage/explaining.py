@@ -1,4 +1,4 @@
-"""What explains a job: what it waits for, and what is ahead of it."""
+"""Why a job does not run: what it waits for, and which jobs come before it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from queuectl.storage.rows import SELECT_JOB, to_job
 
 
 class Need(NamedTuple):
-    """A job that another waits for; `however`: any end of it will do."""
+    """A dependency: a job that another job waits for."""
 
     job: Job
-    however: bool
+    """The job that is waited for."""
+    any_outcome: bool
+    """Whether it only has to finish (--after-any), not to complete (--after)."""
 
 
 class Explaining(Base):
-    """Reading what the claim reads, for people."""
+    """The methods that tell people why a job does not run."""
 
     def needs(self, job: Job) -> list[Need]:
         """Return what a blocked job still waits for, in the order of entry."""
@@ -34,14 +36,14 @@ class Explaining(Base):
                 """,
                 (job.seq,),
             ).fetchall()
-            however = {
+            any_outcome = {
                 row[0]
                 for row in conn.execute(
                     "SELECT needs_seq FROM dependencies WHERE job_seq = ? AND however = 1",
                     (job.seq,),
                 )
             }
-        return [Need(to_job(row), row[0] in however) for row in rows]
+        return [Need(to_job(row), row[0] in any_outcome) for row in rows]
 
     def dependants(self, job: Job) -> list[str]:
         """Return the ids of the jobs that wait for this one, in the order of entry."""
@@ -59,14 +61,14 @@ class Explaining(Base):
             return [row[0] for row in rows]
 
     def stuck_on(self, job: Job) -> Job | None:
-        """Return the dead or cancelled job that keeps a blocked one from ever running by itself.
+        """Return the dead or cancelled job because of which a blocked job can never run by itself.
 
-        Followed through all that it waits for; None if nothing does.
+        The search follows the dependencies of dependencies. None if there is no such job.
         """
         seen, to_look_at = {job.seq}, [job]
         while to_look_at:
             for need in self.needs(to_look_at.pop()):
-                if need.job.state in FINISHED_STATES and not need.however:
+                if need.job.state in FINISHED_STATES and not need.any_outcome:
                     return need.job
                 if need.job.state is JobState.BLOCKED and need.job.seq not in seen:
                     seen.add(need.job.seq)
@@ -76,12 +78,13 @@ class Explaining(Base):
     def first_stuck(
         self, queues: Sequence[str] = (), among: Container[int] | None = None
     ) -> Job | None:
-        """Return a blocked job that can never run by itself: a need of it, or of what it waits for,
-        is dead or cancelled.
+        """Return the first blocked job that can never run by itself; None if there is none.
 
-        One of these queues (none named: of all), and of these `seq` if `among` is given.
+        It depends, perhaps through other jobs, on a dead or cancelled one. Only jobs of these
+        queues are looked at (of all queues, if none is named); if `among` is given, only those
+        whose seq it contains.
         """
-        served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
+        in_queues = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -99,7 +102,7 @@ class Explaining(Base):
                 """
                 + SELECT_JOB
                 + "WHERE state = 'blocked' AND seq IN (SELECT seq FROM stuck) "
-                + served
+                + in_queues
                 + " ORDER BY seq",
                 tuple(queues),
             )
@@ -107,7 +110,7 @@ class Explaining(Base):
             return next((job for job in jobs if among is None or job.seq in among), None)
 
     def ahead_of(self, job: Job) -> int:
-        """Return how many pending jobs of its queue are claimed before a pending one."""
+        """Return how many jobs of its queue are claimed before this pending one."""
         with self._snapshot() as conn:
             row = conn.execute(
                 """
@@ -122,10 +125,11 @@ class Explaining(Base):
         return int(row[0])
 
     def oldest_ready(self, queues: Sequence[str], *, now: datetime) -> datetime | None:
-        """Return since when the longest waiting job of these queues could have run.
+        """Return since when the job that has waited longest could have run; None if none waits.
 
-        A pending one has not changed since it became that. One that is due counts, even if no
-        worker was there to make it pending.
+        Only jobs of these queues count (of all queues, if none is named). A pending job has waited
+        since its last change, which made it pending or was an edit. A job that is due counts even
+        if no worker has made it pending yet.
         """
         with self._snapshot() as conn:
             rows = conn.execute(
@@ -157,7 +161,7 @@ class Explaining(Base):
             return [row[0] for row in rows]
 
     def states_of(self, seqs: Sequence[int]) -> dict[int, JobState]:
-        """Return the present states of jobs; those that were deleted are left out."""
+        """Return the present states of jobs by their seq; deleted jobs are left out."""
         found: dict[int, JobState] = {}
         with self._snapshot() as conn:
             for start in range(0, len(seqs), 500):
@@ -172,6 +176,6 @@ class Explaining(Base):
         return found
 
     def version(self) -> int:
-        """Return a number that changes whenever another process changed the queue."""
+        """Return a number that changes when another process changes the queue."""
         with self._snapshot() as conn:
             return int(conn.execute("PRAGMA data_version").fetchone()[0])

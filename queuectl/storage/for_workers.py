@@ -1,4 +1,4 @@
-"""The verbs that workers need, without the weight of the others: each worker carries it."""
+"""The methods that workers need. The others would cost each worker process memory."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from queuectl.storage.workers import Workers
 
 
 class WorkerStorage(Attempts, Workers, Queries, Retention):
-    """One open queue of one worker."""
+    """One open queue of one worker, with the methods that a worker needs."""

@@ -1,4 +1,4 @@
-"""The storage with all its verbs."""
+"""The storage with all its methods."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ class Storage(
     Config,
     Integrity,
 ):
-    """One open queue of one process. It makes no decisions, and must not cross a fork."""
+    """One open queue of one process, with all methods."""

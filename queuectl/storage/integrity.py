@@ -1,4 +1,4 @@
-"""Whether the database is sound: what only a look at all of it can tell."""
+"""Checks of the whole database."""
 
 from __future__ import annotations
 
@@ -16,26 +16,30 @@ class Miscount(NamedTuple):
     """A kept count that differs from the rows."""
 
     queue: str
+    """The queue that was counted."""
     state: JobState
+    """The state that was counted."""
     kept: int
+    """The count that triggers keep."""
     counted: int
+    """The number of rows."""
 
 
 class Integrity(Base):
-    """Checks that read every page or row."""
+    """The methods that read every page or row."""
 
     def integrity_errors(self) -> list[str]:
-        """Return what SQLite's own integrity check finds, and broken references; empty if sound."""
+        """Return what SQLite's integrity check finds, and broken references; usually none."""
         with self._snapshot() as conn:
             found = [row[0] for row in conn.execute("PRAGMA integrity_check(10)")]
             broken = conn.execute("PRAGMA foreign_key_check").fetchall()
         errors = [text for text in found if text != "ok"]
         return errors + [
-            f"{row[0]} row {row[1]} refers to a {row[2]} that is gone" for row in broken
+            f"{row[0]} row {row[1]} refers to a row of {row[2]} that is missing" for row in broken
         ]
 
     def schema_version(self) -> tuple[int, int]:
-        """Return the schema of the file, and the one that this queuectl knows."""
+        """Return the version of the file's schema, and the version that this queuectl uses."""
         with self._snapshot() as conn:
             return int(conn.execute("PRAGMA user_version").fetchone()[0]), schema.VERSION
 
@@ -57,7 +61,7 @@ class Integrity(Base):
         ]  # fmt: skip
 
     def newest_time(self) -> datetime | None:
-        """Return the latest time that any job was changed at."""
+        """Return when a job was last changed; None if there are no jobs."""
         with self._snapshot() as conn:
             row = conn.execute("SELECT max(updated_at) FROM jobs").fetchone()
         return optional_time(row[0])

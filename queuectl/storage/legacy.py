@@ -1,4 +1,4 @@
-"""The file of the tool that queuectl grew out of: known by its shape, converted in place."""
+"""The file of the tool that queuectl replaces: recognised by its columns, converted in place."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LARGEST = 1_000_000
 
 
 def is_legacy(conn: sqlite3.Connection) -> bool:
-    """Whether a file without version and application id is one of the old tool's four shapes."""
+    """Whether a file without version and application id has one of the old tool's four shapes."""
     columns = [row[1] for row in conn.execute("PRAGMA table_info(jobs)")]
-    # The fourth shape, when made fresh, has its priority after the command.
+    # Where the fourth shape was not altered but created, the priority comes after the command.
     shape = [name for name in columns if name != "priority"]
     return shape[: len(_FIRST_COLUMNS)] == _FIRST_COLUMNS
 
@@ -40,14 +40,14 @@ def back_up(conn: sqlite3.Connection, files: QueueFiles) -> str:
 def convert(conn: sqlite3.Connection, *, now: datetime) -> None:
     """Turn the old tables into a queue of the present schema, inside the caller's transaction.
 
-    No row is dropped, whatever its types; the config table stays as it is, but for what could not
-    be read as text.
+    No row is dropped, whatever the types of its values. The config table stays as it is, except
+    that values which are no text become text.
     """
     conn.execute("DROP INDEX IF EXISTS idx_jobs_state")
     conn.execute("DROP INDEX IF EXISTS idx_jobs_priority")
     conn.execute("ALTER TABLE jobs RENAME TO jobs_before_upgrade")
     schema.migrate(conn, 0)
-    # Bytes that are not UTF-8 must not stop the upgrade.
+    # Text that is not valid UTF-8 must not stop the upgrade.
     conn.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     try:
         _make_readable(conn)
@@ -62,15 +62,19 @@ def convert(conn: sqlite3.Connection, *, now: datetime) -> None:
 
 
 def _make_readable(conn: sqlite3.Connection) -> None:
-    """Turn config entries of other types into text: every claim reads them all."""
+    """Turn config entries of other types into text, because every claim reads all entries."""
     rows = conn.execute("SELECT rowid, key, value FROM config ORDER BY rowid").fetchall()
     for rowid, key, value in rows:
         readable = (None if key is None else _shown(key), _shown(value))
         if readable != (key, value):
-            conn.execute("UPDATE config SET key = ?, value = ? WHERE rowid = ?", (*readable, rowid))
+            conn.execute(
+                "UPDATE config SET key = :key, value = :value WHERE rowid = :rowid",
+                {"key": readable[0], "value": readable[1], "rowid": rowid},
+            )
 
 
 def _converted(row: dict[str, Any], now: datetime) -> dict[str, object]:
+    """Return the columns of a job, made from a row of the old table."""
     retries = max(1, _number(row["max_retries"], effective(()).max_retries))
     attempts = _number(row["attempts"], 0)
     created = _time(row["created_at"]) or now
@@ -88,16 +92,16 @@ def _converted(row: dict[str, Any], now: datetime) -> dict[str, object]:
     if state is JobState.PENDING and retry_at is not None and retry_at > now:
         state = JobState.FAILED
     if state in (JobState.PENDING, JobState.FAILED):
-        # One more run was still to come, so it must still be allowed.
+        # The job waited for another attempt, so it must be allowed one.
         attempts = min(attempts, retries - 1)
 
     try:
-        job_id, made, label = check_name(row["id"], "id"), False, None
+        job_id, is_generated, label = check_name(row["id"], "id"), False, None
     except InvalidInput:
-        job_id, made, label = new_id(), True, _label(row["id"])
+        job_id, is_generated, label = new_id(), True, _label(row["id"])
     return {
         "id": job_id,
-        "id_made": made,
+        "id_made": int(is_generated),
         "command": command,
         "state": state.value,
         "priority": _PRIORITIES.get(row.get("priority") or "", DEFAULT_PRIORITY),
@@ -143,14 +147,14 @@ def _command(value: object) -> tuple[str, str | None]:
 
 
 def _label(value: object) -> str | None:
-    """Keep what an unusable id said, as far as it can be shown."""
+    """Return an unusable id as a label, as far as it can be shown."""
     if value is None:
         return None
     return "".join(char if char.isprintable() else "?" for char in _shown(value))[:200] or None
 
 
 def _shown(value: object) -> str:
-    """Write a value of any type as text, bytes that are not UTF-8 as in `\\xff`."""
+    """Return a value of any type as text; bytes that are not UTF-8 are shown like `\\xff`."""
     if not isinstance(value, bytes):
         value = str(value).encode("utf-8", "surrogateescape")
     return value.decode("utf-8", "backslashreplace")

@@ -1,8 +1,8 @@
-"""Looking at jobs; short reads that take no lock."""
+"""Finding, listing and counting jobs: short reads that take no lock."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
@@ -17,34 +17,38 @@ class Count(NamedTuple):
     """How many jobs of a queue are in a state."""
 
     queue: str
+    """The name of the queue."""
     state: JobState
+    """The state."""
     jobs: int
+    """The number of jobs."""
 
 
 class Queries(Base):
-    """Finding, listing and counting."""
+    """The methods that find, list and count jobs and attempts."""
 
     def get(self, job: str) -> Job:
-        """Return a job by its id, or by the first 4 to 11 digits of a made id.
+        """Return a job, given its id or the first 4 to 11 digits of a generated id.
 
-        Raises NoSuchJob, or AmbiguousJob when several made ids begin so. A whole id wins.
+        Raises NoSuchJob, or AmbiguousJob when several generated ids begin so. A complete id wins.
         """
         with self._snapshot() as conn:
             seq = find_seq(conn, job)
             return to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
 
     def newest(self) -> Job | None:
-        """Return the job that was enqueued last."""
+        """Return the job that was enqueued last; None if there are no jobs."""
         return next(self.jobs(Selection(), newest=1), None)
 
     def executions(self, job: Job) -> Iterator[Execution]:
-        """Yield the attempts of a job, oldest first; read page by page, as `jobs` does."""
+        """Yield the attempts of a job, oldest first, read page by page as `jobs` reads jobs."""
         after = -1
         while True:
             with self._snapshot() as conn:
                 rows = conn.execute(
-                    SELECT_EXECUTION + "WHERE job_seq = ? AND id > ? ORDER BY id LIMIT ?",
-                    (job.seq, after, _PAGE),
+                    SELECT_EXECUTION
+                    + "WHERE job_seq = :job AND id > :after ORDER BY id LIMIT :page",
+                    {"job": job.seq, "after": after, "page": _PAGE},
                 ).fetchall()
             yield from map(to_execution, rows)
             if len(rows) < _PAGE:
@@ -52,46 +56,49 @@ class Queries(Base):
             after = rows[-1][0]
 
     def execution(self, execution_id: int) -> Execution | None:
-        """Return one attempt by its number."""
-        return self._one_execution("WHERE id = ?", execution_id)
+        """Return an attempt by its execution id; None if there is no such attempt."""
+        return self._one_execution("WHERE id = :id", {"id": execution_id})
 
     def last_execution(self, job: Job, *, attempt: int | None = None) -> Execution | None:
-        """Return the last attempt of a job, or the last with this number; None without any."""
+        """Return the last attempt of a job, or the last with this number; None if there is none."""
+        numbered = "" if attempt is None else "AND attempt = :attempt"
         return self._one_execution(
-            """
-             WHERE job_seq = ?1
-               AND (?2 IS NULL OR attempt = ?2)
+            f"""
+             WHERE job_seq = :job
+                   {numbered}
              ORDER BY id DESC
              LIMIT 1
             """,
-            job.seq,
-            attempt,
+            {"job": job.seq, "attempt": attempt},
         )
 
     def next_execution(self, job: Job, after: int) -> Execution | None:
-        """Return the first attempt of a job that came after another, which is named by its id."""
+        """Return the attempt of a job that follows the one with execution id `after`, if any."""
         return self._one_execution(
-            "WHERE job_seq = ? AND id > ? ORDER BY id LIMIT 1", job.seq, after
+            "WHERE job_seq = :job AND id > :after ORDER BY id LIMIT 1",
+            {"job": job.seq, "after": after},
         )
 
-    def _one_execution(self, condition: str, *values: int | None) -> Execution | None:
+    def _one_execution(self, condition: str, values: Mapping[str, int | None]) -> Execution | None:
         with self._snapshot() as conn:
             row = conn.execute(SELECT_EXECUTION + condition, values).fetchone()
         return None if row is None else to_execution(row)
 
     def jobs(self, selection: Selection, *, newest: int | None = None) -> Iterator[Job]:
-        """Yield jobs in the order of their entry; with `newest`, only the last so many.
+        """Yield jobs in the order of entry; with `newest`, only that many of the last ones.
 
-        Read page by page, so that neither memory nor the WAL grows with the number of jobs.
+        They are read page by page, so that neither memory nor the WAL grows with their number.
         """
         after = -1
         if newest is not None:
-            where, values = _condition(selection)
+            conditions, values = _conditions(selection)
+            chosen = f"WHERE {' AND '.join(conditions)}" if conditions else ""
             with self._snapshot() as conn:
                 row = conn.execute(
-                    "SELECT min(seq) FROM (SELECT seq FROM jobs WHERE "
-                    + where
-                    + " ORDER BY seq DESC LIMIT ?)",
+                    f"""
+                    SELECT min(seq)
+                      FROM (SELECT seq FROM jobs {chosen} ORDER BY seq DESC LIMIT ?)
+                    """,
                     (*values, newest),
                 ).fetchone()
             if row[0] is None:
@@ -100,17 +107,17 @@ class Queries(Base):
         yield from map(to_job, self._rows(SELECT_JOB, selection, after))
 
     def keys(self, selection: Selection) -> Iterator[JobKey]:
-        """Yield the keys of jobs in the order of their entry, read as `jobs` reads them."""
-        return map(JobKey._make, self._rows("SELECT seq, id FROM jobs ", selection, -1))
+        """Yield the keys of jobs in the order of entry, read page by page as `jobs` reads jobs."""
+        return map(JobKey._make, self._rows("SELECT seq, id FROM jobs", selection, -1))
 
     def _rows(self, select: str, selection: Selection, after: int) -> Iterator[Any]:
-        """Yield rows that begin with a seq, those above `after`, page by page."""
-        where, values = _condition(selection)
+        """Yield the rows whose seq, their first column, is above `after`, page by page."""
+        conditions, values = _conditions(selection)
+        where = " AND ".join([*conditions, "seq > ?"])
         while True:
             with self._snapshot() as conn:
                 rows = conn.execute(
-                    select + "WHERE " + where + " AND seq > ? ORDER BY seq LIMIT ?",
-                    (*values, after, _PAGE),
+                    f"{select} WHERE {where} ORDER BY seq LIMIT ?", (*values, after, _PAGE)
                 ).fetchall()
             yield from rows
             if len(rows) < _PAGE:
@@ -118,7 +125,7 @@ class Queries(Base):
             after = rows[-1][0]
 
     def count(self, selection: Selection) -> int:
-        """Return how many jobs there are of the selection's queues and states, from kept counts."""
+        """Return how many jobs are selected; the kept counts tell, so that it costs nothing."""
         return sum(
             count.jobs
             for count in self.counts()
@@ -127,7 +134,7 @@ class Queries(Base):
         )
 
     def counts(self) -> list[Count]:
-        """Return the kept counts of all queues, those that are not zero."""
+        """Return the kept counts of all queues and states, except zeros."""
         with self._snapshot() as conn:
             rows = conn.execute(
                 "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
@@ -142,17 +149,18 @@ class Queries(Base):
         return totals
 
     def bad_ends(self, queues: Sequence[str] = ()) -> int:
-        """Return how often a job of these queues (none named: of all) has died or been cancelled.
+        """Return how often a job of these queues (of all, if none is named) died or was cancelled.
 
-        The total never falls: a retried job that dies again counts twice, a pruned one still
-        counts. A job counts in the queue where it ended; one that was imported dead does not count.
+        The total never falls: a retried job that dies again counts twice, and a pruned one still
+        counts. A job counts in the queue in which it ended. One that was imported as dead does not
+        count.
         """
         with self._snapshot() as conn:
             rows = conn.execute("SELECT queue, jobs FROM bad_ends ORDER BY state, queue").fetchall()
         return sum(jobs for queue, jobs in rows if not queues or queue in queues)
 
     def unfinished(self, queues: Sequence[str]) -> dict[JobState, int]:
-        """Return what a drain of these queues (none named: of all) has still before it.
+        """Return how many jobs a drain of these queues (of all, if none is named) still waits for.
 
         Jobs of paused queues count only while they run.
         """
@@ -180,15 +188,15 @@ class Queries(Base):
         return totals
 
 
-def _condition(selection: Selection) -> tuple[str, tuple[str, ...]]:
-    """Return a WHERE condition and its values; the text is made of fixed pieces only."""
-    pieces: list[str] = ["1"]
+def _conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:
+    """Return conditions, which all must hold, and their values; no value is in their text."""
+    conditions: list[str] = []
     values: list[str] = []
     if selection.queues:
-        pieces.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
+        conditions.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
         values.extend(selection.queues)
     if selection.states:
-        # Literals, since a partial index is not used for a state that comes as a parameter.
+        # Literals: a partial index does not serve a query whose state is a parameter.
         states = " OR ".join(f"state = '{state.value}'" for state in selection.states)
-        pieces.append(f"({states})")
-    return " AND ".join(pieces), tuple(values)
+        conditions.append(f"({states})")
+    return conditions, tuple(values)

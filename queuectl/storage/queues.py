@@ -1,4 +1,4 @@
-"""Queues by name: paused or not, and how many of their jobs may run at once."""
+"""Pauses and limits of queues."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from queuectl.storage.base import Base
 from queuectl.storage.rows import optional_time
 
 _ALL = ""
-"""The row that stands for all queues, those to come included: no queue can have that name."""
+"""The row that stands for all queues, including future ones: no queue can have that name."""
 
 
 class Queues(Base):
-    """Pausing, resuming and limiting queues."""
+    """The methods that pause, resume, limit and list queues."""
 
     def pause_queue(self, queue: str | None, *, by: str, reason: str | None, now: datetime) -> None:
-        """Let nothing of a queue be claimed any more; None is one switch for all of them."""
+        """Let no more jobs of a queue be claimed; None pauses all queues by one switch."""
         with self._transaction() as conn:
             conn.execute(
                 """
@@ -35,7 +35,7 @@ class Queues(Base):
             )
 
     def resume_queue(self, queue: str | None) -> None:
-        """Lift the pause of a queue; None lifts every pause."""
+        """Lift the pause of a queue; None lifts all pauses."""
         with self._transaction() as conn:
             conn.execute(
                 """
@@ -43,16 +43,16 @@ class Queues(Base):
                    SET paused_at = NULL,
                        paused_by = NULL,
                        pause_reason = NULL
-                 WHERE :name IS NULL
-                    OR name = :name
+                 WHERE name = :name
+                    OR :every = 1
                 """,
-                {"name": queue},
+                {"name": queue or _ALL, "every": int(queue is None)},
             )
             _drop_idle_rows(conn)
         self._wake_workers()
 
     def limit_queue(self, queue: str, limit: int | None) -> None:
-        """Let at most so many jobs of a queue run at once; None lifts the limit."""
+        """Limit how many jobs of a queue run at once; None lifts the limit."""
         with self._transaction() as conn:
             conn.execute(
                 """
@@ -67,9 +67,10 @@ class Queues(Base):
         self._wake_workers()
 
     def queues(self) -> list[QueueStatus]:
-        """Return all queues that hold jobs, are paused or are limited, by name.
+        """Return the queues that hold jobs, are paused or are limited, ordered by name.
 
-        `paused` also tells of the switch for all; who, when and why are then those of the switch.
+        A queue also counts as paused if all queues are; then it has the user, time and reason of
+        that pause, unless it is paused itself.
         """
         with self._snapshot() as conn:
             settings = {
@@ -106,7 +107,7 @@ class Queues(Base):
         return found
 
     def all_paused(self) -> bool:
-        """Whether the one switch for all queues is set."""
+        """Whether all queues are paused by one switch."""
         with self._snapshot() as conn:
             row = conn.execute("SELECT paused_at FROM queues WHERE name = ?", (_ALL,)).fetchone()
         return row is not None and row[0] is not None

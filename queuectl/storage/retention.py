@@ -1,4 +1,4 @@
-"""Deleting what has finished: the only part that removes jobs."""
+"""Deleting finished jobs; nothing else removes jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DELETED_AT_ONCE = 500
 
 
 class Retention(Base):
-    """Pruning jobs and their logs."""
+    """The methods that prune jobs, and that tell which logs are still needed."""
 
     def prune(
         self,
@@ -28,10 +28,11 @@ class Retention(Base):
         at_most: int = 1 << 62,
         dry_run: bool = False,
     ) -> int:
-        """Delete finished jobs that ended before an instant, with their history and logs.
+        """Delete jobs that finished before a time, with their history and logs.
 
-        Never one that an unfinished job waits for. With `jobs`, only those. In small transactions;
-        returns how many were deleted, or with `dry_run` how many would be.
+        A job that an unfinished job waits for is kept. If `jobs` are given, only those are deleted.
+        The work is done in small transactions. Returns how many jobs were deleted, or with
+        `dry_run` how many would be.
         """
         seqs = [job.seq for job in jobs]
         chunks: list[list[int]] = [
@@ -48,7 +49,7 @@ class Retention(Base):
                             "SELECT count(*) FROM jobs WHERE " + where, values
                         ).fetchone()[0]
                     continue
-                # Without the lock first: idle workers ask each minute, and must write nothing.
+                # Look without the lock first: idle workers do this each minute, and must not write.
                 if not self._any(where, values):
                     continue
                 while total < at_most:
@@ -108,14 +109,15 @@ class Retention(Base):
             logs = [number for seq in seqs for number in _logged(conn, seq)]
             conn.executemany("DELETE FROM jobs WHERE seq = ?", [(seq,) for seq in seqs])
             conn.execute("DELETE FROM job_counts WHERE jobs = 0")
-        # After the commit: a log without a job is swept later, a job without its log is a loss.
+        # Only after the commit: a log without its job is swept later, but a job without its log
+        # has lost its output.
         for number in logs:
             unlink_quietly(self.files.execution_log(number))
         return len(seqs)
 
 
 def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Sequence[int]) -> Any:
-    """Return a WHERE condition and its values; the text is made of fixed pieces only."""
+    """Return a WHERE condition and its values; no value but the state is in its text."""
     pieces = [f"state = '{state.value}'"]
     if state is not JobState.DEAD:
         pieces.append("(state = 'completed' OR state = 'cancelled')")

@@ -7,10 +7,10 @@ import sqlite3
 from typing import Callable, Sequence
 
 APPLICATION_ID = 0x71756374
-"""`quct` in ASCII, in the header of every queue's file (PRAGMA application_id)."""
+"""`quct` in ASCII; it is in the header of every queue's file (PRAGMA application_id)."""
 
-# States are tested by chains of OR, here and in the queries: a CHECK with IN makes inserts 1.6
-# times as slow, and a partial index serves only a query that repeats its condition word by word.
+# Conditions on states are chains of OR, here and in the queries: inserts take 1.6 times as long if
+# a CHECK uses IN, and a partial index serves only a query that repeats its condition word by word.
 _SCHEMA_1 = (
     """
     CREATE TABLE meta (
@@ -147,7 +147,7 @@ _SCHEMA_1 = (
     """
     CREATE INDEX dependencies_needed ON dependencies (needs_seq)
     """,
-    # The row named '' stands for all queues, those to come included: no queue can have that name.
+    # The row named '' stands for all queues, including future ones: no queue can have that name.
     """
     CREATE TABLE queues (
         name         TEXT PRIMARY KEY,
@@ -211,10 +211,10 @@ _SCHEMA_1 = (
     """,
 )
 
-# `job_counts` forgets: it falls when a job is retried or pruned. This total only ever grows, so two
-# readings and a subtraction tell how many jobs ended badly in between, whatever the clock did.
-# Only a change of state counts. A job that was inserted as dead (imported, or taken over from the
-# old tool's file) did not end here.
+# `job_counts` holds what is there now: it falls when a job is retried or pruned. This total only
+# grows, so two readings and a subtraction tell how many jobs died or were cancelled in between,
+# even if the clock was set meanwhile. Only a change of state counts: a job that was inserted as
+# dead (by import, or from the old tool's file) did not die here.
 _SCHEMA_2 = (
     """
     CREATE TABLE bad_ends (
@@ -239,36 +239,47 @@ _SCHEMA_2 = (
 
 
 def name_queue(conn: sqlite3.Connection) -> None:
-    """Give a queue the id that no other has: by it the processes of its jobs are known."""
-    conn.execute("INSERT OR REPLACE INTO meta VALUES ('queue_id', ?)", (os.urandom(16).hex(),))
+    """Give a queue an id that no other queue has; it marks the processes of the queue's jobs."""
+    set_meta(conn, "queue_id", os.urandom(16).hex())
+
+
+def set_meta(conn: sqlite3.Connection, key: str, value: str) -> None:
+    """Store a fact about the file itself."""
+    conn.execute(
+        """
+        INSERT INTO meta (key, value)
+        VALUES (:key, :value)
+            ON CONFLICT (key) DO UPDATE SET value = :value
+        """,
+        {"key": key, "value": value},
+    )
 
 
 def _create(conn: sqlite3.Connection) -> None:
     for statement in _SCHEMA_1:
         conn.execute(statement)
     name_queue(conn)
-    # The oldest schema whose workers may still record the job they run after an upgrade.
-    conn.execute("INSERT INTO meta VALUES ('min_writer', '1')")
+    # The oldest schema whose workers may record their running job after the file was upgraded.
+    set_meta(conn, "min_writer", "1")
 
 
 def _count_bad_ends(conn: sqlite3.Connection) -> None:
-    # `min_writer` stays 1: triggers do the counting, so a worker of schema 1 that still records its
-    # job is counted, too.
+    # `min_writer` stays 1: a trigger counts, so it also counts what a worker of schema 1 records.
     for statement in _SCHEMA_2:
         conn.execute(statement)
 
 
 MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_create, _count_bad_ends)
-"""Migration n leads from version n to version n + 1."""
+"""Migration n turns version n into version n + 1. One that was released never changes."""
 
 VERSION = len(MIGRATIONS)
-"""The schema that this queuectl reads and writes (PRAGMA user_version)."""
+"""The version of the schema that this queuectl reads and writes (PRAGMA user_version)."""
 
 
 def migrate(conn: sqlite3.Connection, version: int) -> None:
-    """Bring a file from `version` to VERSION, inside the caller's transaction."""
+    """Turn a file of `version` into one of VERSION, inside the caller's transaction."""
     for migration in MIGRATIONS[version:]:
         migration(conn)
-    # PRAGMA takes no parameters; both are numbers of this module.
+    # PRAGMA takes no parameters; both values are constants of this module.
     conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     conn.execute(f"PRAGMA user_version = {VERSION}")

@@ -1,4 +1,4 @@
-"""Transfer jobs in and out: export, import and backup."""
+"""Export, import and backup."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ _HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
 
 
 class Transfer(Queries, Explaining):
-    """Whole jobs with their true values."""
+    """The methods that copy complete jobs, with their true values."""
 
     def export(self, selection: Selection) -> Iterator[TransferredJob]:
-        """Yield jobs, with what they wait for, in the order of their entry."""
+        """Yield jobs, with what they wait for, in the order of entry."""
         for job in self.jobs(selection):
             needs = self.needs(job) if job.state is JobState.BLOCKED else []
             try:
                 while job.state is JobState.BLOCKED and not needs:
-                    # It was freed since its page was read.
+                    # It was unblocked since its page was read, so read it again.
                     job = self.get(job.id)
                     needs = self.needs(job)
             except NoSuchJob:
                 continue
             yield TransferredJob(
                 job,
-                tuple(need.job.id for need in needs if not need.however),
-                tuple(need.job.id for need in needs if need.however),
+                tuple(need.job.id for need in needs if not need.any_outcome),
+                tuple(need.job.id for need in needs if need.any_outcome),
             )
 
     def import_jobs(
         self, arriving: Iterable[TransferredJob], *, skip_existing: bool, now: datetime
     ) -> tuple[int, int]:
-        """Take jobs in, all or none, in one transaction; return how many came and were skipped.
+        """Add jobs, all or none, in one transaction; return how many were added and skipped.
 
         Raises DuplicateId for a taken id unless `skip_existing`, UniqueKeyHeld for a key that an
-        unfinished job holds, NoSuchJob or InvalidInput for needs that cannot be.
+        unfinished job holds, and NoSuchJob or InvalidInput for impossible dependencies.
         """
-        made = skipped = 0
+        added = skipped = 0
         waiting: list[tuple[int, TransferredJob]] = []
         with self._transaction() as conn:
             before = last_seq(conn)
@@ -67,7 +67,7 @@ class Transfer(Queries, Explaining):
                     skipped += 1
                     continue
                 seq = _insert(conn, job)
-                made += 1
+                added += 1
                 if job.state is JobState.BLOCKED:
                     waiting.append((seq, transferred))
             for seq, transferred in waiting:
@@ -75,7 +75,7 @@ class Transfer(Queries, Explaining):
                 add_needs(conn, seq, transferred.after, transferred.after_any, up_to=0, now=now)
             refuse_cycles(conn, [seq for seq, _ in waiting])
         self._wake_workers()
-        return made, skipped
+        return added, skipped
 
     def back_up(self, path: str, *, now: datetime) -> None:
         """Copy the queue, as it is at one moment, to a new file that only its owner can read.

@@ -1,4 +1,4 @@
-"""The workers that serve the queue."""
+"""The table of workers, and which of them are alive."""
 
 from __future__ import annotations
 
@@ -7,43 +7,41 @@ import json
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, to_text
 from queuectl.host import lockfiles
+from queuectl.storage import schema
 from queuectl.storage.base import Base
 
 
 class Workers(Base):
-    """Who works here. A row proves nothing about life: the lock files do."""
+    """The methods about workers. The lock file of one proves that it is alive, not its row."""
 
     def register_worker(self, worker: Worker) -> None:
-        """Make a worker known before it claims anything."""
+        """Add a worker to the table; it does so before it claims a job."""
         with self._transaction() as conn:
             conn.execute(
                 """
                 INSERT INTO workers (id, supervisor, pid, start_ticks, boot_id, host, queues,
                                      started_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                VALUES (:id, :supervisor, :pid, :start_ticks, :boot_id, :host, :queues,
+                        :started_at)
                 """,
-                (
-                    worker.id,
-                    worker.supervisor,
-                    worker.pid,
-                    worker.start_ticks,
-                    worker.boot_id,
-                    worker.host,
-                    json.dumps(worker.queues),
-                    to_text(worker.started_at),
-                ),
+                {
+                    **worker._asdict(),
+                    "queues": json.dumps(worker.queues),
+                    "started_at": to_text(worker.started_at),
+                },
             )
 
     def forget_worker(self, worker_id: str, *, seen_at: str) -> None:
-        """Drop a worker that left or that was settled; a claim of its own must have ended."""
+        """Remove a worker that has left, or that is dead and holds no claim any more.
+
+        `seen_at` is when it was last seen, as text.
+        """
         with self._transaction(finishing=True) as conn:
             conn.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
-            conn.execute(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES ('last_worker_at', ?)", (seen_at,)
-            )
+            schema.set_meta(conn, "last_worker_at", seen_at)
 
     def workers(self) -> list[Worker]:
-        """Return the known workers with what each runs, by the time of their start."""
+        """Return the registered workers, with the job that each runs, in the order of start."""
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -71,7 +69,7 @@ class Workers(Base):
         ]
 
     def orphans(self) -> list[str]:
-        """Return the ids that hold claims though no such worker is known."""
+        """Return the ids of workers that hold claims but are not registered."""
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -86,11 +84,11 @@ class Workers(Base):
 
     @property
     def queue_id(self) -> str:
-        """Return what names this queue among all queues of all machines."""
+        """Return the id of this queue, which no other queue on any machine has."""
         return self.meta()["queue_id"]
 
     def meta(self) -> dict[str, str]:
-        """Return what the file says of itself: `queue_id`, `min_writer`, `last_worker_at`."""
+        """Return facts about the file: `queue_id`, `min_writer`, `last_worker_at`."""
         with self._snapshot() as conn:
             return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
 

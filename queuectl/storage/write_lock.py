@@ -1,4 +1,4 @@
-"""The flock that orders all writers of a queue, in the order they came."""
+"""The lock that orders all writers of a queue by the time at which they ask for it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from queuectl.core.errors import QueueBusy, QueueUnusable
 from queuectl.host.files import turn_of
 from queuectl.host.filesystem import open_private
 
-_NAG_SECONDS = 0.05
+_REPEAT_SECONDS = 0.05
 _POLL_SECONDS = 0.002
 _TURN_SECONDS = 0.2
-"""How long a writer lets others go first; a stopped one at the head of them stops nobody else."""
+"""How long a writer waits for its turn; then it tries the lock itself. So a process that is stopped
+while it is first in line does not block the others."""
 
 
 class _Alarm(BaseException):
-    """Ends a blocking flock: nothing but an exception gets out of it (PEP 475)."""
+    """Ends a blocking flock. Only an exception from a signal handler can (PEP 475)."""
 
 
 class WriteLock:
     """An exclusive flock on a file of its own, taken around every write transaction.
 
-    SQLite's own busy handler sleeps and polls, so it starves: one of 8 saturated writers got 1 of
-    8,322 commits. The kernel wakes those that block in flock, but whoever has just released would
-    have it again before they run (one of 8 got a tenth of the mean on a fast disk). So a second
-    flock says whose turn is next: only its holder waits for the lock itself.
+    SQLite's own busy handler sleeps and polls, so it can starve a writer: one of 8 saturated
+    writers got 1 of 8,322 commits. The kernel wakes processes that block in flock, but a process
+    that has just released the lock could take it again before they run (one of 8 writers got a
+    tenth of the mean on a fast disk). So a second flock says whose turn is next: only its holder
+    waits for the lock itself.
     """
 
     def __init__(self, path: str) -> None:
@@ -39,14 +41,14 @@ class WriteLock:
         self._waiting = False
 
     def open(self) -> None:
-        """Make its files if need be; QueueUnusable if they cannot be used."""
+        """Open its files, and create them if needed; QueueUnusable if they cannot be used."""
         if self._descriptor is None:
             self._descriptor = open_private(self._path)
         if self._turn is None:
             self._turn = open_private(turn_of(self._path))
 
     def acquire(self, wait_seconds: float) -> None:
-        """Take the lock; QueueBusy, naming the holder, if it is not to be had in time."""
+        """Take the lock; QueueBusy, naming its holder, if that takes longer than `wait_seconds`."""
         self.open()
         assert self._descriptor is not None
         assert self._turn is not None
@@ -54,7 +56,7 @@ class WriteLock:
         try:
             self._take(self._turn, min(wait_seconds, _TURN_SECONDS))
         except QueueBusy:
-            # A courtesy, no right: the time that is left goes into the lock.
+            # Taking turns is optional: spend the rest of the time on the lock itself.
             pass
         try:
             self._take(self._descriptor, max(0.0, began + wait_seconds - time.monotonic()))
@@ -62,20 +64,20 @@ class WriteLock:
             raise self._busy(wait_seconds) from None
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
-        # Fixed width, so that a shorter number leaves nothing of a longer one behind.
+        # Use a fixed width, so that a shorter number overwrites all of a longer one.
         try:
             os.pwrite(self._descriptor, b"%-20d\n" % os.getpid(), 0)
         except OSError:
-            # A full disk: the lock is ours all the same, only our name is missing from it.
+            # The disk is full. We hold the lock anyway; only our process id is missing from it.
             pass
 
     def release(self) -> None:
-        """Give the lock to whoever waits."""
+        """Give the lock back."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Forget the file; the lock, if held, goes with it."""
+        """Close the files; that also releases the lock."""
         for descriptor in (self._descriptor, self._turn):
             if descriptor is not None:
                 os.close(descriptor)
@@ -93,19 +95,18 @@ class WriteLock:
             raise QueueUnusable(f"cannot lock {self._path}: {error.strerror}") from None
 
     def _block(self, descriptor: int, wait_seconds: float) -> None:
-        """Wait inside the kernel until a timer interrupts; main thread only."""
+        """Wait inside the kernel until a timer interrupts; in the main thread only."""
         previous = signal.signal(signal.SIGALRM, self._on_alarm)
-        # Held back by whoever started us, the alarm would end nothing.
+        # Our parent may have blocked this signal; then the timer would not interrupt anything.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
         self._waiting = True
         try:
-            # The timer goes on ringing: a first alarm that falls just before flock begins to block
-            # would be lost.
-            signal.setitimer(signal.ITIMER_REAL, max(wait_seconds, 0.001), _NAG_SECONDS)
+            # Repeat the alarm: one that comes just before flock begins to block would be lost.
+            signal.setitimer(signal.ITIMER_REAL, max(wait_seconds, 0.001), _REPEAT_SECONDS)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._waiting = False
         except _Alarm:
-            # It may have been granted in the same moment.
+            # The lock may have been granted at the same moment.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             raise self._busy(wait_seconds) from None
         except BaseException:
@@ -122,7 +123,7 @@ class WriteLock:
             raise _Alarm
 
     def _poll(self, descriptor: int, wait_seconds: float) -> None:
-        """Ask again and again: off the main thread no signal can end a blocking flock."""
+        """Try again and again: in another thread no signal can end a blocking flock."""
         deadline = time.monotonic() + wait_seconds
         while True:
             try:

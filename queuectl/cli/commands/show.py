@@ -41,8 +41,8 @@ def show(job: str | None, show_env: bool, as_json: bool) -> None:
     if as_json:
         shape = {
             **job_json(found, show_env=show_env),
-            "after": [need.job.id for need in needs if not need.however],
-            "after_any": [need.job.id for need in needs if need.however],
+            "after": [need.job.id for need in needs if not need.any_outcome],
+            "after_any": [need.job.id for need in needs if need.any_outcome],
             "needed_by": dependants,
         }
         output.print_json_object(shape, "executions", map(execution_json, executions))
@@ -87,7 +87,7 @@ def _print_job(
 
 def _need(need: Need) -> str:
     """Return a job that another waits for, with its state and what would meet the need."""
-    met_by = "finish" if need.however else "complete"
+    met_by = "finish" if need.any_outcome else "complete"
     return f"{need.job.id} ({need.job.state.value}, must {met_by})"
 
 

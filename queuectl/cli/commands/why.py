@@ -106,7 +106,7 @@ def _running(storage: Storage, job: Job, now: datetime) -> Explanation:
 def _blocked(storage: Storage, job: Job) -> Explanation:
     needs = storage.needs(job)
     for need in needs:
-        if need.job.state in FINISHED_STATES and not need.however:
+        if need.job.state in FINISHED_STATES and not need.any_outcome:
             return Explanation(
                 "blocked-for-good",
                 f"is blocked by {need.job.id}, which is {need.job.state.value} "
