@@ -77,6 +77,17 @@ class _Call(NamedTuple):
         return JobState.PENDING
 
 
+class _Waiting(NamedTuple):
+    """A stored job whose dependencies are still to be added."""
+
+    position: int
+    """Index of its spec in the input."""
+    enqueued: Enqueued
+    """The stored job."""
+    spec: JobSpec
+    """What it was made from."""
+
+
 class Enqueueing(Base):
     """The methods that add jobs."""
 
@@ -114,9 +125,6 @@ class Enqueueing(Base):
         allows. Raises DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a
         cycle), with the `position` of the spec, and then stores nothing.
         """
-        needs: dict[int, tuple[int, Enqueued, JobSpec]] = {}
-        warnings: list[Enqueued] = []
-        position = -1
         with self._transaction() as conn:
             # Ids are random, so each new one changes another page of their index. With SQLite's
             # cache of 2 MiB, many jobs would write each of these pages again and again.
@@ -124,48 +132,64 @@ class Enqueueing(Base):
             settings = self._settings(conn)
             captured = captured_variables(settings.capture_env, environ or {})
             call = _Call(
-                settings,
-                now,
-                to_text(now),
-                captured,
-                json.dumps(captured),
-                last_seq(conn),
+                settings, now, to_text(now), captured, json.dumps(captured), last_seq(conn)
             )
-            try:
-                for position, spec in enumerate(specs):
-                    enqueued = None
-                    if spec.unique_key is not None:
-                        enqueued = _existing(conn, spec, spec.unique_key, call)
-                    if enqueued is None:
-                        enqueued = _insert(conn, spec, call)
-                    if enqueued.replaced or not enqueued.existing:
-                        # A later spec of this call may replace the job: then only its needs count.
-                        needs.pop(enqueued.seq, None)
-                        if spec.after or spec.after_any:
-                            needs[enqueued.seq] = (position, enqueued, spec)
-                    report(enqueued)
-                # An abbreviated id can only refer to a job from before this call, hence `up_to`.
-                for position, enqueued, spec in needs.values():  # noqa: B007 (used by an error)
-                    unsatisfiable = add_needs(
-                        conn,
-                        enqueued.seq,
-                        spec.after,
-                        spec.after_any,
-                        up_to=call.before,
-                        now=now,
-                    )
-                    if unsatisfiable:
-                        warnings.append(enqueued._replace(unsatisfiable=unsatisfiable))
-            except QueueError as error:
-                error.position = position
-                raise
-            refuse_cycles(conn, list(needs))
+            waiting = _store(conn, specs, report, call)
+            warnings = _add_all_needs(conn, waiting.values(), call)
+            refuse_cycles(conn, list(waiting))
         self._wake_workers()
         return warnings
 
 
+def _store(
+    conn: sqlite3.Connection,
+    specs: Iterable[JobSpec],
+    report: Callable[[Enqueued], None],
+    call: _Call,
+) -> dict[int, _Waiting]:
+    """Store jobs; return, by their seq, those whose dependencies are still to be added."""
+    waiting: dict[int, _Waiting] = {}
+    position = -1
+    try:
+        for position, spec in enumerate(specs):
+            enqueued = None
+            if spec.unique_key is not None:
+                enqueued = _existing(conn, spec, spec.unique_key, call)
+            if enqueued is None:
+                enqueued = _insert(conn, spec, call)
+            if enqueued.replaced or not enqueued.existing:
+                # A later spec of this call may replace the job: then only its needs count.
+                waiting.pop(enqueued.seq, None)
+                if spec.after or spec.after_any:
+                    waiting[enqueued.seq] = _Waiting(position, enqueued, spec)
+            report(enqueued)
+    except QueueError as error:
+        error.position = position
+        raise
+    return waiting
+
+
+def _add_all_needs(
+    conn: sqlite3.Connection, waiting: Iterable[_Waiting], call: _Call
+) -> list[Enqueued]:
+    """Store what new jobs wait for; return the jobs that depend on a dead or cancelled one."""
+    warnings = []
+    for position, enqueued, spec in waiting:
+        try:
+            # An abbreviated id can only refer to a job from before this call, hence `up_to`.
+            unsatisfiable = add_needs(
+                conn, enqueued.seq, spec.after, spec.after_any, up_to=call.before, now=call.now
+            )
+        except QueueError as error:
+            error.position = position
+            raise
+        if unsatisfiable:
+            warnings.append(enqueued._replace(unsatisfiable=unsatisfiable))
+    return warnings
+
+
 def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | None:
-    """Return seq, id and state of the unfinished job that holds a unique key."""
+    """Return seq, id and state of the unfinished job that holds a unique key, if any."""
     row: tuple[int, str, str] | None = conn.execute(
         "SELECT seq, id, state FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
         + UNFINISHED
@@ -176,7 +200,10 @@ def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | Non
 
 
 def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) -> Enqueued | None:
-    """Return the unfinished job that holds the unique key, replaced if the spec says so."""
+    """Return the unfinished job that holds the unique key, replaced if the spec says so.
+
+    None if there is none.
+    """
     holder = key_holder(conn, key)
     if holder is None:
         return None
@@ -197,41 +224,37 @@ def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
     timeout, max_retries = call.timeout(spec), call.max_retries(spec)
     while True:
         job_id = spec.id or new_id()
-        try:
-            seq = conn.execute(
-                """
-                INSERT INTO jobs (id, id_made, command, state, queue, priority, max_retries,
-                                  timeout, run_at, created_at, updated_at, cwd, env, unique_key,
-                                  label)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-                (
-                    job_id,
-                    int(spec.id is None),
-                    spec.command,
-                    call.first_state(spec).value,
-                    spec.queue,
-                    spec.priority,
-                    max_retries,
-                    timeout,
-                    None if spec.run_at is None else to_text(spec.run_at),
-                    call.at,
-                    call.at,
-                    spec.cwd,
-                    call.env(spec),
-                    spec.unique_key,
-                    spec.label,
-                ),
-            ).lastrowid
-        except sqlite3.IntegrityError:
-            taken = duplicate(conn, job_id, before=call.before)
-            if taken is None:
-                raise
-            if spec.id is not None:
-                raise taken from None
-            continue
-        assert seq is not None
-        return Enqueued(seq, job_id, spec.queue, timeout, max_retries)
+        inserted = conn.execute(
+            """
+            INSERT INTO jobs (id, id_made, command, state, queue, priority, max_retries, timeout,
+                              run_at, created_at, updated_at, cwd, env, unique_key, label)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO NOTHING
+            """,
+            (
+                job_id,
+                int(spec.id is None),
+                spec.command,
+                call.first_state(spec).value,
+                spec.queue,
+                spec.priority,
+                max_retries,
+                timeout,
+                None if spec.run_at is None else to_text(spec.run_at),
+                call.at,
+                call.at,
+                spec.cwd,
+                call.env(spec),
+                spec.unique_key,
+                spec.label,
+            ),
+        )
+        if inserted.rowcount:
+            assert inserted.lastrowid is not None
+            return Enqueued(inserted.lastrowid, job_id, spec.queue, timeout, max_retries)
+        taken = duplicate(conn, job_id, before=call.before)
+        if spec.id is not None and taken is not None:
+            raise taken
 
 
 def _replace(conn: sqlite3.Connection, seq: int, spec: JobSpec, call: _Call) -> None:
