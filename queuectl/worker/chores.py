@@ -1,4 +1,4 @@
-"""Chores by the clock: pruning what is old, sweeping what the killed have left."""
+"""What each worker does for the queue once a minute: pruning old jobs, sweeping stray log files."""
 
 from __future__ import annotations
 
@@ -22,59 +22,64 @@ _Result = TypeVar("_Result")
 
 _PERIOD_SECONDS = 60.0
 _MORE_SECONDS = 1.0
-"""The pause between two portions of a chore that has more to do."""
+"""The time until the next portion, if there is more to prune."""
 
 _SWEEP_SECONDS = 3600.0
-"""It looks at each log that is kept; only what is killed at a bad moment leaves any to sweep."""
+"""A sweep looks at every kept log, and only a process that was killed at a bad moment leaves stray
+files. So it is done less often."""
 
 PRUNED_AT_ONCE = 2000
-"""At most so many jobs a call: it holds up what its caller does next."""
+"""The number of jobs that one call prunes at most: its caller cannot run jobs meanwhile."""
 
 _SWEPT_AT_ONCE = 500
-"""Number of files that one query of the database is about."""
+"""The number of files that one query of the database is about."""
 
 
 class Chores:
-    """What each worker does for the queue every minute, and when it is due."""
+    """The chores of one worker, and when they are due."""
 
     def __init__(self, storage: WorkerStorage, *, phase: float) -> None:
-        """`phase` is the share of the period until the first, so that workers take turns."""
+        """`phase`, from 0 to 1, is the part of a minute until the first time.
+
+        It differs from worker to worker, so that they do not all begin at the same time.
+        """
         self._storage = storage
         self._next = time.monotonic() + phase * _PERIOD_SECONDS
         self._next_sweep = 0.0
 
     def are_due(self) -> bool:
-        """Whether it is time."""
+        """Whether the chores are to be done now."""
         return time.monotonic() >= self._next
 
     def begin(self) -> None:
-        """Count the time until the next from now."""
+        """Let the next minute begin now."""
         self._next = time.monotonic() + _PERIOD_SECONDS
 
     def tidy(self) -> None:
-        """Prune and sweep; soon again where a portion leaves more."""
-        pruned = self.attempt(lambda: prune(self._storage, now=utcnow()))
+        """Prune and sweep. If there is more to prune, the chores are due again soon."""
+        pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))
         if pruned == PRUNED_AT_ONCE:
             self._next = time.monotonic() + _MORE_SECONDS
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self.attempt(lambda: sweep_logs(self._storage))
+            _unless_failed(lambda: sweep_logs(self._storage))
 
-    def attempt(self, do: Callable[[], _Result]) -> _Result | None:
-        """Do what can as well be done next time; None, with a warning, if it cannot be done now."""
-        try:
-            return do()
-        except QueueUpgraded:
-            raise
-        except QueueError as error:
-            _log.warning("housekeeping: %s", error)
-            return None
+
+def _unless_failed(chore: Callable[[], _Result]) -> _Result | None:
+    """Return the result of a chore; None, with a warning, if it has to wait until the next time."""
+    try:
+        return chore()
+    except QueueUpgraded:
+        raise
+    except QueueError as error:
+        _log.warning("housekeeping: %s", error)
+        return None
 
 
 def prune(storage: WorkerStorage, *, now: datetime) -> int:
-    """Delete jobs that finished longer ago than the key retention says; never dead ones.
+    """Delete jobs that completed or were cancelled longer ago than the key `retention` says.
 
-    Returns how many; after PRUNED_AT_ONCE of them there may be more.
+    Returns the number of deleted jobs. If it is PRUNED_AT_ONCE, there may be more.
     """
     retention = storage.settings().retention
     if retention <= 0:
