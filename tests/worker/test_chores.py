@@ -1,4 +1,4 @@
-"""What workers do besides their jobs, and that jobs do not keep them from it."""
+"""The chores of workers, which are done however many jobs there are; and logging errors once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.waiting import wait_until
 
 @pytest.fixture
 def hurried(queue: Queue) -> dict[str, str]:
-    """The environment of a pool whose chores come soon, and in small portions."""
+    """The environment of a pool whose chores are due soon, and done in small portions."""
     return queue.hooked(
         """
         from queuectl.worker import chores, loop as worker
@@ -34,10 +34,8 @@ def _expired(queue: Queue) -> int:
     return queue.storage.prune(states=(JobState.COMPLETED,), before=before, dry_run=True)
 
 
-def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
-    queue: Queue, hurried: dict[str, str]
-) -> None:
-    """Regression: a worker that always had a next job never came to its chores."""
+def test_a_queue_that_is_never_empty_is_pruned(queue: Queue, hurried: dict[str, str]) -> None:
+    """Regression: a worker that always had a next job never did its chores."""
     queue.configure(retention="1s")
     queue.add_many(*["sleep 0.02"] * 1000)
     queue.start("-q", env={**hurried, "CHORE_SECONDS": "0.1"})
@@ -46,8 +44,8 @@ def test_a_queue_that_never_runs_empty_is_pruned_all_the_same(
     assert queue.counts()["pending"] > 0
 
 
-def test_what_one_portion_leaves_goes_soon(queue: Queue, hurried: dict[str, str]) -> None:
-    """Regression: 2,000 a minute was the most, which a few jobs a second outrun for ever."""
+def test_the_next_portion_is_pruned_soon(queue: Queue, hurried: dict[str, str]) -> None:
+    """Regression: at most 2,000 jobs per minute were pruned, fewer than a busy queue completes."""
     queue.configure(retention="1s")
     queue.add_many(*["true"] * 35)
     queue.drain("-q")
@@ -57,9 +55,10 @@ def test_what_one_portion_leaves_goes_soon(queue: Queue, hurried: dict[str, str]
     wait_until(lambda: queue.counts() == {}, what="the pruning")
 
 
-def test_what_stays_wrong_is_said_once(queue: Queue) -> None:
-    """Regression: of a damaged file a worker complained each second, for ever. What comes back
-    after it was well is said again.
+def test_an_error_that_stays_is_logged_once(queue: Queue) -> None:
+    """Regression: for a damaged file a worker logged the same error every second, for ever.
+
+    If the error comes back after a success, it is logged again.
     """
     queue.add("true")
     hook = queue.hooked(
@@ -86,8 +85,8 @@ def test_what_stays_wrong_is_said_once(queue: Queue) -> None:
     assert said.count("cannot claim: it is malformed; trying again") == 2
 
 
-def test_a_job_that_cannot_be_read_is_named_once(queue: Queue) -> None:
-    """Regression: each second, since all went well until its claim."""
+def test_a_job_that_cannot_be_read_is_logged_once(queue: Queue) -> None:
+    """Regression: it was logged every second, because only its claim fails."""
     job = queue.add("true")
     with closing(sqlite3.connect(queue.database)) as conn, conn:
         conn.execute("UPDATE jobs SET run_at = 'soon'")
@@ -110,8 +109,8 @@ def test_a_job_that_cannot_be_read_is_named_once(queue: Queue) -> None:
     assert said.count(f"cannot claim: job {job}: the queue holds a time that cannot be read") == 1
 
 
-def test_jobs_that_cannot_be_started_do_not_make_a_worker_deaf(queue: Queue) -> None:
-    """Regression: between two such jobs nothing was waited for, so no order was read."""
+def test_a_worker_obeys_orders_between_jobs_that_cannot_be_started(queue: Queue) -> None:
+    """Regression: between two such jobs it never waited, so it never read its orders."""
     queue.add_many(*["true"] * 5000, cwd=str(queue.work / "gone"), max_retries=1)
     pool = queue.start("-q")
     wait_until(lambda: queue.counts().get("dead", 0) > 0)

@@ -1,4 +1,4 @@
-"""Processes that are killed at any moment: no job is lost, none runs twice at once."""
+"""Workers and supervisors that are killed: no job is lost, and none runs twice at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from support.processes import alive, linux_only
 from support.queue import Queue
 from support.waiting import wait_until
 
-# Starts a tree, of which one left the session; a second attempt ends at once.
+# The first attempt starts several processes, one of them in a session of its own. A second attempt
+# ends at once.
 _TREE = (
     "[ $QUEUECTL_ATTEMPT = 1 ] || exit 0; sleep 300 & echo $! > child; "
     "setsid sh -c 'echo $$ > far; exec sleep 300' >/dev/null 2>&1 8>&- & "
@@ -52,12 +53,12 @@ def _assert_lost_and_run_again(queue: Queue, job: str, tree: dict[str, int], kil
     assert (lost.outcome.value, again.outcome.value) == ("lost", "ok")
     assert queue.get(job).attempts == 2
     assert lost.finished_at is not None
-    # What was lost is retried after the usual delay, 2 s here, not at once.
+    # A lost attempt is retried after the usual delay, 2 s here.
     assert (again.started_at - lost.finished_at).total_seconds() > 1
 
 
 def test_a_job_of_a_killed_worker_is_run_again(queue: Queue) -> None:
-    """Its tree is ended, the attempt counts as lost, and a new worker runs it within 10 s."""
+    """Its processes are killed, the attempt is lost, and a new worker runs it within 10 s."""
     queue.configure(on_worker_death="kill")
     job = queue.add(_TREE)
     supervisor = queue.start()
@@ -72,8 +73,8 @@ def test_a_job_of_a_killed_worker_is_run_again(queue: Queue) -> None:
     assert supervisor.poll() is None
 
 
-def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue) -> None:
-    """Supervisor and worker die at once; the next `worker start` ends the tree and runs it."""
+def test_a_job_of_a_killed_pool_is_run_by_the_next_pool(queue: Queue) -> None:
+    """Supervisor and worker are killed; the next pool kills the processes and runs the job."""
     queue.configure(on_worker_death="kill")
     job = queue.add(_TREE)
     supervisor = queue.start()
@@ -90,8 +91,8 @@ def test_a_job_of_a_pool_that_was_killed_is_run_by_the_next(queue: Queue) -> Non
     assert len({name.split("-")[0] for name in lockfiles.owners(queue.files)}) == 1
 
 
-def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(queue: Queue) -> None:
-    """A worker whose supervisor was killed finishes its job, records it and leaves."""
+def test_a_worker_without_a_supervisor_finishes_its_job(queue: Queue) -> None:
+    """It records the job and exits, without claiming another."""
     job = queue.add(HELD)
     supervisor = queue.start(workers=2)
     queue.pid("running")
@@ -109,7 +110,7 @@ def test_workers_outlive_their_supervisor_until_their_jobs_are_recorded(queue: Q
 
 
 def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue) -> None:
-    """Regression: `worker stop` said that no worker is running while one still ran its job."""
+    """Regression: `worker stop` said that no worker is running, while one still ran its job."""
     queue.configure(kill_grace="0.3")
     job = queue.add(HELD)
     supervisor = queue.start()
@@ -124,15 +125,15 @@ def test_worker_stop_waits_for_workers_without_a_supervisor(queue: Queue) -> Non
 
 
 @linux_only
-def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue) -> None:
-    """Regression: they let go of their locks before they end, and that passed for the end."""
+def test_worker_stop_waits_until_the_processes_are_gone(queue: Queue) -> None:
+    """Regression: it returned when the locks were released, which is a little before the end."""
     hook = queue.hooked(
         """
         import time
         from queuectl.host import lockfiles
         remove = lockfiles.ProcessLock.remove
-        def removing(life):
-            remove(life)
+        def removing(lock):
+            remove(lock)
             time.sleep(1)
         lockfiles.ProcessLock.remove = removing
         """
@@ -145,8 +146,8 @@ def test_worker_stop_returns_when_the_processes_are_gone(queue: Queue) -> None:
 
 
 @linux_only
-def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue) -> None:
-    """Regression: its heir was born after the order and never heard of it, so the pool stayed."""
+def test_a_kill_reaches_the_job_of_a_worker_that_has_just_died(queue: Queue) -> None:
+    """Regression: the replacement was forked after the order and never got it: the pool stayed."""
     job = queue.add(HELD, timeout=0)
     supervisor = queue.start()
     running = queue.pid("running")
@@ -163,8 +164,8 @@ def test_who_dies_just_before_a_kill_has_its_job_killed_too(queue: Queue) -> Non
 
 
 @linux_only
-def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue) -> None:
-    """Regression: what ran in a pool whose processes were all gone fell to one that was leaving."""
+def test_a_pool_that_is_being_killed_adopts_no_job_of_another_pool(queue: Queue) -> None:
+    """Regression: a pool that was leaving took over, and killed, the jobs of a dead pool."""
     queue.configure(kill_grace="5")
     mine = queue.add("trap '' TERM; echo $$ > mine; while :; do sleep 1; done", queue="mine")
     leaving = queue.start("--queue", "mine", workers=1)
@@ -187,8 +188,8 @@ def test_a_pool_that_is_being_killed_adopts_nothing_of_others(queue: Queue) -> N
     assert queue.outcomes(other) == ["ok"]
 
 
-def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue) -> None:
-    """Lost attempts count: a job that kills its worker does not do so for ever."""
+def test_a_job_whose_every_attempt_is_lost_ends_in_the_dlq(queue: Queue) -> None:
+    """Lost attempts are counted, so a job that kills its worker does not do so for ever."""
     queue.configure(backoff_base="1", backoff_max="0", on_worker_death="kill")
     job = queue.add("kill -KILL $PPID; sleep 300", max_retries=3)
     after = queue.add("true")
@@ -201,8 +202,8 @@ def test_a_job_that_is_lost_every_time_ends_in_the_dlq(queue: Queue) -> None:
 
 
 @linux_only
-def test_a_supervisor_without_a_descriptor_to_spare_goes_on(queue: Queue) -> None:
-    """Regression: it left, and its workers with it, when it could not look for the dead once."""
+def test_a_supervisor_without_a_free_descriptor_goes_on(queue: Queue) -> None:
+    """Regression: it exited, and its workers with it, when one scan for dead workers failed."""
     job = queue.add(HELD)
     supervisor = queue.start()
     queue.pid("running")
@@ -225,15 +226,15 @@ def _died(queue: Queue) -> int:
     return (queue.folder / "workers.log").read_text().count(" died (")
 
 
-def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue) -> None:
-    """Replacements come at once, then after 1, 2, 4 … s; a stop does not wait for the next.
+def test_a_worker_that_crashes_at_its_start_is_replaced_later_and_later(queue: Queue) -> None:
+    """A replacement starts at once, the next ones after 1, 2, 4 … s; a stop waits for none.
 
-    Regression: the supervisor left only when the next replacement would have been due.
+    Regression: the supervisor exited only when the next replacement would have been due.
     """
     queue.storage  # noqa: B018 (makes the queue)
     supervisor = queue.start()
     worker = queue.worker()
-    # In the place of what the next workers make first.
+    # A folder takes the name of the first file that each of the next workers creates.
     for number in range(2, 9):
         Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").mkdir()
     began = time.monotonic()
@@ -248,8 +249,8 @@ def test_a_worker_that_crashes_at_its_start_is_held_back(queue: Queue) -> None:
     assert _died(queue) == 4
 
 
-def test_a_crash_loop_ends_when_its_cause_does(queue: Queue) -> None:
-    """A held back replacement runs what waits, once it can."""
+def test_a_crash_loop_ends_when_its_cause_is_gone(queue: Queue) -> None:
+    """The delayed replacement runs the waiting jobs."""
     job = queue.add("true", queue="later")
     queue.start("--queue", "now", workers=1)
     worker = queue.worker()
@@ -262,16 +263,16 @@ def test_a_crash_loop_ends_when_its_cause_does(queue: Queue) -> None:
     assert queue.state(job) == "pending"
 
 
-def test_heirs_that_die_beget_no_more_of_them(
+def test_a_recovery_that_was_killed_at_its_end_is_not_repeated(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was killed when it had settled leaves nothing to settle.
+    """An extra worker that dies after the recovery leaves nothing to recover.
 
-    Regression: each got an heir of its own, and was itself started again and again, so that
-    memory that was short, or a fault in leaving, filled the machine with processes.
+    Regression: each such worker got a replacement, and was itself started again and again. Where
+    memory was short, or a worker could not exit cleanly, that filled the machine with processes.
     """
     queue.enqueue("true")
-    born = tmp_path / "born"
+    started = tmp_path / "started"
     lockfiles.ProcessLock.take(queue.files, "dead-1", {"pid": 1}).close()
 
     def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
@@ -279,7 +280,7 @@ def test_heirs_that_die_beget_no_more_of_them(
             os.read(assignment.orders, 1)
             return WorkerExit.DONE
         lockfiles.ProcessLock.take(queue.files, assignment.worker, {"pid": os.getpid()})
-        with born.open("a") as log:
+        with started.open("a") as log:
             log.write(f"{assignment.recovers}\n")
         lock = lockfiles.take_stale(queue.files, str(assignment.recovers))
         if lock is not None:
@@ -304,11 +305,11 @@ def test_heirs_that_die_beget_no_more_of_them(
         return Supervisor(queue.files, opened[0], plan, opened[1], work).run()
 
     assert in_processes([pool]) == [0]
-    assert born.read_text().splitlines() == ["dead-1"]
+    assert started.read_text().splitlines() == ["dead-1"]
     assert os.listdir(queue.files.workers) == []
 
 
-def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue) -> None:
+def test_a_closed_log_pipe_ends_no_worker(queue: Queue) -> None:
     """Regression: `worker start 2>&1 | head` killed workers and jobs by SIGPIPE."""
     supervisor = queue.start(stderr=subprocess.PIPE)
     assert supervisor.stderr is not None
@@ -323,8 +324,8 @@ def test_a_log_that_nobody_reads_ends_no_worker(queue: Queue) -> None:
     assert supervisor.wait(timeout=30) >= 0
 
 
-def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue) -> None:
-    """Regression: the order to the dead worker's pipe ended the supervisor by SIGPIPE."""
+def test_a_stop_just_after_the_death_of_a_worker_works(queue: Queue) -> None:
+    """Regression: SIGPIPE killed the supervisor when it wrote to the pipe of the dead worker."""
     queue.configure(on_worker_death="kill")
     job = queue.add(HELD)
     supervisor = queue.start()
@@ -342,7 +343,7 @@ def test_a_stop_that_meets_a_worker_just_dead_ends_well(queue: Queue) -> None:
 
 
 def test_everything_survives_a_kill_of_all_processes(queue: Queue) -> None:
-    """Jobs of every kind are as they were, and the attempts go on where they stood."""
+    """Jobs in every state are unchanged, and the attempts are counted on from there."""
     queue.configure(backoff_base="3", backoff_max="1h", backoff_jitter="0")
     done, failed, dead = queue.add("true"), queue.add("exit 5"), queue.add("exit 6", max_retries=1)
     supervisor = queue.start()
@@ -363,17 +364,14 @@ def test_everything_survives_a_kill_of_all_processes(queue: Queue) -> None:
         "pending",
     ]
     queue.close_storage()
-    again = queue
-    try:
-        assert [again.get(job.id) for job in before] == before
-        queue.start("--queue", "default")
-        wait_until(_attempts(again, failed, 2))
-        assert [again.get(job.id) for job in before if job.id != failed] == [
-            job for job in before if job.id != failed
-        ]
-        assert again.outcomes(failed)[:2] == ["exit", "exit"]
-    finally:
-        again.close()
+    assert [queue.get(job.id) for job in before] == before
+
+    queue.start("--queue", "default")
+    wait_until(_attempts(queue, failed, 2))
+    assert [queue.get(job.id) for job in before if job.id != failed] == [
+        job for job in before if job.id != failed
+    ]
+    assert queue.outcomes(failed)[:2] == ["exit", "exit"]
 
 
 def _attempts(queue: Queue, job: str, count: int) -> Callable[[], bool]:

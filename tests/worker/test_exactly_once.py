@@ -1,4 +1,4 @@
-"""Many workers and one queue: each job runs once."""
+"""Many workers on one queue run each job once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from support.waiting import wait_until
 _JOBS = 500
 
 
-def test_500_jobs_run_exactly_once_by_8_workers_of_two_starts(queue: Queue) -> None:
-    """No job has two attempts or none, whichever of the workers takes it."""
+def test_8_workers_of_two_pools_run_500_jobs_exactly_once(queue: Queue) -> None:
+    """Each job has one attempt, whichever worker claims it."""
     ids = queue.add_many(*["echo $QUEUECTL_JOB_ID >> ledger"] * (_JOBS // 2))
     pools = [queue.start("--queue", "default", workers=4), queue.start(workers=4)]
-    # The second half comes while they work.
+    # The second half is enqueued while they work.
     for _ in range(10):
         ids += queue.add_many(*["echo $QUEUECTL_JOB_ID >> ledger"] * (_JOBS // 20))
     wait_until(lambda: queue.counts() == {"completed": _JOBS}, what="all jobs", timeout=60)

@@ -1,4 +1,4 @@
-"""`worker start`: which jobs a pool serves, and when it ends by itself."""
+"""`worker start`: which jobs a pool runs, what it logs, and when it ends by itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _workers(queue: Queue) -> list[Any]:
 
 
 def test_a_drain_waits_for_retries_but_not_for_later_jobs(queue: Queue) -> None:
-    """It ends when nothing is pending, failed or running; scheduled jobs stay; exit 0 always."""
+    """It ends when no job is pending, failed or running, with exit 0; scheduled jobs stay."""
     queue.configure(backoff_base="1", backoff_max="1", backoff_jitter="0")
     flaky = queue.add("[ $QUEUECTL_ATTEMPT = 2 ]")
     hopeless = queue.add("exit 1", max_retries=1)
@@ -41,7 +41,7 @@ def test_a_drain_waits_for_retries_but_not_for_later_jobs(queue: Queue) -> None:
 
 
 def test_a_drain_of_one_queue_leaves_the_others(queue: Queue) -> None:
-    """--queue serves the named queues only, and a drain asks for no more than them."""
+    """With --queue only the named queues are served, and only they have to be empty."""
     mine = [queue.add("true", queue=name) for name in ("a", "b")]
     other = queue.add("true", queue="c")
     queue.drain("--queue", "a", "--queue", "b")
@@ -49,8 +49,8 @@ def test_a_drain_of_one_queue_leaves_the_others(queue: Queue) -> None:
     assert [queue.state(job) for job in (*mine, other)] == ["completed", "completed", "pending"]
 
 
-def test_a_drain_of_nothing_ends_at_once(queue: Queue) -> None:
-    """An empty queue, which `worker start` makes, is drained: exit 0 and nothing left behind."""
+def test_a_drain_of_an_empty_queue_ends_at_once(queue: Queue) -> None:
+    """`worker start` creates the queue and exits with 0; no file of a worker is left."""
     queue.drain(workers=2)
 
     assert queue.counts() == {}
@@ -58,8 +58,8 @@ def test_a_drain_of_nothing_ends_at_once(queue: Queue) -> None:
     assert os.listdir(queue.files.logs) == []
 
 
-def test_max_jobs_ends_each_worker_after_so_many(queue: Queue) -> None:
-    """Two workers of three jobs each leave after six; the pool is not refilled, exit 0."""
+def test_a_worker_exits_after_max_jobs(queue: Queue) -> None:
+    """Two workers with three jobs each run six jobs. They are not replaced; the exit code is 0."""
     ids = queue.add_many(*["true"] * 8)
     done = queue.run("worker", "start", "--count", "2", "--max-jobs", "3")
 
@@ -68,8 +68,8 @@ def test_max_jobs_ends_each_worker_after_so_many(queue: Queue) -> None:
     assert [queue.state(job) for job in ids[6:]] == ["pending", "pending"]
 
 
-def test_max_runtime_claims_nothing_more_and_finishes(queue: Queue) -> None:
-    """When the time is over the running job is finished, the next one not begun, exit 0."""
+def test_after_max_runtime_no_job_is_claimed(queue: Queue) -> None:
+    """The running job is finished, the next one is not started, and the exit code is 0."""
     running, waiting = queue.add("sleep 2.5"), queue.add("true")
     done = queue.run("worker", "start", "--max-runtime", "2s")
 
@@ -77,8 +77,8 @@ def test_max_runtime_claims_nothing_more_and_finishes(queue: Queue) -> None:
     assert [queue.state(job) for job in (running, waiting)] == ["completed", "pending"]
 
 
-def test_unless_running_started_20_times_gives_one_pool(queue: Queue) -> None:
-    """Of any number that start at once one remains; the others end with 0, in silence."""
+def test_unless_running_called_20_times_starts_one_pool(queue: Queue) -> None:
+    """Of several that start at the same time one goes on; the others exit with 0 and no output."""
     queue.add("true")
     pools = [queue.spawn("worker", "start", "--unless-running", "-q") for _ in range(20)]
     wait_until(lambda: sum(pool.poll() is None for pool in pools) == 1, what="one pool")
@@ -89,7 +89,7 @@ def test_unless_running_started_20_times_gives_one_pool(queue: Queue) -> None:
     assert ended == [("", "")] * 19
     assert {pool.returncode for pool in pools if pool is not kept} == {0}
 
-    # Other queues are served by the pool for all; a pool for one does not serve all.
+    # A pool for all queues serves each queue; a pool for one queue does not serve all.
     assert queue.run("worker", "start", "--unless-running", "--queue", "q").code == 0
     queue.ok("worker", "stop", "-q")
     assert kept.wait(timeout=30) == 0
@@ -99,8 +99,8 @@ def test_unless_running_started_20_times_gives_one_pool(queue: Queue) -> None:
     assert sorted(worker["queues"] for worker in _workers(queue)) == [[], ["q"]]
 
 
-def test_the_log_tells_of_each_job_and_quiet_of_failures_only(queue: Queue) -> None:
-    """The log goes to stderr, or into --log-file (made 0600); -q leaves warnings."""
+def test_the_log_has_a_line_per_event_and_quiet_keeps_warnings(queue: Queue) -> None:
+    """The log goes to stderr, or into --log-file with mode 0600; -q keeps only warnings."""
     log = queue.folder / "pool.log"
     good, bad = queue.add("echo hello"), queue.add("echo secret; exit 3", max_retries=1)
     done = queue.run("worker", "start", "--drain", "--log-file", str(log))
@@ -123,7 +123,7 @@ def test_the_log_tells_of_each_job_and_quiet_of_failures_only(queue: Queue) -> N
 
 
 def test_a_log_file_that_cannot_be_written_is_refused(queue: Queue) -> None:
-    """One line, exit 1, and no worker."""
+    """The error is one line with exit 1, and no worker is started."""
     line = queue.fails(1, "worker", "start", "--log-file", str(queue.folder / "no" / "log"))
 
     assert line == (
@@ -132,8 +132,8 @@ def test_a_log_file_that_cannot_be_written_is_refused(queue: Queue) -> None:
     assert _workers(queue) == []
 
 
-def test_worker_list_shows_what_each_runs(queue: Queue) -> None:
-    """In JSON and as a table: id, pid, queues and the job; dead and gone workers are not there."""
+def test_worker_list_shows_each_worker_and_its_job(queue: Queue) -> None:
+    """JSON and table show id, pid, queues and job; workers that are gone are not listed."""
     assert queue.run("worker", "list").code == 1  # no queue yet
     job = queue.add(HELD, queue="q1")
     assert _workers(queue) == []
@@ -163,8 +163,8 @@ def test_worker_list_shows_what_each_runs(queue: Queue) -> None:
     assert queue.run("worker", "list").err == "no worker is running (queuectl worker start)\n"
 
 
-def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
-    """Regression: an error of the system while a queue was made or upgraded was exit 1, unsaid."""
+def test_a_start_that_cannot_create_its_files_says_why(queue: Queue) -> None:
+    """Regression: a system error while a queue was created or upgraded gave exit 1, no message."""
     make(queue.database)
     Path(f"{queue.database}.before-upgrade.unfinished").mkdir()
     done = queue.run("worker", "start")
@@ -176,8 +176,8 @@ def test_a_start_that_cannot_make_its_files_says_why(queue: Queue) -> None:
 
 @linux_only
 @pytest.mark.parametrize("called", [[COMMAND], ["-m", "queuectl"]], ids=["script", "module"])
-def test_a_pool_looks_as_it_was_called(queue: Queue, called: list[str]) -> None:
-    """So `pgrep -f 'worker start'` finds it, though it is not the program that was called."""
+def test_a_pool_has_the_command_line_of_worker_start(queue: Queue, called: list[str]) -> None:
+    """So `pgrep -f 'worker start'` finds the pool, though it is a new program (exec)."""
     words = [sys.executable, *called, "worker", "start", "-q"]
     pool = subprocess.Popen(words, env=queue.env, cwd=str(queue.work), text=True)
     queue.processes.append(pool)
@@ -189,7 +189,7 @@ def test_a_pool_looks_as_it_was_called(queue: Queue, called: list[str]) -> None:
 @linux_only
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_pool_with_closed_streams_runs_and_can_be_stopped(queue: Queue, closed: str) -> None:
-    """Nothing of its own takes the number of a stream, to be written into as if it were that."""
+    """None of its own files gets the descriptor of a closed stream, into which others may write."""
     job = queue.add("echo out; echo err >&2; readlink /proc/self/fd/0")
     pool = subprocess.Popen(
         ["sh", "-c", f'exec "$0" worker start {closed}', COMMAND],
@@ -210,8 +210,8 @@ def test_a_pool_with_closed_streams_runs_and_can_be_stopped(queue: Queue, closed
     assert pool.wait(timeout=30) == 0
 
 
-def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue) -> None:
-    """Here its own lock file cannot be taken away at the end: exit 1, no traceback."""
+def test_a_system_error_in_the_pool_is_one_line(queue: Queue) -> None:
+    """Here the supervisor cannot remove its lock file at the end: exit 1 without a traceback."""
     queue.storage  # noqa: B018 (makes the queue)
     pool = queue.start("-q")
     (found,) = lockfiles.living_pools(queue.files)
@@ -227,10 +227,10 @@ def test_a_pool_that_the_system_fails_says_so_in_a_line(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signals.STOP_SIGNAL])
-def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
+def test_a_stop_during_the_start_of_the_pool_is_obeyed(
     queue: Queue, number: signal.Signals
 ) -> None:
-    """Here while its interpreter starts: it leaves in good order, with nothing left behind."""
+    """The signal comes while the interpreter starts: the pool exits with 0 and leaves no file."""
     queue.enqueue("true")
     hook = queue.hooked(f"os.kill(os.getpid(), {number.value})")
     done = queue.run("worker", "start", "-q", env=hook)
@@ -240,8 +240,8 @@ def test_a_stop_that_comes_before_the_pool_can_hear_is_heard(
     assert os.listdir(queue.files.workers) == []
 
 
-def test_workers_load_nothing_that_they_could_share(queue: Queue) -> None:
-    """Regression: each loaded what os.wait4 needs, and a codec, for 0.4 MB of its own."""
+def test_workers_import_nothing_after_the_fork(queue: Queue) -> None:
+    """Regression: each worker imported the module of os.wait4 and a codec: 0.4 MB not shared."""
     queue.enqueue("true")
     hook = queue.hooked(
         """
@@ -261,8 +261,8 @@ def test_workers_load_nothing_that_they_could_share(queue: Queue) -> None:
     assert (queue.folder / "loaded").read_text() == "\n"
 
 
-def test_a_pool_whose_queue_was_replaced_leaves(queue: Queue) -> None:
-    """Regression: it served the removed file for ever, and `--unless-running` kept others away."""
+def test_a_pool_whose_queue_was_replaced_exits(queue: Queue) -> None:
+    """Regression: it served the removed file for ever, so `--unless-running` started no other."""
     queue.add("true")
     pool = queue.start(workers=2)
     queue.close_storage()
@@ -282,9 +282,10 @@ def test_a_pool_whose_queue_was_replaced_leaves(queue: Queue) -> None:
 
 
 def test_a_stop_does_not_wait_for_a_queue_that_stays_busy(queue: Queue) -> None:
-    """What cannot be recorded within kill-grace is left, and the next workers do it.
+    """A result that cannot be recorded within kill-grace is left to the next workers.
 
-    Regression: who came after the stop to settle it had not heard of that, and never gave up.
+    Regression: workers that were started after the stop, to recover these jobs, were not told of
+    it and never gave up.
     """
     queue.configure(kill_grace="0.5")
     queue.add_many(*(UNTIL_GO + f"; sleep {later}" for later in (0, 1)))
@@ -303,8 +304,8 @@ def test_a_stop_does_not_wait_for_a_queue_that_stays_busy(queue: Queue) -> None:
     assert queue.counts() == {"completed": 2}
 
 
-def test_a_name_forges_no_line_of_the_log(queue: Queue) -> None:
-    """Regression: line breaks and escape sequences of a path stood in it as they were."""
+def test_a_name_cannot_forge_a_log_line(queue: Queue) -> None:
+    """Regression: line breaks and escape sequences in a path were logged unescaped."""
     place = queue.work / "gone\n2026-01-01 00:00:00 all workers have left\x1b[31m"
     queue.add("true", cwd=str(place), max_retries=1)
     said = queue.drain()
@@ -313,8 +314,8 @@ def test_a_name_forges_no_line_of_the_log(queue: Queue) -> None:
     assert said.count("all workers have left\n") == 1
 
 
-def test_a_retry_to_come_is_no_warning(queue: Queue) -> None:
-    """Regression: with -q, as in a crontab, each failed attempt was one; what is dead still is."""
+def test_a_failure_that_is_retried_is_no_warning(queue: Queue) -> None:
+    """Regression: with -q, as in a crontab, each failed attempt was logged; only dead jobs are."""
     queue.configure(backoff_base="1", backoff_max="0.1")
     queue.add("test $QUEUECTL_ATTEMPT = 2")
     dead = queue.add("exit 3", max_retries=2)
@@ -323,8 +324,8 @@ def test_a_retry_to_come_is_no_warning(queue: Queue) -> None:
     assert f" {dead} is dead: exit 3; attempt 2 of 2 " in said
 
 
-def test_what_is_ready_can_be_seen(queue: Queue) -> None:
-    """Regression: `--detach` returned before the workers were listed, when the queue was busy."""
+def test_detach_waits_until_the_workers_are_listed(queue: Queue) -> None:
+    """Regression: while the queue was busy, it returned before `worker list` showed them."""
     queue.add("true")
     lock = WriteLock(queue.files.write_lock)
     lock.acquire(10)
@@ -340,8 +341,8 @@ def test_what_is_ready_can_be_seen(queue: Queue) -> None:
     queue.ok("worker", "stop")
 
 
-def test_a_bell_that_nobody_can_hear_is_taken_away(queue: Queue) -> None:
-    """Regression: what workers left that died at their start stayed, and each commit rang it."""
+def test_the_fifo_of_a_dead_worker_is_removed(queue: Queue) -> None:
+    """Regression: workers that died at their start left it, and each commit tried to open it."""
     queue.add("true")
     os.mkfifo(os.path.join(queue.files.workers, "dead-1.bell"))
     queue.start()
@@ -350,8 +351,8 @@ def test_a_bell_that_nobody_can_hear_is_taken_away(queue: Queue) -> None:
     wait_until(lambda: wakeup.owners(queue.files) == {worker["id"]}, what="the sweep")
 
 
-def test_an_odd_umask_shuts_out_nobody(queue: Queue) -> None:
-    """Regression: with 0777 a worker could not open its own bell, and left one after the other."""
+def test_an_unusual_umask_does_no_harm(queue: Queue) -> None:
+    """Regression: with umask 777 no worker could open its own FIFO, so each died and left it."""
     words = ["sh", "-c", 'umask 777; exec "$0" worker start', COMMAND]
     pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
     queue.processes.append(pool)
@@ -365,27 +366,27 @@ def test_an_odd_umask_shuts_out_nobody(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("order", ["", "1", "[]", "1 []"])
-def test_an_order_that_is_not_for_this_process_is_none(queue: Queue, order: str) -> None:
-    """Whatever the environment says, only `worker start` makes a process a pool."""
+def test_an_inherited_pool_variable_is_ignored(queue: Queue, order: str) -> None:
+    """Only `worker start` turns a process into a pool, whatever is in the environment."""
     assert queue.ok("--version", env={"_QUEUECTL_POOL": order}).startswith("queuectl ")
 
 
 @linux_only
-def test_a_stop_signals_nobody_of_the_same_number(queue: Queue) -> None:
-    """Regression: numbers of another container were taken for processes of this one."""
+def test_worker_stop_signals_no_other_process_with_the_same_pid(queue: Queue) -> None:
+    """Regression: a PID from another container was taken for a process of this one."""
     queue.add("true")
-    stranger = subprocess.Popen(["sleep", "300"])
-    about = {"pid": stranger.pid, "start_ticks": 1, "queues": [], "count": 1}
-    life = lockfiles.ProcessLock.take(queue.files, "abcd1234", about)
+    other = subprocess.Popen(["sleep", "300"])
+    about = {"pid": other.pid, "start_ticks": 1, "queues": [], "count": 1}
+    lock = lockfiles.ProcessLock.take(queue.files, "abcd1234", about)
     try:
         done = queue.run("worker", "stop")
         assert (done.code, done.out) == (1, "")
         assert done.err == (
-            f"queuectl worker stop: abcd1234 (pid {stranger.pid}) cannot be seen from here"
+            f"queuectl worker stop: abcd1234 (pid {other.pid}) cannot be seen from here"
             " (stop it in the container that it runs in)\n"
         )
-        assert stranger.poll() is None
+        assert other.poll() is None
     finally:
-        life.remove()
-        stranger.kill()
-        stranger.wait()
+        lock.remove()
+        other.kill()
+        other.wait()

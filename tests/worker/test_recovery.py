@@ -1,4 +1,4 @@
-"""What the next worker makes of a dead one: who is dead, whose job runs on, and what is left."""
+"""Recovering the job of a dead worker: which workers are dead, and what becomes of the job."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _kill(pid: int) -> None:
 
 
 def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue) -> None:
-    """However long a worker stands still (SIGSTOP), its job is nobody else's."""
+    """However long a worker is stopped (SIGSTOP), no other worker takes its job."""
     job = queue.add(HELD)
     queue.start()
     queue.pid("running")
     worker = queue.worker()
     os.kill(worker["pid"], signal.SIGSTOP)
     try:
-        _others_look_for_the_dead(queue)
+        _look_for_dead_workers(queue)
         held = queue.get(job)
         assert (held.state.value, held.locked_by) == ("processing", worker["id"])
     finally:
@@ -52,7 +52,7 @@ def test_a_stopped_worker_is_not_taken_for_dead(queue: Queue) -> None:
 @linux_only
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, lives: bool) -> None:
-    """Without the file the process itself is asked: alive it keeps its job, dead it loses it."""
+    """Without the file the process decides: if it lives it keeps its job, else the job is lost."""
     queue.configure(on_worker_death="kill")
     job = queue.add(HELD)
     supervisor = queue.start()
@@ -64,7 +64,7 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, lives: bool) 
         supervisor.wait()
         _kill(worker["pid"])
         wait_until(lambda: not alive(worker["pid"]))
-    _others_look_for_the_dead(queue)
+    _look_for_dead_workers(queue)
 
     assert queue.outcomes(job) == [None if lives else "lost"]
     assert alive(running) is lives
@@ -74,8 +74,8 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, lives: bool) 
         queue.until(job, "completed")
 
 
-def _others_look_for_the_dead(queue: Queue) -> None:
-    """Do all that finds dead workers: another pool's first scan, and the chores of a worker."""
+def _look_for_dead_workers(queue: Queue) -> None:
+    """Do everything that finds dead workers: the first scan of a pool, and a worker's chores."""
     queue.drain("--queue", "other")
     assert list(_recovery(queue).take_over_missing()) == []
 
@@ -95,32 +95,30 @@ def lock(queue: Queue) -> Iterator[lockfiles.ProcessLock]:
 
 @linux_only
 @pytest.mark.parametrize(("boot", "ends"), [("this boot", True), ("another boot", False)])
-def test_a_process_number_of_another_boot_is_left_alone(
-    queue: Queue, boot: str, ends: bool
-) -> None:
-    """Regression: number and start since boot may be the same after a reboot, and hit a stranger.
+def test_a_pid_of_another_boot_is_left_alone(queue: Queue, boot: str, ends: bool) -> None:
+    """Regression: after a reboot another process may have the same PID and start ticks.
 
-    The lost job is settled either way.
+    The job is recorded as lost either way.
     """
     queue.configure(on_worker_death="kill")
     job = queue.add("true")
     boot_id = processes.boot_id() if boot == "this boot" else "0" * 36
-    claim = _claim_of_the_dead(queue, boot_id)
-    stranger = subprocess.Popen(["sleep", "300"], start_new_session=True)
-    _leave_lock_file(queue, claim, stranger.pid)
+    claim = _claim_of_dead_worker(queue, boot_id)
+    other = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    _leave_lock_file(queue, claim, other.pid)
     try:
         _recovery(queue).take_over("gone-1")
         assert queue.outcomes(job) == ["lost"]
-        assert alive(stranger.pid) is not ends
+        assert alive(other.pid) is not ends
     finally:
-        stranger.kill()
-        stranger.wait()
+        other.kill()
+        other.wait()
 
 
-def _claim_of_the_dead(
+def _claim_of_dead_worker(
     queue: Queue, boot_id: str | None, *, host: str = os.uname().nodename
 ) -> Claim:
-    """Return what a worker has claimed whose process is gone."""
+    """Return the claim of the worker gone-1, whose process is gone."""
     queue.storage.register_worker(Worker("gone-1", "gone", 1 << 22, 1, boot_id, host, (), utcnow()))
     claim = queue.storage.claim("gone-1", now=utcnow())
     assert claim is not None
@@ -128,10 +126,10 @@ def _claim_of_the_dead(
 
 
 @linux_only
-def test_a_lock_file_that_is_somebody_elses_keeps_nobody_from_the_others(
+def test_a_lock_file_of_another_user_does_not_stop_the_other_recoveries(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: what another user of a shared queue left ended worker after worker."""
+    """Regression: a file that only another user of a shared queue can open ended every worker."""
     waiting = queue.add_many("true", "true", max_retries=1)
     for dead in ("gone-1", "gone-2"):
         queue.storage.register_worker(Worker(dead, "gone", 1 << 22, 1, "no", "h", (), utcnow()))
@@ -165,12 +163,12 @@ def _leader(queue: Queue, claim: Claim, *words: str) -> subprocess.Popen[bytes]:
 
 @linux_only
 @pytest.mark.parametrize("has_lock_file", [True, False])
-def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
+def test_an_adopted_job_is_watched_though_the_dead_worker_cannot_be_forgotten(
     queue: Queue, lock: lockfiles.ProcessLock, monkeypatch: pytest.MonkeyPatch, has_lock_file: bool
 ) -> None:
-    """Regression: an heir that could not forget the dead worker just then forgot the job."""
+    """Regression: if the queue was busy just then, the worker forgot the job that it adopted."""
     job = queue.add("true")
-    claim = _claim_of_the_dead(queue, processes.boot_id())
+    claim = _claim_of_dead_worker(queue, processes.boot_id())
     leader = _leader(queue, claim)
 
     def take_over() -> AdoptedJob | None:
@@ -191,7 +189,7 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
         assert (adopted.claim.job.id, adopted.leader.pid) == (job, leader.pid)
         assert queue.get(job).locked_by == "w-1"
 
-        # The dead one is still there to be settled, by whoever comes next.
+        # The dead worker is still known, and is forgotten by the next recovery.
         assert _recovery(queue, lock).take_over("gone-1") is None
         assert queue.get(job).locked_by == "w-1"
         assert [one.id for one in queue.storage.workers()] == []
@@ -203,16 +201,17 @@ def test_what_was_adopted_is_attended_to_though_the_queue_is_busy_then(
 
 @linux_only
 @pytest.mark.parametrize("is_noted", [True, False])
-def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
+def test_a_process_that_a_job_starts_at_once_is_not_taken_for_the_job(
     queue: Queue, lock: lockfiles.ProcessLock, monkeypatch: pytest.MonkeyPatch, is_noted: bool
 ) -> None:
-    """Regression: of sessions that were begun in one tick of the clock any was taken, and if it was
-    not the noted one the running job was killed and recorded as lost.
+    """Regression: of several sessions that began in the same clock tick any one was taken.
+
+    If it was not the noted process, the running job was killed and recorded as lost.
     """
     queue.add("true")
-    claim = _claim_of_the_dead(queue, processes.boot_id())
-    begin = "setsid sleep 300 & " * 8
-    leader = _leader(queue, claim, "sh", "-c", f"{begin} echo > {queue.work}/begun; wait")
+    claim = _claim_of_dead_worker(queue, processes.boot_id())
+    sessions = "setsid sleep 300 & " * 8
+    leader = _leader(queue, claim, "sh", "-c", f"{sessions} echo > {queue.work}/begun; wait")
     queue.text("begun")
     noted = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     if is_noted:
@@ -239,14 +238,15 @@ def test_what_a_job_starts_in_its_first_moment_does_not_pass_for_the_job(
 
 @linux_only
 @pytest.mark.parametrize("is_noted", [True, False])
-def test_no_running_job_is_lost_for_want_of_a_descriptor(
+def test_no_running_job_is_lost_because_no_descriptor_is_free(
     queue: Queue, lock: lockfiles.ProcessLock, monkeypatch: pytest.MonkeyPatch, is_noted: bool
 ) -> None:
-    """Regression: a file of /proc that could not be opened once passed for a process that is gone,
-    and the running job was killed and recorded as lost.
+    """Regression: if a file in /proc could not be opened, its process was taken for dead.
+
+    Then the running job was killed and recorded as lost.
     """
     job = queue.add("true")
-    claim = _claim_of_the_dead(queue, processes.boot_id())
+    claim = _claim_of_dead_worker(queue, processes.boot_id())
     leader = _leader(queue, claim)
     ticks = processes.start_ticks(leader.pid)
     noted = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
@@ -282,12 +282,12 @@ def test_no_running_job_is_lost_for_want_of_a_descriptor(
 
 
 @linux_only
-def test_only_one_settles_a_worker_without_a_lock_file(
+def test_only_one_worker_recovers_a_job_without_a_lock_file(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: two that did so at once took each other for what the lost job had left."""
+    """Regression: two workers took each other for leftover processes of the lost job."""
     job = queue.add("true", max_retries=1)
-    _claim_of_the_dead(queue, processes.boot_id())
+    _claim_of_dead_worker(queue, processes.boot_id())
     take_over_claim = Recovery._take_over_claim
 
     def meanwhile(*args: Any) -> AdoptedJob | None:
@@ -304,10 +304,10 @@ def test_only_one_settles_a_worker_without_a_lock_file(
 
 @linux_only
 def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue) -> None:
-    """What is in its worker's file then is of the job before: `logs` does not show it either."""
+    """The log of its worker holds the output of an earlier job, which `logs` does not show."""
     queue.configure(backoff_base="1", backoff_max="100")
     job = queue.add("true")
-    claim = _claim_of_the_dead(queue, processes.boot_id())
+    claim = _claim_of_dead_worker(queue, processes.boot_id())
     lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
     lock.show_job(lockfiles.JobProcess(claim.execution_id - 1, 1 << 22, 1, "gone-1"))
     Path(queue.files.worker_log("gone-1")).write_text("another's")
@@ -322,18 +322,18 @@ def test_a_job_that_was_never_started_has_printed_nothing(queue: Queue) -> None:
 
 
 @linux_only
-def test_a_job_that_cannot_be_seen_is_not_run_again(
+def test_a_job_in_another_container_is_not_run_again(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: in another container than its own a living job was taken for lost."""
+    """Regression: a job that runs in a container other than ours was recorded as lost."""
     job = queue.add("true", max_retries=1)
-    claim = _claim_of_the_dead(queue, processes.boot_id(), host="another container")
+    claim = _claim_of_dead_worker(queue, processes.boot_id(), host="another container")
     lock = lockfiles.ProcessLock.take(queue.files, "gone-1", {})
-    # A number that is nobody's here.
+    # No process has this PID here.
     lock.show_job(lockfiles.JobProcess(claim.execution_id, 1 << 22, 1, "gone-1"))
     lock.close()
     log = OutputLog(queue.files.worker_log("gone-1"))
-    # It would find the holder of the log, which is this test.
+    # It would kill the process that holds the log, which is this test.
     monkeypatch.setattr(process_tree, "end", lambda *_: None)
     assert _recovery(queue).take_over("gone-1") is None
     assert (queue.state(job), queue.outcomes(job)) == ("processing", [None])

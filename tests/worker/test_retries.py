@@ -1,4 +1,4 @@
-"""Failing attempts: when the next one comes, and what is gone before it."""
+"""Failed attempts: when the next attempt starts, and what is killed before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.waiting import wait_until
 
 
 def test_a_failing_job_is_retried_after_2_then_4_seconds_then_dead(queue: Queue) -> None:
-    """Retry n comes base ** n seconds after failure n, give or take the jitter; then the DLQ."""
+    """Retry n comes base ** n seconds after failure n, plus or minus the jitter; then the DLQ."""
     job = queue.add("echo run $QUEUECTL_ATTEMPT; exit 4")
     queue.start()
     waits = []
@@ -21,7 +21,7 @@ def test_a_failing_job_is_retried_after_2_then_4_seconds_then_dead(queue: Queue)
         waits.append(waiting.run_at - waiting.updated_at)
     ended = queue.until(job, "dead")
 
-    # Less the time from the decision to its record, which is short.
+    # A little less: the decision is made shortly before it is recorded.
     assert 1.5 < waits[0].total_seconds() <= 2.2
     assert 3.0 < waits[1].total_seconds() <= 4.4
     assert (ended.attempts, ended.max_retries, ended.last_error) == (3, 3, "exit 4")
@@ -39,8 +39,8 @@ def _waiting_after(queue: Queue, job: str, attempts: int) -> Job | None:
 
 
 @pytest.mark.parametrize("max_retries", ["0", "1"])
-def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, max_retries: str) -> None:
-    """A job is started at most max(1, max_retries) times."""
+def test_max_retries_0_and_1_both_mean_one_attempt(queue: Queue, max_retries: str) -> None:
+    """A job has at most max(1, max_retries) attempts."""
     job = queue.enqueue("echo x >> runs; exit 1", "--max-retries", max_retries)
     queue.drain(workers=1)
 
@@ -48,8 +48,8 @@ def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, max_retries: str) -
     assert (queue.work / "runs").read_text() == "x\n"
 
 
-def test_a_job_may_fail_until_its_last_run(queue: Queue) -> None:
-    """Success in the last run that is allowed completes the job, and clears its last error."""
+def test_a_job_may_succeed_in_its_last_attempt(queue: Queue) -> None:
+    """That completes the job and clears its last error."""
     queue.configure(backoff_base="1", backoff_max="0")
     job = queue.add("[ $QUEUECTL_ATTEMPT = 4 ]", max_retries=4)
     queue.drain(workers=1)
@@ -60,8 +60,8 @@ def test_a_job_may_fail_until_its_last_run(queue: Queue) -> None:
 
 
 @linux_only
-def test_nothing_of_an_earlier_attempt_lives_when_the_next_begins(queue: Queue) -> None:
-    """What a failed attempt left running is let be until the retry, and gone before it."""
+def test_leftover_processes_are_killed_before_a_retry(queue: Queue) -> None:
+    """Processes that a failed attempt left running may run on until then, and no longer."""
     queue.configure(backoff_base="1", backoff_max="0", kill_grace="0.3")
     job = queue.add(
         "if [ $QUEUECTL_ATTEMPT = 1 ]; then "

@@ -1,4 +1,4 @@
-"""Signals at awkward moments, to one process alone, and from a terminal that is gone."""
+"""Signals at difficult moments, to a single worker, and from a terminal that was closed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = linux_only
 _HELD = HELD + "; echo x >> runs"
 _INT, _TERM, _HUP, _QUIT = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 
-# What is sent to the whole foreground group, and how the supervisor ends then.
+# The signals that are sent to the whole foreground group, and the exit code of the supervisor.
 _STOPS = [
     ((_INT,), 0),
     ((_TERM,), 0),
@@ -43,7 +43,7 @@ _STOPS = [
 
 @pytest.fixture
 def lock(queue: Queue) -> Iterator[WriteLock]:
-    """The write lock of the queue, as another process would have it."""
+    """The write lock of the queue, to be held as by another process."""
     made = WriteLock(queue.files.write_lock)
     yield made
     made.close()
@@ -63,14 +63,14 @@ def _send(queue: Queue, supervisor: subprocess.Popen[str], signals: Sequence[int
     for number, each in enumerate(signals):
         os.killpg(supervisor.pid, each)
         if number + 1 < len(signals):
-            wait_until(lambda: "stopping" in log.read_text(), what="the first signal to be heard")
+            wait_until(lambda: "stopping" in log.read_text(), what="the first signal to be logged")
 
 
 @pytest.mark.parametrize(("signals", "code"), _STOPS)
 def test_a_signal_during_a_record_loses_no_result(
     queue: Queue, lock: WriteLock, signals: tuple[int, ...], code: int
 ) -> None:
-    """What a command came to is written once the queue is free again, whatever was sent."""
+    """The result of a command is written when the queue is free again, whatever was sent."""
     job = queue.add(_HELD)
     supervisor = queue.start()
     worker, running = _worker(queue), queue.pid("running")
@@ -87,10 +87,10 @@ def test_a_signal_during_a_record_loses_no_result(
 
 
 @pytest.mark.parametrize("end", ["failed", "interrupted"])
-def test_the_log_tells_of_a_cancel_that_came_with_the_end(
+def test_the_log_names_a_cancel_that_came_at_the_end_of_the_job(
     queue: Queue, lock: WriteLock, end: str
 ) -> None:
-    """Regression: it said that the job runs again, or was put back, which the cancel forbade."""
+    """Regression: it said that the job runs again, or was put back, though it was cancelled."""
     job = queue.add(_HELD + "; exit 1")
     supervisor = queue.start()
     worker, running = _worker(queue), queue.pid("running")
@@ -119,13 +119,13 @@ def test_the_log_tells_of_a_cancel_that_came_with_the_end(
 def test_a_signal_during_a_claim_loses_no_job(
     queue: Queue, lock: WriteLock, signals: tuple[int, ...], code: int
 ) -> None:
-    """Whether the claim still comes about or not, the job is run to its end once, or waits."""
+    """Whether or not the claim succeeds, the job runs once to its end, or waits."""
     queue.configure(kill_grace="0.3")
     job = queue.add("true", run_at=utcnow() + timedelta(hours=1))
     supervisor = queue.start()
     worker = _worker(queue)
     lock.acquire(30)
-    # The lock is ours, so we may write: the job is due, and who claims it waits for the lock.
+    # We hold the lock, so we may write: the job becomes ready, and its claim waits for the lock.
     with closing(sqlite3.connect(str(queue.database))) as connection:
         connection.execute("UPDATE jobs SET state = 'pending'")
         connection.commit()
@@ -143,10 +143,8 @@ def test_a_signal_during_a_claim_loses_no_job(
 
 
 @pytest.mark.parametrize("signals", [(_INT,), (_HUP,), (_INT, _INT), (_HUP, _HUP)])
-def test_a_worker_alone_takes_no_orders_of_a_terminal(
-    queue: Queue, signals: tuple[int, ...]
-) -> None:
-    """INT and HUP mean something to the supervisor only: its worker goes on, and claims more."""
+def test_a_worker_ignores_the_signals_of_a_terminal(queue: Queue, signals: tuple[int, ...]) -> None:
+    """INT and HUP are for the supervisor only: a worker goes on and claims more."""
     job = queue.add(_HELD)
     supervisor = queue.start()
     queue.pid("running")
@@ -164,7 +162,7 @@ def test_a_worker_alone_takes_no_orders_of_a_terminal(
 
 
 def test_a_worker_that_gets_term_twice_still_finishes_its_job(queue: Queue) -> None:
-    """Its second TERM changes nothing; it is replaced, and nothing is lost."""
+    """The second TERM changes nothing: the worker is replaced, and no job is lost."""
     job = queue.add(_HELD)
     supervisor = queue.start()
     queue.pid("running")
@@ -182,9 +180,9 @@ def test_a_worker_that_gets_term_twice_still_finishes_its_job(queue: Queue) -> N
 
 
 def test_a_worker_that_gets_quit_puts_its_job_back(queue: Queue) -> None:
-    """The job is killed and waits again, uncounted; the worker is replaced.
+    """The job is killed and put back, uncounted, and the worker is replaced.
 
-    Regression: it was not, and a pool of one ended in silence.
+    Regression: it was not replaced, and a pool of one worker ended without a message.
     """
     queue.configure(kill_grace="0.3")
     job = queue.add(_HELD)
@@ -203,9 +201,9 @@ def test_a_worker_that_gets_quit_puts_its_job_back(queue: Queue) -> None:
 
 
 def _on_a_terminal(queue: Queue, *words: str) -> tuple[int, int]:
-    """Start a command as the leader of a terminal's session; return its pid, and our side.
+    """Start a command as the session leader of a terminal; return its pid and our side of it.
 
-    No connection may be open here.
+    It forks, so no SQLite connection may be open in the test.
     """
     pid, terminal = pty.fork()
     if pid == 0:
@@ -215,9 +213,9 @@ def _on_a_terminal(queue: Queue, *words: str) -> tuple[int, int]:
 
 
 def test_workers_finish_their_jobs_when_their_terminal_is_closed(queue: Queue) -> None:
-    """The kernel's HUP, and a stderr that is gone: the job is finished, exit 0.
+    """The kernel sends HUP, and stderr is gone: the job is finished, and the exit code is 0.
 
-    Regression: what could not be written to the terminal any more made that exit 1.
+    Regression: a log line that could not be written to the terminal made that exit 1.
     """
     job = queue.enqueue(_HELD)
     pid, terminal = _on_a_terminal(queue, COMMAND, "worker", "start")
@@ -231,7 +229,7 @@ def test_workers_finish_their_jobs_when_their_terminal_is_closed(queue: Queue) -
 
 
 def test_workers_under_nohup_outlive_their_terminal(queue: Queue) -> None:
-    """`nohup queuectl worker start`: they go on, and TERM ends them in good order."""
+    """`nohup queuectl worker start` goes on when the terminal is closed; TERM stops it."""
     first = queue.enqueue("true")
     pid, terminal = _on_a_terminal(queue, "nohup", COMMAND, "worker", "start")
     queue.until(first, "completed")

@@ -1,4 +1,4 @@
-"""Stopping: what a signal, `worker stop` and a closed terminal mean for workers and jobs."""
+"""Stopping a pool: by signals, by `worker stop`, and by closing its terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from support.processes import alive, linux_only, status_field
 from support.queue import Queue
 from support.waiting import wait_until
 
-# A job that can be let go; it says when something signals it.
+# A job that runs until the test lets it go, and writes down each signal that it gets.
 _HELD = 'for s in INT TERM HUP QUIT; do trap "echo $s >> signalled" $s; done; ' + HELD
 
 
 def _running(queue: Queue, *args: str, **kwargs: Any) -> tuple[str, Any]:
-    """Start a pool with one held job, running; return the job and the supervisor."""
+    """Start a pool and wait until it runs one held job; return the job and the supervisor."""
     job = queue.add(_HELD)
     supervisor = queue.start(*args, **kwargs)
     queue.pid("running")
@@ -37,7 +37,7 @@ def _let_go(queue: Queue) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_lets_running_jobs_finish(queue: Queue, number: signal.Signals) -> None:
-    """Sent to the whole foreground group, as a terminal does: no job sees it, exit 0."""
+    """It is sent to the whole foreground group, as by a terminal. No job gets it; exit 0."""
     job, supervisor = _running(queue)
     waiting = queue.add("true")
     os.killpg(supervisor.pid, number)
@@ -62,7 +62,7 @@ def test_the_first_signal_lets_running_jobs_finish(queue: Queue, number: signal.
 def test_the_second_signal_puts_running_jobs_back(
     queue: Queue, first: Any, second: signal.Signals
 ) -> None:
-    """A second one, or QUIT at once, kills the jobs, counts nothing, and ends us by itself."""
+    """A second one, or one QUIT, kills the jobs, uncounted; the pool then ends by that signal."""
     queue.configure(kill_grace="0.3")
     job, supervisor = _running(queue)
     if first is not None:
@@ -83,7 +83,7 @@ def test_the_second_signal_puts_running_jobs_back(
 
 
 def test_a_terminal_that_closes_does_not_kill_jobs(queue: Queue) -> None:
-    """Regression: HUP comes twice then, from the kernel and from the shell, and counted as two."""
+    """Regression: then HUP comes from the kernel and from the shell, and counted as two signals."""
     job, supervisor = _running(queue)
     os.killpg(supervisor.pid, signal.SIGHUP)
     wait_until(_log_has(queue, "stopping"))
@@ -96,8 +96,8 @@ def test_a_terminal_that_closes_does_not_kill_jobs(queue: Queue) -> None:
 
 
 @linux_only
-def test_a_signal_ignored_at_the_start_stays_ignored_but_not_by_jobs(queue: Queue) -> None:
-    """nohup: supervisor and workers outlive a HUP, while a job can still be ended by one."""
+def test_a_signal_that_is_ignored_at_the_start_is_ignored_but_not_by_jobs(queue: Queue) -> None:
+    """As under nohup: supervisor and workers survive a HUP, but a HUP still ends a job."""
     hit = queue.add("kill -HUP $$; sleep 300", max_retries=1)
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -115,8 +115,8 @@ def test_a_signal_ignored_at_the_start_stays_ignored_but_not_by_jobs(queue: Queu
     assert supervisor.wait(timeout=30) == 0
 
 
-def test_signals_that_were_blocked_at_the_start_work_all_the_same(queue: Queue) -> None:
-    """Regression: a pool started with TERM, CHLD and ALRM held back could not be stopped."""
+def test_signals_that_were_blocked_at_the_start_work(queue: Queue) -> None:
+    """Regression: a pool that was started with TERM, CHLD and ALRM blocked could not be stopped."""
     job = queue.add("true")
     previous = signal.pthread_sigmask(
         signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM]
@@ -132,7 +132,7 @@ def test_signals_that_were_blocked_at_the_start_work_all_the_same(queue: Queue) 
 
 
 @linux_only
-def test_workers_that_a_script_put_into_the_background_can_be_killed(queue: Queue) -> None:
+def test_workers_that_a_script_started_in_the_background_can_be_killed(queue: Queue) -> None:
     """Regression: `&` in a shell script ignores INT and QUIT, so `worker stop --now` hung."""
     queue.configure(kill_grace="0.3")
     job = queue.add(_HELD)
@@ -157,7 +157,7 @@ def test_workers_that_a_script_put_into_the_background_can_be_killed(queue: Queu
 
 
 def test_a_worker_that_gets_term_finishes_its_job_and_is_replaced(queue: Queue) -> None:
-    """TERM to one worker alone: its job ends as it likes, and a new worker takes its place."""
+    """TERM to one worker: its job is finished, and a new worker takes its place."""
     job, supervisor = _running(queue)
     worker = queue.worker()
     os.kill(worker["pid"], signal.SIGTERM)
@@ -176,7 +176,7 @@ def test_a_worker_that_gets_term_finishes_its_job_and_is_replaced(queue: Queue) 
 
 
 def test_worker_stop_waits_for_running_jobs(queue: Queue) -> None:
-    """It returns once all workers have left; the job was finished, and nothing new begun."""
+    """It returns when all workers are gone. The job was finished, and no other was started."""
     job, supervisor = _running(queue)
     stopper = queue.spawn("worker", "stop")
     wait_until(_log_has(queue, "stopping"))
@@ -190,7 +190,7 @@ def test_worker_stop_waits_for_running_jobs(queue: Queue) -> None:
 
 
 def test_worker_stop_gives_up_after_its_timeout_and_kills_nothing(queue: Queue) -> None:
-    """124 says that the job still runs; then --now puts it back uncounted."""
+    """Exit 124 says that the job still runs; --now then puts it back, uncounted."""
     queue.configure(kill_grace="0.3")
     job, supervisor = _running(queue)
 
@@ -205,12 +205,12 @@ def test_worker_stop_gives_up_after_its_timeout_and_kills_nothing(queue: Queue) 
     assert (queue.state(job), queue.get(job).attempts) == ("pending", 0)
 
 
-def test_worker_stop_asked_again_kills_nothing_either(queue: Queue) -> None:
-    """Regression: a second one was taken for a second signal, and put the running job back."""
+def test_worker_stop_called_again_kills_nothing(queue: Queue) -> None:
+    """Regression: the second call counted as a second signal, and the running job was killed."""
     job, supervisor = _running(queue)
     for _ in range(3):
         queue.fails(124, "worker", "stop", "--timeout", "0.1")
-    os.kill(supervisor.pid, signal.SIGTERM)  # a service manager's, say: the first signal
+    os.kill(supervisor.pid, signal.SIGTERM)  # the first signal, for example from a service manager
     wait_until(_log_has(queue, "again: they are put back"))
     _let_go(queue)
 
@@ -219,8 +219,8 @@ def test_worker_stop_asked_again_kills_nothing_either(queue: Queue) -> None:
     assert not (queue.work / "signalled").exists()
 
 
-def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue) -> None:
-    """What the starting shell ignores (nohup, `&`) does not concern it."""
+def test_worker_stop_works_where_signals_are_ignored(queue: Queue) -> None:
+    """It does not use the signals that a shell may have ignored (nohup, `&`)."""
     queue.add("true")
     words = ["sh", "-c", 'trap "" TERM INT HUP URG; exec "$0" worker start', COMMAND]
     pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
@@ -232,7 +232,7 @@ def test_worker_stop_is_heard_where_signals_are_ignored(queue: Queue) -> None:
 
 
 def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue) -> None:
-    """Named by its id a worker leaves for good; the last one to leave ends its supervisor."""
+    """A worker that is named by its id is not replaced; the supervisor exits with the last one."""
     supervisor = queue.start(workers=2)
     first, second = (worker["id"] for worker in queue.workers())
 
@@ -244,7 +244,7 @@ def test_worker_stop_of_one_worker_does_not_replace_it(queue: Queue) -> None:
 
 
 def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue) -> None:
-    """Named by its id a supervisor leaves with all its workers, another pool stays."""
+    """A supervisor that is named by its id exits with all its workers; another pool stays."""
     gone, stays = queue.start(workers=2), queue.start("--queue", "other")
     supervisors = [worker["supervisor"] for worker in queue.workers()]
     assert supervisors[0] == supervisors[1]
@@ -255,8 +255,8 @@ def test_worker_stop_of_a_supervisor_stops_its_workers_only(queue: Queue) -> Non
     assert stays.poll() is None
 
 
-def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue) -> None:
-    """And says so: that no worker is running was not true."""
+def test_worker_stop_of_a_queue_spares_pools_for_all_queues(queue: Queue) -> None:
+    """Regression: it then said that no worker is running, which was not true."""
     pool = queue.start()
 
     assert queue.ok("worker", "stop", "--queue", "default") == (
@@ -265,8 +265,8 @@ def test_worker_stop_of_a_queue_spares_who_serves_others_too(queue: Queue) -> No
     assert pool.poll() is None
 
 
-def test_no_job_is_left_to_workers_that_would_kill_it(queue: Queue) -> None:
-    """With on-worker-death = kill `--leave-jobs` promised what the next workers would not keep."""
+def test_leave_jobs_is_refused_if_the_next_workers_would_kill_the_jobs(queue: Queue) -> None:
+    """Regression: with on-worker-death = kill, `--leave-jobs` left jobs that were killed later."""
     queue.configure(on_worker_death="kill", kill_grace="0")
     job, supervisor = _running(queue)
     line = queue.fails(1, "worker", "stop", "--leave-jobs")
@@ -279,7 +279,7 @@ def test_no_job_is_left_to_workers_that_would_kill_it(queue: Queue) -> None:
 
 
 def test_worker_stop_without_workers_says_so(queue: Queue) -> None:
-    """Nothing to do is done: exit 0, and a line; a worker that is not there is an error."""
+    """That is one line with exit 0; an unknown worker is an error."""
     queue.add("true")
 
     assert queue.ok("worker", "stop") == "no worker is running"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from support.jobs import Jobs
 from support.processes import linux_only
 from support.queue import Queue
 
@@ -24,7 +23,7 @@ def _with_module(queue: Queue, folder: Path | str) -> dict[str, str]:
     return {"PYTHONPATH": f"{queue.env['PYTHONPATH']}{os.pathsep}{folder}"}
 
 
-def test_supervisor_and_workers_have_titles(queue: Queue, jobs: Jobs, tmp_path: Path) -> None:
+def test_supervisor_and_workers_have_titles(queue: Queue, tmp_path: Path) -> None:
     """Each title has the id that `worker list` and `worker stop` use."""
     (tmp_path / "module").mkdir()
     (tmp_path / "module/setproctitle.py").write_text(_FAKE)
@@ -37,8 +36,8 @@ def test_supervisor_and_workers_have_titles(queue: Queue, jobs: Jobs, tmp_path: 
 
     assert sorted(titles.read_text().splitlines()) == sorted(expected)
 
-    job = jobs.one('echo "${SPT_NOENV-none}"')
-    jobs.until(job, "completed")
+    job = queue.add('echo "${SPT_NOENV-none}"')
+    queue.until(job, "completed")
     assert queue.ok("logs", job) == "none"
 
 
