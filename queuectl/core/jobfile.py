@@ -80,14 +80,6 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
         state, attempts = JobState.PENDING, max(0, attempts - 1)
         if flags["cancel_requested"]:
             state, times["finished_at"] = JobState.CANCELLED, now
-    elif state not in FINISHED_STATES and flags["cancel_requested"]:
-        raise InvalidInput(f"cancel_requested must not be set in the state {state.value}")
-    if state in FINISHED_STATES and times["finished_at"] is None:
-        raise InvalidInput(f"a {state.value} job must have finished_at")
-    if state in (JobState.SCHEDULED, JobState.FAILED) and times["run_at"] is None:
-        raise InvalidInput(f"a {state.value} job must have run_at")
-    if (state is JobState.BLOCKED) != bool(after or after_any):
-        raise InvalidInput("a blocked job, and no other, must have after or after_any")
     created = times["created_at"] or now
     defaults = effective(())
     job = Job(
@@ -112,9 +104,25 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "finished_at": times["finished_at"] if state in FINISHED_STATES else None,
         }
     )
-    if job.state not in FINISHED_STATES and job.attempts >= job.max_retries:
-        raise InvalidInput(f"a {job.state.value} job must have fewer attempts than max_retries")
-    return TransferredJob(job, after, after_any)
+    transferred = TransferredJob(job, after, after_any)
+    _refuse_contradictions(transferred)
+    return transferred
+
+
+def _refuse_contradictions(transferred: TransferredJob) -> None:
+    """Raise InvalidInput for fields that no job can have together."""
+    job, state = transferred.job, transferred.job.state.value
+    is_finished = job.state in FINISHED_STATES
+    if job.cancel_requested and not is_finished:
+        raise InvalidInput(f"cancel_requested must not be set in the state {state}")
+    if is_finished and job.finished_at is None:
+        raise InvalidInput(f"a {state} job must have finished_at")
+    if job.state in (JobState.SCHEDULED, JobState.FAILED) and job.run_at is None:
+        raise InvalidInput(f"a {state} job must have run_at")
+    if (job.state is JobState.BLOCKED) != bool(transferred.after or transferred.after_any):
+        raise InvalidInput("a blocked job, and no other, must have after or after_any")
+    if not is_finished and job.attempts >= job.max_retries:
+        raise InvalidInput(f"a {state} job must have fewer attempts than max_retries")
 
 
 def _state(value: object) -> JobState:

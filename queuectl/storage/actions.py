@@ -73,43 +73,11 @@ class Actions(Base):
                 return JobState.CANCELLED
             if current.state in FINISHED_STATES:
                 raise WrongState(job.id, current.state.value, "cancel")
-            parameters = {
-                "now": to_text(now),
-                "reason": reason,
-                "error": "cancelled" if reason is None else f"cancelled: {reason}",
-                "seq": job.seq,
-                "state": current.state.value,
-            }
             if current.state is JobState.PROCESSING:
-                conn.execute(
-                    """
-                    UPDATE jobs
-                       SET cancel_requested = 1,
-                           cancel_reason = :reason,
-                           updated_at = :now
-                     WHERE seq = :seq
-                       AND state = 'processing'
-                    """,
-                    parameters,
-                )
+                _request_cancel(conn, current, reason, now)
                 freed = False
             else:
-                conn.execute(
-                    """
-                    UPDATE jobs
-                       SET state = 'cancelled',
-                           cancel_requested = 1,
-                           cancel_reason = :reason,
-                           last_error = :error,
-                           finished_at = :now,
-                           updated_at = :now
-                     WHERE seq = :seq
-                       AND state = :state
-                    """,
-                    parameters,
-                )
-                conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (job.seq,))
-                freed = release_dependants(conn, job.seq, completed=False, now=now)
+                freed = _cancel_waiting(conn, current, reason, now)
         if current.state is JobState.PROCESSING:
             wakeup.wake_up(self.files, current.locked_by)
             return JobState.PROCESSING
@@ -168,6 +136,47 @@ class Actions(Base):
             edited = _current(conn, job)
         self._wake_workers()
         return edited
+
+
+def _request_cancel(conn: sqlite3.Connection, job: Job, reason: str | None, now: datetime) -> None:
+    """Ask the worker of a running job to end it."""
+    conn.execute(
+        """
+        UPDATE jobs
+           SET cancel_requested = 1,
+               cancel_reason = :reason,
+               updated_at = :now
+         WHERE seq = :seq
+           AND state = 'processing'
+        """,
+        {"reason": reason, "now": to_text(now), "seq": job.seq},
+    )
+
+
+def _cancel_waiting(conn: sqlite3.Connection, job: Job, reason: str | None, now: datetime) -> bool:
+    """Cancel a job that does not run; return whether that made another job claimable."""
+    conn.execute(
+        """
+        UPDATE jobs
+           SET state = 'cancelled',
+               cancel_requested = 1,
+               cancel_reason = :reason,
+               last_error = :error,
+               finished_at = :now,
+               updated_at = :now
+         WHERE seq = :seq
+           AND state = :state
+        """,
+        {
+            "reason": reason,
+            "error": "cancelled" if reason is None else f"cancelled: {reason}",
+            "now": to_text(now),
+            "seq": job.seq,
+            "state": job.state.value,
+        },
+    )
+    conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (job.seq,))
+    return release_dependants(conn, job.seq, completed=False, now=now)
 
 
 def _current(conn: sqlite3.Connection, job: Job | JobKey) -> Job:
