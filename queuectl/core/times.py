@@ -85,22 +85,38 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
     clock = re.fullmatch(_CLOCK, text.strip(), re.ASCII)
     try:
         if clock:
-            local_now = now.astimezone()
             hour, minute, second = (int(part or 0) for part in clock.groups())
-            at = time(hour, minute, second)
-            # Use naive local times, so that the clock shows this time even if daylight saving
-            # begins or ends before. A time that the clock shows twice is tried twice (fold=1); one
-            # that it skips becomes the time an hour later.
-            today = datetime.combine(local_now.date(), at)
-            for face in (today, today.replace(fold=1), today + timedelta(days=1)):
-                instant = datetime.fromtimestamp(face.timestamp(), timezone.utc)
-                if instant >= now:
-                    break
-        else:
-            instant = parse_iso(text).astimezone(timezone.utc)
+            return _next_on_the_clock(time(hour, minute, second), now)
+        instant = parse_iso(text)
+        if instant.tzinfo is None:
+            instant = _from_local(instant, now)
+        return max(instant.astimezone(timezone.utc), now)
     except (ValueError, OverflowError, OSError):
         raise refusal from None
-    return max(instant.astimezone(timezone.utc), now)
+
+
+def _next_on_the_clock(at: time, now: datetime) -> datetime:
+    # From yesterday, since a clock that is set back at midnight shows that evening again, to the
+    # day after tomorrow, since tomorrow may be skipped.
+    days = (now.astimezone().date() + timedelta(days=days) for days in (-1, 0, 1, 2))
+    instants = (_from_local(datetime.combine(day, at), now) for day in days)
+    return min(instant for instant in instants if instant >= now)
+
+
+def _from_local(shown: datetime, now: datetime) -> datetime:
+    """Return when the local clock shows a naive time.
+
+    If it shows that twice, this is the first time that is not before `now`. A skipped time is
+    counted on as if the clock had not changed (02:30 is half an hour after it jumped from 02:00 to
+    03:00), so that nothing starts early. It is in the past as soon as the clock shows more.
+    """
+    first, second = shown.timestamp(), shown.replace(fold=1).timestamp()
+    is_skipped = first > second
+    if is_skipped:
+        is_past = now.astimezone().replace(tzinfo=None) >= shown
+    else:
+        is_past = first < now.timestamp()
+    return datetime.fromtimestamp(second if is_past else first, timezone.utc)
 
 
 def parse_duration(text: str) -> float:

@@ -195,6 +195,22 @@ def test_what_is_to_come_waits(queue: Queue) -> None:
     )
 
 
+def test_every_form_of_a_time_is_read_in_the_same_way(queue: Queue) -> None:
+    """Regression: a time that the clock skips was an hour early in all forms but `02:30`."""
+    berlin = {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
+    skipped = "2099-03-29T02:30"
+    fields = json.dumps({"command": "true", "run_at": skipped})
+    queue.ok("enqueue", "--id", "edited", "--delay", "1h", "true")
+
+    queue.ok("enqueue", "--at", skipped, "true", env=berlin, as_process=True)
+    queue.ok("enqueue", fields, env=berlin, as_process=True)
+    queue.ok("enqueue", "-", stdin=fields, env=berlin, as_process=True)
+    queue.ok("edit", "--at", skipped, "edited", env=berlin, as_process=True)
+
+    times = [job["run_at"] for job in queue.json("list")]
+    assert times == ["2099-03-29T01:30:00.000000Z"] * 4
+
+
 def test_the_id_stands_alone(queue: Queue) -> None:
     """Off a terminal the id is all that is printed."""
     done = queue.run("enqueue", "--id", "mine", "true")

@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from queuectl.core.errors import InvalidInput, QueueUnusable
@@ -28,14 +28,30 @@ INSTANTS = st.datetimes(timezones=st.just(UTC)) | st.datetimes(
 )
 
 
+# Zones with daylight saving, written so that they need no zone files.
+CENTRAL_EUROPE = "CET-1CEST,M3.5.0,M10.5.0/3"
+LORD_HOWE = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0"  # the clock changes by half an hour
+SAO_PAULO = "<-03>3<-02>,M11.1.0/0,M2.3.0/0"  # at midnight, as until 2019
+ST_JOHNS = "NST3:30NDT,M3.2.0/0:01,M11.1.0/0:01"  # to the day before, as until 2011
+APIA = "<-10>10<+14>-14,J364/0,J40/0"  # over the date line, at the end of 2011: a day is skipped
+
+
 @pytest.fixture
-def central_europe(monkeypatch):
-    """A zone with daylight saving, written so that it needs no zone files."""
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    yield
+def zone(monkeypatch):
+    """Set the local zone; it is taken back after the test."""
+
+    def set_zone(text):
+        monkeypatch.setenv("TZ", text)
+        time.tzset()
+
+    yield set_zone
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def central_europe(zone):
+    zone(CENTRAL_EUROPE)
 
 
 def test_the_present_carries_its_zone():
@@ -178,8 +194,9 @@ def test_a_duration_is_written_for_people(seconds, text):
         ("02:30", (2026, 10, 25, 0, 0), (2026, 10, 25, 0, 30)),
         ("02:30", (2026, 10, 25, 0, 45), (2026, 10, 25, 1, 30)),
         ("02:30", (2026, 10, 25, 1, 45), (2026, 10, 26, 1, 30)),
-        # In the other it never shows 02:30.
+        # In the other it never shows 02:30, which is over as soon as it shows 03:00.
         ("02:30", (2026, 3, 29, 0, 0), (2026, 3, 29, 1, 30)),
+        ("02:30", (2026, 3, 29, 1, 10), (2026, 3, 30, 0, 30)),
     ],
 )
 def test_a_clock_time_is_the_next_time_that_the_clock_shows_it(central_europe, text, now, expected):
@@ -205,6 +222,79 @@ def test_a_date_is_local_unless_it_names_a_zone(central_europe, text, expected):
     now = datetime(2026, 1, 1, tzinfo=UTC)
 
     assert parse_instant(text, now=now) == datetime(*expected, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("where", "now", "text", "expected"),
+    [
+        # Skipped: half an hour later than before the change, thus at 03:30 by the new time.
+        (CENTRAL_EUROPE, (2027, 1, 1), "2027-03-28T02:30", (2027, 3, 28, 1, 30)),
+        # Skipped, and the clock shows 03:10 already.
+        (CENTRAL_EUROPE, (2027, 3, 28, 1, 10), "2027-03-28T02:30", (2027, 3, 28, 1, 10)),
+        # Shown twice: the first time, then the second, then it is past.
+        (CENTRAL_EUROPE, (2026, 1, 1), "2026-10-25T02:30", (2026, 10, 25, 0, 30)),
+        (CENTRAL_EUROPE, (2026, 10, 25, 0, 45), "2026-10-25T02:30", (2026, 10, 25, 1, 30)),
+        (CENTRAL_EUROPE, (2026, 10, 25, 1, 45), "2026-10-25T02:30", (2026, 10, 25, 1, 45)),
+        (LORD_HOWE, (2026, 1, 1), "2026-10-04T02:10", (2026, 10, 3, 15, 40)),
+        (LORD_HOWE, (2026, 10, 3, 12), "02:10", (2026, 10, 3, 15, 40)),
+        (LORD_HOWE, (2026, 10, 3, 15, 35), "02:10", (2026, 10, 4, 15, 10)),
+        (LORD_HOWE, (2026, 1, 1), "2026-04-05T01:40", (2026, 4, 4, 14, 40)),
+        (LORD_HOWE, (2026, 4, 4, 14, 50), "2026-04-05T01:40", (2026, 4, 4, 15, 10)),
+        (LORD_HOWE, (2026, 4, 4, 14, 50), "01:40", (2026, 4, 4, 15, 10)),
+        # A day without midnight begins at 01:00.
+        (SAO_PAULO, (2026, 1, 1), "2026-11-01", (2026, 11, 1, 3, 0)),
+        (SAO_PAULO, (2026, 1, 1), "2026-11-01T00:30", (2026, 11, 1, 3, 30)),
+        (SAO_PAULO, (2026, 10, 31, 12), "00:00", (2026, 11, 1, 3, 0)),
+        (SAO_PAULO, (2026, 2, 15, 1, 45), "23:30", (2026, 2, 15, 2, 30)),
+        # At 00:01 on Sunday the clock goes back to 23:01 on Saturday.
+        (ST_JOHNS, (2026, 11, 1, 2, 30, 30), "23:30", (2026, 11, 1, 3, 0)),
+        # 30 December is skipped as a whole.
+        (APIA, (2026, 12, 1), "2026-12-30", (2026, 12, 30, 10, 0)),
+        (APIA, (2026, 12, 1), "2026-12-30T10:00", (2026, 12, 30, 20, 0)),
+        (APIA, (2026, 12, 29, 22), "10:00", (2026, 12, 30, 20, 0)),
+        (APIA, (2026, 12, 30, 9, 59), "23:59:30", (2026, 12, 30, 9, 59, 30)),
+    ],
+)
+def test_a_local_time_that_the_clock_skips_or_shows_twice(zone, where, now, text, expected):
+    """Regression: a date with a skipped time ran an hour early, since it was read in another way
+    than `18:00` is.
+    """
+    zone(where)
+    assert parse_instant(text, now=datetime(*now, tzinfo=UTC)) == datetime(*expected, tzinfo=UTC)
+
+
+CHANGES = [  # a zone with a moment close to which its clock changes
+    (where, datetime(*at, tzinfo=UTC))
+    for where, at in [
+        (CENTRAL_EUROPE, (2026, 3, 29, 1)), (CENTRAL_EUROPE, (2026, 10, 25, 1)),
+        (LORD_HOWE, (2026, 4, 4, 15)), (LORD_HOWE, (2026, 10, 3, 15, 30)),
+        (SAO_PAULO, (2026, 11, 1, 3)), (SAO_PAULO, (2026, 2, 15, 2)),
+        (ST_JOHNS, (2026, 11, 1, 2, 31)), (APIA, (2026, 12, 30, 10)),
+    ]
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(st.sampled_from(CHANGES), st.integers(-3000, 3000), st.integers(0, 1439))
+def test_no_job_starts_before_the_clock_shows_its_time(zone, change, minutes, clock):
+    """Near any change: the result is the first moment at which the clock shows the time, or a later
+    time if it skips that; and `02:30` means what the same time with its date means.
+    """
+    where, at = change
+    zone(where)
+    now = at + timedelta(minutes=minutes)
+    text = f"{clock // 60:02}:{clock % 60:02}"
+    found = parse_instant(text, now=now)
+
+    earlier = (now + timedelta(minutes=n) for n in range(int((found - now).total_seconds() // 60)))
+    assert found >= now
+    assert text not in {instant.astimezone().strftime("%H:%M") for instant in earlier}
+    assert found in [
+        parse_instant(f"{(found + timedelta(days=day)).astimezone().date()}{spelled}", now=now)
+        for day in (-1, 0)
+        for spelled in (f"T{text}", f" {text}:00")
+    ]
 
 
 def test_what_is_past_means_now():
