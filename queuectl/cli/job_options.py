@@ -23,48 +23,35 @@ _Split = Tuple[List[str], List[str]]
 def job_options(*, new: bool) -> Callable[[_Function], _Function]:
     """Add the options that say how a job runs. Their texts name defaults only for a `new` job."""
 
-    def described(meaning: str, default: str) -> str:
-        return f"{meaning} (default: {default})." if new else f"{meaning}."
-
-    options = (
-        click.option("--queue", metavar="QUEUE", help=described("Put it in this queue", "default")),
-        click.option(
-            "--priority",
-            type=WholeNumber(),
-            metavar="N",
-            help=described("Jobs with a higher number start first", "0"),
-        ),
-        click.option(
-            "--max-retries",
-            type=WholeNumber(),
-            metavar="N",
-            help=described("Maximum number of attempts", "3"),
-        ),
-        click.option(
-            "--timeout",
-            metavar="DURATION",
-            help=described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", "5m"),
-        ),
-        click.option("--delay", metavar="DURATION", help="Wait at least this long before it runs."),
-        click.option("--at", metavar="TIME", help="Do not run it before: 18:00, 2026-12-24T18:00."),
-        click.option(
-            "--cwd", metavar="DIR", help=described("Run it in this folder", "the current one")
-        ),
-        click.option(
-            "--env",
-            multiple=True,
-            metavar="NAME[=VALUE]",
-            help="Set a variable. NAME alone copies its value, '*' copies all (repeatable).",
-        ),
-        click.option("--label", metavar="TEXT", help="A description for people."),
-    )
-
     def add(function: _Function) -> _Function:
-        for option in reversed(options):
+        for option in reversed(_options(new=new)):
             function = option(function)
         return function
 
     return add
+
+
+def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
+    def described(meaning: str, default: str) -> str:
+        return f"{meaning} (default: {default})." if new else f"{meaning}."
+
+    in_queue = described("Put it in this queue", "default")
+    higher_first = described("Jobs with a higher number start first", "0")
+    at_most = described("Maximum number of attempts", "3")
+    kill = described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", "5m")
+    folder = described("Run it in this folder", "the current one")
+    variable = "Set a variable. NAME alone copies its value, '*' copies all (repeatable)."
+    return (
+        click.option("--queue", metavar="QUEUE", help=in_queue),
+        click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
+        click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
+        click.option("--timeout", metavar="DURATION", help=kill),
+        click.option("--delay", metavar="DURATION", help="Wait at least this long before it runs."),
+        click.option("--at", metavar="TIME", help="Do not run it before: 18:00, 2026-12-24T18:00."),
+        click.option("--cwd", metavar="DIR", help=folder),
+        click.option("--env", multiple=True, metavar="NAME[=VALUE]", help=variable),
+        click.option("--label", metavar="TEXT", help="A description for people."),
+    )
 
 
 _OPTION_OF = {

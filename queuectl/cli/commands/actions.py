@@ -114,7 +114,7 @@ def retry_command(
 retry = retry_command(
     """Run failed or finished jobs again.
 
-    A failed job is retried at once. A finished job starts again with all its attempts; its history
+    A failed job is retried at once. A finished job starts over with all its attempts; its history
     is kept. JOB is an id; the first 4 characters of a generated id are enough. - reads ids from
     stdin.
 
@@ -157,7 +157,7 @@ def edit(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Change a waiting job: its command, or what the options name.
+    """Change the command or the settings of a waiting job.
 
     JOB is an id; the first 4 characters of a generated id are enough.
 
@@ -168,7 +168,7 @@ def edit(
     fields = option_fields(options, env)
     if words:
         if not literal:
-            _refuse_what_is_no_command(words)
+            _check_command_words(words)
         fields["command"] = command_text(words, literal=literal)
     changes = check_options(fields, now=utcnow())
     if not changes:
@@ -179,7 +179,7 @@ def edit(
         output.print_data(f"{escape(edited.id)} is {edited.state.value}")
 
 
-def _refuse_what_is_no_command(words: Sequence[str]) -> None:
+def _check_command_words(words: Sequence[str]) -> None:
     """Refuse a JSON object, and options of `edit` among the words of the command.
 
     In `edit A B --priority 3` somebody means two jobs, but B would be the new command of A.

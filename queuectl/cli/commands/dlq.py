@@ -55,7 +55,7 @@ dlq.add_command(
     retry_command(
         """Run dead jobs again.
 
-        They start again with all their attempts; their history is kept. JOB is an id; the first 4
+        They start over with all their attempts; their history is kept. JOB is an id; the first 4
         characters of a generated id are enough. - reads ids from stdin.
 
         Example: queuectl dlq retry nightly-backup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NoReturn, Sequence
 
 import click
 
@@ -53,7 +53,7 @@ class _EnqueueCommand(QueueCommand):
 
 
 def _is_json_or_stdin(words: Sequence[str]) -> bool:
-    return words[:1] == ["-"] or (words[:1] != [] and words[0].startswith("{"))
+    return bool(words) and (words[0] == "-" or words[0].startswith("{"))
 
 
 @click.command("enqueue", cls=_EnqueueCommand)
@@ -136,17 +136,11 @@ def enqueue(
     if lines:
         usage_error("--lines requires - or --file")
     spec = _spec(words, defaults, literal=literal, now=now)
-    # Loading all of the storage takes 8 ms, and only the wait needs it.
-    storage = open_storage(create=True) if wait else None
-    part = open_part(Enqueueing, create=True) if storage is None else storage
-    enqueued = _store(part, spec, now)
+    if wait:
+        _enqueue_and_wait(spec, shown or "always", quiet=quiet, now=now)
+    # Not all of the storage: to load it takes 8 ms.
+    enqueued = _store(open_part(Enqueueing, create=True), spec, quiet=quiet, now=now)
     if not quiet:
-        warn_unsatisfiable(enqueued)
-    if storage is not None:
-        from queuectl.cli.commands.enqueue_wait import wait_attached  # only here
-
-        wait_attached(storage, enqueued.id, shown or "always", quiet=quiet)
-    elif not quiet:
         _report(enqueued)
 
 
@@ -182,11 +176,22 @@ def _spec(
     return spec
 
 
-def _store(storage: Enqueueing, spec: JobSpec, now: datetime) -> Enqueued:
+def _enqueue_and_wait(spec: JobSpec, shown: str, *, quiet: bool, now: datetime) -> NoReturn:
+    from queuectl.cli.commands.enqueue_wait import wait_attached  # only here
+
+    storage = open_storage(create=True)
+    enqueued = _store(storage, spec, quiet=quiet, now=now)
+    wait_attached(storage, enqueued.id, shown, quiet=quiet)
+
+
+def _store(storage: Enqueueing, spec: JobSpec, *, quiet: bool, now: datetime) -> Enqueued:
     try:
-        return storage.enqueue([spec], now=now, environ=os.environ)[0]
+        enqueued = storage.enqueue([spec], now=now, environ=os.environ)[0]
     except DuplicateId as error:
         fail(f"{error} (for one at a time use --unique)", error.exit_code)
+    if not quiet:
+        warn_unsatisfiable(enqueued)
+    return enqueued
 
 
 def _report(enqueued: Enqueued) -> None:

@@ -47,36 +47,32 @@ def queue_list(as_json: bool) -> None:
     if as_json:
         output.print_json([_queue_json(found) for found in queues])
         return
-    now = utcnow()
-    rows = []
-    for found in queues:
-        pause = "-"
-        if found.paused:
-            reason = f": {found.pause_reason}" if found.pause_reason else ""
-            since = relative_time(found.paused_at, now=now)
-            pause = escape(f"by {found.paused_by}, {since}{reason}")
-        counts = found.counts
-        rows.append(
-            [
-                escape(found.name),
-                pause,
-                "-" if found.limit is None else str(found.limit),
-                str(counts[JobState.PENDING]),
-                str(counts[JobState.PROCESSING]),
-                str(
-                    sum(counts[s] for s in (JobState.FAILED, JobState.SCHEDULED, JobState.BLOCKED))
-                ),
-                str(counts[JobState.COMPLETED] + counts[JobState.CANCELLED]),
-                str(counts[JobState.DEAD]),
-            ]
-        )
     headers = ("QUEUE", "PAUSED", "LIMIT", "PENDING", "RUNNING", "LATER", "DONE", "DEAD")
-    if rows:
-        output.print_data(table(headers, rows))
+    if queues:
+        output.print_data(table(headers, map(_row, queues)))
     else:
         output.message("no queues yet")
     if storage.all_paused():
         output.message("all queues are paused (queuectl queue resume)")
+
+
+def _row(found: QueueStatus) -> list[str]:
+    """Return what the table shows of a queue."""
+    pause = "-"
+    if found.paused:
+        reason = f": {found.pause_reason}" if found.pause_reason else ""
+        since = relative_time(found.paused_at, now=utcnow())
+        pause = escape(f"by {found.paused_by}, {since}{reason}")
+    counts = found.counts
+    numbers = (
+        counts[JobState.PENDING],
+        counts[JobState.PROCESSING],
+        counts[JobState.FAILED] + counts[JobState.SCHEDULED] + counts[JobState.BLOCKED],
+        counts[JobState.COMPLETED] + counts[JobState.CANCELLED],
+        counts[JobState.DEAD],
+    )
+    limit = "-" if found.limit is None else str(found.limit)
+    return [escape(found.name), pause, limit, *map(str, numbers)]
 
 
 @queue.command("pause", cls=QueueCommand)

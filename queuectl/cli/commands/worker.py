@@ -12,6 +12,7 @@ from queuectl.cli import output
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
+    fail,
     json_option,
     open_storage,
     queue_files,
@@ -156,9 +157,7 @@ def worker_start(
     help="Give up waiting after this long, with exit code 124 (default: never).",
 )
 @quiet_option
-@click.pass_context
 def worker_stop(
-    ctx: click.Context,
     workers: Sequence[str],
     queues: Sequence[str],
     now: bool,
@@ -191,18 +190,22 @@ def worker_stop(
         return
     for target in targets:
         target.stop(now=now, leave_jobs=leave_jobs)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while any(target.is_running for target in targets):
-        if deadline is not None and time.monotonic() >= deadline:
-            output.error(ctx.command_path, "still running, time ran out; nothing was killed")
-            ctx.exit(_TIME_RAN_OUT)
-        time.sleep(_POLL_SECONDS)
+    _wait_until_gone(targets, timeout)
     if not quiet:
         output.print_data(f"stopped {', '.join(target.id for target in targets)}")
 
 
+def _wait_until_gone(targets: Sequence[_Target], timeout: float | None) -> None:
+    """Wait until the processes have exited; end the command with code 124 on timeout."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while any(target.is_running for target in targets):
+        if deadline is not None and time.monotonic() >= deadline:
+            fail("still running, time ran out; nothing was killed", _TIME_RAN_OUT)
+        time.sleep(_POLL_SECONDS)
+
+
 class _Target:
-    """A process to stop: a supervisor, or one worker."""
+    """A process to stop: a supervisor with its workers, or a single worker."""
 
     def __init__(self, owner: lockfiles.LivingPool | Worker, files: QueueFiles) -> None:
         self.id = owner.id
@@ -213,17 +216,20 @@ class _Target:
 
     @property
     def is_running(self) -> bool:
-        # It lets go of its lock before it ends, and what follows may remove the program.
+        """Whether the process has not exited yet."""
+        # The process releases its lock before it exits. Wait for the exit: the caller may be about
+        # to remove the program.
         return bool(lockfiles.is_alive(self._files, self.id)) or (
             self._start_ticks is not None and self._is_seen
         )
 
     @property
     def _is_seen(self) -> bool:
-        """Whether its process can be seen from here."""
+        """Whether the process is visible from here, and not in another container."""
         return processes.same_process(self._pid, self._start_ticks, processes.boot_id())
 
     def stop(self, *, now: bool, leave_jobs: bool) -> None:
+        """Signal the process. Raises QueueError if that is not possible from here."""
         order = STOP_SIGNAL if self._supervises else LEAVE_SIGNAL
         if leave_jobs:
             if not self._supervises:
@@ -232,7 +238,7 @@ class _Target:
                 )
             order = LEAVE_SIGNAL
         if self._start_ticks is not None and not self._is_seen:
-            # Gone, or that number is another's here.
+            # It has exited, or it is in another container, where its PID means another process.
             if self.is_running:
                 raise QueueError(
                     f"{self.id} (pid {self._pid}) cannot be seen from here"
@@ -248,6 +254,7 @@ class _Target:
 
 
 def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) -> list[_Target]:
+    """Return the processes with these ids, or those that serve one of the queues, or all."""
     pools = lockfiles.living_pools(storage.files)
     owners: list[lockfiles.LivingPool | Worker] = [*pools, *storage.living_workers()]
     if not names:
@@ -255,7 +262,7 @@ def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) ->
         return [
             _Target(owner, storage.files)
             for owner in owners
-            # Workers whose supervisor was killed finish their job all the same.
+            # A worker whose supervisor was killed still finishes its job.
             if not (isinstance(owner, Worker) and owner.supervisor in supervised)
             and (not queues or set(queues) & set(owner.queues))
         ]
@@ -269,7 +276,7 @@ def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) ->
 @worker.command("list", cls=QueueCommand)
 @json_option
 def worker_list(as_json: bool) -> None:
-    """List the running workers and the job of each.
+    """List the running workers and their jobs.
 
     Example: queuectl worker list
     """
