@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterable, Iterator, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 import click
 import pytest
@@ -20,6 +20,7 @@ from queuectl.cli.app import root
 from queuectl.core.settings import KEYS
 from queuectl.core.states import JobState
 from support.calls import COMMAND
+from support.commands import commands
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -78,23 +79,7 @@ def _code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def _leaves() -> Iterator[tuple[str, click.Command]]:
-    """Yield every command that can be called, under its full name, in the order of the help."""
-
-    def below(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-        if not isinstance(command, click.Group):
-            yield name, command
-            return
-        context = click.Context(command)
-        for word in command.list_commands(context):
-            found = command.get_command(context, word)
-            assert found is not None
-            yield from below(found, f"{name} {word}".strip())
-
-    return below(root, "")
-
-
-LEAVES = dict(_leaves())
+LEAVES = commands()
 
 
 def _options(command: click.Command) -> set[str]:

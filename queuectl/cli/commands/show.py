@@ -32,6 +32,9 @@ _MOST_LISTED = 10
 def show(job: str | None, show_env: bool, as_json: bool) -> None:
     """Show one job and its attempts.
 
+    JOB is an id; the first 4 characters of a generated id are enough. On a terminal the default is
+    the job that was enqueued last.
+
     Example: queuectl show nightly-backup
     """
     storage = open_storage()

@@ -78,7 +78,8 @@ def wait(
     """Wait until jobs have finished, retries included.
 
     Exits with the code of the job; for several jobs with 0 if all completed, else 1. With --json it
-    prints a list with one object per job, or for --all one object of counts.
+    prints a list with one object per job, or for --all one object of counts. JOB is an id; the
+    first 4 characters of a generated id are enough. - reads ids from stdin.
 
     \b
     Other exit codes:

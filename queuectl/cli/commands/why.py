@@ -32,6 +32,9 @@ class Explanation(NamedTuple):
 def why(job: str | None, as_json: bool) -> None:
     """Explain in one sentence where a job stands, and why.
 
+    JOB is an id; the first 4 characters of a generated id are enough. On a terminal the default is
+    the job that was enqueued last.
+
     Example: queuectl why nightly-backup
     """
     storage = open_storage()
