@@ -5,4 +5,4 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 POOL_VARIABLE = "_QUEUECTL_POOL"
-"""In the environment of a process that is to be a pool of workers: its number, and its order."""
+"""The environment variable that makes a process a pool: its PID, and a `worker/plan.Launch`."""

@@ -1,4 +1,4 @@
-"""A job outlives its worker: an heir answers for it, and one run is all there is."""
+"""A running job survives its worker: another worker adopts it, and it runs only once."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ pytestmark = linux_only
         ("dash", "worker", "kill -TERM $$", "signal", (None, 15)),
         ("dash", "all", "exit 7", "exit", (7, None)),
         ("bash", "worker", "exit 7", "exit", (7, None)),
-        # bash says 0 of it: its reaper knows better.
+        # bash reports 0 here; the supervisor, which reaps the job, sees the signal.
         ("bash", "worker", "ulimit -c 0; kill -SEGV $$", "signal", (None, 11)),
         ("bash", "all", "exit 0", "ok", (0, None)),
         ("bash", "all", "kill -TERM $$", "signal", (None, 15)),
     ],
 )
-def test_an_heir_records_how_the_job_really_ended(
+def test_an_adopted_job_is_recorded_with_its_own_end(
     queue: Queue, shell: str, dies: str, end: str, outcome: str, facts: Any
 ) -> None:
-    """Whoever is killed, the running job goes on, runs once, and its own end is recorded."""
+    """Whichever process is killed: the job runs on, runs once, and its exit status is recorded."""
     job = queue.add(NOTED + "echo printed; " + end, max_retries=1)
     orphan(queue, job, dies, shell)
     queue.let_go()
@@ -58,8 +58,10 @@ def test_an_heir_records_how_the_job_really_ended(
     ],
 )
 @pytest.mark.parametrize("end", ["exit 7", "kill -KILL $$"])
-def test_a_supervisor_knows_what_a_job_does_not_tell(queue: Queue, command: str, end: str) -> None:
-    """With `exec`, its own EXIT trap or KILL a job leaves no word; its supervisor reaps it."""
+def test_a_supervisor_sees_the_exit_status_that_a_job_does_not_report(
+    queue: Queue, command: str, end: str
+) -> None:
+    """With `exec`, an EXIT trap or KILL the shell reports nothing, but the supervisor reaps it."""
     (queue.work / "script").write_text(NOTED + end + "\n")
     job = queue.add(command, max_retries=1)
     orphan(queue, job, "worker")
@@ -73,8 +75,8 @@ def test_a_supervisor_knows_what_a_job_does_not_tell(queue: Queue, command: str,
 
 
 @pytest.mark.parametrize("end", ["exit 7", "exit 0"])
-def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, end: str) -> None:
-    """A job that ends while no queuectl runs is recorded by the next start, with its own code."""
+def test_a_job_that_ends_without_a_pool_reports_its_exit_code(queue: Queue, end: str) -> None:
+    """If it ends while no queuectl runs, the next start records it with its own exit code."""
     job = queue.add(NOTED + "echo printed; " + end, max_retries=1)
     orphan(queue, job, "all", restart=False)
     queue.let_go()
@@ -88,8 +90,8 @@ def test_an_end_that_nobody_saw_is_told_by_the_job(queue: Queue, end: str) -> No
     assert queue.ok("logs", job) == "printed"
 
 
-def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue) -> None:
-    """A job that leaves no word, with nobody there to reap it, counts as a run and is retried."""
+def test_an_attempt_with_an_unknown_end_is_lost_and_retried(queue: Queue) -> None:
+    """If neither its shell nor a supervisor reports the end, the attempt counts as lost."""
     queue.configure(backoff_base="1", backoff_max="0.1")
     (queue.work / "script").write_text(NOTED + "exit 0\n")
     job = queue.add("exec sh ./script", max_retries=2)
@@ -104,8 +106,8 @@ def test_what_nobody_can_know_is_lost_and_run_again(queue: Queue) -> None:
     assert ledger(queue) == ["begin", "end"] * 2
 
 
-def test_a_lost_last_run_ends_in_the_dlq(queue: Queue) -> None:
-    """Lost attempts are counted: after the last one a job is dead, and says why."""
+def test_a_lost_last_attempt_ends_in_the_dlq(queue: Queue) -> None:
+    """Lost attempts are counted; after the last one the job is dead, with the reason."""
     job = queue.add(f"exec sh -c '{HELD}'", max_retries=1)
     orphan(queue, job, "all", restart=False)
     os.kill(queue.pid("running"), signal.SIGKILL)
@@ -117,7 +119,7 @@ def test_a_lost_last_run_ends_in_the_dlq(queue: Queue) -> None:
 
 @pytest.mark.parametrize("dies", ["worker", "all"])
 def test_an_adopted_job_keeps_its_timeout(queue: Queue, dies: str) -> None:
-    """It counts from the job's own start, and ends its whole tree."""
+    """The time counts from the start of the job, and all its processes are killed."""
     queue.configure(kill_grace="0.2")
     job = queue.add(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=2.5, max_retries=1)
     began = time.monotonic()
@@ -133,8 +135,8 @@ def test_an_adopted_job_keeps_its_timeout(queue: Queue, dies: str) -> None:
     assert not alive(queue.pid("child"))
 
 
-def test_a_grace_is_not_begun_anew_by_each_heir(queue: Queue) -> None:
-    """Regression: killed while it waited for the KILL, a worker gave its job as much time again."""
+def test_the_grace_time_does_not_start_again_at_each_adoption(queue: Queue) -> None:
+    """Regression: if a worker died during the grace time, its job got the whole time again."""
     queue.configure(kill_grace="4")
     job = queue.add(f"trap 'echo > told' TERM; {HELD}", timeout=1.0, max_retries=1)
     queue.start()
@@ -152,8 +154,8 @@ def test_a_grace_is_not_begun_anew_by_each_heir(queue: Queue) -> None:
     assert 4.9 <= attempt.seconds < killed_after + 4
 
 
-def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue) -> None:
-    """The next start ends at once what should have ended long ago."""
+def test_a_timeout_that_passed_while_no_pool_ran_is_enforced(queue: Queue) -> None:
+    """The next start kills the job at once."""
     queue.configure(kill_grace="0.2")
     job = queue.add(HELD, timeout=1.5, max_retries=1)
     orphan(queue, job, "all", restart=False)
@@ -169,8 +171,8 @@ def test_a_timeout_that_passed_while_nobody_was_there_is_kept(queue: Queue) -> N
 
 
 @pytest.mark.parametrize("dies", ["worker", "all"])
-def test_an_adopted_job_keeps_its_cap(queue: Queue, dies: str) -> None:
-    """What it prints before and after is bounded as ever: head, one marker line, tail."""
+def test_an_adopted_job_keeps_its_output_limit(queue: Queue, dies: str) -> None:
+    """Output before and after the adoption is kept as always: head, one marker line, tail."""
     queue.configure(output_limit="65536")
     half = "head -c 300000 /dev/zero | tr '\\0' x"
     job = queue.add(f"echo first; {half}; {HELD}; {half}; {half}; echo; echo last")
@@ -190,9 +192,10 @@ def test_an_adopted_job_keeps_its_cap(queue: Queue, dies: str) -> None:
     assert (len(tail), tail[-7:]) == (32768, b"x\nlast\n")
 
 
-def test_an_heir_takes_no_older_output_for_that_of_its_job(queue: Queue) -> None:
-    """Regression: what an attempt of the same number had printed, in a queue whose database was
-    removed since, was recorded as the output of the adopted job.
+def test_an_older_output_is_not_taken_for_that_of_an_adopted_job(queue: Queue) -> None:
+    """Regression: the output of an older attempt with the same number was recorded for the job.
+
+    The database had been removed since, so the numbers began again.
     """
     job = queue.add(NOTED + "echo new")
     Path(queue.files.execution_log(1)).write_text("old\n" * 10000)
@@ -205,7 +208,7 @@ def test_an_heir_takes_no_older_output_for_that_of_its_job(queue: Queue) -> None
 
 @pytest.mark.parametrize("when", ["while adopted", "while nobody was there"])
 def test_an_adopted_job_can_be_cancelled(queue: Queue, when: str) -> None:
-    """A cancel is answered by the heir, and ends the job's whole tree."""
+    """The adopting worker kills all its processes."""
     queue.configure(kill_grace="0.2")
     job = queue.add(f"(setsid sleep 300 & echo $! > child); {HELD}")
     orphan(queue, job, "all", restart=when == "while adopted")
@@ -220,8 +223,8 @@ def test_an_adopted_job_can_be_cancelled(queue: Queue, when: str) -> None:
     assert not alive(queue.pid("child"))
 
 
-def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue) -> None:
-    """A job that had completed before anybody could tell it to stop has completed."""
+def test_a_cancel_that_comes_too_late_does_not_change_the_outcome(queue: Queue) -> None:
+    """A job that completed before it could be killed is completed."""
     job = queue.add(HELD)
     orphan(queue, job, "all", restart=False)
     queue.let_go()
@@ -232,15 +235,15 @@ def test_a_cancel_that_came_too_late_leaves_the_end_as_it_was(queue: Queue) -> N
     assert (queue.state(job), queue.outcomes(job)) == ("completed", ["ok"])
 
 
-def test_each_heir_that_is_killed_has_an_heir(queue: Queue) -> None:
-    """Worker after worker is killed, then all at once: the job runs on, once, and is recorded."""
+def test_a_job_is_adopted_again_and_again(queue: Queue) -> None:
+    """Worker after worker is killed, then a whole pool: the job runs on, once, and is recorded."""
     job = queue.add(NOTED + "exit 7", max_retries=1)
     dead = orphan(queue, job, "worker")
     for _ in range(3):
-        heir = queue.worker()
-        assert heir["job"] == job
-        kill(heir["pid"])
-        dead = until_adopted(queue, job, heir["id"])
+        adopter = queue.worker()
+        assert adopter["job"] == job
+        kill(adopter["pid"])
+        dead = until_adopted(queue, job, adopter["id"])
     supervisor = queue.processes[-1]
     kill(supervisor.pid, queue.worker()["pid"])
     supervisor.wait()
@@ -253,8 +256,8 @@ def test_each_heir_that_is_killed_has_an_heir(queue: Queue) -> None:
     assert ledger(queue) == ["begin", "end"]
 
 
-def test_an_adopted_job_that_ends_unwatched_leaves_no_file(queue: Queue) -> None:
-    """Regression: the files of the worker that had started it stayed when its heir was killed."""
+def test_an_adopted_job_that_ends_without_a_pool_leaves_no_file(queue: Queue) -> None:
+    """Regression: if the adopting worker was killed, the files of the first worker stayed."""
     job = queue.add(NOTED + "echo printed")
     orphan(queue, job, "worker")
     supervisor = queue.processes[-1]
@@ -268,8 +271,8 @@ def test_an_adopted_job_that_ends_unwatched_leaves_no_file(queue: Queue) -> None
     assert os.listdir(queue.files.logs) == []
 
 
-def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue) -> None:
-    """`worker stop --leave-jobs`, then a new start: every job goes on, and is recorded once."""
+def test_jobs_run_on_while_queuectl_is_upgraded(queue: Queue) -> None:
+    """After `worker stop --leave-jobs` and a new start every job runs on and is recorded once."""
     held = f"echo $$ > running$N; echo begin >> ledger$N; {UNTIL_GO}; "
     ids = [queue.add(f"N={n}; {held} exit {n}", max_retries=1) for n in range(3)]
     old = queue.start(workers=3)
@@ -288,8 +291,8 @@ def test_an_upgrade_of_queuectl_interrupts_no_job(queue: Queue) -> None:
     assert [(queue.work / f"ledger{n}").read_text() for n in range(3)] == ["begin\n"] * 3
 
 
-def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(queue: Queue) -> None:
-    """Between the old pool and the new one a job may end; its code is not lost."""
+def test_left_jobs_that_end_before_the_next_start_are_recorded_by_it(queue: Queue) -> None:
+    """Their exit codes are not lost."""
     job = queue.add(NOTED + "exit 7", max_retries=1)
     queue.start()
     running = queue.pid("running")
@@ -302,8 +305,8 @@ def test_left_jobs_that_end_meanwhile_are_recorded_by_the_next_start(queue: Queu
     assert ledger(queue) == ["begin", "end"]
 
 
-def test_why_tells_that_nobody_answers_for_a_job(queue: Queue) -> None:
-    """Regression: it named a worker that was gone, as if that still kept the job's timeout."""
+def test_why_says_that_no_worker_watches_a_job(queue: Queue) -> None:
+    """Regression: it named the worker that was gone, as if that still enforced the timeout."""
     job = queue.add(HELD)
     queue.start()
     queue.pid("running")
@@ -322,13 +325,13 @@ def test_why_tells_that_nobody_answers_for_a_job(queue: Queue) -> None:
 
 
 def test_an_adopted_job_can_be_left_again(queue: Queue) -> None:
-    """An heir leaves its adopted job to the next heir."""
+    """`worker stop --leave-jobs` leaves it to the next worker, which adopts it."""
     job = queue.add(NOTED + "exit 7", max_retries=1)
     orphan(queue, job, "all")
-    (heir,) = [w["id"] for w in queue.workers() if w["job"] == job]
+    (adopter,) = [w["id"] for w in queue.workers() if w["job"] == job]
     queue.ok("worker", "stop", "--leave-jobs")
     queue.start()
-    until_adopted(queue, job, heir)
+    until_adopted(queue, job, adopter)
     queue.let_go()
     queue.until(job, "dead")
 
@@ -337,7 +340,7 @@ def test_an_adopted_job_can_be_left_again(queue: Queue) -> None:
 
 
 def test_logs_follow_goes_on_across_an_adoption(queue: Queue) -> None:
-    """Each byte is printed once, whoever answers for the job, to its end."""
+    """Each byte is printed once, until the end of the job, whichever worker has it."""
     job = queue.add(f"echo one; {HELD}; echo two; exit 7", max_retries=1)
     supervisor = queue.start()
     queue.pid("running")
@@ -362,10 +365,10 @@ def test_logs_follow_goes_on_across_an_adoption(queue: Queue) -> None:
         (signal.SIGQUIT, "pending", ["interrupted"], -signal.SIGQUIT),
     ],
 )
-def test_a_stop_treats_an_adopted_job_as_any_other(
+def test_a_stop_treats_an_adopted_job_like_any_other(
     queue: Queue, number: signal.Signals, state: str, outcomes: list[str], code: int
 ) -> None:
-    """TERM to the supervisor: it is finished first; QUIT: it is ended and put back, uncounted."""
+    """After TERM to the supervisor it is finished; after QUIT it is killed and put back."""
     queue.configure(kill_grace="0.2")
     job = queue.add(HELD + "; exit 7", max_retries=1)
     orphan(queue, job, "all")
@@ -381,8 +384,8 @@ def test_a_stop_treats_an_adopted_job_as_any_other(
     assert not alive(queue.pid("running"))
 
 
-def test_a_drain_waits_for_what_it_adopted(queue: Queue) -> None:
-    """`worker start --drain` leaves when the adopted job has ended, and what waits after it."""
+def test_a_drain_waits_for_an_adopted_job(queue: Queue) -> None:
+    """`worker start --drain` exits when the adopted job and the waiting jobs have ended."""
     job, after = queue.add(HELD), queue.add("true")
     dead = orphan(queue, job, "all", restart=False)
     with (queue.folder / "log").open("w") as log:
@@ -395,8 +398,8 @@ def test_a_drain_waits_for_what_it_adopted(queue: Queue) -> None:
     assert [queue.state(job), queue.state(after)] == ["completed", "completed"]
 
 
-def test_a_stopped_job_is_not_taken_for_ended(queue: Queue) -> None:
-    """However long it stands still (SIGSTOP), a job of a killed worker is adopted and runs on."""
+def test_a_stopped_job_is_adopted(queue: Queue) -> None:
+    """A job that is stopped (SIGSTOP) when its worker is killed is not taken for ended."""
     job = queue.add(NOTED + "exit 7", max_retries=1)
     supervisor = queue.start()
     running = queue.pid("running")

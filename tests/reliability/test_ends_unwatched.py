@@ -1,4 +1,4 @@
-"""What is found of a job when its worker died near the job's own end."""
+"""Jobs that end when no worker watches them, because their worker died shortly before."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = linux_only
 
 
 @pytest.mark.parametrize("command", [NOTED + "exit 7", f"exec sh -c '{NOTED} exit 7'"])
-def test_a_job_that_ends_before_its_heir_is_there(queue: Queue, command: str) -> None:
-    """The supervisor stands still while worker and job end; then it says what it reaped."""
+def test_a_job_that_ends_before_its_adoption(queue: Queue, command: str) -> None:
+    """The supervisor is stopped while worker and job end; then it reports the exit status."""
     job = queue.add(command, max_retries=1)
     supervisor = queue.start()
     running = queue.pid("running")
@@ -37,7 +37,7 @@ def test_a_job_that_ends_before_its_heir_is_there(queue: Queue, command: str) ->
 
 
 def test_adoption_leaves_no_file_behind(queue: Queue) -> None:
-    """After the end of adopted jobs only the files of living processes are there."""
+    """After the end of adopted jobs only files of living processes are left."""
     job = queue.add(HELD)
     dead = orphan(queue, job, "all")
     queue.let_go()
@@ -49,9 +49,10 @@ def test_adoption_leaves_no_file_behind(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("noted", ["", "sleep 0.5; "])
-def test_what_a_job_left_running_is_not_taken_for_the_job(queue: Queue, noted: str) -> None:
-    """Regression: of a job that had ended before its worker could note it, its daemon was adopted,
-    ended by the timeout of the job, and the job run again.
+def test_a_leftover_process_is_not_taken_for_the_job(queue: Queue, noted: str) -> None:
+    """Regression: if a job ended before its worker could note it, its daemon was adopted.
+
+    The timeout of the job killed the daemon, and the job was run again.
     """
     queue.configure(backoff_base="1")
     job = queue.add(
@@ -69,8 +70,8 @@ def test_what_a_job_left_running_is_not_taken_for_the_job(queue: Queue, noted: s
     assert lives
 
 
-def test_what_an_adopted_job_leaves_running_is_its_own_affair(queue: Queue) -> None:
-    """As with a living worker: it is kept, and `show` says so; key leftovers = kill ends it."""
+def test_leftover_processes_of_an_adopted_job_are_not_killed(queue: Queue) -> None:
+    """As with a living worker: they run on, and the attempt says so."""
     job = queue.add(f"setsid sleep 300 & echo $! > child; {HELD}")
     orphan(queue, job, "worker")
     queue.let_go()
@@ -90,10 +91,10 @@ def _is_waiting_for_a_lock(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(("size", "limit"), [(100, "1MiB"), (20_000, "1MiB"), (200_000, "65536")])
-def test_what_a_job_printed_is_kept_though_its_worker_dies_before_it_records(
+def test_the_output_is_kept_if_the_worker_dies_before_it_records(
     queue: Queue, size: int, limit: str
 ) -> None:
-    """Regression: the worker had taken the output, and its heir found an empty file."""
+    """Regression: the worker had collected the output, and its replacement found an empty file."""
     queue.configure(output_limit=limit)
     job = queue.add(f"{HELD}; head -c {size} /dev/zero | tr '\\0' x")
     queue.start()
@@ -102,8 +103,8 @@ def test_what_a_job_printed_is_kept_though_its_worker_dies_before_it_records(
     lock.acquire(10)
     try:
         queue.let_go()
-        wait_until(lambda: not alive(leader), what="the job's end")
-        wait_until(lambda: _is_waiting_for_a_lock(worker["pid"]), what="the record to be tried")
+        wait_until(lambda: not alive(leader), what="the end of the job")
+        wait_until(lambda: _is_waiting_for_a_lock(worker["pid"]), what="the record")
         kill(worker["pid"])
     finally:
         lock.close()
@@ -120,13 +121,13 @@ def test_what_a_job_printed_is_kept_though_its_worker_dies_before_it_records(
         assert printed == "x" * size
 
 
-def test_what_a_job_printed_that_ended_alone_is_kept_whole(queue: Queue) -> None:
-    """Regression: of what nobody had watched, an heir kept 4 KiB."""
+def test_the_output_of_a_job_that_ended_alone_is_kept_completely(queue: Queue) -> None:
+    """Regression: only 4 KiB were kept if no worker had watched the job."""
     job = queue.add(f"{HELD}; head -c 20000 /dev/zero | tr '\\0' x")
     orphan(queue, job, "all", restart=False)
     leader = queue.pid("running")
     queue.let_go()
-    wait_until(lambda: not alive(leader), what="the job's end")
+    wait_until(lambda: not alive(leader), what="the end of the job")
     queue.drain()
 
     (attempt,) = queue.attempts(job)
@@ -134,14 +135,14 @@ def test_what_a_job_printed_that_ended_alone_is_kept_whole(queue: Queue) -> None
     assert queue.run("logs", job).out == "x" * 20_000
 
 
-def test_what_a_job_left_that_ended_before_its_heir_came_is_ended_too(queue: Queue) -> None:
-    """Regression: key leftovers = kill was forgotten when the heir found only the job's word."""
+def test_leftovers_of_a_job_that_ended_alone_are_killed_if_configured(queue: Queue) -> None:
+    """Regression: the key leftovers = kill had no effect on a job that ended without a worker."""
     queue.configure(leftovers="kill")
     job = queue.add(f"setsid sleep 300 & echo $! > child; {HELD}")
     orphan(queue, job, "all", restart=False)
     leader, child = queue.pid("running"), queue.pid("child")
     queue.let_go()
-    wait_until(lambda: not alive(leader), what="the job's end")
+    wait_until(lambda: not alive(leader), what="the end of the job")
     assert alive(child)
     queue.drain()
 
@@ -150,8 +151,8 @@ def test_what_a_job_left_that_ended_before_its_heir_came_is_ended_too(queue: Que
     assert not alive(child)
 
 
-def test_what_only_other_containers_see_is_left_to_them(queue: Queue) -> None:
-    """Regression: with the same host name, a job of another container was lost, and run again."""
+def test_a_job_of_another_container_is_left_to_that(queue: Queue) -> None:
+    """Regression: with the same host name, a job in another container was lost and run again."""
     apart = ["unshare", "--pid", "--fork", "--mount-proc"]
     if subprocess.run([*apart, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("no process namespace can be made here")
@@ -167,8 +168,8 @@ def test_what_only_other_containers_see_is_left_to_them(queue: Queue) -> None:
     assert (queue.outcomes(job), ledger(queue)) == (["exit"], ["begin", "end"])
 
 
-def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue) -> None:
-    """A planted folder in place of the status file costs the word, never the worker or the job."""
+def test_a_status_file_that_cannot_be_written_ends_no_process(queue: Queue) -> None:
+    """If a folder has its name, the exit status is lost, but neither the worker nor the job."""
     job = queue.add(NOTED + "exit 7", max_retries=1)
     supervisor = queue.start()
     queue.pid("running")
@@ -181,6 +182,6 @@ def test_a_status_that_cannot_be_written_ends_nobody(queue: Queue) -> None:
     queue.let_go()
     queue.until(job, "dead")
 
-    # The supervisor reaped it and could not say so.
+    # The supervisor reaped it and could not write down the exit status.
     assert queue.outcomes(job) == ["lost"]
     assert supervisor.poll() is None

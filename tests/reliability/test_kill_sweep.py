@@ -1,4 +1,4 @@
-"""SIGKILL at every system call that could leave something half done."""
+"""SIGKILL at every system call of an enqueue, a pool and a worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KILL = "signal=SIGKILL"
 
 
 def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
-    """Killed at any step of making the queue and the job, an id that was printed is on disk.
+    """An id that was printed is on disk, at whatever step of creating queue and job it is killed.
 
     What is left never stands in the way of the next enqueue, nor of the worker.
     """
@@ -65,7 +65,7 @@ def _until_all_have_left(queue: Queue) -> None:
 
 
 def test_a_pool_killed_anywhere_loses_nothing(queue: Queue) -> None:
-    """Whichever of its processes is killed, at whatever step, two jobs run, once at a time.
+    """Whichever process is killed, at whatever step: both jobs run to their end, once at a time.
 
     The fault hits each process that comes so far: the supervisor, its worker or the job.
     """
@@ -92,13 +92,13 @@ def _killed_pool(queue: Queue, point: Point) -> None:
     try:
         wait_until(lambda: tracer.has_killed or tracer.is_over, what=f"a kill at {point}")
     finally:
-        # One kill is enough: the heir would come to the same point.
+        # One kill is enough: the replacement would come to the same point.
         tracer.detach()
     _until_all_have_left(queue)
 
 
-def test_a_worker_killed_anywhere_has_an_heir(queue: Queue) -> None:
-    """Killed at any step from its claim to its record, its pool goes on by itself."""
+def test_a_worker_killed_anywhere_is_replaced(queue: Queue) -> None:
+    """The pool goes on by itself, at whatever step between claim and record it is killed."""
     queue.configure(backoff_base="1", backoff_max="0.05")
     prefix = queue.folder / "trace"
     supervisor = queue.start()
@@ -119,7 +119,7 @@ def _are_over(queue: Queue, ids: list[str]) -> bool:
 
 
 def _life_of_two_jobs(queue: Queue, options: list[str], log: Path) -> None:
-    """Trace the only worker while it runs two jobs, which must end in good order."""
+    """Trace the only worker while it runs two jobs; both must end as they should."""
     worker = queue.worker()["pid"]  # not the dead one, whose lock its replacement may still hold
     tracer = Tracer(queue, [*options, "-p", str(worker)], log)
     try:

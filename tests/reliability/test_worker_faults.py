@@ -1,4 +1,4 @@
-"""System calls of workers and supervisors that fail, once or for as long as strace is there."""
+"""System calls of workers and supervisors that fail, once or as long as strace is attached."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from support.waiting import wait_until
 pytestmark = [needs_strace, pytest.mark.timeout(3600)]
 
 _LIMIT_BYTES = 65536
-# Kept in its row, as a file of its own, and as one cut in the middle.
+# Outputs that are kept in the row, in a file, and in a file without its middle.
 _COMMANDS = ["echo printed", "head -c 20000 /dev/zero", "head -c 100000 /dev/zero; sleep 0.1"]
 _FOR_GOOD_TIMES = 3
-"""So often a call fails before the fault that is there for good is taken away."""
+"""The number of failures after which a lasting fault is removed."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +50,13 @@ def _log(queue: Queue) -> Path:
 
 def _assert_no_crash(queue: Queue, fault: Fault) -> None:
     if fault.point.call == "write":
-        return  # the pipe for signals too cannot be written then, of which Python complains
+        return  # then the pipe for signals cannot be written either, and Python prints an error
     text = _log(queue).read_text() if _log(queue).exists() else ""
     assert (fault, "Traceback" in text) == (fault, False), text[-3000:]
 
 
 def _worker(queue: Queue, job: str) -> Worker:
-    """Return the worker of a job's last attempt."""
+    """Return the worker of the last attempt of a job."""
     worker = queue.attempts(job)[-1].worker
     return next(one for one in queue.storage.workers() if one.id == worker)
 
@@ -68,12 +68,12 @@ def _are_over(queue: Queue, ids: list[str]) -> bool:
 def _tell_to_leave(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:  # it has left
+    except ProcessLookupError:  # it is gone
         pass
 
 
 class _Trial:
-    """A process that is traced, to record its calls or to make them fail, until that was enough."""
+    """A traced process whose calls are recorded, or fail a number of times."""
 
     def __init__(
         self, queue: Queue, options: list[str], target: list[str], *, follow: bool, times: int
@@ -91,12 +91,12 @@ class _Trial:
         self.tracer.detach()
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for the condition, or for the fault to have happened often enough."""
+        """Wait for the condition, or until the fault has happened often enough."""
         wait_until(lambda: self.is_enough or condition(), what=what)
 
     @property
     def is_enough(self) -> bool:
-        """Whether the fault is to be taken away now, or there is no process left to meet it."""
+        """Whether the fault is to be removed now, or no process is left that it could hit."""
         return self.tracer.is_over or bool(self._times and self.tracer.injected >= self._times)
 
 
@@ -105,14 +105,14 @@ def _times(fault: Fault) -> int:
 
 
 def _life(queue: Queue, options: list[str], times: int) -> int:
-    """Trace the only worker while it runs three jobs and leaves, which must end in good order.
+    """Trace the only worker while it runs three jobs and exits; the jobs must end as they should.
 
-    Returns its process number.
+    Returns its PID.
     """
     job = queue.add("true")
     queue.until(job, "completed")
     pid = _worker(queue, job).pid
-    # Not its jobs: they would meet the fault again at each attempt.
+    # Without its jobs: they would hit the fault again at each attempt.
     with _Trial(queue, options, ["-p", str(pid)], follow=False, times=times) as trial:
         trial.tracer.attached(pid)
         (queue.work / "ledger").unlink(missing_ok=True)
@@ -120,16 +120,16 @@ def _life(queue: Queue, options: list[str], times: int) -> int:
         trial.until(lambda: _are_over(queue, ids), "the jobs, or a fault")
         if not trial.is_enough:
             _tell_to_leave(pid)
-            trial.until(lambda: not alive(pid), "the worker to leave, or a fault")
+            trial.until(lambda: not alive(pid), "the worker to exit, or a fault")
     wait_until(lambda: _are_over(queue, ids), what="the jobs to end")
     _tell_to_leave(pid)
-    wait_until(lambda: not alive(pid), what="the worker to leave")
+    wait_until(lambda: not alive(pid), what="the worker to exit")
     assert_nothing_lost_nothing_twice(queue, ids)
     return pid
 
 
-def test_jobs_whose_worker_meets_a_fault_end_well(queue: Queue) -> None:
-    """Whichever call of their worker fails, once or until it is mended: they run, once at a time.
+def test_jobs_whose_worker_meets_a_fault_run_once(queue: Queue) -> None:
+    """Whichever call of their worker fails, once or for a while: they run, once at a time.
 
     The worker goes on or is replaced, and prints no traceback.
     """
@@ -148,7 +148,7 @@ def test_jobs_whose_worker_meets_a_fault_end_well(queue: Queue) -> None:
 
 @pytest.mark.parametrize("for_good", [False, True])
 def test_a_shell_that_cannot_be_started_is_tried_again(queue: Queue, for_good: bool) -> None:
-    """Each time that /bin/sh cannot be executed is a failed attempt with its reason."""
+    """Each time that /bin/sh cannot be executed, an attempt fails with that reason."""
     supervisor = queue.start()
     first = queue.add("true")
     queue.until(first, "completed")
@@ -159,7 +159,7 @@ def test_a_shell_that_cannot_be_started_is_tried_again(queue: Queue, for_good: b
         ("ENOMEM", "Cannot allocate memory"),
     ]
     for error, text in texts if LONG else texts[:1]:
-        # The first of each process that the worker starts.
+        # The first call of each process that the worker starts.
         fault = Fault(Point("execve", 1), error, for_good)
         options = fault.options
         with _Trial(queue, options, ["-p", str(pid)], follow=True, times=_times(fault)) as trial:
@@ -183,7 +183,7 @@ def test_a_shell_that_cannot_be_started_is_tried_again(queue: Queue, for_good: b
 _HELD_ONCE = "[ -e go ] || { echo $$ > running; until [ -e go ]; do sleep 0.02; done; }"
 
 
-def _succession(queue: Queue, supervisor: int, options: list[str], times: int) -> None:
+def _replacement(queue: Queue, supervisor: int, options: list[str], times: int) -> None:
     """Trace the supervisor and what it forks while it replaces a worker that ran a job."""
     for name in ("ledger", "go", "running"):
         (queue.work / name).unlink(missing_ok=True)
@@ -193,27 +193,27 @@ def _succession(queue: Queue, supervisor: int, options: list[str], times: int) -
     with _Trial(queue, options, ["-p", str(supervisor)], follow=True, times=times) as trial:
         trial.tracer.attached(supervisor)
         os.kill(worker.pid, signal.SIGKILL)
-        trial.until(lambda: queue.get(job).locked_by != worker.id, "an heir, or a fault")
+        trial.until(lambda: queue.get(job).locked_by != worker.id, "the adoption, or a fault")
     queue.let_go()
     queue.until(job, "completed", "dead")
     assert_nothing_lost_nothing_twice(queue, [job])
     assert queue.outcomes(job) == ["ok"]
 
 
-def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue) -> None:
-    """Whichever call fails in it, or in its supervisor: the running job is adopted in the end.
+def test_a_recovery_that_meets_a_fault_succeeds_in_the_end(queue: Queue) -> None:
+    """Whichever call of the replacement or its supervisor fails: the running job is adopted.
 
-    Regression: a worker for which the database could not be opened for writing just then had a
-    read-only connection, and tried with it for ever.
+    Regression: if the database could not be opened for writing at that moment, a worker got a
+    read-only connection, and tried to write with it for ever.
     """
     prefix = queue.folder / "trace"
     supervisor = queue.start()
-    _succession(queue, supervisor.pid, recording(prefix), 0)
+    _replacement(queue, supervisor.pid, recording(prefix), 0)
     # The first thing that a worker opens is the database.
     regression = Fault(Point("openat", 1), "EMFILE", for_good=False)
     for fault in announced([regression, *sample(faults(points(prefix, queue)), 2)]):
         _log(queue).write_text("")
-        _succession(queue, supervisor.pid, fault.options, _times(fault))
+        _replacement(queue, supervisor.pid, fault.options, _times(fault))
         _assert_no_crash(queue, fault)
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
@@ -221,7 +221,7 @@ def test_an_heir_that_meets_a_fault_is_replaced_or_goes_on(queue: Queue) -> None
 
 
 def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(queue: Queue) -> None:
-    """Whichever call fails in `worker start` itself: what it did not run, the next one runs."""
+    """Whichever call of `worker start` fails: the next one runs the jobs that it did not run."""
     prefix = queue.folder / "trace"
     pool = [COMMAND, "worker", "start", "--drain", "-q", "--log-file", str(_log(queue))]
     acknowledged = queue.add_many(keeping_a_ledger("true"))
@@ -233,7 +233,7 @@ def test_a_pool_that_meets_a_fault_starts_or_leaves_its_jobs_to_the_next(queue: 
         with _Trial(queue, fault.options, pool, follow=False, times=_times(fault)) as trial:
             trial.until(lambda: False, "its end, or a fault")
         wait_until(lambda: not queue.pids(), what="the pool to end")
-        if fault.point.call != "openat":  # which may have been one of Python's own modules
+        if fault.point.call != "openat":  # the file may have been a module of Python
             _assert_no_crash(queue, fault)
     queue.drain(workers=1)
     assert_nothing_lost_nothing_twice(queue, acknowledged)

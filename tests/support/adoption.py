@@ -10,30 +10,31 @@ from support.shells import in_shell
 from support.waiting import wait_until
 
 NOTED = "echo begin >> ledger; " + HELD + "; echo end >> ledger; "
-"""It notes that it began and that it ended, so that a second run or a cut one shows."""
+"""Writes its begin and its end into `ledger`, which shows a second attempt, or a killed one."""
 
 
 def ledger(queue: Queue) -> list[str]:
-    """Return what the jobs noted."""
+    """Return what the jobs have written into `ledger`."""
     return (queue.work / "ledger").read_text().split()
 
 
 def until_adopted(queue: Queue, job: str, dead: str) -> str:
-    """Wait until another living worker answers for a job; return its id."""
+    """Wait until a living worker other than `dead` has the job; return its id."""
 
-    def heir() -> str:
+    def adopter() -> str:
         holder = queue.get(job).locked_by
         if holder in (None, dead):
             return ""
         return str(holder) if lockfiles.is_alive(queue.files, str(holder)) else ""
 
-    return wait_until(heir, what=f"an heir of {dead}")
+    return wait_until(adopter, what=f"the adoption of the job of {dead}")
 
 
 def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool = True) -> str:
-    """Start a pool, kill so much of it while a job runs, start another if need be.
+    """Start a pool and kill its worker while a job runs; return the id of that worker.
 
-    Returns the id of the worker that was killed; unless there is none, an heir has the job then.
+    If `dies` is "all" its supervisor is killed as well, and another pool started. Unless that is
+    prevented by `restart`, the job has been adopted when this returns.
     """
     before = in_shell(shell) if shell else []
     supervisor = queue.start(before=before)
@@ -44,7 +45,7 @@ def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool 
         seen = lockfiles.job_process(queue.files, worker["id"])
         return seen is not None and seen.start_ticks is not None
 
-    # A job is there before its worker has noted all of it.
+    # The job runs a little before its worker has noted it completely.
     wait_until(has_noted, what="the worker to note its job")
     if dies == "all":
         kill(supervisor.pid, worker["pid"])
@@ -55,5 +56,5 @@ def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool 
         kill(worker["pid"])
     if restart:
         until_adopted(queue, job, worker["id"])
-    assert alive(running), "the job was not left alone"
+    assert alive(running), "the job was killed"
     return str(worker["id"])

@@ -1,4 +1,4 @@
-"""SIGKILL at every system call of those who see to what the dead left, and of who deletes."""
+"""SIGKILL at every system call of a recovery, a bulk enqueue and a prune."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _DRAIN = ("worker", "start", "--drain", "--count", "1")
 def _kill(*pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(map(alive, pids)), what="the killed to be gone")
+    wait_until(lambda: not any(map(alive, pids)), what="the killed processes to be gone")
 
 
 def _held(queue: Queue) -> str:
-    """Enqueue a job that runs until it is let go, once; its files of before are gone."""
+    """Enqueue a job that runs until the test lets it go; remove the files of an earlier one."""
     for name in ("go", "running", "ledger"):
         (queue.work / name).unlink(missing_ok=True)
     return queue.add(keeping_a_ledger(HELD), max_retries=1)
 
 
 def _left_by_a_dead_pool(queue: Queue, *, runs_on: bool) -> str:
-    """Return a job of a pool that was killed, which runs on, or has ended since."""
+    """Return the job of a killed pool; with `runs_on` it still runs, else it has ended since."""
     job = _held(queue)
     pool = queue.start()
     running = queue.pid("running")
@@ -51,8 +51,8 @@ def _left_by_a_dead_pool(queue: Queue, *, runs_on: bool) -> str:
     return job
 
 
-def _settled_under(queue: Queue, options: list[str], job: str) -> None:
-    """Trace a whole pool, none of which started the job, until it adopted it or is dead."""
+def _recovered_under(queue: Queue, options: list[str], job: str) -> None:
+    """Trace a new pool until it has recovered the job, or one of its processes was killed."""
     dead = queue.get(job).locked_by
     log = queue.folder / "kills"
     log.unlink(missing_ok=True)
@@ -62,30 +62,31 @@ def _settled_under(queue: Queue, options: list[str], job: str) -> None:
         queue.let_go()
         wait_until(lambda: tracer.is_over or tracer.has_killed, what="the pool to end")
     finally:
-        # One kill is enough: the next heir would come to the same point.
+        # One kill is enough: the next worker would come to the same point.
         tracer.detach()
 
 
 @pytest.mark.parametrize("runs_on", [True, False] if LONG else [True])
-def test_heirs_killed_anywhere_lose_nothing(queue: Queue, runs_on: bool) -> None:
-    """Each process of a new pool dies at the same step, while it settles what another left.
+def test_a_recovery_killed_anywhere_loses_nothing(queue: Queue, runs_on: bool) -> None:
+    """A process of a new pool is killed while it recovers the job of a dead pool.
 
-    The job runs on and is adopted, or has ended and is recorded: it ran once, and its end is known.
+    The job still runs and is adopted, or it has ended. Either way it runs once, and its exit status
+    is recorded.
     """
     queue.configure(kill_grace="1")
     prefix = queue.folder / "trace"
     job = _left_by_a_dead_pool(queue, runs_on=runs_on)
-    _settled_under(queue, recording(prefix), job)
+    _recovered_under(queue, recording(prefix), job)
     assert queue.outcomes(job) == ["ok"]
     every = points(prefix, queue)
     assert len(every) > 50
     for point in sample(every, 1):
         job = _left_by_a_dead_pool(queue, runs_on=runs_on)
-        _settled_under(queue, point.inject(_KILL), job)
+        _recovered_under(queue, point.inject(_KILL), job)
         queue.drain(workers=1)
         assert (point, queue.outcomes(job)) == (point, ["ok"])
         assert_nothing_lost_nothing_twice(queue, [job])
-        wait_until(lambda: not queue.pids(), what="all to have left")
+        wait_until(lambda: not queue.pids(), what="all processes to be gone")
     assert_sound(queue)
 
 
@@ -120,7 +121,7 @@ def _worker_killed_under(queue: Queue, options: list[str]) -> str:
 
 
 def test_a_supervisor_killed_anywhere_loses_nothing(queue: Queue) -> None:
-    """It sees its worker dead, forks the heir, and reaps; it or the heir dies at any step."""
+    """It is killed, or the replacement that it forks, at any step after the death of a worker."""
     queue.configure(kill_grace="1")
     prefix = queue.folder / "trace"
     job = _worker_killed_under(queue, recording(prefix))
@@ -130,14 +131,14 @@ def test_a_supervisor_killed_anywhere_loses_nothing(queue: Queue) -> None:
     for point in sample(every, 1):
         job = _worker_killed_under(queue, point.inject(_KILL))
         queue.drain(workers=1)
-        wait_until(lambda: not queue.pids(), what="all to have left")
+        wait_until(lambda: not queue.pids(), what="all processes to be gone")
         assert (point, queue.outcomes(job)) == (point, ["ok"])
         assert_nothing_lost_nothing_twice(queue, [job])
     assert_sound(queue)
 
 
 def test_a_bulk_enqueue_killed_anywhere_is_all_or_nothing(queue: Queue) -> None:
-    """Of a hundred lines none is there, or all are."""
+    """Either all of a hundred jobs exist afterwards, or none."""
     lines = queue.work / "lines"
     lines.write_text("true\n" * 100)
     bulk = ("enqueue", "--lines", "--file", str(lines))
@@ -154,7 +155,7 @@ def test_a_bulk_enqueue_killed_anywhere_is_all_or_nothing(queue: Queue) -> None:
 
 @long_only
 def test_a_prune_killed_anywhere_can_be_done_again(queue: Queue) -> None:
-    """A job is there with all that it printed, or is gone; done again, nothing is left of it."""
+    """Each job exists with its output, or not at all; a second prune removes the rest."""
     prune = ("prune", "--older-than", "0", "-q")
     prefix = queue.folder / "trace"
 
