@@ -1,4 +1,4 @@
-"""What becomes of a job after an attempt, and when it is tried again."""
+"""What becomes of a job after an attempt, and when it is retried."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def job(attempts, max_retries):
     ("attempt", "delay"), [(1, 2), (2, 4), (3, 8), (10, 1024), (11, 2048), (12, 3600), (13, 3600)]
 )
 def test_the_delay_doubles_up_to_its_limit(attempt, delay):
-    """Retry n comes after base ** n seconds, at most an hour."""
+    """Retry n comes after base ** n seconds, but after an hour at most."""
     assert backoff_seconds(attempt, policy(), chance=0.5) == pytest.approx(delay)
 
 
 @pytest.mark.parametrize(("chance", "share"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
 def test_the_delay_varies_by_a_tenth(chance, share):
-    """The jitter lies on both sides of the delay, at its limit too."""
+    """The jitter makes a delay shorter or longer, even at its limit."""
     assert backoff_seconds(1, policy(), chance=chance) == pytest.approx(2 * share)
     assert backoff_seconds(99, policy(), chance=chance) == pytest.approx(3600 * share)
 
 
 @pytest.mark.parametrize("attempt", [310, 1024, 10_000, 1_000_000])
 def test_a_high_attempt_does_not_overflow(attempt):
-    """Keeps out: 2.0 ** 1024 raises OverflowError, 1000.0 ** 103 does too."""
+    """Prevents a bug: 2.0 ** 1024 raises OverflowError, and so does 1000.0 ** 103."""
     assert backoff_seconds(attempt, policy(), chance=0.5) == 3600
     assert backoff_seconds(attempt, policy(backoff_base="1000"), chance=0.5) == 3600
 
@@ -88,7 +88,7 @@ def test_a_limit_below_a_second_is_kept():
     chance=st.floats(0, 1),
 )
 def test_every_delay_can_be_added_to_a_time(attempt, base, longest, jitter, chance):
-    """A delay is a finite number of seconds from 0 to ten years, whatever is configured."""
+    """Whatever is configured, a delay is a finite number of seconds, from 0 to ten years."""
     configured = policy(
         backoff_base=repr(base), backoff_max=f"{longest:.6f}", backoff_jitter=repr(jitter)
     )
@@ -100,14 +100,14 @@ def test_every_delay_can_be_added_to_a_time(attempt, base, longest, jitter, chan
 
 
 def test_success_completes():
-    """Exit 0 completes a job on its last attempt too, and leaves no error."""
+    """Exit 0 completes a job, even on its last attempt, and leaves no error."""
     ok = Outcome(OutcomeKind.OK, exit_code=0)
 
     assert decide(job(3, 3), ok, policy(), now=NOW, chance=0) == Verdict(JobState.COMPLETED)
 
 
 def test_a_cancelled_attempt_is_never_retried():
-    """Cancelled is an end, whatever attempts are left."""
+    """A cancelled job is finished, even if it has attempts left."""
     cancelled = Outcome(OutcomeKind.CANCELLED, signal=15, reason="cancelled: not needed")
 
     assert decide(job(1, 3), cancelled, policy(), now=NOW, chance=0) == Verdict(
@@ -117,7 +117,7 @@ def test_a_cancelled_attempt_is_never_retried():
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_waits_for_its_retry(kind):
-    """Whatever failed is retried after the usual delay while attempts are left."""
+    """Each kind of failure is retried after the usual delay while attempts are left."""
     outcome = Outcome(kind, reason="it failed")
 
     assert decide(job(1, 3), outcome, policy(), now=NOW, chance=0.5) == Verdict(
@@ -131,7 +131,7 @@ def test_a_failure_waits_for_its_retry(kind):
 @pytest.mark.parametrize("kind", FAILURES)
 @pytest.mark.parametrize(("attempts", "max_retries"), [(1, 1), (3, 3), (4, 3)])
 def test_the_last_failure_is_dead(kind, attempts, max_retries):
-    """A job is started at most max_retries times, then it is in the DLQ with its reason."""
+    """A job is started at most max_retries times; then it is in the DLQ, with the reason."""
     outcome = Outcome(kind, reason="it failed")
 
     assert decide(job(attempts, max_retries), outcome, policy(), now=NOW, chance=0.5) == Verdict(

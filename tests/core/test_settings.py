@@ -1,4 +1,4 @@
-"""The known configuration keys: what each takes, and what is in force."""
+"""The configuration keys: which values each accepts, and which are in force."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULTS = dict(  # noqa: C408 (names as they are in the settings)
 
 
 def subset(settings):
-    """Only the keys that every release has: later ones may be added."""
+    """The keys that every release has; later releases may add others."""
     return {name: getattr(settings, name) for name in DEFAULTS}
 
 
@@ -32,7 +32,7 @@ def test_nothing_stored_means_the_defaults():
 
 
 def test_every_key_is_a_setting_and_has_help():
-    """Each known key is a field of the settings, with a readable default and a line of help."""
+    """Each key is a field of the settings, and has a valid default and one line of help."""
     assert [key.replace("-", "_") for key in KEYS] == list(Settings._fields)
     for key, known in KEYS.items():
         assert check_value(key, known.default) == getattr(effective(()), key.replace("-", "_"))
@@ -68,8 +68,8 @@ def test_every_key_is_a_setting_and_has_help():
         ("capture-env", "PATH, LANG", ("PATH", "LANG")),
     ],
 )
-def test_a_value_in_range_is_taken_and_in_force(key, text, value):
-    """The text of a value is read once, at both ends of its range too."""
+def test_a_value_in_range_is_accepted_and_in_force(key, text, value):
+    """The text of a value is read, including the values at both ends of the range."""
     assert check_value(key, text) == value
     expected = {**DEFAULTS, key.replace("-", "_"): value}
     assert subset(effective(((key, text),))) == expected
@@ -113,26 +113,26 @@ BAD = [
 
 
 @pytest.mark.parametrize(("key", "text"), BAD)
-def test_a_bad_value_is_refused_by_the_name_of_its_key(key, text):
-    """A value out of range is refused in a line that names the key."""
+def test_a_bad_value_is_refused_and_the_error_names_its_key(key, text):
+    """The error is one line."""
     with pytest.raises(InvalidInput, match=f"^{key}: "):
         check_value(key, text)
 
 
 @pytest.mark.parametrize(("key", "text"), BAD)
 def test_a_bad_value_in_the_file_counts_as_unset(key, text):
-    """What an older tool stored cannot stop the workers: the default is in force."""
+    """A value that an older tool stored cannot stop the workers: the default is in force."""
     assert subset(effective(((key, text),))) == DEFAULTS
 
 
 def test_an_unknown_key_in_the_file_changes_nothing():
-    """Keys of an older tool are kept and mean nothing."""
+    """Keys of an older tool are kept, and have no effect."""
     assert subset(effective((("backoff-initial-delay", "5"), (None, "x")))) == DEFAULTS
 
 
 @pytest.mark.parametrize("key", ["max_retries", "MAX-RETRIES", "nonsense", ""])
-def test_an_unknown_key_is_refused_with_the_known_ones(key):
-    """Whoever mistypes a key is shown all that there are."""
+def test_an_unknown_key_is_refused_and_the_error_lists_all_keys(key):
+    """So a user who mistypes a key sees the right one."""
     expected = f"unknown key {key!r} (known: {' '.join(KEYS)})"
     for refused in (lambda: check_key(key), lambda: check_value(key, "1")):
         with pytest.raises(InvalidInput) as error:

@@ -1,4 +1,4 @@
-"""What may be asked of a new job, field by field, and the strict reading of its JSON form."""
+"""The fields of a new job, and the strict reading of their JSON form."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def spec(**given_fields):
         ("label", "for ann, weekly", "for ann, weekly"),
     ],
 )
-def test_a_field_in_range_is_taken(name, value, expected):
-    """Each field keeps its value, in the form that the storage wants."""
+def test_a_field_in_range_is_accepted(name, value, expected):
+    """Each field keeps its value, in the form that the storage needs."""
     made = spec(**{name: value})
 
     assert made == JobSpec(**{"command": "true", name: expected})
@@ -56,12 +56,12 @@ def test_a_field_in_range_is_taken(name, value, expected):
 
 @pytest.mark.parametrize("name", [name for name in JSON_FIELDS if name != "command"])
 def test_null_means_absent(name):
-    """A field that is null is as if it were not there."""
+    """A field that is null counts as absent."""
     assert spec(**{name: None}) == JobSpec(command="true")
 
 
-def test_a_command_must_be_there():
-    """Neither no command nor null is one."""
+def test_a_command_is_required():
+    """A command that is null counts as absent, too."""
     for fields in ({}, {"command": None}):
         with pytest.raises(InvalidInput, match=r"^there is no command$"):
             JobSpec.from_fields(fields, now=NOW)
@@ -85,8 +85,8 @@ def test_a_default_for_if_dup_does_not_require_a_key():
     )
 
 
-def test_delay_and_run_at_say_when():
-    """A delay counts from now, a time stands for itself, and one that is over means now."""
+def test_delay_and_run_at_set_the_time():
+    """A delay counts from now, and a time in the past means now."""
     assert spec(delay=90).run_at == NOW + timedelta(seconds=90)
     assert spec(delay="1h").run_at == NOW + timedelta(hours=1)
     assert spec(run_at="2026-12-24T18:00Z").run_at == datetime(
@@ -101,8 +101,8 @@ def test_delay_and_run_at_say_when():
      "a\u00a0b", "x" * 129, "\u00e9" * 65, LONE, 3, 1.0, True, [], {}],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["id", "queue", "after", "after_any"])
-def test_a_name_must_stand_as_one_word(name, value):
-    """Ids and queues are 1 to 128 bytes of printable UTF-8 that no shell or list tears apart."""
+def test_a_name_must_be_one_word(name, value):
+    """Ids and queues are 1 to 128 bytes of printable UTF-8 that no shell or list would split."""
     if name.startswith("after"):
         value = [value]
     with pytest.raises(InvalidInput, match=f"^{name} "):
@@ -173,7 +173,7 @@ def test_a_name_must_stand_as_one_word(name, value):
     ],
 )  # fmt: skip
 def test_a_field_of_the_wrong_type_or_range_is_refused(name, value, message):
-    """The message names the field and the value: true is not 1, "3" is not 3, NaN is nothing."""
+    """The message names the field and the value: true is not 1, "3" is not 3, NaN is no number."""
     with pytest.raises(InvalidInput) as refused:
         spec(**{name: value})
 
@@ -184,7 +184,7 @@ def test_a_field_of_the_wrong_type_or_range_is_refused(name, value, message):
     "text", ["x" * LIMIT, "\u00e9" * (LIMIT // 2), "\U0001f642" * (LIMIT // 4)]
 )
 def test_a_command_may_have_130_000_bytes(text):
-    """What the kernel can still pass as one argument is taken; a byte more is refused."""
+    """The kernel can still pass that as one argument. One byte more is refused."""
     assert spec(command=text).command == text
     with pytest.raises(InvalidInput, match=f"^command has {LIMIT + 1} bytes; at most {LIMIT} are"):
         spec(command=text + "x")
@@ -198,8 +198,8 @@ def test_a_variable_may_have_130_000_bytes_with_its_name():
         spec(env={name: "x" * (LIMIT - len(name))})
 
 
-def test_delay_and_run_at_exclude_each_other():
-    """Two answers to one question are refused."""
+def test_delay_and_run_at_cannot_be_used_together():
+    """Both set the time of the first attempt."""
     with pytest.raises(InvalidInput, match=r"^delay and run_at cannot be used together$"):
         spec(delay=1, run_at="18:00")
 
@@ -209,8 +209,8 @@ def test_delay_and_run_at_exclude_each_other():
     ["state", "attempts", "created_at", "updated_at", "finished_at", "locked_by", "locked_at",
      "exit_code", "signal", "last_error"],
 )  # fmt: skip
-def test_what_queuectl_sets_cannot_be_asked_for(name):
-    """A field that only queuectl writes is refused, with the verb that may bring it in."""
+def test_a_field_that_queuectl_sets_is_refused(name):
+    """The error names the command that accepts such fields."""
     with pytest.raises(InvalidInput) as refused:
         spec(**{name: "x"})
 
@@ -233,7 +233,7 @@ def test_what_queuectl_sets_cannot_be_asked_for(name):
     ],
 )
 def test_an_unknown_field_gets_a_suggestion(name, hint):
-    """A typing error is refused, never ignored, and the nearest known field is named."""
+    """A typing error is refused, never ignored, and the error names the most similar field."""
     with pytest.raises(InvalidInput) as refused:
         spec(**{name: 1})
 
@@ -241,7 +241,7 @@ def test_an_unknown_field_gets_a_suggestion(name, hint):
 
 
 def test_the_objects_own_field_wins_over_a_default():
-    """Defaults fill what is absent or null; variables are joined name by name."""
+    """Defaults replace fields that are absent or null; variables are merged one by one."""
     defaults = {"priority": 5, "queue": "mail", "env": {"A": "default", "B": "default"}}
     fields = {"command": "true", "priority": 0, "queue": None, "env": {"A": "own"}}
 
@@ -271,13 +271,13 @@ def test_an_object_is_read_as_json():
     ],
 )
 def test_json_is_read_strictly(text, message):
-    """Repeated keys, NaN and whatever is no object are refused, in words of our own."""
+    """Repeated keys, NaN and JSON that is no object are refused, with our own messages."""
     with pytest.raises(ValueError, match=f"^{message}$"):
         parse_object(text)
 
 
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", '{"a": 1,}', '{"a": 1} x', "{a: 1}", "\0"])
-def test_what_is_no_json_is_refused(text):
+def test_broken_json_is_refused(text):
     """A broken object raises ValueError."""
     with pytest.raises(ValueError, match=r"\w"):
         parse_object(text)
@@ -302,7 +302,7 @@ FIELDS = st.dictionaries(st.sampled_from(JSON_FIELDS) | st.text(max_size=12), VA
 @example({"command": "true", "run_at": "0001-01-01T00:00+14:00"})
 @example({"command": "true", "\ud800": 1})
 def test_any_fields_make_a_job_or_are_refused(fields):
-    """Whatever JSON can hold, the checks raise InvalidInput or return a spec."""
+    """Whatever JSON holds, the checks return a spec or raise InvalidInput."""
     try:
         made = JobSpec.from_fields(fields, now=NOW)
     except InvalidInput:
@@ -315,7 +315,7 @@ def test_any_fields_make_a_job_or_are_refused(fields):
 @example('{"a": ' + "9" * 5000 + "}")
 @example('{"a": "\\ud800"}')
 def test_any_text_is_an_object_or_a_value_error(text):
-    """Whatever the text, the reading raises ValueError or returns a dict."""
+    """Whatever the text, reading it returns a dict or raises ValueError."""
     try:
         read = parse_object(text)
     except ValueError:

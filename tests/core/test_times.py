@@ -1,4 +1,4 @@
-"""Durations and instants: how they are read, and the one form in which they are kept."""
+"""How times and durations are read, and the form in which times are stored."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def central_europe(zone):
     zone(CENTRAL_EUROPE)
 
 
-def test_the_present_carries_its_zone():
-    """The present is an aware time in UTC."""
+def test_the_present_is_aware():
+    """It is in UTC."""
     assert utcnow().utcoffset() == timedelta(0)
 
 
 @settings(deadline=None, max_examples=200, database=None)
 @given(INSTANTS, INSTANTS)
 def test_text_order_is_time_order(first, second):
-    """Kept instants are as wide as each other and sort as text as they do in time."""
+    """Stored times have the same width, so that they sort as text as they do in time."""
     one, other = to_text(first), to_text(second)
 
     assert len(one) == len(other) == len("2026-01-31T12:00:00.000000Z")
@@ -71,8 +71,8 @@ def test_text_order_is_time_order(first, second):
 
 @settings(deadline=None, max_examples=200, database=None)
 @given(INSTANTS)
-def test_a_kept_instant_is_read_back_whole(instant):
-    """Writing and reading an instant loses nothing."""
+def test_a_stored_time_is_read_back_exactly(instant):
+    """Writing and reading a time loses nothing."""
     assert from_text(to_text(instant)) == instant
 
 
@@ -85,14 +85,14 @@ def test_a_kept_instant_is_read_back_whole(instant):
         ("2026-01-31T13:00:00+01:00", "2026-01-31T12:00:00.000000Z"),
     ],
 )
-def test_an_instant_of_another_program_is_read(text, read):
-    """What SQLite writes is in UTC; so is all that names no other zone."""
+def test_a_time_of_another_program_is_read(text, read):
+    """SQLite writes times in UTC; so a time without a zone is in UTC."""
     assert to_text(from_text(text)) == read
 
 
 @pytest.mark.parametrize("text", ["", "Z", "yesterday", "2026-13-31 12:00:00", b"2026", 5])
-def test_what_is_no_instant_is_named(text):
-    """Regression: a traceback, in which every worker ended that met such a row."""
+def test_text_that_is_no_time_is_named(text):
+    """Regression: each worker that met such a row ended with a traceback."""
     with pytest.raises(QueueUnusable) as refused:
         from_text(text)
 
@@ -122,7 +122,7 @@ def test_what_is_no_instant_is_named(text):
     ],
 )
 def test_a_duration_is_seconds_or_numbers_with_units(text, seconds):
-    """A bare number is seconds; units add up."""
+    """A bare number is seconds; numbers with units are added up."""
     assert parse_duration(text) == pytest.approx(seconds)
 
 
@@ -131,8 +131,8 @@ def test_a_duration_is_seconds_or_numbers_with_units(text, seconds):
     ["", " ", "x", "m", "1x", "-1", "-1s", "+5", "1 h", "1h 30m", "1e3", "inf", "nan", "1h30",
      "1,5h", "0x10", "1_000", "٣", "²", "1h\0", "٣m", ".", "s10", "10M", "infinity"],
 )  # fmt: skip
-def test_what_is_no_duration_is_refused(text):
-    """Garbage is refused with the value and an example of what is right."""
+def test_text_that_is_no_duration_is_refused(text):
+    """The error shows the value, and examples of the right form."""
     with pytest.raises(InvalidInput) as refused:
         parse_duration(text)
 
@@ -142,8 +142,8 @@ def test_what_is_no_duration_is_refused(text):
 
 
 @pytest.mark.parametrize("text", ["3661d", "9" * 400, "9" * 400 + "d", "1e400"[:1] + "0" * 40])
-def test_a_duration_has_a_limit_that_nothing_overflows(text):
-    """More than ten years is refused, however large the number."""
+def test_a_duration_has_a_limit(text):
+    """More than ten years is refused, however large the number, so that nothing overflows."""
     with pytest.raises(InvalidInput, match=r"a duration is 0 to 10 years"):
         parse_duration(text)
 
@@ -151,7 +151,7 @@ def test_a_duration_has_a_limit_that_nothing_overflows(text):
 @settings(deadline=None, max_examples=300, database=None)
 @given(st.text() | st.from_regex(r"\A[0-9.smhdw ]{0,12}\Z"))
 def test_any_text_is_a_duration_in_range_or_refused(text):
-    """No text at all makes the reading of a duration fail in another way."""
+    """Whatever the text, reading it returns a duration or raises InvalidInput."""
     try:
         seconds = parse_duration(text)
     except InvalidInput:
@@ -175,7 +175,7 @@ def test_any_text_is_a_duration_in_range_or_refused(text):
     ],
 )
 def test_a_duration_is_written_for_people(seconds, text):
-    """At most two units are shown, none of them zero."""
+    """At most two units are shown, and no unit that is zero."""
     assert format_duration(seconds) == text
 
 
@@ -200,7 +200,7 @@ def test_a_duration_is_written_for_people(seconds, text):
     ],
 )
 def test_a_clock_time_is_the_next_time_that_the_clock_shows_it(central_europe, text, now, expected):
-    """`18:00` keeps the face of the local clock, over midnight and changes of daylight saving."""
+    """The local clock shows 18:00 then, even after midnight or a change of daylight saving."""
     assert parse_instant(text, now=datetime(*now, tzinfo=UTC)) == datetime(*expected, tzinfo=UTC)
 
 
@@ -218,7 +218,7 @@ def test_a_clock_time_is_the_next_time_that_the_clock_shows_it(central_europe, t
     ],
 )
 def test_a_date_is_local_unless_it_names_a_zone(central_europe, text, expected):
-    """ISO-8601 is read with `Z` and any number of decimals on every version of Python."""
+    """ISO-8601 with `Z` and any number of decimals is read on every version of Python."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
 
     assert parse_instant(text, now=now) == datetime(*expected, tzinfo=UTC)
@@ -297,8 +297,8 @@ def test_no_job_starts_before_the_clock_shows_its_time(zone, change, minutes, cl
     ]
 
 
-def test_what_is_past_means_now():
-    """A time that is over makes a job that may start at once."""
+def test_a_time_in_the_past_means_now():
+    """A job with such a time can start at once."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
 
     assert parse_instant("2001-01-01", now=now) == now
@@ -310,8 +310,8 @@ def test_what_is_past_means_now():
      "2026-12-24T25:00", "-1:00", "18:00pm", "18:00\0", "٣:00", "9999-12-31T23:59:59-12:00",
      "1h", "99999-01-01", "2026-12-24T18:00+99:00"],
 )  # fmt: skip
-def test_what_is_no_time_is_refused(text):
-    """Garbage is refused with the value and what may be written."""
+def test_text_that_is_no_time_is_refused(text):
+    """The error shows the value, and the forms that are accepted."""
     with pytest.raises(InvalidInput) as refused:
         parse_instant(text, now=datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -322,8 +322,8 @@ def test_what_is_no_time_is_refused(text):
 
 @settings(deadline=None, max_examples=300, database=None)
 @given(st.text() | st.from_regex(r"\A[0-9TZ:.+ -]{0,30}\Z"))
-def test_any_text_is_an_aware_instant_or_refused(text):
-    """No text at all makes the reading of a time fail in another way; none gives a past one."""
+def test_any_text_is_a_time_or_refused(text):
+    """Whatever the text, reading it returns an aware time from now on, or raises InvalidInput."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     try:
         instant = parse_instant(text, now=now)

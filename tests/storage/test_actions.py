@@ -1,4 +1,4 @@
-"""What people do to single jobs: retry, cancel and edit."""
+"""What users do to jobs: retry, cancel and edit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAITING = [JobState.SCHEDULED, JobState.BLOCKED, JobState.PENDING, JobState.FAIL
 
 
 def bring(storage, now, state, **fields):
-    """A job `a` in that state."""
+    """Return a job `a` in that state."""
     if state is JobState.BLOCKED:
         add(storage, now, "needed", queue="other")
         fields["after"] = ("needed",)
@@ -35,7 +35,7 @@ def bring(storage, now, state, **fields):
 
 @pytest.mark.parametrize("state", FINISHED)
 def test_a_finished_job_is_retried_from_the_start(storage, clock, state):
-    """Attempts 0, no end and no error; its place and its history are kept."""
+    """It has no attempts, no end and no error then; it keeps its place and its history."""
     before = bring(storage, clock.now, state)
     storage.retry(before, now=clock.tick(1))
     job = storage.get("a")
@@ -48,7 +48,7 @@ def test_a_finished_job_is_retried_from_the_start(storage, clock, state):
 
 
 def test_a_failed_job_is_retried_now_and_keeps_its_attempts(storage, clock):
-    """Its next attempt comes at once, and it is the next one."""
+    """Its next attempt comes at once, with the next number."""
     storage.retry(bring(storage, clock.now, JobState.FAILED), now=clock.now)
     claim = storage.claim("w1", now=clock.now)
 
@@ -59,7 +59,7 @@ def test_a_failed_job_is_retried_now_and_keeps_its_attempts(storage, clock):
     "state", [JobState.SCHEDULED, JobState.BLOCKED, JobState.PENDING, JobState.PROCESSING]
 )
 def test_a_job_that_has_not_failed_cannot_be_retried(storage, clock, state):
-    """The message says in which state it is, and nothing is changed."""
+    """The error names its state, and nothing is changed."""
     before = bring(storage, clock.now, state)
     with pytest.raises(WrongState, match=f"^cannot retry a: it is {state.value}$"):
         storage.retry(before, now=clock.now)
@@ -67,8 +67,8 @@ def test_a_job_that_has_not_failed_cannot_be_retried(storage, clock, state):
     assert storage.get("a") == before
 
 
-def test_only_the_states_that_are_asked_for_are_retried(storage, clock):
-    """A retry of dead jobs leaves a completed one."""
+def test_only_jobs_in_the_given_states_are_retried(storage, clock):
+    """A retry of dead jobs does not retry a completed one."""
     before = bring(storage, clock.now, JobState.COMPLETED)
     with pytest.raises(WrongState, match=r"^cannot retry a: it is completed, not dead$"):
         storage.retry(before, now=clock.now, states=(JobState.DEAD,))
@@ -77,7 +77,7 @@ def test_only_the_states_that_are_asked_for_are_retried(storage, clock):
 
 
 def test_a_retry_looks_at_the_job_as_it_is_now(storage, clock):
-    """What was read before may be over: of two retries one is done."""
+    """The job may have changed since it was read: of two retries, one is refused."""
     stale = bring(storage, clock.now, JobState.DEAD)
     storage.retry(stale, now=clock.now)
     with pytest.raises(WrongState, match=r"^cannot retry a: it is pending$"):
@@ -85,7 +85,7 @@ def test_a_retry_looks_at_the_job_as_it_is_now(storage, clock):
 
 
 def test_a_job_that_was_pruned_meanwhile_cannot_be_retried(storage, clock):
-    """It is said, not passed over."""
+    """The error says that it was deleted."""
     stale = bring(storage, clock.now, JobState.DEAD)
     storage.prune(states=[JobState.DEAD], before=later(clock.now, 1))
     with pytest.raises(JobDeleted, match=r"^job a was deleted$"):
@@ -94,7 +94,7 @@ def test_a_job_that_was_pruned_meanwhile_cannot_be_retried(storage, clock):
 
 @pytest.mark.parametrize("state", FINISHED)
 def test_a_retry_onto_a_held_key_is_refused(storage, clock, state):
-    """Two unfinished jobs never share a unique key; the holder is named."""
+    """Two unfinished jobs never have the same unique key; the error names the other job."""
     before = bring(storage, clock.now, state, unique_key="k")
     add(storage, clock.now, "holder", unique_key="k")
     with pytest.raises(UniqueKeyHeld, match=r"^unique key k is held by unfinished job holder$"):
@@ -104,7 +104,7 @@ def test_a_retry_onto_a_held_key_is_refused(storage, clock, state):
 
 
 def test_a_failed_job_holds_its_own_key(storage, clock):
-    """Keeps out: its own key stood in the way of its retry."""
+    """Prevents a bug: its own key prevented its retry."""
     storage.retry(bring(storage, clock.now, JobState.FAILED, unique_key="k"), now=clock.now)
 
     assert storage.get("a").state is JobState.PENDING
@@ -112,7 +112,7 @@ def test_a_failed_job_holds_its_own_key(storage, clock):
 
 @pytest.mark.parametrize("state", WAITING)
 def test_a_waiting_job_is_cancelled_at_once(storage, clock, state):
-    """It has ended, with the reason, and is never claimed."""
+    """It is finished, with the reason, and is never claimed."""
     before = bring(storage, clock.now, state)
     assert storage.cancel(before, reason="not needed", now=clock.tick(1)) is JobState.CANCELLED
     job = storage.get("a")
@@ -122,7 +122,7 @@ def test_a_waiting_job_is_cancelled_at_once(storage, clock, state):
     assert "a" not in claim_ids(storage, later(clock.now, 999))
 
 
-def test_of_a_running_job_the_cancel_is_asked_for(storage, clock):
+def test_the_cancel_of_a_running_job_is_requested(storage, clock):
     """It runs until its worker has ended it."""
     before = bring(storage, clock.now, JobState.PROCESSING)
 
@@ -132,7 +132,7 @@ def test_of_a_running_job_the_cancel_is_asked_for(storage, clock):
 
 
 def test_a_cancelled_job_stays_cancelled(storage, clock):
-    """To cancel it again is success and changes nothing."""
+    """Cancelling it again is a success, and changes nothing."""
     before = bring(storage, clock.now, JobState.CANCELLED)
 
     assert storage.cancel(before, reason="again", now=clock.tick(1)) is JobState.CANCELLED
@@ -140,8 +140,8 @@ def test_a_cancelled_job_stays_cancelled(storage, clock):
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.DEAD])
-def test_what_has_ended_cannot_be_cancelled(storage, clock, state):
-    """An end is an end."""
+def test_a_completed_or_dead_job_cannot_be_cancelled(storage, clock, state):
+    """The error names its state."""
     before = bring(storage, clock.now, state)
     with pytest.raises(WrongState, match=f"^cannot cancel a: it is {state.value}$"):
         storage.cancel(before, now=clock.now)
@@ -149,8 +149,8 @@ def test_what_has_ended_cannot_be_cancelled(storage, clock, state):
     assert storage.get("a") == before
 
 
-def test_a_cancel_frees_those_that_wait_for_any_end(storage, clock):
-    """`after_any` is served by it, `after` is not."""
+def test_a_cancel_unblocks_jobs_that_wait_for_any_end(storage, clock):
+    """It meets `after_any`, but not `after`."""
     job = bring(storage, clock.now, JobState.PENDING)
     add(storage, clock.now, "any", after_any=("a",))
     add(storage, clock.now, "only", after=("a",))
@@ -161,7 +161,7 @@ def test_a_cancel_frees_those_that_wait_for_any_end(storage, clock):
 
 
 def test_a_cancelled_job_that_was_blocked_runs_at_once_when_retried(storage, clock):
-    """To retry it is to say: now, whatever it waited for."""
+    """The user wants it to run now, whatever it waited for."""
     job = bring(storage, clock.now, JobState.BLOCKED)
     storage.cancel(job, now=clock.now)
     storage.retry(job, now=clock.now)
@@ -171,7 +171,7 @@ def test_a_cancelled_job_that_was_blocked_runs_at_once_when_retried(storage, clo
 
 @pytest.mark.parametrize("state", WAITING)
 def test_a_waiting_job_can_be_edited(storage, clock, state):
-    """Only what was asked for changes."""
+    """Only the given fields change."""
     before = bring(storage, clock.now, state)
     edited = storage.edit(before, {"priority": 7, "command": "new"}, now=clock.tick(1))
 
@@ -183,8 +183,8 @@ def test_a_waiting_job_can_be_edited(storage, clock, state):
 
 
 @pytest.mark.parametrize("state", [JobState.PROCESSING, *FINISHED])
-def test_what_runs_or_has_ended_cannot_be_edited(storage, clock, state):
-    """Waiting jobs only."""
+def test_a_running_or_finished_job_cannot_be_edited(storage, clock, state):
+    """The error names its state."""
     before = bring(storage, clock.now, state)
     with pytest.raises(WrongState, match=f"^cannot edit a: it is {state.value}$"):
         storage.edit(before, {"priority": 7}, now=clock.now)
@@ -193,7 +193,7 @@ def test_what_runs_or_has_ended_cannot_be_edited(storage, clock, state):
 
 
 def test_an_edited_time_moves_the_job(storage, clock):
-    """A time that is to come makes it wait, one that is over lets it go."""
+    """A time in the future makes it wait; a time in the past makes it pending."""
     job = bring(storage, clock.now, JobState.PENDING)
     waiting = storage.edit(job, {"run_at": later(clock.now, 60)}, now=clock.now)
     ready = storage.edit(job, {"run_at": clock.now}, now=clock.now)
@@ -202,7 +202,7 @@ def test_an_edited_time_moves_the_job(storage, clock):
 
 
 def test_a_retried_job_completes_like_any_other(storage, clock):
-    """The whole way again: its history has both."""
+    """Its history then has both attempts."""
     job = bring(storage, clock.now, JobState.DEAD)
     storage.retry(job, now=clock.now)
     claim = storage.claim("w2", now=clock.now)

@@ -14,7 +14,7 @@ from support.rows import add, finish
 
 
 def test_only_dead_and_cancelled_jobs_count(storage, clock):
-    """One that completed, or that waits for its retry, has not ended badly."""
+    """A completed job does not count, and neither does one that waits for its retry."""
     add(storage, clock.now, "a", "b", "c", "d")
     for outcome, verdict in ((OK, COMPLETED), (EXIT_1, retry_at(later(clock.now, 60)))):
         storage.record(storage.claim("w1", now=clock.now), outcome, verdict, now=clock.now)
@@ -27,7 +27,7 @@ def test_only_dead_and_cancelled_jobs_count(storage, clock):
 
 
 def test_each_queue_has_its_own_total(storage, clock):
-    """A job counts in the queue where it ended, though it was moved there."""
+    """A job counts in the queue in which it ended, even if it was moved there."""
     add(storage, clock.now, "a", "b", queue="x")
     add(storage, clock.now, "c", queue="y")
     storage.edit(storage.get("b"), {"queue": "z"}, now=clock.now)
@@ -43,7 +43,7 @@ def test_each_queue_has_its_own_total(storage, clock):
 
 
 def test_the_total_never_falls(storage, clock):
-    """Neither a retry nor a prune takes an end back; a job that dies again counts again."""
+    """Neither a retry nor a prune reduces it; a job that dies again counts again."""
     add(storage, clock.now, "a")
     finish(storage, clock.now, "a", JobState.DEAD)
     storage.retry(storage.get("a"), now=clock.now)
@@ -57,7 +57,9 @@ def test_the_total_never_falls(storage, clock):
 
 
 def test_a_running_job_counts_once_when_its_cancel_is_done(storage, clock):
-    """Not when the cancel is asked for, and not again when a second record comes too late."""
+    """A requested cancel does not count yet, and a second record of the same attempt changes
+    nothing.
+    """
     add(storage, clock.now, "a")
     claim = storage.claim("w1", now=clock.now)
     storage.cancel(storage.get("a"), now=clock.now)
@@ -98,8 +100,8 @@ def test_a_change_that_is_rolled_back_does_not_count(storage, clock):
     assert storage.bad_ends() == 0
 
 
-def test_a_worker_of_the_schema_before_is_counted_too(tmp_path, clock, monkeypatch):
-    """It may record what it runs after an upgrade, and the database does the counting."""
+def test_the_record_of_an_older_worker_counts(tmp_path, clock, monkeypatch):
+    """It may record its running job after an upgrade; the database does the counting."""
     files = find(str(tmp_path / "queue.db"), None, False)
     with monkeypatch.context() as past:
         past.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])

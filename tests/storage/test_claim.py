@@ -1,4 +1,4 @@
-"""Claiming: in order, each job once, only what is due, and from queues that are open."""
+"""Claiming: in order, each job once, only jobs that are due, only from queues that are open."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def pause(storage, queue, now):
     storage.pause_queue(queue, by="ann", reason=None, now=now)
 
 
-def test_a_claim_counts_the_attempt_and_says_who_has_it(storage, clock):
-    """The job that is returned is the job as it is stored, and its attempt is on record."""
+def test_a_claim_counts_the_attempt_and_names_the_worker(storage, clock):
+    """The returned job equals the stored one, and its attempt is recorded."""
     add(storage, clock.now, "a")
     claim = storage.claim("w1", now=clock.tick(5))
     stored = storage.get("a")
@@ -36,8 +36,8 @@ def test_a_claim_counts_the_attempt_and_says_who_has_it(storage, clock):
     assert claim.earlier == ()
 
 
-def test_nothing_to_claim_is_none(storage, clock):
-    """An empty queue gives nothing, and makes no attempt."""
+def test_an_empty_queue_gives_no_claim(storage, clock):
+    """No attempt is recorded either."""
     assert storage.claim("w1", now=clock.now) is None
     assert sql(storage, "SELECT count(*) FROM executions") == [(0,)]
 
@@ -51,7 +51,7 @@ def test_ready_jobs_start_by_priority_then_in_order(storage, clock):
 
 
 def test_the_order_is_kept_over_several_queues(storage, clock):
-    """A worker of all queues takes the best of their heads, not one queue after the other."""
+    """A worker of all queues takes the best of their first jobs, not one queue after the other."""
     for job_id, queue, priority in (
         ("a", "z", 0), ("b", "a", 0), ("c", "z", 9), ("d", "m", 0), ("e", "a", 9), ("f", "z", 0),
     ):  # fmt: skip
@@ -71,7 +71,7 @@ def test_the_order_is_kept_over_several_queues(storage, clock):
     ],
 )
 def test_a_worker_takes_from_its_queues_only(storage, clock, queues, expected):
-    """Without names from all; the order of the names says nothing."""
+    """Without names it takes from all queues. The order of the names has no meaning."""
     for job_id, queue in (("a", "x"), ("b", "y"), ("c", "z")):
         add(storage, clock.now, job_id, queue=queue)
 
@@ -79,7 +79,7 @@ def test_a_worker_takes_from_its_queues_only(storage, clock, queues, expected):
 
 
 def test_a_released_job_keeps_its_place(storage, clock):
-    """What was put back goes before what came later."""
+    """It comes before jobs that were enqueued later."""
     add(storage, clock.now, "a", "b")
     claim = storage.claim("w1", now=clock.now)
     storage.release(claim, EXIT_1, now=clock.now)
@@ -87,8 +87,8 @@ def test_a_released_job_keeps_its_place(storage, clock):
     assert claim_ids(storage, clock.now) == ["a", "b"]
 
 
-def test_what_is_due_is_claimed_and_what_is_not_waits(storage, clock):
-    """A scheduled job starts when its time has come, not a moment before."""
+def test_a_scheduled_job_is_claimed_when_it_is_due(storage, clock):
+    """It is not claimed a moment earlier."""
     due = later(clock.now, 60)
     add(storage, clock.now, "a", run_at=due)
 
@@ -99,7 +99,7 @@ def test_what_is_due_is_claimed_and_what_is_not_waits(storage, clock):
 
 
 def test_a_failed_job_is_claimed_again_when_its_retry_is_due(storage, clock):
-    """failed means: waits for its retry; it comes back as its next attempt."""
+    """A failed job waits for its retry, which is its next attempt."""
     add(storage, clock.now, "a")
     first = storage.claim("w1", now=clock.now)
     due = later(clock.now, 2)
@@ -113,7 +113,7 @@ def test_a_failed_job_is_claimed_again_when_its_retry_is_due(storage, clock):
 
 
 def test_promoted_jobs_are_ordered_like_all_others(storage, clock):
-    """A due job of higher priority goes first, one of the same priority keeps its place."""
+    """A due job of higher priority goes first; one of the same priority keeps its place."""
     add(storage, clock.now, "a", run_at=later(clock.now, 30))
     add(storage, clock.now, "b")
     add(storage, clock.now, "c", run_at=later(clock.now, 10), priority=1)
@@ -122,7 +122,7 @@ def test_promoted_jobs_are_ordered_like_all_others(storage, clock):
 
 
 def test_at_most_500_jobs_are_promoted_by_a_claim(storage, clock):
-    """However many are due, a claim stays short: the earliest come first, the rest soon after."""
+    """So a claim stays short, however many jobs are due; later claims promote the others."""
     specs = [
         JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 1200 - number))
         for number in range(1200)
@@ -138,7 +138,7 @@ def test_at_most_500_jobs_are_promoted_by_a_claim(storage, clock):
 
 
 def test_the_earliest_due_jobs_are_promoted_first(storage, clock):
-    """The bound cuts off those whose time came last."""
+    """The jobs beyond the limit are those that became due last."""
     specs = [
         JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 600 - number))
         for number in range(600)
@@ -152,7 +152,7 @@ def test_the_earliest_due_jobs_are_promoted_first(storage, clock):
 
 
 def test_a_paused_queue_gives_nothing(storage, clock):
-    """Its jobs wait, those of other queues do not; resumed, they come in their order."""
+    """Its jobs wait, and those of other queues do not. After the pause they run in their order."""
     add(storage, clock.now, "a", queue="x", priority=9)
     add(storage, clock.now, "b", queue="y")
     pause(storage, "x", clock.now)
@@ -163,7 +163,7 @@ def test_a_paused_queue_gives_nothing(storage, clock):
 
 
 def test_one_switch_pauses_all_queues(storage, clock):
-    """One pause holds all queues, those to come too."""
+    """It also pauses queues that come into being later."""
     pause(storage, None, clock.now)
     add(storage, clock.now, "a", queue="new")
 
@@ -173,7 +173,7 @@ def test_one_switch_pauses_all_queues(storage, clock):
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_a_limit_holds_for_running_jobs(storage, clock, most):
-    """No more than so many of a queue run at once; each end makes room for one."""
+    """No more jobs of a queue run at once; each end makes room for another."""
     add(storage, clock.now, "a", "b", "c", "d", queue="x")
     add(storage, clock.now, "other", queue="y")
     storage.limit_queue("x", most)
@@ -187,8 +187,8 @@ def test_a_limit_holds_for_running_jobs(storage, clock, most):
     assert storage.claim("w9", ("x",), now=clock.now) is None
 
 
-def test_a_limit_below_what_runs_lets_nothing_more_in(storage, clock):
-    """A limit that is lowered meanwhile ends nothing and admits nothing."""
+def test_a_limit_below_the_number_of_running_jobs_ends_none(storage, clock):
+    """It only prevents further claims."""
     add(storage, clock.now, "a", "b", "c")
     first, second = (storage.claim(f"w{number}", now=clock.now) for number in (1, 2))
     storage.limit_queue("default", 1)
@@ -197,8 +197,8 @@ def test_a_limit_below_what_runs_lets_nothing_more_in(storage, clock):
     assert storage.record_and_claim(second, OK, COMPLETED, "w2", now=clock.now)[1].job.id == "c"
 
 
-def test_an_idle_worker_sees_whether_a_claim_is_worth_the_try(storage, clock):
-    """Ready at once, ready at a known time, or neither."""
+def test_an_idle_worker_sees_whether_a_claim_is_worth_the_effort(storage, clock):
+    """A job is ready now, or at a known time, or there is none."""
     assert storage.ready((), now=clock.now) == Ready(False, None)
     due = later(clock.now, 60)
     add(storage, clock.now, "a", run_at=due)
@@ -213,7 +213,7 @@ def test_an_idle_worker_sees_whether_a_claim_is_worth_the_try(storage, clock):
 
 
 def test_the_configuration_travels_with_the_claim(storage, clock):
-    """Keys that act at once are those at the time of the claim."""
+    """Keys that act at once have their values of the time of the claim."""
     add(storage, clock.now, "a")
     storage.set_key("kill-grace", "3")
 
@@ -221,7 +221,7 @@ def test_the_configuration_travels_with_the_claim(storage, clock):
 
 
 def test_a_limit_holds_against_racing_processes(tmp_path, clock):
-    """Keeps out: a limit kept as a counter admits too many when workers race."""
+    """Prevents a bug: a limit that is kept as a counter admits too many when workers race."""
     files = find(str(tmp_path / "queue.db"), None, False)
     storage = Storage.open(files, create=True)
     add(storage, clock.now, *(f"j{n}" for n in range(20)))

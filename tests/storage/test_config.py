@@ -9,13 +9,13 @@ from support.rows import sql
 
 
 def test_nothing_is_stored_at_first(storage):
-    """A default is not stored, so that a later release may change it."""
+    """Defaults are not stored, so that a later release may change them."""
     assert storage.stored_settings() == {}
     assert storage.settings().max_retries == 3
 
 
 def test_a_key_is_kept_as_it_was_written_and_in_force_at_once(storage):
-    """The text is kept, the value is in force; the last one wins."""
+    """The text is stored, and its value is in force; the last one wins."""
     storage.set_key("retention", "10d")
     storage.set_key("retention", "1h30m")
 
@@ -24,7 +24,7 @@ def test_a_key_is_kept_as_it_was_written_and_in_force_at_once(storage):
 
 
 def test_an_unset_key_has_its_default(storage):
-    """Unsetting what is not set is done already."""
+    """Unsetting a key that is not set is a success."""
     storage.set_key("max-retries", "9")
     storage.unset_key("max-retries")
     storage.unset_key("max-retries")
@@ -33,8 +33,8 @@ def test_an_unset_key_has_its_default(storage):
 
 
 @pytest.mark.parametrize(("key", "value"), [("max-retries", "many"), ("nonsense", "1")])
-def test_what_is_wrong_is_not_stored(storage, key, value):
-    """A bad value or an unknown key is refused, and what was set stays."""
+def test_a_wrong_key_or_value_is_not_stored(storage, key, value):
+    """It is refused, and the old value stays."""
     storage.set_key("max-retries", "9")
     with pytest.raises(InvalidInput):
         storage.set_key(key, value)
@@ -42,8 +42,8 @@ def test_what_is_wrong_is_not_stored(storage, key, value):
     assert storage.stored_settings() == {"max-retries": "9"}
 
 
-def test_a_key_of_an_older_tool_can_be_taken_away(storage):
-    """It is listed, it can be unset, and after that it is unknown."""
+def test_a_key_of_an_older_tool_can_be_unset(storage):
+    """It is listed and can be unset; after that it is unknown."""
     sql(storage, "INSERT INTO config VALUES ('backoff-initial-delay', '1')")
     listed = storage.stored_settings()
     storage.unset_key("backoff-initial-delay")
@@ -55,7 +55,7 @@ def test_a_key_of_an_older_tool_can_be_taken_away(storage):
 
 
 def test_durability_changes_how_a_worker_commits(storage):
-    """`normal` is for the connection of a worker, and `full` brings the wait for the disk back."""
+    """With `normal` its connection does not wait for the disk; with `full` it does so again."""
 
     def synchronous():
         return storage._database.connection.execute("PRAGMA synchronous").fetchone()[0]

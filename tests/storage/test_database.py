@@ -1,4 +1,4 @@
-"""The database's file: who may open it, what happens to it, and its transactions."""
+"""The database file: who may open it, what happens to it, and its transactions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def open_database(path, *, create=False, **kwargs):
 
 
 def raw(path):
-    """A connection as another program has it: no write lock, waiting for nothing."""
+    """Connect as another program does: without the write lock, and without waiting."""
     return sqlite3.connect(str(path), isolation_level=None, timeout=0)
 
 
 def entries(folder):
-    """Every path below a folder with its type and mode."""
+    """Return every path below a folder with its type and mode."""
     found = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
@@ -46,12 +46,12 @@ def entries(folder):
 
 
 class Stop(BaseException):
-    """What a signal or the end of the program raises: no Exception."""
+    """Raised like a signal or the end of the program: it is no Exception."""
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, Stop])
 def test_a_transaction_rolls_back_on_any_exception(tmp_path, error):
-    """Whatever leaves the block undoes it, BaseException too, and the next one can begin."""
+    """This includes BaseException. The next transaction can begin."""
     database = open_database(tmp_path / "queue.db", create=True)
 
     def fail():
@@ -68,8 +68,8 @@ def test_a_transaction_rolls_back_on_any_exception(tmp_path, error):
     assert kept == (0,)
 
 
-def test_a_failed_statement_rolls_back_and_stays_what_it_was(tmp_path):
-    """A broken constraint is a bug, not weather: it is not translated."""
+def test_a_broken_constraint_rolls_back_and_is_not_translated(tmp_path):
+    """It shows a bug, not a state of the machine."""
     database = open_database(tmp_path / "queue.db", create=True)
 
     def fail():
@@ -104,7 +104,9 @@ def test_a_snapshot_sees_one_moment(tmp_path):
 
 
 def test_each_connection_has_its_settings(tmp_path):
-    """WAL, FULL, foreign keys and no trust in the schema: for the maker and for who comes later."""
+    """WAL, FULL, foreign keys and no trusted schema, for the process that creates the file and for
+    others.
+    """
     path = tmp_path / "queue.db"
     for create in (True, False):
         database = open_database(path, create=create)
@@ -125,16 +127,16 @@ def test_each_connection_has_its_settings(tmp_path):
         }
 
 
-def test_what_is_not_there_is_made_only_when_asked(tmp_path):
-    """Reading where no queue is raises NoQueue and leaves nothing behind."""
+def test_a_missing_queue_is_created_only_on_request(tmp_path):
+    """Reading it raises NoQueue, and creates nothing."""
     with pytest.raises(NoQueue, match=r"^no queue at .*/queue\.db yet \("):
         open_database(tmp_path / "queue.db")
 
     assert entries(tmp_path) == {}
 
 
-def test_an_empty_file_is_a_queue_that_is_not_made_yet(tmp_path):
-    """A kill between the making of the file and its tables leaves what can still be made."""
+def test_an_empty_file_is_a_queue_without_tables(tmp_path):
+    """A process that is killed between creating the file and the tables leaves one."""
     path = tmp_path / "queue.db"
     with by_hand():
         path.touch(0o600)
@@ -146,7 +148,9 @@ def test_an_empty_file_is_a_queue_that_is_not_made_yet(tmp_path):
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777])
 def test_everything_is_private_whatever_the_umask(tmp_path, umask):
-    """Files are 0600 and folders 0700: who can write the queue can run commands as its workers."""
+    """Files are 0600 and folders 0700: a user who can write the queue can run commands as its
+    workers.
+    """
     before = os.umask(umask)
     try:
         storage = Storage.open(at(tmp_path / "queue.db"), create=True)
@@ -172,7 +176,7 @@ def test_everything_is_private_whatever_the_umask(tmp_path, umask):
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
 @pytest.mark.parametrize("there", [False, True])
 def test_a_folder_that_others_can_write_is_refused(tmp_path, mode, there):
-    """Sticky or not, old queue or new: nothing is written where others can put a file."""
+    """Nothing is written where others can put a file, even with the sticky bit or in an old queue."""
     folder = tmp_path / "shared"
     folder.mkdir(0o700)
     path = folder / "queue.db"
@@ -193,7 +197,7 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path, mode, there):
 @pytest.mark.parametrize("mode", [0o620, 0o602])
 @pytest.mark.parametrize("name", ["queue.db", "queue.db-wal", "queue.db-shm"])
 def test_a_database_that_others_can_write_is_refused(tmp_path, mode, name):
-    """Keeps out: in a folder of the user's own a file of mode 0666 was served all the same."""
+    """Prevents a bug: in a folder of the user, a database of mode 0666 was accepted."""
     path = tmp_path / name
     with closing(Storage.open(at(tmp_path / "queue.db"), create=True)):
         path.chmod(mode)
@@ -207,7 +211,7 @@ def test_a_database_that_others_can_write_is_refused(tmp_path, mode, name):
 
 
 def test_a_shared_folder_can_be_allowed(tmp_path):
-    """Who asks for it gets a queue where others can write."""
+    """With --allow-shared the queue may be where others can write."""
     tmp_path.chmod(0o777)
     Storage.open(at(tmp_path / "queue.db", allow_shared=True), create=True).close()
 
@@ -217,7 +221,7 @@ def test_a_shared_folder_can_be_allowed(tmp_path):
 @pytest.mark.parametrize("kind", ["link", "file", "writable"])
 @pytest.mark.parametrize("name", ["queue.db.d", "queue.db.d/workers", "queue.db.d/logs"])
 def test_a_private_folder_that_is_not_ours_alone_is_refused(tmp_path, name, kind):
-    """A link, a file or a folder that others can write, planted where ours belong, is no good."""
+    """A link, a file or a folder that others can write may have been put in its place."""
     (tmp_path / "elsewhere").mkdir()
     planted = tmp_path / name
     planted.parent.mkdir(0o700, exist_ok=True)
@@ -235,7 +239,7 @@ def test_a_private_folder_that_is_not_ours_alone_is_refused(tmp_path, name, kind
 
 
 def test_a_link_to_a_database_leads_to_its_one_folder(tmp_path):
-    """Through a link the same write lock is taken as without it."""
+    """The same write lock is taken through a link as without it."""
     (tmp_path / "real").mkdir(0o700)
     (tmp_path / "link.db").symlink_to(tmp_path / "real" / "queue.db")
     (tmp_path / "folder").symlink_to(tmp_path / "real")
@@ -313,8 +317,8 @@ def cut_short(path):
         (cut_short, "{path} is damaged or not a queue: "),
     ],
 )
-def test_a_file_that_is_no_queue_of_ours_is_refused_and_unchanged(tmp_path, make, message, create):
-    """Whatever else lies there is named and left as it was, and nothing is put beside it."""
+def test_a_file_of_another_program_is_refused_and_unchanged(tmp_path, make, message, create):
+    """The error names it, and nothing is created beside it."""
     path = tmp_path / "queue.db"
     make(path)
     with by_hand():
@@ -329,8 +333,8 @@ def test_a_file_that_is_no_queue_of_ours_is_refused_and_unchanged(tmp_path, make
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo"])
-def test_what_is_no_file_is_refused(tmp_path, kind):
-    """A folder or a FIFO is not opened, so nothing can hang."""
+def test_a_folder_or_a_fifo_is_refused(tmp_path, kind):
+    """It is not opened, so that nothing can hang."""
     path = tmp_path / "queue.db"
     if kind == "folder":
         path.mkdir()
@@ -348,8 +352,8 @@ def test_what_is_no_file_is_refused(tmp_path, kind):
         ("x" * 300, "cannot look at {folder}/" + "x" * 300 + ": File name too long"),
     ],
 )
-def test_a_place_that_cannot_be_is_refused(tmp_path, path, message):
-    """No folder is made but at the default place; the message says which part is wrong."""
+def test_an_impossible_place_is_refused(tmp_path, path, message):
+    """Folders are created at the default place only; the error says which part is wrong."""
     (tmp_path / "plain").touch(0o600)
     with pytest.raises(QueueUnusable) as refused:
         Storage.open(at(tmp_path / path), create=True)
@@ -361,8 +365,8 @@ def test_a_place_that_cannot_be_is_refused(tmp_path, path, message):
 @pytest.mark.parametrize(
     "name", ["a?b.db", "a#b.db", "a%41.db", "a b.db", "\u00e9.db", "a&mode=ro"]
 )
-def test_any_name_of_a_file_is_taken_as_it_is(tmp_path, name):
-    """Characters that mean something in a URI are part of the name."""
+def test_any_file_name_is_taken_literally(tmp_path, name):
+    """Characters with a meaning in a URI are part of the name."""
     open_database(tmp_path / name, create=True).close()
     open_database(tmp_path / name).close()
 
@@ -370,7 +374,7 @@ def test_any_name_of_a_file_is_taken_as_it_is(tmp_path, name):
 
 
 def test_a_busy_queue_names_the_process_that_holds_it(tmp_path):
-    """Who waits in vain is told which queuectl process writes, and nothing is changed."""
+    """The error names the queuectl process that is writing, and nothing is changed."""
     path = tmp_path / "queue.db"
     database = open_database(path, create=True, wait_seconds=0.05)
     holder = WriteLock(at(path).write_lock)
@@ -389,7 +393,7 @@ def test_a_busy_queue_names_the_process_that_holds_it(tmp_path):
 
 
 def test_a_file_that_another_program_has_locked_is_busy(tmp_path):
-    """A lock that is not queuectl's is told apart, and our own lock is given back meanwhile."""
+    """The error says that it is another program; meanwhile our own lock is released."""
     path = tmp_path / "queue.db"
     database = open_database(path, create=True, wait_seconds=0.05)
     other = raw(path)
@@ -411,8 +415,10 @@ def test_a_file_that_another_program_has_locked_is_busy(tmp_path):
     )
 
 
-def test_who_waits_for_another_program_too_is_not_blamed(tmp_path, monkeypatch):
-    """Regression: of several that waited for it, one named the other, and a part of its wait."""
+def test_a_process_that_waits_for_another_program_is_not_blamed(tmp_path, monkeypatch):
+    """Regression: of several processes that waited for it, one named another, and a part of its
+    wait.
+    """
     path = tmp_path / "queue.db"
     database = open_database(path, create=True, wait_seconds=5)
     acquire, turns = database.lock.acquire, count()
@@ -436,8 +442,8 @@ def test_who_waits_for_another_program_too_is_not_blamed(tmp_path, monkeypatch):
     )
 
 
-def test_a_full_disk_is_named_and_undone(tmp_path):
-    """A write that finds no room raises DiskFailure, and the next one can begin."""
+def test_a_write_to_a_full_disk_is_undone(tmp_path):
+    """It raises DiskFailure, and the next write can begin."""
     database = open_database(tmp_path / "queue.db", create=True)
     pages = database.connection.execute("PRAGMA page_count").fetchone()[0]
     database.connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -453,7 +459,7 @@ def test_a_full_disk_is_named_and_undone(tmp_path):
 
 
 def upgrade(path, min_writer):
-    """What a newer queuectl does to the file, as far as this one can see it."""
+    """Change the file as a newer queuectl would, as far as this one can see."""
     conn = raw(path)
     conn.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     conn.execute("UPDATE meta SET value = ? WHERE key = 'min_writer'", (str(min_writer),))
@@ -461,7 +467,7 @@ def upgrade(path, min_writer):
 
 
 def test_after_an_upgrade_a_result_may_still_be_recorded(storage, clock):
-    """A worker of the old schema claims nothing more, but what it ran is not lost."""
+    """A worker of the old schema claims no more jobs, but the result of its last one is not lost."""
     storage.enqueue([JobSpec(command="true"), JobSpec(command="true")], now=clock.now)
     claim = storage.claim("w1", now=clock.now)
     upgrade(storage.files.database, schema.VERSION)
@@ -478,7 +484,7 @@ def test_after_an_upgrade_a_result_may_still_be_recorded(storage, clock):
 
 
 def test_an_upgrade_can_shut_old_workers_out(storage, clock):
-    """With a min_writer above ours not even a result is written into tables we do not know."""
+    """With a min_writer above ours, no result is written into tables that we do not know."""
     storage.enqueue([JobSpec(command="true")], now=clock.now)
     claim = storage.claim("w1", now=clock.now)
     upgrade(storage.files.database, schema.VERSION + 1)
@@ -489,8 +495,8 @@ def test_an_upgrade_can_shut_old_workers_out(storage, clock):
     assert storage.get(claim.job.id).state is JobState.PROCESSING
 
 
-def test_32_processes_that_make_a_queue_at_once_all_succeed(tmp_path, clock):
-    """Keeps out: 7 of 96 racing first openings failed, since the switch to WAL does not wait."""
+def test_32_processes_that_create_a_queue_at_once_all_succeed(tmp_path, clock):
+    """Prevents a bug: 7 of 96 racing first openings failed, since the switch to WAL does not wait."""
     path = at(tmp_path / "queue.db")
 
     def open_and_enqueue():

@@ -1,4 +1,4 @@
-"""Putting jobs in: all or nothing, in order, one at a time where that is wished."""
+"""Enqueueing: all or none, in order, and one job at a time per unique key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ids(storage):
 
 
 def test_a_bare_command_gets_the_defaults(storage, clock):
-    """What is not asked for is as configured or nothing; the id is 12 hex digits."""
+    """Other fields have the configured values, or none; the id is 12 hex digits."""
     (made,) = storage.enqueue([JobSpec(command="make -s")], now=clock.now)
     job = storage.get(made.id)
 
@@ -39,8 +39,8 @@ def test_a_bare_command_gets_the_defaults(storage, clock):
     assert job.id_made
 
 
-def test_everything_asked_for_is_kept(storage, clock):
-    """Each field of the wish stands in the job."""
+def test_every_field_of_the_spec_is_stored(storage, clock):
+    """The job has the same values."""
     at = later(clock.now, 60)
     spec = JobSpec(
         command="x", id="a", queue="mail", priority=-5, max_retries=9, timeout=0.0, run_at=at,
@@ -56,15 +56,15 @@ def test_everything_asked_for_is_kept(storage, clock):
     assert (job.unique_key, job.label, job.id_made) == ("k", "for ann", False)
 
 
-def test_a_time_that_is_not_to_come_is_now(storage, clock):
-    """A job whose time is this moment is pending."""
+def test_a_job_whose_time_has_come_is_pending(storage, clock):
+    """A time of this very moment has come."""
     add(storage, clock.now, "a", run_at=clock.now)
 
     assert storage.get("a").state is JobState.PENDING
 
 
 def test_retries_and_timeout_are_taken_at_enqueue(storage, clock):
-    """A key that changes later does not reach the jobs that are there."""
+    """A key that changes later does not affect jobs that are there."""
     storage.set_key("max-retries", "7")
     storage.set_key("job-timeout", "1h")
     add(storage, clock.now, "a")
@@ -88,7 +88,9 @@ def test_retries_and_timeout_are_taken_at_enqueue(storage, clock):
     ],
 )
 def test_a_job_keeps_variables_of_where_it_was_enqueued(storage, clock, key, expected):
-    """Those that capture-env names, never queuectl's own, and with `*` whatever is fit."""
+    """It keeps those that capture-env names, but none of queuectl's own; `*` keeps all that are
+    valid.
+    """
     environ = {"PATH": "/bin", "HOME": "/root", "QUEUECTL_DB": "x", "A-B": "y", "BAD": "\udcff"}
     if key is not None:
         storage.set_key("capture-env", key)
@@ -98,7 +100,7 @@ def test_a_job_keeps_variables_of_where_it_was_enqueued(storage, clock, key, exp
 
 
 def test_a_jobs_own_variable_wins_over_a_captured_one(storage, clock):
-    """What was asked for is meant."""
+    """The user has asked for that value."""
     spec = JobSpec(command="x", env={"PATH": "/own", "B": "2"})
     (made,) = storage.enqueue([spec], now=clock.now, environ={"PATH": "/bin"})
 
@@ -106,7 +108,7 @@ def test_a_jobs_own_variable_wins_over_a_captured_one(storage, clock):
 
 
 def test_many_jobs_are_stored_in_their_order(storage, clock):
-    """Ids come back line by line, and jobs are listed and claimed so."""
+    """Their ids are reported in that order, and they are listed and claimed in it."""
     made = storage.enqueue((JobSpec(command=f"echo {n}") for n in range(1500)), now=clock.now)
 
     assert [enqueued.id for enqueued in made] == ids(storage)
@@ -126,8 +128,8 @@ def test_many_jobs_are_stored_in_their_order(storage, clock):
         (JobSpec(command="x", id="me", after=("me",)), InvalidInput),
     ],
 )
-def test_one_wrong_job_keeps_all_out(storage, clock, spec, error):
-    """A batch is all or nothing."""
+def test_one_wrong_job_refuses_the_batch(storage, clock, spec, error):
+    """A batch is stored completely or not at all."""
     add(storage, clock.now, "there", unique_key="held")
     with pytest.raises(error):
         storage.enqueue([JobSpec(command="x", id="new"), spec], now=clock.now)
@@ -136,8 +138,8 @@ def test_one_wrong_job_keeps_all_out(storage, clock, spec, error):
     assert storage.by_state()[JobState.PENDING] == 1
 
 
-def test_what_goes_wrong_in_the_reading_of_a_batch_keeps_all_out(storage, clock):
-    """Jobs that are read while they are stored are undone when the reading fails."""
+def test_an_error_while_a_batch_is_read_refuses_it(storage, clock):
+    """Jobs that are stored while the batch is read are rolled back."""
 
     def broken():
         yield JobSpec(command="x")
@@ -150,8 +152,8 @@ def test_what_goes_wrong_in_the_reading_of_a_batch_keeps_all_out(storage, clock)
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED])
-def test_a_taken_id_is_refused_with_its_state(storage, clock, state):
-    """An id is one job's for ever, finished or not."""
+def test_a_taken_id_is_refused(storage, clock, state):
+    """The error names the state of the job that has it. A finished job keeps its id, too."""
     add(storage, clock.now, "a")
     finish(storage, clock.now, "a", state)
     with pytest.raises(DuplicateId) as taken:
@@ -160,8 +162,8 @@ def test_a_taken_id_is_refused_with_its_state(storage, clock, state):
     assert str(taken.value) == (f"a job a exists already and is {state.value}")
 
 
-def test_a_made_id_that_is_taken_is_made_again(storage, clock, monkeypatch):
-    """A collision of made ids is met by another one."""
+def test_a_generated_id_that_is_taken_is_generated_again(storage, clock, monkeypatch):
+    """The user does not notice the collision."""
     numbers = iter([b"\1" * 6, b"\1" * 6, b"\2" * 6])
     monkeypatch.setattr(os, "urandom", lambda _: next(numbers))
     made = storage.enqueue([JobSpec(command="x"), JobSpec(command="y")], now=clock.now)
@@ -175,7 +177,7 @@ def unique(command="new", if_dup="skip", **fields):
 
 
 def held(storage, now, state):
-    """A job `a` that holds the key `k` and is in that state."""
+    """Store a job `a` that has the key `k` and is in that state."""
     if state is JobState.BLOCKED:
         add(storage, now, "needed", queue="other")
         add(storage, now, "a", unique_key="k", after=("needed",))
@@ -200,7 +202,7 @@ FINISHED = [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
 @pytest.mark.parametrize("if_dup", ["skip", "error", "replace"])
 @pytest.mark.parametrize("state", FINISHED)
 def test_a_finished_job_holds_no_key(storage, clock, state, if_dup):
-    """Whatever became of it, the next one may come."""
+    """However it ended, the next job may have the key."""
     held(storage, clock.now, state)
     (made,) = storage.enqueue([unique(if_dup=if_dup, id="b")], now=clock.now)
 
@@ -208,8 +210,8 @@ def test_a_finished_job_holds_no_key(storage, clock, state, if_dup):
 
 
 @pytest.mark.parametrize("state", UNFINISHED)
-def test_skip_gives_the_job_that_is_there(storage, clock, state):
-    """One at a time: while one is unfinished, another wish means that one and changes nothing."""
+def test_skip_returns_the_unfinished_job(storage, clock, state):
+    """While it is unfinished, another spec with its key changes nothing."""
     held(storage, clock.now, state)
     before = storage.get("a")
     (made,) = storage.enqueue([unique(id="b")], now=clock.tick(1))
@@ -220,15 +222,15 @@ def test_skip_gives_the_job_that_is_there(storage, clock, state):
 
 @pytest.mark.parametrize("state", UNFINISHED)
 def test_error_refuses_and_names_the_holder(storage, clock, state):
-    """Who does not want to share is told which job holds the key."""
+    """The error names the job that has the key."""
     held(storage, clock.now, state)
     with pytest.raises(UniqueKeyHeld, match=r"^unique key k is held by unfinished job a$"):
         storage.enqueue([unique(if_dup="error")], now=clock.now)
 
 
 @pytest.mark.parametrize("state", [s for s in UNFINISHED if s is not JobState.PROCESSING])
-def test_replace_gives_a_waiting_job_the_new_wish(storage, clock, state):
-    """It keeps its id and its place, and gets the new command and settings, attempts 0."""
+def test_replace_changes_a_waiting_job(storage, clock, state):
+    """It keeps its id and its place, and gets the new command and settings, and no attempts."""
     held(storage, clock.now, state)
     place = storage.get("a").seq
     spec = unique("new", "replace", id="b", queue="mail", priority=7, timeout=5.0, max_retries=2,
@@ -245,7 +247,7 @@ def test_replace_gives_a_waiting_job_the_new_wish(storage, clock, state):
 
 
 def test_replace_of_a_running_job_is_skip(storage, clock):
-    """What runs is not changed under its feet."""
+    """A job is not changed while it runs."""
     held(storage, clock.now, JobState.PROCESSING)
     before = storage.get("a")
     (made,) = storage.enqueue([unique(if_dup="replace")], now=clock.tick(1))
@@ -254,7 +256,7 @@ def test_replace_of_a_running_job_is_skip(storage, clock):
 
 
 def test_one_key_twice_in_a_batch_is_one_job(storage, clock):
-    """The second line finds the first one there."""
+    """The second line finds the job of the first."""
     made = storage.enqueue([unique("one"), unique("two")], now=clock.now)
 
     assert made[0].id == made[1].id
@@ -263,7 +265,7 @@ def test_one_key_twice_in_a_batch_is_one_job(storage, clock):
 
 
 def test_after_may_name_any_job_of_the_batch(storage, clock):
-    """Before or behind it."""
+    """That job may come earlier or later in the batch."""
     specs = [JobSpec(command="x", id="b", after=("a",)), JobSpec(command="x", id="a")]
     storage.enqueue(specs, now=clock.now)
 
@@ -271,8 +273,8 @@ def test_after_may_name_any_job_of_the_batch(storage, clock):
 
 
 @pytest.mark.parametrize("field", ["after", "after_any"])
-def test_what_is_waited_for_may_be_the_beginning_of_a_made_id(storage, clock, field):
-    """Regression: it was no such job. Named in two ways, it is one need still."""
+def test_after_may_abbreviate_a_generated_id(storage, clock, field):
+    """Regression: no such job was found. A job that is named in two ways is one dependency."""
     made(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
     spec = JobSpec(command="x", id="x", **{field: ("a1b2", "a1b2c3d4e5f6")})
     storage.enqueue([spec], now=clock.now)
@@ -280,8 +282,8 @@ def test_what_is_waited_for_may_be_the_beginning_of_a_made_id(storage, clock, fi
     assert [need.job.id for need in storage.needs(storage.get("x"))] == ["a1b2c3d4e5f6"]
 
 
-def test_a_beginning_that_several_made_ids_have_is_not_waited_for(storage, clock):
-    """No guess is made, and nothing is stored."""
+def test_an_ambiguous_abbreviation_in_after_is_refused(storage, clock):
+    """Nothing is stored."""
     made(storage, clock.now, "abcd11111111", "abcd22222222")
     with pytest.raises(AmbiguousJob):
         add(storage, clock.now, "x", after=("abcd",))
@@ -289,8 +291,8 @@ def test_a_beginning_that_several_made_ids_have_is_not_waited_for(storage, clock
     assert ids(storage) == ["abcd11111111", "abcd22222222"]
 
 
-def test_a_whole_id_of_the_batch_wins_over_the_beginning_of_a_made_one(storage, clock):
-    """What is meant does not depend on the ids that jobs enqueued before happen to have."""
+def test_a_complete_id_of_the_batch_wins_over_an_abbreviation(storage, clock):
+    """The meaning does not depend on the ids that earlier jobs happen to have."""
     made(storage, clock.now, "abcd11111111")
     specs = [JobSpec(command="x", id="x", after=("abcd",)), JobSpec(command="x", id="abcd")]
     storage.enqueue(specs, now=clock.now)
@@ -298,8 +300,8 @@ def test_a_whole_id_of_the_batch_wins_over_the_beginning_of_a_made_one(storage, 
     assert [need.job.id for need in storage.needs(storage.get("x"))] == ["abcd"]
 
 
-def test_ids_made_by_the_same_call_are_not_abbreviated(storage, clock, monkeypatch):
-    """Nobody knows them yet: by chance one may begin as another job that is meant."""
+def test_ids_generated_by_the_same_call_cannot_be_abbreviated(storage, clock, monkeypatch):
+    """The user does not know them yet, but one could begin like the id that is meant."""
     made(storage, clock.now, "abcd11111111")
     monkeypatch.setattr("queuectl.storage.enqueueing.new_id", lambda: "abcd22222222")
     storage.enqueue([JobSpec(command="x", after=("abcd",))], now=clock.now)
@@ -309,7 +311,7 @@ def test_ids_made_by_the_same_call_are_not_abbreviated(storage, clock, monkeypat
 
 
 def test_a_replaced_job_may_wait_for_a_later_line_too(storage, clock):
-    """Keeps out: its needs were looked up before the rest of the batch was there."""
+    """Prevents a bug: its dependencies were looked up before the rest of the batch was stored."""
     held(storage, clock.now, JobState.PENDING)
     add(storage, clock.now, "gone")
     storage.cancel(storage.get("gone"), now=clock.now)
@@ -320,8 +322,8 @@ def test_a_replaced_job_may_wait_for_a_later_line_too(storage, clock):
     assert storage.get("a").state is JobState.BLOCKED
 
 
-def test_of_one_key_in_a_batch_the_last_replacement_says_what_it_waits_for(storage, clock):
-    """Keeps out: the needs of both lines were stored, and the same one twice failed."""
+def test_the_last_replacement_in_a_batch_sets_the_dependencies(storage, clock):
+    """Prevents a bug: those of both lines were stored, and the same one twice failed."""
     add(storage, clock.now, "x", "y")
     specs = [unique("one", after=("x", "y")), unique("two", "replace", after=("x",))]
     made = storage.enqueue(specs, now=clock.now)
@@ -346,8 +348,8 @@ def test_of_one_key_in_a_batch_the_last_replacement_says_what_it_waits_for(stora
         (JobState.CANCELLED, JobState.BLOCKED, JobState.PENDING),
     ],
 )
-def test_what_has_ended_already_is_not_waited_for(storage, clock, state, after, after_any):
-    """A dead or cancelled one will not complete by itself: accepted, and told."""
+def test_a_finished_job_is_waited_for_only_if_it_failed(storage, clock, state, after, after_any):
+    """A dead or cancelled job cannot complete by itself: that is accepted, and reported."""
     add(storage, clock.now, "a")
     finish(storage, clock.now, "a", state)
     made = storage.enqueue(
@@ -372,7 +374,7 @@ def test_what_has_ended_already_is_not_waited_for(storage, clock, state, after, 
         {"a": (), "b": ("c", "a"), "c": ("b",)},
     ],
 )
-def test_a_circle_is_refused(storage, clock, needs):
+def test_a_cycle_is_refused(storage, clock, needs):
     """Jobs that wait for each other would wait for ever."""
     specs = [JobSpec(command="x", id=job, after=after) for job, after in needs.items()]
     with pytest.raises(InvalidInput, match=r"^the dependencies form a cycle through [a-d]$"):
@@ -381,8 +383,8 @@ def test_a_circle_is_refused(storage, clock, needs):
     assert ids(storage) == []
 
 
-def test_jobs_that_meet_again_are_no_circle(storage, clock):
-    """Two ways to the same job are fine."""
+def test_two_ways_to_the_same_job_are_no_cycle(storage, clock):
+    """Such jobs can run."""
     storage.enqueue(
         [
             JobSpec(command="x", id="a"),
@@ -396,8 +398,8 @@ def test_jobs_that_meet_again_are_no_circle(storage, clock):
     assert storage.by_state()[JobState.BLOCKED] == 3
 
 
-def test_a_replaced_job_that_would_close_a_circle_is_refused(storage, clock):
-    """Needs that are changed later are looked at too."""
+def test_a_replacement_that_would_close_a_cycle_is_refused(storage, clock):
+    """Changed dependencies are checked, too."""
     add(storage, clock.now, "a", unique_key="k")
     add(storage, clock.now, "b", after=("a",))
     with pytest.raises(InvalidInput, match=r"form a cycle"):
@@ -407,7 +409,7 @@ def test_a_replaced_job_that_would_close_a_circle_is_refused(storage, clock):
 
 
 def test_a_long_chain_is_followed_without_recursion(storage, clock):
-    """Keeps out: a chain of thousands overflowed the stack."""
+    """Prevents a bug: a chain of thousands of jobs overflowed the stack."""
     specs = [JobSpec(command="x", id="j0")]
     specs += [JobSpec(command="x", id=f"j{n}", after=(f"j{n - 1}",)) for n in range(1, 5000)]
     storage.enqueue(reversed(specs), now=clock.now)
@@ -416,7 +418,7 @@ def test_a_long_chain_is_followed_without_recursion(storage, clock):
 
 
 def test_the_workers_are_woken(storage, clock):
-    """Whoever enqueues rings, after the commit."""
+    """They are woken after the commit."""
     own = wakeup.WakeUpFifo(storage.files, "w1")
     add(storage, clock.now, "a")
     ready = select.select([own.fileno()], [], [], 0)[0]

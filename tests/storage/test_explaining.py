@@ -7,7 +7,7 @@ from support.rows import add
 
 
 def test_dependants_are_the_jobs_that_wait_for_a_job(storage, clock):
-    """In the order in which they were enqueued, whichever end they wait for; once each."""
+    """They come in the order of entry, each once, whichever end they wait for."""
     add(storage, clock.now, "a", "b")
     storage.enqueue(
         [
@@ -23,8 +23,8 @@ def test_dependants_are_the_jobs_that_wait_for_a_job(storage, clock):
     assert found == {"a": ["c", "d"], "b": ["d"], "c": ["e"], "d": [], "e": []}
 
 
-def test_a_need_that_was_met_has_no_dependants(storage, clock):
-    """The end of a job releases those that wait for any end, and keeps the others waiting."""
+def test_a_finished_job_has_only_dependants_that_it_did_not_unblock(storage, clock):
+    """The end of a job unblocks those that wait for any end, and keeps the others waiting."""
     add(storage, clock.now, "a")
     storage.enqueue(
         [

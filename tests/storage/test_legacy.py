@@ -1,4 +1,4 @@
-"""The file of the tool that queuectl grew out of: upgraded in place, nothing lost."""
+"""The file of the tool that queuectl replaces: upgraded in place, nothing lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def upgraded_job(path, shape="4", **job):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape_is_upgraded_in_place(path, shape):
-    """A file of any shape becomes a queue of the current schema with its jobs and its keys."""
+    """A file of any shape becomes a queue of the present schema, with its jobs and keys."""
     make(path, shape, [{"id": "a"}, {"id": "b"}], [("max-retries", "5")])
     told = []
     storage = upgrade(path, told.append)
@@ -72,8 +72,8 @@ def test_each_shape_is_upgraded_in_place(path, shape):
     assert told == [f"upgraded {path}; the old file is kept as {path}.before-upgrade"]
 
 
-def test_a_plain_job_keeps_all_that_it_has(path):
-    """Id, command, times, attempts and priority come over; it has no folder of its own."""
+def test_a_plain_job_keeps_its_values(path):
+    """Id, command, times, attempts and priority stay; it has no folder of its own."""
     later = OLD_TIME + timedelta(days=1)
     job = upgraded_job(
         path, id="nightly", command="make -s", state="completed", attempts=2, max_retries=7,
@@ -88,7 +88,7 @@ def test_a_plain_job_keeps_all_that_it_has(path):
 
 
 def test_jobs_keep_their_order(path):
-    """By created_at, and among equals as they were stored."""
+    """By created_at, and with the same created_at as they were stored."""
     times = ["2025-11-09T12:00:00+00:00", OLD, "2025-11-08T12:00:00+00:00", OLD]
     make(path, "1", [{"id": f"j{n}", "created_at": at} for n, at in enumerate(times)])
 
@@ -99,8 +99,8 @@ def test_jobs_keep_their_order(path):
     ("priority", "expected"),
     [("high", 10), ("medium", 0), ("low", -10), (None, 0), ("urgent", 0), (b"high", 0), (7, 0)],
 )
-def test_a_priority_is_a_number_now(path, priority, expected):
-    """high, medium and low are 10, 0 and -10; anything else is medium."""
+def test_a_priority_becomes_a_number(path, priority, expected):
+    """high, medium and low become 10, 0 and -10; anything else becomes medium."""
     assert upgraded_job(path, id="a", priority=priority).priority == expected
 
 
@@ -116,7 +116,7 @@ def test_a_priority_is_a_number_now(path, priority, expected):
 )
 @pytest.mark.parametrize("shape", ["1", "4"])
 def test_a_state_keeps_its_meaning(path, shape, state, expected):
-    """What a crash left in processing is to be run again; failed waits for its retry."""
+    """A job that a crash left in processing is to be run again; failed waits for its retry."""
     job = upgraded_job(path, shape, id="a", state=state, attempts=1)
 
     assert (job.state, job.attempts, job.locked_by) == (expected, 1, None)
@@ -124,7 +124,7 @@ def test_a_state_keeps_its_meaning(path, shape, state, expected):
 
 @pytest.mark.parametrize("state", ["", "PENDING", "cancelled", "blocked", "x\ny", b"pending", 5])
 def test_an_unknown_state_is_dead_with_a_reason(path, state):
-    """No row is dropped: what cannot be understood is kept for somebody to look at."""
+    """No row is dropped: such a job is kept for a person to look at."""
     job = upgraded_job(path, id="a", state=state)
 
     assert job.state is JobState.DEAD
@@ -133,7 +133,7 @@ def test_an_unknown_state_is_dead_with_a_reason(path, state):
 
 
 def test_a_pending_job_with_a_retry_to_come_is_failed(path):
-    """The old tool kept a waiting retry as pending with a time in the future."""
+    """The old tool kept a job that waited for its retry as pending with a time in the future."""
     due = datetime.now(timezone.utc) + timedelta(days=1)
     job = upgraded_job(path, id="a", attempts=1, next_retry_at=iso(due))
 
@@ -142,30 +142,30 @@ def test_a_pending_job_with_a_retry_to_come_is_failed(path):
 
 @pytest.mark.parametrize("retry", ["2025-11-10T00:00:00+00:00", None, "soon", "", b"x", 12])
 def test_a_pending_job_without_a_retry_to_come_is_pending(path, retry):
-    """A time that is over or is none does not keep it."""
+    """A retry time that is past or missing has no effect."""
     job = upgraded_job(path, id="a", attempts=1, next_retry_at=retry)
 
     assert (job.state, job.run_at, job.attempts) == (JobState.PENDING, None, 1)
 
 
 def test_a_job_that_may_run_again_has_an_attempt_left(path):
-    """What the old tool would have run once more is run once more."""
+    """The old tool would have run it once more, so queuectl does."""
     job = upgraded_job(path, id="a", attempts=9, max_retries=3)
 
     assert (job.state, job.attempts, job.max_retries) == (JobState.PENDING, 2, 3)
 
 
 @pytest.mark.parametrize("number", [-1, "many", "", 2.5, None, 10**15, b"3", 1e300])
-def test_a_bad_number_is_the_default(path, number):
-    """attempts 0 and max_retries 3 stand for what is no sane number."""
+def test_a_bad_number_becomes_the_default(path, number):
+    """Attempts become 0 and max_retries 3."""
     job = upgraded_job(path, id="a", attempts=number, max_retries=number)
 
     assert (job.attempts, job.max_retries) == (0, 3)
 
 
 @pytest.mark.parametrize(("retries", "expected"), [("4", 4), (4.0, 4), (0, 1)])
-def test_a_loose_number_is_taken(path, retries, expected):
-    """Text or float that means a whole number is one; no retries means one run."""
+def test_a_number_of_another_type_is_accepted(path, retries, expected):
+    """Text or a float can mean a whole number; no retries means one attempt."""
     assert upgraded_job(path, id="a", max_retries=retries).max_retries == expected
 
 
@@ -178,14 +178,14 @@ def test_a_loose_number_is_taken(path, retries, expected):
         ("2025-11-09T14:34:56+02:00", datetime(2025, 11, 9, 12, 34, 56, tzinfo=timezone.utc)),
     ],
 )
-def test_a_time_is_read_in_its_forms(path, text, expected):
-    """With or without a fraction, an offset or none."""
+def test_a_time_is_read_in_any_form(path, text, expected):
+    """With or without a fraction, with an offset or none."""
     assert upgraded_job(path, id="a", created_at=text).created_at == expected
 
 
 @pytest.mark.parametrize("time_", ["", "yesterday", 0, 17.5, b"x", "0001-01-01T00:00:00+14:00"])
-def test_a_bad_time_is_now(path, time_):
-    """A time that cannot be read is that of the upgrade."""
+def test_a_bad_time_becomes_now(path, time_):
+    """A time that cannot be read becomes the time of the upgrade."""
     before = datetime.now(timezone.utc)
     job = upgraded_job(path, id="a", created_at=time_, updated_at=time_)
 
@@ -208,21 +208,21 @@ def test_a_bad_time_is_now(path, time_):
     ],
 )
 def test_an_unusable_id_is_replaced(path, job_id, label):
-    """Such a job gets a made id; what the old one said is kept as its label."""
+    """Such a job gets a generated id, and the old id as its label."""
     job = upgraded_job(path, id=job_id)
 
     assert (len(job.id), job.id_made, job.label) == (12, True, label)
 
 
 def test_several_jobs_without_an_id_are_all_kept(path):
-    """NULL may stand in many rows, and each of them is a job."""
+    """Several rows may have NULL, and each of them is a job."""
     make(path, "1", [{"id": None, "command": f"echo {n}"} for n in range(3)])
 
     assert [job.command for job in upgraded(path)] == ["echo 0", "echo 1", "echo 2"]
 
 
 def cast(path, column, *raw):
-    """Store bytes that are not UTF-8 as text, which SQLite does not mind."""
+    """Store bytes that are not UTF-8 as text, which SQLite allows."""
     with closing(sqlite3.connect(str(path), isolation_level=None)) as conn:
         for rowid, content in enumerate(raw, 1):
             conn.execute(
@@ -231,7 +231,7 @@ def cast(path, column, *raw):
 
 
 def test_ids_that_are_not_utf8_stay_apart(path):
-    """Keeps out: two of them read alike, and the upgrade failed for ever."""
+    """Prevents a bug: two of them became the same id, and the upgrade failed for ever."""
     make(path, "1", [{"id": "a"}, {"id": "b"}])
     cast(path, "id", b"\xff", b"\xfe")
     jobs = upgraded(path)
@@ -241,7 +241,7 @@ def test_ids_that_are_not_utf8_stay_apart(path):
 
 
 def test_a_command_that_is_not_utf8_is_kept_but_not_run(path):
-    """Keeps out: a command with other bytes than those that were meant was run."""
+    """Prevents a bug: a command with other bytes than the stored ones was run."""
     make(path, "1", [{"id": "a"}, {"id": "b", "state": "completed"}])
     cast(path, "command", b"rm x\xff*", b"rm x\xff*")
     waiting, done = upgraded(path)
@@ -253,7 +253,7 @@ def test_a_command_that_is_not_utf8_is_kept_but_not_run(path):
 
 @pytest.mark.parametrize("command", ["", " ", "a\0b", "x" * 130_001])
 def test_a_command_that_cannot_be_run_is_dead_with_a_reason(path, command):
-    """It is kept for somebody to look at."""
+    """It is kept for a person to look at."""
     job = upgraded_job(path, id="a", command=command)
 
     assert (job.state, job.command) == (JobState.DEAD, command)
@@ -261,14 +261,14 @@ def test_a_command_that_cannot_be_run_is_dead_with_a_reason(path, command):
 
 
 def test_a_finished_job_keeps_its_state_whatever_its_command(path):
-    """Keeps out: history was rewritten to dead since its command would not be taken today."""
+    """Prevents a bug: a finished job became dead because its command would be refused today."""
     job = upgraded_job(path, id="a", command=" ", state="completed")
 
     assert (job.state, job.last_error) == (JobState.COMPLETED, None)
 
 
 def test_no_config_key_is_dropped(path):
-    """Keys that mean nothing here are kept as they were, and a bad value counts as unset."""
+    """Keys without a meaning are kept as they were, and a bad value counts as unset."""
     keys = {"max-retries": "x", "backoff-base": "3", "backoff-initial-delay": "1", "my key": ""}
     make(path, "1", [], sorted(keys.items()))
     storage = upgrade(path)
@@ -281,7 +281,7 @@ def test_no_config_key_is_dropped(path):
 
 @pytest.mark.parametrize("value", [b"5", b"\xff"])
 def test_a_config_value_of_another_type_stops_nothing(path, value):
-    """Keeps out: a value stored as bytes made every claim fail."""
+    """Prevents a bug: a value that was stored as bytes made every claim fail."""
     make(path, "1", [{"id": "a"}], [("max-retries", value), (None, "x"), ("other", value)])
     cast_config = "UPDATE config SET key = CAST(x'6bff' AS TEXT) WHERE key = 'other'"
     with closing(sqlite3.connect(str(path), isolation_level=None)) as conn:
@@ -300,7 +300,7 @@ def test_a_config_value_of_another_type_stops_nothing(path, value):
 
 
 def test_the_old_file_is_kept_as_it_was(path):
-    """The copy beside it holds every row with its bytes and types, and only its owner reads it."""
+    """The copy beside it has every row with its bytes and types, and only its owner can read it."""
     make(path, "4", [{"id": None, "attempts": "x", "priority": b"y"}, {"id": "b"}], [("k", "v")])
     cast(path, "command", b"\xff", b"ok")
     before = contents(path)
@@ -314,7 +314,7 @@ def test_the_old_file_is_kept_as_it_was(path):
 
 
 def test_an_upgrade_happens_once(path):
-    """Opening again changes nothing, and says nothing."""
+    """Opening the file again changes nothing, and prints nothing."""
     make(path, "4", [{"id": "a"}])
     first = upgraded(path)
     told = []
@@ -325,7 +325,7 @@ def test_an_upgrade_happens_once(path):
 
 
 def test_two_processes_upgrade_a_file_once(path):
-    """Whoever comes second finds it done; no job is lost or doubled."""
+    """The second one finds it done, and no job is lost or doubled."""
     make(path, "4", [{"id": f"j{n}"} for n in range(500)])
     files = find(str(path), None, False)
 
@@ -343,7 +343,7 @@ def test_two_processes_upgrade_a_file_once(path):
 
 
 def test_a_killed_upgrade_is_made_again(path):
-    """kill -9 at any moment leaves the old file or the new one, and all jobs in it."""
+    """kill -9 at any moment leaves the old file or the new one, with all jobs."""
     make(path, "4", [{"id": f"j{n}"} for n in range(1500)], [("k", "v")])
     began = time.monotonic()
     with by_hand():
@@ -378,8 +378,8 @@ def test_a_killed_upgrade_is_made_again(path):
     assert 0 in states
 
 
-def test_the_upgraded_file_is_only_its_owners(path):
-    """What commands hold, secrets perhaps, must not stay readable for others."""
+def test_only_its_owner_can_read_the_upgraded_file(path):
+    """Commands may hold secrets, which others could read in the old file."""
     make(path)
     path.chmod(0o644)
     upgrade(path).close()

@@ -1,4 +1,4 @@
-"""The storage against a model in memory: whatever is done in whatever order, both agree."""
+"""The storage against a model in memory: after any operations in any order, both agree."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ModelJob:
     cancel_requested: bool = False
     finished_at: datetime | None = None
     needs: dict[str, bool] = field(default_factory=dict)
-    """Id -> whether any end will do."""
+    """Id of a job that it waits for -> whether any end of that job is enough."""
 
 
 class StorageModel(RuleBasedStateMachine):
@@ -65,7 +65,7 @@ class StorageModel(RuleBasedStateMachine):
         self.folder = tempfile.mkdtemp()
         files = find(str(Path(self.folder) / "queue.db"), None, False)
         self.storage = Storage.open(files, create=True)
-        # What the model is about does not depend on the disk, and this is ten times as fast.
+        # The model says nothing about the disk, and this is ten times as fast.
         self.storage._database.connection.execute("PRAGMA synchronous = OFF")
         self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
         self.jobs: dict[str, ModelJob] = {}
@@ -73,6 +73,7 @@ class StorageModel(RuleBasedStateMachine):
         self.limits: dict[str, int] = {}
         self.claims: list[Claim] = []
         self.placed = 0
+        self.bad_ends = dict.fromkeys(QUEUES, 0)
         self.named = 0
         return multiple(*[self.enqueue_one(queue, 0, 2, None, None) for queue in QUEUES])
 
@@ -90,7 +91,7 @@ class StorageModel(RuleBasedStateMachine):
         if_dup=st.sampled_from(["error", "skip", "replace"]),
     )
     def enqueue(self, queue, priority, max_retries, delay, key, if_dup):
-        """A job by itself; of one whose unique key is held comes what was wished."""
+        """A job without dependencies; if its unique key is held, if_dup says what happens."""
         job_id = self.enqueue_one(queue, priority, max_retries, delay, key, if_dup)
         return multiple() if job_id is None else job_id
 
@@ -128,25 +129,25 @@ class StorageModel(RuleBasedStateMachine):
         target=ids,
         first=ids,
         second=ids,
-        however=st.booleans(),
+        any_outcome=st.booleans(),
         delay=st.sampled_from([None, 30]),
     )
-    def enqueue_after(self, first, second, however, delay):
-        """A job that waits for others; those that were pruned cannot be waited for."""
+    def enqueue_after(self, first, second, any_outcome, delay):
+        """A job that waits for others, unless they were pruned."""
         needed = [job_id for job_id in dict.fromkeys([first, second]) if job_id in self.jobs]
         if not needed:
             return multiple()
         run_at = None if delay is None else self.now + timedelta(seconds=delay)
         job_id = self.new_name()
-        names = {"after_any" if however else "after": tuple(needed)}
+        names = {"after_any" if any_outcome else "after": tuple(needed)}
         spec = JobSpec(command="true", id=job_id, queue="x", run_at=run_at, **names)
         (made,) = self.storage.enqueue([spec], now=self.now)
         never, needs = [], {}
         for other in needed:
             state = self.jobs[other].state
-            if state is JobState.COMPLETED or (however and state in FINISHED_STATES):
+            if state is JobState.COMPLETED or (any_outcome and state in FINISHED_STATES):
                 continue
-            needs[other] = however
+            needs[other] = any_outcome
             if state in FINISHED_STATES:
                 never.append(other)
         assert sorted(made.unsatisfiable) == sorted(never)
@@ -156,7 +157,7 @@ class StorageModel(RuleBasedStateMachine):
 
     @rule(job_id=ids, action=st.sampled_from(["take its id", "retry", "cancel"]))
     def act(self, job_id, action):
-        """What people do to a job, if it has not been pruned."""
+        """What users do to a job, if it has not been pruned."""
         if job_id not in self.jobs:
             return
         {"take its id": self.take_id, "retry": self.retry, "cancel": self.cancel}[action](job_id)
@@ -173,7 +174,7 @@ class StorageModel(RuleBasedStateMachine):
         delay=st.sampled_from(["as it is", -5, 30]),
     )
     def edit(self, job_id, queue, max_retries, delay):
-        """Only what waits can be changed, and never to fewer runs than it has had."""
+        """Only a waiting job can be edited, and never to fewer attempts than it has had."""
         if job_id not in self.jobs:
             return
         job = self.jobs[job_id]
@@ -198,7 +199,7 @@ class StorageModel(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 5, 30, 30, -20]))
     def tick(self, seconds):
-        """Time goes on, or the clock is set back."""
+        """Time passes, or the clock is set back."""
         self.now += timedelta(seconds=seconds)
 
     @rule(queues=st.sampled_from([(), (), ("x",), ("y", "z")]))
@@ -208,9 +209,9 @@ class StorageModel(RuleBasedStateMachine):
         claim = self.storage.claim("w1", queues, now=self.now)
         self.claimed(claim, self.next_job(queues))
 
-    @rule(dead=st.sampled_from(["w1", "w1", "w2"]), heir=st.sampled_from(["w2", "w3", None]))
-    def rescue(self, dead, heir):
-        """What a dead worker held is adopted by its heir, once, or given up as lost."""
+    @rule(dead=st.sampled_from(["w1", "w1", "w2"]), adopter=st.sampled_from(["w2", "w3", None]))
+    def rescue(self, dead, adopter):
+        """The job of a dead worker is adopted by another worker, once, or recorded as lost."""
         held = self.storage.held_by(dead)
         theirs = [
             (job.place, job_id)
@@ -220,19 +221,19 @@ class StorageModel(RuleBasedStateMachine):
         assert (held and held.job.id) == (min(theirs)[1] if theirs else None)
         if held is None:
             return
-        if heir is None:
+        if adopter is None:
             self.record(held, "lost")
-        elif heir != dead:
-            assert self.storage.adopt(held, heir, now=self.now)
+        elif adopter != dead:
+            assert self.storage.adopt(held, adopter, now=self.now)
             assert not self.storage.adopt(held, "w4", now=self.now)
-            self.jobs[held.job.id].worker = heir
+            self.jobs[held.job.id].worker = adopter
 
     @rule(
         pick=st.sampled_from([0, 0, 0, 1, 2, 4]),
         kind=st.sampled_from(["ok", "exit", "lost", "cancelled", "released", "ok+", "exit+"]),
     )
     def end_attempt(self, pick, kind):
-        """An end, of an attempt that has ended already too: then it changes nothing."""
+        """The end of an attempt; if the attempt has ended before, nothing changes."""
         if not self.claims:
             self.claim(())
         if not self.claims:
@@ -350,7 +351,7 @@ class StorageModel(RuleBasedStateMachine):
 
     @invariant()
     def both_know_the_same_jobs(self):
-        """States, attempts and who holds what."""
+        """States, attempts, and which worker holds a job."""
         stored = [
             (job.id, job.state, job.attempts, job.finished_at, job.cancel_requested, job.locked_by)
             for job in self.storage.jobs(Selection())
@@ -371,8 +372,13 @@ class StorageModel(RuleBasedStateMachine):
         assert kept == counted
 
     @invariant()
+    def the_total_of_bad_ends_is_right(self):
+        """Every death and every cancel counts, even after a retry or a prune."""
+        assert {queue: self.storage.bad_ends([queue]) for queue in QUEUES} == self.bad_ends
+
+    @invariant()
     def a_look_says_what_a_claim_would_find(self):
-        """An idle worker never sleeps beside a job that it could have."""
+        """An idle worker never sleeps while there is a job that it could claim."""
         waiting = [
             job.run_at
             for job in self.jobs.values()
@@ -455,6 +461,7 @@ class StorageModel(RuleBasedStateMachine):
 
     def finish(self, job_id: str, state: JobState) -> None:
         self.jobs[job_id].state, self.jobs[job_id].finished_at = state, self.now
+        self.bad_ends[self.jobs[job_id].queue] += state is not JobState.COMPLETED
         for other, job in self.jobs.items():
             if job_id in job.needs and (job.needs[job_id] or state is JobState.COMPLETED):
                 del job.needs[job_id]

@@ -21,8 +21,8 @@ def listed(storage, newest=None, **selection):
 
 
 @pytest.mark.parametrize("job", ["a1b2c3d4e5f6", "a1b2", "a1b2c3d4e5f"])
-def test_a_made_id_is_found_by_its_beginning(storage, clock, job):
-    """The whole id, or its first 4 to 11 digits."""
+def test_a_generated_id_can_be_abbreviated(storage, clock, job):
+    """To its first 4 to 11 digits."""
     made(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
 
     assert storage.get(job).id == "a1b2c3d4e5f6"
@@ -31,8 +31,8 @@ def test_a_made_id_is_found_by_its_beginning(storage, clock, job):
 @pytest.mark.parametrize(
     "job", ["a1b", "", "A1B2", "a1b2c3d4e5f67", "1b2c", "a1b2%", "a1b_", "\udcff"]
 )
-def test_what_is_no_beginning_of_a_made_id_finds_nothing(storage, clock, job):
-    """Too short, too long, other letters or a pattern: no such job."""
+def test_a_wrong_abbreviation_finds_nothing(storage, clock, job):
+    """It is too short, too long, has other letters, or is a pattern: no such job."""
     made(storage, clock.now, "a1b2c3d4e5f6")
     with pytest.raises(NoSuchJob):
         storage.get(job)
@@ -41,15 +41,15 @@ def test_what_is_no_beginning_of_a_made_id_finds_nothing(storage, clock, job):
 @pytest.mark.parametrize(
     ("given", "job"), [("job-10", "job-1"), ("abcdef", "abcd"), ("a1b2c3d4e5f6", "a1b2c3")]
 )
-def test_an_id_that_somebody_gave_is_never_abbreviated(storage, clock, given, job):
-    """`cancel job-1` must not hit job-10, even where the id looks like a made one."""
+def test_an_id_from_a_user_cannot_be_abbreviated(storage, clock, given, job):
+    """`cancel job-1` must not cancel job-10, even if the id looks like a generated one."""
     add(storage, clock.now, given)
     with pytest.raises(NoSuchJob, match=f"^no such job: {job}$"):
         storage.get(job)
 
 
-def test_a_whole_id_wins(storage, clock):
-    """An id that somebody gave is found though made ones begin like it."""
+def test_a_complete_id_wins(storage, clock):
+    """An id from a user is found even if generated ids begin with it."""
     made(storage, clock.now, "abcd11111111", "abcd22222222")
     add(storage, clock.now, "abcd")
 
@@ -57,8 +57,8 @@ def test_a_whole_id_wins(storage, clock):
 
 
 @pytest.mark.parametrize("count", [2, 5, 7])
-def test_an_ambiguous_beginning_names_up_to_five(storage, clock, count):
-    """No guess is made between several; those that begin so are named, in order."""
+def test_an_ambiguous_abbreviation_names_up_to_five_ids(storage, clock, count):
+    """In their order; none of them is chosen."""
     ids = [f"abcd{n}0000000" for n in range(count)]
     made(storage, clock.now, *reversed(ids))
     with pytest.raises(AmbiguousJob) as ambiguous:
@@ -67,8 +67,8 @@ def test_an_ambiguous_beginning_names_up_to_five(storage, clock, count):
     assert str(ambiguous.value) == f"abcd could be {', '.join(ids[:5])} (give more digits)"
 
 
-def test_jobs_are_listed_in_the_order_of_their_entry(storage, clock):
-    """Newest last, however they are ordered for running, over all pages."""
+def test_jobs_are_listed_in_the_order_of_entry(storage, clock):
+    """The newest comes last, in whatever order they run, and over all pages."""
     specs = [JobSpec(command="x", id=f"j{n}", priority=n % 7) for n in range(1203)]
     storage.enqueue(specs, now=clock.now)
 
@@ -77,14 +77,14 @@ def test_jobs_are_listed_in_the_order_of_their_entry(storage, clock):
 
 @pytest.mark.parametrize("newest", [1, 2, 500, 501, 1203, 5000])
 def test_only_the_newest_are_listed(storage, clock, newest):
-    """The last so many, still with the newest last."""
+    """That many of the last jobs, still with the newest last."""
     storage.enqueue([JobSpec(command="x", id=f"j{n}") for n in range(1203)], now=clock.now)
 
     assert listed(storage, newest) == [f"j{n}" for n in range(1203)][-newest:]
 
 
 def test_the_newest_job_is_the_one_enqueued_last(storage, clock):
-    """None while there is none."""
+    """It is None while there are no jobs."""
     assert storage.newest() is None
     add(storage, clock.now, "a", "b")
     assert storage.newest().id == "b"
@@ -103,7 +103,7 @@ def test_the_newest_job_is_the_one_enqueued_last(storage, clock):
     ],
 )
 def test_a_selection_restricts_what_is_listed_and_counted(storage, clock, selection, expected):
-    """Queues and states are joined by and; within each, any will do."""
+    """A job must be in one of the queues and in one of the states."""
     add(storage, clock.now, "a", queue="x")
     finish(storage, clock.now, "a", JobState.COMPLETED)
     add(storage, clock.now, "b", queue="y")
@@ -115,7 +115,7 @@ def test_a_selection_restricts_what_is_listed_and_counted(storage, clock, select
     assert storage.count(Selection(**selection)) == len(expected)
 
 
-def test_an_iteration_survives_what_happens_meanwhile(storage, clock):
+def test_jobs_may_change_during_an_iteration(storage, clock):
     """Pages are short reads: jobs may come, go and change between them."""
     storage.enqueue([JobSpec(command="x", id=f"j{n}") for n in range(1000)], now=clock.now)
     jobs = storage.jobs(Selection())
@@ -129,7 +129,7 @@ def test_an_iteration_survives_what_happens_meanwhile(storage, clock):
 
 
 def test_an_empty_queue_has_all_eight_states(storage):
-    """Zeros are zeros, not absent."""
+    """A count of zero is not left out."""
     assert storage.by_state() == dict.fromkeys(JobState, 0)
     assert storage.counts() == []
 
@@ -173,8 +173,8 @@ def test_the_kept_counts_equal_a_recount(storage, clock):
     assert sum(storage.by_state().values()) == sum(count.jobs for count in recount) > 50
 
 
-def test_a_drain_is_kept_by_what_it_can_still_do(storage, clock):
-    """pending, failed and running jobs of its queues; not scheduled, blocked or paused ones."""
+def test_a_drain_waits_for_jobs_that_can_still_run(storage, clock):
+    """Pending, failed and running jobs of its queues, but no scheduled, blocked or paused ones."""
     add(storage, clock.now, "run", "fail", queue="x")
     storage.claim("w1", now=clock.now)
     claim = storage.claim("w2", now=clock.now)
@@ -198,7 +198,7 @@ def test_a_drain_is_kept_by_what_it_can_still_do(storage, clock):
 
 
 def test_the_attempts_of_a_job_come_oldest_first(storage, clock):
-    """Each with its number; those of other jobs are not among them."""
+    """Each has its number, and those of other jobs are not among them."""
     add(storage, clock.now, "a", "b")
     for _ in range(3):
         claim = storage.claim("w1", now=clock.tick(1))
@@ -212,7 +212,7 @@ def test_the_attempts_of_a_job_come_oldest_first(storage, clock):
 
 
 def test_single_attempts_of_a_job_are_found(storage, clock):
-    """The last of all or of those with a number, and the next after one; None if there is none."""
+    """The last one, the last with a number, and the one after another; None if there is none."""
     add(storage, clock.now, "a", "b")
     job = storage.get("a")
     assert storage.last_execution(job) is None
@@ -230,7 +230,7 @@ def test_single_attempts_of_a_job_are_found(storage, clock):
 
 
 def test_a_reader_that_pauses_holds_no_snapshot(storage, clock):
-    """`list | less` must not keep the log of changes from being emptied: it would grow for ever."""
+    """Otherwise `list | less` would make the write-ahead log grow for ever."""
     storage.enqueue([JobSpec(command="true")] * 1200, now=clock.now)
     jobs = storage.jobs(Selection())
     next(jobs)

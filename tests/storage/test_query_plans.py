@@ -1,6 +1,6 @@
-"""What the workers ask all day costs the same whatever the history holds.
+"""What workers ask all day costs the same, whatever the history holds.
 
-QUEUECTL_TEST_ROWS=1000000 asks it of a larger history.
+Set QUEUECTL_TEST_ROWS=1000000 for a longer history.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PENDING = 20
 
 
 def fill(path, finished, future):
-    """Put in rows by the thousand; a few of all kinds are there in any case."""
+    """Insert finished and future jobs."""
     with closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute("PRAGMA synchronous = OFF")
         conn.execute("BEGIN")
@@ -66,7 +66,7 @@ def opened(folder, finished, future):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A queue that holds little."""
+    """A queue with few jobs."""
     storage = opened(tmp_path_factory.mktemp("small"), 20, 20)
     yield storage
     storage.close()
@@ -74,7 +74,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A queue with a long history and as many jobs whose time is to come."""
+    """A queue with a long history, and as many jobs whose time is in the future."""
     storage = opened(tmp_path_factory.mktemp("large"), ROWS, 100_000)
     yield storage
     storage.close()
@@ -97,7 +97,7 @@ def claim_in_vain(storage):
 
 
 def promote(storage):
-    """A single due job among all those that are not."""
+    """One job is due among all those that are not."""
     soon = NOW + timedelta(seconds=1)
     storage.enqueue([JobSpec(command="true", queue="z", run_at=soon)], now=NOW)
     taken = storage.claim("w1", ("z",), now=soon)
@@ -129,14 +129,14 @@ def newest(storage):
 
 
 def run_again(storage):
-    """Claim, look after and put back a job that has been run before."""
+    """Claim, look up and release a job that has run before."""
     taken = storage.claim("w2", ("again",), now=NOW)
     assert storage.held_by("w2") == taken
     storage.release(taken, INTERRUPTED, now=NOW)
 
 
 def look_at_attempts(storage):
-    """As those who wait for a job or follow it do, again and again."""
+    """Do what commands that wait for a job, or follow it, do again and again."""
     job = storage.get("again")
     last = storage.last_execution(job)
     assert storage.last_execution(job, attempt=last.attempt) == last
@@ -148,7 +148,7 @@ WORK = [*FLAT, prune]
 
 
 def steps(storage, work):
-    """How many instructions of SQLite's machine a piece of work takes."""
+    """Return how many instructions of SQLite's virtual machine a piece of work takes."""
     taken = [0]
 
     def step():
@@ -165,7 +165,7 @@ def steps(storage, work):
 
 
 def plans(storage, work):
-    """The plan of each statement that the work runs, a text a statement."""
+    """Return the plan of each statement that the work runs, one text per statement."""
     statements = []
     conn = storage._database.connection
     conn.set_trace_callback(statements.append)
@@ -190,7 +190,7 @@ def test_the_work_stays_flat_however_long_the_history(small, large, work):
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.CANCELLED])
 def test_a_prune_that_finds_nothing_old_stays_flat(small, large, state):
-    """The chore that runs by the clock looks at what is old enough, not at all that is kept."""
+    """The chore looks at jobs that are old enough, not at all finished jobs."""
 
     def chore(storage):
         before = NOW - timedelta(days=30)
@@ -203,7 +203,7 @@ def test_a_prune_that_finds_nothing_old_stays_flat(small, large, state):
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 def test_no_query_goes_over_all_jobs(large, work):
-    """Each reaches its jobs by an index that holds only what it looks for, or by their key."""
+    """Each query finds its jobs by their key, or by an index that holds only such jobs."""
     found = "\n".join(plans(large, work))
     # Tables are named by their alias, before SQLite 3.36 with the word TABLE.
     walks = re.findall(r"SCAN (?:TABLE )?(?:jobs|head|running|executions)\b(?! AS).*", found)
@@ -227,7 +227,7 @@ def test_no_query_goes_over_all_jobs(large, work):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_partial_indexes_are_used(large, work, indexes):
-    """Keeps out: a query that does not repeat an index's condition word by word passes it by."""
+    """Prevents a bug: a query that does not repeat the condition of an index does not use it."""
     text = "\n".join(plans(large, work))
 
     assert {index for index in indexes if f"INDEX {index}" in text} == indexes
@@ -235,7 +235,7 @@ def test_the_partial_indexes_are_used(large, work, indexes):
 
 @pytest.mark.parametrize("work", [run_again, look_at_attempts])
 def test_a_job_that_ran_often_costs_no_more(storage, work):
-    """Regression: each claim read all attempts of the job, 31 ms under the write lock of 50,000."""
+    """Regression: each claim read all attempts of the job; 50,000 took 31 ms under the write lock."""
     storage.enqueue([JobSpec(command="true", id="again", queue="again")], now=NOW)
     sizes = []
     for attempts in (50, 5_000):
@@ -256,7 +256,7 @@ def test_a_job_that_ran_often_costs_no_more(storage, work):
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_long_queue_costs_the_others_nothing(large, small, paused):
-    """Waiting jobs of one queue, paused or not, do not lengthen a claim from another."""
+    """Its waiting jobs do not make a claim from another queue slower, whether it is paused or not."""
     sizes = {}
     for name, storage, rows in (("few", small, 5), ("many", large, 20_000)):
         with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:

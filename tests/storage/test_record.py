@@ -1,4 +1,4 @@
-"""The end of an attempt: written once, fenced, and what it sets free."""
+"""Recording the end of an attempt: once, under the fence, and what that unblocks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from support.rows import add, finish, sql
 
 @pytest.fixture
 def claim(storage, clock):
-    """A job `a` in the hands of worker w1."""
+    """The claim of worker w1 on a job `a`."""
     add(storage, clock.now, "a")
     return storage.claim("w1", now=clock.now)
 
 
 def row(storage):
-    """Everything that is stored of job `a` and of its attempts."""
+    """Return everything that is stored of job `a` and its attempts."""
     return (
         sql(storage, "SELECT * FROM jobs WHERE id = 'a'"),
         sql(storage, "SELECT * FROM executions ORDER BY id"),
@@ -37,8 +37,8 @@ def row(storage):
         (Outcome(OutcomeKind.CANCELLED, signal=15, reason="x"), Verdict(JobState.CANCELLED)),
     ],
 )
-def test_an_end_is_on_record(storage, clock, claim, outcome, verdict):
-    """A finished job has its time and its exit, and nobody holds it any more."""
+def test_a_finished_job_has_its_end(storage, clock, claim, outcome, verdict):
+    """It has the time and the exit code, and no worker holds it."""
     clock.tick(5)
     expected = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
     assert storage.record(claim, outcome, verdict, now=clock.now) is expected
@@ -52,7 +52,7 @@ def test_an_end_is_on_record(storage, clock, claim, outcome, verdict):
 
 
 def test_a_failure_waits_for_its_retry(storage, clock, claim):
-    """A failed job is not finished: it has the time of its next attempt."""
+    """A failed job is not finished; it has the time of its next attempt."""
     due = later(clock.now, 2)
     storage.record(claim, EXIT_1, retry_at(due), now=clock.now)
     job = storage.get("a")
@@ -61,8 +61,8 @@ def test_a_failure_waits_for_its_retry(storage, clock, claim):
     assert (job.exit_code, job.last_error, job.attempts) == (1, "exit 1", 1)
 
 
-def test_all_of_an_attempt_is_kept(storage, clock, claim):
-    """What the runner measured can be read back whole, whatever bytes the job printed."""
+def test_every_fact_of_an_attempt_is_stored(storage, clock, claim):
+    """What the runner measured can be read back, whatever bytes the job printed."""
     output = Output(12_345_678, True, b"\xff\0tail", in_file=True)
     outcome = Outcome(
         OutcomeKind.SIGNAL, signal=9, reason="killed by SIGKILL", pid=4242, seconds=1.25,
@@ -89,8 +89,8 @@ def test_a_result_is_recorded_at_most_once(storage, clock, claim):
 
 @pytest.mark.parametrize("verdict", [COMPLETED, DEAD, Verdict(JobState.CANCELLED), "retry"])
 @pytest.mark.parametrize("cancel", [False, True])
-def test_a_finish_after_a_rescue_changes_nothing(storage, clock, claim, verdict, cancel):
-    """A worker that was given up for dead cannot overwrite the attempt that replaced it."""
+def test_a_record_after_a_rescue_changes_nothing(storage, clock, claim, verdict, cancel):
+    """A worker that was given up cannot overwrite the attempt that replaced its own."""
     storage.record(claim, LOST, retry_at(clock.now), now=clock.now)
     fresh = storage.claim("w2", now=clock.tick(1))
     if cancel:
@@ -107,7 +107,7 @@ def test_a_finish_after_a_rescue_changes_nothing(storage, clock, claim, verdict,
 
 
 def test_a_superseded_worker_may_still_claim(storage, clock, claim):
-    """Finish and claim are one step; that the finish came too late does not lose the claim."""
+    """Record and claim are one step; a record that comes too late does not prevent the claim."""
     storage.record(claim, LOST, DEAD, now=clock.now)
     add(storage, clock.now, "b")
     recorded, following = storage.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)
@@ -116,8 +116,8 @@ def test_a_superseded_worker_may_still_claim(storage, clock, claim):
     assert storage.get("a").state is JobState.DEAD
 
 
-def test_finish_and_next_claim_are_one_transaction(storage, clock, claim):
-    """When the claim cannot be made, the finish is undone with it and can be tried again."""
+def test_record_and_next_claim_are_one_transaction(storage, clock, claim):
+    """If the claim fails, the record is rolled back with it, and can be tried again."""
     add(storage, clock.now, "b")
     before = row(storage)
     sql(
@@ -134,7 +134,7 @@ def test_finish_and_next_claim_are_one_transaction(storage, clock, claim):
 
 
 def test_a_release_does_not_count(storage, clock, claim):
-    """An attempt cut short by a shutdown is put back, and the attempt is not counted."""
+    """An attempt that a shutdown interrupted is put back uncounted."""
     clock.tick(1)
     assert storage.release(claim, INTERRUPTED, now=clock.now) is Recorded.DONE
     job = storage.get("a")
@@ -148,7 +148,7 @@ def test_a_release_does_not_count(storage, clock, claim):
 
 @pytest.mark.parametrize("verdict", [DEAD, "retry"])
 def test_a_failure_of_a_job_to_be_cancelled_is_not_retried(storage, clock, claim, verdict):
-    """cancel_requested is seen when the attempt is recorded: cancelled, with its exit kept."""
+    """The record looks at cancel_requested: the job is cancelled, and keeps its exit code."""
     storage.cancel(storage.get("a"), now=clock.now)
     verdict = retry_at(later(clock.now, 2)) if verdict == "retry" else verdict
     assert storage.record(claim, EXIT_1, verdict, now=clock.now) is Recorded.CANCELLED
@@ -160,7 +160,7 @@ def test_a_failure_of_a_job_to_be_cancelled_is_not_retried(storage, clock, claim
 
 
 def test_a_job_that_completed_before_its_cancel_is_completed(storage, clock, claim):
-    """An exit that was seen first is what it was."""
+    """Its exit was seen first."""
     storage.cancel(storage.get("a"), now=clock.now)
     storage.record(claim, OK, COMPLETED, now=clock.now)
 
@@ -168,7 +168,7 @@ def test_a_job_that_completed_before_its_cancel_is_completed(storage, clock, cla
 
 
 def test_a_release_of_a_job_to_be_cancelled_cancels_it(storage, clock, claim):
-    """A shutdown must not bring back what somebody cancelled."""
+    """A shutdown must not bring back a job that a user cancelled."""
     storage.cancel(storage.get("a"), now=clock.now)
     assert storage.release(claim, INTERRUPTED, now=clock.now) is Recorded.CANCELLED
 
@@ -176,8 +176,8 @@ def test_a_release_of_a_job_to_be_cancelled_cancels_it(storage, clock, claim):
     assert storage.claim("w1", now=clock.now) is None
 
 
-def test_the_worker_is_told_of_a_cancel(storage, clock, claim):
-    """cancel_requested: no, then yes, and yes when the attempt is not ours any more."""
+def test_the_worker_sees_a_cancel(storage, clock, claim):
+    """cancel_requested is false, then true; it is also true if the claim is lost."""
     before = storage.cancel_requested(claim)
     storage.cancel(storage.get("a"), now=clock.now)
     asked = storage.cancel_requested(claim)
@@ -186,8 +186,8 @@ def test_the_worker_is_told_of_a_cancel(storage, clock, claim):
     assert (before, asked, storage.cancel_requested(claim)) == (False, True, True)
 
 
-def test_an_heir_finds_what_the_dead_worker_held(storage, clock, claim):
-    """The same claim as the dead worker had; nothing for a worker that holds nothing."""
+def test_the_claim_of_a_dead_worker_is_found(storage, clock, claim):
+    """It is the same claim. A worker that holds nothing has none."""
     assert storage.held_by("w1") == claim
     assert storage.held_by("w2") is None
     storage.record(claim, LOST, DEAD, now=clock.now)
@@ -202,7 +202,7 @@ def test_an_heir_finds_what_the_dead_worker_held(storage, clock, claim):
         (JobState.CANCELLED, JobState.BLOCKED, JobState.PENDING),
     ],
 )
-def test_an_end_frees_the_jobs_that_waited_for_it(storage, clock, state, after, after_any):
+def test_an_end_unblocks_the_jobs_that_waited_for_it(storage, clock, state, after, after_any):
     """`after` waits for completion, `after_any` for any end."""
     add(storage, clock.now, "a")
     add(storage, clock.now, "b", after=("a",))
@@ -213,16 +213,16 @@ def test_an_end_frees_the_jobs_that_waited_for_it(storage, clock, state, after, 
     assert [storage.get(job).state for job in "bc"] == [after, after_any]
 
 
-def test_a_failure_with_a_retry_to_come_frees_nothing(storage, clock, claim):
-    """failed is no end."""
+def test_a_failure_with_a_retry_to_come_unblocks_nothing(storage, clock, claim):
+    """A failed job is not finished."""
     add(storage, clock.now, "b", after_any=("a",))
     storage.record(claim, EXIT_1, retry_at(later(clock.now, 2)), now=clock.now)
 
     assert storage.get("b").state is JobState.BLOCKED
 
 
-def test_a_job_waits_for_all_that_it_needs(storage, clock):
-    """The last need that is met frees it, in the transaction that meets it."""
+def test_a_job_waits_for_all_its_dependencies(storage, clock):
+    """The last one that is met unblocks it, in the same transaction."""
     add(storage, clock.now, "a", "b")
     add(storage, clock.now, "c", after=("a", "b"))
     first = storage.claim("w1", now=clock.now)
@@ -234,8 +234,8 @@ def test_a_job_waits_for_all_that_it_needs(storage, clock):
     assert sql(storage, "SELECT count(*) FROM dependencies") == [(0,)]
 
 
-def test_a_freed_job_still_waits_for_its_time(storage, clock, claim):
-    """Blocked leads to scheduled while its time is to come, else to pending."""
+def test_an_unblocked_job_still_waits_for_its_time(storage, clock, claim):
+    """It is scheduled if its time is in the future, else pending."""
     add(storage, clock.now, "early", after=("a",), run_at=later(clock.now, 60))
     add(storage, clock.now, "late", after=("a",), run_at=later(clock.now, 600))
     storage.record(claim, OK, COMPLETED, now=clock.tick(120))

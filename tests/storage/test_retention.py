@@ -1,4 +1,4 @@
-"""Pruning: only what has ended, never what is needed, and the logs with it."""
+"""Pruning: only finished jobs, none that is needed, and their logs with them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def ids(storage):
 
 
 def prune(storage, now, **kwargs):
-    """Prune whatever has ended before now."""
+    """Prune jobs that finished before now."""
     kwargs.setdefault("states", FINISHED)
     return storage.prune(before=later(now, 1), **kwargs)
 
 
 def one_of_each(storage, now):
-    """A job in each of the eight states, named by it."""
+    """Store a job in each of the eight states, named by its state."""
     for state in FINISHED:
         add(storage, now, state.value)
         finish(storage, now, state.value, state)
@@ -44,7 +44,7 @@ def one_of_each(storage, now):
 
 @pytest.mark.parametrize("states", [FINISHED, list(JobState)])
 def test_an_unfinished_job_is_never_pruned(storage, clock, states):
-    """Whatever is asked for, what is still to run or runs is kept."""
+    """Whatever states are given, jobs that run or will run are kept."""
     one_of_each(storage, clock.now)
 
     assert prune(storage, clock.now, states=states) == 3
@@ -52,7 +52,7 @@ def test_an_unfinished_job_is_never_pruned(storage, clock, states):
 
 
 @pytest.mark.parametrize("state", FINISHED)
-def test_only_the_states_asked_for_are_pruned(storage, clock, state):
+def test_only_the_given_states_are_pruned(storage, clock, state):
     """Each finished state can be pruned alone."""
     one_of_each(storage, clock.now)
     prune(storage, clock.now, states=[state])
@@ -60,7 +60,7 @@ def test_only_the_states_asked_for_are_pruned(storage, clock, state):
     assert [s for s in FINISHED if s.value not in ids(storage)] == [state]
 
 
-def test_only_what_ended_before_the_instant_is_pruned(storage, clock):
+def test_only_jobs_that_finished_before_the_time_are_pruned(storage, clock):
     """The time of the end counts, not that of the entry."""
     add(storage, clock.now, "a", "b")
     finish(storage, clock.now, "a", JobState.COMPLETED)
@@ -73,7 +73,7 @@ def test_only_what_ended_before_the_instant_is_pruned(storage, clock):
 
 
 def test_a_job_that_another_waits_for_is_kept(storage, clock):
-    """Never one that an unfinished job waits for; once that job is gone it may go."""
+    """It can be pruned once the unfinished job that waits for it is gone."""
     add(storage, clock.now, "needed", "other")
     add(storage, clock.now, "waits", after=("needed",))
     finish(storage, clock.now, "needed", JobState.DEAD)
@@ -88,7 +88,7 @@ def test_a_job_that_another_waits_for_is_kept(storage, clock):
 
 
 def test_queues_and_jobs_restrict_what_is_pruned(storage, clock):
-    """Both must fit, and jobs by the thousand may be named."""
+    """A job must fit both; thousands of jobs may be named."""
     for job_id, queue in (("a", "x"), ("b", "y"), ("c", "x")):
         add(storage, clock.now, job_id, queue=queue)
         finish(storage, clock.now, job_id, JobState.COMPLETED)
@@ -100,7 +100,7 @@ def test_queues_and_jobs_restrict_what_is_pruned(storage, clock):
 
 
 def test_a_dry_run_counts_and_deletes_nothing(storage, clock):
-    """It says how many would go."""
+    """It returns how many jobs would be deleted."""
     one_of_each(storage, clock.now)
     before = ids(storage)
 
@@ -115,8 +115,8 @@ def finished_jobs(storage, clock, count):
 
 
 @pytest.mark.parametrize("most", [0, 1, 7, 30])
-def test_at_most_so_many_are_pruned_the_oldest_first(storage, clock, most):
-    """Keeps out: a bound below 500 was not kept."""
+def test_a_limited_prune_deletes_the_oldest(storage, clock, most):
+    """Prevents a bug: a limit below 500 had no effect."""
     finished_jobs(storage, clock, 10)
 
     assert prune(storage, clock.now, at_most=most) == min(most, 10)
@@ -124,7 +124,7 @@ def test_at_most_so_many_are_pruned_the_oldest_first(storage, clock, most):
 
 
 def test_more_than_one_transaction_prunes_all(storage, clock):
-    """Deleting goes in bounded steps until nothing is left."""
+    """Jobs are deleted in steps of limited size until none is left."""
     sql(
         storage,
         """
@@ -139,7 +139,7 @@ def test_more_than_one_transaction_prunes_all(storage, clock):
 
 
 def test_history_and_logs_go_with_the_job(storage, clock):
-    """Nothing of a pruned job is left, and nothing of another is touched."""
+    """Nothing of a pruned job is left, and nothing of another job is touched."""
     finished_jobs(storage, clock, 3)
     logs = [keep_log(storage, number) for number in (1, 2, 3)]
     prune(storage, clock.now, jobs=[storage.get("j1")])
@@ -149,7 +149,7 @@ def test_history_and_logs_go_with_the_job(storage, clock):
 
 
 def test_sequence_numbers_are_never_used_again(storage, clock):
-    """Keeps out: without AUTOINCREMENT a new job took the place of a deleted one."""
+    """Prevents a bug: without AUTOINCREMENT a new job got the place of a deleted one."""
     add(storage, clock.now, "a")
     finish(storage, clock.now, "a", JobState.COMPLETED)
     first = storage.get("a").seq
@@ -160,7 +160,7 @@ def test_sequence_numbers_are_never_used_again(storage, clock):
 
 
 def test_a_prune_that_finds_nothing_writes_nothing(storage, clock):
-    """Idle workers look each minute. Regression: each look took the write lock and wrote."""
+    """Idle workers prune every minute. Regression: each prune took the write lock and wrote."""
     one_of_each(storage, clock.now)
     lock = WriteLock(storage.files.write_lock)
     lock.acquire(0)

@@ -1,4 +1,4 @@
-"""The workers that serve a queue, as far as the database knows them."""
+"""The table of workers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def worker(worker_id, now, **fields):
 
 @pytest.mark.parametrize("queues", [(), ("x", "y\u00e9")])
 @pytest.mark.parametrize("ticks", [None, 2**62])
-def test_a_worker_is_known_as_it_registered(storage, clock, queues, ticks):
-    """Who it is, where it runs and what it serves can be read back."""
+def test_a_registered_worker_can_be_read_back(storage, clock, queues, ticks):
+    """With its process, its host and its queues."""
     own = worker("w1", clock.now, queues=queues, start_ticks=ticks)
     storage.register_worker(own)
 
@@ -34,7 +34,7 @@ def test_a_worker_is_known_as_it_registered(storage, clock, queues, ticks):
 
 
 def test_workers_are_listed_by_their_start_with_what_they_run(storage, clock):
-    """The job is that of the claim, and gone with it."""
+    """Each has the job that it has claimed and not ended."""
     storage.register_worker(worker("w2", later(clock.now, 1)))
     storage.register_worker(worker("w1", later(clock.now, 2)))
     storage.register_worker(worker("w3", clock.now))
@@ -47,15 +47,15 @@ def test_workers_are_listed_by_their_start_with_what_they_run(storage, clock):
     assert [w.job for w in storage.workers()] == [None, None, None]
 
 
-def test_an_id_is_one_workers(storage, clock):
-    """Two workers of one id would answer for each other's jobs: that is a bug, and loud."""
+def test_two_workers_cannot_have_the_same_id(storage, clock):
+    """They would record results for each other, which is a bug and must be noticed."""
     storage.register_worker(worker("w1", clock.now))
     with pytest.raises(sqlite3.IntegrityError):
         storage.register_worker(worker("w1", clock.now))
 
 
-def test_a_worker_that_left_is_forgotten_but_not_when(storage, clock):
-    """Since when nobody works here can be told; to forget twice is to forget."""
+def test_the_time_when_the_last_worker_left_is_kept(storage, clock):
+    """A worker can be removed twice."""
     storage.register_worker(worker("w1", clock.now))
     for seconds in (1, 2):
         storage.forget_worker("w1", seen_at=to_text(later(clock.now, seconds)))
@@ -64,8 +64,8 @@ def test_a_worker_that_left_is_forgotten_but_not_when(storage, clock):
     assert storage.meta()["last_worker_at"] == to_text(later(clock.now, 2))
 
 
-def test_a_claim_of_an_unknown_worker_is_an_orphan(storage, clock):
-    """Claims whose worker has no row must be found, or their jobs run for ever."""
+def test_a_claim_of_an_unregistered_worker_is_found(storage, clock):
+    """Otherwise its job would stay in processing for ever."""
     add(storage, clock.now, "a", "b", "c")
     storage.register_worker(worker("w1", clock.now))
     storage.claim("w1", now=clock.now)
@@ -77,8 +77,8 @@ def test_a_claim_of_an_unknown_worker_is_an_orphan(storage, clock):
     assert (before, storage.orphans()) == (["w2", "w3"], ["w2"])
 
 
-def test_a_queue_has_a_name_among_all_queues(storage, tmp_path):
-    """It is kept, and another queue has another."""
+def test_each_queue_has_an_id_of_its_own(storage, tmp_path):
+    """It is kept, and another queue has another id."""
     other = Storage.open(find(str(tmp_path / "other.db"), None, False), create=True)
     names = {storage.queue_id, storage.queue_id, other.queue_id}
     other.close()

@@ -1,4 +1,4 @@
-"""The lock that orders the writers: fair, bounded, and free again after every way out."""
+"""The lock that orders writers: fair, limited in time, and free after every way a wait can end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def held(path):
-    """The lock in other hands, as another process would have it."""
+    """Hold the lock, as another process would."""
     holder = WriteLock(path)
     holder.acquire(0)
     yield holder
@@ -46,7 +46,7 @@ def is_free(path):
 
 
 def in_thread(function):
-    """Run a function off the main thread; return what it raised."""
+    """Run a function in another thread; return what it raised."""
     raised = []
 
     def run():
@@ -63,7 +63,7 @@ def in_thread(function):
 
 
 def test_the_lock_is_exclusive_and_can_be_given_back(path):
-    """While one has it no other gets it; afterwards the next one does."""
+    """While one process holds it, no other gets it; afterwards the next one does."""
     lock = WriteLock(path)
     lock.acquire(0)
     assert not is_free(path)
@@ -73,7 +73,7 @@ def test_the_lock_is_exclusive_and_can_be_given_back(path):
 
 
 def test_closing_gives_the_lock_back(path):
-    """What ends without a release does not keep the others waiting."""
+    """A process that ends without a release does not keep the others waiting."""
     lock = WriteLock(path)
     lock.acquire(0)
     lock.close()
@@ -82,7 +82,7 @@ def test_closing_gives_the_lock_back(path):
 
 
 def test_a_waiter_times_out_and_names_the_holder(path, held):
-    """Who waits in vain is told for how long and for whom, not before its time is over."""
+    """The error says how long it waited and for which process, and comes after that time."""
     lock = WriteLock(path)
     began = time.monotonic()
     with pytest.raises(QueueBusy) as busy:
@@ -96,8 +96,8 @@ def test_a_waiter_times_out_and_names_the_holder(path, held):
     )
 
 
-def test_off_the_main_thread_a_waiter_times_out_too(path, held):
-    """Signals reach the main thread only; others ask again and again."""
+def test_a_waiter_in_another_thread_times_out_too(path, held):
+    """Signals reach the main thread only, so other threads try again and again."""
     lock = WriteLock(path)
     raised = in_thread(lambda: lock.acquire(0.05))
     lock.close()
@@ -105,8 +105,8 @@ def test_off_the_main_thread_a_waiter_times_out_too(path, held):
     assert len(raised) == 1
 
 
-def test_off_the_main_thread_a_waiter_gets_the_lock(path, held):
-    """The lock that is given back is found by a waiter in any thread."""
+def test_a_waiter_in_another_thread_gets_the_lock(path, held):
+    """A lock that is released is found by a waiter in any thread."""
     lock = WriteLock(path)
     timer = threading.Timer(0.05, held.release)
     timer.start()
@@ -119,7 +119,7 @@ def test_off_the_main_thread_a_waiter_gets_the_lock(path, held):
 
 
 def test_a_waiter_gets_the_lock_when_it_is_given_back(path, held):
-    """Who waits within its time has the lock afterwards, and no timer runs on."""
+    """It holds the lock then, and no timer goes on."""
     lock = WriteLock(path)
     timer = threading.Timer(0.05, held.release)
     timer.start()
@@ -133,7 +133,7 @@ def test_a_waiter_gets_the_lock_when_it_is_given_back(path, held):
 
 @pytest.mark.parametrize("wait_seconds", [0, 0.02])
 def test_the_lock_is_free_after_a_wait_in_vain(path, held, wait_seconds):
-    """A waiter that gave up holds nothing once the holder has let go."""
+    """A waiter that gave up does not hold the lock once the holder has released it."""
     lock = WriteLock(path)
     with pytest.raises(QueueBusy):
         lock.acquire(wait_seconds)
@@ -144,7 +144,7 @@ def test_the_lock_is_free_after_a_wait_in_vain(path, held, wait_seconds):
 
 
 def test_a_waiter_that_a_signal_ends_holds_nothing(path, held):
-    """An exception out of a signal handler ends the wait, and the lock stays free after it."""
+    """An exception from a signal handler ends the wait, and the lock stays free after it."""
     lock = WriteLock(path)
 
     class Interrupted(BaseException):
@@ -169,7 +169,7 @@ def test_a_waiter_that_a_signal_ends_holds_nothing(path, held):
 
 
 def test_a_wait_leaves_the_alarm_as_it_was(path, held):
-    """Whoever uses SIGALRM finds the own handler again."""
+    """Another user of SIGALRM finds its own handler again."""
     before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
     try:
         lock = WriteLock(path)
@@ -184,7 +184,7 @@ def test_a_wait_leaves_the_alarm_as_it_was(path, held):
 
 
 def test_an_alarm_that_was_blocked_ends_the_wait(path, held):
-    """Regression: started by a process that holds SIGALRM back, a waiter waited for ever."""
+    """Regression: a waiter whose parent had blocked SIGALRM waited for ever."""
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
     lock = WriteLock(path)
     try:
@@ -195,8 +195,8 @@ def test_an_alarm_that_was_blocked_ends_the_wait(path, held):
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def test_a_disk_without_room_does_not_keep_the_lock(path):
-    """Keeps out: the number of the holder could not be written, and the lock was never released."""
+def test_a_full_disk_does_not_keep_the_lock(path):
+    """Prevents a bug: the process id could not be written, and the lock was never released."""
 
     def lock_without_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -209,7 +209,7 @@ def test_a_disk_without_room_does_not_keep_the_lock(path):
 
 
 def test_a_link_in_place_of_the_lock_is_refused(tmp_path, path):
-    """The lock's file is opened by its own name only."""
+    """The file of the lock is never opened through a link."""
     os.symlink(tmp_path / "elsewhere", path)
     with pytest.raises(QueueUnusable, match=f"^cannot open {path}: "):
         WriteLock(path).acquire(0)
@@ -218,7 +218,7 @@ def test_a_link_in_place_of_the_lock_is_refused(tmp_path, path):
 
 
 def test_the_kernel_frees_the_lock_of_a_killed_holder(path):
-    """kill -9 of the holder lets the next one in."""
+    """After kill -9 of the holder the next process gets the lock."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -237,7 +237,9 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(path):
 
 
 def test_a_stopped_holder_is_named(path):
-    """A process stopped in the middle blocks the others only for their time, and is named."""
+    """A process that is stopped while it holds the lock blocks the others only for their time
+    limit.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -260,10 +262,10 @@ def test_a_stopped_holder_is_named(path):
 
 
 def test_each_of_8_saturated_writers_gets_its_share(tmp_path):
-    """Keeps out: with SQLite's own waiting one of 8 writers got 1 of 8,322 commits, and without
-    turns the one that released the lock had it again before the others woke.
+    """Prevents a bug: with SQLite's own waiting one of 8 writers got 1 of 8,322 commits, and
+    without turns the process that released the lock had it again before the others woke.
 
-    A busy machine may hold one process back for a second, so one fair round of two will do.
+    A busy machine may hold one process back for a second, so one fair round of two is enough.
     """
     files = find(str(tmp_path / "queue.db"), None, False)
     Storage.open(files, create=True).close()
@@ -287,7 +289,7 @@ def test_each_of_8_saturated_writers_gets_its_share(tmp_path):
 
 
 def test_the_lock_is_a_flock_that_a_child_does_not_inherit(path):
-    """What a job's process keeps open must not keep the lock: its descriptor is closed at exec."""
+    """A job's process must not keep the lock: the descriptor is closed at exec."""
     lock = WriteLock(path)
     lock.acquire(0)
     flags = [
@@ -307,8 +309,8 @@ def _is_open_on(number, path):
         return False
 
 
-def test_waiters_are_served_in_slices(path, held):
-    """A worker that waits in slices can look at its signals between them and try again."""
+def test_a_waiter_can_wait_in_slices(path, held):
+    """Between them a worker can look at its signals."""
     lock = WriteLock(path)
     tries = []
 
