@@ -20,6 +20,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 from support.held import UNTIL_GO
+from support.outcomes import COMPLETED, OK
 from support.processes import linux_only
 from support.queue import Queue
 from support.waiting import wait_until
@@ -379,6 +380,27 @@ def test_all_counts_deaths_whatever_the_clock_says(queue: Queue, old: int, new: 
     assert "no worker serves" in waiting.stderr.readline()
     with queue.opened() as storage:
         storage.cancel(storage.get("a"), now=utcnow() + timedelta(hours=new))
+
+    assert waiting.wait(30) == 1
+    assert waiting.stderr.read() == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
+
+
+@pytest.mark.parametrize("undo", ["prune", "retry"])
+def test_all_counts_an_end_that_was_undone_meanwhile(queue: Queue, undo: str) -> None:
+    """Regression: a cancelled job that was pruned, or retried, before the next look was missed."""
+    queue.enqueue("true", "--id", "a")
+    waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
+    assert waiting.stderr is not None
+    assert "no worker serves" in waiting.stderr.readline()
+    with queue.opened() as storage:
+        storage.cancel(storage.get("a"), now=utcnow())
+        if undo == "retry":
+            storage.retry(storage.get("a"), now=utcnow())
+            claim = storage.claim("w1", now=utcnow())
+            assert claim is not None
+            storage.record(claim, OK, COMPLETED, now=utcnow())
+        else:
+            storage.prune(states=[JobState.CANCELLED], before=utcnow() + timedelta(hours=1))
 
     assert waiting.wait(30) == 1
     assert waiting.stderr.read() == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
