@@ -38,7 +38,7 @@ APIA = "<-10>10<+14>-14,J364/0,J40/0"  # over the date line, at the end of 2011:
 
 @pytest.fixture
 def zone(monkeypatch):
-    """Set the local zone; it is taken back after the test."""
+    """Set the local zone until the end of the test."""
 
     def set_zone(text):
         monkeypatch.setenv("TZ", text)

@@ -176,7 +176,7 @@ def test_everything_is_private_whatever_the_umask(tmp_path, umask):
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
 @pytest.mark.parametrize("there", [False, True])
 def test_a_folder_that_others_can_write_is_refused(tmp_path, mode, there):
-    """Nothing is written where others can put a file, even with the sticky bit or in an old queue."""
+    """Nothing is written where others can put a file, whether the folder is sticky or not."""
     folder = tmp_path / "shared"
     folder.mkdir(0o700)
     path = folder / "queue.db"
@@ -467,7 +467,7 @@ def upgrade(path, min_writer):
 
 
 def test_after_an_upgrade_a_result_may_still_be_recorded(storage, clock):
-    """A worker of the old schema claims no more jobs, but the result of its last one is not lost."""
+    """A worker of the old schema claims no more jobs, but the result of its last one is kept."""
     storage.enqueue([JobSpec(command="true"), JobSpec(command="true")], now=clock.now)
     claim = storage.claim("w1", now=clock.now)
     upgrade(storage.files.database, schema.VERSION)
@@ -496,7 +496,7 @@ def test_an_upgrade_can_shut_old_workers_out(storage, clock):
 
 
 def test_32_processes_that_create_a_queue_at_once_all_succeed(tmp_path, clock):
-    """Prevents a bug: 7 of 96 racing first openings failed, since the switch to WAL does not wait."""
+    """Prevents a bug: 7 of 96 racing first openings failed, as the switch to WAL does not wait."""
     path = at(tmp_path / "queue.db")
 
     def open_and_enqueue():

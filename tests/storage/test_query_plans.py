@@ -235,7 +235,7 @@ def test_the_partial_indexes_are_used(large, work, indexes):
 
 @pytest.mark.parametrize("work", [run_again, look_at_attempts])
 def test_a_job_that_ran_often_costs_no_more(storage, work):
-    """Regression: each claim read all attempts of the job; 50,000 took 31 ms under the write lock."""
+    """Regression: a claim read all attempts of the job; 50,000 took 31 ms under the write lock."""
     storage.enqueue([JobSpec(command="true", id="again", queue="again")], now=NOW)
     sizes = []
     for attempts in (50, 5_000):
@@ -256,7 +256,7 @@ def test_a_job_that_ran_often_costs_no_more(storage, work):
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_long_queue_costs_the_others_nothing(large, small, paused):
-    """Its waiting jobs do not make a claim from another queue slower, whether it is paused or not."""
+    """Its waiting jobs, paused or not, do not make a claim from another queue slower."""
     sizes = {}
     for name, storage, rows in (("few", small, 5), ("many", large, 20_000)):
         with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:
