@@ -12,7 +12,14 @@ import click
 
 from queuectl import __version__
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueGroup, eager_text_option, line_of, queue_options
+from queuectl.cli.command import (
+    Called,
+    Failure,
+    QueueGroup,
+    eager_text_option,
+    line_of,
+    queue_options,
+)
 from queuectl.core.errors import QueueError
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -80,6 +87,10 @@ _FOREIGN_WORDS = {
     "load": "import",
     "restore": "import",
 }
+
+
+_COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
+"""The variable by which a shell asks click for completions."""
 
 
 class _Root(QueueGroup):
@@ -156,26 +167,49 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     Only here does an error become a printed line and an exit code, on every version of click.
     """
     output.prepare_streams()
+    called = Called()
     try:
-        code: Any = root.main(args=arguments, prog_name="queuectl", standalone_mode=False)
+        code: Any = root.main(
+            args=arguments, prog_name="queuectl", standalone_mode=False, obj=called
+        )
     except Failure as failure:
-        output.error(failure.command, failure.message)
+        _tell(failure.command, failure.message)
         code = failure.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "queuectl"
-        output.error(path, line_of(error))
+        _tell(path, line_of(error))
         code = 2
     except click.ClickException as error:
-        output.error("queuectl", line_of(error))
+        _tell("queuectl", line_of(error))
         code = error.exit_code
     except click.Abort:
         code = 1
     except BrokenPipeError:  # from completion, whose words click itself prints
         output.end_by_sigpipe()
     except OSError as error:
-        output.error("queuectl", str(error))
-        code = 1
+        _tell(called.path, str(error))
+        code = called.failure_code
+    except Exception as error:  # noqa: BLE001 (a user gets one line, whatever happens)
+        _tell_unexpected(called.path, error)
+        code = called.failure_code
     _end(code if isinstance(code, int) else 0)
+
+
+def _tell(path: str, text: str) -> None:
+    """Print an error, unless a shell asks for completions: it would appear amid what is typed."""
+    if _COMPLETION_VARIABLE not in os.environ:
+        output.error(path, text)
+
+
+def _tell_unexpected(path: str, error: Exception) -> None:
+    """Print an error that is a bug; the traceback only if QUEUECTL_TRACEBACK asks for it."""
+    if os.environ.get("QUEUECTL_TRACEBACK"):
+        import traceback  # only here
+
+        with suppress(OSError):
+            traceback.print_exception(type(error), error, error.__traceback__)
+    name = type(error).__name__
+    _tell(path, f"unexpected error: {name}: {error} (QUEUECTL_TRACEBACK=1 shows where)")
 
 
 def _end(code: int) -> NoReturn:

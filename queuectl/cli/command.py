@@ -39,6 +39,18 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
+class Called:
+    """The command that was called, for errors that nothing below the root command expects.
+
+    It is the `obj` of click's contexts.
+    """
+
+    path: str = "queuectl"
+    """Its name, as errors begin with it."""
+    failure_code: int = 1
+    """The exit code when queuectl itself fails."""
+
+
 def line_of(error: click.ClickException) -> str:
     """Return the message of an error as one line; click's messages get the form of ours."""
     message = error.format_message()
@@ -52,6 +64,8 @@ def line_of(error: click.ClickException) -> str:
 class _Command(click.Command):
     """The base of commands and groups."""
 
+    failure_code = 1
+    """The exit code when queuectl itself fails, as opposed to the jobs or the caller."""
     _own_help_option: click.Option | None = None
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
@@ -76,6 +90,8 @@ class _Command(click.Command):
     ) -> click.Context:
         """Parse the arguments; an error of a parameter becomes a Failure."""
         path = f"{parent.command_path} {info_name}" if parent else str(info_name)
+        if parent is not None and isinstance(parent.obj, Called):
+            parent.obj.path, parent.obj.failure_code = path, self.failure_code
         try:
             return super().make_context(info_name, args, parent=parent, **extra)
         except QueueError as error:
@@ -101,7 +117,7 @@ class QueueCommand(_Command):
         except QueueError as error:
             raise Failure(ctx.command_path, str(error), error.exit_code) from error
         except OSError as error:
-            raise Failure(ctx.command_path, str(error), 1) from error
+            raise Failure(ctx.command_path, str(error), ctx.obj.failure_code) from error
 
 
 class QueueGroup(_Command, click.Group):

@@ -11,13 +11,16 @@ from queuectl.core.specs import suggestion
 from queuectl.core.states import JobState
 from queuectl.core.times import parse_duration
 
+_LARGEST = 1_000_000_000
+"""An unlimited number would overflow in SQLite, and no queue holds more jobs or lines."""
+
 
 class WholeNumber(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A whole number from `low` to `high`; None is no limit."""
+    """A whole number from `low` to `high`. Without `low`, the field of the job has the limits."""
 
     name = "whole number"
 
-    def __init__(self, low: int | None = None, high: int | None = None) -> None:
+    def __init__(self, low: int | None = None, high: int = _LARGEST) -> None:
         self._low = low
         self._high = high
 
@@ -25,14 +28,11 @@ class WholeNumber(click.ParamType):  # type: ignore[type-arg]  # generic in newe
         """Return the number."""
         try:
             number = int(value)
-            if (self._low is None or number >= self._low) and (
-                self._high is None or number <= self._high
-            ):
+            if self._low is None or self._low <= number <= self._high:
                 return number
         except ValueError:
             pass
-        limits = f" from {self._low}" if self._low is not None else ""
-        limits += f" to {self._high}" if self._high is not None else ""
+        limits = "" if self._low is None else f" from {self._low} to {self._high}"
         raise InvalidInput(f"{_name(param)} must be a whole number{limits}, not {value!r}")
 
 

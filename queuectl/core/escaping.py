@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 
 def escape(text: str) -> str:
     """Return text in which control characters, including line breaks, are shown as escapes."""
     if text.isprintable():
         return text
+    # JSON can hold lone surrogates, which are no bytes of a name: they are escaped below.
+    with suppress(UnicodeEncodeError):
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for char in text
     )
 
 

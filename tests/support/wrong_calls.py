@@ -228,13 +228,21 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("list --state faild", "queuectl list", "no such state: faild (did you mean failed?)"),
     ("list --state bogus", "queuectl list", "no such state: bogus (known: blocked scheduled …"),
     ("list --state failed,", "queuectl list", "no such state:  (known: blocked scheduled …"),
-    ("list -n 0", "queuectl list", "-n must be a whole number from 1, not '0'"),
-    ("list -n x", "queuectl list", "-n must be a whole number from 1, not 'x'"),
+    ("list -n 0", "queuectl list", "-n must be a whole number from 1 to 1000000000, not '0'"),
+    ("list -n x", "queuectl list", "-n must be a whole number from 1 to 1000000000, not 'x'"),
     ("list --queue a/b", "queuectl list", f"--queue {_NAMES}"),
     ("list --ids --json", "queuectl list", "--ids and --json cannot be used together"),
     ("dlq list --ids --json", "queuectl dlq list", "--ids and --json cannot be used together"),
-    ("logs a -n -1", "queuectl logs", "--tail must be a whole number from 0, not '-1'"),
-    ("logs a --attempt 0", "queuectl logs", "--attempt must be a whole number from 1, not '0'"),
+    (
+        "logs a -n -1",
+        "queuectl logs",
+        "--tail must be a whole number from 0 to 1000000000, not '-1'",
+    ),
+    (
+        "logs a --attempt 0",
+        "queuectl logs",
+        "--attempt must be a whole number from 1 to 1000000000, not '0'",
+    ),
     (
         "worker start -c 0",
         "queuectl worker start",
@@ -254,7 +262,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     (
         "worker start --max-jobs 0",
         "queuectl worker start",
-        "--max-jobs must be a whole number from 1, not '0'",
+        "--max-jobs must be a whole number from 1 to 1000000000, not '0'",
     ),
     (
         "worker start --max-runtime x",

@@ -63,6 +63,8 @@ def _limit_option(
 class _CheckCommand(QueueCommand):
     """Exits with 3, UNKNOWN, for every error, wrong usage included."""
 
+    failure_code = UNKNOWN
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments."""
         try:

@@ -122,6 +122,10 @@ def enqueue(
     queuectl enqueue --timeout 1h rsync -a src/ backup:dst/
     queuectl enqueue '{"command": "make", "priority": 5}'
     """
+    if wait:
+        from queuectl.cli.waiting import COULD_NOT_WAIT  # only here
+
+        click.get_current_context().obj.failure_code = COULD_NOT_WAIT
     now = utcnow()
     reads_stdin = words[:1] == ("-",) and not literal
     if shown is not None and not wait:

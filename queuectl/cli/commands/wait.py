@@ -38,6 +38,8 @@ from queuectl.storage import Storage
 class _WaitCommand(QueueCommand):
     """Exits with 125 when queuectl fails, so that this is not taken for a failure of the job."""
 
+    failure_code = COULD_NOT_WAIT
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every error but wrong usage and the end of a job becomes 125."""
         try:
