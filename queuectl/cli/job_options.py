@@ -12,8 +12,9 @@ from queuectl.cli import output
 from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput
-from queuectl.core.settings import is_variable
+from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective, is_variable
 from queuectl.core.specs import check_fields, parse_object
+from queuectl.core.times import format_duration
 from queuectl.storage.enqueueing import Enqueued
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -35,10 +36,12 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     def described(meaning: str, default: str) -> str:
         return f"{meaning} (default: {default})." if new else f"{meaning}."
 
-    in_queue = described("Put it in this queue", "default")
-    higher_first = described("Jobs with a higher number start first", "0")
-    at_most = described("Maximum number of attempts", "3")
-    kill = described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", "5m")
+    defaults = effective(())
+    limit = format_duration(defaults.job_timeout)
+    in_queue = described("Put it in this queue", DEFAULT_QUEUE)
+    higher_first = described("Jobs with a higher number start first", str(DEFAULT_PRIORITY))
+    at_most = described("Maximum number of attempts", str(defaults.max_retries))
+    kill = described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", limit)
     folder = described("Run it in this folder", "the current one")
     variable = "Set a variable. NAME alone copies its value, '*' copies all (repeatable)."
     return (

@@ -44,20 +44,10 @@ class Retention(Base):
             for chunk in chunks:
                 where, values = _prunable(state, before, queues, chunk)
                 if dry_run:
-                    with self._snapshot() as conn:
-                        total += conn.execute(
-                            "SELECT count(*) FROM jobs WHERE " + where, values
-                        ).fetchone()[0]
-                    continue
+                    total += self._count(where, values)
                 # Look without the lock first: idle workers do this each minute, and must not write.
-                if not self._any(where, values):
-                    continue
-                while total < at_most:
-                    wanted = min(_DELETED_AT_ONCE, at_most - total)
-                    deleted = self._delete(where, values, wanted)
-                    total += deleted
-                    if deleted < wanted:
-                        break
+                elif self._any(where, values):
+                    total += self._delete_all(where, values, at_most - total)
         return total
 
     def ended_attempts(self, executions: Sequence[int]) -> dict[int, bool]:
@@ -92,10 +82,25 @@ class Retention(Base):
             )
             return {row[0] for row in rows}
 
+    def _count(self, where: str, values: Sequence[Any]) -> int:
+        with self._snapshot() as conn:
+            row = conn.execute(f"SELECT count(*) FROM jobs WHERE {where}", values).fetchone()
+        return int(row[0])
+
     def _any(self, where: str, values: Sequence[Any]) -> bool:
         with self._snapshot() as conn:
             row = conn.execute(f"SELECT EXISTS (SELECT 1 FROM jobs WHERE {where})", values)
             return bool(row.fetchone()[0])
+
+    def _delete_all(self, where: str, values: Sequence[Any], at_most: int) -> int:
+        total = 0
+        while total < at_most:
+            wanted = min(_DELETED_AT_ONCE, at_most - total)
+            deleted = self._delete(where, values, wanted)
+            total += deleted
+            if deleted < wanted:
+                break
+        return total
 
     def _delete(self, where: str, values: Sequence[Any], at_most: int) -> int:
         with self._transaction() as conn:
