@@ -95,9 +95,9 @@ class Job(NamedTuple):
     last_error: str | None
     """Why the last attempt failed, or the job was cancelled; None if nothing did."""
     cancel_requested: bool
-    """Whether a cancel was asked for; of a running job, its worker then ends the attempt."""
+    """Whether a cancel was requested; the worker of a running job then ends the attempt."""
     cancel_reason: str | None
-    """Why it was cancelled, in a person's words; None if nobody said."""
+    """The reason that the user gave for the cancel; None if there is none."""
     id_made: bool
     """Whether queuectl generated the id: only then may the id be abbreviated."""
 
@@ -130,7 +130,7 @@ class Outcome(NamedTuple):
     exit_code: int | None = None
     """None if a signal ended the command, or if nobody knows."""
     signal: int | None = None
-    """The signal that ended the command, whoever sent it; None if none did."""
+    """The signal that ended the command, from whichever process; None if none did."""
     reason: str | None = None
     """The same for people, in a few words; None if it completed."""
     pid: int | None = None
@@ -257,7 +257,7 @@ class QueueStatus(NamedTuple):
     paused_by: str | None
     """The user who paused it; None if it is not paused."""
     pause_reason: str | None
-    """Why, in a person's words; None if nobody said, or it is not paused."""
+    """The reason that the user gave for the pause; None if there is none."""
     limit: int | None
     """How many of its jobs may run at once; None means no limit."""
     counts: Mapping[JobState, int]

@@ -16,7 +16,7 @@ from queuectl.host import wakeup
 from queuectl.storage.enqueueing import Enqueued
 from support.clock import later
 from support.outcomes import EXIT_1, retry_at
-from support.rows import add, finish, made, sql
+from support.rows import add, add_generated, finish, sql
 
 
 def ids(storage):
@@ -275,7 +275,7 @@ def test_after_may_name_any_job_of_the_batch(storage, clock):
 @pytest.mark.parametrize("field", ["after", "after_any"])
 def test_after_may_abbreviate_a_generated_id(storage, clock, field):
     """Regression: no such job was found. A job that is named in two ways is one dependency."""
-    made(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
+    add_generated(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
     spec = JobSpec(command="x", id="x", **{field: ("a1b2", "a1b2c3d4e5f6")})
     storage.enqueue([spec], now=clock.now)
 
@@ -284,7 +284,7 @@ def test_after_may_abbreviate_a_generated_id(storage, clock, field):
 
 def test_an_ambiguous_abbreviation_in_after_is_refused(storage, clock):
     """Nothing is stored."""
-    made(storage, clock.now, "abcd11111111", "abcd22222222")
+    add_generated(storage, clock.now, "abcd11111111", "abcd22222222")
     with pytest.raises(AmbiguousJob):
         add(storage, clock.now, "x", after=("abcd",))
 
@@ -293,7 +293,7 @@ def test_an_ambiguous_abbreviation_in_after_is_refused(storage, clock):
 
 def test_a_complete_id_of_the_batch_wins_over_an_abbreviation(storage, clock):
     """The meaning does not depend on the ids that earlier jobs happen to have."""
-    made(storage, clock.now, "abcd11111111")
+    add_generated(storage, clock.now, "abcd11111111")
     specs = [JobSpec(command="x", id="x", after=("abcd",)), JobSpec(command="x", id="abcd")]
     storage.enqueue(specs, now=clock.now)
 
@@ -302,7 +302,7 @@ def test_a_complete_id_of_the_batch_wins_over_an_abbreviation(storage, clock):
 
 def test_ids_generated_by_the_same_call_cannot_be_abbreviated(storage, clock, monkeypatch):
     """The user does not know them yet, but one could begin like the id that is meant."""
-    made(storage, clock.now, "abcd11111111")
+    add_generated(storage, clock.now, "abcd11111111")
     monkeypatch.setattr("queuectl.storage.enqueueing.new_id", lambda: "abcd22222222")
     storage.enqueue([JobSpec(command="x", after=("abcd",))], now=clock.now)
 

@@ -13,7 +13,7 @@ from queuectl.core.states import JobState
 from queuectl.storage.queries import Count
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, retry_at
-from support.rows import add, finish, made, sql
+from support.rows import add, add_generated, finish, sql
 
 
 def listed(storage, newest=None, **selection):
@@ -23,7 +23,7 @@ def listed(storage, newest=None, **selection):
 @pytest.mark.parametrize("job", ["a1b2c3d4e5f6", "a1b2", "a1b2c3d4e5f"])
 def test_a_generated_id_can_be_abbreviated(storage, clock, job):
     """To its first 4 to 11 digits."""
-    made(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
+    add_generated(storage, clock.now, "a1b2c3d4e5f6", "a1b3c3d4e5f6")
 
     assert storage.get(job).id == "a1b2c3d4e5f6"
 
@@ -33,7 +33,7 @@ def test_a_generated_id_can_be_abbreviated(storage, clock, job):
 )
 def test_a_wrong_abbreviation_finds_nothing(storage, clock, job):
     """It is too short, too long, has other letters, or is a pattern: no such job."""
-    made(storage, clock.now, "a1b2c3d4e5f6")
+    add_generated(storage, clock.now, "a1b2c3d4e5f6")
     with pytest.raises(NoSuchJob):
         storage.get(job)
 
@@ -50,7 +50,7 @@ def test_an_id_from_a_user_cannot_be_abbreviated(storage, clock, given, job):
 
 def test_a_complete_id_wins(storage, clock):
     """An id from a user is found even if generated ids begin with it."""
-    made(storage, clock.now, "abcd11111111", "abcd22222222")
+    add_generated(storage, clock.now, "abcd11111111", "abcd22222222")
     add(storage, clock.now, "abcd")
 
     assert storage.get("abcd").id == "abcd"
@@ -60,7 +60,7 @@ def test_a_complete_id_wins(storage, clock):
 def test_an_ambiguous_abbreviation_names_up_to_five_ids(storage, clock, count):
     """In their order; none of them is chosen."""
     ids = [f"abcd{n}0000000" for n in range(count)]
-    made(storage, clock.now, *reversed(ids))
+    add_generated(storage, clock.now, *reversed(ids))
     with pytest.raises(AmbiguousJob) as ambiguous:
         storage.get("abcd")
 

@@ -33,8 +33,8 @@ def claim_ids(storage, now, *queues, worker="w1"):
         ids.append(claim.job.id)
 
 
-def made(storage, now, *ids):
-    """Jobs whose ids count as made."""
+def add_generated(storage, now, *ids):
+    """Enqueue a job for each id, and let the ids count as generated."""
     add(storage, now, *ids)
     for job_id in ids:
         sql(storage, "UPDATE jobs SET id_made = 1 WHERE id = ?", job_id)
