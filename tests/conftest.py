@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Iterator
 
@@ -12,16 +15,54 @@ import pytest
 from queuectl.host import files
 from queuectl.storage import Storage
 from support.clock import Clock
-from support.queue import Queue, watch_report
+from support.places import folder_in_memory
+from support.queue import Queue
 from support.watch import file_watch
+from support.watch.file_watch import by_hand
 
-# What a shell script starts by `&` ignores these two, and all processes of the tests would as well.
-for _number, _default in (
+# A shell script's `&` makes what it starts ignore INT and QUIT, and nohup HUP. All processes that
+# the tests start would ignore them as well. The handler for HUP does nothing, so that a test run
+# under nohup still survives the end of its terminal; what it executes gets the default again.
+for _number, _handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, lambda _number, _frame: None),
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _default)
+        signal.signal(_number, _handler)
+
+_LONGEST_FIRST = ("reliability", "benchmarks", "worker", "runner", "with_workers")
+"""Directories whose tests take seconds, the longest first."""
+
+_in_memory = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With -n, let an idle process take tests from a busy one, unless --dist says otherwise."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep temporary folders in memory, unless --basetemp says where they are to be and to stay."""
+    if config.option.basetemp is None:
+        folder = folder_in_memory()
+        if folder is not None:
+            config.stash[_in_memory] = folder
+            config.option.basetemp = str(folder / "pytest")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _in_memory in config.stash:
+        shutil.rmtree(config.stash[_in_memory], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With -n, start long tests first, so that no process waits for one at the end."""
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(_LONGEST_FIRST)}
+        items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
 
 def pytest_collection_finish() -> None:
@@ -36,8 +77,9 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where this process and those of all queues report what SQLite forbids."""
-    report = watch_report(tmp_path_factory.getbasetemp())
+    report = tmp_path_factory.getbasetemp() / "watch-report"
     file_watch.install(str(report))
+    os.environ["TEST_WATCH"] = str(report)
     return report
 
 
@@ -49,6 +91,18 @@ def sqlite_files_are_left_alone(watched: Path) -> Iterator[None]:
         faults = watched.read_text()
         watched.unlink()
         pytest.fail(faults)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """The folder of the test; with the mark `on_disk` it is never in memory."""
+    if request.node.get_closest_marker("on_disk") is None:
+        yield tmp_path
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="queuectl-test-"))
+        yield folder
+        with by_hand():  # a folder that is called like a database
+            shutil.rmtree(folder)
 
 
 @pytest.fixture

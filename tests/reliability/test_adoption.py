@@ -170,6 +170,7 @@ def test_a_timeout_that_passed_while_no_pool_ran_is_enforced(queue: Queue) -> No
     assert not alive(running)
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize("dies", ["worker", "all"])
 def test_an_adopted_job_keeps_its_output_limit(queue: Queue, dies: str) -> None:
     """Output before and after the adoption is kept as always: head, one marker line, tail."""

@@ -21,7 +21,7 @@ from support.processes import linux_only
 from support.queue import Queue
 from support.tracing import LONG, long_only
 
-pytestmark = [linux_only, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.on_disk, linux_only, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from support.small_disk import on_small_disk
 from support.tracing import long_only, sample
 from support.watch.file_watch import by_hand
 
-pytestmark = linux_only
+pytestmark = [pytest.mark.on_disk, linux_only]
 
 _NOBODY = 65534
 _ENQUEUE, _LIST, _DRAIN = ("enqueue", "true"), ("list",), ("worker", "start", "--drain")

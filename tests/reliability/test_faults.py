@@ -26,7 +26,7 @@ from support.tracing import (
 )
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.on_disk, pytest.mark.timeout(3600)]
 
 
 def _assert_one_clear_line(fault: Fault, done: Called) -> None:

@@ -17,7 +17,7 @@ from support.queue import Queue
 from support.tracing import LONG, Tracer, long_only, needs_strace, points, recording, sample, strace
 from support.waiting import wait_until
 
-pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.on_disk, needs_strace, pytest.mark.timeout(3600)]
 
 _KILL = "signal=SIGKILL"
 _PRINTED = "head -c 5000 /dev/zero | tr '\\0' x"

@@ -23,7 +23,7 @@ from support.tracing import (
 )
 from support.waiting import wait_until
 
-pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.on_disk, needs_strace, pytest.mark.timeout(3600)]
 
 _KILL = "signal=SIGKILL"
 

@@ -20,7 +20,7 @@ from support.queue import Queue
 from support.tracing import Point, needs_strace, points, recording, sample, without_queue
 from support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.on_disk, pytest.mark.timeout(3600)]
 
 _RELEASED = sorted((Path(__file__).parents[1] / "storage" / "released").glob("schema-*.sql"))
 _STATES = {

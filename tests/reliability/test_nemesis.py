@@ -24,6 +24,7 @@ from support.tracing import LONG
 from support.waiting import wait_until
 
 pytestmark = [
+    pytest.mark.on_disk,
     linux_only,
     pytest.mark.skipif(shutil.which("flock") is None, reason="needs flock(1)"),
     pytest.mark.timeout(1800),

@@ -17,7 +17,7 @@ from support.queue import Queue
 from support.tracing import LONG
 from support.waiting import wait_until
 
-pytestmark = [linux_only, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.on_disk, linux_only, pytest.mark.timeout(1800)]
 
 _LIMIT_BYTES = 1 << 19
 _WORKER_BYTES = 100 << 20

@@ -18,7 +18,7 @@ from support.power_cut import CALLS, Disk, Event, read_trace
 from support.queue import Queue
 from support.tracing import LONG, needs_strace, sample
 
-pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.on_disk, needs_strace, pytest.mark.timeout(3600)]
 
 _STARTS = ("first", "second", "third", "fourth")
 _SCRIPT = """

@@ -28,7 +28,7 @@ from support.tracing import (
 )
 from support.waiting import wait_until
 
-pytestmark = [needs_strace, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.on_disk, needs_strace, pytest.mark.timeout(3600)]
 
 _LIMIT_BYTES = 65536
 # Outputs that are kept in the row, in a file, and in a file without its middle.

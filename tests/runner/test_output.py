@@ -15,6 +15,8 @@ from support.processes import linux_only
 from support.queue import Queue
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.on_disk
+
 
 def _printed(queue: Queue, job: str, *options: str) -> bytes:
     """Return what `queuectl logs` prints, as bytes."""

@@ -56,7 +56,7 @@ class Queue:
             "QUEUECTL_DB": str(self.database),
             "TEST_QUEUE": str(folder),
             "PYTHONPATH": str(_WATCH),
-            "TEST_WATCH": str(watch_report(folder.parent)),
+            "TEST_WATCH": os.environ["TEST_WATCH"],
         }
         self._storage: Storage | None = None
 
@@ -368,8 +368,3 @@ class Queue:
             except ProcessLookupError:
                 pass
         return left
-
-
-def watch_report(base: Path) -> Path:
-    """Where the processes of all queues below a folder report what SQLite forbids."""
-    return base / "watch-report"
