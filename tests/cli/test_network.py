@@ -48,7 +48,7 @@ def test_no_queue_is_made_there(
     """One line that names the path and the remedy, exit 1, and nothing is written."""
     database = place / "queue.db"
     _mount(monkeypatch, place, kind)
-    called = queue.run("--db", str(database), *command.split(), more, as_process=False)
+    called = queue.run("--db", str(database), *command.split(), more)
 
     assert (called.code, called.out) == (1, "")
     assert called.err == (

@@ -60,12 +60,6 @@ _FEW = settings(
 )
 
 
-@pytest.fixture
-def queue(queue: Queue) -> Queue:
-    queue.in_forks = True
-    return queue
-
-
 def _assert_one_line(called: Called, codes: tuple[int, ...]) -> None:
     assert "Traceback" not in called.err
     assert called.code in codes, called

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Mapping, NamedTuple, Sequence, Union
+
+import pytest
 
 from queuectl.cli import main
 from queuectl.cli.app import SECTIONS
@@ -67,12 +71,14 @@ def in_fork(
     env: Mapping[str, str],
     cwd: Path,
     stdin: bytes | None = None,
+    timeout: float = 60,
     user: tuple[int, int] | None = None,
 ) -> Called:
     """Run `queuectl ARGS` in a fork of this process, 20 times as fast as a new interpreter.
 
     It runs the function that the console script runs, with descriptors, an environment and an
-    exit of its own; for root as the user and the group that are given. No database may be open.
+    exit of its own; for root as the user and the group that are given. `worker start` executes
+    the console script, as ever. No database may be open here.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with tempfile.TemporaryFile() as given:
@@ -81,13 +87,28 @@ def in_fork(
             pid = os.fork()
             if not pid:
                 _become([os.fsdecode(arg) for arg in args], env, cwd, user, given, out, err)
-        status = os.waitpid(pid, 0)[1]
+        status = _waited_for(pid, timeout, args)
         texts = []
         for stream in (out, err):
             stream.seek(0)
             texts.append(_text(stream.read()))
     ended = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return Called(ended, *texts)
+
+
+def _waited_for(pid: int, timeout: float, args: Sequence[Argument]) -> int:
+    deadline = time.monotonic() + timeout
+    nap = 0.0005
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            pytest.fail(f"{args} did not end within {timeout:g} s")
+        time.sleep(nap)
+        nap = min(nap * 1.2, 0.01)
 
 
 def _become(
@@ -112,7 +133,9 @@ def _become(
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
-        sys.argv = ["queuectl", *args]
+        sys.argv = [COMMAND, *args]
+        # `worker start` executes what it was called as; this list exists since Python 3.10.
+        sys.orig_argv = [sys.executable, COMMAND, *args]
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1

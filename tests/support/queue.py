@@ -31,16 +31,25 @@ _WATCH = Path(file_watch.__file__).parent
 """On PYTHONPATH it makes each Python process of a queue report what SQLite forbids."""
 
 
+_with_storage: set[Queue] = set()
+"""The queues whose storage is open."""
+
+
+def close_storages() -> None:
+    """Close the storages of all queues: this process is about to fork."""
+    for queue in list(_with_storage):
+        queue.close_storage()
+
+
 class Queue:
     """One queue in a folder of its own.
 
-    Commands run as processes of the installed console script, or, with `in_forks`, in forks of
-    the test process: the same code, twenty times as fast. Pools are always processes. Jobs can
-    also be added and looked at through the storage, which takes no process at all.
+    Commands run in forks of the test process: the same code as that of the console script, and
+    twenty times as fast. Pools are processes as ever. Jobs can also be added and looked at through
+    the storage, which takes no process at all.
     """
 
-    def __init__(self, folder: Path, *, in_forks: bool = False) -> None:
-        self.in_forks = in_forks
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir(mode=0o700)
@@ -75,22 +84,19 @@ class Queue:
         timeout: float = 60,
         user: tuple[int, int] | None = None,
         before: Sequence[str] = (),
-        as_process: bool | None = None,
+        as_process: bool = False,
     ) -> Called:
         """Run `queuectl ARGS` to its end, whatever its exit code; not on a terminal.
 
-        `as_process` overrides `in_forks` for this call. `before` is put in front of a process's
-        command. `user` is a user and a group that a fork becomes; only root can.
+        It runs in a fork of this process, unless `as_process` or what is put `before` the command
+        demand a process of the console script. `user` is a user and a group that the fork becomes.
         """
         given = stdin.encode() if isinstance(stdin, str) else stdin
         whole = {**self.env, **(env or {})}
         folder = cwd or self.work
-        if as_process is None:
-            is_pool = ("worker", "start") in zip(args, args[1:])
-            as_process = not self.in_forks or is_pool or bool(before)
-        if not as_process:
-            self.close_storage()
-            return in_fork(args, env=whole, cwd=folder, stdin=given, user=user)
+        if not (as_process or before):
+            close_storages()
+            return in_fork(args, env=whole, cwd=folder, stdin=given, timeout=timeout, user=user)
         assert user is None, "only a fork can become another user"
         return in_process(args, env=whole, cwd=folder, stdin=given, timeout=timeout, before=before)
 
@@ -214,25 +220,18 @@ class Queue:
     def storage(self) -> Storage:
         """The queue's storage, opened when it is first asked for; it makes the queue.
 
-        A command in a fork closes it, since an open database must not cross a fork.
+        Each command closes it, since an open database must not cross a fork.
         """
         if self._storage is None:
             self._storage = Storage.open(self.files, create=True)
+            _with_storage.add(self)
         return self._storage
 
     def close_storage(self) -> None:
         if self._storage is not None:
             self._storage.close()
             self._storage = None
-
-    @contextmanager
-    def _used(self) -> Iterator[Storage]:
-        """The storage for one verb; with `in_forks` it is closed again."""
-        try:
-            yield self.storage
-        finally:
-            if self.in_forks:
-                self.close_storage()
+            _with_storage.discard(self)
 
     @contextmanager
     def opened(self) -> Iterator[Storage]:
@@ -253,9 +252,8 @@ class Queue:
 
     def configure(self, **keys: str) -> None:
         """Set configuration keys, each under its name with `_` for `-`."""
-        with self._used() as storage:
-            for key, value in keys.items():
-                storage.set_key(key.replace("_", "-"), value)
+        for key, value in keys.items():
+            self.storage.set_key(key.replace("_", "-"), value)
 
     def add(self, command: str, **fields: Any) -> str:
         """Enqueue one job that runs in the work folder; return its id."""
@@ -265,8 +263,7 @@ class Queue:
         """Enqueue one job per command, all in one transaction; return their ids."""
         fields.setdefault("cwd", str(self.work))
         specs = [JobSpec(command=command, **fields) for command in commands]
-        with self._used() as storage:
-            return [one.id for one in storage.enqueue(specs, now=utcnow(), environ=self.env)]
+        return [one.id for one in self.storage.enqueue(specs, now=utcnow(), environ=self.env)]
 
     def run_as_if(self, state: str, *, code: int = 1) -> None:
         """Claim the next job and record, without a worker, that it became dead, failed, completed.
@@ -279,31 +276,26 @@ class Queue:
         outcome = Outcome(kind, exit_code=0 if good else code, reason=reason, seconds=1.5)
         run_at = utcnow() + timedelta(hours=1) if state == "failed" else None
         verdict = Verdict(JobState(state), run_at, reason)
-        with self._used() as storage:
-            claim = storage.claim("5a5a5a5a-1", now=utcnow())
-            assert claim is not None
-            storage.record(claim, outcome, verdict, now=utcnow())
+        claim = self.storage.claim("5a5a5a5a-1", now=utcnow())
+        assert claim is not None
+        self.storage.record(claim, outcome, verdict, now=utcnow())
 
     def get(self, job: str) -> Job:
-        with self._used() as storage:
-            return storage.get(job)
+        return self.storage.get(job)
 
     def jobs(self) -> list[Job]:
         """Return all jobs."""
-        with self._used() as storage:
-            return list(storage.jobs(Selection()))
+        return list(self.storage.jobs(Selection()))
 
     def state(self, job: str) -> str:
         return self.get(job).state.value
 
     def counts(self) -> dict[str, int]:
         """Return the states that hold jobs, with their counts."""
-        with self._used() as storage:
-            return {state.value: n for state, n in storage.by_state().items() if n}
+        return {state.value: n for state, n in self.storage.by_state().items() if n}
 
     def attempts(self, job: str) -> list[Execution]:
-        with self._used() as storage:
-            return list(storage.executions(storage.get(job)))
+        return list(self.storage.executions(self.storage.get(job)))
 
     def outcomes(self, job: str) -> list[str | None]:
         """Return how each attempt ended, None for one that runs."""

@@ -22,7 +22,7 @@ from support.waiting import wait_until
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     """A queue with two workers."""
-    queue = Queue(tmp_path_factory.mktemp("served"), in_forks=True)
+    queue = Queue(tmp_path_factory.mktemp("served"))
     queue.ok("config", "set", "backoff-max", "0")
     queue.start(workers=2)
     yield queue

@@ -49,7 +49,7 @@ _COMMANDS = {
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     """A queue with one job for each way to finish; the ids are those of the table above."""
-    queue = Queue(tmp_path_factory.mktemp("ended"), in_forks=True)
+    queue = Queue(tmp_path_factory.mktemp("ended"))
     for key, value in (("backoff-base", "1"), ("backoff-max", "0"), ("kill-grace", "0.5")):
         queue.ok("config", "set", key, value)
     gone = queue.folder / "gone"
