@@ -1,4 +1,4 @@
-"""`cancel`, `retry` and `edit`, and how they select jobs."""
+"""The commands `cancel`, `retry` and `edit`, and how they select jobs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _WAITING = ["blocked", "scheduled", "pending", "failed"]
 
 @pytest.fixture
 def states(queue: Queue) -> Queue:
-    """A queue with a job in each state, its id the state's name."""
+    """A queue with one job in each state; its id is the name of the state."""
     every_state(queue)
     return queue
 
 
 @pytest.mark.parametrize("state", _WAITING)
-def test_a_waiting_job_is_cancelled_at_once(states: Queue, state: str) -> None:
-    """Its record is kept, with the reason."""
+def test_cancel_ends_a_waiting_job_at_once(states: Queue, state: str) -> None:
+    """The record of the job is kept, with the reason."""
     assert states.ok("cancel", "--reason", "wrong input", state) == f"{state} is cancelled"
     job = states.show(state)
 
@@ -38,10 +38,10 @@ def test_a_waiting_job_is_cancelled_at_once(states: Queue, state: str) -> None:
     )  # fmt: skip
 
 
-def test_a_bell_without_a_reader_ends_nothing_half_way(
+def test_cancel_survives_a_worker_that_is_just_leaving(
     states: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: after the first line a worker that just left ended the command by SIGPIPE."""
+    """Regression: waking a worker that just left ended the command by SIGPIPE after one job."""
 
     def wake_too_late(_path: str) -> None:
         reader, writer = os.pipe()
@@ -56,8 +56,8 @@ def test_a_bell_without_a_reader_ends_nothing_half_way(
     assert states.ok("retry", "dead", "completed", "cancelled").count("\n") == 2
 
 
-def test_to_cancel_again_is_success(states: Queue) -> None:
-    """And the first reason stays."""
+def test_cancelling_a_cancelled_job_succeeds(states: Queue) -> None:
+    """The first reason is kept."""
     states.ok("cancel", "--reason", "first", "pending")
 
     assert states.ok("cancel", "-q", "--reason", "second", "pending") == ""
@@ -65,8 +65,8 @@ def test_to_cancel_again_is_success(states: Queue) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "dead"])
-def test_what_has_ended_cannot_be_cancelled(states: Queue, state: str) -> None:
-    """Exit 1, and it stays what it is."""
+def test_a_finished_job_cannot_be_cancelled(states: Queue, state: str) -> None:
+    """The exit code is 1, and the job is not changed."""
     assert states.fails(1, "cancel", state) == (
         f"queuectl cancel: cannot cancel {state}: it is {state}"
     )
@@ -82,8 +82,8 @@ def test_what_has_ended_cannot_be_cancelled(states: Queue, state: str) -> None:
         "sleep 62",
     ],
 )
-def test_a_running_job_is_cancelled_with_its_whole_tree(queue: Queue, command: str) -> None:
-    """Also what ignores TERM, left the session, or has none of its descriptors."""
+def test_cancel_kills_all_processes_of_a_running_job(queue: Queue, command: str) -> None:
+    """Also processes that ignore TERM, left the session, or closed their descriptors."""
     queue.configure(kill_grace="0.3")
     queue.enqueue(command, "--id", "a", "--max-retries", "5")
     pool = queue.start()
@@ -100,10 +100,10 @@ def test_a_running_job_is_cancelled_with_its_whole_tree(queue: Queue, command: s
 
 @linux_only
 @pytest.mark.parametrize(("code", "state"), [(0, "completed"), (1, "cancelled")])
-def test_an_exit_that_came_before_the_cancel_was_heard_counts(
+def test_an_exit_before_the_worker_saw_the_cancel_counts(
     queue: Queue, code: int, state: str
 ) -> None:
-    """What has completed stays completed; what failed is not retried."""
+    """A job that completed is completed; a job that failed is not retried."""
     queue.enqueue(f"echo $$ > pid; {UNTIL_GO}; exit {code}", "--id", "a")
     queue.start()
     pid = queue.pid("pid")
@@ -119,8 +119,8 @@ def test_an_exit_that_came_before_the_cancel_was_heard_counts(
     assert (job.state.value, job.exit_code, job.attempts) == (state, code, 1)
 
 
-def test_an_exit_after_the_cancel_was_heard_is_a_cancel(queue: Queue) -> None:
-    """A job that answers TERM with exit 0 was cancelled all the same."""
+def test_an_exit_after_the_worker_saw_the_cancel_does_not_count(queue: Queue) -> None:
+    """A job that answers TERM with exit 0 is still cancelled."""
     queue.enqueue("trap 'exit 0' TERM; echo up > up; while :; do sleep 0.02; done", "--id", "a")
     queue.start()
     queue.text("up")
@@ -129,8 +129,8 @@ def test_an_exit_after_the_cancel_was_heard_is_a_cancel(queue: Queue) -> None:
     assert queue.until("a", "cancelled", "completed", "failed").state.value == "cancelled"
 
 
-def test_a_cancel_without_a_worker_waits_for_the_next(queue: Queue) -> None:
-    """A job whose worker is gone is cancelled by whoever settles it, and never run again."""
+def test_a_job_of_a_dead_worker_is_cancelled_by_the_next_worker(queue: Queue) -> None:
+    """The worker that recovers the job cancels it, and does not run it again."""
     queue.enqueue("echo run >> runs; sleep 60", "--id", "a")
     pool = queue.start()
     queue.text("runs")
@@ -147,8 +147,8 @@ def test_a_cancel_without_a_worker_waits_for_the_next(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled", "failed"])
-def test_a_job_that_has_ended_or_failed_is_retried(states: Queue, state: str) -> None:
-    """It is pending again; a failed one keeps its attempts."""
+def test_retry_makes_a_failed_or_finished_job_pending(states: Queue, state: str) -> None:
+    """A failed job keeps the number of its attempts, a finished one starts at 0."""
     attempts = states.show(state)["attempts"]
     history = states.show(state)["executions"]
 
@@ -159,8 +159,8 @@ def test_a_job_that_has_ended_or_failed_is_retried(states: Queue, state: str) ->
 
 
 @pytest.mark.parametrize("state", ["blocked", "scheduled", "pending", "processing"])
-def test_a_job_that_is_under_way_cannot_be_retried(states: Queue, state: str) -> None:
-    """Exit 1 says what it is."""
+def test_a_waiting_or_running_job_cannot_be_retried(states: Queue, state: str) -> None:
+    """The exit code is 1, and the message names the state."""
     assert states.fails(1, "retry", state) == (
         f"queuectl retry: cannot retry {state}: it is {state}"
     )
@@ -186,15 +186,15 @@ def test_a_job_that_is_under_way_cannot_be_retried(states: Queue, state: str) ->
 def test_jobs_are_selected_by_queue_state_all_or_from_stdin(
     states: Queue, args: list[str], changed: list[str]
 ) -> None:
-    """Only those that the command can act on; none at all is nothing to do."""
+    """Only jobs that the command can act on are selected; to select none is a success."""
     out = states.ok(*args, stdin="pending failed\n" if args[-1] == "-" else "")
 
     assert sorted(line.split()[0] for line in out.splitlines()) == sorted(changed)
 
 
 @pytest.mark.parametrize("verb", ["cancel", "retry"])
-def test_without_a_job_or_a_selection_nothing_is_done(states: Queue, verb: str) -> None:
-    """What can harm all needs `--all`: exit 2."""
+def test_jobs_have_to_be_named_or_selected(states: Queue, verb: str) -> None:
+    """To act on all jobs takes `--all`; without it the exit code is 2."""
     assert states.fails(2, verb) == (
         f"queuectl {verb}: no jobs given (give their ids, --queue, --state or --all)"
     )
@@ -203,8 +203,8 @@ def test_without_a_job_or_a_selection_nothing_is_done(states: Queue, verb: str) 
     )
 
 
-def test_of_several_those_that_can_be_are_cancelled(states: Queue) -> None:
-    """A line for each that cannot, and exit 1."""
+def test_jobs_that_cannot_be_cancelled_do_not_stop_the_others(states: Queue) -> None:
+    """There is one line for each job that cannot be cancelled, and the exit code is 1."""
     done = states.run("cancel", "pending", "zz", "dead", "failed")
 
     assert (done.code, done.out) == (1, "pending is cancelled\nfailed is cancelled\n")
@@ -216,10 +216,10 @@ def test_of_several_those_that_can_be_are_cancelled(states: Queue) -> None:
 
 @pytest.mark.parametrize("args", [["cancel"], ["queue", "pause"]])
 @pytest.mark.parametrize("reason", [b"\xff", b"x" * 1025])
-def test_a_reason_must_be_text_of_a_sane_length(
+def test_a_reason_is_limited_and_must_be_utf_8(
     states: Queue, args: list[str], reason: bytes
 ) -> None:
-    """Exit 2; bytes that are no UTF-8 once ended in a traceback."""
+    """Regression: bytes that are not UTF-8 ended in a traceback. The exit code is 2."""
     line = states.fails(2, *args, "--reason", reason, "pending")
 
     assert line.startswith(f"queuectl {' '.join(args)}: --reason ")
@@ -228,7 +228,7 @@ def test_a_reason_must_be_text_of_a_sane_length(
 
 @pytest.mark.parametrize("state", _WAITING)
 def test_a_waiting_job_is_edited(states: Queue, state: str) -> None:
-    """Its command or what the options say; all else stays."""
+    """The command or the settings that options name change; the rest stays."""
     before = states.show(state)
     out = states.ok("edit", "--priority", "4", state, "make", "a report")
     after = states.show(state)
@@ -239,15 +239,15 @@ def test_a_waiting_job_is_edited(states: Queue, state: str) -> None:
     assert (after["command"], after["priority"]) == ("make 'a report'", 4)
 
 
-def test_the_help_of_edit_states_no_defaults(queue: Queue) -> None:
-    """Regression: it promised those of enqueue, though what is not named stays as it is."""
+def test_the_help_of_edit_names_no_defaults(queue: Queue) -> None:
+    """Regression: it named those of enqueue, but edit leaves settings without an option alone."""
     assert "(default: default)" in queue.ok("enqueue", "--help")
     assert "(default" not in queue.ok("edit", "--help")
 
 
 @pytest.mark.parametrize("state", ["processing", "completed", "dead", "cancelled"])
 def test_only_a_waiting_job_can_be_edited(states: Queue, state: str) -> None:
-    """Exit 1, and nothing is changed."""
+    """The exit code is 1, and nothing changes."""
     before = states.show(state)
 
     assert states.fails(1, "edit", state, "true") == (
@@ -271,10 +271,10 @@ def test_only_a_waiting_job_can_be_edited(states: Queue, state: str) -> None:
         (["a", "FOO=b c", "env"], ("'FOO=b c' env", 0)),
     ],
 )
-def test_options_stand_before_or_after_the_id_not_in_the_command(
+def test_options_of_edit_may_come_before_or_after_the_id(
     queue: Queue, args: list[str], expected: Any
 ) -> None:
-    """What follows the command's first word belongs to it."""
+    """Everything after the first word of the command belongs to the command."""
     queue.enqueue("old", "--id", "a")
     queue.ok("edit", *args)
     job = queue.show("a")
@@ -298,8 +298,8 @@ def test_options_stand_before_or_after_the_id_not_in_the_command(
         (["a", '{"command":"echo j","priority":5}'], "edit takes no json object: use options …"),
     ],
 )
-def test_an_edit_that_makes_no_sense_is_refused(queue: Queue, args: list[str], line: str) -> None:
-    """Exit 2, and nothing is changed."""
+def test_a_wrong_edit_is_refused(queue: Queue, args: list[str], line: str) -> None:
+    """The exit code is 2, and nothing changes."""
     queue.enqueue("old", "--id", "a")
     before = queue.show("a")
     said = queue.fails(2, "edit", *args).lower()
@@ -308,8 +308,8 @@ def test_an_edit_that_makes_no_sense_is_refused(queue: Queue, args: list[str], l
     assert queue.show("a") == before
 
 
-def test_an_edit_moves_a_job_in_time_and_between_queues(queue: Queue) -> None:
-    """A later time schedules a pending job, none left makes it pending; env is joined."""
+def test_edit_changes_the_time_the_queue_and_variables(queue: Queue) -> None:
+    """A later time makes a job scheduled, no delay makes it pending; variables are added."""
     queue.enqueue("true", "--id", "a", "--env", "A=1", "--env", "B=2")
 
     assert queue.ok("edit", "a", "--delay", "1h", "--queue", "q", "--env", "B=3") == (
@@ -320,8 +320,8 @@ def test_an_edit_moves_a_job_in_time_and_between_queues(queue: Queue) -> None:
     assert (job["queue"], job["env"]["A"], job["env"]["B"]) == ("q", "1", "3")
 
 
-def test_an_edit_cannot_allow_fewer_runs_than_there_were(states: Queue) -> None:
-    """A job is started at most max-retries times: exit 1 says how often it ran already."""
+def test_edit_cannot_allow_fewer_attempts_than_there_were(states: Queue) -> None:
+    """A job has at most max-retries attempts; the message says how many it has had."""
     assert states.fails(1, "edit", "failed", "--max-retries", "1") == (
         "queuectl edit: cannot edit failed: it has had 1 attempt already (allow more)"
     )

@@ -1,4 +1,4 @@
-"""`completion`: the scripts that shells load, and what they offer."""
+"""The command `completion`: its scripts, and the words that they offer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _needs(shell: str) -> pytest.MarkDecorator:
 
 
 @pytest.mark.parametrize("shell", _SHELLS)
-def test_a_script_is_printed_and_nothing_touched(queue: Queue, shell: str) -> None:
-    """The script comes from the program alone: no shell is asked, no queue looked at."""
+def test_the_script_is_printed_without_using_a_shell_or_a_queue(queue: Queue, shell: str) -> None:
+    """The script does not depend on an installed shell, and no queue is opened."""
     before = tree(queue.folder)
 
     called = queue.run("completion", shell, env={"PATH": "/nowhere"})
@@ -37,7 +37,7 @@ def test_a_script_is_printed_and_nothing_touched(queue: Queue, shell: str) -> No
 
 
 class TestOffers:
-    """What is offered for the word under the cursor."""
+    """The words that are offered at the cursor."""
 
     @pytest.mark.parametrize(
         ("words", "expected"),
@@ -55,14 +55,14 @@ class TestOffers:
         ],
     )
     def test_words(self, queue: Queue, words: str, expected: list[str]) -> None:
-        """Commands, keys, states and options that begin so, from the program alone."""
+        """Commands, keys, states and options with this beginning are offered without a queue."""
         before = tree(queue.folder)
 
         assert sorted(_offers(queue, words)) == sorted(expected)
         assert tree(queue.folder) == before
 
     def test_commands(self, queue: Queue) -> None:
-        """All commands are offered for nothing; none that does not exist."""
+        """All commands are offered for an empty word, and only commands that exist."""
         offered = _offers(queue, "")
 
         assert {"enqueue", "worker", "status", "list", "show", "logs", "dlq", "config",
@@ -81,13 +81,13 @@ class TestOffers:
         ],
     )
     def test_ids(self, queue: Queue, words: str, expected: list[str]) -> None:
-        """Only the ids of jobs that the command can act on."""
+        """Only ids of jobs that the command can act on are offered."""
         every_state(queue)
 
         assert sorted(_offers(queue, words)) == sorted(expected)
 
-    def test_db_is_heeded(self, queue: Queue) -> None:
-        """The ids are those of the queue that --db names."""
+    def test_ids_come_from_the_queue_of_db(self, queue: Queue) -> None:
+        """--db names the queue whose ids are offered."""
         queue.enqueue("true", "--id", "here")
         other = str(queue.folder / "other.db")
         queue.ok("--db", other, "enqueue", "--id", "there", "true")
@@ -97,8 +97,10 @@ class TestOffers:
 
     @pytest.mark.parametrize("words", ["show ", "dlq retry ", "logs x"])
     @pytest.mark.parametrize("path", ["absent.db", "no/such/folder.db", "work", "junk", ""])
-    def test_nothing_is_made_and_nothing_said(self, queue: Queue, words: str, path: str) -> None:
-        """Without a queue, or with a file that is none, there are no offers and no messages."""
+    def test_without_a_queue_nothing_is_offered_created_or_printed(
+        self, queue: Queue, words: str, path: str
+    ) -> None:
+        """The same holds for a file that is not a queue."""
         (queue.folder / "junk").write_text("no queue " * 100)
         before = tree(queue.folder)
 
@@ -108,7 +110,7 @@ class TestOffers:
         assert tree(queue.folder) == before
 
     def test_an_old_file_is_not_upgraded(self, queue: Queue) -> None:
-        """Regression: a press of Tab converted the file of the tool that queuectl grew out of."""
+        """Regression: pressing Tab upgraded a file of the first version."""
         make(queue.database, jobs=[{"id": "old"}])
         before = contents(queue.database), tree(queue.folder)
 
@@ -122,8 +124,8 @@ class TestOffers:
             "UPDATE jobs SET created_at = 'nonsense'",
         ],
     )
-    def test_a_damaged_queue_is_no_traceback(self, queue: Queue, damage: str) -> None:
-        """Regression: what could not be read went to the terminal, between two words."""
+    def test_a_damaged_queue_prints_nothing(self, queue: Queue, damage: str) -> None:
+        """Regression: the error appeared on the terminal, amid what the user typed."""
         every_state(queue)
         with closing(sqlite3.connect(str(queue.database))) as conn:
             conn.execute("PRAGMA ignore_check_constraints = ON")
@@ -132,8 +134,8 @@ class TestOffers:
 
         assert _complete(queue, "show ") == (0, "\n", "")
 
-    def test_a_queue_is_left_as_it_is(self, queue: Queue) -> None:
-        """Looking for offers changes no byte of the file."""
+    def test_completion_does_not_change_the_queue(self, queue: Queue) -> None:
+        """No byte of the file changes."""
         every_state(queue)
         with by_hand():
             before = queue.database.read_bytes()
@@ -180,11 +182,11 @@ def _shell(queue: Queue, *command: str, stdin: str = "") -> str:
 
 
 class TestInAShell:
-    """The scripts in the shells that are installed."""
+    """The scripts, run in the shells that are installed."""
 
     @_needs("bash")
     def test_bash(self, queue: Queue) -> None:
-        """bash loads the script and gets the ids as it would at a press of Tab."""
+        """bash loads the script and gets the ids, as when Tab is pressed."""
         every_state(queue)
         script = (
             'eval "$(queuectl completion bash)"; complete -p queuectl;'
@@ -199,14 +201,14 @@ class TestInAShell:
 
     @_needs("zsh")
     def test_zsh(self, queue: Queue) -> None:
-        """zsh loads the script and hands the ids on, a colon in one of them included."""
+        """zsh loads the script and gets the ids, also one with a colon."""
         with queue.opened() as storage:
             specs = [JobSpec(command="true", id=job) for job in ("a:b", "ab", "c")]
             storage.enqueue(specs, now=noon(0))
         script = (
             'autoload -Uz compinit && compinit -u -D; eval "$(queuectl completion zsh)";'
             "print -r -- $_comps[queuectl];"
-            # What compadd would offer; the real one works inside of a completion only.
+            # Prints what compadd would offer: the real one works only during a completion.
             "compadd() { print -rl -- $completions };"
             "words=(queuectl show a); CURRENT=3; _queuectl_completion"
         )
@@ -219,7 +221,7 @@ class TestInAShell:
 
     @_needs("fish")
     def test_fish(self, queue: Queue) -> None:
-        """fish loads the script and completes a command line by it."""
+        """fish loads the script and completes a command line with it."""
         every_state(queue)
         script = 'queuectl completion fish | source; complete -C "queuectl show c"'
 

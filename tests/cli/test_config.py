@@ -1,4 +1,4 @@
-"""`config get`, `set`, `unset` and `list`."""
+"""The commands `config get`, `set`, `unset` and `list`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _a_queue(queue: Queue) -> None:
 
 @pytest.mark.parametrize(("key", "value"), list(_DEFAULTS.items()))
 def test_defaults(queue: Queue, key: str, value: str) -> None:
-    """What was never set has its default; `get` prints the bare value."""
+    """A key that was never set has its default; `get` prints only the value."""
     assert queue.run("config", "get", key) == (0, f"{value}\n", "")
 
 
@@ -56,15 +56,15 @@ def test_defaults(queue: Queue, key: str, value: str) -> None:
     ],
 )
 def test_set(queue: Queue, key: str, value: str) -> None:
-    """A value that is set is what `get` prints, as written; `unset` gives the default back."""
+    """`get` prints a value as it was given to `set`; after `unset` it prints the default."""
     assert queue.run("config", "set", key, value) == (0, f"{key} = {value}\n", "")
     assert queue.run("config", "get", key) == (0, f"{value}\n", "")
     assert queue.run("config", "unset", key) == (0, f"{key} = {_DEFAULTS[key]} (default)\n", "")
     assert queue.run("config", "get", key) == (0, f"{_DEFAULTS[key]}\n", "")
 
 
-def test_set_makes_the_queue(queue: Queue) -> None:
-    """A host can be configured before its first job."""
+def test_set_creates_the_queue(queue: Queue) -> None:
+    """The queue can be configured before its first job."""
     path = queue.folder / "new.db"
 
     assert queue.run("--db", str(path), "config", "set", "max-retries", "5").code == 0
@@ -72,15 +72,15 @@ def test_set_makes_the_queue(queue: Queue) -> None:
 
 
 def test_set_twice(queue: Queue) -> None:
-    """The later value counts."""
+    """The later value replaces the earlier one."""
     queue.run("config", "set", "max-retries", "5")
     queue.run("config", "set", "max-retries", "6")
 
     assert queue.run("config", "get", "max-retries").out == "6\n"
 
 
-def test_unset_what_is_not_set(queue: Queue) -> None:
-    """Nothing to do is done."""
+def test_unset_of_a_key_that_is_not_set(queue: Queue) -> None:
+    """Nothing has to be done, so it succeeds."""
     assert queue.run("config", "unset", "max-retries") == (0, "max-retries = 3 (default)\n", "")
 
 
@@ -92,7 +92,7 @@ def test_quiet(queue: Queue) -> None:
 
 
 def test_list_marks_defaults(queue: Queue) -> None:
-    """Every key has its line with its value, whether it is the default, and what it means."""
+    """Every key has one line with its value, the mark of a default, and its meaning."""
     queue.run("config", "set", "max-retries", "5")
 
     lines = [line.split(maxsplit=2) for line in queue.run("config", "list").out.splitlines()]
@@ -107,7 +107,7 @@ def test_list_marks_defaults(queue: Queue) -> None:
 
 
 def test_list_as_json(queue: Queue) -> None:
-    """Each key has its value, its default, and whether it was set; also set to the default."""
+    """Each key has its value, its default, and whether it was set, even if to its default."""
     queue.run("config", "set", "max-retries", "5")
     queue.run("config", "set", "retention", "30d")
 
@@ -122,12 +122,12 @@ def test_list_as_json(queue: Queue) -> None:
 
 
 def test_get_as_json(queue: Queue) -> None:
-    """The value as one JSON document."""
+    """The value is printed as one JSON document."""
     assert queue.run("config", "get", "max-retries", "--json") == (0, '"3"\n', "")
 
 
 def test_max_retries_and_timeout_are_taken_at_enqueue(queue: Queue) -> None:
-    """A job keeps what held when it was enqueued; what it asked for itself wins."""
+    """A job keeps the values of the time when it was enqueued; its own options win."""
     queue.run("enqueue", "--id", "before", "true")
     queue.run("config", "set", "max-retries", "7")
     queue.run("config", "set", "job-timeout", "2m")
@@ -142,16 +142,16 @@ def test_max_retries_and_timeout_are_taken_at_enqueue(queue: Queue) -> None:
     }
 
 
-def test_max_retries_0_is_one_run(queue: Queue) -> None:
-    """0 means what 1 means: no retries, one run."""
+def test_max_retries_0_means_one_attempt(queue: Queue) -> None:
+    """0 and 1 both mean one attempt and no retry."""
     queue.run("config", "set", "max-retries", "0")
     queue.run("enqueue", "true")
 
     assert [job.max_retries for job in queue.jobs()] == [1]
 
 
-def test_other_keys_act_at_once(queue: Queue) -> None:
-    """The delay before a retry is that of the time of the failure, not of the enqueue."""
+def test_other_keys_apply_immediately(queue: Queue) -> None:
+    """The delay before a retry depends on the settings at the failure, not at the enqueue."""
     queue.run("enqueue", "--id", "a", "exit 1")
     queue.run("config", "set", "backoff-max", "0")
 
@@ -160,8 +160,8 @@ def test_other_keys_act_at_once(queue: Queue) -> None:
     assert (queue.show("a")["state"], queue.show("a")["attempts"]) == ("dead", 3)
 
 
-def test_keys_of_an_older_tool_are_shown_and_may_go(queue: Queue) -> None:
-    """A key that an upgraded file brought along means nothing here, but is not lost silently."""
+def test_unknown_keys_of_an_older_tool_are_listed_and_can_be_unset(queue: Queue) -> None:
+    """Such a key of an upgraded file has no effect, but it does not disappear silently."""
     with queue.opened() as storage:
         connection = storage._database.connection
         connection.execute("INSERT INTO config VALUES ('backoff-initial-delay', '1')")

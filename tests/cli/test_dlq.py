@@ -1,4 +1,4 @@
-"""`dlq list`, `dlq retry` and `dlq purge`: jobs that failed for good."""
+"""The commands `dlq list`, `dlq retry` and `dlq purge`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ dead  default  1/1     2026-01-31T12:00:31.000000Z  killed by SIGKILL  run dead
 
 
 def _dead(queue: Queue, *ids: str, name: str = "default") -> None:
-    """Put jobs that failed for good into a queue."""
+    """Put dead jobs into a queue."""
     failed = Outcome(OutcomeKind.EXIT, exit_code=1, reason="exit code 1")
     with queue.opened() as storage:
         for job in ids:
@@ -38,17 +38,17 @@ def _ids(queue: Queue, *options: str) -> list[str]:
 
 
 class TestList:
-    """The dead jobs and their reasons."""
+    """`dlq list`: the dead jobs and their reasons."""
 
     def test_the_table(self, queue: Queue) -> None:
-        """A dead job a line, with its reason and nothing of the others."""
+        """There is one line per dead job, with its reason, and no other job."""
         every_state(queue)
 
         assert queue.run("dlq", "list") == (0, _TABLE, "")
         assert queue.run("dlq", "list", "--ids") == (0, "dead\n", "")
 
     def test_as_json(self, queue: Queue) -> None:
-        """The same objects as `list --json` has."""
+        """The objects are those of `list --json`."""
         every_state(queue)
 
         dead = json.loads(queue.run("dlq", "list", "--json").out)
@@ -57,7 +57,7 @@ class TestList:
         assert [job["last_error"] for job in dead] == ["killed by SIGKILL"]
 
     def test_which(self, queue: Queue) -> None:
-        """By queue, and the newest N, as in `list`."""
+        """They can be chosen by queue, and by number as in `list`."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
 
@@ -66,8 +66,8 @@ class TestList:
         assert _ids(queue, "--queue", "q") == ["c"]
         assert _ids(queue, "--queue", "default", "-n", "1") == ["b"]
 
-    def test_nobody_is_dead(self, queue: Queue) -> None:
-        """Then stdout stays empty; as JSON it is an empty list."""
+    def test_without_a_dead_job(self, queue: Queue) -> None:
+        """stdout is empty, or an empty list with --json."""
         queue.enqueue("true")
 
         assert queue.run("dlq", "list") == (0, "", "no dead jobs\n")
@@ -76,10 +76,10 @@ class TestList:
 
 
 class TestRetry:
-    """Dead jobs run again."""
+    """`dlq retry`: dead jobs run again."""
 
     def test_from_the_start(self, queue: Queue) -> None:
-        """The job counts its runs anew, without the old end; its history stays."""
+        """The attempts are counted from 0 again, and the history is kept."""
         queue.enqueue("echo $QUEUECTL_ATTEMPT; exit 1", "--id", "a", "--max-retries", "1")
         queue.drain(workers=1)
 
@@ -106,7 +106,7 @@ class TestRetry:
         ],
     )
     def test_which(self, queue: Queue, words: str, retried: list[str]) -> None:
-        """Those that are named, those of a queue, or all; a line for each."""
+        """Jobs are named, or chosen by queue, or all; there is one line for each."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
 
@@ -117,7 +117,7 @@ class TestRetry:
         assert _ids(queue) == [job for job in "abc" if job not in retried]
 
     def test_ids_from_stdin(self, queue: Queue) -> None:
-        """`-` reads the ids that another call printed; none is nothing to do."""
+        """`-` reads the ids that another command printed; without any it succeeds."""
         _dead(queue, "a", "b")
         ids = queue.run("dlq", "list", "--ids").out
 
@@ -125,15 +125,15 @@ class TestRetry:
         assert queue.run("dlq", "retry", "-", "-q") == (0, "", "")
         assert _ids(queue) == []
 
-    def test_no_ids_on_stdin_say_nothing_of_the_dead(self, queue: Queue) -> None:
-        """Regression: it said "no dead jobs" though there were some."""
+    def test_no_ids_on_stdin_is_no_message(self, queue: Queue) -> None:
+        """Regression: it said "no dead jobs", although there were some."""
         _dead(queue, "a")
 
         assert queue.run("dlq", "retry", "-") == (0, "", "")
         assert _ids(queue) == ["a"]
 
-    def test_each_that_can_be_is_retried(self, queue: Queue) -> None:
-        """A line for each that cannot, exit 1 then; the others are done all the same."""
+    def test_jobs_that_cannot_be_retried_do_not_stop_the_others(self, queue: Queue) -> None:
+        """There is one line for each of them, and the exit code is 1."""
         _dead(queue, "a", "b")
         queue.enqueue("true", "--id", "alive")
 
@@ -146,7 +146,7 @@ class TestRetry:
         assert _ids(queue) == []
 
     def test_quiet(self, queue: Queue) -> None:
-        """With -q nothing is printed but what fails."""
+        """With -q only failures are printed."""
         _dead(queue, "a")
 
         assert queue.run("dlq", "retry", "--all", "-q") == (0, "", "")
@@ -154,7 +154,7 @@ class TestRetry:
 
 
 class TestPurge:
-    """Dead jobs are deleted."""
+    """`dlq purge`: dead jobs are deleted."""
 
     @pytest.mark.parametrize(
         ("words", "purged"),
@@ -168,7 +168,7 @@ class TestPurge:
         ],
     )
     def test_which(self, queue: Queue, words: str, purged: list[str]) -> None:
-        """Those that are named, those of a queue, or all with --yes; it says how many."""
+        """Jobs are named, or chosen by queue, or all with --yes; their number is printed."""
         _dead(queue, "a", "b")
         _dead(queue, "c", name="q")
         queue.enqueue("true", "--id", "alive")
@@ -177,8 +177,8 @@ class TestPurge:
         assert _ids(queue) == [job for job in "abc" if job not in purged]
         assert queue.run("list", "--ids", "--state", "pending").out == "alive\n"
 
-    def test_what_cannot_be_deleted_is_kept(self, queue: Queue) -> None:
-        """Only dead jobs go; a line for each that is not, exit 1 then."""
+    def test_jobs_that_are_not_dead_are_kept(self, queue: Queue) -> None:
+        """There is one line for each of them, and the exit code is 1."""
         _dead(queue, "a", "b")
         queue.enqueue("true", "--id", "alive")
 
@@ -191,8 +191,8 @@ class TestPurge:
         )
         assert queue.run("list", "--ids").out == "alive\n"
 
-    def test_history_and_logs_go_with_the_job(self, queue: Queue) -> None:
-        """Nothing of a deleted job is left, not even a big output in a file of its own."""
+    def test_history_and_logs_are_deleted_with_the_job(self, queue: Queue) -> None:
+        """Nothing of a deleted job is left, not even the file of a large output."""
         queue.enqueue("yes | head -c 300000; exit 1", "--id", "a", "--max-retries", "1")
         queue.drain(workers=1)
         kept = [path.name for path in (queue.folder / "queue.db.d/logs").iterdir()]
@@ -209,9 +209,9 @@ class TestPurge:
         ("answer", "left"), [("y\n", []), ("YES\n", []), ("n\n", ["a"]), ("\n", ["a"])]
     )
     def test_all_asks_on_a_terminal(self, queue: Queue, answer: str, left: list[str]) -> None:
-        """A terminal is asked first, and only a yes deletes; the question is not data.
+        """On a terminal it asks first, on stderr, and deletes only after a yes.
 
-        click 8.1 printed a part of it to stdout.
+        Regression: click 8.1 printed a part of the question to stdout.
         """
         _dead(queue, "a")
 
@@ -223,7 +223,7 @@ class TestPurge:
         assert _ids(queue) == left
 
     def test_yes_does_not_ask(self, queue: Queue) -> None:
-        """With --yes not even a terminal is asked."""
+        """With --yes it does not ask, even on a terminal."""
         _dead(queue, "a")
 
         shown = on_terminal(queue, "dlq", "purge", "--all", "--yes", streams="stdin stderr")

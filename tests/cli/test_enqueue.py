@@ -1,4 +1,4 @@
-"""`enqueue`: from words, JSON and options to a stored job."""
+"""The command `enqueue`: words, JSON and options become a stored job."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _NO_WORKER = "no worker is running (queuectl worker start)"
     ],
 )
 def test_words_make_a_command(queue: Queue, words: list[str], command: str) -> None:
-    """One word is a shell command as written, several are a command with its arguments."""
+    """One word is a shell command as written; several are one command with its arguments."""
     called = queue.run("enqueue", *words)
 
     assert (called.code, called.err) == (0, "")
     assert [job.command for job in queue.jobs()] == [command]
 
 
-def test_several_words_reach_the_command_as_they_were(queue: Queue) -> None:
-    """Arguments arrive byte by byte; a leading assignment works as in a shell."""
+def test_several_words_reach_the_command_unchanged(queue: Queue) -> None:
+    """Arguments arrive byte for byte; a leading assignment works as in a shell."""
     words = ["a b", "*", "~", "$HOME", "`x`", "it's", '"', "\\", "", "-n", "&&", "\u00e9", "a\nb"]
     code = "import os, sys, json; print(json.dumps([os.environ['FOO'], sys.argv[1:]]))"
 
@@ -64,7 +64,7 @@ def test_several_words_reach_the_command_as_they_were(queue: Queue) -> None:
 
 
 def test_every_option(queue: Queue) -> None:
-    """Each option ends up in the job; a bare number is seconds."""
+    """Each option sets its field of the job; a plain number means seconds."""
     queue.run(
         *(
             "enqueue",
@@ -91,7 +91,7 @@ def test_every_option(queue: Queue) -> None:
 
 
 def test_every_field(queue: Queue) -> None:
-    """Each field of the JSON object ends up in the job."""
+    """Each field of the JSON object sets its field of the job."""
     fields = {
         "id": "j1", "command": "make", "queue": "q", "priority": 5, "max_retries": 0,
         "timeout": "2m", "delay": 1.5, "cwd": "/", "env": {"A": "1"}, "unique_key": "k",
@@ -110,7 +110,7 @@ def test_every_field(queue: Queue) -> None:
 
 
 def test_defaults(queue: Queue) -> None:
-    """Without options: queue default, priority 0, three runs, five minutes, at once, here."""
+    """The defaults are: queue default, priority 0, 3 attempts, 5 minutes, now, this folder."""
     called = queue.run("enqueue", "true")
 
     [job] = queue.jobs()
@@ -124,9 +124,9 @@ def test_defaults(queue: Queue) -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_options_beside_json_are_defaults(queue: Queue, after: bool) -> None:
-    """Before or after the object, an option counts where the object says nothing of its own.
+    """An option before or after the object applies if the object lacks that field.
 
-    Options after the object were once taken for words that may not follow it.
+    Regression: options after the object were refused as words.
     """
     options = ["--queue", "q", "--priority", "5", "--label", "l", "--env", "A=1", "--env", "B=1"]
     fields = ['{"command": "true", "priority": 7, "label": null, "env": {"B": "2"}}']
@@ -140,7 +140,7 @@ def test_options_beside_json_are_defaults(queue: Queue, after: bool) -> None:
 
 
 def test_null_is_absent(queue: Queue) -> None:
-    """A field that is null is as if it were not there, whatever its type."""
+    """A field that is null counts as absent, whatever its type."""
     names = ["id", "queue", "priority", "max_retries", "timeout", "delay", "run_at", "cwd", "env",
              "unique_key", "label"]  # fmt: skip
 
@@ -152,8 +152,8 @@ def test_null_is_absent(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("words", [["--max-retries", "0", "true"], ["--max-retries", "1", "true"]])
-def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, words: list[str]) -> None:
-    """0 is stored as 1: a job that was accepted is run at least once."""
+def test_max_retries_0_and_1_both_mean_one_attempt(queue: Queue, words: list[str]) -> None:
+    """0 is stored as 1: every accepted job has at least one attempt."""
     queue.run("enqueue", *words)
 
     assert [job.max_retries for job in queue.jobs()] == [1]
@@ -170,21 +170,21 @@ def test_max_retries_0_and_1_both_mean_one_run(queue: Queue, words: list[str]) -
     ],
 )
 def test_timeouts(queue: Queue, words: list[str], seconds: float) -> None:
-    """A timeout is a number of seconds or has units; 0 is none."""
+    """A timeout is a number of seconds, or has units; 0 means no timeout."""
     queue.run("enqueue", *words, "true")
 
     assert [job.timeout for job in queue.jobs()] == [seconds]
 
 
-def test_what_is_past_starts_now(queue: Queue) -> None:
-    """A time that is over means at once, not never."""
+def test_a_time_in_the_past_means_now(queue: Queue) -> None:
+    """The job is pending at once."""
     queue.run("enqueue", "--at", "2001-01-01T00:00", "true")
 
     assert [job.state for job in queue.jobs()] == [JobState.PENDING]
 
 
-def test_what_is_to_come_waits(queue: Queue) -> None:
-    """A time with a zone is that instant."""
+def test_a_time_in_the_future_makes_the_job_scheduled(queue: Queue) -> None:
+    """A time with a zone means that instant."""
     queue.run("enqueue", "--at", "2099-12-24T18:00:00+01:00", "true")
 
     [job] = queue.jobs()
@@ -195,8 +195,8 @@ def test_what_is_to_come_waits(queue: Queue) -> None:
     )
 
 
-def test_every_form_of_a_time_is_read_in_the_same_way(queue: Queue) -> None:
-    """Regression: a time that the clock skips was an hour early in all forms but `02:30`."""
+def test_a_skipped_time_means_the_same_in_every_form(queue: Queue) -> None:
+    """Regression: a time that the clock skips was one hour early in all forms but `02:30`."""
     berlin = {"TZ": "CET-1CEST,M3.5.0,M10.5.0/3"}
     skipped = "2099-03-29T02:30"
     fields = json.dumps({"command": "true", "run_at": skipped})
@@ -211,8 +211,8 @@ def test_every_form_of_a_time_is_read_in_the_same_way(queue: Queue) -> None:
     assert times == ["2099-03-29T01:30:00.000000Z"] * 4
 
 
-def test_the_id_stands_alone(queue: Queue) -> None:
-    """Off a terminal the id is all that is printed."""
+def test_only_the_id_is_printed(queue: Queue) -> None:
+    """If stderr is no terminal, nothing else is printed."""
     done = queue.run("enqueue", "--id", "mine", "true")
 
     assert (done.code, done.out, done.err) == (0, "mine\n", "")
@@ -220,13 +220,13 @@ def test_the_id_stands_alone(queue: Queue) -> None:
 
 @pytest.mark.parametrize("words", [["-q", "true"], ["--quiet", "true"], ['{"command":"a"}', "-q"]])
 def test_quiet(queue: Queue, words: list[str]) -> None:
-    """With -q nothing is printed, and the job is there."""
+    """With -q nothing is printed, and the job is stored."""
     assert queue.run("enqueue", *words) == (0, "", "")
     assert len(queue.jobs()) == 1
 
 
 def test_quiet_on_a_terminal(queue: Queue) -> None:
-    """-q is silent on a terminal too."""
+    """With -q nothing is printed to a terminal, either."""
     shown = on_terminal(queue, "enqueue", "-q", "true", streams="stdin stdout stderr")
 
     assert (shown.code, shown.screen) == (0, "")
@@ -246,17 +246,17 @@ def test_quiet_on_a_terminal(queue: Queue) -> None:
         ),
     ],
 )
-def test_on_a_terminal_a_line_says_what_became_of_it(
+def test_a_terminal_shows_what_became_of_the_job(
     queue: Queue, options: list[str], line: str
 ) -> None:
-    """The id stays alone on stdout; the terminal learns of queue, timeout, runs, and workers."""
+    """stdout has only the id; stderr names queue, timeout, attempts and missing workers."""
     shown = on_terminal(queue, "enqueue", "--id", "mine", *options, "true", streams="stderr")
 
     assert (shown.code, shown.out, shown.screen) == (0, "mine\n", line + "\n")
 
 
-def test_the_line_is_silent_on_workers_when_one_serves_the_queue(queue: Queue) -> None:
-    """`no worker is running` is said only when nobody would run the job."""
+def test_the_line_mentions_workers_only_if_none_serves_the_queue(queue: Queue) -> None:
+    """A worker that serves another queue would not run the job."""
     queue.start("--queue", "served")
 
     served = on_terminal(queue, "enqueue", "--queue", "served", "true", streams="stderr")
@@ -267,10 +267,10 @@ def test_the_line_is_silent_on_workers_when_one_serves_the_queue(queue: Queue) -
 
 
 class TestFolder:
-    """The folder that a job runs in."""
+    """The folder in which a job runs."""
 
-    def test_a_linked_folder_keeps_its_name(self, queue: Queue) -> None:
-        """$PWD is the name by which the caller knows the folder; links are not resolved."""
+    def test_the_name_of_a_linked_folder_is_kept(self, queue: Queue) -> None:
+        """$PWD is the name that the caller uses for the folder; links are not resolved."""
         link = queue.folder / "link"
         link.symlink_to(queue.work)
 
@@ -279,14 +279,14 @@ class TestFolder:
         assert [job.cwd for job in queue.jobs()] == [str(link)]
 
     @pytest.mark.parametrize("wrong", ["/", "/no/such/folder", "", ".", "work"])
-    def test_a_pwd_that_is_wrong_is_not_believed(self, queue: Queue, wrong: str) -> None:
-        """Where $PWD does not name the current folder, the kernel's word counts."""
+    def test_a_wrong_pwd_is_ignored(self, queue: Queue, wrong: str) -> None:
+        """If $PWD does not name the current folder, the path comes from the kernel."""
         queue.run("enqueue", "true", env={"PWD": wrong})
 
         assert [job.cwd for job in queue.jobs()] == [str(queue.work)]
 
     def test_cwd_is_made_absolute(self, queue: Queue) -> None:
-        """A relative --cwd is one from here; `~` is the home folder."""
+        """A relative --cwd starts at the current folder; `~` is the home folder."""
         (queue.work / "sub").mkdir()
 
         queue.run("enqueue", "--cwd", "sub", "true")
@@ -296,11 +296,11 @@ class TestFolder:
 
 
 class TestVariables:
-    """The variables that are taken along at enqueue."""
+    """The environment variables that a job keeps from its enqueue."""
 
     @pytest.fixture(autouse=True)
     def _unwatched(self, queue: Queue) -> None:
-        """Leave out what the tests add for themselves."""
+        """Remove the variables that the tests add for themselves."""
         for name in ("PYTHONPATH", "TEST_WATCH"):
             del queue.env[name]
 
@@ -315,7 +315,7 @@ class TestVariables:
         ],
     )
     def test_capture_env(self, queue: Queue, captured: str, expected: dict[str, str]) -> None:
-        """The key capture-env names what is taken, `*` all but queuectl's own, empty nothing."""
+        """The key capture-env names them; `*` means all but those of queuectl, empty means none."""
         with queue.opened() as storage:
             storage.set_key("capture-env", captured)
 
@@ -339,13 +339,13 @@ class TestVariables:
         ],
     )
     def test_env(self, queue: Queue, options: list[str], expected: dict[str, str]) -> None:
-        """K=V is that value, K the value it has here, `*` all there is; the last one counts."""
+        """K=V sets a value, K copies the present one, `*` copies all; the last option wins."""
         queue.run("enqueue", *options, "true", env={"PATH": "/p", "HOME": "/h", "TEST_QUEUE": "t"})
 
         assert [job.env for job in queue.jobs()] == [expected]
 
-    def test_a_variable_that_is_not_utf8_cannot_be_taken(self, queue: Queue) -> None:
-        """What cannot be stored as text is refused by name; `*` passes over it."""
+    def test_a_variable_that_is_not_utf_8_cannot_be_captured(self, queue: Queue) -> None:
+        """It cannot be stored as text: an error if it is named; `*` leaves it out."""
         env = {"BAD": os.fsdecode(b"\xff")}
 
         line = queue.fails(2, "enqueue", "--env", "BAD", "true", env=env)
@@ -357,8 +357,8 @@ class TestVariables:
         assert sorted(job.env) == ["HOME", "LANG", "PATH", "TEST_QUEUE"]
 
 
-def test_a_job_that_enqueues_is_not_misled(queue: Queue) -> None:
-    """QUEUECTL_QUEUE, which a job finds in its environment, is no option of a queuectl in it."""
+def test_variables_of_a_job_do_not_change_an_enqueue_in_it(queue: Queue) -> None:
+    """QUEUECTL_QUEUE in a job's environment does not set --queue of a queuectl in that job."""
     job = queue.ok("enqueue", "--queue", "outer", "--", "queuectl enqueue --id inner true")
 
     queue.drain(workers=1)
@@ -369,7 +369,7 @@ def test_a_job_that_enqueues_is_not_misled(queue: Queue) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_job_is_stored_before_its_id_is_printed(queue: Queue) -> None:
-    """Where stdout is full the job is stored all the same: exit 1, and the line has its id."""
+    """If stdout is full, the job is still stored; the exit code is 1 and the error has the id."""
     with Path("/dev/full").open("w") as full:
         process = queue.spawn("enqueue", "--id", "mine", "true", stdout=full)
         err = process.communicate(timeout=60)[1]

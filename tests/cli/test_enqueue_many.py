@@ -1,4 +1,4 @@
-"""Many jobs at once: `enqueue -`, `--file` and `--lines`."""
+"""Enqueueing many jobs at once: `enqueue -`, `--file` and `--lines`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _lines(*fields: dict[str, Any]) -> str:
 
 
 def _thousand(bad: str) -> str:
-    """Return 1,000 lines of which the 999th is bad."""
+    """Return 1,000 lines, of which line 999 is the bad one."""
     lines = [json.dumps({"command": "true", "id": f"j{number}"}) for number in range(1, 1001)]
     lines[998] = bad
     return "\n".join(lines) + "\n"
@@ -43,10 +43,10 @@ def _thousand(bad: str) -> str:
         ('{"command": "x", "unique_key": "k", "if_dup": "error"}', 1, "line 999: "),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_stored(
+def test_one_bad_line_is_named_and_nothing_is_stored(
     queue: Queue, bad: str, code: int, message: str
 ) -> None:
-    """All or nothing: 999 good lines around one bad one leave no job."""
+    """Of 999 good lines around the bad one, no job is stored."""
     queue.ok("enqueue", "--id", "holder", "--unique", "k", "true")
     line = queue.fails(code, "enqueue", "-", stdin=_thousand(bad))
 
@@ -54,24 +54,24 @@ def test_a_bad_line_is_named_and_nothing_is_stored(
     assert queue.ids() == ["holder"]
 
 
-def test_bytes_that_are_no_text_are_named_by_their_line(queue: Queue) -> None:
-    """Not UTF-8: exit 2, and no queue is made for it."""
+def test_a_line_that_is_not_utf_8_is_named(queue: Queue) -> None:
+    """The exit code is 2, and no queue is created."""
     line = queue.fails(2, "enqueue", "-", stdin=b'{"command": "true"}\n{"command": "\xff"}\n')
 
     assert line == "queuectl enqueue: line 2: it is not valid UTF-8"
     assert not queue.database.exists()
 
 
-def test_the_ids_come_out_in_the_order_of_the_lines(queue: Queue) -> None:
-    """A line each, those given and those made; the jobs run in that order."""
+def test_ids_are_printed_in_the_order_of_the_lines(queue: Queue) -> None:
+    """There is one id per line, given or generated; the jobs run in that order."""
     out = queue.ok("enqueue", "-", stdin=_lines({"id": "b"}, {}, {"id": "a"}, {}))
 
     assert out.split()[::2] == ["b", "a"]
     assert queue.ids() == out.split()
 
 
-def test_options_are_defaults_and_a_lines_own_field_wins(queue: Queue) -> None:
-    """`env` is joined variable by variable."""
+def test_options_are_defaults_for_all_lines(queue: Queue) -> None:
+    """A field of the line wins; `env` is merged variable by variable."""
     given = _lines({"id": "a"}, {"id": "b", "queue": "own", "priority": 1, "env": {"A": "3"}})
     queue.ok("enqueue", "-", "--queue", "q", "--priority", "5", "--env", "A=1", "--env", "B=2",
              stdin=given)  # fmt: skip
@@ -84,8 +84,8 @@ def test_options_are_defaults_and_a_lines_own_field_wins(queue: Queue) -> None:
     assert found == [("q", 5, {"A": "1", "B": "2"}), ("own", 1, {"A": "3", "B": "2"})]
 
 
-def test_lines_may_end_in_crlf_begin_with_a_bom_and_be_blank(queue: Queue) -> None:
-    """What editors of other systems write is read, and lines keep their numbers."""
+def test_crlf_a_bom_and_blank_lines_are_accepted(queue: Queue) -> None:
+    """Editors of other systems write them; lines keep their numbers in errors."""
     given = b'\xef\xbb\xbf{"command": "one"}\r\n\r\n   \n{"command": "two"}\r\n'
     out = queue.ok("enqueue", "-", stdin=given)
     line = queue.fails(2, "enqueue", "-", stdin=given + b"x\n")
@@ -95,8 +95,8 @@ def test_lines_may_end_in_crlf_begin_with_a_bom_and_be_blank(queue: Queue) -> No
     assert line.startswith("queuectl enqueue: line 5: ")
 
 
-def test_with_lines_each_is_a_shell_command(queue: Queue) -> None:
-    """Blank lines and those that begin with # are left out, a CR at the end is dropped."""
+def test_with_lines_each_line_is_a_shell_command(queue: Queue) -> None:
+    """Blank lines and lines that begin with # are skipped; a CR at the end is dropped."""
     given = b'\xef\xbb\xbfecho one\r\n\n  # a note\n#x\necho "two # 2"\n  {"command": 1}\n-\n'
     queue.ok("enqueue", "-", "--lines", stdin=given)
 
@@ -105,8 +105,8 @@ def test_with_lines_each_is_a_shell_command(queue: Queue) -> None:
     ]  # fmt: skip
 
 
-def test_a_line_may_name_a_later_one(queue: Queue) -> None:
-    """`after` takes an id or a list, and any line of the batch."""
+def test_after_may_name_a_later_line(queue: Queue) -> None:
+    """`after` takes an id or a list of ids, of any line of the input."""
     queue.ok("enqueue", "-", stdin=_lines(
         {"id": "c", "after": ["a", "b"]}, {"id": "b", "after": "a"}, {"id": "a"},
     ))  # fmt: skip
@@ -118,8 +118,8 @@ def test_a_line_may_name_a_later_one(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("field", ["after", "after_any"])
-def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(queue: Queue, field: str) -> None:
-    """They could never run: exit 2, and none of the batch is stored."""
+def test_a_cycle_of_dependencies_is_refused(queue: Queue, field: str) -> None:
+    """The jobs could never run: the exit code is 2, and no job is stored."""
     given = _lines({"id": "a", field: "c"}, {"id": "b", field: "a"}, {"id": "c", field: "b"}, {})
     line = queue.fails(2, "enqueue", "-", stdin=given)
 
@@ -128,8 +128,8 @@ def test_jobs_that_wait_for_each_other_in_a_circle_are_refused(queue: Queue, fie
 
 
 @pytest.mark.parametrize("option", [["--unique", "k"], ["--wait"], ["--id", "a"]])
-def test_what_means_one_job_is_refused_for_many(queue: Queue, option: list[str]) -> None:
-    """Exit 2; a key stands in each line as `unique_key`."""
+def test_options_for_one_job_are_refused_for_many(queue: Queue, option: list[str]) -> None:
+    """The exit code is 2. A line gives its key in the field `unique_key`."""
     for source in (["-"], ["--file", "jobs"]):
         line = queue.fails(2, "enqueue", *option, *source, stdin=_lines({}))
         assert line == (
@@ -138,7 +138,7 @@ def test_what_means_one_job_is_refused_for_many(queue: Queue, option: list[str])
     assert queue.ok("enqueue", "-", stdin=_lines({"unique_key": "k"})) != ""
 
 
-def test_one_key_twice_in_a_batch_is_one_job(queue: Queue) -> None:
+def test_two_lines_with_the_same_key_make_one_job(queue: Queue) -> None:
     """The second line gets the id of the first."""
     out = queue.ok("enqueue", "-", stdin=_lines({"unique_key": "k"}, {"unique_key": "k"}))
 
@@ -147,8 +147,8 @@ def test_one_key_twice_in_a_batch_is_one_job(queue: Queue) -> None:
     assert queue.counts() == {"pending": 1}
 
 
-def test_what_else_a_line_with_a_taken_id_could_say(queue: Queue) -> None:
-    """Regression: it was told to use --unique, which is refused for many."""
+def test_the_hint_for_a_taken_id_names_the_field(queue: Queue) -> None:
+    """Regression: it named the option --unique, which is refused for many jobs."""
     queue.enqueue("true", "--id", "a")
     line = queue.fails(1, "enqueue", "-", stdin=_lines({"id": "a"}))
 
@@ -158,8 +158,8 @@ def test_what_else_a_line_with_a_taken_id_could_say(queue: Queue) -> None:
     )
 
 
-def test_a_file_is_read_like_stdin(queue: Queue) -> None:
-    """`--file` names it; with -q nothing is printed."""
+def test_file_is_read_like_stdin(queue: Queue) -> None:
+    """`--file` takes the same lines as `-`; with -q nothing is printed."""
     (queue.work / "jobs").write_text(_lines({"id": "a"}, {"id": "b"}))
 
     assert queue.ok("enqueue", "-q", "--file", "jobs") == ""
@@ -170,20 +170,20 @@ def test_a_file_is_read_like_stdin(queue: Queue) -> None:
     ("name", "reason"), [("missing", "No such file or directory"), (".", "Is a directory")]
 )
 def test_a_file_that_cannot_be_read_is_named(queue: Queue, name: str, reason: str) -> None:
-    """Exit 2, and no queue is made."""
+    """The exit code is 2, and no queue is created."""
     assert queue.fails(2, "enqueue", "--file", name) == (
         f"queuectl enqueue: cannot read {name}: {reason}"
     )
     assert not queue.database.exists()
 
 
-def test_nothing_to_enqueue_is_done(queue: Queue) -> None:
-    """An empty input is no error."""
+def test_an_empty_input_succeeds(queue: Queue) -> None:
+    """There is nothing to enqueue, which is no error."""
     assert queue.ok("enqueue", "-", stdin="\n\n") == ""
 
 
-def test_a_producer_that_pauses_keeps_nobody_out(queue: Queue) -> None:
-    """The write lock is taken when all is read: another enqueue gets through meanwhile."""
+def test_a_slow_producer_does_not_hold_up_other_writers(queue: Queue) -> None:
+    """The write lock is taken after all lines are read, so another enqueue can run."""
     queue.enqueue("true", "--id", "first")
     process = queue.spawn("enqueue", "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
@@ -198,5 +198,5 @@ def test_a_producer_that_pauses_keeps_nobody_out(queue: Queue) -> None:
 
 
 def _unread(pipe: IO[str]) -> int:
-    """Return how many bytes the reader of a pipe has still before it."""
+    """Return how many bytes of a pipe have not been read yet."""
     return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0)))[0]

@@ -1,4 +1,4 @@
-"""Wrong uses of `enqueue`: each is refused with one line, and nothing is stored."""
+"""Wrong uses of `enqueue`: each ends with one line, and nothing is stored."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SYNTAX = "Expecting property name enclosed in double quotes: line 1 column 2 (c
 
 
 @pytest.mark.parametrize(("args", "expected"), WRONG_ENQUEUES)
-def test_wrong_input_makes_nothing(queue: Queue, args: list[str | bytes], expected: str) -> None:
-    """Wrong input ends with 2 and one line that says what is wrong; no queue is made for it."""
+def test_wrong_input_creates_no_queue(queue: Queue, args: list[str | bytes], expected: str) -> None:
+    """The exit code is 2, one line says what is wrong, and no queue is created."""
     before = tree(queue.folder)
 
     assert_refused(queue.run("enqueue", *args), "queuectl enqueue", expected)
     assert tree(queue.folder) == before
 
 
-def test_wrong_input_changes_nothing(queue: Queue) -> None:
-    """What a queue holds is untouched by input that is refused."""
+def test_wrong_input_changes_no_queue(queue: Queue) -> None:
+    """Refused input does not change an existing queue."""
     queue.enqueue("true", "--id", "here")
     before = everything(queue)
 
@@ -44,28 +44,30 @@ def test_wrong_input_changes_nothing(queue: Queue) -> None:
         (["--id"], "queuectl enqueue: option '--id' requires an argument"),
     ],
 )
-def test_a_process_refuses_likewise(queue: Queue, args: list[str | bytes], line: str) -> None:
-    """The installed command ends with 2, one line on stderr and nothing on stdout."""
+def test_the_installed_command_refuses_in_the_same_way(
+    queue: Queue, args: list[str | bytes], line: str
+) -> None:
+    """The exit code is 2, with one line on stderr and nothing on stdout."""
     assert queue.fails(2, "enqueue", *args) == line
 
 
 def test_a_number_too_long_for_python_is_refused(queue: Queue) -> None:
-    """5,000 digits, which newer Pythons refuse to convert, are one line like any wrong number."""
+    """Newer Pythons refuse to convert 5,000 digits; that is one line, as any wrong number."""
     called = queue.run("enqueue", '{"command": "true", "priority": ' + "9" * 5000 + "}")
 
     assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
     assert called.err.startswith("queuectl enqueue: ")
 
 
-def test_a_folder_that_is_gone_is_refused(queue: Queue) -> None:
-    """Enqueued from a folder that was deleted, a job would have no place to run in."""
+def test_a_deleted_current_folder_is_refused(queue: Queue) -> None:
+    """The job would have no folder to run in."""
     done = _in_a_deleted_folder(queue, "enqueue true")
 
     assert done == (2, "", "queuectl enqueue: the current folder no longer exists (use --cwd)\n")
 
 
-def test_a_folder_that_is_gone_does_not_matter_with_cwd(queue: Queue) -> None:
-    """With --cwd the folder that enqueue is called in plays no part."""
+def test_a_deleted_current_folder_does_not_matter_with_cwd(queue: Queue) -> None:
+    """With --cwd the current folder is not used."""
     code, out, err = _in_a_deleted_folder(queue, "enqueue --cwd / true")
 
     assert (code, err) == (0, "")

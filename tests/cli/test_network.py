@@ -1,4 +1,4 @@
-"""A queue on a network file system, told by the kernel's list of mounts."""
+"""A queue on a network file system, which the kernel's list of mounts shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = linux_only
 
 
 def _mount(monkeypatch: pytest.MonkeyPatch, place: Path, kind: str) -> None:
-    """Let a file system of this kind be mounted there, as far as that list goes."""
+    """Pretend in that list that a file system of this kind is mounted there."""
     mounted = str(place).replace(" ", "\\040")
     mounts = (
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -42,10 +42,10 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("command", "more"), [("enqueue", "true"), ("worker start", "--drain")])
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p"])
-def test_no_queue_is_made_there(
+def test_no_queue_is_created_on_a_network_file_system(
     queue: Queue, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, command: str, more: str
 ) -> None:
-    """One line that names the path and the remedy, exit 1, and nothing is written."""
+    """One line names the path and what to do; the exit code is 1; nothing is written."""
     database = place / "queue.db"
     _mount(monkeypatch, place, kind)
     called = queue.run("--db", str(database), *command.split(), more)
@@ -59,10 +59,10 @@ def test_no_queue_is_made_there(
 
 
 @pytest.mark.parametrize(("kind", "beside"), [("tmpfs", ""), ("nfs4", "-beside"), ("nfs4", "-too")])
-def test_a_local_one_is_none(
+def test_a_local_file_system_is_accepted(
     queue: Queue, place: Path, monkeypatch: pytest.MonkeyPatch, kind: str, beside: str
 ) -> None:
-    """Neither is what is only called alike."""
+    """So is one with a similar name."""
     folder = Path(f"{place}{beside}")
     folder.mkdir(exist_ok=True)
     _mount(monkeypatch, place, kind)
@@ -70,10 +70,10 @@ def test_a_local_one_is_none(
     assert queue.run("--db", str(folder / "queue.db"), "enqueue", "true").code == 0
 
 
-def test_doctor_finds_a_queue_that_came_there(
+def test_doctor_reports_a_queue_on_a_network_file_system(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copied there it can be looked at; that it is not safe is a failure."""
+    """A queue that was copied there can be read, but doctor reports a failure."""
     queue.enqueue("true")
     _mount(monkeypatch, queue.database.parent, "nfs4")
     called = queue.run("doctor")

@@ -1,4 +1,4 @@
-"""`prune`: the only command that deletes, and the key `retention` that lets workers do it."""
+"""The command `prune`, and the key `retention`, by which workers prune as well."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNFINISHED = ["blocked", "failed", "pending", "processing", "scheduled"]
 
 @pytest.fixture
 def states(queue: Queue) -> Queue:
-    """A queue with a job in each state, its id the state's name; what ended did so long ago."""
+    """A queue with one job per state, named by it; the finished ones ended long ago."""
     every_state(queue)
     return queue
 
@@ -41,7 +41,7 @@ def states(queue: Queue) -> Queue:
 def test_finished_jobs_are_deleted_and_counted(
     states: Queue, args: list[str], deleted: list[str]
 ) -> None:
-    """Completed and cancelled ones, dead ones only if asked; with --dry-run only counted."""
+    """Completed and cancelled jobs are; dead ones only on request. --dry-run only counts."""
     before = set(states.ids())
     if deleted is None:
         assert states.fails(2, "prune", *args).startswith(
@@ -57,8 +57,8 @@ def test_finished_jobs_are_deleted_and_counted(
     assert sorted(before - set(states.ids())) == deleted
 
 
-def test_how_long_jobs_are_kept_is_the_key_retention(states: Queue) -> None:
-    """Without --older-than it decides; 0 means for ever, and is said on stderr."""
+def test_the_key_retention_is_the_default_age(states: Queue) -> None:
+    """0 means that jobs are kept for ever, and stderr says so."""
     states.configure(retention="500w")
     assert states.ok("prune") == "0 deleted"
     states.configure(retention="0")
@@ -73,7 +73,7 @@ def test_how_long_jobs_are_kept_is_the_key_retention(states: Queue) -> None:
 
 @pytest.mark.parametrize("state", _UNFINISHED)
 def test_an_unfinished_state_is_refused(states: Queue, state: str) -> None:
-    """Exit 2, and nothing is deleted."""
+    """The exit code is 2, and nothing is deleted."""
     before = states.ids()
 
     assert states.fails(2, "prune", "--state", f"dead,{state}") == (
@@ -83,8 +83,8 @@ def test_an_unfinished_state_is_refused(states: Queue, state: str) -> None:
 
 
 @pytest.mark.parametrize("state", _UNFINISHED)
-def test_an_unfinished_job_is_refused_by_name(states: Queue, state: str) -> None:
-    """Exit 1 with a line for it; the others that were named are deleted."""
+def test_an_unfinished_job_cannot_be_deleted_by_name(states: Queue, state: str) -> None:
+    """There is a line for it, and the exit code is 1; the other named jobs are deleted."""
     done = states.run("prune", state, "dead", "zz")
 
     assert (done.code, done.err.splitlines()) == (
@@ -99,7 +99,7 @@ def test_an_unfinished_job_is_refused_by_name(states: Queue, state: str) -> None
 
 
 def test_a_job_that_an_unfinished_one_waits_for_is_kept(queue: Queue) -> None:
-    """By whatever way it is asked for; when nothing waits for it any more it can go."""
+    """No option deletes it; when no job waits for it any more, it is deleted."""
     queue.enqueue("exit 1", "--id", "need")
     queue.run_as_if("dead")
     queue.run("enqueue", "--id", "waits", "--after", "need", "true")
@@ -114,8 +114,8 @@ def test_a_job_that_an_unfinished_one_waits_for_is_kept(queue: Queue) -> None:
     assert queue.ok("prune", "need") == "1 deleted"
 
 
-def test_a_log_goes_with_its_job(queue: Queue) -> None:
-    """A large output is a file beside the database; after the prune it is gone."""
+def test_prune_deletes_the_log_of_a_job(queue: Queue) -> None:
+    """A large output has its own file, which is deleted as well."""
     queue.enqueue("yes | head -c 300000", "--id", "a")
     queue.drain()
     logs = list(queue.files and (queue.folder / "queue.db.d" / "logs").iterdir())
@@ -126,8 +126,8 @@ def test_a_log_goes_with_its_job(queue: Queue) -> None:
     assert queue.fails(1, "logs", "a") == "queuectl logs: no such job: a"
 
 
-def test_a_workers_chore_heeds_the_retention_and_never_takes_a_dead_job(states: Queue) -> None:
-    """What completed or was cancelled longer ago goes; dead jobs stay until a person acts."""
+def test_workers_prune_by_the_key_retention_but_never_dead_jobs(states: Queue) -> None:
+    """They delete older completed and cancelled jobs; dead jobs stay until a person acts."""
     done = Outcome(OutcomeKind.OK, exit_code=0)
     late = noon(10**6)
     with states.opened() as storage:
@@ -141,14 +141,14 @@ def test_a_workers_chore_heeds_the_retention_and_never_takes_a_dead_job(states: 
         storage.set_key("retention", "0")
         later = chores.prune(storage, now=late + timedelta(days=9))
 
-    # `pending` ended just an hour ago, not longer.
+    # `pending` ended exactly one hour ago, so it is not older than that.
     assert (deleted, later) == (2, 0)
     assert {"dead", "young", "pending"} <= set(states.ids())
     assert not {"completed", "cancelled"} & set(states.ids())
 
 
-def test_names_and_a_selection_exclude_each_other(states: Queue) -> None:
-    """Exit 2."""
+def test_ids_and_options_that_select_cannot_be_used_together(states: Queue) -> None:
+    """The exit code is 2."""
     assert states.fails(2, "prune", "dead", "--queue", "q").endswith(
         "job ids and --queue or --state cannot be used together"
     )

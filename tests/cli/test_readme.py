@@ -1,4 +1,4 @@
-"""The README, the help and the code say the same, and what the README shows works as pasted."""
+"""The README agrees with the help and the code, and its examples work as pasted."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _block(heading: str, language: str = "sh") -> str:
 
 
 def _section(heading: str) -> str:
-    """Return the text under a heading, up to the next one of its level."""
+    """Return the text under a heading, up to the next heading of its level."""
     return README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 
@@ -83,7 +83,7 @@ LEAVES = commands()
 
 
 def _options(command: click.Command) -> set[str]:
-    """Return all options that the command's help shows, its own help apart."""
+    """Return all options in the help of the command, except the help option."""
     return {
         word
         for param in command.params
@@ -93,7 +93,7 @@ def _options(command: click.Command) -> set[str]:
 
 
 def _documented() -> dict[str, set[str]]:
-    """Return the commands of the README's tables, in their order, each with its options."""
+    """Return the commands in the tables of the README with their options, in order."""
     commands: dict[str, set[str]] = {}
     of_enqueue: set[str] = set()
     for cells in _rows(_section("Commands")):
@@ -110,7 +110,7 @@ def _documented() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(("position", "heading"), [(0, "Run it"), (1, "Test it")])
 def test_the_first_blocks_are_one_line_to_copy(position: int, heading: str) -> None:
-    """Who copies the first block runs queuectl, who copies the second tests it."""
+    """The first block runs queuectl, the second one runs its tests."""
     block = BLOCKS[position]
 
     assert (block.heading, block.language) == (heading, "sh")
@@ -119,7 +119,7 @@ def test_the_first_blocks_are_one_line_to_copy(position: int, heading: str) -> N
 
 
 def test_every_command_is_in_the_readme_once() -> None:
-    """A command lands with its README line, in the order of the help."""
+    """The order is that of the help."""
     cells = [row[0] for row in _rows(_section("Commands")) if len(row) == 3]
     names = [code[0] for code in map(_code, cells) if code]
 
@@ -132,7 +132,7 @@ def _first_words(names: Iterable[str]) -> list[str]:
 
 
 def test_the_sections_of_the_commands_are_those_of_the_help() -> None:
-    """Who reads one finds the way about in the other."""
+    """Their names and their order are the same."""
     shown = re.findall(r"^(\w[\w ]+):$", root.get_help(click.Context(root)), re.MULTILINE)
     tables = [cells[0] for cells in _rows(_section("Commands")) if cells[2:] == ["Options"]]
 
@@ -141,19 +141,19 @@ def test_the_sections_of_the_commands_are_those_of_the_help() -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_the_options_of_a_command_are_those_of_the_readme(name: str) -> None:
-    """None is missing, none is left over, short ones included."""
+    """No option is missing or left over, short ones included."""
     assert _documented()[name] == _options(LEAVES[name])
 
 
 def test_the_options_of_all_commands_are_in_the_readme() -> None:
-    """--db, --allow-shared and --version stand once, above the tables."""
+    """--db, --allow-shared and --version are named once, above the tables."""
     above = _section("Commands").split("\n|", 1)[0]
 
     assert _options(root) <= set(_OPTION.findall(above))
 
 
 def test_every_configuration_key_is_in_the_readme_with_its_default() -> None:
-    """All keys in the order of `config list`, and no others."""
+    """These are all keys, in the order of `config list`, and no others."""
     rows = [cells for cells in _rows(_section("Configuration")) if cells[0] != "Key"]
 
     assert [(_code(cells[0])[0], *_code(cells[1])) for cells in rows] == [
@@ -163,12 +163,12 @@ def test_every_configuration_key_is_in_the_readme_with_its_default() -> None:
 
 
 def test_all_states_are_in_the_diagram() -> None:
-    """Whoever meets a state finds it there."""
+    """No state is missing."""
     assert {state.value for state in JobState} <= set(re.findall(r"\w+", _block("States", "text")))
 
 
 def test_all_exit_codes_are_in_the_readme() -> None:
-    """The contract that scripts rely on."""
+    """Scripts rely on them."""
     found = {int(code) for cells in _rows(_section("Exit codes"))
              for code in re.findall(r"\d+", cells[0])}  # fmt: skip
 
@@ -176,7 +176,7 @@ def test_all_exit_codes_are_in_the_readme() -> None:
 
 
 def test_all_variables_of_queuectl_are_in_the_readme() -> None:
-    """QUEUECTL_* in the sources are those in the README, but for the one that tests read."""
+    """All QUEUECTL_* in the sources are in the README; one more there is for the tests."""
     variable = re.compile(r"\b_?QUEUECTL_[A-Z][A-Z_]*")
     sources = Path(queuectl.__file__).parent.rglob("*.py")
     used = {name for path in sources for name in variable.findall(path.read_text("utf-8"))}
@@ -185,8 +185,8 @@ def test_all_variables_of_queuectl_are_in_the_readme() -> None:
 
 
 @pytest.mark.skipif(not (CHECKOUT / ".github").is_dir(), reason="an unpacked sdist lacks it")
-def test_what_the_readme_links_to_is_there() -> None:
-    """A link to a file of the checkout leads somewhere."""
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    """Every link to a file of the checkout has a target."""
     targets = re.findall(r"\]\(([^)#]+)\)", README)
     assert targets
 
@@ -194,7 +194,7 @@ def test_what_the_readme_links_to_is_there() -> None:
 
 
 def _calls() -> list[str]:
-    """Return every call of queuectl in the blocks and in the code of the tables, quoted again."""
+    """Return every call of queuectl in the blocks and tables, quoted for the shell."""
     texts = [line for b in BLOCKS if b.language != "text" for line in b.text.splitlines()]
     for cells in _rows(README):
         texts += [word for cell in cells for word in _code(cell) if word.startswith("queuectl ")]
@@ -216,7 +216,7 @@ def _calls() -> list[str]:
 
 @pytest.mark.parametrize("call", _calls())
 def test_a_call_in_the_readme_can_be_parsed(call: str) -> None:
-    """Each names a command that there is, with options and values that it takes."""
+    """It names an existing command, with options and values that it accepts."""
     words = shlex.split(call)
     if words[0] == "--db":
         del words[:2]
@@ -233,7 +233,7 @@ def test_a_call_in_the_readme_can_be_parsed(call: str) -> None:
 
 
 def test_the_calls_are_found() -> None:
-    """Proof that the test above has something to look at, in blocks and in tables."""
+    """Proof that the test above is given calls from blocks and from tables."""
     calls = _calls()
 
     assert len(calls) > 50
@@ -241,7 +241,7 @@ def test_the_calls_are_found() -> None:
 
 
 def _sh(queue: Queue, script: str, *, cwd: Path | None = None, **env: str) -> Any:
-    """Run a script as somebody would who pastes it."""
+    """Run a script as if it was pasted into a shell."""
     return subprocess.run(
         ["sh", "-c", script],
         cwd=str(cwd or queue.work),
@@ -255,7 +255,7 @@ def _sh(queue: Queue, script: str, *, cwd: Path | None = None, **env: str) -> An
 
 
 def _stub(queue: Queue, name: str, script: str) -> str:
-    """Make a program; return the PATH that has it."""
+    """Make a program; return a PATH on which it is found."""
     folder = queue.folder / "bin"
     folder.mkdir(exist_ok=True)
     path = folder / name
@@ -265,7 +265,7 @@ def _stub(queue: Queue, name: str, script: str) -> str:
 
 
 def test_the_quick_start_works(queue: Queue) -> None:
-    """Its lines, the workers in another terminal, do what is written beside them."""
+    """Its lines do what the comments beside them say, with workers in another terminal."""
     queue.ok("config", "set", "backoff-max", "0.05")
     lines = [line for line in _block("Quick start").splitlines() if line.startswith("queuectl")]
     enqueued, start, looks = lines[:3], lines[3], lines[4:]
@@ -287,7 +287,7 @@ def test_the_quick_start_works(queue: Queue) -> None:
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="it calls sha256sum")
 def test_the_real_example_works(queue: Queue) -> None:
-    """As pasted: two of 200 jobs die, are repaired and retried, and the checksums are right."""
+    """As pasted: 2 of 200 jobs die, are repaired and retried, and the checksums match."""
     done = _sh(queue, "set -e\n" + _block("A real example"), TMPDIR=str(queue.folder))
 
     assert done.returncode == 0, done.stderr
@@ -308,7 +308,7 @@ def _numbers(rows: list[str]) -> list[int]:
 
 
 def _crontab() -> list[str]:
-    """Return the commands of the crontab lines that call queuectl, as cron hands them to sh."""
+    """Return the commands of the crontab lines that call queuectl, as cron passes them to sh."""
     lines = [
         line
         for block in BLOCKS
@@ -319,8 +319,8 @@ def _crontab() -> list[str]:
     return [line.split(None, 5)[5].replace("\\%", "%") for line in lines]
 
 
-def test_the_crontab_lines_print_nothing_while_all_is_well(queue: Queue) -> None:
-    """Keeps out: `enqueue -q --wait` warned that no worker is there yet, and cron sent a mail."""
+def test_the_crontab_lines_print_nothing_on_success(queue: Queue) -> None:
+    """Prevents that `enqueue -q --wait` warns about missing workers, which cron would mail."""
     nightly, workers, archive = _crontab()
     path = _stub(queue, "backup", "echo backing up; echo done >> ledger")
     waiting = subprocess.Popen(
@@ -346,8 +346,8 @@ def test_the_crontab_lines_print_nothing_while_all_is_well(queue: Queue) -> None
     )
 
 
-def test_the_crontab_line_tells_of_a_failure(queue: Queue) -> None:
-    """After three runs the output of the last one and the reason are printed, with its code."""
+def test_the_crontab_line_reports_a_failure(queue: Queue) -> None:
+    """After 3 attempts it prints the output of the last one and the reason."""
     nightly, workers, _ = _crontab()
     path = _stub(queue, "backup", "echo run >> ledger; echo disk full >&2; exit 3")
     queue.ok("config", "set", "backoff-max", "0.05")
@@ -364,7 +364,7 @@ def test_the_crontab_line_tells_of_a_failure(queue: Queue) -> None:
 
 
 def test_the_examples_for_shells_work(queue: Queue) -> None:
-    """Bulk, dependencies, waiting, monitoring and workers in the background, as pasted."""
+    """Many jobs, dependencies, waiting, monitoring and workers in the background."""
     bulk, after, wait, check, background = [
         b.text for b in BLOCKS if (b.heading, b.language) == ("Shells and cron", "sh")
     ]
@@ -396,7 +396,7 @@ def test_the_examples_for_shells_work(queue: Queue) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd is there only")
 def test_the_unit_tells_systemd_when_its_workers_are_ready(queue: Queue) -> None:
-    """Type=notify: READY=1 comes when jobs can be run, and TERM ends it with 0."""
+    """READY=1 is sent when jobs can run, and after TERM the exit code is 0."""
     unit = dict(line.split("=", 1) for line in _block("Shells and cron", "ini").splitlines()
                 if "=" in line)  # fmt: skip
     program, *arguments = shlex.split(unit["ExecStart"])

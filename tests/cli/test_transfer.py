@@ -1,4 +1,4 @@
-"""`export`, `import` and `backup`: jobs and whole queues as files."""
+"""The commands `export`, `import` and `backup`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.waiting import wait_until
 
 @pytest.fixture
 def states(queue: Queue) -> Queue:
-    """A queue with a job in each state, keys, needs, and what is hard to write down."""
+    """A queue with one job per state, keys, dependencies, and text that is hard to write."""
     every_state(queue)
     queue.run(
         "enqueue", "--id", "odd", "--unique", "a key",
@@ -46,8 +46,8 @@ def _fields(lines: list[str]) -> dict[str, Any]:
     return {job["id"]: job for job in map(json.loads, lines)}
 
 
-def test_an_export_taken_in_by_an_empty_queue_exports_the_same(states: Queue) -> None:
-    """All states, needs, keys and variables, in the same order; a running job comes as pending."""
+def test_an_import_into_an_empty_queue_exports_the_same(states: Queue) -> None:
+    """All fields and the order are kept; only a running job arrives as pending."""
     exported = states.ok("export")
     assert states.ok(*_other(states), "import", "-", stdin=exported) == "10 imported"
     again = states.ok(*_other(states), "export")
@@ -61,8 +61,8 @@ def test_an_export_taken_in_by_an_empty_queue_exports_the_same(states: Queue) ->
     assert list(_fields(again.split("\n"))) == list(expected)
 
 
-def test_what_was_carried_over_runs(states: Queue) -> None:
-    """Pending jobs run, blocked ones follow, a key is held."""
+def test_imported_jobs_run(states: Queue) -> None:
+    """Pending jobs run, blocked jobs follow them, and a unique key is held."""
     carried = states.ok("export", "--state", "pending,blocked,dead")
     lines = [line.replace("run pending", "true").replace("run blocked", "true")
              for line in carried.split("\n")]  # fmt: skip
@@ -76,8 +76,8 @@ def test_what_was_carried_over_runs(states: Queue) -> None:
     assert states.ok(*_other(states), "enqueue", "--unique", "a key", "true") == "odd"
 
 
-def test_a_taken_id_refuses_all(states: Queue) -> None:
-    """Exit 1 names it; nothing was taken in."""
+def test_one_taken_id_refuses_the_whole_import(states: Queue) -> None:
+    """The exit code is 1, the message names the id, and no job is imported."""
     states.ok(*_other(states), "enqueue", "--id", "cancelled", "true")
 
     assert states.fails(1, *_other(states), "import", "-", stdin=states.ok("export")) == (
@@ -87,8 +87,8 @@ def test_a_taken_id_refuses_all(states: Queue) -> None:
     assert states.ok(*_other(states), "list", "--ids") == "cancelled"
 
 
-def test_with_skip_existing_the_others_come_in(states: Queue) -> None:
-    """What is there stays as it is, and the number of both is told."""
+def test_skip_existing_imports_the_other_jobs(states: Queue) -> None:
+    """Existing jobs do not change, and the numbers of both are printed."""
     states.ok(*_other(states), "enqueue", "--id", "dead", "mine")
     out = states.ok(*_other(states), "import", "--skip-existing", "-", stdin=states.ok("export"))
 
@@ -96,8 +96,8 @@ def test_with_skip_existing_the_others_come_in(states: Queue) -> None:
     assert states.json(*_other(states), "show", "dead")["command"] == "mine"
 
 
-def test_what_is_met_already_in_the_other_queue_is_not_waited_for(queue: Queue) -> None:
-    """A job whose need completed there is pending; it once stayed blocked for good."""
+def test_a_dependency_that_is_met_in_the_other_queue_does_not_block(queue: Queue) -> None:
+    """Regression: a job whose dependency had completed there stayed blocked for ever."""
     queue.enqueue("true", "--id", "need")
     queue.enqueue("true", "--id", "waits", "--after", "need")
     exported = queue.ok("export")
@@ -110,8 +110,8 @@ def test_what_is_met_already_in_the_other_queue_is_not_waited_for(queue: Queue) 
 
 
 @pytest.mark.parametrize("field", ["after", "after_any"])
-def test_a_circle_is_not_taken_in(queue: Queue, field: str) -> None:
-    """Jobs that wait for each other could never run: exit 2."""
+def test_a_cycle_of_dependencies_is_not_imported(queue: Queue, field: str) -> None:
+    """The jobs could never run: the exit code is 2."""
     lines = [json.dumps({"id": one, "command": "true", "state": "blocked", field: [other]})
              for one, other in ("ab", "ba")]  # fmt: skip
 
@@ -121,8 +121,8 @@ def test_a_circle_is_not_taken_in(queue: Queue, field: str) -> None:
     assert queue.ids() == []
 
 
-def test_a_job_that_was_being_cancelled_comes_in_as_cancelled(queue: Queue) -> None:
-    """As pending it would be run again, although somebody had ended it."""
+def test_a_job_that_was_being_cancelled_arrives_as_cancelled(queue: Queue) -> None:
+    """As a pending job it would run again, although somebody cancelled it."""
     queue.enqueue("true", "--id", "a")
     with queue.opened() as storage:
         storage.claim("5a5a5a5a-1", now=utcnow())
@@ -134,8 +134,8 @@ def test_a_job_that_was_being_cancelled_comes_in_as_cancelled(queue: Queue) -> N
     assert job["finished_at"] is not None
 
 
-def test_jobs_that_go_on_during_an_export_can_be_taken_in(queue: Queue) -> None:
-    """A job that is freed after its page was read is written as it is then, not as blocked."""
+def test_jobs_that_change_during_an_export_can_be_imported(queue: Queue) -> None:
+    """A job that is unblocked after its page was read is not written as blocked."""
     queue.enqueue("true", "--id", "need")
     queue.enqueue("true", "--id", "waits", "--after", "need")
     with queue.opened() as storage:
@@ -155,7 +155,7 @@ def test_jobs_that_go_on_during_an_export_can_be_taken_in(queue: Queue) -> None:
 
 
 def test_variables_can_be_left_out(states: Queue) -> None:
-    """`--mask-env` writes no env at all; without it the values are the true ones."""
+    """`--mask-env` leaves out env; without it the values are written unmasked."""
     plain = _fields(states.export())
     masked = _fields(states.export("--mask-env"))
 
@@ -164,23 +164,23 @@ def test_variables_can_be_left_out(states: Queue) -> None:
     assert masked["odd"]["command"] == plain["odd"]["command"]
 
 
-def test_only_what_is_selected_is_written(states: Queue) -> None:
-    """By queue and by state."""
+def test_export_writes_only_selected_jobs(states: Queue) -> None:
+    """They are selected by queue and by state."""
     assert list(_fields(states.export("--queue", "q"))) == ["completed"]
     assert list(_fields(states.export("--state", "dead,pending"))) == ["dead", "pending"]
     assert states.export("--state", "dead", "--queue", "q") == []
 
 
 def test_a_terminal_that_is_not_utf_8_gets_escapes(states: Queue) -> None:
-    """JSON's own, so that what was written to a file there can be read back."""
+    """They are the escapes of JSON, so the output can still be read back."""
     out = states.run("export", env={"PYTHONIOENCODING": "latin-1"}, as_process=True).out
 
     assert out.isascii()
     assert _fields(out.strip().split("\n")) == _fields(states.export())
 
 
-def test_the_file_is_private_and_never_overwritten(states: Queue) -> None:
-    """It may hold secrets: 0600 whatever the umask; one that exists is exit 1 and stays."""
+def test_the_file_is_private_and_no_file_is_overwritten(states: Queue) -> None:
+    """It may hold secrets: 0600 with any umask. If the file exists, the exit code is 1."""
     path = states.work / "jobs.jsonl"
     old = os.umask(0)
     try:
@@ -200,10 +200,10 @@ def test_the_file_is_private_and_never_overwritten(states: Queue) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_half_an_export_never_has_the_name_of_a_whole_one(
+def test_a_partial_export_never_has_the_final_name(
     states: Queue, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """Regression: what Ctrl+C or TERM left in the file would have passed for all of it."""
+    """Regression: after Ctrl+C or TERM a partial file looked complete."""
     lines = []
 
     def end_at_the_third(*args: Any, **kwargs: Any) -> str:
@@ -219,8 +219,8 @@ def test_half_an_export_never_has_the_name_of_a_whole_one(
     assert left.match("jobs.jsonl.*.unfinished")
 
 
-def test_a_file_that_cannot_be_made_is_named(states: Queue) -> None:
-    """Exit 1."""
+def test_a_file_that_cannot_be_created_is_named(states: Queue) -> None:
+    """The exit code is 1."""
     assert states.fails(1, "export", "none/x") == (
         "queuectl export: cannot write none/x: No such file or directory"
     )
@@ -269,8 +269,8 @@ def test_a_file_that_cannot_be_made_is_named(states: Queue) -> None:
         ('{"id": "a,b", "command": "x"}', "line 2: id must be printable"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_comes_in(queue: Queue, line: str, message: str) -> None:
-    """Exit 2 for what can never be taken in."""
+def test_a_bad_line_is_named_and_nothing_is_imported(queue: Queue, line: str, message: str) -> None:
+    """The exit code is 2, because the line can never be imported."""
     said = queue.fails(2, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
 
     assert said.startswith(f"queuectl import: {message}")
@@ -285,8 +285,10 @@ def test_a_bad_line_is_named_and_nothing_comes_in(queue: Queue, line: str, messa
         ('{"id": "a", "command": "x"}', "duplicate id a in the input"),
     ],
 )
-def test_what_does_not_fit_the_queue_refuses_all(queue: Queue, line: str, message: str) -> None:
-    """Exit 1: an unknown need, a key that is held, an id that is there twice."""
+def test_a_job_that_does_not_fit_the_queue_refuses_the_whole_import(
+    queue: Queue, line: str, message: str
+) -> None:
+    """The exit code is 1 for an unknown dependency, a held key and a duplicate id."""
     queue.ok("enqueue", "--id", "holder", "--unique", "k", "true")
     said = queue.fails(1, "import", "-", stdin='{"id": "a", "command": "true"}\n' + line + "\n")
 
@@ -295,8 +297,8 @@ def test_what_does_not_fit_the_queue_refuses_all(queue: Queue, line: str, messag
     assert queue.ids() == ["holder"]
 
 
-def test_what_a_job_that_comes_in_waits_for_has_its_whole_id(queue: Queue) -> None:
-    """A need that is missing here is not another job whose id begins like it."""
+def test_dependencies_of_imported_jobs_are_whole_ids(queue: Queue) -> None:
+    """A missing dependency is not mistaken for a job whose id begins with the same digits."""
     made = queue.enqueue("true")
     line = json.dumps({"id": "b", "command": "x", "state": "blocked", "after": [made[:6]]})
 
@@ -304,7 +306,7 @@ def test_what_a_job_that_comes_in_waits_for_has_its_whole_id(queue: Queue) -> No
 
 
 def test_a_backup_is_a_queue(states: Queue) -> None:
-    """One private file that opens with --db and holds what the queue held, running jobs apart."""
+    """One private file opens with --db and has the same jobs, except that none is running."""
     path = states.folder / "copy.db"
     states.ok("backup", "-q", str(path))
 
@@ -319,10 +321,10 @@ def test_a_backup_is_a_queue(states: Queue) -> None:
     assert states.state("pending") == "pending"
 
 
-def test_in_a_backup_what_ran_is_lost(queue: Queue) -> None:
-    """As with a worker that died: the attempt counts; the job is retried, dead or cancelled.
+def test_jobs_that_ran_are_lost_in_a_backup(queue: Queue) -> None:
+    """As with a dead worker, the attempt counts, and the job is retried, dead or cancelled.
 
-    Regression: it stayed in processing, to be settled by the workers of both queues.
+    Regression: the job stayed in processing, and the workers of both queues recovered it.
     """
     for job, *options in (("again",), ("last", "--max-retries", "1"), ("ended",)):
         queue.enqueue("true", "--id", job, *options)
@@ -349,7 +351,7 @@ def test_in_a_backup_what_ran_is_lost(queue: Queue) -> None:
 
 
 def test_a_retry_in_a_backup_leaves_the_original_alone(queue: Queue) -> None:
-    """Regression: both queues had one name, so it killed the running job of the same attempt."""
+    """Regression: both queues had one identity, so it killed the running job of the original."""
     command = f'[ "$QUEUECTL_DB" != {queue.database} ] || {{ echo $$ >pid; exec sleep 300; }}'
     queue.enqueue(command, "--id", "a")
     queue.start()
@@ -365,7 +367,7 @@ def test_a_retry_in_a_backup_leaves_the_original_alone(queue: Queue) -> None:
 
 
 def test_a_backup_overwrites_nothing(states: Queue) -> None:
-    """A file that exists is exit 1, as is a folder that is not there; no rest is left."""
+    """If the file exists, or its folder does not, the exit code is 1 and nothing is left."""
     (states.work / "taken").write_text("mine")
 
     assert states.fails(1, "backup", "taken") == "queuectl backup: taken exists already"
@@ -374,8 +376,8 @@ def test_a_backup_overwrites_nothing(states: Queue) -> None:
     assert [found.name for found in states.work.iterdir()] == ["taken"]
 
 
-def test_a_backup_touches_nothing_but_its_own_file(states: Queue) -> None:
-    """Regression: what was called FILE.unfinished was removed, another's half backup or a queue."""
+def test_a_backup_changes_only_its_own_file(states: Queue) -> None:
+    """Regression: it removed FILE.unfinished, even if that was somebody's queue or backup."""
     other = states.folder / "copy.db.unfinished"
     other.write_text("another's")
     states.ok("backup", str(states.folder / "copy.db"))
@@ -387,7 +389,7 @@ def test_a_backup_touches_nothing_but_its_own_file(states: Queue) -> None:
 
 
 def test_a_backup_can_be_taken_while_workers_run(queue: Queue) -> None:
-    """It is the queue as it was at one moment: as many jobs as were enqueued, whole and sound."""
+    """It is the queue at one moment: it has every enqueued job, and it is intact."""
     queue.ok("enqueue", "-q", "-", "--lines", stdin="true\n" * 300)
     queue.start(workers=2)
     wait_until(lambda: queue.counts().get("completed", 0) > 20, what="work")
@@ -402,10 +404,10 @@ def test_a_backup_can_be_taken_while_workers_run(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("verb", ["export", "backup"])
-def test_a_file_system_without_links_will_do(
+def test_a_file_system_without_links_is_enough(
     queue: Queue, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    """As on vfat: the file gets its name all the same, and never that of another."""
+    """As on vfat: the file still gets its name, and never replaces another file."""
 
     def refuse(*_: Any) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -421,8 +423,8 @@ def test_a_file_system_without_links_will_do(
 
 
 @pytest.mark.parametrize("verb", ["export", "backup"])
-def test_a_place_that_is_not_there_is_said_plainly(queue: Queue, verb: str) -> None:
-    """Regression: backup named a file of its own that nobody had asked for."""
+def test_a_missing_folder_is_named(queue: Queue, verb: str) -> None:
+    """Regression: the error of backup named a temporary file."""
     queue.enqueue("true")
 
     assert queue.fails(1, verb, "nowhere/x") == (

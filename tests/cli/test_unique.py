@@ -1,4 +1,4 @@
-"""One unfinished job a key: `enqueue --unique KEY --if-dup skip|replace|error`."""
+"""One unfinished job per key: `enqueue --unique KEY --if-dup skip|replace|error`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def _enqueue_rounds(queue: Queue) -> list[str]:
         storage.close()
 
 
-def test_two_that_race_for_a_key_make_one_job(queue: Queue) -> None:
-    """Whoever comes second gets the first one's id, in each of 200 rounds."""
+def test_two_processes_that_race_for_a_key_make_one_job(queue: Queue) -> None:
+    """In each of 200 rounds the second one gets the id of the first."""
     queue.ok("config", "set", "max-retries", "3")
     queue.ok("enqueue", "--id", "first", "true")
     mine, theirs = in_processes([lambda: _enqueue_rounds(queue), lambda: _enqueue_rounds(queue)])
@@ -34,8 +34,8 @@ def test_two_that_race_for_a_key_make_one_job(queue: Queue) -> None:
     assert queue.counts() == {"pending": _ROUNDS + 1}
 
 
-def test_commands_that_race_for_a_key_print_one_id(queue: Queue) -> None:
-    """A crontab line that fires in six places at once makes one job, even of a new queue."""
+def test_commands_that_race_for_a_key_print_the_same_id(queue: Queue) -> None:
+    """Six commands at the same time make one job, even in a new queue."""
     racing = [queue.spawn("enqueue", "--unique", "k", "true") for _ in range(6)]
     printed = {process.communicate(timeout=60) for process in racing}
 
@@ -45,7 +45,7 @@ def test_commands_that_race_for_a_key_print_one_id(queue: Queue) -> None:
 
 
 def _bring(queue: Queue, state: str) -> None:
-    """Make a job `holder` that has the key `k`, in a state."""
+    """Make a job `holder` in a state; it has the key `k`."""
     given = ["enqueue", "--id", "holder", "--unique", "k", "--label", "old"]
     if state == "blocked":
         queue.ok("enqueue", "--id", "need", "--queue", "none", "true")
@@ -63,8 +63,8 @@ def _bring(queue: Queue, state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "failed"])
-def test_a_waiting_holder_is_replaced_and_keeps_its_id_and_place(queue: Queue, state: str) -> None:
-    """It gets the new command and settings and starts anew: attempts 0, nothing that it needs."""
+def test_replace_changes_a_waiting_job_and_keeps_its_id_and_place(queue: Queue, state: str) -> None:
+    """It gets the new command and settings, no attempts and no dependencies."""
     _bring(queue, state)
     queue.ok("queue", "pause")
     queue.ok("enqueue", "--id", "later", "true")
@@ -82,8 +82,8 @@ def test_a_waiting_holder_is_replaced_and_keeps_its_id_and_place(queue: Queue, s
 
 
 @pytest.mark.parametrize("if_dup", ["skip", "replace"])
-def test_a_running_holder_stays_as_it_is(queue: Queue, if_dup: str) -> None:
-    """Its id is printed, nothing else happens, and the exit code is 0."""
+def test_a_running_holder_does_not_change(queue: Queue, if_dup: str) -> None:
+    """Only its id is printed, and the exit code is 0."""
     _bring(queue, "processing")
     before = queue.show("holder")
 
@@ -93,7 +93,7 @@ def test_a_running_holder_stays_as_it_is(queue: Queue, if_dup: str) -> None:
 
 @pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "processing", "failed"])
 def test_every_unfinished_holder_keeps_its_key(queue: Queue, state: str) -> None:
-    """By default its id is printed; with `--if-dup error` it is exit 1 and its id is named."""
+    """By default its id is printed; with `--if-dup error` the exit code is 1."""
     _bring(queue, state)
 
     assert queue.ok("enqueue", "--unique", "k", "new") == "holder"
@@ -102,10 +102,8 @@ def test_every_unfinished_holder_keeps_its_key(queue: Queue, state: str) -> None
 
 
 @pytest.mark.parametrize("state", ["completed", "dead", "cancelled"])
-def test_a_finished_job_gives_its_key_free_and_cannot_come_back_onto_it(
-    queue: Queue, state: str
-) -> None:
-    """A new job takes the key; to retry the old one is exit 1, naming the new holder."""
+def test_a_finished_job_releases_its_key_and_cannot_take_it_back(queue: Queue, state: str) -> None:
+    """A new job takes the key; a retry of the old one fails and names the new holder."""
     _bring(queue, state)
     queue.ok("queue", "pause")
     fresh = queue.ok("enqueue", "--unique", "k", "--if-dup", "error", "new")
@@ -117,7 +115,7 @@ def test_a_finished_job_gives_its_key_free_and_cannot_come_back_onto_it(
 
 
 def test_a_replacement_that_would_wait_for_itself_is_refused(queue: Queue) -> None:
-    """A circle over other jobs is exit 2, and the holder stays as it was."""
+    """For a cycle over other jobs the exit code is 2, and the holder does not change."""
     queue.ok("enqueue", "--id", "a", "--unique", "k", "true")
     queue.ok("enqueue", "--id", "b", "--after", "a", "true")
     queue.fails(2, "enqueue", "--unique", "k", "--if-dup", "replace", "--after", "b", "new")

@@ -1,4 +1,4 @@
-"""Wrong uses of the command line, `enqueue` apart: one line, the exit code, nothing changed."""
+"""Wrong uses of all commands but `enqueue`: one line, the exit code, nothing changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.wrong_calls import WRONG_USAGE
 _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout …"
 
 
-# What is refused once the queue has been looked at, and the exit code.
+# Calls that fail after the queue was read: the command, the message and the exit code.
 REFUSED: list[tuple[str, str, str, int]] = [
     (
         "dlq retry",
@@ -74,16 +74,18 @@ REFUSED: list[tuple[str, str, str, int]] = [
 
 
 @pytest.mark.parametrize(("words", "command", "expected"), WRONG_USAGE)
-def test_wrong_usage_touches_nothing(queue: Queue, words: str, command: str, expected: str) -> None:
-    """Wrong usage ends with 2 and one line, and never looks at the disk: no queue is there."""
+def test_wrong_usage_creates_no_queue(
+    queue: Queue, words: str, command: str, expected: str
+) -> None:
+    """The exit code is 2 and the message one line, found without a queue."""
     before = tree(queue.folder)
 
     assert_refused(queue.run(*words.split()), command, expected)
     assert tree(queue.folder) == before
 
 
-def test_wrong_usage_changes_nothing(queue: Queue) -> None:
-    """What a queue holds is untouched by calls that are wrong."""
+def test_wrong_usage_changes_no_queue(queue: Queue) -> None:
+    """Wrong calls do not change an existing queue."""
     queue.enqueue("true", "--id", "here")
     queue.ok("config", "set", "max-retries", "7")
     before = everything(queue)
@@ -94,8 +96,8 @@ def test_wrong_usage_changes_nothing(queue: Queue) -> None:
     assert everything(queue) == before
 
 
-def test_what_the_queue_refuses_changes_nothing(queue: Queue) -> None:
-    """What the queue cannot do ends with its code and one line, and changes nothing."""
+def test_refused_calls_change_nothing(queue: Queue) -> None:
+    """Each has its exit code and one line, and the queue does not change."""
     queue.enqueue("true", "--id", "here")
     before = everything(queue)
 
@@ -105,8 +107,8 @@ def test_what_the_queue_refuses_changes_nothing(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("words", ["", "worker", "dlq", "config"])
-def test_a_bare_group_answers_with_its_help(queue: Queue, words: str) -> None:
-    """Without a subcommand the help goes to stderr and the exit code is 2, on every click."""
+def test_a_group_without_a_command_prints_its_help(queue: Queue, words: str) -> None:
+    """The help goes to stderr and the exit code is 2, on every version of click."""
     done = queue.run(*words.split())
 
     name = f"queuectl {words}".strip()
@@ -122,8 +124,8 @@ def test_a_bare_group_answers_with_its_help(queue: Queue, words: str) -> None:
         *["ps", "ls", "jobs", "follow", "tail", "log", "info", "stats", "kill", "rm", "remove"],
     ],
 )
-def test_a_foreign_word_names_ours(queue: Queue, word: str) -> None:
-    """What another tool calls its command leads to the command that is meant here."""
+def test_a_word_of_another_tool_suggests_our_command(queue: Queue, word: str) -> None:
+    """The command that the message names exists."""
     called = queue.run(word)
 
     found = re.fullmatch(
@@ -143,15 +145,15 @@ def test_a_foreign_word_names_ours(queue: Queue, word: str) -> None:
         ("dlq retry --queue", "queuectl dlq retry: option '--queue' requires an argument"),
     ],
 )
-def test_a_process_refuses_likewise(queue: Queue, words: str, line: str) -> None:
-    """The installed command ends with 2, one line on stderr and nothing on stdout."""
+def test_the_installed_command_refuses_in_the_same_way(queue: Queue, words: str, line: str) -> None:
+    """The exit code is 2, with one line on stderr and nothing on stdout."""
     queue.enqueue("true")
 
     assert queue.fails(2, *words.split()) == line
 
 
-def test_an_abbreviation_of_several_ids_names_them(queue: Queue) -> None:
-    """When several made ids begin so, the line names up to five of them, and nothing is done."""
+def test_an_ambiguous_id_names_the_jobs(queue: Queue) -> None:
+    """The line names up to five ids that begin with it, and nothing is done."""
     with queue.opened() as storage:
         enqueued = storage.enqueue([JobSpec(command="true")] * 2000, now=utcnow())
     made = [job.id for job in enqueued]
@@ -176,8 +178,8 @@ def test_an_abbreviation_of_several_ids_names_them(queue: Queue) -> None:
         ("export Taken", "queuectl export: Taken exists already"),
     ],
 )
-def test_a_name_is_said_as_it_is(queue: Queue, words: str, line: str) -> None:
-    """Regression: click's own errors are made lower-case, and so were ids and paths in ours."""
+def test_names_in_messages_keep_their_case(queue: Queue, words: str, line: str) -> None:
+    """Regression: errors of click are made lower-case, and so were ids and paths in ours."""
     queue.enqueue("true", "--id", "Nightly")
     (queue.work / "Taken").touch()
 

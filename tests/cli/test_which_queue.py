@@ -1,4 +1,4 @@
-"""Which queue a call means: --db, QUEUECTL_DB, or the one in the home folder."""
+"""Which queue a command uses: --db, QUEUECTL_DB, or the one in the home folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def _at_home(queue: Queue) -> dict[str, str]:
         ["--db", "/no/such/folder/queue.db", "enqueue", "--db", "PATH", "true"],
     ],
 )
-def test_db_before_and_after_the_command(queue: Queue, words: list[str]) -> None:
-    """--db counts on either side of the command's name, the later one more.
+def test_db_may_come_before_or_after_the_command(queue: Queue, words: list[str]) -> None:
+    """If it is given twice, the later one wins.
 
-    Before the name it once ended in a traceback.
+    Regression: before the name of the command it ended in a traceback.
     """
     path = str(queue.folder / "other.db")
     words = [word.replace("PATH", path) for word in words]
@@ -48,7 +48,7 @@ def test_db_before_and_after_the_command(queue: Queue, words: list[str]) -> None
     "words", [["config", "set", "--db", "PATH", "max-retries", "5"], ["enqueue", "true"]]
 )
 def test_db_wins_over_the_environment(queue: Queue, words: list[str]) -> None:
-    """QUEUECTL_DB counts only where --db says nothing."""
+    """QUEUECTL_DB is used only without --db."""
     path = queue.folder / "other.db"
 
     queue.run(*[word.replace("PATH", str(path)) for word in words])
@@ -56,8 +56,8 @@ def test_db_wins_over_the_environment(queue: Queue, words: list[str]) -> None:
     assert (path.exists(), queue.database.exists()) == ("--db" in words, "--db" not in words)
 
 
-def test_a_relative_path_is_one_from_here(queue: Queue) -> None:
-    """--db and QUEUECTL_DB may be relative; the answer names the whole path."""
+def test_a_relative_path_starts_at_the_current_folder(queue: Queue) -> None:
+    """--db and QUEUECTL_DB may be relative; messages name the absolute path."""
     queue.run("--db", "a.db", "enqueue", "true")
     queue.run("enqueue", "true", env={"QUEUECTL_DB": f"../{queue.work.name}/b.db"})
 
@@ -67,7 +67,7 @@ def test_a_relative_path_is_one_from_here(queue: Queue) -> None:
 
 @pytest.mark.parametrize("given", ["--db", "environment"])
 def test_a_tilde_is_the_home_folder(queue: Queue, given: str) -> None:
-    """A shell leaves the ~ in `--db=~/x` alone, and crontabs have no shell for it."""
+    """A shell does not expand the ~ in `--db=~/x`, nor does cron in a variable."""
     words = ["--db", "~/q.db"] if given == "--db" else []
     env = {} if words else {"QUEUECTL_DB": "~/q.db"}
 
@@ -75,8 +75,8 @@ def test_a_tilde_is_the_home_folder(queue: Queue, given: str) -> None:
     assert (queue.home / "q.db").is_file()
 
 
-def test_the_default_place_is_made_private(queue: Queue) -> None:
-    """With nothing said it is the one queue of the user: folders 0700 and the file 0600."""
+def test_the_default_queue_is_private(queue: Queue) -> None:
+    """It is the only queue of the user: its folders are 0700 and its file 0600."""
     called = queue.run("enqueue", "true", env=_at_home(queue))
 
     assert (called.code, called.err) == (0, "")
@@ -90,7 +90,7 @@ def test_the_default_place_is_made_private(queue: Queue) -> None:
 
 
 def test_xdg_state_home_is_not_read(queue: Queue) -> None:
-    """Cron does not have it: what a terminal enqueues, a worker of cron must find."""
+    """Cron does not set it, and its workers must find what was enqueued in a terminal."""
     env = {**_at_home(queue), "XDG_STATE_HOME": str(queue.folder / "xdg")}
 
     assert queue.run("enqueue", "true", env=env).code == 0
@@ -109,8 +109,8 @@ def test_xdg_state_home_is_not_read(queue: Queue) -> None:
         "config get retention",
     ],
 )
-def test_the_default_place_reads_as_empty(queue: Queue, words: str) -> None:
-    """Before the first job of a user, looking shows an empty queue, and makes nothing."""
+def test_a_missing_default_queue_looks_empty(queue: Queue, words: str) -> None:
+    """Commands that only look do not create it."""
     before = tree(queue.folder)
 
     assert queue.run(*words.split(), env=_at_home(queue)).code == 0
@@ -122,8 +122,8 @@ def test_the_default_place_reads_as_empty(queue: Queue, words: str) -> None:
     ["queue resume", "queue resume foo", "config unset retention", "prune", "dlq retry --all",
      "dlq purge --all --yes", "retry --all --state dead", "cancel --all", "worker stop"],
 )  # fmt: skip
-def test_at_the_default_place_nothing_to_do_is_done(queue: Queue, words: str) -> None:
-    """Regression: before the first job some failed, since there was no write lock to take."""
+def test_commands_without_work_succeed_on_a_missing_default_queue(queue: Queue, words: str) -> None:
+    """Regression: some failed, because there was no write lock to take."""
     before = tree(queue.folder)
     called = queue.run(*words.split(), env=_at_home(queue))
 
@@ -136,8 +136,8 @@ def test_at_the_default_place_nothing_to_do_is_done(queue: Queue, words: str) ->
     ["status", "list", "show x", "logs x", "dlq list", "dlq retry x", "dlq purge x", "worker list",
      "worker stop", "config list", "config get retention", "config unset retention"],
 )  # fmt: skip
-def test_a_given_path_must_be_there(queue: Queue, words: str) -> None:
-    """Where a path was given, no queue is an error: it may be a slip of the pen. None is made."""
+def test_a_given_queue_must_exist(queue: Queue, words: str) -> None:
+    """A missing queue at a given path is an error, as it may be a typing mistake."""
     before = tree(queue.folder)
 
     assert_refused(
@@ -150,8 +150,8 @@ def test_a_given_path_must_be_there(queue: Queue, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["enqueue true", "config set retention 1d", "worker start"])
-def test_the_folder_of_a_given_path_is_not_made(queue: Queue, words: str) -> None:
-    """A folder that is missing is made for the default place only; here it is a slip of the pen."""
+def test_the_folder_of_a_given_queue_is_not_created(queue: Queue, words: str) -> None:
+    """Missing folders are created for the default queue only."""
     missing = queue.folder / "missing"
 
     assert_refused(
@@ -171,8 +171,8 @@ def test_the_folder_of_a_given_path_is_not_made(queue: Queue, words: str) -> Non
         ("~nobody-here/q.db", "cannot find the home folder in ~nobody-here/q.db (set HOME)"),
     ],
 )
-def test_a_path_that_can_be_no_queue(queue: Queue, path: str, message: str) -> None:
-    """A path that cannot be one is refused with one line, when reading and when writing."""
+def test_a_path_that_cannot_be_a_queue_is_refused(queue: Queue, path: str, message: str) -> None:
+    """There is one line, for reading and for writing."""
     path, message = (text.replace("WORK", str(queue.work)) for text in (path, message))
 
     for words in ("status", "enqueue true"):
@@ -180,8 +180,8 @@ def test_a_path_that_can_be_no_queue(queue: Queue, path: str, message: str) -> N
         assert_refused(queue.run("--db", path, *words.split()), command, message, code=1)
 
 
-def test_a_path_that_is_not_utf8(queue: Queue) -> None:
-    """The path travels as text to workers and jobs, so it must be one."""
+def test_a_path_that_is_not_utf_8_is_refused(queue: Queue) -> None:
+    """Workers and jobs get the path as text."""
     before = tree(queue.folder)
 
     for words in ("status", "enqueue true"):
@@ -193,8 +193,8 @@ def test_a_path_that_is_not_utf8(queue: Queue) -> None:
     assert tree(queue.folder) == before
 
 
-def test_other_variables_are_no_options(queue: Queue) -> None:
-    """Only QUEUECTL_DB is read: what a job finds in its environment sets no option."""
+def test_variables_of_jobs_set_no_options(queue: Queue) -> None:
+    """Of the variables that a job has, queuectl reads only QUEUECTL_DB."""
     names = ["QUEUE", "QUEUES", "ENQUEUE_QUEUE", "ENQUEUE_ID", "JOB_ID", "ATTEMPT", "SLOT", "HELP"]
 
     called = queue.run("enqueue", "true", env={f"QUEUECTL_{name}": "7" for name in names})
@@ -205,8 +205,8 @@ def test_other_variables_are_no_options(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("words", ["--help", "--version", "status --help", "worker start --help"])
-def test_help_never_touches_the_disk(queue: Queue, words: str) -> None:
-    """Help and version are printed on stdout whatever the path is."""
+def test_help_does_not_use_the_queue(queue: Queue, words: str) -> None:
+    """Help and version are printed for any path."""
     before = tree(queue.folder)
 
     called = queue.run(*words.split(), env={"QUEUECTL_DB": "/no/such/folder/queue.db"})

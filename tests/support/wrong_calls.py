@@ -17,7 +17,7 @@ def _object(fields: str) -> list[str]:
     return ['{"command": "true", ' + fields + "}"]
 
 
-# What is given to `enqueue`, and the message; one that ends with … is the beginning of it.
+# Arguments of `enqueue` and the message; … at its end stands for the rest.
 WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     # No command
     ([], "no command given (example: queuectl enqueue 'make report')"),
@@ -31,7 +31,7 @@ WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     (['{"command": null}'], "there is no command"),
     (['{"command": ""}'], "the command is empty"),
     (['{"command": " \\n "}'], "the command is empty"),
-    # What is no JSON object after a brace
+    # Invalid JSON
     (["{"], f"not a JSON object: {_SYNTAX} {_DASHES}"),
     (["{bad}"], f"not a JSON object: {_SYNTAX} {_DASHES}"),
     (["{a,b}.sh", "x"], f"not a JSON object: {_SYNTAX} {_DASHES}"),
@@ -48,7 +48,7 @@ WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     (_object('"priority": NaN'), f"not a JSON object: NaN is not a number {_DASHES}"),
     (_object('"timeout": Infinity'), f"not a JSON object: Infinity is not a number {_DASHES}"),
     (_object('"timeout": -Infinity'), f"not a JSON object: -Infinity is not a number {_DASHES}"),
-    # Unknown fields, and those that queuectl sets
+    # Unknown fields, and fields that queuectl sets
     (['{"comand": "true"}'], "unknown field 'comand' (did you mean command?)"),
     (_object('"max-retries": 1'), "unknown field 'max-retries' (did you mean max_retries?)"),
     (['{"cmd": "true"}'], "unknown field 'cmd' (did you mean command?)"),
@@ -93,7 +93,7 @@ WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     (["--priority", "1000000001", "true"], "--priority must be -1000000000 to 1000000000"),
     (["--timeout", "9" * 20, "true"], "--timeout: a duration is 0 to 10 years, not 1e+20 s"),
     (["--timeout", "3661d", "true"], "--timeout: a duration is 0 to 10 years, not 3.1631e+08 s"),
-    # Text that cannot be a command or a name
+    # Text that is no command and no name
     (['{"command": "a\\u0000b"}'], "command holds a NUL byte"),
     (['{"command": "a\\ud800b"}'], "command is not valid UTF-8"),
     ([b"echo \xff"], "command is not valid UTF-8"),
@@ -185,7 +185,7 @@ _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout
 
 _NAMES = "must be printable, without white space, comma or slash"
 
-# The call, the command that the line names, and what it says; … stands for the rest.
+# The call, the command that the line names, and the message; … stands for the rest.
 WRONG_USAGE: list[tuple[str, str, str]] = [
     # Commands and options
     ("statu", "queuectl", "no such command: statu (did you mean status?)"),

@@ -9,7 +9,7 @@ from support.queue import Queue
 
 @pytest.fixture
 def ended(queue: Queue) -> Queue:
-    """A queue with a job `good` that completed, `bad` that is dead, and `gone`, cancelled."""
+    """A queue with a completed job `good`, a dead one `bad` and a cancelled one `gone`."""
     queue.ok("enqueue", "--id", "good", "true")
     queue.run_as_if("completed")
     queue.ok("enqueue", "--id", "bad", "exit 1")
@@ -20,7 +20,7 @@ def ended(queue: Queue) -> Queue:
 
 
 def test_a_job_runs_after_all_that_it_waits_for(queue: Queue) -> None:
-    """It is blocked until the last of them has completed, whatever the number of workers."""
+    """It is blocked until the last of them has completed, with any number of workers."""
     for name, pause in (("a", "0.3"), ("b", "0")):
         queue.enqueue(f"sleep {pause}; echo {name} >> order", "--id", name)
     queue.enqueue("echo c >> order", "--id", "c", "--after", "a,b", "--priority", "9")
@@ -30,8 +30,8 @@ def test_a_job_runs_after_all_that_it_waits_for(queue: Queue) -> None:
     assert (queue.work / "order").read_text().split() == ["b", "a", "c"]
 
 
-def test_a_need_that_failed_keeps_the_job_blocked(queue: Queue) -> None:
-    """It goes on when the dead one is retried and completes."""
+def test_a_dead_dependency_keeps_the_job_blocked(queue: Queue) -> None:
+    """It runs when the dead one is retried and completes."""
     queue.enqueue("test -e allowed", "--id", "a", "--max-retries", "1")
     queue.enqueue("true", "--id", "b", "--after", "a")
     queue.drain()
@@ -44,8 +44,8 @@ def test_a_need_that_failed_keeps_the_job_blocked(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("end", ["exit 1", "true"])
-def test_after_any_runs_however_the_other_ended(queue: Queue, end: str) -> None:
-    """A clean-up runs after a success and after a failure."""
+def test_after_any_runs_after_success_and_failure(queue: Queue, end: str) -> None:
+    """As a clean-up does."""
     queue.enqueue(end, "--id", "a", "--max-retries", "1")
     queue.enqueue("true", "--id", "b", "--after-any", "a")
     queue.drain()
@@ -54,7 +54,7 @@ def test_after_any_runs_however_the_other_ended(queue: Queue, end: str) -> None:
 
 
 def test_after_any_runs_when_the_other_is_cancelled(queue: Queue) -> None:
-    """Cancelling is an end too; what waits for completion stays blocked."""
+    """A job that waits for completion stays blocked."""
     queue.enqueue("true", "--id", "a")
     queue.enqueue("true", "--id", "any", "--after-any", "a")
     queue.enqueue("true", "--id", "done", "--after", "a")
@@ -64,8 +64,10 @@ def test_after_any_runs_when_the_other_is_cancelled(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("need", ["bad", "gone"])
-def test_a_need_that_will_not_complete_is_accepted_with_a_warning(ended: Queue, need: str) -> None:
-    """One line on stderr names it; the id stands alone on stdout."""
+def test_a_dependency_that_will_not_complete_is_accepted_with_a_warning(
+    ended: Queue, need: str
+) -> None:
+    """One line on stderr names it; stdout has only the id of the new job."""
     done = ended.run("enqueue", "--id", "b", "--after", need, "true")
 
     assert (done.code, done.out) == (0, "b\n")
@@ -76,8 +78,8 @@ def test_a_need_that_will_not_complete_is_accepted_with_a_warning(ended: Queue, 
 
 
 @pytest.mark.parametrize("words", [["--after", "bad", "true"], ["-"]])
-def test_quiet_keeps_the_warning_back_too(ended: Queue, words: list[str]) -> None:
-    """Regression: cron mailed it, though the job was enqueued."""
+def test_quiet_suppresses_the_warning(ended: Queue, words: list[str]) -> None:
+    """Regression: cron mailed it, although the job was enqueued."""
     done = ended.run("enqueue", "-q", *words, stdin='{"command": "true", "after": "bad"}\n')
 
     assert (done.code, done.out, done.err) == (0, "", "")
@@ -87,23 +89,23 @@ def test_quiet_keeps_the_warning_back_too(ended: Queue, words: list[str]) -> Non
 @pytest.mark.parametrize(
     "options", [["--after", "good"], ["--after-any", "bad"], ["--after-any", "good,bad,gone"]]
 )
-def test_a_need_that_is_met_already_blocks_nothing(ended: Queue, options: list) -> None:
-    """What has completed, or for --after-any ended, is not waited for."""
+def test_a_dependency_that_is_met_does_not_block(ended: Queue, options: list) -> None:
+    """The other job has completed already, or has ended for --after-any."""
     done = ended.run("enqueue", "--id", "b", *options, "true")
 
     assert (done.code, done.err, ended.state("b")) == (0, "", "pending")
 
 
-def test_of_a_job_named_in_both_completion_is_the_need(ended: Queue) -> None:
-    """`--after` is the stronger wish."""
+def test_after_wins_over_after_any_for_the_same_job(ended: Queue) -> None:
+    """`--after` is the stronger condition."""
     ended.run("enqueue", "--id", "b", "--after", "bad", "--after-any", "bad", "true")
 
     assert ended.state("b") == "blocked"
 
 
 @pytest.mark.parametrize("option", ["--after", "--after-any"])
-def test_an_unknown_need_is_refused(ended: Queue, option: str) -> None:
-    """Exit 1 names it, and no job is made."""
+def test_an_unknown_dependency_is_refused(ended: Queue, option: str) -> None:
+    """The exit code is 1, the message names it, and no job is stored."""
     before = ended.ids()
 
     assert ended.fails(1, "enqueue", option, "good,zz", "true") == (
@@ -112,8 +114,8 @@ def test_an_unknown_need_is_refused(ended: Queue, option: str) -> None:
     assert ended.ids() == before
 
 
-def test_a_blocked_job_whose_time_is_to_come_waits_for_it_too(queue: Queue) -> None:
-    """Freed before its time, it is scheduled."""
+def test_a_blocked_job_also_waits_for_its_time(queue: Queue) -> None:
+    """If it is unblocked before its time, it is scheduled."""
     queue.enqueue("true", "--id", "a")
     queue.enqueue("true", "--id", "b", "--after", "a", "--delay", "1h")
     queue.drain()

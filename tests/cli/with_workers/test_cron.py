@@ -1,4 +1,4 @@
-"""Where no terminal is: crontabs, service managers, detached workers, and inside of jobs."""
+"""Use without a terminal: crontabs, service managers, detached workers, inside jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.waiting import wait_until
 
 
 class Cron:
-    """Runs shell lines as cron does: almost no environment, no terminal."""
+    """Runs shell lines as cron does: with few variables and without a terminal."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -41,7 +41,7 @@ class Cron:
 
 
 def test_the_crontab_lines_work_and_are_silent(tmp_path: Path) -> None:
-    """Cron mails any output: enqueue -q and worker start -q print nothing, and the job runs."""
+    """Cron mails all output, so enqueue -q and worker start -q print nothing."""
     cron = Cron(tmp_path)
     lines = [
         "queuectl enqueue -q --unique report --id r 'echo $HOME > out; echo printed'",
@@ -57,8 +57,8 @@ def test_the_crontab_lines_work_and_are_silent(tmp_path: Path) -> None:
     assert cron.run("queuectl logs r").stdout == b"printed\n"
 
 
-def test_what_fails_under_cron_says_so_in_one_line(tmp_path: Path) -> None:
-    """-q hides no failure."""
+def test_a_failure_under_cron_is_one_line(tmp_path: Path) -> None:
+    """-q does not hide failures."""
     done = Cron(tmp_path).run("queuectl retry -q zz")
 
     assert (done.returncode, done.stdout) == (1, b"")
@@ -86,16 +86,16 @@ def test_what_fails_under_cron_says_so_in_one_line(tmp_path: Path) -> None:
         ["worker", "stop", "-q"],
     ],
 )
-def test_quiet_is_silent_on_all_that_changes_something(queue: Queue, args: list[str]) -> None:
-    """No output at all unless it fails."""
+def test_quiet_prints_nothing_on_success(queue: Queue, args: list[str]) -> None:
+    """This holds for every command that changes something."""
     every_state(queue)
     done = queue.run(*args, stdin='{"id": "x", "command": "true"}\n')
 
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_a_command_inside_a_job_is_not_steered_by_the_jobs_variables(queue: Queue) -> None:
-    """Only QUEUECTL_DB is heeded there: the same file, but not the job's queue, id or attempt."""
+def test_variables_of_a_job_do_not_change_a_command_in_it(queue: Queue) -> None:
+    """It reads only QUEUECTL_DB: the same file, but not the queue, id or attempt of the job."""
     queue.enqueue(
         "unset QUEUECTL; queuectl enqueue --id in --env '*' --delay 1h true",
         "--id", "out", "--queue", "special", "--priority", "7",
@@ -110,13 +110,13 @@ def test_a_command_inside_a_job_is_not_steered_by_the_jobs_variables(queue: Queu
 
 @pytest.fixture
 def detached(queue: Queue) -> Iterator[Queue]:
-    """A queue whose detached workers are stopped at the end."""
+    """A queue whose detached workers are stopped after the test."""
     yield queue
     queue.ok("worker", "stop", "-q")
 
 
-def test_detach_returns_when_the_workers_are_there(detached: Queue) -> None:
-    """The supervisor's id stands alone on stdout; they can be seen, run jobs, and be stopped."""
+def test_detach_returns_when_the_workers_are_ready(detached: Queue) -> None:
+    """stdout has only the id of the supervisor; its workers are listed, work and can be stopped."""
     done = detached.run("worker", "start", "--detach", "-c", "3")
     listed = detached.json("worker", "list")
 
@@ -128,7 +128,7 @@ def test_detach_returns_when_the_workers_are_there(detached: Queue) -> None:
 
 
 def test_detached_workers_log_beside_the_database(detached: Queue) -> None:
-    """Or where --log-file says; what a job's end looks like stands there, private to its owner."""
+    """Or into --log-file. The log has a line for the end of a job, and is private."""
     detached.ok("worker", "start", "--detach")
     detached.ok("enqueue", "--wait", "--id", "a", "true")
     detached.ok("worker", "stop")
@@ -145,8 +145,8 @@ def test_detached_workers_log_beside_the_database(detached: Queue) -> None:
     assert {path.stat().st_mode & 0o777 for path in (own, beside)} == {0o600}
 
 
-def test_a_log_that_cannot_be_written_is_said_in_one_line(queue: Queue) -> None:
-    """Nothing is started; it once was said twice."""
+def test_a_log_that_cannot_be_written_is_one_line(queue: Queue) -> None:
+    """No worker is started. Regression: the line was printed twice."""
     assert queue.fails(1, "worker", "start", "--detach", "--log-file", "/none/x") == (
         "queuectl worker start: cannot write /none/x: No such file or directory"
     )
@@ -157,7 +157,7 @@ def test_a_log_that_cannot_be_written_is_said_in_one_line(queue: Queue) -> None:
 def test_detach_unless_running_prints_nothing_the_second_time(
     detached: Queue, quiet: list[str]
 ) -> None:
-    """Exit 0, and one pool remains."""
+    """The exit code is 0, and there is still one pool."""
     first = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
     second = detached.run("worker", "start", "--detach", "--unless-running", *quiet)
 
@@ -166,8 +166,8 @@ def test_detach_unless_running_prints_nothing_the_second_time(
     assert len(detached.json("worker", "list")) == 1
 
 
-def test_detached_workers_survive_who_started_them(detached: Queue) -> None:
-    """Regression: when that was killed before they were ready, they could not say so, and left."""
+def test_detached_workers_survive_the_process_that_started_them(detached: Queue) -> None:
+    """Regression: if it was killed before they were ready, they could not report and left."""
     detached.enqueue("true")
     lock = WriteLock(detached.files.write_lock)
     lock.acquire(10)
@@ -183,7 +183,7 @@ def test_detached_workers_survive_who_started_them(detached: Queue) -> None:
 
 
 def test_detach_does_not_wait_for_ever(detached: Queue, tmp_path: Path) -> None:
-    """While the queue stays busy the workers cannot be ready: exit 1 says so, and they go on."""
+    """While the queue is busy, the workers are not ready: exit code 1, and they keep trying."""
     detached.enqueue("true")
     (tmp_path / "sitecustomize.py").write_text(
         "import queuectl.worker.start\nqueuectl.worker.start.WAIT_SECONDS = 0.2\n"
@@ -200,7 +200,7 @@ def test_detach_does_not_wait_for_ever(detached: Queue, tmp_path: Path) -> None:
 
 
 def test_detached_workers_survive_the_terminal_that_started_them(detached: Queue) -> None:
-    """Its hang-up ends the shell, not the workers."""
+    """The hang-up ends the shell, not the workers."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(detached.work)
@@ -216,7 +216,7 @@ def test_detached_workers_survive_the_terminal_that_started_them(detached: Queue
 
 
 def _sleepers(queue: Queue) -> list[int]:
-    """Return the `sleep 60` that the hang-up leaves for a moment."""
+    """Return the processes `sleep 60`, which the hang-up leaves for a moment."""
     found = []
     for pid in queue.pids():
         try:
@@ -230,7 +230,7 @@ def _sleepers(queue: Queue) -> list[int]:
 
 @pytest.fixture
 def listening() -> Iterator[socket.socket]:
-    """A service manager's socket, under a path short enough for one."""
+    """The socket of a service manager, at a path that is short enough."""
     folder = tempfile.mkdtemp()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"{folder}/notify")
@@ -242,7 +242,7 @@ def listening() -> Iterator[socket.socket]:
 def test_a_service_manager_is_told_when_the_workers_are_ready(
     queue: Queue, listening: socket.socket
 ) -> None:
-    """READY=1 comes once, when all workers can be seen; jobs do not inherit the address."""
+    """READY=1 is sent once, when all workers are listed; jobs do not inherit the address."""
     queue.enqueue("true")
     env = {"NOTIFY_SOCKET": listening.getsockname()}
     queue.spawn("worker", "start", "-c", "2", env=env, stderr=subprocess.DEVNULL)
@@ -254,8 +254,8 @@ def test_a_service_manager_is_told_when_the_workers_are_ready(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract addresses are Linux's own")
-def test_the_address_may_be_an_abstract_one(queue: Queue) -> None:
-    """One that begins with @ has no file."""
+def test_the_address_of_the_service_manager_may_be_abstract(queue: Queue) -> None:
+    """An address that begins with @ has no file."""
     name = f"queuectl-test-{os.getpid()}-{os.urandom(4).hex()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name)
@@ -267,8 +267,8 @@ def test_the_address_may_be_an_abstract_one(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("address", ["/none/at/all", "", "nonsense", "@"])
-def test_an_address_that_nobody_listens_at_stops_nothing(detached: Queue, address: str) -> None:
-    """The workers run, and jobs do not see it, detached or not."""
+def test_an_address_without_a_listener_is_ignored(detached: Queue, address: str) -> None:
+    """The workers run, detached or not, and jobs do not inherit it."""
     env: dict[str, str] = {"NOTIFY_SOCKET": address}
     detached.ok("worker", "start", "--detach", env=env)
 

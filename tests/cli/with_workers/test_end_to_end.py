@@ -1,4 +1,4 @@
-"""A whole piece of work through the installed command: a tree of files, a job for each."""
+"""A complete task with the installed command: a tree of files, one job per file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MISSING = ("lost/été.txt", "lost/two words.bin", "lost/third")
 
 
 def _make_tree(root: Path) -> list[Path]:
-    """Make files of many kinds; return their paths below `root`."""
+    """Make files with many kinds of names; return their paths below `root`."""
     source = random.Random(7)
     kinds = (
         b"",
@@ -41,7 +41,7 @@ def _make_tree(root: Path) -> list[Path]:
 
 
 def _pack(path: Path, number: int, *, flaky: bool) -> str:
-    """Return the command that compresses one file and enters itself in the ledger when it did."""
+    """Return the command that compresses one file and then adds a line to the ledger."""
     source, target = shlex.quote(f"tree/{path}"), shlex.quote(f"packed/{number:03d}.gz")
     fail_once = f"mkdir marks/{number} 2>/dev/null && exit 9; "
     return (
@@ -57,7 +57,7 @@ def _digest(content: bytes) -> str:
 
 
 def test_a_tree_of_files_is_compressed_exactly_once(queue: Queue) -> None:
-    """Every job's effect is there once, after retries, the DLQ, a repair and a `dlq retry`."""
+    """Each job had its effect once, after retries, the DLQ, a repair and a `dlq retry`."""
     work = queue.work
     paths = _make_tree(work / "tree")
     missing = [Path(name) for name in _MISSING]

@@ -1,4 +1,4 @@
-"""`enqueue --wait`: the output of a job and its exit code, as if it ran here."""
+"""`enqueue --wait`: the output and the exit code of a job, as if it ran in the foreground."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
         ("none", "exit 3", ""),
     ],
 )
-def test_stdout_is_the_jobs_output_and_nothing_else(
+def test_stdout_has_only_the_output_of_the_job(
     served: Queue, shown: str, end: str, out: str
 ) -> None:
-    """All of it as it comes, the last attempt's only if the job did not complete, or nothing."""
+    """--output chooses: all of it, that of the last attempt if the job failed, or none."""
     command = f"echo $QUEUECTL_ATTEMPT; {end}"
     done = served.run("enqueue", "--wait", "--output", shown, "--max-retries", "2", command)
 
@@ -52,8 +52,8 @@ def test_stdout_is_the_jobs_output_and_nothing_else(
     assert done.err.count("\n") == (1 if done.code else 0)
 
 
-def test_output_is_carried_byte_by_byte(served: Queue) -> None:
-    """What is no text, both streams, and no line break at the end."""
+def test_output_is_printed_unchanged(served: Queue) -> None:
+    """Also bytes that are not text, both streams, and an end without a line break."""
     done = subprocess.run(
         [COMMAND, "enqueue", "-w", r"printf 'a\000\377'; printf 'b\r' >&2; printf '\033'"],
         env=served.env, cwd=served.work, stdout=subprocess.PIPE, timeout=60, check=True,
@@ -73,7 +73,7 @@ def test_output_is_carried_byte_by_byte(served: Queue) -> None:
 def test_the_exit_code_is_that_of_wait(
     served: Queue, options: list, command: str, code: int, why: str
 ) -> None:
-    """The job's own, or the one that stands for its end; one line on stderr says why."""
+    """It is that of the job, or stands for how it ended; one line on stderr says why."""
     done = served.run(
         "enqueue", "--wait", "--id", f"c{code}", "--max-retries", "1", *options, command
     )
@@ -82,8 +82,8 @@ def test_the_exit_code_is_that_of_wait(
     assert done.err == f"queuectl enqueue: c{code} {why}\n"
 
 
-def test_a_job_that_can_never_end_is_not_waited_for(queue: Queue) -> None:
-    """125 at once, naming what it waits for; the job is there all the same."""
+def test_it_does_not_wait_for_a_job_that_can_never_end(queue: Queue) -> None:
+    """The exit code is 125 at once, with the reason; the job is stored."""
     queue.enqueue("exit 1", "--id", "a")
     queue.run_as_if("dead")
     done = queue.run("enqueue", "--wait", "--id", "b", "--after", "a", "true")
@@ -95,8 +95,8 @@ def test_a_job_that_can_never_end_is_not_waited_for(queue: Queue) -> None:
     assert queue.state("b") == "blocked"
 
 
-def test_a_job_that_is_given_its_own_key_does_not_wait_for_itself(queue: Queue) -> None:
-    """The holder of the key is the caller: exit 1 at once, instead of following itself."""
+def test_a_job_does_not_wait_for_itself(queue: Queue) -> None:
+    """If the caller holds the key, the exit code is 1 at once."""
     queue.enqueue(
         "queuectl enqueue --wait --unique k true 2> said; echo $? >> said",
         "--id", "me", "--unique", "k",
@@ -107,7 +107,7 @@ def test_a_job_that_is_given_its_own_key_does_not_wait_for_itself(queue: Queue) 
 
 
 def test_ctrl_c_detaches_and_the_job_goes_on(served: Queue) -> None:
-    """One line names the ways back to it, without control characters; the end is by SIGINT."""
+    """One line names wait and cancel; the process is ended by SIGINT itself."""
     waiting = served.spawn("enqueue", "-w", "--id", "d", "echo up; " + UNTIL_GO)
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == "up\n"
@@ -121,7 +121,7 @@ def test_ctrl_c_detaches_and_the_job_goes_on(served: Queue) -> None:
 
 
 def test_ctrl_c_stops_a_loop_around_it(served: Queue) -> None:
-    """The shell sees that its child died of SIGINT, and goes no further."""
+    """The shell sees that SIGINT killed its child, and stops."""
     loop = "for i in 1 2 3; do echo turn >> turns; queuectl enqueue -w --id l$i 'sleep 1'; done"
     bash = subprocess.Popen(
         ["bash", "-c", loop + "; echo after >> turns"],
@@ -135,8 +135,8 @@ def test_ctrl_c_stops_a_loop_around_it(served: Queue) -> None:
     assert (served.work / "turns").read_text() == "turn\n"
 
 
-def test_that_no_worker_is_there_is_said_once(queue: Queue) -> None:
-    """Also when the workers that came have left again before the end was seen."""
+def test_missing_workers_are_reported_once(queue: Queue) -> None:
+    """Also if workers come and leave again before it sees the end of the job."""
     waiting = queue.spawn("enqueue", "--wait", "--id", "a", "echo done")
     wait_until(lambda: queue.run("show", "a").code == 0, what="the job")
     assert waiting.stderr is not None
@@ -147,10 +147,10 @@ def test_that_no_worker_is_there_is_said_once(queue: Queue) -> None:
     assert (waiting.returncode, out, err) == (0, "done\n", "")
 
 
-def test_a_job_that_is_run_again_just_then_is_waited_for(
+def test_it_waits_for_a_job_that_is_retried_just_then(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regression: retried between two looks at it, a completed job ended the wait with 124."""
+    """Regression: a completed job that was retried between two looks gave exit code 124."""
     queue.enqueue("true", "--id", "a")
     queue.run_as_if("completed")
     look = Storage.states_of

@@ -1,4 +1,4 @@
-"""`queue list`, `pause`, `resume` and `limit`."""
+"""The commands `queue list`, `pause`, `resume` and `limit`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from support.queue import Queue
 from support.waiting import wait_until
 
 
-def test_a_paused_queue_starts_nothing_and_others_go_on(queue: Queue) -> None:
-    """Its jobs run once it is resumed."""
+def test_only_jobs_of_the_paused_queue_wait(queue: Queue) -> None:
+    """They run when the queue is resumed."""
     queue.ok("queue", "pause", "held")
     queue.enqueue("true", "--id", "a", "--queue", "held")
     queue.enqueue("true", "--id", "b")
@@ -30,8 +30,8 @@ def test_a_paused_queue_starts_nothing_and_others_go_on(queue: Queue) -> None:
     assert queue.state("a") == "completed"
 
 
-def test_a_running_job_of_a_paused_queue_goes_on(queue: Queue) -> None:
-    """Pausing ends nothing."""
+def test_pausing_does_not_affect_running_jobs(queue: Queue) -> None:
+    """The running job completes."""
     queue.enqueue(UNTIL_GO, "--id", "a")
     queue.start()
     queue.until("a", "processing")
@@ -45,8 +45,8 @@ def test_a_running_job_of_a_paused_queue_goes_on(queue: Queue) -> None:
     queue.until("b", "completed")
 
 
-def test_one_switch_pauses_queues_that_are_still_to_come(queue: Queue) -> None:
-    """To resume one of them by name does not lift it, and says so."""
+def test_pausing_all_queues_includes_new_ones(queue: Queue) -> None:
+    """Resuming one queue by name does not lift that pause, and a message says so."""
     queue.ok("queue", "pause")
     queue.enqueue("true", "--id", "a", "--queue", "new")
     done = queue.run("queue", "resume", "new")
@@ -58,7 +58,7 @@ def test_one_switch_pauses_queues_that_are_still_to_come(queue: Queue) -> None:
 
 
 def test_resume_without_a_name_lifts_every_pause(queue: Queue) -> None:
-    """The switch for all, and those of single queues."""
+    """The pause of all queues, and those of single queues."""
     for name in ([], ["a"], ["b"]):
         queue.ok("queue", "pause", "-q", *name)
     assert queue.ok("queue", "resume") == "resumed all queues"
@@ -66,8 +66,8 @@ def test_resume_without_a_name_lifts_every_pause(queue: Queue) -> None:
     assert queue.json("queue", "list") == []
 
 
-def test_the_list_tells_what_each_queue_holds(queue: Queue) -> None:
-    """Who paused it, when and why; its limit; its jobs by state."""
+def test_the_list_shows_what_each_queue_holds(queue: Queue) -> None:
+    """It shows who paused a queue, when and why, its limit, and its jobs by state."""
     queue.ok("queue", "pause", "b", "--reason", "disk full", env={"LOGNAME": "operator"})
     queue.ok("queue", "limit", "b", "2")
     queue.enqueue("true", "--queue", "a")
@@ -89,7 +89,7 @@ def test_the_list_tells_what_each_queue_holds(queue: Queue) -> None:
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1.5", "x", "\u0661", "1" * 5000, "1000001", ""])
 def test_a_limit_is_a_whole_number_or_none(queue: Queue, limit: str) -> None:
-    """Exit 2 for all else; 5,000 digits once ended in a traceback."""
+    """The exit code is 2 for anything else. Regression: 5,000 digits gave a traceback."""
     line = queue.fails(2, "queue", "limit", "--", "q", limit)
 
     assert line.startswith(
@@ -114,8 +114,8 @@ time.sleep(0.03)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_limits_hold_and_never_leak_while_workers_are_killed(queue: Queue) -> None:
-    """With 8 workers, some killed at random, never more run than may; in the end all have run."""
+def test_limits_hold_while_workers_are_killed(queue: Queue) -> None:
+    """With 8 workers, some killed at random, the limit holds, and all jobs run in the end."""
     limits = {"one": 1, "three": 3}
     (queue.work / "job.py").write_text(_TAKES_A_PLACE)
     queue.configure(backoff_max="0.1", kill_grace="0.2")
@@ -141,7 +141,7 @@ def test_limits_hold_and_never_leak_while_workers_are_killed(queue: Queue) -> No
             lambda turn=turn: queue.counts().get("completed", 0) > 4 * turn, what="some progress"
         )
         workers = queue.workers()
-        # One that was killed just now may still be listed.
+        # A worker that was killed just now may still be listed.
         busy = [w["pid"] for w in workers if w["job"] is not None and w["pid"] not in killed]
         if busy:
             killed.append(chance.choice(busy))
@@ -155,8 +155,8 @@ def test_limits_hold_and_never_leak_while_workers_are_killed(queue: Queue) -> No
     assert killed != []
 
 
-def test_a_limit_that_is_lifted_lets_the_rest_run(queue: Queue) -> None:
-    """Workers that sleep hear of it."""
+def test_removing_a_limit_lets_the_rest_run(queue: Queue) -> None:
+    """Sleeping workers are woken up."""
     queue.ok("queue", "limit", "default", "1")
     for name in "ab":
         queue.enqueue("sleep 60", "--id", name)
@@ -168,8 +168,8 @@ def test_a_limit_that_is_lifted_lets_the_rest_run(queue: Queue) -> None:
     assert queue.until("b", "processing").state.value == "processing"
 
 
-def test_a_paused_queue_with_20_000_jobs_costs_a_claim_nothing(queue: Queue) -> None:
-    """A claim takes as many steps of SQLite's machine as without them."""
+def test_a_paused_queue_with_20_000_jobs_does_not_slow_a_claim(queue: Queue) -> None:
+    """A claim takes as many steps of SQLite's virtual machine as without them."""
 
     def steps() -> int:
         with queue.opened() as storage:

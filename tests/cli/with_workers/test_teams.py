@@ -28,8 +28,8 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two u
 
 @pytest.fixture
 def team(queue: Queue) -> Iterator[Path]:
-    """A folder of the kind that teams have: new files are its group's, which can write them."""
-    # Not below the folder of this test, nor where TMPDIR says: another user must get there.
+    """A folder as teams have it: new files belong to its group, which can write them."""
+    # Neither below the folder of this test nor in TMPDIR: another user must be able to enter it.
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
         if os.geteuid() == 0:
@@ -50,10 +50,10 @@ def _modes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o000])
-def test_all_that_is_made_in_a_folder_of_a_team_is_the_teams(
+def test_everything_in_the_folder_of_a_team_belongs_to_the_team(
     queue: Queue, team: Path, umask: int
 ) -> None:
-    """Whatever the umask; nothing of it is for others."""
+    """With any umask; other users can access nothing."""
     previous = os.umask(umask)
     try:
         queue.ok("--allow-shared", "enqueue", "seq 2000")
@@ -75,7 +75,7 @@ def test_all_that_is_made_in_a_folder_of_a_team_is_the_teams(
 
 
 def test_a_folder_that_only_others_can_write_makes_no_team(queue: Queue, team: Path) -> None:
-    """As /tmp: the group of what is made there is everybody's own, and nobody else's affair."""
+    """As in /tmp: the group of a new file is that of its user, not a team's."""
     team.chmod(0o1777)
 
     queue.ok("--allow-shared", "enqueue", "true")
@@ -107,7 +107,7 @@ def test_another_user_of_the_team_can_do_what_the_owner_can(queue: Queue, team: 
 
 @only_root
 def test_the_job_of_another_user_is_left_to_their_workers(queue: Queue, team: Path) -> None:
-    """Its processes could not be ended, so the job waits for a worker of the same user."""
+    """Another user cannot end its processes, so it waits for a worker of the same user."""
     job = queue.ok("--allow-shared", "enqueue", UNTIL_GO)
     queue.ok("--allow-shared", "worker", "start", "--detach")
     wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
