@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 
 from queuectl import POOL_VARIABLE
 
@@ -16,6 +17,10 @@ def main() -> None:
     # ignored when we were started, it stays ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        from queuectl.host.program import run_in_utf_8  # only here
+
+        run_in_utf_8()
     # Imported modules stay in memory. To search them for garbage again and again would cost 3 ms.
     gc.disable()
     if os.environ.get(POOL_VARIABLE, "").startswith(f"{os.getpid()} "):

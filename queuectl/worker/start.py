@@ -7,7 +7,6 @@ import os
 import resource
 import select
 import signal
-import sys
 from typing import NoReturn
 
 from queuectl import POOL_VARIABLE
@@ -15,6 +14,7 @@ from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes, signals
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import open_private, own_mode, without_umask
+from queuectl.host.program import called_as
 from queuectl.storage.database import WAIT_SECONDS
 from queuectl.storage.write_lock import WriteLock
 from queuectl.worker.plan import Launch, Plan
@@ -163,7 +163,7 @@ def _become(launch: Launch) -> NoReturn:
             os.set_inheritable(descriptor, True)
     # The process keeps its PID. A process that inherits the variable by accident has another one.
     variables = {**os.environ, POOL_VARIABLE: f"{os.getpid()} {launch.to_text()}"}
-    words = _called_as()
+    words = called_as()
     # A signal that comes before the supervisor has its handlers waits until it has them.
     mask = signals.block_all()
     try:
@@ -171,12 +171,3 @@ def _become(launch: Launch) -> NoReturn:
     except OSError as error:
         signals.restore(mask)
         raise QueueError(f"cannot start {words[0]}: {error.strerror}") from None
-
-
-def _called_as() -> list[str]:
-    """Return how this process was called, so that the pool looks the same in a process list."""
-    given: list[str] | None = getattr(sys, "orig_argv", None)  # since Python 3.10
-    if given is None:
-        is_module = os.path.basename(sys.argv[0]) in ("__main__.py", "-c")
-        given = ["", *(("-m", "queuectl") if is_module else sys.argv[:1]), *sys.argv[1:]]
-    return [sys.executable, *given[1:]]
