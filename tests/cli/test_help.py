@@ -12,6 +12,7 @@ from queuectl.core.times import format_duration, parse_duration
 from support.commands import commands
 
 COMMANDS = commands(groups=True)
+GROUPS = [name for name, command in COMMANDS.items() if isinstance(command, click.Group)]
 
 
 def _help(name: str) -> str:
@@ -27,6 +28,15 @@ def test_help_fits_80_columns(name: str) -> None:
 
     assert [line for line in lines if len(line) > 80] == []
     assert [line for line in lines if line.endswith("...") and "Usage:" not in line] == []
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_summary_of_a_command_is_one_line(name: str) -> None:
+    """The list of commands has one line for each of them."""
+    listed = _help(name).partition("Show this message and exit.\n")[2].splitlines()
+
+    assert [line for line in listed if line.startswith("   ")] == []
+    assert len([line for line in listed if line.startswith("  ")]) >= 3
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -37,7 +37,10 @@ _DEAD = (JobState.DEAD,)
 
 @click.group("dlq", cls=QueueGroup)
 def dlq() -> None:
-    """List, retry or delete dead jobs: those that used up their attempts."""
+    """List, retry or delete dead jobs.
+
+    A job is dead when it has used up its attempts.
+    """
 
 
 @dlq.command("list", cls=QueueCommand)

@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 @click.command("doctor", cls=QueueCommand)
 @json_option
 def doctor(as_json: bool) -> None:
-    """Look for problems: damaged files, permissions, disk space, file system, PATH.
+    """Look for problems: damaged files, permissions, disk space, PATH.
 
     Prints one line per check: ok, warn or fail. Exits with 1 if a check fails.
 
