@@ -31,6 +31,8 @@ class QueueFiles(NamedTuple):
     """Whether this is the default place, whose missing folders are created."""
     allow_shared: bool = False
     """Whether others may be able to write to the queue (--allow-shared)."""
+    given: str = ""
+    """The absolute path that was asked for, with its symbolic links; empty if it is `database`."""
 
     @property
     def wal(self) -> str:
@@ -41,6 +43,11 @@ class QueueFiles(NamedTuple):
     def shm(self) -> str:
         """The shared memory that SQLite keeps beside the database."""
         return self.database + "-shm"
+
+    @property
+    def journal(self) -> str:
+        """The rollback journal that SQLite would replay if it lay beside the database."""
+        return self.database + "-journal"
 
     @property
     def before_upgrade(self) -> str:
@@ -134,7 +141,14 @@ def find(path: str | None, environment_path: str | None, allow_shared: bool) -> 
         raise InvalidInput("the path of the database is not valid UTF-8") from None
     if "\0" in expanded:
         raise InvalidInput("the path of the database holds a NUL byte")
-    return QueueFiles(os.path.realpath(expanded), is_default=not given, allow_shared=allow_shared)
+    absolute = expanded if expanded.startswith("/") else os.path.join(os.getcwd(), expanded)
+    database = os.path.realpath(absolute)
+    return QueueFiles(
+        database,
+        is_default=not given,
+        allow_shared=allow_shared,
+        given="" if absolute == database else absolute,
+    )
 
 
 def turn_of(write_lock: str) -> str:

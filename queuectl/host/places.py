@@ -9,6 +9,7 @@ import stat
 from queuectl.core.errors import QueueUnusable
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import make, make_folder, make_folders, sync_folder
+from queuectl.host.trust import weak_place
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs 9p ceph glusterfs lustre afs gpfs ocfs2 gfs2 beegfs orangefs "
@@ -16,17 +17,22 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-def prepare_to_write(files: QueueFiles) -> None:
-    """Refuse a place that others can write to, then create the queue's private folders.
+def prepare(files: QueueFiles) -> None:
+    """Create the queue's private folders if they are missing; call `refuse_shared` first.
 
     The folder that holds the database is created for the default place only.
     """
     parent = os.path.dirname(files.database)
     if files.is_default:
-        make_folders(parent)
-    refuse_shared(files)
+        _make_state_folder(parent)
+    try:
+        status = os.stat(parent)
+    except OSError as error:
+        raise QueueUnusable(f"cannot use the folder {parent}: {error.strerror}") from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise QueueUnusable(f"{parent} is not a folder")
     for folder in (files.folder, files.workers, files.logs):
-        _make_private(folder, files.allow_shared)
+        _make_private(folder)
 
 
 def create_database(files: QueueFiles) -> None:
@@ -42,33 +48,20 @@ def create_database(files: QueueFiles) -> None:
 
 
 def refuse_shared(files: QueueFiles) -> None:
-    """Raise QueueUnusable if others own the database, or can write to it or to its folder.
-
-    Raises it also if that folder does not exist.
-    """
-    parent = os.path.dirname(files.database)
-    try:
-        status = os.stat(parent)
-    except OSError as error:
-        raise QueueUnusable(f"cannot use the folder {parent}: {error.strerror}") from None
-    if not stat.S_ISDIR(status.st_mode):
-        raise QueueUnusable(f"{parent} is not a folder")
-    if files.allow_shared:
+    """Raise QueueUnusable if others can change what the queue holds, unless that is allowed."""
+    weak = None if files.allow_shared else weak_place(files)
+    if weak is None:
         return
-    shared = parent if status.st_mode & 0o022 else None
-    if files.exists():
-        if os.stat(files.database).st_uid != os.geteuid():
-            raise QueueUnusable(
-                f"{files.database} belongs to somebody else, who could run commands as you "
-                "(use your own --db, or --allow-shared)"
-            )
-        beside = (files.database, files.wal, files.shm)
-        shared = shared or next(filter(_others_can_write, beside), None)
-    if shared is not None:
+    if weak.owner is None:
         raise QueueUnusable(
-            f"others can write {shared}, so they could run commands as you "
-            f"(chmod go-w {shared}, or --allow-shared)"
+            f"others can write {weak.path}, so they could run commands as you "
+            f"(chmod go-w {weak.path}, or --allow-shared)"
         )
+    own = "set HOME to your own, use --db" if files.is_default else "use your own --db"
+    raise QueueUnusable(
+        f"{weak.path} belongs to somebody else, who could run commands as you "
+        f"({own}, or --allow-shared)"
+    )
 
 
 def refuse_network(files: QueueFiles) -> None:
@@ -108,27 +101,30 @@ def is_network(kind: str) -> bool:
     return kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")
 
 
-def _others_can_write(path: str) -> bool:
-    try:
-        return os.stat(path).st_mode & 0o022 != 0
-    except FileNotFoundError:
-        return False
+def _make_state_folder(path: str) -> None:
+    """Create the folder of the default place, and those above it that are missing.
+
+    Raises QueueUnusable if that is the home of another user, who could not use them afterwards.
+    """
+    above = path
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if above != path and os.stat(above).st_uid not in (os.geteuid(), 0):
+        raise QueueUnusable(
+            f"{above} belongs to somebody else, who could not use folders that you make there "
+            "(set HOME to your own, or use --db)"
+        )
+    make_folders(path)
 
 
-def _make_private(path: str, allow_shared: bool) -> None:
-    """Create a private folder if it is missing; refuse one that is not private."""
+def _make_private(path: str) -> None:
+    """Create a private folder if it is missing."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         make_folder(path)
-        status = os.lstat(path)
+        return
     except OSError as error:
         raise QueueUnusable(f"cannot look at {path}: {error.strerror}") from None
     if not stat.S_ISDIR(status.st_mode):
         raise QueueUnusable(f"{path} is not a folder (remove it)")
-    if allow_shared:
-        return
-    if status.st_uid != os.geteuid():
-        raise QueueUnusable(f"{path} belongs to somebody else (use your own --db)")
-    if status.st_mode & 0o022:
-        raise QueueUnusable(f"others can write {path} (chmod go-w {path})")

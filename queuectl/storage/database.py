@@ -62,11 +62,14 @@ class Database:
         for the user when the file of the old tool was converted.
         """
         is_new = not files.exists()
+        if is_new and not create:
+            raise NoQueue(files.database)
+        if write or create:
+            # Before SQLite connects: as root it takes over the owner of the files beside it.
+            places.refuse_shared(files)
         if is_new:
-            if not create:
-                raise NoQueue(files.database)
             places.refuse_network(files)
-            places.prepare_to_write(files)
+            places.prepare(files)
             places.create_database(files)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
@@ -75,8 +78,10 @@ class Database:
                 raise QueueUnusable(f"{files.database} has yet to be upgraded")
             if not current:
                 database._refuse_foreign(create=create)
-            if (write or not current) and not is_new:
-                places.prepare_to_write(files)
+            if not current and not (write or create):
+                places.refuse_shared(files)
+            if (write or create or not current) and not is_new:
+                places.prepare(files)
             if not current:
                 database._bring_up_to_date(notice)
             database._configure()

@@ -20,6 +20,7 @@ from queuectl.core.times import format_duration, utcnow
 from queuectl.host import processes
 from queuectl.host.files import QueueFiles, fifo_owner
 from queuectl.host.places import file_system, is_network
+from queuectl.host.trust import WeakPlace, weak_place
 from queuectl.storage import Storage
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -248,14 +249,12 @@ def _path_of(pid: int) -> str | None:
 
 
 def _permissions(files: QueueFiles) -> Finding:
-    parent = Path(files.database).parent
+    weak = None if files.allow_shared else weak_place(files)
     beside = [Path(path) for path in (files.database, files.wal, files.shm, files.folder)]
     inside = list(Path(files.folder).rglob("*"))
-    problems = [_problem_with(parent, is_own=False, shared=files.allow_shared)]
-    problems += [
-        _problem_with(path, is_own=True, shared=files.allow_shared) for path in [*beside, *inside]
-    ]
-    found = [problem for problem in problems if problem is not None]
+    problems = [weak and _problem_with_place(weak)]
+    problems += [_problem_with(path, shared=files.allow_shared) for path in [*beside, *inside]]
+    found = list(dict.fromkeys(problem for problem in problems if problem is not None))
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         return Finding("owner and mode", FAIL, found[0] + more)
@@ -263,11 +262,14 @@ def _permissions(files: QueueFiles) -> Finding:
     return Finding("owner and mode", OK, f"{whom} can read and write the {1 + len(inside)} files")
 
 
-def _problem_with(path: Path, *, is_own: bool, shared: bool) -> str | None:
-    """Return what is wrong with the owner, the mode or the kind of a file or folder.
+def _problem_with_place(weak: WeakPlace) -> str:
+    if weak.owner is None:
+        return f"others can write {weak.path} (chmod go-w)"
+    return f"{weak.path} belongs to user {weak.owner}"
 
-    `is_own`: it belongs to the queue; else it is the folder that the queue is in.
-    """
+
+def _problem_with(path: Path, *, shared: bool) -> str | None:
+    """Return what is wrong with the owner, the mode or the kind of a file or folder of a queue."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -278,10 +280,10 @@ def _problem_with(path: Path, *, is_own: bool, shared: bool) -> str | None:
         return f"{path} is not a file of queuectl (remove it)"
     if status.st_mode & 0o022 and not shared:
         return f"others can write {path} (chmod go-w)"
-    if is_own and status.st_uid != os.geteuid() and not shared:
+    if status.st_uid != os.geteuid() and not shared:
         return f"{path} belongs to user {status.st_uid}"
     others, readable = ("o", 0o004) if shared else ("go", 0o044)
-    if is_own and status.st_mode & readable:
+    if status.st_mode & readable:
         return f"others can read {path} (chmod {others}-rx)"
     return None
 
