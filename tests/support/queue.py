@@ -173,11 +173,9 @@ class Queue:
         )
         return process
 
-    def drain(self, *args: str, workers: int = 2, timeout: float = 60) -> str:
+    def drain(self, *args: str, workers: int = 2, **kwargs: Any) -> str:
         """Run `worker start --drain` to its end; return what it logged."""
-        done = self.run(
-            "worker", "start", "--drain", "--count", str(workers), *args, timeout=timeout
-        )
+        done = self.run("worker", "start", "--drain", "--count", str(workers), *args, **kwargs)
         assert done.code == 0, done.err
         return done.err
 

@@ -190,7 +190,9 @@ def test_detach_does_not_wait_for_ever(detached: Queue, tmp_path: Path) -> None:
     )
     lock = WriteLock(detached.files.write_lock)
     lock.acquire(10)
-    line = detached.fails(1, "worker", "start", "--detach", env={"PYTHONPATH": str(tmp_path)})
+    line = detached.fails(
+        1, "worker", "start", "--detach", env={"PYTHONPATH": str(tmp_path)}, as_process=True
+    )
     lock.release()
     lock.close()
 
