@@ -135,7 +135,7 @@ def _become(
         os.chdir(cwd)
         sys.argv = [COMMAND, *args]
         # `worker start` executes what it was called as; this list exists since Python 3.10.
-        sys.orig_argv = [sys.executable, COMMAND, *args]
+        sys.orig_argv = [sys.executable, COMMAND, *args]  # novm
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
