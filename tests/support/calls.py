@@ -28,7 +28,8 @@ Argument = Union[str, bytes]
 for _names in SECTIONS.values():
     for _place in _names.values():
         import_module("queuectl.cli.commands." + _place.partition(":")[0])
-import_module("queuectl.storage.full")
+for _name in ("queuectl.storage.full", "queuectl.worker.start", "tabulate"):
+    import_module(_name)
 
 
 class Called(NamedTuple):
