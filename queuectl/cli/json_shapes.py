@@ -24,6 +24,7 @@ def job_json(job: Job, *, show_env: bool) -> dict[str, Any]:
         "state": job.state.value,
         "priority": job.priority,
         "attempts": job.attempts,
+        "interruptions": job.interruptions,
         "max_retries": job.max_retries,
         "timeout": job.timeout,
         "run_at": time_or_none(job.run_at),

@@ -17,7 +17,7 @@ from queuectl.core.times import parse_iso, to_text
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "timeout", "env",
                 "unique_key", "after", "after_any")  # fmt: skip
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at")
-_NUMBERS = ("attempts", "exit_code", "signal")
+_NUMBERS = ("attempts", "interruptions", "exit_code", "signal")
 _TEXTS = ("last_error", "cancel_reason")
 _FLAGS = ("cancel_requested", "id_made")
 FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
@@ -98,6 +98,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "cwd": _folder(fields.get("cwd")),
             "state": state,
             "attempts": attempts,
+            "interruptions": numbers["interruptions"] or 0,
             "run_at": times["run_at"],
             "created_at": created,
             "updated_at": times["updated_at"] or created,

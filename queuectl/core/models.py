@@ -66,6 +66,8 @@ class Job(NamedTuple):
     """Jobs with a higher one are claimed first."""
     attempts: int
     """How many attempts count; a running one is among them, an interrupted one is not."""
+    interruptions: int
+    """How many attempts were not counted, because the job was put back."""
     max_retries: int
     """The maximum number of attempts, at least 1."""
     timeout: float

@@ -26,8 +26,8 @@ MAX_TEXT_BYTES = 1024
 PRIORITY_LIMIT = 1_000_000_000
 
 _SET_BY_QUEUECTL = frozenset(
-    "state attempts created_at updated_at finished_at locked_by locked_at exit_code signal "
-    "last_error seq execution_id cancel_requested cancel_reason executions".split()
+    "state attempts interruptions created_at updated_at finished_at locked_by locked_at exit_code "
+    "signal last_error seq execution_id cancel_requested cancel_reason executions".split()
 )
 
 

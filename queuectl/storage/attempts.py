@@ -144,6 +144,7 @@ class Attempts(Base):
                 UPDATE jobs
                    SET state = 'pending',
                        attempts = attempts - 1,
+                       interruptions = interruptions + 1,
                        execution_id = NULL,
                        locked_by = NULL,
                        locked_at = NULL,

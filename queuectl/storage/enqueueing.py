@@ -265,6 +265,7 @@ def _replace(conn: sqlite3.Connection, seq: int, spec: JobSpec, call: _Call) -> 
                queue = :queue,
                priority = :priority,
                attempts = 0,
+               interruptions = 0,
                max_retries = :max_retries,
                timeout = :timeout,
                run_at = :run_at,

@@ -215,6 +215,9 @@ _SCHEMA_1 = (
 # grows, so two readings and a subtraction tell how many jobs died or were cancelled in between,
 # even if the clock was set meanwhile. Only a change of state counts: a job that was inserted as
 # dead (by import, or from the old tool's file) did not die here.
+#
+# `interruptions` counts how often a job was put back without counting its attempt.
+# `left_processes` names, as JSON, the processes of an attempt that were known to run after its end.
 _SCHEMA_2 = (
     """
     CREATE TABLE bad_ends (
@@ -235,6 +238,9 @@ _SCHEMA_2 = (
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
     END
     """,
+    "ALTER TABLE jobs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0"
+    " CONSTRAINT counted_interruptions CHECK (interruptions >= 0)",
+    "ALTER TABLE executions ADD COLUMN left_processes TEXT",
 )
 
 
@@ -265,6 +271,7 @@ def _create(conn: sqlite3.Connection) -> None:
 
 def _count_bad_ends(conn: sqlite3.Connection) -> None:
     # `min_writer` stays 1: a trigger counts, so it also counts what a worker of schema 1 records.
+    # A job that such a worker puts back is not counted in `interruptions`, which harms nothing.
     for statement in _SCHEMA_2:
         conn.execute(statement)
 

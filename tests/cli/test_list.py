@@ -101,7 +101,8 @@ def test_a_job_as_json(queue: Queue) -> None:
 
     expected = {
         "id": "completed", "queue": "q", "label": "a label", "command": "run completed",
-        "state": "completed", "priority": 7, "attempts": 1, "max_retries": 3, "timeout": 300.0,
+        "state": "completed", "priority": 7, "attempts": 1, "interruptions": 0,
+        "max_retries": 3, "timeout": 300.0,
         "run_at": None, "created_at": _TIME.format(0), "updated_at": _TIME.format(11),
         "finished_at": _TIME.format(11), "locked_by": None, "locked_at": None, "cwd": "/tmp",
         "env": {"TOKEN": "***"}, "unique_key": None, "exit_code": 0, "signal": None,

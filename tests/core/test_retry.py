@@ -33,7 +33,8 @@ def policy(**keys):
 def job(attempts, max_retries):
     return Job(
         seq=1, id="a", command="false", state=JobState.PROCESSING, queue="default", label=None,
-        priority=0, attempts=attempts, max_retries=max_retries, timeout=300.0, run_at=None,
+        priority=0, attempts=attempts, interruptions=0, max_retries=max_retries,
+        timeout=300.0, run_at=None,
         created_at=NOW, updated_at=NOW, finished_at=None, locked_by="w1", locked_at=NOW, cwd=None,
         env={}, unique_key=None, exit_code=None, signal=None, last_error=None,
         cancel_requested=False, cancel_reason=None, id_made=False,

@@ -13,7 +13,7 @@ from queuectl.storage import Storage
 from queuectl.storage.attempts import Ready
 from support.clock import later
 from support.forks import in_processes
-from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
+from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, OK, retry_at
 from support.rows import add, claim_ids, sql
 
 
@@ -76,6 +76,18 @@ def test_a_worker_takes_from_its_queues_only(storage, clock, queues, expected):
         add(storage, clock.now, job_id, queue=queue)
 
     assert claim_ids(storage, clock.now, *queues) == expected
+
+
+def test_each_release_is_counted_until_a_finished_job_is_retried(storage, clock):
+    """Prevents a bug: a job that stopped its own workers was put back uncounted, without an end."""
+    storage.enqueue([JobSpec(command="true", id="j")], now=clock.now)
+    for count in (1, 2):
+        storage.release(storage.claim("w1", now=clock.now), INTERRUPTED, now=clock.now)
+        assert (storage.get("j").attempts, storage.get("j").interruptions) == (0, count)
+    storage.cancel(storage.get("j"), now=clock.now)
+    assert storage.get("j").interruptions == 2
+    storage.retry(storage.get("j"), now=clock.now)
+    assert storage.get("j").interruptions == 0
 
 
 def test_a_released_job_keeps_its_place(storage, clock):

@@ -43,7 +43,7 @@ CREATE TABLE executions (
         output_bytes     INTEGER NOT NULL DEFAULT 0,
         output_truncated INTEGER NOT NULL DEFAULT 0,
         output_in_file   INTEGER NOT NULL DEFAULT 0,
-        output_tail      BLOB    NOT NULL DEFAULT x'',
+        output_tail      BLOB    NOT NULL DEFAULT x'', left_processes TEXT,
         CONSTRAINT known_outcome CHECK (
             outcome IS NULL OR outcome = 'ok' OR outcome = 'exit' OR outcome = 'signal'
             OR outcome = 'timeout' OR outcome = 'cancelled' OR outcome = 'interrupted'
@@ -51,10 +51,10 @@ CREATE TABLE executions (
         ),
         CONSTRAINT ended_has_time CHECK ((outcome IS NULL) = (finished_at IS NULL))
     );
-INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A');
-INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'');
-INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'');
-INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'');
+INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A',NULL);
+INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'',NULL);
+INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'',NULL);
+INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'',NULL);
 CREATE TABLE job_counts (
         state TEXT    NOT NULL,
         queue TEXT    NOT NULL,
@@ -99,7 +99,7 @@ CREATE TABLE jobs (
         env              TEXT    NOT NULL DEFAULT '{}',
         unique_key       TEXT,
         label            TEXT,
-        id_made          INTEGER NOT NULL DEFAULT 0,
+        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0),
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed'
             OR state = 'dead' OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -121,14 +121,14 @@ CREATE TABLE jobs (
             AND (cancel_requested = 0 OR cancel_requested = 1)
         )
     );
-INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0);
-INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0);
-INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0);
-INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0);
-INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0);
-INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0);
-INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0);
-INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0);
+INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0);
+INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0);
 CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
