@@ -222,5 +222,7 @@ def _end(code: int) -> NoReturn:
             code = 1
     with suppress(OSError):  # a closed terminal takes no messages: that is no failure
         sys.stderr.flush()
+    if not 0 <= code <= 255:  # of a job that another program wrote: 256 would become 0, success
+        code = 1
     # Everything is closed and flushed. To tear down the interpreter would cost 5 ms for nothing.
     os._exit(code)

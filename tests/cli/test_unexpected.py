@@ -7,6 +7,7 @@ import pytest
 from queuectl.storage import Storage
 from support.calls import Called
 from support.queue import Queue
+from support.rows import sql
 
 _BIG = "9" * 20
 """More than SQLite can hold."""
@@ -147,3 +148,13 @@ def test_no_limit_of_check_is_without_a_limit(queue: Queue, option: str) -> None
     queue.enqueue("true", "--id", "here")
 
     queue.fails(3, "check", option, _BIG)
+
+
+@pytest.mark.parametrize("code", [256, 2**40, -1])
+def test_an_exit_code_that_cannot_be_is_no_success(queue: Queue, code: int) -> None:
+    """Regression: `wait` for a job whose row says 256 ended with 0."""
+    queue.add("exit 1", id="a", max_retries=1)
+    queue.run_as_if("dead")
+    sql(queue.storage, "UPDATE jobs SET exit_code = ?", code)
+
+    assert queue.run("wait", "a").code not in (0, 2)
