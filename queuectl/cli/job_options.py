@@ -13,7 +13,13 @@ from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective, is_variable
-from queuectl.core.specs import check_fields, parse_object
+from queuectl.core.specs import (
+    check_fields,
+    check_folder_name,
+    check_variable,
+    copied_variables,
+    parse_object,
+)
 from queuectl.core.times import format_duration
 from queuectl.storage.enqueueing import Enqueued
 
@@ -75,9 +81,12 @@ _OPTION_OF = {
 """The option for each field of the JSON form."""
 
 
-def check_options(fields: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
+def check_options(fields: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
     """Check what `option_fields` returned; return fields of JobSpec. Errors name the options."""
-    return check_fields(fields, now=now, names=_OPTION_OF)
+    checked = check_fields({**fields, "env": None}, now=now, names=_OPTION_OF)
+    if fields["env"]:  # checked already: '*' may copy names that nobody may give
+        checked["env"] = fields["env"]
+    return checked
 
 
 def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, object]:
@@ -93,7 +102,7 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
         text = options[name]
         bare = text is not None and text.isascii() and text.strip().isdigit()
         fields[name] = float(text) if bare else text
-    fields["env"] = _variables(env) or None
+    fields["env"] = _variables(env)
     for name in ("after", "after_any"):
         listed = options.get(name) or ()
         fields[name] = [job for item in listed for job in item.split(",")] or None
@@ -101,21 +110,19 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
 
 
 def _variables(given: Sequence[str]) -> dict[str, str]:
+    """Return the variables that `--env` sets; the last option wins."""
     variables: dict[str, str] = {}
     for item in given:
-        name, equals, value = item.partition("=")
         if item == "*":
-            variables.update(
-                (own, content)
-                for own, content in os.environ.items()
-                if not own.startswith("QUEUECTL_")
-            )
-        elif equals:
-            variables[name] = value
-        elif name in os.environ:
-            variables[name] = os.environ[name]
-        else:
-            raise InvalidInput(f"--env {name}: {name} is not set here")
+            variables.update(copied_variables(os.environ))
+            continue
+        name, equals, value = item.partition("=")
+        if not equals:
+            if name not in os.environ:
+                raise InvalidInput(f"--env {name}: {name} is not set here")
+            value = os.environ[name]
+        check_variable(name, value, "--env")
+        variables[name] = value
     return variables
 
 
@@ -189,7 +196,17 @@ def _assigns(word: str) -> bool:
 
 
 def current_folder() -> str:
-    """Return the path of the current folder, as the shell's PWD names it if that is correct."""
+    """Return the path of the current folder, as the shell's PWD names it if that is correct.
+
+    InvalidInput if it is gone, or if its path cannot be stored.
+    """
+    try:
+        return check_folder_name(_current_folder(), "cwd")
+    except InvalidInput as error:
+        raise InvalidInput(f"{error} (use --cwd)") from None
+
+
+def _current_folder() -> str:
     try:
         named = os.environ.get("PWD", "")
         # Behind a symbolic link, `..` does not lead where normpath assumes.
@@ -201,7 +218,7 @@ def current_folder() -> str:
     try:
         return os.getcwd()
     except OSError:
-        raise InvalidInput("the current folder no longer exists (use --cwd)") from None
+        raise InvalidInput("the current folder no longer exists") from None
 
 
 def warn_unsatisfiable(enqueued: Enqueued) -> None:

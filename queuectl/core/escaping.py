@@ -11,11 +11,16 @@ def escape(text: str) -> str:
         return text
     # JSON can hold lone surrogates, which are no bytes of a name: they are escaped below.
     with suppress(UnicodeEncodeError):
-        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        text = storable(text)
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def storable(text: str) -> str:
+    """Return text of the system, such as a host name, with U+FFFD for bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def escape_json(text: str) -> str:

@@ -9,18 +9,29 @@ from typing import Any, Mapping, NamedTuple
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
-from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
-from queuectl.core.specs import PRIORITY_LIMIT, check_fields, check_integer, suggestion
+from queuectl.core.settings import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    MAX_RETRIES_LIMIT,
+    effective,
+)
+from queuectl.core.specs import check_environment, check_fields, check_integer, suggestion
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_iso, to_text
 
-_SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "timeout", "env",
+_SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "timeout",
                 "unique_key", "after", "after_any")  # fmt: skip
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at")
-_NUMBERS = ("attempts", "interruptions", "exit_code", "signal")
+_NUMBERS = {
+    "attempts": (0, MAX_RETRIES_LIMIT),
+    "interruptions": (0, MAX_RETRIES_LIMIT),
+    "exit_code": (0, 255),
+    "signal": (1, 64),
+}
+"""The fields with whole numbers, and their limits: those that a process can end with."""
 _TEXTS = ("last_error", "cancel_reason")
 _FLAGS = ("cancel_requested", "id_made")
-FIELDS = (*_SPEC_FIELDS, "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
+FIELDS = (*_SPEC_FIELDS, "env", "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
 """The fields of a line; one that is absent or null has its default."""
 
 
@@ -70,6 +81,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     for name in ("id", "command"):
         if name not in checked:
             raise InvalidInput(f"there is no {name}")
+    env = fields.get("env")
     after, after_any = checked.pop("after", ()), checked.pop("after_any", ())
     state = _state(fields.get("state"))
     times = {name: _time(fields.get(name), name) for name in _TIMES}
@@ -90,7 +102,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "priority": DEFAULT_PRIORITY,
             "max_retries": defaults.max_retries,
             "timeout": defaults.job_timeout,
-            "env": {},
+            "env": {} if env is None else check_environment(env, "env"),
             **checked,
             **numbers,
             **{name: _text(fields.get(name), name) for name in _TEXTS},
@@ -146,7 +158,7 @@ def _time(value: object, name: str) -> datetime | None:
 
 
 def _number(value: object, name: str) -> int | None:
-    return None if value is None else check_integer(value, name, 0, PRIORITY_LIMIT)
+    return None if value is None else check_integer(value, name, *_NUMBERS[name])
 
 
 def _text(value: object, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import (
     Any,
@@ -21,9 +22,13 @@ from queuectl.core.times import check_duration, parse_duration, parse_instant
 MAX_COMMAND_BYTES = 130_000
 """The kernel refuses a single argument or variable of 131,072 bytes (MAX_ARG_STRLEN)."""
 
+MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 128
 MAX_TEXT_BYTES = 1024
 PRIORITY_LIMIT = 1_000_000_000
+
+_RESERVED = "QUEUECTL_"
+"""What the names of the variables begin with that a worker sets."""
 
 _SET_BY_QUEUECTL = frozenset(
     "state attempts interruptions created_at updated_at finished_at locked_by locked_at exit_code "
@@ -115,54 +120,85 @@ def _check_line(value: object, what: str) -> str:
     return line
 
 
-def _check_env(value: object, what: str) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{what} must be an object of names and texts, not {_shown(value)}")
-    for name, content in value.items():
-        check_variable(name, content, what)
-    return value
-
-
 def check_reason(value: str | None, what: str) -> str | None:
     """Return the reason that a person gave for an action; None if there is none."""
     return None if value is None else _utf8(value, what, MAX_TEXT_BYTES)
 
 
 def check_variable(name: str, content: object, what: str = "env") -> None:
-    """Raise InvalidInput for a variable that a job's environment cannot hold."""
+    """Raise InvalidInput for a variable that somebody named and that no job can have.
+
+    Its name must be one that a shell can use.
+    """
     if not is_variable(name):
         raise InvalidInput(f"{what}: not a variable's name: {name!r}")
-    if name.startswith("QUEUECTL_"):
-        raise InvalidInput(f"{what}: {name} is set by queuectl")
-    _utf8(_text(content, f"{what} {name}"), f"{what} {name}", MAX_COMMAND_BYTES - len(name) - 1)
+    _check_any_variable(name, content, what)
+
+
+def check_environment(value: object, what: str) -> Mapping[str, str]:
+    """Return variables as `export` writes them: `*` also copies names that no shell can use."""
+    return _checked_environment(value, what, _check_any_variable)
+
+
+def copied_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that `*` stands for: all that can be stored, sorted by name.
+
+    Bash exports functions under names such as `BASH_FUNC_which%%`. An odd variable around the
+    caller must not keep a job out of the queue.
+    """
+    copied = {}
+    for name in sorted(environ):
+        with suppress(InvalidInput):
+            _check_any_variable(name, environ[name], "env")
+            copied[name] = environ[name]
+    return copied
 
 
 def captured_variables(wanted: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of `environ` that a new job keeps; the key capture-env is `wanted`.
 
-    `*` stands for all of them. Those that no job can hold are then left out; one that was named
-    raises InvalidInput.
+    InvalidInput for one that is named there and cannot be stored.
     """
-    everything = "*" in wanted
+    if "*" in wanted:
+        return copied_variables(environ)
     captured = {}
-    for name in sorted(environ) if everything else wanted:
-        if name not in environ or name.startswith("QUEUECTL_"):
-            continue
-        try:
-            check_variable(name, environ[name])
-        except InvalidInput:
-            if not everything:
-                raise
-            continue
-        captured[name] = environ[name]
+    for name in wanted:
+        if name in environ and not name.startswith(_RESERVED):
+            check_variable(name, environ[name], "capture-env")
+            captured[name] = environ[name]
     return captured
 
 
+def _checked_environment(
+    value: object, what: str, check: Callable[[str, object, str], None]
+) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{what} must be an object of names and texts, not {_shown(value)}")
+    for name, content in value.items():
+        check(name, content, what)
+    return value
+
+
+def _check_any_variable(name: str, content: object, what: str) -> None:
+    if not name or "=" in name or "\0" in name:
+        raise InvalidInput(f"{what}: not a variable's name: {name!r}")
+    if name.startswith(_RESERVED):
+        raise InvalidInput(f"{what}: {name} is set by queuectl")
+    _utf8(name, f"a name in {what}", MAX_COMMAND_BYTES)
+    name_bytes = len(name) if name.isascii() else len(name.encode())
+    _utf8(_text(content, f"{what} {name}"), f"{what} {name}", MAX_COMMAND_BYTES - name_bytes - 1)
+
+
+def check_folder_name(value: object, what: str) -> str:
+    """Return the path of a folder if it can be stored, whether or not the folder exists."""
+    return _utf8(_text(value, what), what, MAX_PATH_BYTES)
+
+
 def _check_cwd(value: object, what: str) -> str:
-    path = os.path.expanduser(_utf8(_text(value, what), what, 4096))
+    path = os.path.expanduser(check_folder_name(value, what))
     if not path:
         raise InvalidInput(f"{what} is empty")
-    path = os.path.abspath(path)
+    path = check_folder_name(os.path.abspath(path), what)
     if not os.path.isdir(path):
         raise InvalidInput(f"{what} is not a folder: {value}")
     return path
@@ -189,7 +225,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "max_retries": lambda value, what: max(1, check_integer(value, what, 0, MAX_RETRIES_LIMIT)),
     "timeout": check_seconds,
     "cwd": _check_cwd,
-    "env": _check_env,
+    "env": lambda value, what: _checked_environment(value, what, check_variable),
     "unique_key": _check_line,
     "if_dup": _check_if_dup,
     "after": _check_jobs,

@@ -135,14 +135,14 @@ def find(path: str | None, environment_path: str | None, allow_shared: bool) -> 
         raise QueueUnusable(
             f"cannot find the home folder in {given or DEFAULT_DATABASE} (set HOME)"
         )
-    try:
-        expanded.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput("the path of the database is not valid UTF-8") from None
     if "\0" in expanded:
         raise InvalidInput("the path of the database holds a NUL byte")
     absolute = expanded if expanded.startswith("/") else os.path.join(os.getcwd(), expanded)
     database = os.path.realpath(absolute)
+    try:
+        database.encode()  # also of the folders that a relative path and symbolic links lead to
+    except UnicodeEncodeError:
+        raise InvalidInput("the path of the database is not valid UTF-8") from None
     return QueueFiles(
         database,
         is_default=not given,

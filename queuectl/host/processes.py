@@ -7,6 +7,8 @@ import sys
 import time
 from typing import AbstractSet, Iterator, NamedTuple, Sequence, Tuple
 
+from queuectl.core.escaping import storable
+
 FileIdentity = Tuple[int, int]
 """Device and inode of a file."""
 
@@ -143,6 +145,11 @@ def pid_namespace() -> str | None:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return None
+
+
+def host_name() -> str:
+    """Return the name of this host, as text that can be stored."""
+    return storable(os.uname().nodename)
 
 
 def become_subreaper() -> bool:

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Callable, Mapping, NamedTuple
 
+from queuectl.core.escaping import storable
 from queuectl.core.models import SPAWN_FAILED, Outcome, OutcomeKind
 from queuectl.host import processes
 from queuectl.runner import exit_status
@@ -66,7 +67,7 @@ def run(
         return Outcome(
             kind=OutcomeKind.SPAWN_ERROR,
             exit_code=SPAWN_FAILED,
-            reason=str(error),
+            reason=storable(str(error)),
             seconds=time.monotonic() - began,
         )
     started(pid, None)

@@ -123,7 +123,7 @@ class _Worker:
                 pid=pid,
                 start_ticks=processes.start_ticks(pid),
                 boot_id=processes.boot_id(),
-                host=os.uname().nodename,
+                host=processes.host_name(),
                 queues=self._assignment.queues,
                 started_at=utcnow(),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from typing import Callable, Iterator, NamedTuple
 
@@ -252,7 +251,7 @@ class Recovery:
         namespace = lockfiles.about(self._files, dead).get("pid_namespace")
         if namespace not in (None, processes.pid_namespace()):
             return True
-        return job.worker is not None and job.worker.host != os.uname().nodename
+        return job.worker is not None and job.worker.host != processes.host_name()
 
     def _watch(self, job: AdoptedJob) -> None:
         """Watch an adopted job to its end and record that."""

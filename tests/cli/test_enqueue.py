@@ -356,6 +356,27 @@ class TestVariables:
         assert line == "queuectl enqueue: --env BAD is not valid UTF-8"
         assert sorted(job.env) == ["HOME", "LANG", "PATH", "TEST_QUEUE"]
 
+    @pytest.mark.parametrize("by_key", [False, True])
+    def test_a_star_takes_what_can_be_taken(self, queue: Queue, by_key: bool) -> None:
+        """Regression: one odd variable around the caller, such as a function that bash exported,
+        refused the job with `--env '*'`, and was left out with the key capture-env. A name need
+        only be one that the system can pass on; export and import keep it.
+        """
+        odd = {"BASH_FUNC_f%%": "() { :; }", "a.b-c": "d", "n\u00e4me": "v\u00e4lue"}
+        left_out = {"BAD": os.fsdecode(b"\xff"), os.fsdecode(b"B\xff"): "x", "BIG": "x" * 130_000}
+        queue.ok("config", "set", "capture-env", "*" if by_key else "")
+        options = [] if by_key else ["--env", "*"]
+        job = queue.ok("enqueue", *options, "true", env={**odd, **left_out})
+        found = queue.get(job).env
+
+        assert set(found) == {*odd, *queue.env} - {"QUEUECTL_DB"}
+        assert {name: found[name] for name in odd} == odd
+        [line] = queue.export()
+        queue.ok("--db", "other.db", "import", "-", stdin=line)
+        assert queue.export() == queue.ok("--db", "other.db", "export").splitlines()
+        queue.drain()
+        assert queue.state(job) == "completed"
+
 
 def test_variables_of_a_job_do_not_change_an_enqueue_in_it(queue: Queue) -> None:
     """QUEUECTL_QUEUE in a job's environment does not set --queue of a queuectl in that job."""

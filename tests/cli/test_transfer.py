@@ -267,6 +267,25 @@ def test_a_file_that_cannot_be_created_is_named(states: Queue) -> None:
         ('{"id": "b", "command": "x", "id_made": 1}', "line 2: id_made must be true or false"),
         ('{"id": "b", "command": "x", "cancel_requested": true}', "line 2: cancel_requested must"),
         ('{"id": "a,b", "command": "x"}', "line 2: id must be printable"),
+        *(
+            (
+                f'{{"id": "b", "command": "x", "{field}": {value}}}',
+                f"line 2: {field} must be {limits}",
+            )
+            for field, limits, values in [
+                ("exit_code", "0 to 255", ["-1", "256", "9" * 40]),
+                ("signal", "1 to 64", ["0", "65", "300", "9" * 40]),
+                ("attempts", "0 to 1000000", ["-1", "1000001", "9" * 40]),
+                ("exit_code", "a whole number", ["1.5", "true", '"1"', "[]"]),
+            ]
+            for value in values
+        ),
+        ('{"id": "b", "command": "x", "env": []}', "line 2: env must be an object"),
+        ('{"id": "b", "command": "x", "env": {"": "x"}}', "line 2: env: not a variable's name: ''"),
+        ('{"id": "b", "command": "x", "env": {"A=": "x"}}', "line 2: env: not a variable's name"),
+        ('{"id": "b", "command": "x", "env": {"A\\u0000": ""}}', "line 2: env: not a variable's"),
+        ('{"id": "b", "command": "x", "env": {"\\ud800": ""}}', "line 2: a name in env is not"),
+        ('{"id": "b", "command": "x", "env": {"A": 1}}', "line 2: env A must be text"),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_imported(queue: Queue, line: str, message: str) -> None:

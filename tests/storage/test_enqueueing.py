@@ -84,12 +84,12 @@ def test_retries_and_timeout_are_taken_at_enqueue(storage, clock):
         (None, {"PATH": "/bin"}),
         ("", {}),
         ("HOME LANG", {"HOME": "/root"}),
-        ("*", {"PATH": "/bin", "HOME": "/root"}),
+        ("*", {"PATH": "/bin", "HOME": "/root", "A-B": "y"}),
     ],
 )
 def test_a_job_keeps_variables_of_where_it_was_enqueued(storage, clock, key, expected):
-    """It keeps those that capture-env names, but none of queuectl's own; `*` keeps all that are
-    valid.
+    """It keeps those that capture-env names, but none of queuectl's own; `*` keeps all that can
+    be stored.
     """
     environ = {"PATH": "/bin", "HOME": "/root", "QUEUECTL_DB": "x", "A-B": "y", "BAD": "\udcff"}
     if key is not None:

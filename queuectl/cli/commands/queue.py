@@ -15,7 +15,7 @@ from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import completing
 from queuectl.cli.tables import table
 from queuectl.core.errors import InvalidInput
-from queuectl.core.escaping import escape
+from queuectl.core.escaping import escape, storable
 from queuectl.core.models import QueueStatus
 from queuectl.core.specs import check_name, check_reason
 from queuectl.core.states import JobState
@@ -143,7 +143,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
 def _who() -> str:
     """Return the user's name, or the user's number if there is no name for it."""
     try:
-        return getpass.getuser()
+        return storable(getpass.getuser())
     except (KeyError, OSError):
         return str(os.getuid())
 
