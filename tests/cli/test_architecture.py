@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md names files and functions that exist, and every module of the package."""
+"""The pages for developers name files and functions that exist, and every module."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ import queuectl
 PACKAGE = Path(queuectl.__file__).parent
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / ".github" / "ARCHITECTURE.md"
+CONTRIBUTING = PAGE.with_name("CONTRIBUTING.md")
+README = CHECKOUT / "README.md"
 NAMED = re.compile(r"`((?:[\w.]+/)*\w+\.py)(?::([\w.]+))?`")
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="an unpacked sdist lacks it")
 
 
-def _named() -> list[tuple[str, str]]:
-    """Return every `path.py` and `path.py:function` on the page, without repetitions."""
-    return sorted(set(NAMED.findall(PAGE.read_text("utf-8")))) if PAGE.exists() else []
+def _named(*pages: Path) -> list[tuple[str, str]]:
+    """Return every `path.py` and `path.py:function` on the pages, without repetitions."""
+    texts = [page.read_text("utf-8") for page in pages if page.exists()]
+    return sorted({named for text in texts for named in NAMED.findall(text)})
 
 
 @lru_cache(maxsize=None)
@@ -42,7 +45,7 @@ def _names_in(path: Path) -> frozenset[str]:
     return frozenset(below(ast.parse(path.read_text("utf-8")).body, ""))
 
 
-@pytest.mark.parametrize(("path", "name"), _named())
+@pytest.mark.parametrize(("path", "name"), _named(PAGE, CONTRIBUTING))
 def test_what_the_page_names_exists(path: str, name: str) -> None:
     """A renamed file or function is renamed on the page, too."""
     found = [root / path for root in (PACKAGE, CHECKOUT) if (root / path).is_file()]
@@ -59,4 +62,25 @@ def test_every_module_is_on_the_page() -> None:
         if path.name not in ("__init__.py", "__main__.py") and path.parent.name != "commands"
     }
 
-    assert modules - {path for path, _ in _named()} == set()
+    assert modules - {path for path, _ in _named(PAGE)} == set()
+
+
+@pytest.mark.parametrize("page", [PAGE, CONTRIBUTING, README], ids=lambda page: page.name)
+def test_what_the_page_says_of_the_checkout_exists(page: Path) -> None:
+    """Folders and files of tests, scripts and workflows are where the page says."""
+    text = page.read_text("utf-8")
+    places = re.findall(r"(?<![\w./])(?:tests|queuectl|\.ci|\.github)/[\w./]*\w", text)
+    links = re.findall(r"\]\(([\w./-]+)\)", text)
+    assert places
+
+    roots = (CHECKOUT, PACKAGE.parent)
+    assert [at for at in places if not any((root / at).exists() for root in roots)] == []
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_reliability_tests_of_the_readme_exist() -> None:
+    """Each file that the README's table names is there."""
+    named = re.findall(r"`(test_\w+\.py)`", README.read_text("utf-8"))
+    assert named
+
+    assert {name for name in named if not list((CHECKOUT / "tests").rglob(name))} == set()
