@@ -98,15 +98,6 @@ def test_a_scheduled_job_does_not_wait(queue: Queue) -> None:
     assert " wait=0s;" in queue.ok("check", "--max-wait", "0")
 
 
-def test_living_workers_are_counted(queue: Queue) -> None:
-    """With --queue only the workers that serve this queue count."""
-    queue.start("--queue", "a", workers=2)
-
-    assert "| " in queue.ok("check", "--min-workers", "2")
-    assert queue.ok("check", "--min-workers", "2", "--queue", "a")
-    assert queue.run("check", "--min-workers", "1", "--queue", "b").code == 2
-
-
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -150,16 +150,6 @@ def test_max_retries_0_means_one_attempt(queue: Queue) -> None:
     assert [job.max_retries for job in queue.jobs()] == [1]
 
 
-def test_other_keys_apply_immediately(queue: Queue) -> None:
-    """The delay before a retry depends on the settings at the failure, not at the enqueue."""
-    queue.run("enqueue", "--id", "a", "exit 1")
-    queue.run("config", "set", "backoff-max", "0")
-
-    queue.drain(workers=1)
-
-    assert (queue.show("a")["state"], queue.show("a")["attempts"]) == ("dead", 3)
-
-
 def test_unknown_keys_of_an_older_tool_are_listed_and_can_be_unset(queue: Queue) -> None:
     """Such a key of an upgraded file has no effect, but it does not disappear silently."""
     with queue.opened() as storage:

@@ -22,12 +22,6 @@ _EVERY_CHECK = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def queue(queue):
-    """`doctor` prints the same in a fork, which is faster than a process."""
-    return queue
-
-
 def levels(queue, code=0):
     """Return the level of each check by its name."""
     return levels_of(queue.run("doctor"), code)

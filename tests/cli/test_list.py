@@ -29,12 +29,6 @@ cancelled   cancelled   default  0       0/3     2026-01-31T12:00:50.000000Z  ru
 """
 
 
-@pytest.fixture
-def queue(queue: Queue) -> Queue:
-    """`list` prints the same in a fork, which is faster than a process."""
-    return queue
-
-
 def test_a_table_off_a_terminal(queue: Queue) -> None:
     """Off a terminal there is one line per job, with full times and uncut commands."""
     every_state(queue)
@@ -139,29 +133,6 @@ def test_show_env(queue: Queue) -> None:
     [shown] = json.loads(queue.run("list", "--queue", "q", "--json", "--show-env").out)
 
     assert shown["env"] == {"TOKEN": "secret"}
-
-
-@pytest.mark.parametrize(
-    ("options", "hint"),
-    [
-        ("--state failed", "no jobs\n2 are dead: queuectl dlq list\n"),
-        ("--state failed --queue q", "no jobs\n1 is dead: queuectl dlq list\n"),
-        ("--state failed --queue other", "no jobs\n"),
-        ("--state cancelled", "no jobs\n"),
-        ("--state failed,cancelled", "no jobs\n"),
-    ],
-)
-def test_an_empty_list_of_failed_jobs_mentions_dead_ones(
-    queue: Queue, options: str, hint: str
-) -> None:
-    """A `failed` job waits for a retry. If there is none, a message says where dead jobs are."""
-    for name in ("q", "default"):
-        queue.enqueue("false", "--max-retries", "1", "--queue", name)
-    queue.drain(workers=1)
-
-    done = queue.run("list", *options.split())
-
-    assert (done.code, done.out, done.err) == (0, "", hint)
 
 
 class TestOnATerminal:

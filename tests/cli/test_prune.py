@@ -114,18 +114,6 @@ def test_a_job_that_an_unfinished_one_waits_for_is_kept(queue: Queue) -> None:
     assert queue.ok("prune", "need") == "1 deleted"
 
 
-def test_prune_deletes_the_log_of_a_job(queue: Queue) -> None:
-    """A large output has its own file, which is deleted as well."""
-    queue.enqueue("yes | head -c 300000", "--id", "a")
-    queue.drain()
-    logs = list(queue.files and (queue.folder / "queue.db.d" / "logs").iterdir())
-    assert [path.stat().st_size for path in logs] == [300_000]
-    queue.ok("prune", "a")
-
-    assert list((queue.folder / "queue.db.d" / "logs").iterdir()) == []
-    assert queue.fails(1, "logs", "a") == "queuectl logs: no such job: a"
-
-
 def test_workers_prune_by_the_key_retention_but_never_dead_jobs(states: Queue) -> None:
     """They delete older completed and cancelled jobs; dead jobs stay until a person acts."""
     done = Outcome(OutcomeKind.OK, exit_code=0)

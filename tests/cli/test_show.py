@@ -67,12 +67,6 @@ ATTEMPT    STARTED                      OUTCOME      TIME    CPU    MEMORY    OU
 """
 
 
-@pytest.fixture
-def queue(queue: Queue) -> Queue:
-    """`show` prints the same in a fork, which is faster than a process."""
-    return queue
-
-
 @pytest.mark.parametrize(
     ("job", "text"),
     [("completed", _COMPLETED), ("processing", _PROCESSING), ("dead", _DEAD)],

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
-
-import pytest
 
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
@@ -67,41 +64,6 @@ Active/Pending Work: 0 job(s)
 Workers: none
 """
 
-_ALL = """\
-Job Queue Status
-==================================================
-
-Jobs by State:
-  Pending:          1
-  Processing:       1
-  Completed:        1
-  Failed:           1
-  Dead (DLQ):       1
-  Scheduled:        1
-  Blocked:          1
-  Cancelled:        1
---------------------------------------------------
-  Total:            8
-
-Completion Rate:
-  12.5% (1/8)
-
-Permanent Failures:
-  12.5% (1/8)
-
-Active/Pending Work: 2 job(s)
-==================================================
-
-Workers: none (start some: queuectl worker start)
-Dead jobs: queuectl dlq list
-"""
-
-
-@pytest.fixture
-def queue(queue: Queue) -> Queue:
-    """`status` prints the same in a fork, which is faster than a process."""
-    return queue
-
 
 def test_an_empty_queue(queue: Queue) -> None:
     """All counts are 0, and no worker is asked for."""
@@ -141,29 +103,6 @@ def test_the_block_has_its_documented_format(queue: Queue) -> None:
     assert out[: len(_BLOCK)] == _BLOCK
 
 
-def test_rows_of_states_that_may_be_left_out(queue: Queue) -> None:
-    """`scheduled`, `blocked` and `cancelled` have a row only if there are such jobs."""
-    every_state(queue)
-
-    assert queue.run("status") == (0, f"{_ALL}Database: {queue.database}\n", "")
-
-
-def test_each_worker_has_a_line(queue: Queue) -> None:
-    """Each living worker has a line with the job that it runs."""
-    job = queue.enqueue("sleep 60")
-    queue.start("--queue", "default", "--queue", "other")
-    queue.until(job, "processing")
-
-    tail = queue.ok("status").rpartition("=\n\n")[2]
-
-    assert re.fullmatch(
-        r"Workers: 1\n"
-        rf"  [0-9a-f]{{8}}-1 \(pid \d+, default, other\): runs {job}, started \S+Z\n"
-        rf"Database: {re.escape(str(queue.database))}",
-        tail,
-    ), tail
-
-
 def test_json_of_an_empty_queue(queue: Queue) -> None:
     """All eight states are there with 0, and the rates are null."""
     with queue.opened():
@@ -191,20 +130,6 @@ def test_json_of_every_state(queue: Queue) -> None:
         "failure_rate": 0.125,
         "workers": [],
     }
-
-
-def test_json_of_workers(queue: Queue) -> None:
-    """A worker is the same object here as in `worker list --json`."""
-    job = queue.enqueue("sleep 60")
-    queue.start()
-    queue.until(job, "processing")
-
-    [worker] = queue.json("status")["workers"]
-
-    assert [worker] == queue.json("worker", "list")
-    assert {"id", "pid", "host", "started_at", "queues", "job"} <= set(worker)
-    assert (worker["job"], worker["queues"]) == (job, [])
-    assert worker["id"] == queue.show(job)["locked_by"]
 
 
 def _json(queue: Queue) -> dict[str, Any]:

@@ -149,20 +149,6 @@ def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
     assert (piped.err, dumb.screen) == ("", "")
 
 
-def test_waiting_for_several_jobs_shows_progress_on_a_terminal(queue: Queue) -> None:
-    """For a single job there is no bar."""
-    queue.enqueue("true", "--id", "a")
-    queue.enqueue("true", "--id", "b")
-    queue.drain()
-    shown = on_terminal(queue, "wait", "a", "b", streams="stderr")
-    piped = queue.run("wait", "a", "b")
-    single = on_terminal(queue, "wait", "a", streams="stderr")
-
-    assert "100%" in shown.screen
-    assert (shown.code, shown.out) == (0, "")
-    assert (piped.err, single.screen) == ("", "")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("args", [("wait", "a", "b"), ("wait", "--all")])
 def test_an_interrupted_progress_bar_restores_the_cursor(
