@@ -12,6 +12,7 @@ import pytest
 
 import queuectl
 
+# The package may be an installed one, with no sources in the checkout.
 PACKAGE = Path(queuectl.__file__).parent
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / ".github" / "ARCHITECTURE.md"
@@ -48,7 +49,8 @@ def _names_in(path: Path) -> frozenset[str]:
 @pytest.mark.parametrize(("path", "name"), _named(PAGE, CONTRIBUTING))
 def test_what_the_page_names_exists(path: str, name: str) -> None:
     """A renamed file or function is renamed on the page, too."""
-    found = [root / path for root in (PACKAGE, CHECKOUT) if (root / path).is_file()]
+    roots = (PACKAGE, PACKAGE.parent, CHECKOUT)
+    found = [root / path for root in roots if (root / path).is_file()]
 
     assert found, path
     assert not name or name in _names_in(found[0]), f"{path} has no {name}"
