@@ -44,13 +44,13 @@ def job_json(job: Job, *, show_env: bool) -> dict[str, Any]:
     }
 
 
-def execution_json(execution: Execution) -> dict[str, Any]:
-    """Return an attempt as JSON shows it."""
+def execution_json(execution: Execution, *, running_pid: int | None = None) -> dict[str, Any]:
+    """Return an attempt as JSON shows it; `running_pid` is its process while it runs."""
     return {
         "id": execution.id,
         "attempt": execution.attempt,
         "worker": execution.worker,
-        "pid": execution.pid,
+        "pid": running_pid if execution.outcome is None else execution.pid,
         "started_at": to_text(execution.started_at),
         "finished_at": time_or_none(execution.finished_at),
         "outcome": None if execution.outcome is None else execution.outcome.value,
@@ -75,6 +75,7 @@ def worker_json(worker: Worker) -> dict[str, Any]:
         "started_at": to_text(worker.started_at),
         "queues": list(worker.queues),
         "job": worker.job,
+        "job_pid": worker.job_pid,
     }
 
 

@@ -9,6 +9,7 @@ import stat
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable
+from queuectl.host import processes
 from queuectl.host.files import QueueFiles, is_unfinished, lock_owner
 from queuectl.host.filesystem import make, unlink_quietly
 
@@ -240,6 +241,21 @@ def job_process(files: QueueFiles, owner: str) -> JobProcess | None:
         return _read_job(descriptor)
     finally:
         os.close(descriptor)
+
+
+def seen_job_pid(files: QueueFiles, owner: str, execution_id: int | None = None) -> int | None:
+    """Return the PID of the job process that a worker started last, if it runs and is seen here.
+
+    With `execution_id`, only if it is the process of that attempt.
+    """
+    job = job_process(files, owner)
+    if job is None or execution_id not in (None, job.execution_id):
+        return None
+    try:
+        seen = processes.same_process(job.pid, job.start_ticks, processes.boot_id())
+    except OSError:
+        return None
+    return job.pid if seen else None
 
 
 def _open(path: str) -> int | None:

@@ -94,4 +94,10 @@ class Workers(Base):
 
     def living_workers(self) -> list[Worker]:
         """Return the workers that are alive, as their lock files prove."""
-        return [worker for worker in self.workers() if lockfiles.is_alive(self.files, worker.id)]
+        return [
+            worker
+            if worker.job is None
+            else worker._replace(job_pid=lockfiles.seen_job_pid(self.files, worker.id))
+            for worker in self.workers()
+            if lockfiles.is_alive(self.files, worker.id)
+        ]

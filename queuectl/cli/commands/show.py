@@ -16,6 +16,8 @@ from queuectl.cli.tables import print_fields, print_pages, styled_state, table
 from queuectl.core.escaping import escape
 from queuectl.core.models import Execution, Job, signal_name
 from queuectl.core.times import format_duration, utcnow
+from queuectl.host import lockfiles
+from queuectl.storage import Storage
 from queuectl.storage.explaining import Need
 
 _MOST_LISTED = 10
@@ -41,6 +43,7 @@ def show(job: str | None, show_env: bool, as_json: bool) -> None:
     found = the_job(storage, job)
     needs, dependants = storage.needs(found), storage.dependants(found)
     executions = storage.executions(found)
+    pid = _running_pid(storage, found)
     if as_json:
         shape = {
             **job_json(found, show_env=show_env),
@@ -48,17 +51,31 @@ def show(job: str | None, show_env: bool, as_json: bool) -> None:
             "after_any": [need.job.id for need in needs if need.any_outcome],
             "needed_by": dependants,
         }
-        output.print_json_object(shape, "executions", map(execution_json, executions))
+        shapes = (execution_json(execution, running_pid=pid) for execution in executions)
+        output.print_json_object(shape, "executions", shapes)
         return
-    _print_job(found, needs, dependants, show_env=show_env)
+    _print_job(found, pid, needs, dependants, show_env=show_env)
     print_pages(executions, _print_attempts)
     last = storage.last_execution(found)
     if last is not None:
         _print_hints(found, last)
 
 
+def _running_pid(storage: Storage, job: Job) -> int | None:
+    """Return the process id of a running job; None if it does not run or cannot be seen."""
+    last = None if job.locked_by is None else storage.last_execution(job)
+    if job.locked_by is None or last is None:
+        return None
+    return lockfiles.seen_job_pid(storage.files, job.locked_by, last.id)
+
+
 def _print_job(
-    job: Job, needs: Sequence[Need], dependants: Sequence[str], *, show_env: bool
+    job: Job,
+    pid: int | None,
+    needs: Sequence[Need],
+    dependants: Sequence[str],
+    *,
+    show_env: bool,
 ) -> None:
     now = utcnow()
     env = masked(job.env, show_env=show_env)
@@ -77,6 +94,7 @@ def _print_job(
             ("Finished", _time(job.finished_at, now)),
             ("Worker", job.locked_by),
             ("Since", _time(job.locked_at, now)),
+            ("Process", None if pid is None else str(pid)),
             ("Folder", _text(job.cwd) or "the worker's"),
             ("Env", _text(" ".join(f"{name}={env[name]}" for name in sorted(env)))),
             ("Unique key", _text(job.unique_key)),
