@@ -11,7 +11,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import WholeNumber
-from queuectl.core.errors import InvalidInput
+from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective, is_variable
 from queuectl.core.specs import (
     check_fields,
@@ -228,3 +228,10 @@ def warn_unsatisfiable(enqueued: Enqueued) -> None:
             f"{enqueued.id} waits for {', '.join(enqueued.unsatisfiable)}, which will not complete "
             "unless retried (queuectl retry)"
         )
+
+
+def held_key_hint(error: UniqueKeyHeld) -> str:
+    """Return what to do about a unique key that is held, to be added to the message."""
+    if error.until_it_ends is None:
+        return ""
+    return f" (enqueue again after its end: queuectl wait {error.holder})"

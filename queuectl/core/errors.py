@@ -91,12 +91,21 @@ class DuplicateId(QueueError):
 
 
 class UniqueKeyHeld(QueueError):
-    """An unfinished job holds this unique key."""
+    """An unfinished job holds this unique key.
 
-    def __init__(self, key: str, holder: str) -> None:
-        super().__init__(f"unique key {key} is held by unfinished job {holder}")
+    `until_it_ends` says why that job cannot stand for the new one, which can be enqueued only when
+    that job has ended: `is running`. It is None if any unfinished job is refused.
+    """
+
+    def __init__(self, key: str, holder: str, until_it_ends: str | None = None) -> None:
+        super().__init__(
+            f"unique key {key} is held by unfinished job {holder}"
+            if until_it_ends is None
+            else f"unique key {key} is held by job {holder}, which {until_it_ends}"
+        )
         self.key = key
         self.holder = holder
+        self.until_it_ends = until_it_ends
 
 
 class WrongState(QueueError):

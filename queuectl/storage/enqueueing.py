@@ -196,7 +196,8 @@ def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | Non
 def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) -> Enqueued | None:
     """Return the unfinished job that holds the unique key, replaced if the spec says so.
 
-    None if there is none.
+    None if there is none. Raises UniqueKeyHeld if that job cannot do what the spec asks for: the
+    caller would take it for done, and nothing would ever do it.
     """
     holder = key_holder(conn, key)
     if holder is None:
@@ -204,13 +205,16 @@ def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) ->
     seq, job_id, state = holder
     if spec.if_dup == "error":
         raise UniqueKeyHeld(key, job_id)
-    replaced = spec.if_dup == "replace" and JobState(state) in WAITING_STATES
+    replaced = spec.if_dup == "replace"
+    if replaced and JobState(state) not in WAITING_STATES:
+        raise UniqueKeyHeld(key, job_id, "is running")
     if replaced:
         _replace(conn, seq, spec, call)
-    row = conn.execute(
-        "SELECT queue, timeout, max_retries FROM jobs WHERE seq = ?", (seq,)
+    queue, timeout, max_retries, cancel_requested = conn.execute(
+        "SELECT queue, timeout, max_retries, cancel_requested FROM jobs WHERE seq = ?", (seq,)
     ).fetchone()
-    queue, timeout, max_retries = row
+    if cancel_requested:
+        raise UniqueKeyHeld(key, job_id, "is being cancelled")
     return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True, replaced=replaced)
 
 

@@ -246,13 +246,25 @@ def test_replace_changes_a_waiting_job(storage, clock, state):
     assert sql(storage, "SELECT count(*) FROM dependencies") == [(0,)]
 
 
-def test_replace_of_a_running_job_is_skip(storage, clock):
-    """A job is not changed while it runs."""
+def test_replace_of_a_running_job_is_refused(storage, clock):
+    """Regression: it was skip, so that the caller was told of success and the new command never
+    ran.
+    """
     held(storage, clock.now, JobState.PROCESSING)
     before = storage.get("a")
-    (made,) = storage.enqueue([unique(if_dup="replace")], now=clock.tick(1))
+    with pytest.raises(UniqueKeyHeld, match=r"^unique key k is held by job a, which is running$"):
+        storage.enqueue([unique(if_dup="replace")], now=clock.tick(1))
 
-    assert (made.id, made.existing, storage.get("a")) == ("a", True, before)
+    assert storage.get("a") == before
+
+
+@pytest.mark.parametrize("if_dup", ["skip", "replace"])
+def test_a_job_that_is_being_cancelled_stands_for_no_other(storage, clock, if_dup):
+    """Regression: its id was returned, and what the caller wanted to be done was never done."""
+    held(storage, clock.now, JobState.PROCESSING)
+    storage.cancel(storage.get("a"), now=clock.now)
+    with pytest.raises(UniqueKeyHeld, match=r"^unique key k is held by job a, which is "):
+        storage.enqueue([unique(if_dup=if_dup)], now=clock.tick(1))
 
 
 def test_one_key_twice_in_a_batch_is_one_job(storage, clock):

@@ -113,13 +113,18 @@ class StorageModel(RuleBasedStateMachine):
         return job_id
 
     def enqueue_again(self, spec, holder, made):
-        if spec.if_dup == "error":
+        state, is_cancelled = self.jobs[holder].state, self.jobs[holder].cancel_requested
+        if (
+            spec.if_dup == "error"
+            or is_cancelled
+            or (spec.if_dup == "replace" and state not in WAITING)
+        ):
             with pytest.raises(UniqueKeyHeld) as held:
                 self.storage.enqueue([spec], now=self.now)
             assert held.value.holder == holder
             return
         (enqueued,) = self.storage.enqueue([spec], now=self.now)
-        replaced = spec.if_dup == "replace" and self.jobs[holder].state in WAITING
+        replaced = spec.if_dup == "replace"
         assert (enqueued.id, enqueued.existing, enqueued.replaced) == (holder, True, replaced)
         if replaced:
             made.place = self.jobs[holder].place

@@ -23,13 +23,14 @@ from queuectl.cli.job_options import (
     check_options,
     current_folder,
     fields_of_words,
+    held_key_hint,
     job_options,
     option_fields,
     split_words,
     warn_unsatisfiable,
 )
 from queuectl.cli.selection import completer
-from queuectl.core.errors import DuplicateId, QueueError
+from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import UNFINISHED_STATES
 from queuectl.core.times import format_duration, utcnow
@@ -69,8 +70,8 @@ def _is_json_or_stdin(words: Sequence[str]) -> bool:
 @click.option(
     "--if-dup",
     type=click.Choice(["skip", "replace", "error"]),
-    help="If there is such a job: print its id (skip, the default), also give it this command if "
-    "it is not running (replace), or fail (error).",
+    help="If there is such a job: print its id (skip, the default), also give it this command "
+    "(replace, which fails if it is running), or fail (error).",
 )
 @click.option(
     "--after",
@@ -193,6 +194,8 @@ def _store(storage: Enqueueing, spec: JobSpec, *, quiet: bool, now: datetime) ->
         enqueued = storage.enqueue([spec], now=now, environ=os.environ)[0]
     except DuplicateId as error:
         fail(f"{error} (for one at a time use --unique)", error.exit_code)
+    except UniqueKeyHeld as error:
+        fail(f"{error}{held_key_hint(error)}", error.exit_code)
     if not quiet:
         warn_unsatisfiable(enqueued)
     return enqueued

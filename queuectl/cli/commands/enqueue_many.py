@@ -11,9 +11,9 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.command import fail, open_part
-from queuectl.cli.job_options import current_folder, warn_unsatisfiable
+from queuectl.cli.job_options import current_folder, held_key_hint, warn_unsatisfiable
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
-from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
+from queuectl.core.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
@@ -94,6 +94,8 @@ def _store(
         line = "" if error.position is None else f"line {numbers[error.position]}: "
         taken = isinstance(error, DuplicateId) and error.state is not None
         hint = " (for one at a time use the field unique_key)" if taken else ""
+        if isinstance(error, UniqueKeyHeld):
+            hint = held_key_hint(error)
         fail(f"{line}{error}{hint}", error.exit_code)
 
 

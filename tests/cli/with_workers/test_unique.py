@@ -6,6 +6,9 @@ import pytest
 
 from support.queue import Queue
 
+_REPLACEMENT = '{"command": "new", "unique_key": "k", "if_dup": "replace"}'
+_HINT = "(enqueue again after its end: queuectl wait holder)"
+
 
 def _bring(queue: Queue, state: str) -> None:
     """Make a job `holder` in a state; it has the key `k`."""
@@ -44,14 +47,49 @@ def test_replace_changes_a_waiting_job_and_keeps_its_id_and_place(queue: Queue, 
     assert queue.ids()[-2:] == ["holder", "later"]
 
 
-@pytest.mark.parametrize("if_dup", ["skip", "replace"])
-def test_a_running_holder_does_not_change(queue: Queue, if_dup: str) -> None:
+def test_a_running_holder_does_not_change(queue: Queue) -> None:
     """Only its id is printed, and the exit code is 0."""
     _bring(queue, "processing")
-    before = queue.show("holder")
+    before = queue.get("holder")
 
-    assert queue.ok("enqueue", "--unique", "k", "--if-dup", if_dup, "new") == "holder"
-    assert queue.show("holder") == before
+    assert queue.ok("enqueue", "--unique", "k", "new") == "holder"
+    assert queue.get("holder") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--unique", "k", "--if-dup", "replace", "new"), ""),
+        (("--wait", "--unique", "k", "--if-dup", "replace", "new"), ""),
+        ((_REPLACEMENT,), ""),
+        (("-",), "line 2: "),
+    ],
+)
+def test_a_running_holder_is_not_replaced(queue: Queue, words: tuple[str, ...], line: str) -> None:
+    """Regression: its id was printed and the exit code was 0, or with --wait that of the old
+    command, though nothing ever ran the new one. Now it is exit 1 and nothing changes.
+    """
+    _bring(queue, "processing")
+    before = queue.get("holder")
+
+    assert (
+        queue.fails(1, "enqueue", *words, stdin='{"command": "other"}\n' + _REPLACEMENT)
+        == f"queuectl enqueue: {line}unique key k is held by job holder, which is running {_HINT}"
+    )
+    assert queue.get("holder") == before
+    assert queue.ids() == ["holder"]
+
+
+def test_a_holder_that_is_being_cancelled_stands_for_no_other_job(queue: Queue) -> None:
+    """Regression: its id was printed with exit 0, though it would never do anything."""
+    queue.add("trap '' TERM; echo go > trapped; sleep 60", id="holder", unique_key="k")
+    queue.start()
+    queue.text("trapped")
+    queue.ok("cancel", "holder")
+
+    assert queue.fails(1, "enqueue", "--unique", "k", "new") == (
+        f"queuectl enqueue: unique key k is held by job holder, which is being cancelled {_HINT}"
+    )
 
 
 @pytest.mark.parametrize("state", ["scheduled", "blocked", "pending", "processing", "failed"])
