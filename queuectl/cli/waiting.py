@@ -10,7 +10,7 @@ from queuectl.cli import output
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
-from queuectl.host.lockfiles import living_pools
+from queuectl.host.pools import living_pools
 from queuectl.storage import Storage
 
 TIME_RAN_OUT = 124

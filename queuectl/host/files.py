@@ -86,7 +86,7 @@ class QueueFiles(NamedTuple):
 
     def process_lock(self, owner: str) -> str:
         """The file that a worker or supervisor keeps locked for as long as it lives."""
-        return f"{self.workers}/{owner}{_PROCESS_LOCK}"
+        return f"{self.workers}/{_entry(owner)}{_PROCESS_LOCK}"
 
     def unfinished_process_lock(self, owner: str) -> str:
         """The name of such a file until it is locked and complete."""
@@ -94,15 +94,15 @@ class QueueFiles(NamedTuple):
 
     def wakeup_fifo(self, worker_id: str) -> str:
         """The FIFO that wakes a worker."""
-        return f"{self.workers}/{worker_id}{_WAKEUP_FIFO}"
+        return f"{self.workers}/{_entry(worker_id)}{_WAKEUP_FIFO}"
 
     def worker_log(self, worker_id: str) -> str:
         """The file into which the running job of a worker prints."""
-        return f"{self.logs}/{worker_id}{_LOG}"
+        return f"{self.logs}/{_entry(worker_id)}{_LOG}"
 
     def worker_status(self, worker_id: str) -> str:
         """The file into which the shell of a worker's running job writes how the job ended."""
-        return f"{self.logs}/{worker_id}{_STATUS}"
+        return f"{self.logs}/{_entry(worker_id)}{_STATUS}"
 
     def execution_log(self, execution_id: int) -> str:
         """The file that keeps the output of an ended attempt, if it is not in the attempt's row."""
@@ -149,6 +149,17 @@ def find(path: str | None, environment_path: str | None, allow_shared: bool) -> 
         allow_shared=allow_shared,
         given="" if absolute == database else absolute,
     )
+
+
+def _entry(owner: str) -> str:
+    """Return an id that is part of the name of a file.
+
+    Raises QueueUnusable if it would lead to another folder: ids also come from the database and
+    from lock files, which somebody else may have written.
+    """
+    if "/" in owner or "\0" in owner:
+        raise QueueUnusable(f"not the id of a worker: {owner} (the queue is damaged)")
+    return owner
 
 
 def turn_of(write_lock: str) -> str:

@@ -6,12 +6,14 @@ import fcntl
 import json
 import os
 import stat
-from typing import Any, Mapping, NamedTuple, Sequence
+import sys
+from typing import Any, Mapping, NamedTuple
 
 from queuectl.core.errors import QueueUnusable
 from queuectl.host import processes
 from queuectl.host.files import QueueFiles, is_unfinished, lock_owner
 from queuectl.host.filesystem import make, unlink_quietly
+from queuectl.host.processes import is_pid, user
 
 _JOB_BYTES = 64
 """A lock file begins with a line of this width, which names the running job process. JSON that
@@ -30,23 +32,6 @@ class JobProcess(NamedTuple):
     moment after the spawn."""
     log_owner: str
     """The worker that started it, by whose id the files of the running job are named."""
-
-
-class LivingPool(NamedTuple):
-    """A living supervisor with its workers, as its lock file describes it."""
-
-    id: str
-    """The id of the supervisor; those of its workers begin with it."""
-    pid: int
-    """The PID of the supervisor."""
-    start_ticks: int | None
-    """When the supervisor started, in clock ticks since boot; None if the kernel does not tell."""
-    queues: tuple[str, ...]
-    """The queues that it serves; empty if it serves all."""
-
-    def serves(self, queues: Sequence[str]) -> bool:
-        """Whether it serves all of these queues; with none given, whether it serves every queue."""
-        return not self.queues or (bool(queues) and set(queues) <= set(self.queues))
 
 
 class ProcessLock:
@@ -201,30 +186,27 @@ def owners(files: QueueFiles) -> list[str]:
     return sorted(filter(None, map(lock_owner, names)))
 
 
-def about(files: QueueFiles, owner: str) -> dict[str, Any]:
-    """Return what a process wrote about itself when it took its lock; empty if that is gone."""
+def description(files: QueueFiles, owner: str) -> tuple[int | None, dict[str, Any]]:
+    """Return the user of a lock file, and what its owner wrote when it took the lock.
+
+    That is empty if it cannot be read, and the user None if there is no file.
+    """
     descriptor = _open(files.process_lock(owner))
     if descriptor is None:
-        return {}
+        return None, {}
     try:
+        owner_id = os.fstat(descriptor).st_uid
         written = json.loads(os.pread(descriptor, 1 << 20, _JOB_BYTES) or b"{}")
-    except ValueError:
-        return {}
+    except (ValueError, RecursionError):
+        return owner_id, {}
     finally:
         os.close(descriptor)
-    return written if isinstance(written, dict) else {}
+    return owner_id, written if isinstance(written, dict) else {}
 
 
-def living_pools(files: QueueFiles) -> list[LivingPool]:
-    """Return the pools whose supervisor is alive."""
-    pools = []
-    for owner in owners(files):
-        if is_supervisor(owner) and is_alive(files, owner):
-            written = about(files, owner)
-            if written:
-                pid, ticks = written["pid"], written.get("start_ticks")
-                pools.append(LivingPool(owner, pid, ticks, tuple(written["queues"])))
-    return pools
+def about(files: QueueFiles, owner: str) -> dict[str, Any]:
+    """Return what a process wrote about itself when it took its lock; empty if that is gone."""
+    return description(files, owner)[1]
 
 
 def is_supervisor(owner: str) -> bool:
@@ -261,8 +243,9 @@ def seen_job_pid(files: QueueFiles, owner: str, execution_id: int | None = None)
 def _open(path: str) -> int | None:
     """Open a lock file; None if there is none, or if it cannot be opened."""
     try:
-        # O_NONBLOCK: somebody may have put a FIFO there, whose open would wait.
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        # O_NONBLOCK: somebody may have put a FIFO there, whose open would wait. O_RDONLY: on a file
+        # system that became read-only, a living worker must not seem dead.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -294,6 +277,13 @@ def _read_job(descriptor: int) -> JobProcess | None:
     try:
         execution_id, pid, ticks, log_owner = os.pread(descriptor, _JOB_BYTES, 0).split()
         start = None if ticks == b"-" else int(ticks)
-        return JobProcess(int(execution_id), int(pid), start, log_owner.decode("ascii"))
+        job = JobProcess(int(execution_id), int(pid), start, log_owner.decode("ascii"))
     except ValueError:  # nothing runs, or a crash of the machine left something else there
         return None
+    if not is_pid(job.pid) or "/" in job.log_owner:
+        return None
+    # Root recovers the jobs of other users, who could name any process in their lock files.
+    owner = os.fstat(descriptor).st_uid
+    if sys.platform == "linux" and owner != os.geteuid() and user(job.pid) not in (owner, None):
+        return None
+    return job

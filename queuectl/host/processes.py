@@ -53,6 +53,27 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
+def is_pid(number: int) -> bool:
+    """Whether a number can be the PID of a process of ours.
+
+    To a signal, 0 and negative numbers mean whole groups, and 1 is the init of the system.
+    """
+    return 1 < number < 1 << 31
+
+
+def user(pid: int) -> int | None:
+    """Return the user who runs a process; None if it is gone, or if that cannot be known."""
+    try:
+        # Not the owner of /proc/PID: for some processes of other users that is root.
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"Uid:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
 def age_seconds(ticks: int) -> float:
     """Return how long ago a process started, however the wall clock was set since then."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

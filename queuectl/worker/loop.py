@@ -72,10 +72,13 @@ class _Worker:
         """The error of the last claim that failed, which was logged; None after a success."""
         self._writer = Writer(storage, events)
         self._commands = CommandBuilder(self._files, storage.queue_id, assignment.slot)
+        pid = os.getpid()
         about = {
-            "pid": os.getpid(),
+            "pid": pid,
+            "start_ticks": processes.start_ticks(pid),
             "pid_namespace": processes.pid_namespace(),
             "supervisor": assignment.supervisor,
+            "queues": assignment.queues,
         }
         self._lock = lockfiles.ProcessLock.take(self._files, self._id, about)
         self._output_log = OutputLog(self._files.worker_log(self._id))

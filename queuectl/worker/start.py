@@ -14,6 +14,7 @@ from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes, signals
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import open_private, own_mode, without_umask
+from queuectl.host.pools import living_pools
 from queuectl.host.program import called_as
 from queuectl.storage.database import WAIT_SECONDS
 from queuectl.storage.write_lock import WriteLock
@@ -132,9 +133,7 @@ def open_pool(
     descriptor = open_private(files.start_lock)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if unless_running and any(
-            pool.serves(plan.queues) for pool in lockfiles.living_pools(files)
-        ):
+        if unless_running and any(pool.serves(plan.queues) for pool in living_pools(files)):
             return None
         supervisor_id = os.urandom(4).hex()
         pid = os.getpid()

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from queuectl.core.errors import QueueUnusable
 from queuectl.host import files
 from queuectl.host.files import QueueFiles
 
@@ -63,3 +64,11 @@ def test_a_file_of_somebody_else_is_not_recognised(name: str) -> None:
     assert files.fifo_owner(name) is None
     assert files.logged_execution(name) is None
     assert files.log_owner(name) is None
+
+
+@pytest.mark.parametrize("owner", ["../../../tmp/x", "/tmp/x", "a/b", "a\0"])
+def test_an_id_that_leads_to_another_folder_is_refused(owner: str) -> None:
+    """Prevents: a lock file or a row names a worker so that we read or write a file elsewhere."""
+    for path in (QUEUE.process_lock, QUEUE.wakeup_fifo, QUEUE.worker_log, QUEUE.worker_status):
+        with pytest.raises(QueueUnusable, match="not the id of a worker"):
+            path(owner)

@@ -258,8 +258,10 @@ def test_a_lock_file_that_cannot_be_opened_now_is_not_taken_for_missing(queue_fi
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"x", b"a b c d\n", b"\xff" * 200, b" " * 64 + b"[1]", b"1 2\n"]
-)
+    "text",
+    [b"", b"x", b"a b c d\n", b"\xff" * 200, b" " * 64 + b"[1]", b"1 2\n",
+     b"1 -1 2 w0\n", b"1 0 2 w0\n", b"1 1 2 w0\n", b"1 99999999999 2 w0\n", b"1 7 2 ../w0\n"],
+)  # fmt: skip
 def test_a_damaged_lock_file_is_read_as_empty(queue_files, folder, text):
     """After a crash of the machine the file may hold anything; the recovery must still work."""
     (folder / "w1.lock").write_bytes(text)
@@ -270,3 +272,16 @@ def test_a_damaged_lock_file_is_read_as_empty(queue_files, folder, text):
     assert job is None
     assert lockfiles.about(queue_files, "w1") == {}
     assert lockfiles.job_process(queue_files, "w1") is None
+
+
+@linux_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root recovers the jobs of other users")
+def test_a_job_process_of_another_user_than_its_worker_is_not_believed(queue_files, folder):
+    """Prevents: a user names a process of root as their job, and root ends it in a recovery."""
+    own = JobProcess(17, os.getpid(), 99, "w0")
+    with living(queue_files, job=own):
+        before = lockfiles.job_process(queue_files, "w1")
+        os.chown(folder / "w1.lock", 61_234, 61_234)
+        after = lockfiles.job_process(queue_files, "w1")
+
+    assert (before, after) == (own, None)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from queuectl.host import lockfiles, signals, wakeup
+from queuectl.host.pools import living_pools
 from queuectl.storage.write_lock import WriteLock
 from support.calls import COMMAND
 from support.held import HELD, UNTIL_GO
@@ -198,7 +199,7 @@ def test_a_pool_with_closed_streams_runs_and_can_be_stopped(queue: Queue, closed
     queue.processes.append(pool)
     queue.until(job, "completed")
 
-    (found,) = lockfiles.living_pools(queue.files)
+    (found,) = living_pools(queue.files)
     assert found.pid == pool.pid
     numbers = [
         number for number, sign in enumerate(("<&-", ">&-", "2>&-")) if sign in closed.split()
@@ -214,7 +215,7 @@ def test_a_system_error_in_the_pool_is_one_line(queue: Queue) -> None:
     """Here the supervisor cannot remove its lock file at the end: exit 1 without a traceback."""
     queue.storage  # noqa: B018 (makes the queue)
     pool = queue.start("-q")
-    (found,) = lockfiles.living_pools(queue.files)
+    (found,) = living_pools(queue.files)
     path = Path(queue.files.workers, f"{found.id}.lock")
     path.unlink()
     path.mkdir()

@@ -218,7 +218,7 @@ def _summary(enqueued: Enqueued) -> str:
     limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"
     attempts = f"up to {enqueued.max_retries} attempt{'s' if enqueued.max_retries > 1 else ''}"
     parts = [f"queued in {enqueued.queue}", limit, attempts]
-    from queuectl.host.lockfiles import living_pools  # only on a terminal
+    from queuectl.host.pools import living_pools  # only on a terminal
 
     if not any(pool.serves([enqueued.queue]) for pool in living_pools(queue_files())):
         parts.append("no worker is running (queuectl worker start)")

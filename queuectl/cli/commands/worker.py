@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Sequence
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import output, stopping
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
@@ -25,12 +23,8 @@ from queuectl.cli.selection import queue_names
 from queuectl.cli.tables import print_workers
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
-from queuectl.host import lockfiles, places, processes
-from queuectl.host.files import QueueFiles
-from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
-from queuectl.storage import Storage
+from queuectl.host import places
 
-_POLL_SECONDS = 0.02
 _TIME_RAN_OUT = 124
 
 
@@ -175,102 +169,26 @@ def worker_stop(
     if now and leave_jobs:
         usage_error("--now and --leave-jobs cannot be used together")
     chosen = queue_names(queues)
-    storage = open_storage()
-    if leave_jobs and storage.settings().on_worker_death == "kill":
+    files = queue_files()
+    # What the lock files say is acted on, so nobody else may be able to write them.
+    places.refuse_shared(files)
+    if leave_jobs and open_storage().settings().on_worker_death == "kill":
         raise QueueError(
             "on-worker-death is kill: the next workers would end the jobs"
             " (queuectl config set on-worker-death adopt)"
         )
-    targets = _targets(storage, workers, chosen)
+    targets = stopping.targets(files, workers, chosen)
     if not targets:
+        open_storage(write=True)  # an error, for example because there is no queue, comes first
         if not quiet:
-            others = chosen and _targets(storage, (), ())
+            others = chosen and stopping.targets(files, (), ())
             only = f"no worker was started with --queue {', '.join(chosen)}"
             output.print_data(only if others else "no worker is running")
         return
-    for target in targets:
-        target.stop(now=now, leave_jobs=leave_jobs)
-    _wait_until_gone(targets, timeout)
+    if not stopping.stop(targets, now=now, leave_jobs=leave_jobs, timeout_seconds=timeout):
+        fail("still running, time ran out; nothing was killed", _TIME_RAN_OUT)
     if not quiet:
         output.print_data(f"stopped {', '.join(target.id for target in targets)}")
-
-
-def _wait_until_gone(targets: Sequence[_Target], timeout: float | None) -> None:
-    """Wait until the processes have exited; end the command with code 124 on timeout."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while any(target.is_running for target in targets):
-        if deadline is not None and time.monotonic() >= deadline:
-            fail("still running, time ran out; nothing was killed", _TIME_RAN_OUT)
-        time.sleep(_POLL_SECONDS)
-
-
-class _Target:
-    """A process to stop: a supervisor with its workers, or a single worker."""
-
-    def __init__(self, owner: lockfiles.LivingPool | Worker, files: QueueFiles) -> None:
-        self.id = owner.id
-        self._pid = owner.pid
-        self._start_ticks = owner.start_ticks
-        self._supervises = not isinstance(owner, Worker)
-        self._files = files
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process has not exited yet."""
-        # The process releases its lock before it exits. Wait for the exit: the caller may be about
-        # to remove the program.
-        return bool(lockfiles.is_alive(self._files, self.id)) or (
-            self._start_ticks is not None and self._is_seen
-        )
-
-    @property
-    def _is_seen(self) -> bool:
-        """Whether the process is visible from here, and not in another container."""
-        return processes.same_process(self._pid, self._start_ticks, processes.boot_id())
-
-    def stop(self, *, now: bool, leave_jobs: bool) -> None:
-        """Signal the process. Raises QueueError if that is not possible from here."""
-        order = STOP_SIGNAL if self._supervises else LEAVE_SIGNAL
-        if leave_jobs:
-            if not self._supervises:
-                raise QueueError(
-                    f"--leave-jobs is for a supervisor with its workers, not {self.id}"
-                )
-            order = LEAVE_SIGNAL
-        if self._start_ticks is not None and not self._is_seen:
-            # It has exited, or it is in another container, where its PID means another process.
-            if self.is_running:
-                raise QueueError(
-                    f"{self.id} (pid {self._pid}) cannot be seen from here"
-                    " (stop it in the container that it runs in)"
-                )
-            return
-        try:
-            os.kill(self._pid, KILL_SIGNAL if now else order)
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            raise QueueError(f"{self.id} (pid {self._pid}) belongs to another user") from None
-
-
-def _targets(storage: Storage, names: Sequence[str], queues: tuple[str, ...]) -> list[_Target]:
-    """Return the processes with these ids, or those that serve one of the queues, or all."""
-    pools = lockfiles.living_pools(storage.files)
-    owners: list[lockfiles.LivingPool | Worker] = [*pools, *storage.living_workers()]
-    if not names:
-        supervised = {pool.id for pool in pools}
-        return [
-            _Target(owner, storage.files)
-            for owner in owners
-            # A worker whose supervisor was killed still finishes its job.
-            if not (isinstance(owner, Worker) and owner.supervisor in supervised)
-            and (not queues or set(queues) & set(owner.queues))
-        ]
-    known = {owner.id: _Target(owner, storage.files) for owner in owners}
-    for name in names:
-        if name not in known:
-            raise QueueError(f"no such worker is running: {name} (queuectl worker list)")
-    return [known[name] for name in dict.fromkeys(names)]
 
 
 @worker.command("list", cls=QueueCommand)

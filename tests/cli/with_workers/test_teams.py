@@ -14,6 +14,7 @@ from typing import Any, Iterator
 import pytest
 
 from queuectl.host import lockfiles, processes
+from queuectl.host.pools import living_pools
 from queuectl.storage.for_workers import WorkerStorage
 from support.forks import in_processes
 from support.held import UNTIL_GO
@@ -113,7 +114,7 @@ def test_the_job_of_another_user_is_left_to_their_workers(queue: Queue, team: Pa
     wait_until(lambda: queue.json("--allow-shared", "show", job)["state"] == "processing")
     (worker,) = queue.json("--allow-shared", "worker", "list")
     shared = queue.files._replace(allow_shared=True)
-    (pool,) = lockfiles.living_pools(shared)
+    (pool,) = living_pools(shared)
     for pid in (pool.pid, worker["pid"]):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: lockfiles.is_alive(shared, worker["id"]) is False)

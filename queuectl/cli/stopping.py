@@ -1,0 +1,108 @@
+"""Telling living workers to stop, and waiting until they have exited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Sequence
+
+from queuectl.core.errors import QueueError
+from queuectl.host import lockfiles
+from queuectl.host.files import QueueFiles
+from queuectl.host.pools import LivingProcess, living_processes
+from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
+
+_POLL_SECONDS = 0.02
+
+
+class Target:
+    """A process to stop: a supervisor with its workers, or a single worker."""
+
+    def __init__(self, process: LivingProcess, files: QueueFiles) -> None:
+        self.id = process.id
+        self._process = process
+        self._files = files
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not exited yet."""
+        # The process releases its lock before it exits. Wait for the exit: the caller may be about
+        # to remove the program.
+        return bool(lockfiles.is_alive(self._files, self.id)) or (
+            self._process.start_ticks is not None and self._process.is_seen
+        )
+
+    def stop(self, *, now: bool, leave_jobs: bool) -> None:
+        """Signal the process. Raises QueueError if that is not possible from here."""
+        process = self._process
+        if leave_jobs and process.supervisor is not None:
+            raise QueueError(f"--leave-jobs is for a supervisor with its workers, not {self.id}")
+        if not process.is_proved:
+            # It has exited, or it is in another container, where its PID means another process.
+            # Or its lock file does not tell the truth.
+            if self.is_running:
+                raise QueueError(
+                    f"{self.id} (pid {process.pid or 'unknown'}) cannot be seen from here"
+                    " (stop it in the container that it runs in)"
+                )
+            return
+        order = KILL_SIGNAL if now else self._order(leave_jobs=leave_jobs)
+        assert process.pid is not None
+        try:
+            os.kill(process.pid, order)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            raise QueueError(f"{self.id} (pid {process.pid}) belongs to another user") from None
+
+    def _order(self, *, leave_jobs: bool) -> signal.Signals:
+        # To a supervisor, LEAVE_SIGNAL means that its workers leave their jobs alone.
+        is_worker = self._process.supervisor is not None
+        return LEAVE_SIGNAL if is_worker or leave_jobs else STOP_SIGNAL
+
+
+def targets(files: QueueFiles, names: Sequence[str], queues: Sequence[str]) -> list[Target]:
+    """Return the processes with these ids, or those that serve one of the queues, or all.
+
+    Only lock files are asked: workers can be stopped while the database cannot be read.
+    """
+    living = living_processes(files)
+    if not names:
+        supervisors = {process.id for process in living if process.supervisor is None}
+        return [
+            Target(process, files)
+            for process in living
+            # A worker whose supervisor was killed still finishes its job.
+            if process.supervisor not in supervisors
+            and (not queues or set(queues) & set(process.queues))
+        ]
+    known = {process.id: Target(process, files) for process in living}
+    for name in names:
+        if name not in known:
+            raise QueueError(f"no such worker is running: {name} (queuectl worker list)")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def stop(
+    chosen: Sequence[Target], *, now: bool, leave_jobs: bool, timeout_seconds: float | None
+) -> bool:
+    """Stop processes and wait until they have exited; False if that took too long.
+
+    Raises QueueError if one cannot be stopped from here; the others are stopped all the same.
+    """
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    waiting, errors = [], []
+    for target in chosen:
+        try:
+            target.stop(now=now, leave_jobs=leave_jobs)
+            waiting.append(target)
+        except QueueError as error:
+            errors.append(str(error))
+    while any(target.is_running for target in waiting):
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    if errors:
+        raise QueueError("; ".join(errors))
+    return True
