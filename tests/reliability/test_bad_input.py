@@ -1,4 +1,4 @@
-"""Whatever is given as input: done, or one line and the right code; never a traceback."""
+"""Any input is accepted, or refused with one line and the right exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def _assert_one_line(called: Called, codes: tuple[int, ...]) -> None:
 
 
 def test_there_are_at_least_400_bad_inputs() -> None:
-    """With the tables of wrong usage, of which the whole suite always takes all."""
+    """The tables of wrong usage are counted too: the suite always tries all of them."""
     assert len(_FIELDS) + len(_TEXTS) + len(WRONG_ENQUEUES) + len(WRONG_USAGE) >= 400
 
 
 @pytest.mark.parametrize(("field", "values"), _WRONG)
 def test_a_bad_value_of_a_field_is_refused(queue: Queue, field: str, values: list[Any]) -> None:
-    """One line, exit 2, and no queue is even made; alone and as a line of many."""
+    """It gets one line and exit 2, alone and as one line of many, and no queue is created."""
     for number, value in enumerate(sample(values, 4)):
         text = json.dumps({"command": "true", field: value}).encode()
         if LONG or number:
@@ -87,7 +87,7 @@ def test_a_bad_value_of_a_field_is_refused(queue: Queue, field: str, values: lis
 
 @pytest.mark.parametrize("text", sample(_TEXTS, 10), ids=lambda text: repr(text[:40]))
 def test_a_bad_text_is_refused(queue: Queue, text: bytes) -> None:
-    """As a line of stdin it is one line of error that names it, exit 2, nothing made."""
+    """A bad line of stdin gets one error with its number and exit 2, and no queue is created."""
     called = queue.run("enqueue", "-", stdin=b'{"command": "true"}\n' + text)
     _assert_one_line(called, (2,))
     assert "line 2" in called.err
@@ -109,36 +109,36 @@ _words = st.text(
 )
 
 
-def _assert_done_or_refused(called: Called) -> None:
+def _assert_accepted_or_refused(called: Called) -> None:
     assert "Traceback" not in called.err, called.err
     assert called.code in (0, 1, 2), called
     if called.code:
         assert called.out == ""
-        # Of no words at all the help is shown.
+        # Without any words the help is printed.
         assert len(called.err.splitlines()) == 1 or called.err.startswith("Usage: "), called.err
 
 
 @_FEW
 @given(lines=st.lists(st.dictionaries(_names, _anything, max_size=4), min_size=1, max_size=3))
-def test_any_json_is_done_or_refused(queue: Queue, lines: list[Any]) -> None:
-    """Whatever objects come by stdin."""
+def test_any_json_is_accepted_or_refused(queue: Queue, lines: list[Any]) -> None:
+    """The input is any JSON objects on stdin."""
     text = "\n".join(json.dumps(line) for line in lines).encode()
-    _assert_done_or_refused(queue.run("enqueue", "-", stdin=text))
+    _assert_accepted_or_refused(queue.run("enqueue", "-", stdin=text))
 
 
 @_FEW
 @given(text=st.binary(max_size=60))
-def test_any_bytes_are_done_or_refused(queue: Queue, text: bytes) -> None:
-    """Whatever bytes come by stdin, as JSON Lines or as commands."""
-    _assert_done_or_refused(queue.run("enqueue", "-", stdin=text))
-    _assert_done_or_refused(queue.run("enqueue", "--lines", "-", stdin=text))
+def test_any_bytes_are_accepted_or_refused(queue: Queue, text: bytes) -> None:
+    """The input is any bytes on stdin, read as JSON Lines or as commands."""
+    _assert_accepted_or_refused(queue.run("enqueue", "-", stdin=text))
+    _assert_accepted_or_refused(queue.run("enqueue", "--lines", "-", stdin=text))
 
 
 @_FEW
 @given(words=st.lists(_words, max_size=5))
-def test_any_words_are_done_or_refused(queue: Queue, words: list[str]) -> None:
-    """Whatever stands behind `enqueue`; `--wait`, which would wait, apart."""
-    _assert_done_or_refused(queue.run("enqueue", *words))
+def test_any_arguments_are_accepted_or_refused(queue: Queue, words: list[str]) -> None:
+    """The arguments of `enqueue` are any words, except `--wait`, which would wait."""
+    _assert_accepted_or_refused(queue.run("enqueue", *words))
 
 
 @_FEW
@@ -150,10 +150,10 @@ def test_any_words_are_done_or_refused(queue: Queue, words: list[str]) -> None:
     ),
     words=st.lists(_words, max_size=3),
 )  # fmt: skip
-def test_any_words_for_any_command_are_done_or_refused(
+def test_any_arguments_of_any_command_are_accepted_or_refused(
     queue: Queue, command: str, words: list[str]
 ) -> None:
-    """Whatever stands behind it, on a queue that holds a job."""
+    """The arguments are any words, and the queue has a job."""
     if not queue.database.exists():
         assert queue.run("enqueue", "--id", "default", "true").code == 0
     called = queue.run(*command.split(), *words)

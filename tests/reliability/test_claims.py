@@ -1,4 +1,4 @@
-"""Many at once: each job is claimed once, and every writer gets its turn."""
+"""Many processes at once: each job is claimed once, and every writer gets its turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.on_disk, linux_only, pytest.mark.timeout(1800)]
 
 @pytest.fixture
 def files(tmp_path: Path) -> QueueFiles:
-    """The files of a queue that has been made and is not open."""
+    """The files of an existing queue that is not open."""
     found = find(str(tmp_path / "queue.db"), None, False)
     Storage.open(found, create=True).close()
     return found
@@ -67,7 +67,7 @@ def test_processes_claim_each_job_exactly_once(
 
 @pytest.mark.parametrize(("workers", "count"), [(100, 1000) if LONG else (24, 100)])
 def test_workers_run_each_job_exactly_once(queue: Queue, workers: int, count: int) -> None:
-    """So many worker processes of two pools at once: no job is run twice, none is left."""
+    """With many workers in two pools no job runs twice, and no job is left over."""
     ids = queue.add_many(*[keeping_a_ledger("true")] * count)
     words = ("worker", "start", "--drain", "--count", str(workers // 2), "-q")
     with (queue.folder / "workers.log").open("w") as log:
@@ -81,8 +81,8 @@ def test_workers_run_each_job_exactly_once(queue: Queue, workers: int, count: in
 
 
 @pytest.mark.parametrize("count", [5 if LONG else 2])
-def test_of_100_waiting_writers_each_gets_its_turn(files: QueueFiles, count: int) -> None:
-    """All that come at once are served, while the others still want more: none gives up."""
+def test_each_of_100_waiting_writers_gets_its_turn(files: QueueFiles, count: int) -> None:
+    """Writers that come at the same time are all served, although each wants several turns."""
 
     def write() -> int:
         storage = Storage.open(files)
@@ -96,7 +96,7 @@ def test_of_100_waiting_writers_each_gets_its_turn(files: QueueFiles, count: int
 
 @long_only
 def test_no_saturated_writer_waits_for_a_second(files: QueueFiles) -> None:
-    """Keeps out: with SQLite's own waiting the slowest of 8 writers waited for 1.6 s."""
+    """Regression: with SQLite's own waiting the slowest of 8 writers waited for 1.6 s."""
 
     def write() -> tuple[int, float]:
         storage = Storage.open(files)

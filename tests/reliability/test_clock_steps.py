@@ -1,4 +1,4 @@
-"""The wall clock jumps by an hour or a year, either way, while jobs run and wait."""
+"""The wall clock jumps forwards or backwards by an hour or a year while jobs run and wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOUR = 3600
 _YEAR = 365 * 24 * _HOUR
 _STEPS = [_HOUR, -_HOUR, _YEAR, -_YEAR] if LONG else [-_YEAR]
 
-# The wall clock of every process that is started with it: the true one and some seconds more.
+# A library that adds some seconds to the wall clock of each process that preloads it.
 _CLOCK = r"""
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -84,7 +84,7 @@ class WallClock:
         path.write_bytes(struct.pack("q", 0))
 
     def step(self, seconds: int) -> None:
-        """Set it by so much, at once, for all that run and will run."""
+        """Add so many seconds to the true time, for running and future processes."""
         with self._path.open("r+b", buffering=0) as file:
             file.write(struct.pack("q", seconds))
 
@@ -125,16 +125,14 @@ def _assert_nothing_is_negative(queue: Queue, job: str) -> None:
 
 
 @pytest.mark.parametrize("step", _STEPS)
-def test_a_running_job_is_left_alone_and_its_time_is_true(
-    queue: Queue, wall: WallClock, step: int
-) -> None:
-    """It is not timed out, stolen or run again, and took as long as it took."""
+def test_a_step_does_not_change_a_running_job(queue: Queue, wall: WallClock, step: int) -> None:
+    """It does not time out, is not adopted and not run again, and its duration is right."""
     job = queue.add(HELD, timeout=60, max_retries=1)
     queue.start(workers=2)
     running = queue.pid("running")
     holder = queue.get(job).locked_by
     wall.step(step)
-    # Other pools look for the dead, whatever the time is.
+    # Another pool looks for dead workers.
     queue.drain("--queue", "other", "-q")
     assert alive(running)
     assert (queue.get(job).locked_by, queue.state(job)) == (holder, "processing")
@@ -150,10 +148,8 @@ def test_a_running_job_is_left_alone_and_its_time_is_true(
 
 
 @pytest.mark.parametrize("step", [_YEAR, -_YEAR] if LONG else [_YEAR])
-def test_a_killed_worker_has_an_heir_whatever_the_time(
-    queue: Queue, wall: WallClock, step: int
-) -> None:
-    """Adoption, the timeout and the durations of an adopted job go by no wall clock."""
+def test_a_killed_worker_is_replaced_after_a_step(queue: Queue, wall: WallClock, step: int) -> None:
+    """Adoption, timeout and duration of an adopted job do not depend on the wall clock."""
     queue.configure(kill_grace="0.2")
     job = queue.add(HELD, timeout=2, max_retries=1)
     queue.start()
@@ -174,8 +170,8 @@ def test_a_killed_worker_has_an_heir_whatever_the_time(
 
 @long_only
 @pytest.mark.parametrize("step", [_HOUR, _YEAR])
-def test_what_is_due_after_a_step_runs(queue: Queue, wall: WallClock, step: int) -> None:
-    """A job that waits for a time starts when the clock says that it has come."""
+def test_a_job_that_is_due_after_a_step_runs(queue: Queue, wall: WallClock, step: int) -> None:
+    """A delayed job starts when the wall clock shows its time."""
     job = queue.add("true")
     delayed = queue.enqueue("true", "--delay", "30m")
     queue.start()
@@ -189,10 +185,10 @@ def test_what_is_due_after_a_step_runs(queue: Queue, wall: WallClock, step: int)
 
 @long_only
 @pytest.mark.parametrize("step", [-_YEAR])
-def test_jobs_run_in_order_though_the_clock_went_back(
+def test_jobs_run_in_order_although_the_clock_went_back(
     queue: Queue, wall: WallClock, step: int
 ) -> None:
-    """First in, first out is told by the number of a job, not by its time; nothing waits."""
+    """The order depends on the numbers of the jobs, not on their times, and no job waits."""
     first = [queue.enqueue(f"echo {n} >> order") for n in range(2)]
     wall.step(step)
     then = [queue.enqueue(f"echo {n} >> order") for n in range(2, 4)]

@@ -1,4 +1,4 @@
-"""Bad environments: each gets one clear line that names the path, the right code, no change."""
+"""Each bad environment gets one clear error that names the path, the right code and no change."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Arrange = Callable[[Queue], None]
 
 
 class Case(NamedTuple):
-    """How the place is spoiled, what is run in it, and what comes of it."""
+    """What is wrong with the environment, what is run in it, and the result."""
 
     name: str
     arrange: Arrange
     says: str = ""
-    """What the one line holds, `{}` in it being the queue's folder."""
+    """A part of the error, in which `{}` is the queue's folder."""
     args: Sequence[str] = _ENQUEUE
     code: int = 1
     shell: str = ""
-    """What a shell does before."""
+    """Shell commands that run before."""
     made: bool = True
-    """Whether there is a queue before it is spoiled."""
+    """Whether the queue exists before."""
 
 
 def _nothing(_queue: Queue) -> None:
@@ -47,7 +47,7 @@ def _nothing(_queue: Queue) -> None:
 
 
 def _instead(name: str, kind: str) -> Arrange:
-    """Put something else where a file or folder of the queue is."""
+    """Replace a file or folder of the queue by something else."""
 
     @by_hand()
     def arrange(queue: Queue) -> None:
@@ -124,7 +124,7 @@ def _env(**values: str) -> Arrange:
     return arrange
 
 
-# Root may do anything with files, unless it lets go of that.
+# Root may do anything with files, unless it drops that capability.
 _UNPRIVILEGED = "unprivileged"
 
 CASES = [
@@ -164,9 +164,9 @@ CASES = [
     ),
     Case("zeros", _content(bytes(8192)), "{}/queue.db", made=False),
     Case("a truncated queue", _truncated, "{}/queue.db is damaged"),
-    Case("a truncated queue, read", _truncated, "{}/queue.db is damaged", _LIST),
+    Case("a truncated queue, list", _truncated, "{}/queue.db is damaged", _LIST),
     Case("an overwritten queue", _overwritten, "{}/queue.db is damaged"),
-    Case("an overwritten queue, worked on", _overwritten, "{}/queue.db is damaged", _DRAIN),
+    Case("an overwritten queue, worker start", _overwritten, "{}/queue.db is damaged", _DRAIN),
     Case(
         "another program's file",
         _sql("CREATE TABLE t (x)"),
@@ -174,14 +174,14 @@ CASES = [
         made=False,
     ),
     Case(
-        "another program's file, read",
+        "another program's file, list",
         _sql("CREATE TABLE t (x)"),
         "{}/queue.db is not a queue",
         _LIST,
         made=False,
     ),
     Case(
-        "another program's number",
+        "another program's application id",
         _sql("PRAGMA application_id = 7"),
         "{}/queue.db is not a queue",
         made=False,
@@ -192,7 +192,7 @@ CASES = [
         "{}/queue.db was made by a newer queuectl",
     ),
     Case(
-        "a newer version, worked on",
+        "a newer version, worker start",
         _sql("PRAGMA user_version = 99"),
         "{}/queue.db was made by a newer queuectl",
         _DRAIN,
@@ -206,42 +206,53 @@ CASES = [
         made=False,
         shell="touch {}/plain",
     ),
-    Case("the folder is a kernel's", _env(QUEUECTL_DB="/proc/queue.db"), "/proc", made=False),
+    Case("the folder is in /proc", _env(QUEUECTL_DB="/proc/queue.db"), "/proc", made=False),
     Case("a name too long", _env(QUEUECTL_DB="{}/" + "x" * 300), "{}/xxx", made=False),
-    Case("the folder is everybody's", _mode(".", 0o777), "chmod go-w {}", made=False),
-    Case("the folder is the group's", _mode(".", 0o770), "chmod go-w {}", made=False),
+    Case("a folder that everybody can write", _mode(".", 0o777), "chmod go-w {}", made=False),
+    Case("a folder that the group can write", _mode(".", 0o770), "chmod go-w {}", made=False),
     Case("the folder is sticky", _mode(".", 0o1777), "chmod go-w {}", made=False),
-    Case("the folder is everybody's by now", _mode(".", 0o777), "chmod go-w {}"),
-    Case("the folder is everybody's, worked in", _mode(".", 0o777), "chmod go-w {}", _DRAIN),
     Case(
-        "the folder is everybody's, and meant so",
+        "an existing queue in a folder that everybody can write", _mode(".", 0o777), "chmod go-w {}"
+    ),
+    Case(
+        "worker start in a folder that everybody can write",
+        _mode(".", 0o777),
+        "chmod go-w {}",
+        _DRAIN,
+    ),
+    Case(
+        "a folder that everybody can write, allowed",
         _mode(".", 0o777),
         args=("--allow-shared", *_ENQUEUE),
         code=0,
     ),
-    Case("the database is everybody's", _mode("queue.db", 0o666), "chmod go-w {}/queue.db"),
+    Case("a database that everybody can write", _mode("queue.db", 0o666), "chmod go-w {}/queue.db"),
     Case(
-        "the database is everybody's, worked on",
+        "a database that everybody can write, worker start",
         _mode("queue.db", 0o666),
         "chmod go-w {}/queue.db",
         _DRAIN,
     ),
     Case(
-        "the database is another's", _given_away("queue.db"), "{}/queue.db belongs to somebody else"
+        "a database of another user",
+        _given_away("queue.db"),
+        "{}/queue.db belongs to somebody else",
     ),
     Case(
-        "the database is another's, worked on",
+        "a database of another user, worker start",
         _given_away("queue.db"),
         "{}/queue.db belongs to somebody else",
         _DRAIN,
     ),
     Case(
-        "the private folder is another's",
+        "a private folder of another user",
         _given_away("queue.db.d"),
         "{}/queue.db.d belongs to somebody else",
     ),
     Case(
-        "the private folder is everybody's", _mode("queue.db.d", 0o777), "chmod go-w {}/queue.db.d"
+        "a private folder that everybody can write",
+        _mode("queue.db.d", 0o777),
+        "chmod go-w {}/queue.db.d",
     ),
     Case(
         "the private folder is a file",
@@ -269,13 +280,13 @@ CASES = [
         for kind in ("file", "fifo", "link to a folder")
     ),
     Case(
-        "the workers' folder is everybody's",
+        "a folder of workers that everybody can write",
         _mode("queue.db.d/workers", 0o777),
         "chmod go-w {}/queue.db.d/workers",
         _DRAIN,
     ),
     Case(
-        "the logs' folder is another's",
+        "a folder of logs of another user",
         _given_away("queue.db.d/logs"),
         "{}/queue.db.d/logs belongs",
         _DRAIN,
@@ -307,14 +318,14 @@ CASES = [
         made=False,
         shell="touch {}/plain",
     ),
-    Case("a path that is no text", _env(QUEUECTL_DB="{}/\udcff"), "UTF-8", code=2, made=False),
+    Case("a path that is not UTF-8", _env(QUEUECTL_DB="{}/\udcff"), "UTF-8", code=2, made=False),
     Case("no locale", _env(LANG="C", LC_ALL="C"), args=("enqueue", "echo żółw"), code=0),
-    Case("a mask of 077", _nothing, code=0, shell="umask 077", made=False),
-    Case("a mask of 777", _nothing, code=0, shell="umask 777", made=False),
-    Case("a mask of 000", _nothing, code=0, shell="umask 000", made=False),
+    Case("umask 077", _nothing, code=0, shell="umask 077", made=False),
+    Case("umask 777", _nothing, code=0, shell="umask 777", made=False),
+    Case("umask 000", _nothing, code=0, shell="umask 000", made=False),
     Case("16 descriptors", _nothing, code=0, shell="ulimit -n 16"),
-    Case("16 descriptors, worked with", _nothing, "ulimit -n", _DRAIN, shell="ulimit -n 16"),
-    Case("26 descriptors, worked with", _nothing, args=_DRAIN, code=0, shell="ulimit -n 26"),
+    Case("16 descriptors, worker start", _nothing, "ulimit -n", _DRAIN, shell="ulimit -n 16"),
+    Case("26 descriptors, worker start", _nothing, args=_DRAIN, code=0, shell="ulimit -n 26"),
     Case("no PATH", _env(PATH=""), code=0),
     Case("no folder for temporary files", _env(TMPDIR="/nonexistent"), code=0),
     Case(
@@ -332,7 +343,7 @@ CASES = [
     Case("a read-only database", _mode("queue.db", 0o400), "{}/queue.db", shell=_UNPRIVILEGED),
     Case("an unreadable database", _mode("queue.db", 0o000), "{}/queue.db", shell=_UNPRIVILEGED),
     Case(
-        "an unreadable database, read",
+        "an unreadable database, list",
         _mode("queue.db", 0o000),
         "{}/queue.db",
         _LIST,
@@ -377,13 +388,13 @@ def _run(queue: Queue, case: Case) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_are_at_least_80_bad_environments() -> None:
-    """So many the long form goes through; the short one takes some."""
+    """The long form tries all of them, the short form some."""
     assert len(CASES) >= 80
 
 
 @pytest.mark.parametrize("case", sample(CASES, 12), ids=lambda case: case.name.replace(" ", "-"))
-def test_a_bad_environment_gets_a_clear_line(queue: Queue, case: Case) -> None:
-    """One line that names the path and the documented code; or it is no obstacle."""
+def test_a_bad_environment_gets_a_clear_error(queue: Queue, case: Case) -> None:
+    """One line names the path, with a documented exit code; or the command succeeds."""
     queue.folder.chmod(0o700)
     if case.made:
         queue.enqueue("true")
@@ -406,7 +417,7 @@ def test_a_bad_environment_gets_a_clear_line(queue: Queue, case: Case) -> None:
 @long_only
 @pytest.mark.parametrize("args", [_LIST, _ENQUEUE])
 def test_a_queue_that_another_program_has_locked_is_busy(queue: Queue, args: Sequence[str]) -> None:
-    """Exit 75, nothing changed, and the line tells that it is another program."""
+    """It exits with 75, changes nothing, and says that another program has the lock."""
     queue.enqueue("true")
     with closing(sqlite3.connect(str(queue.database), isolation_level=None)) as conn:
         conn.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -418,8 +429,8 @@ def test_a_queue_that_another_program_has_locked_is_busy(queue: Queue, args: Seq
     assert str(queue.database) in line
 
 
-def test_whatever_the_mask_the_files_are_private(queue: Queue) -> None:
-    """Files 0600 and folders 0700, and they work."""
+def test_the_files_are_private_with_any_umask(queue: Queue) -> None:
+    """Files have mode 0600 and folders 0700."""
     _run(queue, Case("", _nothing, shell="umask 000"))
     modes = {
         path.name: path.stat().st_mode & 0o777
@@ -431,7 +442,7 @@ def test_whatever_the_mask_the_files_are_private(queue: Queue) -> None:
 
 @pytest.mark.parametrize("args", [_LIST, _ENQUEUE, _DRAIN])
 def test_a_read_only_file_system_is_named(queue: Queue, args: Sequence[str]) -> None:
-    """Regression: it was said to be a matter of owner and mode, which are right there."""
+    """Regression: the error blamed owner and mode, which were right."""
     with on_small_disk(queue, "8m") as disk:
         queue.enqueue("true")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -1,4 +1,4 @@
-"""System calls that fail: the disk is broken or full, there are no descriptors, a signal came."""
+"""System calls of commands that fail: a broken or full disk, no descriptors, a signal."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ def _assert_one_clear_line(fault: Fault, done: Called) -> None:
     assert (fault, done.code in (0, 1, 75)) == (fault, True), done.err
     assert (fault, "Traceback" in done.err) == (fault, False), done.err
     if fault.point.call == "write" and fault.for_good:
-        return  # nor can it say anything
+        return  # then it cannot print an error
     if done.code:
         assert len(done.err.splitlines()) == 1, (fault, done.err)
         assert done.err.startswith("queuectl"), (fault, done.err)
 
 
 @needs_strace
-def test_an_enqueue_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue) -> None:
-    """Whichever call fails, once or for good: one line and exit 1 or 75, or it succeeds; never half
-    done.
+def test_an_enqueue_that_meets_a_fault_succeeds_or_fails_with_one_line(queue: Queue) -> None:
+    """Whichever call fails, once or for good: it succeeds, or exits with 1 or 75 and one line.
+
+    A job whose id was printed is there, and the queue is sound.
     """
     for fault in announced(faults(enqueue_points(queue))):
         without_queue(queue)
@@ -61,9 +62,10 @@ def test_an_enqueue_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue) 
 
 
 @needs_strace
-def test_a_prune_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue) -> None:
-    """Whichever call fails, once or for good: one line and exit 1 or 75, or it succeeds; and again
-    it does.
+def test_a_prune_that_meets_a_fault_succeeds_or_fails_with_one_line(queue: Queue) -> None:
+    """Whichever call fails, once or for good: it succeeds, or exits with 1 or 75 and one line.
+
+    The next `prune` succeeds.
     """
     prune = ("prune", "--older-than", "0", "--queue")
     prefix = queue.folder / "trace"
@@ -83,14 +85,14 @@ def test_a_prune_that_meets_a_fault_is_done_or_fails_in_a_line(queue: Queue) -> 
         _assert_one_clear_line(fault, done)
         queue.ok(*prune, f"q{number}")
         assert (fault, queue.counts().get("completed", 0)) == (fault, 2 * (len(every) - number - 1))
-    # What it could not remove is removed later.
+    # Workers remove log files that `prune` could not remove.
     sweep_logs(queue.storage)
     assert os.listdir(queue.files.logs) == []
     assert_sound(queue)
 
 
 def _fill(disk: Path) -> Path:
-    """Leave not a byte free."""
+    """Fill the disk to the last byte; return the file that does it."""
     ballast = disk / "ballast"
     with ballast.open("ab", buffering=0) as out:
         try:
@@ -101,11 +103,11 @@ def _fill(disk: Path) -> Path:
     return ballast
 
 
-def test_a_full_disk_refuses_an_enqueue_and_keeps_the_rest(small_disk: Path, queue: Queue) -> None:
-    """It says that the disk is full and exits 1; what was there is whole, and it goes on later."""
+def test_an_enqueue_on_a_full_disk_fails_and_harms_nothing(small_disk: Path, queue: Queue) -> None:
+    """It exits with 1 and says why; all jobs are kept, and with space the queue works again."""
     kept = [queue.enqueue("true")]
     ballast = _fill(small_disk)
-    # What is left in files that are there already takes a few more.
+    # There is room for a few more jobs in the existing files.
     while True:
         done = queue.run("enqueue", "--", "true #" + "x" * 3000)
         if done.code:
@@ -123,11 +125,11 @@ def test_a_full_disk_refuses_an_enqueue_and_keeps_the_rest(small_disk: Path, que
     assert {job["id"]: job["state"] for job in queue.json("list")} == dict.fromkeys(
         kept, "completed"
     )
-    assert queue.run("doctor").code in (0, 1)  # so small a disk is a finding of its own
+    assert queue.run("doctor").code in (0, 1)  # it may complain about so small a disk
 
 
-def test_a_full_disk_makes_no_queue(small_disk: Path, queue: Queue) -> None:
-    """Nothing half made stands in the way once there is space."""
+def test_a_queue_can_be_created_after_the_disk_was_full(small_disk: Path, queue: Queue) -> None:
+    """The failed attempt leaves nothing behind that would be in the way."""
     ballast = _fill(small_disk)
     line = queue.fails(1, "enqueue", "true")
     assert str(small_disk) in line
@@ -139,13 +141,13 @@ def test_a_full_disk_makes_no_queue(small_disk: Path, queue: Queue) -> None:
 
 
 def test_a_result_waits_for_space(small_disk: Path, queue: Queue) -> None:
-    """A worker that cannot record goes on trying; the job is not run again."""
+    """A worker that cannot record a result tries again, and the job is not run again."""
     job = queue.enqueue("echo x >> runs; " + UNTIL_GO)
     with (queue.folder / "workers.log").open("w") as log:
         pool = queue.spawn("worker", "start", "--drain", stderr=log, stdout=subprocess.DEVNULL)
     wait_until((queue.work / "runs").exists)
     ballast = _fill(small_disk)
-    # Whatever space the log of changes holds already is used up too.
+    # Use up the free space in the existing WAL as well.
     while queue.run("enqueue", "--delay", "1h", "--", "true #" + "x" * 3000).code == 0:
         pass
     queue.let_go()

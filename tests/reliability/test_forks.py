@@ -1,4 +1,4 @@
-"""What SQLite forbids: a connection across a fork, and its files opened by hand."""
+"""No connection crosses a fork, and no file of SQLite is opened by hand: SQLite forbids both."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def _opening(queue: Queue) -> str:
 
 
 def _faults(report: Path) -> list[str]:
-    """Return what the watch has seen by now, which is then no fault of this test."""
+    """Return and delete the reports of the watch, so that this test does not fail for them."""
     noted = report.read_text().splitlines()
     report.unlink()
     return [line.partition(" in ")[0] for line in noted]
 
 
 def test_the_watch_sees_both_faults(queue: Queue, watched: Path) -> None:
-    """Who opens a file of SQLite, and forks with it, is written down twice; so is a job that does.
+    """A process that opens a file of SQLite and then forks is reported twice; a job is, too.
 
-    All processes of all tests are watched, and a single such line fails the test.
+    All processes of all tests are watched, and a test fails if there is a single report.
     """
     wrong = [f"{queue.database} was opened by hand", f"{queue.database} was open at a fork"]
     queue.enqueue("python -c " + shlex.quote(_opening(queue)))
@@ -41,8 +41,8 @@ def test_the_watch_sees_both_faults(queue: Queue, watched: Path) -> None:
     assert _faults(watched) == wrong
 
 
-def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watched: Path) -> None:
-    """Unless it says that it knows what it does; a fork of the tests is watched as well."""
+def test_the_watch_sees_faults_of_the_test_process(queue: Queue, watched: Path) -> None:
+    """The test process and its forks are watched as well, except in a `with by_hand()` block."""
     queue.enqueue("true")
     with by_hand():
         queue.database.read_bytes()
@@ -64,9 +64,10 @@ def test_the_watch_sees_a_fault_of_the_tests_themselves(queue: Queue, watched: P
 def test_no_connection_crosses_a_fork_and_no_file_is_opened_by_hand(
     queue: Queue, watched: Path
 ) -> None:
-    """Over all that works on a queue: closing a descriptor of its file would drop SQLite's locks.
+    """Workers and commands do neither.
 
-    And a connection that two processes share has corrupted files within a minute.
+    Closing a descriptor of the file would drop the locks that SQLite has on it, and a connection
+    that two processes share has corrupted files within a minute.
     """
     queue.configure(backoff_base="1", backoff_max="0.1", kill_grace="0.2")
     queue.start(workers=2)

@@ -1,4 +1,4 @@
-"""Files of before are brought up to date by two processes at once, killed at every step."""
+"""Databases of older releases are upgraded, also if processes are killed meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATES = {
     state: state
     for state in "completed failed dead processing pending scheduled blocked cancelled".split()
 }
-# The queuectl of after this one: a schema with one migration more.
+# The next release of queuectl: its schema has one more migration.
 _NEXT = """
 import sys
 from queuectl.storage import schema
@@ -46,7 +46,7 @@ _IDS = ("first", "second")
 
 
 def _release(queue: Queue, released: Path) -> None:
-    """Put a file there as a released queuectl left it: a job in each state, its id the state."""
+    """Put the database of a release there; it has one job per state, whose id is the state."""
     with closing(sqlite3.connect(str(queue.database))) as conn:
         conn.executescript(released.read_text())
     queue.database.chmod(0o600)
@@ -59,16 +59,16 @@ def _tables(path: Path) -> list[tuple[str, str]]:
         ).fetchall()
 
 
-def test_the_current_schema_is_among_the_released(queue: Queue) -> None:
-    """A file is kept of each schema; one that is changed in place, without a migration, shows."""
+def test_there_is_a_file_of_each_released_schema(queue: Queue) -> None:
+    """With them a schema that was changed without a migration is found."""
     assert [path.name for path in _RELEASED] == [
         f"schema-{version}.sql" for version in range(1, schema.VERSION + 1)
     ]
 
 
 @pytest.mark.parametrize("released", _RELEASED, ids=lambda path: path.stem)
-def test_a_file_of_each_released_schema_is_brought_up_to_date(queue: Queue, released: Path) -> None:
-    """It has the tables of a new file then, and all its jobs; what can run does."""
+def test_each_released_schema_is_upgraded(queue: Queue, released: Path) -> None:
+    """The database then has the tables of a new one and all its jobs, and pending jobs run."""
     _release(queue, released)
     queue.enqueue("true", "--id", "new", "--queue", "other")
     new = queue.folder / "new.db"
@@ -84,7 +84,7 @@ def test_a_file_of_each_released_schema_is_brought_up_to_date(queue: Queue, rele
 def _two_at_once(
     queue: Queue, program: Sequence[str], options: Sequence[str] = ()
 ) -> tuple[list[str], str]:
-    """Enqueue by two traced processes at once; return the ids acknowledged, and what they said."""
+    """Enqueue by two processes at once; return the printed ids, and what was printed on stderr."""
     script = 'for id in first second; do "$@" enqueue --id $id true >$id 2>>said & done; wait'
     for name in (*_IDS, "said"):
         (queue.work / name).write_text("")
@@ -110,9 +110,9 @@ def _points(queue: Queue, program: Sequence[str]) -> list[Point]:
 
 
 def _killed_and_done_again(queue: Queue, program: Sequence[str], point: Point) -> str:
-    """Kill both at a point, then let two others come; return all that was said.
+    """Kill both processes at a point, then start two others; return all that was printed on stderr.
 
-    What was acknowledged is there.
+    A job whose id was printed is there.
     """
     told, said = _two_at_once(queue, program, point.inject("signal=SIGKILL"))
     known = subprocess.run(
@@ -127,7 +127,7 @@ def _killed_and_done_again(queue: Queue, program: Sequence[str], point: Point) -
 
 
 def _old_file(queue: Queue, shape: str, count: int) -> object:
-    """Put a file of the seed's tool there; return its contents."""
+    """Put a database of the old tool there; return its contents."""
     without_queue(queue)
     for path in queue.folder.glob("queue.db*"):
         path.unlink()
@@ -137,8 +137,8 @@ def _old_file(queue: Queue, shape: str, count: int) -> object:
 
 
 @needs_strace
-def test_an_old_tools_file_is_upgraded_though_two_are_killed_anywhere(queue: Queue) -> None:
-    """Nothing lost, converted once, the kept copy whole, whatever shape it had."""
+def test_an_old_tools_file_is_upgraded_although_processes_are_killed(queue: Queue) -> None:
+    """Whatever its shape: it is converted once, loses nothing, and the kept copy is complete."""
     _old_file(queue, "4", 20)
     every = _points(queue, [COMMAND])
     kept = Path(str(queue.database) + ".before-upgrade")
@@ -162,10 +162,10 @@ def test_an_old_tools_file_is_upgraded_though_two_are_killed_anywhere(queue: Que
 
 
 @needs_strace
-def test_the_next_schema_comes_though_two_are_killed_anywhere(queue: Queue) -> None:
-    """A file of the last release, with workers of it at work, is migrated once and loses nothing.
+def test_a_migration_is_applied_although_processes_are_killed(queue: Queue) -> None:
+    """While old workers run, the database is migrated once and loses nothing.
 
-    The old workers record what they run, claim nothing more, and say what to do.
+    The old workers record their running jobs, claim no other, and say what to do.
     """
     program = [sys.executable, "-c", _NEXT]
     _release(queue, _RELEASED[-1])
@@ -195,7 +195,7 @@ def _assert_whole_after(
         states = dict(conn.execute("SELECT id, state FROM jobs ORDER BY seq"))
         version = conn.execute("PRAGMA user_version").fetchone()[0]
         sound = conn.execute("PRAGMA integrity_check").fetchone()[0]
-    # Of the job of a worker that is gone the old pool may have seen to meanwhile.
+    # The old pool may have recovered this job, whose worker is dead.
     assert (point, states["processing"] in ("processing", "failed")) == (point, True)
     states["processing"] = "processing"
     expected = {**_STATES, held: "completed", **dict.fromkeys(_IDS, "pending")}

@@ -1,4 +1,4 @@
-"""Workers and supervisors are killed, stopped and told to go, at random and for a while."""
+"""Workers and supervisors are killed, stopped and terminated at random for a while."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _POOLS, _WORKERS = 2, 3
 
 
 def _own_processes(queue: Queue) -> list[int]:
-    """Return the workers and supervisors: never a job, which is not ours to kill."""
+    """Return the PIDs of workers and supervisors, not of jobs, which must not be killed."""
     found = []
     for pid in queue.pids():
         try:
@@ -56,7 +56,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 class _Nemesis:
-    """Keeps pools running, and does them harm."""
+    """Keeps pools running, and sends signals to their processes."""
 
     def __init__(self, queue: Queue, seed: int) -> None:
         self._queue = queue
@@ -66,11 +66,11 @@ class _Nemesis:
         self.done = 0
 
     def strike_for(self, seconds: float) -> None:
-        """Do harm every 50 to 500 ms, for so long."""
+        """Send a random signal to a random process every 50 to 500 ms, for so long."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._restart_pools()
-            # The pace of the harm is the test; nothing is waited for.
+            # This sleep sets the pace of the signals; it does not wait for anything.
             time.sleep(self._chance.uniform(0.05, 0.5))
             for pid in self._stopped:
                 _signal(pid, signal.SIGCONT)
@@ -84,7 +84,7 @@ class _Nemesis:
                     self._stopped.append(victim)
 
     def leave(self) -> None:
-        """Let what it stopped go on, and end all pools in good order."""
+        """Continue stopped processes, and terminate all pools."""
         for pid in self._stopped:
             _signal(pid, signal.SIGCONT)
         for pool in self._pools:
@@ -104,8 +104,8 @@ class _Nemesis:
             self._pools.append(pool)
 
 
-def test_a_history_under_fire_is_a_history(queue: Queue) -> None:
-    """What went in came out and nothing else did; no two attempts of a job overlapped."""
+def test_signals_at_random_neither_lose_nor_repeat_a_job(queue: Queue) -> None:
+    """Each job completes exactly once, and no two attempts of a job run at the same time."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     queue.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")

@@ -1,4 +1,4 @@
-"""The power fails at any moment: what was acknowledged is on the disk."""
+"""If the power fails at any moment, acknowledged jobs and results are on the disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _COMPLETED = re.compile(rb" (\w+) completed in ")
 
 
 def _traced(queue: Queue, durability: str) -> list[Event]:
-    """Return what a night's work in small wrote: enqueues, workers, and the ends of both."""
+    """Return the writes of some enqueues, two pools and a prune."""
     trace = queue.folder / "trace"
     options = ["-f", "-y", "-xx", "-s", "200000", "-o", str(trace), "-e", f"trace={CALLS}"]
     script = _SCRIPT.format(durability=durability).replace("queuectl ", COMMAND + " ")
@@ -54,18 +54,18 @@ def _traced(queue: Queue, durability: str) -> list[Event]:
 
 
 def _heard(event: Event, ids: set[str], ends: set[str]) -> None:
-    """Note what an event acknowledged to the user: an id on stdout, an end in the log."""
+    """Note what an event acknowledged: a job by its id on stdout, a result by a line of the log."""
     if event.call != "say":
         return
     if event.number == 1:
-        # The shells of jobs write there too: how they ended.
+        # Shells of jobs write their exit status into a file that has this descriptor, too.
         ids.update(set(_STARTS) & set(event.content.decode(errors="replace").split()))
     elif event.number == 2:
         ends.update(name.decode() for name in _COMPLETED.findall(event.content))
 
 
 def _after_a_power_cut(folder: Path) -> tuple[list[str], set[str], set[str]]:
-    """Return what is unsound, which jobs there are, and which have completed."""
+    """Return the errors of the file, the ids of all jobs, and those of completed jobs."""
     place = files.find(str(folder / "queue.db"), None, False)
     storage = Storage.open(place, create=True)
     try:
@@ -82,10 +82,10 @@ def _after_a_power_cut(folder: Path) -> tuple[list[str], set[str], set[str]]:
 def test_what_was_acknowledged_survives_a_power_cut(
     queue: Queue, tmp_path: Path, durability: str
 ) -> None:
-    """After any call, whatever of what was not synced is lost or torn, no id and no end is lost.
+    """After any write, if unsynced data is lost or torn, no printed id and no result is lost.
 
-    With the key durability on normal an end may be, an id never. Nor does what is left stand in the
-    way: the queue opens, sound, even if it was half made.
+    With `durability` set to `normal` results may be lost, but no printed id. What is left is a
+    sound queue that can be opened, even if it was just being created.
     """
     events = _traced(queue, durability)
     changes = [n for n, event in enumerate(events) if event.path.startswith(str(queue.database))]

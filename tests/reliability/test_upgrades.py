@@ -1,4 +1,4 @@
-"""A newer queuectl upgrades the file while workers of this one run."""
+"""A newer queuectl upgrades the database while workers of this one run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.queue import Queue
 
 
 def _upgrade(queue: Queue, *, min_writer: int) -> None:
-    """Do to the file what a newer queuectl would."""
+    """Change the database as a newer queuectl would."""
     connection = sqlite3.connect(str(queue.database), isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE meta SET value = ? WHERE key = 'min_writer'", (str(min_writer),))
@@ -28,8 +28,8 @@ def _downgrade(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_workers_of_before_record_and_leave(queue: Queue, workers: int) -> None:
-    """What runs is finished and recorded; nothing more is claimed; they say what to do, exit 1."""
+def test_old_workers_record_their_jobs_and_exit(queue: Queue, workers: int) -> None:
+    """They finish and record running jobs, claim no other, say what to do and exit with 1."""
     job = queue.add(HELD)
     supervisor = queue.start(workers=workers)
     queue.pid("running")
@@ -46,8 +46,8 @@ def test_workers_of_before_record_and_leave(queue: Queue, workers: int) -> None:
     assert "Traceback" not in said
 
 
-def test_a_worker_that_may_not_record_leaves_its_job_to_the_next(queue: Queue) -> None:
-    """If the newer file shuts old workers out, the result is told to the new ones by the job."""
+def test_a_result_that_an_old_worker_cannot_record_is_recorded_by_a_new_one(queue: Queue) -> None:
+    """If the new schema forbids old workers to write, the status file of the job has its result."""
     job = queue.add(HELD + "; exit 7", max_retries=1)
     supervisor = queue.start()
     queue.pid("running")
@@ -60,8 +60,8 @@ def test_a_worker_that_may_not_record_leaves_its_job_to_the_next(queue: Queue) -
     assert (queue.outcomes(job), queue.get(job).exit_code) == (["exit"], 7)
 
 
-def test_commands_of_before_refuse_a_newer_file(queue: Queue) -> None:
-    """One line, exit 1, nothing changed."""
+def test_old_commands_refuse_a_newer_file(queue: Queue) -> None:
+    """They exit with 1 and one line, and change nothing."""
     job = queue.add("true")
     _upgrade(queue, min_writer=schema.VERSION)
     for words in ("enqueue true", "status", "list", "worker start", f"cancel {job}"):

@@ -1,4 +1,4 @@
-"""Instants of the tests: time is passed in, and goes on only when it is told to."""
+"""Instants that tests choose and pass as `now`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 
 class Clock:
-    """A time that goes on only when told to."""
+    """A time that advances only by `tick`."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
@@ -17,7 +17,7 @@ class Clock:
 
 
 def noon(seconds: int) -> datetime:
-    """Return an instant so many seconds after a certain noon."""
+    """Return the instant that many seconds after a fixed noon."""
     return datetime(2026, 1, 31, 12, tzinfo=timezone.utc) + timedelta(seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""Many processes at once, forked from the test: they start together, each answers with a value."""
+"""Functions that run at the same time in forks of the test process, and their results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 
 
 def in_processes(parts: Sequence[Callable[[], Any]], timeout: float = 60) -> list[Any]:
-    """Run each function in a process of its own; return what they returned, in their order.
+    """Run each function in a process of its own; return their results in the same order.
 
-    None of them begins before all are there. No connection may be open here. A result must be
-    what JSON can hold; an exception fails the test with its traceback.
+    They start together, once all processes exist. No connection may be open in this process.
+    Results pass through JSON; an exception fails the test with its traceback.
     """
     gate, opener = os.pipe()
     readers: list[int] = []

@@ -1,4 +1,4 @@
-"""What jobs write of themselves into a ledger, and what must be true of any such history."""
+"""A ledger in which jobs note their starts and ends, and what must be true for any ledger."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from support.queue import Queue
 
 LEDGER = "ledger"
 
-# The kernel tells of a second live attempt, even if the first can write no more: while any process
-# of an attempt lives, it holds the job's own lock.
+# Each attempt holds a lock of its job while any of its processes lives. So a second attempt at the
+# same time is noticed even if the first one can no longer write.
 _BEGIN = (
     'exec 7>>"lock.$QUEUECTL_JOB_ID"; '
     "flock -n -E 99 7; "
@@ -22,12 +22,12 @@ _END = '; echo "end $QUEUECTL_JOB_ID $QUEUECTL_EXECUTION" >>ledger'
 
 
 def keeping_a_ledger(command: str) -> str:
-    """Return the command, writing down when each attempt starts and ends."""
+    """Return a command that also notes the start and the end of each attempt."""
     return _BEGIN + command + _END
 
 
 def entries(queue: Queue) -> list[tuple[str, str, int]]:
-    """Return what was written: start, end or overlap, the job and its execution."""
+    """Return the entries of the ledger: start, end or overlap, the job, and the attempt's id."""
     path = queue.work / LEDGER
     if not path.exists():
         return []
@@ -39,7 +39,7 @@ def entries(queue: Queue) -> list[tuple[str, str, int]]:
 
 
 def assert_sound(queue: Queue) -> None:
-    """The file is whole, its counts are right, and `doctor` finds nothing to fail."""
+    """Check that the database is sound, its counts are right, and `doctor` finds no failure."""
     assert queue.storage.integrity_errors() == []
     assert queue.storage.miscounts() == []
     done = queue.run("doctor")
@@ -47,7 +47,7 @@ def assert_sound(queue: Queue) -> None:
 
 
 def assert_nothing_lost_nothing_twice(queue: Queue, acknowledged: Iterable[str]) -> None:
-    """Of a drained queue: what went in was run, once at a time, and recorded once."""
+    """Check for a drained queue that each job ran, once at a time, and was recorded once."""
     states = {job: queue.state(job) for job in acknowledged}
     assert states == dict.fromkeys(states, JobState.COMPLETED.value)
 

@@ -1,4 +1,4 @@
-"""Files of the tool that queuectl grew out of."""
+"""Databases of the old tool from which queuectl grew."""
 
 from __future__ import annotations
 

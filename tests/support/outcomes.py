@@ -1,4 +1,4 @@
-"""How attempts end, as a worker records them."""
+"""Outcomes and verdicts that tests record."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ DEAD = Verdict(JobState.DEAD, last_error="exit 1")
 
 
 def retry_at(instant):
-    """The verdict: failed, once more at that time."""
+    """The verdict of a failed attempt that is retried at that time."""
     return Verdict(JobState.FAILED, instant, "exit 1")

@@ -1,4 +1,4 @@
-"""A disk as a power cut may leave it: rebuilt from the system calls that wrote to it."""
+"""The state in which a power cut may leave a disk, rebuilt from the system calls that wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from support.watch.file_watch import by_hand
 
 CALLS = "openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink"
-"""What is to be traced, with strace's options `-f -y -xx -s 200000`."""
+"""The system calls to trace; strace also needs the options `-f -y -xx -s 200000`."""
 
 _SECTOR_BYTES = 512
 
@@ -21,7 +21,7 @@ _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 
 class Event(NamedTuple):
-    """One call that changed something: `number` is an offset, a length or a descriptor."""
+    """One system call that changed something; `number` is an offset, a length or a descriptor."""
 
     call: str
     path: str
@@ -30,7 +30,7 @@ class Event(NamedTuple):
 
 
 def read_trace(trace: Path) -> list[Event]:
-    """Return what a trace tells, in its order: a sync when it ends, a write when it starts."""
+    """Return the events of a trace in order: a sync when it ends, a write when it starts."""
     events: list[Event] = []
     syncing: dict[str, str] = {}
     for line in trace.read_text().splitlines():
@@ -79,21 +79,21 @@ class _File:
     def __init__(self) -> None:
         self.safe = b""
         self.pending: list[tuple[int, bytes | None]] = []
-        """Since the last sync: an offset and what was written there, or a length and None."""
+        """Changes since the last sync: an offset and bytes written there, or a length and None."""
 
 
 class Disk:
-    """The files of one folder, of which each knows what is safe and what may be lost."""
+    """The files of one folder, each with what is synced and what may be lost."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._names: dict[str, _File] = {}
         self._safe_names: dict[str, _File] = {}
         self._changes: list[tuple[str, _File | None]] = []
-        """Since the last sync of the folder: a name that was made, or removed (None)."""
+        """Changes since the last sync of the folder: a new name, or a removed one (None)."""
 
     def happen(self, event: Event) -> None:
-        """Take in the next event."""
+        """Apply the next event."""
         if event.path == self._folder and event.call == "sync":
             self._safe_names = dict(self._names)
             self._changes = []
@@ -119,8 +119,9 @@ class Disk:
             file.pending = []
 
     def leave(self, folder: Path, chance: random.Random, share: float) -> None:
-        """Write what a power cut leaves into a folder, if so large a share of what was not yet
-        synced reached the disk: in any order, sectors torn apart. Names are changed in their order.
+        """Write into a folder what a power cut leaves if this share of unsynced data was written.
+
+        Sectors are chosen at random, without regard to their order. Changes of names are in order.
         """
         names = dict(self._safe_names)
         for name, file in self._changes[: round(share * len(self._changes))]:

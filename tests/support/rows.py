@@ -1,4 +1,4 @@
-"""Steps that bring jobs into a state through the storage, and raw SQL."""
+"""Steps that bring jobs into a state through the storage, and SQL from outside."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from support.outcomes import EXIT_1, OK
 
 
 def sql(storage, statement, *values):
-    """Run a statement as another program would; return its rows."""
+    """Run a statement with a connection of its own, as another program would; return its rows."""
     with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:
         return conn.execute(statement, values).fetchall()
 
 
 def add(storage, now, *ids, **fields):
-    """Enqueue a job for each id, in this order."""
+    """Enqueue one job per id, in this order."""
     storage.enqueue([JobSpec(command="true", id=job_id, **fields) for job_id in ids], now=now)
 
 
 def claim_ids(storage, now, *queues, worker="w1"):
-    """Claim until nothing is left; return the ids in the order they came."""
+    """Claim until no job is left; return the ids in the order of the claims."""
     ids = []
     while True:
         claim = storage.claim(worker, queues, now=now)
@@ -41,7 +41,7 @@ def add_generated(storage, now, *ids):
 
 
 def finish(storage, now, job_id, state):
-    """Bring a pending job that is the next one to a finished state."""
+    """Bring a pending job, which must be the next one to claim, into a finished state."""
     claim = storage.claim("w1", now=now)
     assert claim.job.id == job_id
     outcome = OK if state is JobState.COMPLETED else EXIT_1

@@ -1,4 +1,4 @@
-"""Workers whose jobs run under another /bin/sh."""
+"""Jobs that run with another /bin/sh."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def own_shell() -> str:
 
 
 def in_shell(shell: str) -> list[str]:
-    """Return what to put before a command so that its /bin/sh is another shell; skip if that
-    cannot be had.
+    """Return words that, put before a command, make another shell its /bin/sh.
+
+    Skip the test if that is not possible.
     """
     if own_shell() == shell:
         return []

@@ -1,4 +1,4 @@
-"""A file system so small that it fills up."""
+"""A small file system that can be filled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from support.queue import Queue
 
 @contextmanager
 def on_small_disk(queue: Queue, size: str) -> Iterator[Path]:
-    """Put the queue, not made yet, on a file system of that size, as `2m`; skip if not root."""
+    """Put a queue that does not exist yet on a file system of a size like `2m`.
+
+    Skip the test if nothing can be mounted.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can mount")
     disk = queue.folder / "disk"

@@ -1,4 +1,4 @@
-"""Queues with a job in each state, and all that a queue holds."""
+"""A queue with one job in each state, and the contents of queues and folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.queue import Queue
 
 
 def every_state(queue: Queue) -> None:
-    """Make a job in each state, its id the state's name; times are seconds after `noon`."""
+    """Make one job in each state, whose id is the state's name; times are seconds after `noon`."""
     failed = Outcome(OutcomeKind.EXIT, exit_code=3, reason="exit code 3", pid=7, seconds=2.0)
     killed = Outcome(OutcomeKind.SIGNAL, signal=9, reason="killed by SIGKILL", pid=8, seconds=3.0)
     done = Outcome(
@@ -49,12 +49,12 @@ def every_state(queue: Queue) -> None:
 
 
 def everything(queue: Queue) -> Any:
-    """Return all that a command could change in a queue."""
+    """Return everything in a queue that a command could change."""
     with queue.opened() as storage:
         kept = storage.counts(), storage.stored_settings(), storage.workers()
     return queue.jobs(), kept
 
 
 def tree(folder: Path) -> list[str]:
-    """Return the paths of all that is in a folder."""
+    """Return the relative paths of everything in a folder."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

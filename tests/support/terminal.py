@@ -18,7 +18,7 @@ from support.queue import Queue
 
 
 class Terminal(NamedTuple):
-    """What a command printed to its terminal, and to the streams that were not one."""
+    """What a command printed on its terminal, and on the streams that were none."""
 
     code: int
     screen: str
@@ -64,7 +64,7 @@ def _until_closed(descriptor: int) -> Iterator[bytes]:
         try:
             chunk = os.read(descriptor, 65536)
         except OSError as error:
-            # What Linux says when the other side is closed.
+            # Linux raises EIO when the other side is closed.
             if error.errno != errno.EIO:
                 raise
             return

@@ -1,4 +1,4 @@
-"""Faults from below: strace counts the system calls of a run, then spoils one of them."""
+"""System calls that fail: strace records those of a run, then injects a fault into one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from support.queue import Queue
 from support.waiting import wait_until
 
 LONG = os.environ.get("QUEUECTL_TEST_LONG") == "1"
-"""Whether every point is taken, and soaks last minutes."""
+"""Whether all points of a sweep are tried, and soak tests last minutes."""
 
-long_only = pytest.mark.skipif(not LONG, reason="belongs to the long form")
+long_only = pytest.mark.skipif(not LONG, reason="only with QUEUECTL_TEST_LONG=1")
 
 _Item = TypeVar("_Item")
 _CALL = re.compile(r"(?:\[pid +\d+\] )?(\w+)\((.*)")
@@ -42,7 +42,7 @@ def _can_trace() -> bool:
 
 
 _WITH_A_FILTER = ["-f", "--seccomp-bpf"]
-"""Only the calls that are traced stop the process: twice as fast, where strace can do it."""
+"""With it only traced calls stop the process, which is twice as fast. Not each strace has it."""
 
 
 @lru_cache
@@ -53,7 +53,9 @@ def _can_filter() -> bool:
     return tried.returncode == 0 and not tried.stderr
 
 
-needs_strace = pytest.mark.skipif(not _can_trace(), reason="needs strace, and leave to trace")
+needs_strace = pytest.mark.skipif(
+    not _can_trace(), reason="needs strace and the permission to trace"
+)
 
 
 class Point(NamedTuple):
@@ -63,15 +65,15 @@ class Point(NamedTuple):
     number: int
 
     def inject(self, fault: str, and_then: str = "") -> list[str]:
-        """Return strace's options that spoil it, in each process that comes so far.
+        """Return strace's options that inject a fault here, in each process that comes so far.
 
-        `and_then` is `+` for all that follow too, `+2` for every other.
+        With `and_then="+"` all following calls fail as well, with `"+2"` every second one.
         """
         when = f"{self.number}{and_then}"
         return ["-e", f"trace={self.call}", "-e", f"inject={self.call}:{fault}:when={when}"]
 
 
-# What each call can come back with; wait4 and waitid of one's own children cannot fail.
+# The errors of each call. Calls of wait4 and waitid for own children cannot fail.
 _ERRORS = {
     "openat": ["EMFILE", "EIO", "ENOSPC", "EINTR"],
     "write": ["ENOSPC", "EIO", "EINTR"],
@@ -95,7 +97,7 @@ _ERRORS = {
 
 
 class Fault(NamedTuple):
-    """A point at which the system call fails: that once, or from then on."""
+    """A point at which the system call fails, once or from then on."""
 
     point: Point
     error: str
@@ -103,17 +105,18 @@ class Fault(NamedTuple):
 
     @property
     def options(self) -> list[str]:
-        """strace's options that bring it about."""
+        """The options of strace that inject it."""
         and_then = ""
         if self.for_good:
-            # Whoever was interrupted asks again, and would do so for ever.
+            # An interrupted call is repeated, which would go on for ever.
             and_then = "+2" if self.error == "EINTR" else "+"
         return self.point.inject(f"error={self.error}", and_then)
 
 
 def faults(every: Iterable[Point]) -> list[Fault]:
-    """Return each point with each error that it can have, once and for good; for the short form
-    one of each kind of call.
+    """Return each point with each of its errors, once and for good.
+
+    In the short form it is one fault for each system call.
     """
     kinds: dict[str, list[tuple[Point, str]]] = {}
     for point in every:
@@ -126,14 +129,14 @@ def faults(every: Iterable[Point]) -> list[Fault]:
             for one in kind
             for for_good in (False, True)
         ]
-    # From somewhere in the middle, and by turns once and for good.
+    # Take one from the middle; alternate between once and for good.
     return [
         Fault(*kind[len(kind) // 2], bool(number % 2)) for number, kind in enumerate(kinds.values())
     ]
 
 
 def announced(every: Sequence[Fault]) -> Iterator[Fault]:
-    """Yield each fault, printing which one comes."""
+    """Yield each fault after printing it."""
     print(f"{len(every)} faults")
     for fault in every:
         print(fault)
@@ -141,9 +144,9 @@ def announced(every: Sequence[Fault]) -> Iterator[Fault]:
 
 
 def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
-    """Return all of them for the long form, else about so many, from the first to the last.
+    """Return all points in the long form, else about so many from the first to the last.
 
-    Of about one it is the middle one.
+    One point is taken from the middle.
     """
     if LONG or len(points) <= about:
         return points
@@ -153,16 +156,16 @@ def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
 
 
 def recording(prefix: Path) -> list[str]:
-    """Return strace's options that write all that `points` reads, a file a process."""
-    # A call that this machine does not know (fork on ARM) is no error with a question mark.
+    """Return strace's options that record what `points` reads, one file per process."""
+    # With a question mark it is no error if this machine lacks a call (fork on ARM).
     calls = ",".join("?" + call for call in (*_ON_FILES, *_ON_PROCESSES))
     return ["-ff", "-y", "-qq", "-o", str(prefix), "-e", f"trace={calls}"]
 
 
 def points(prefix: Path, queue: Queue, of: str = "*") -> list[Point]:
-    """Return the points of a recorded run at which something could be left half done.
+    """Return the points of a recorded run at which a kill could leave something incomplete.
 
-    Reading Python's own modules is no such point. `of` is the one process meant, if not all.
+    Reading modules of Python is not one of them. `of` restricts it to one process.
     """
     found = set()
     for path in prefix.parent.glob(f"{prefix.name}.{of}"):
@@ -184,7 +187,7 @@ def points(prefix: Path, queue: Queue, of: str = "*") -> list[Point]:
 
 
 def enqueue_points(queue: Queue) -> list[Point]:
-    """Return the points of an enqueue that makes its queue."""
+    """Return the points of an enqueue that creates its queue."""
     prefix = queue.folder / "trace"
     done = strace(queue, recording(prefix), "enqueue", "--id", "traced", "--", "true")
     assert done.code == 0, done.err
@@ -192,7 +195,7 @@ def enqueue_points(queue: Queue) -> list[Point]:
 
 
 def without_queue(queue: Queue) -> None:
-    """Take the queue's files away, as if there had been none."""
+    """Delete the files of the queue."""
     shutil.rmtree(queue.files.folder, ignore_errors=True)
     for suffix in ("", "-wal", "-shm"):
         try:
@@ -211,12 +214,12 @@ def strace(queue: Queue, options: Sequence[str], *args: str) -> Called:
 
 
 class Tracer:
-    """A strace that runs beside the test."""
+    """A strace that runs at the same time as the test."""
 
     def __init__(
         self, queue: Queue, options: Sequence[str], log: Path, *, follow: bool = True
     ) -> None:
-        """`options` end in `-p PID`, or in a command to run; `follow` it into its children."""
+        """`options` end with `-p PID` or with a command; `follow`: trace its children as well."""
         self._log = log
         self._process = subprocess.Popen(
             ["strace", *["-f"] * follow, "-o", str(log), *options],
@@ -229,28 +232,28 @@ class Tracer:
         )
 
     def attached(self, pid: int) -> Tracer:
-        """Wait until it traces that process; return itself."""
+        """Wait until strace traces that process; return this object."""
         status = Path(f"/proc/{pid}/status")
         wait_until(lambda: f"TracerPid:\t{self._process.pid}\n" in status.read_text())
         return self
 
     @property
     def has_killed(self) -> bool:
-        """Whether a process that it traced was killed."""
+        """Whether a traced process was killed."""
         return self._log.exists() and "killed by SIGKILL" in self._log.read_text()
 
     @property
     def injected(self) -> int:
-        """How many calls it has made fail."""
+        """The number of calls that failed by injection."""
         return self._log.read_text().count("(INJECTED)") if self._log.exists() else 0
 
     @property
     def is_over(self) -> bool:
-        """Whether all that it traced has ended."""
+        """Whether all traced processes have ended."""
         return self._process.poll() is not None
 
     def detach(self) -> None:
-        """End it; what it traces goes on as if nothing had been there."""
-        # By KILL: at a gentler signal it ends what it started.
+        """End strace; the traced processes go on without it."""
+        # By SIGKILL, because at other signals strace ends the command that it started.
         self._process.kill()
         self._process.wait()

@@ -8,7 +8,7 @@ from typing import Callable, TypeVar
 import pytest
 
 PATIENCE_SECONDS = 30.0
-"""How long a test waits for what must happen; long, since other work shares the machine."""
+"""How long tests wait for events. It is long because other work may share the machine."""
 
 
 _Result = TypeVar("_Result")
@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 def wait_until(
     condition: Callable[[], _Result], timeout: float = PATIENCE_SECONDS, what: str = ""
 ) -> _Result:
-    """Return the condition's first true value; fail when the time is over."""
+    """Return the first true value of the condition; fail the test when the time is over."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()

@@ -1,4 +1,4 @@
-"""Wrong uses of the command line, each with the line that refuses it."""
+"""Wrong uses of the command line, each with its error message."""
 
 from __future__ import annotations
 

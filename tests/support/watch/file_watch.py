@@ -1,8 +1,8 @@
-"""Sees who opens a file of SQLite by hand, or forks while one is open.
+"""Reports processes that open a file of SQLite by hand, or fork while one is open.
 
 Closing any descriptor of a database drops all locks that its process holds on it, and a connection
-that two processes share has corrupted files within a minute. What SQLite opens itself raises no
-audit event.
+that two processes share has corrupted files within a minute. Files that SQLite itself opens raise
+no audit event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _by_hand: list[bool] = []
 
 
 def install(report: str) -> None:
-    """Watch this process, and all that it forks, for good; each fault is a line of a file."""
+    """Watch this process and its forks from now on; each fault becomes one line of a file."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -26,7 +26,7 @@ def install(report: str) -> None:
                 path = os.fsdecode(path)
             if not isinstance(path, str) or not path.endswith(_ENDS) or _by_hand:
                 return
-            # Making it, before anybody can be connected, is no fault.
+            # Creating a database is no fault: no connection to it exists yet.
             if not (isinstance(flags, int) and flags & os.O_EXCL):
                 _note(report, f"{path} was opened by hand")
         elif event in ("os.fork", "os.forkpty"):
@@ -39,7 +39,7 @@ def install(report: str) -> None:
 
 @contextmanager
 def by_hand() -> Iterator[None]:
-    """Let this process open such files on purpose: nobody is connected to them."""
+    """Allow this process to open such files, because it has no connection to them."""
     _by_hand.append(True)
     try:
         yield
@@ -60,9 +60,9 @@ def _open_files() -> Iterator[str]:
     try:
         descriptors = os.listdir("/proc/self/fd")
     except OSError:
-        return  # only Linux tells
+        return  # only Linux has this folder
     for descriptor in descriptors:
         try:
             yield os.readlink(f"/proc/self/fd/{descriptor}")
         except OSError:
-            continue  # that of the folder itself
+            continue  # the descriptor of the folder itself

@@ -1,4 +1,4 @@
-"""Imported by every Python that has this folder on its PYTHONPATH: it is watched from its start."""
+"""Python imports this at its start if this folder is on PYTHONPATH, and then is watched."""
 
 from __future__ import annotations
 
