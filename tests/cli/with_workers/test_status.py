@@ -6,6 +6,7 @@ import re
 
 from support.queue import Queue
 from support.states import every_state
+from support.waiting import wait_until
 
 _ALL = """\
 Job Queue Status
@@ -64,11 +65,11 @@ def test_json_of_workers(queue: Queue) -> None:
     """A worker is the same object here as in `worker list --json`."""
     job = queue.enqueue("sleep 60")
     queue.start()
-    queue.until(job, "processing")
+    wait_until(lambda: queue.workers()[0]["job_pid"], what="the process of the job")
 
     [worker] = queue.json("status")["workers"]
 
     assert [worker] == queue.json("worker", "list")
-    assert {"id", "pid", "host", "started_at", "queues", "job"} <= set(worker)
+    assert {"id", "pid", "host", "started_at", "queues", "job", "job_pid"} <= set(worker)
     assert (worker["job"], worker["queues"]) == (job, [])
     assert worker["id"] == queue.show(job)["locked_by"]
