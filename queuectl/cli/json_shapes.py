@@ -76,6 +76,7 @@ def worker_json(worker: Worker) -> dict[str, Any]:
         "queues": list(worker.queues),
         "job": worker.job,
         "job_pid": worker.job_pid,
+        "problem": worker.problem,
     }
 
 

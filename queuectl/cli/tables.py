@@ -118,6 +118,9 @@ def print_workers(workers: Sequence[Worker]) -> None:
         for worker in workers
     ]
     print_data(table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows))
+    for worker in workers:
+        if worker.problem is not None:
+            print_data(f"worker {worker.id}: {escape(worker.problem)}")
 
 
 def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:

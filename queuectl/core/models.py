@@ -245,6 +245,8 @@ class Worker(NamedTuple):
     """The id of the job that it runs; None if it is idle."""
     job_since: datetime | None = None
     """When it claimed that job; None if it is idle."""
+    problem: str | None = None
+    """Why it runs no jobs though it is alive; None if nothing keeps it from running them."""
     job_pid: int | None = None
     """The process id of that job's shell; None if it is idle, and if the process cannot be seen
     from here."""

@@ -81,6 +81,16 @@ class ProcessLock:
             text = f"{job.execution_id} {job.pid} {ticks} {job.log_owner}"
         os.pwrite(self._descriptor, text.ljust(_JOB_BYTES - 1).encode() + b"\n", 0)
 
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Change what the file says about this process; see `about`."""
+        written = json.dumps(about).encode() + b"\n"
+        try:
+            # Padded to its old length: it is never cut while somebody reads it.
+            length = os.fstat(self._descriptor).st_size - _JOB_BYTES
+            os.pwrite(self._descriptor, written.ljust(length), _JOB_BYTES)
+        except OSError:  # a full disk; what is written there helps people only
+            pass
+
     def close(self) -> None:
         """Close the descriptor and leave the file.
 

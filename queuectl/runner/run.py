@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource  # noqa: F401 (os.wait4 loads it: better once, before the fork, than in each worker)
 import signal
@@ -34,6 +35,17 @@ _RESET_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIG
 Started = Callable[[int, "int | None"], None]
 
 
+_HOST_ERRORS = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+
+
+class HostCannotStart(Exception):
+    """The host cannot start processes now, whatever the command is; nothing of it has run.
+
+    The message says why. A host that was out of processes for 15 seconds would otherwise use up all
+    attempts of a thousand jobs.
+    """
+
+
 class _CannotStart(Exception):
     """The command could not be started; the message says why."""
 
@@ -53,6 +65,8 @@ def run(
     command: Command, log: OutputLog, kept_log: str, events: Events, started: Started
 ) -> Outcome:
     """Run a command to its end and return the outcome.
+
+    Raises HostCannotStart if no command could be started now.
 
     The command is over when its own process ends; nothing waits for processes that it left
     running. `kept_log` is the file for an output that does not fit into the attempt's row.
@@ -123,13 +137,23 @@ def _start(command: Command, log: OutputLog) -> int:
         if command.cwd is not None:
             os.chdir(command.cwd)
     except OSError as error:
+        if error.errno in _HOST_ERRORS:
+            raise HostCannotStart(error.strerror) from None
         gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
         why = "is gone" if gone else f"cannot be used: {error.strerror}"
         raise _CannotStart(f"cwd {command.cwd} {why}") from None
     try:
         return _spawn(exit_status.PRELUDE + command.shell_text, command.environ, log.descriptor)
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise HostCannotStart(os.strerror(errno.ENOMEM)) from None
+    except ValueError as error:
         raise _CannotStart(f"it could not be started: {error}") from None
+    except OSError as error:
+        # What is started is always /bin/sh. So of the kernel's reasons only the size of the
+        # command and its environment is about the job.
+        if error.errno == errno.E2BIG:
+            raise _CannotStart(f"it could not be started: {error}") from None
+        raise HostCannotStart(error.strerror) from None
     finally:
         # A worker must not keep the file system of a job's folder busy.
         os.chdir("/")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable
-from queuectl.core.models import Claim, Job, Outcome, Recorded, Verdict
+from queuectl.core.models import Claim, Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.settings import Settings
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
@@ -164,6 +164,40 @@ class Attempts(Base):
                 recorded, _ = _end_attempt(conn, claim, outcome, cancelled, now=now)
         self._wake_workers()
         return recorded
+
+    def unclaim(self, claim: Claim, *, now: datetime) -> Recorded:
+        """Undo a claim whose attempt could not begin: processing -> pending, as if never claimed.
+
+        If a cancel was asked for, the job is cancelled instead. SUPERSEDED as in `record`. Wakes
+        nobody: what kept this worker from starting the job may keep the others, too.
+        """
+        with self._transaction(finishing=True) as conn:
+            undone = conn.execute(
+                """
+                UPDATE jobs
+                   SET state = 'pending',
+                       attempts = attempts - 1,
+                       execution_id = NULL,
+                       locked_by = NULL,
+                       locked_at = NULL,
+                       updated_at = :now
+                 WHERE seq = :job
+                   AND state = 'processing'
+                   AND execution_id = :execution
+                   AND cancel_requested = 0
+                """,
+                {
+                    "now": to_text(now),
+                    "job": claim.job.seq,
+                    "execution": claim.execution_id,
+                },
+            ).rowcount
+            if undone:
+                conn.execute("DELETE FROM executions WHERE id = ?", (claim.execution_id,))
+                return Recorded.DONE
+            cancelled = Verdict(JobState.CANCELLED, last_error="cancelled")
+            outcome = Outcome(OutcomeKind.CANCELLED, reason="cancelled")
+            return _end_attempt(conn, claim, outcome, cancelled, now=now)[0]
 
     def adopt(self, claim: Claim, worker: str, *, now: datetime) -> bool:
         """Let a worker take over the running attempt of a dead worker, under the same fence.

@@ -7,6 +7,7 @@ import json
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, to_text
 from queuectl.host import lockfiles
+from queuectl.host.files import QueueFiles
 from queuectl.storage import schema
 from queuectl.storage.base import Base
 
@@ -95,9 +96,18 @@ class Workers(Base):
     def living_workers(self) -> list[Worker]:
         """Return the workers that are alive, as their lock files prove."""
         return [
-            worker
-            if worker.job is None
-            else worker._replace(job_pid=lockfiles.seen_job_pid(self.files, worker.id))
+            worker._replace(
+                problem=_problem(self.files, worker),
+                job_pid=None
+                if worker.job is None
+                else lockfiles.seen_job_pid(self.files, worker.id),
+            )
             for worker in self.workers()
             if lockfiles.is_alive(self.files, worker.id)
         ]
+
+
+def _problem(files: QueueFiles, worker: Worker) -> str | None:
+    """Return why a living worker runs no jobs; None if nothing keeps it from running them."""
+    problem = lockfiles.about(files, worker.id).get("problem")
+    return problem if isinstance(problem, str) else None

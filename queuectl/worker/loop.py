@@ -17,6 +17,7 @@ from queuectl.host.filesystem import open_private, unlink_quietly
 from queuectl.host.wakeup import WakeUpFifo, wake_up
 from queuectl.runner import process_tree
 from queuectl.runner.output_log import OutputLog
+from queuectl.runner.run import HostCannotStart
 from queuectl.runner.run import run as run_command
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker import reporting
@@ -24,6 +25,7 @@ from queuectl.worker.assignment import Assignment, WorkerExit
 from queuectl.worker.chores import Chores
 from queuectl.worker.commands import CommandBuilder
 from queuectl.worker.events import JobEvents, JobLeft, WorkerEvents
+from queuectl.worker.pausing import Pause
 from queuectl.worker.recovery import Recovery
 from queuectl.worker.writing import Writer
 
@@ -80,7 +82,8 @@ class _Worker:
             "supervisor": assignment.supervisor,
             "queues": assignment.queues,
         }
-        self._lock = lockfiles.ProcessLock.take(self._files, self._id, about)
+        self._lock = lock = lockfiles.ProcessLock.take(self._files, self._id, about)
+        self._pause = Pause(lambda problem: lock.describe({**about, "problem": problem}))
         self._output_log = OutputLog(self._files.worker_log(self._id))
         # Made here and not by the first job, whose umask might make it unwritable for the others.
         os.close(open_private(self._files.worker_status(self._id)))
@@ -114,8 +117,14 @@ class _Worker:
     def _serve(self) -> None:
         claim = self._wait_for_claim()
         while claim is not None:
-            outcome = self._run(claim)
-            claim = self._record(claim, outcome, claim_next=True) or self._wait_for_claim()
+            try:
+                outcome = self._run(claim)
+            except HostCannotStart as error:
+                self._unclaim(claim, str(error))
+                following = None
+            else:
+                following = self._record(claim, outcome, claim_next=True)
+            claim = following or self._wait_for_claim()
 
     def _register(self) -> None:
         pid = os.getpid()
@@ -162,6 +171,9 @@ class _Worker:
             self._events.wait(0)
             if not self._wants_more():
                 return None
+            if (pause_seconds := self._pause.left_seconds()) > 0:
+                self._events.wait(min(pause_seconds, _IDLE_SECONDS))
+                continue
             self._storage.refuse_replaced()
             try:
                 ready, claim = self._storage.ready(queues, now=utcnow()), None
@@ -202,29 +214,52 @@ class _Worker:
             self._chores.tidy()
 
     def _run(self, claim: Claim) -> Outcome:
-        """Run the job of a claim to its end; return what happened."""
-        job, settings = claim.job, claim.settings
-        self._storage.set_durability(settings)
+        """Run the job of a claim to its end; return what happened.
+
+        Raises HostCannotStart if no job could be started now.
+        """
+        job = claim.job
         _log.info("%s started (attempt %d of %d)", job.id, job.attempts, job.max_retries)
-        if claim.earlier:
-            self._end_earlier(claim)
         kept_log = self._files.execution_log(claim.execution_id)
-        # The database may have been removed or restored from a copy: then it numbers attempts from
-        # a lower number again, and an older attempt may have left a log of this name.
-        unlink_quietly(kept_log)
-        self._output_log.begin(settings.output_limit)
+        try:
+            self._prepare(claim, kept_log)
+        except OSError as error:
+            raise HostCannotStart(error.strerror) from None
         outcome = run_command(
             self._commands.build(claim),
             self._output_log,
             kept_log,
             JobEvents(self._events, self._storage, claim),
-            lambda pid, ticks: self._lock.show_job(
+            lambda pid, ticks: self._note_job(
                 lockfiles.JobProcess(claim.execution_id, pid, ticks, self._id)
             ),
         )
         if self._jobs_left is not None and outcome.kind is not OutcomeKind.INTERRUPTED:
             self._jobs_left -= 1
         return outcome
+
+    def _prepare(self, claim: Claim, kept_log: str) -> None:
+        """Do what has to be done before the job of a claim is started.
+
+        Raises OSError if that is impossible now, for example because no descriptor is left.
+        """
+        self._storage.set_durability(claim.settings)
+        if claim.earlier:
+            self._end_earlier(claim)
+        # The database may have been removed or restored from a copy: then it numbers attempts from
+        # a lower number again, and an older attempt may have left a log of this name.
+        unlink_quietly(kept_log)
+        self._output_log.begin(claim.settings.output_limit)
+
+    def _note_job(self, job: lockfiles.JobProcess) -> None:
+        """Write down a job process that was started."""
+        self._lock.show_job(job)
+        self._pause.end()
+
+    def _unclaim(self, claim: Claim, reason: str) -> None:
+        """Put a job back that could not be started through no fault of its own, and pause."""
+        self._writer.until_written(lambda: self._storage.unclaim(claim, now=utcnow()))
+        self._pause.begin(reason)
 
     def _end_earlier(self, claim: Claim) -> None:
         """End what the earlier attempts of the job left running, before it is retried."""

@@ -285,3 +285,19 @@ def test_a_job_process_of_another_user_than_its_worker_is_not_believed(queue_fil
         after = lockfiles.job_process(queue_files, "w1")
 
     assert (before, after) == (own, None)
+
+
+def test_a_process_can_change_what_it_says_about_itself(queue_files):
+    """A shorter text replaces a longer one, and the noted job process stays."""
+    lock = ProcessLock.take(queue_files, "w-1", {"pid": 1})
+    job = lockfiles.JobProcess(7, 8, 9, "w-1")
+    lock.show_job(job)
+    said = []
+    for about in ({"pid": 1, "problem": "x" * 50}, {"pid": 1, "problem": None}):
+        lock.describe(about)
+        said.append(lockfiles.about(queue_files, "w-1"))
+    found = lockfiles.job_process(queue_files, "w-1")
+    lock.remove()
+
+    assert said == [{"pid": 1, "problem": "x" * 50}, {"pid": 1, "problem": None}]
+    assert found == job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -147,3 +148,33 @@ def test_the_run_time_of_an_unwatched_command_ends_with_its_status_file(
 
     assert outcome.kind is (OutcomeKind.LOST if reported_after is None else OutcomeKind.OK)
     assert outcome.seconds == seconds
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_a_shortage_of_the_host_is_no_failure_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Prevents a bug: a process limit that was reached for seconds used up all attempts of jobs."""
+
+    def short(*_args: object, **_options: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    log = OutputLog(str(tmp_path / "worker.log"))
+    monkeypatch.setattr(os, "posix_spawn", short)
+    with pytest.raises(run.HostCannotStart) as raised:
+        _run(log, "true", tmp_path)
+    log.remove()
+
+    assert str(raised.value) == os.strerror(error)
+
+
+def test_a_command_that_is_too_long_fails_by_itself(log: OutputLog, tmp_path: Path) -> None:
+    """The kernel refuses it on every host, so its attempts are counted."""
+    log.begin(1 << 20)
+    command = attempt.Command(
+        "x" * (1 << 18), "queue/1", {}, str(tmp_path), str(tmp_path / "status"), 20.0, 1.0
+    )
+    outcome = run.run(command, log, str(tmp_path / "kept.log"), _NoEvents(), lambda *_: None)
+
+    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.SPAWN_ERROR, 126)
+    assert "Argument list too long" in str(outcome.reason)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from queuectl.core.models import Recorded
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host.files import find
@@ -249,3 +250,28 @@ def test_a_limit_holds_against_racing_processes(tmp_path, clock):
     got = in_processes([lambda name=f"w{n}": claim_one(name) for n in range(12)])
 
     assert sum(got) == 3
+
+
+def test_a_claim_that_is_undone_leaves_no_trace(storage, clock):
+    """The host could not start the job: it keeps its place, and no attempt and no interruption
+    is counted.
+    """
+    add(storage, clock.now, "a", "b")
+    claim = storage.claim("w1", now=clock.now)
+
+    assert storage.unclaim(claim, now=clock.now) is Recorded.DONE
+    job = storage.get("a")
+    assert (job.state.value, job.attempts, job.interruptions) == ("pending", 0, 0)
+    assert list(storage.executions(job)) == []
+    assert storage.unclaim(claim, now=clock.now) is Recorded.SUPERSEDED
+    assert claim_ids(storage, clock.now) == ["a", "b"]
+
+
+def test_a_cancel_during_an_undone_claim_is_kept(storage, clock):
+    """Nobody else would carry it out."""
+    add(storage, clock.now, "a")
+    claim = storage.claim("w1", now=clock.now)
+    storage.cancel(storage.get("a"), now=clock.now)
+
+    assert storage.unclaim(claim, now=clock.now) is Recorded.CANCELLED
+    assert storage.get("a").state.value == "cancelled"

@@ -11,7 +11,7 @@ from queuectl.cli.command import Failure, QueueCommand, line_of, queue_files
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.escaping import escape
-from queuectl.core.models import Selection
+from queuectl.core.models import Selection, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, parse_duration, utcnow
 from queuectl.storage import Storage
@@ -95,7 +95,8 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
     """Check the queue against limits, for monitoring.
 
     Prints one line and exits as Nagios plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A limit
-    is CRIT, or WARN:CRIT. A value at a limit is still OK.
+    is CRIT, or WARN:CRIT. A value at a limit is still OK. A worker that lives but can run nothing
+    (see `worker list`) is a WARNING, and does not count for --min-workers.
 
     Example: queuectl check --max-dlq 0 --max-wait 5m:1h --min-workers 1
     """
@@ -104,11 +105,13 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
     if all(limit is None for limit in limits.values()):
         limits["max_dlq"] = Limits(None, 0)
     try:
-        figures = _measure(_open(ctx), names)
+        storage = _open(ctx)
+        workers = _workers(storage, names)
+        figures = _measure(storage, names, workers)
     except QueueError as error:
         output.print_data(f"QUEUECTL UNKNOWN - {escape(str(error))}")
         ctx.exit(UNKNOWN)
-    level, summary = _judge(figures, limits)
+    level, summary = _judge(figures, limits, [w for w in workers if w.problem is not None])
     perfdata = " ".join(_perfdata(figure, limits.get(figure.option)) for figure in figures)
     output.print_data(f"QUEUECTL {_WORDS[level]} - {summary} | {perfdata}")
     ctx.exit(level)
@@ -141,15 +144,19 @@ class _Figure(NamedTuple):
         return self.option.partition("_")[2]
 
 
-def _measure(storage: Storage, queues: tuple[str, ...]) -> list[_Figure]:
-    def count(state: JobState) -> int:
-        return storage.count(Selection(queues=queues, states=(state,)))
-
-    workers = [
+def _workers(storage: Storage, queues: tuple[str, ...]) -> list[Worker]:
+    """Return the living workers that serve one of these queues; all, if none is named."""
+    return [
         worker
         for worker in storage.living_workers()
         if not queues or not worker.queues or set(worker.queues) & set(queues)
     ]
+
+
+def _measure(storage: Storage, queues: tuple[str, ...], workers: Sequence[Worker]) -> list[_Figure]:
+    def count(state: JobState) -> int:
+        return storage.count(Selection(queues=queues, states=(state,)))
+
     now = utcnow()
     oldest = storage.oldest_ready(queues, now=now)
     waited = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
@@ -168,13 +175,23 @@ def _measure(storage: Storage, queues: tuple[str, ...]) -> list[_Figure]:
             in_seconds=True,
         ),
         _Figure(
-            "min_workers", len(workers), "{value} worker{s} (at least {limit})", is_minimum=True
+            "min_workers",
+            sum(worker.problem is None for worker in workers),
+            "{value} worker{s} (at least {limit})",
+            is_minimum=True,
         ),
     ]
 
 
-def _judge(figures: Sequence[_Figure], limits: Mapping[str, Limits | None]) -> tuple[int, str]:
-    """Return the worst level, and what is beyond its limit, or else a summary."""
+def _judge(
+    figures: Sequence[_Figure],
+    limits: Mapping[str, Limits | None],
+    held_up: Sequence[Worker],
+) -> tuple[int, str]:
+    """Return the worst level, and what is beyond its limit, or else a summary.
+
+    Workers that are `held_up` by a problem are a warning, whatever the limits are.
+    """
     worst, problems = _OK, []
     for figure in figures:
         limit = limits.get(figure.option)
@@ -183,6 +200,10 @@ def _judge(figures: Sequence[_Figure], limits: Mapping[str, Limits | None]) -> t
         if level != _OK and limit is not None:
             bound = limit.critical if level == _CRITICAL else limit.warning
             problems.append(_problem(figure, bound or 0))
+    if held_up:
+        worst = max(worst, _WARNING)
+        others = f" and {len(held_up) - 1} more" if len(held_up) > 1 else ""
+        problems.append(escape(f"worker {held_up[0].id}: {held_up[0].problem}{others}"))
     if problems:
         return worst, "; ".join(problems)
     value = {figure.label: _plain(figure.value) for figure in figures}

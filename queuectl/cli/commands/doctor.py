@@ -188,9 +188,16 @@ def _jobs(storage: Storage) -> Finding:
 
 
 def _workers(storage: Storage) -> Finding:
-    living = {worker.id for worker in storage.living_workers()}
+    workers = storage.living_workers()
+    living = {worker.id for worker in workers}
     running = storage.jobs(Selection(states=(JobState.PROCESSING,)))
     orphans = [job.id for job in running if job.locked_by not in living]
+    held_up = [worker for worker in workers if worker.problem is not None]
+    if not orphans and held_up:
+        first = held_up[0]
+        return Finding(
+            "workers", WARN, f"{len(held_up)} of {len(living)}: {first.id}: {first.problem}"
+        )
     if not orphans:
         return Finding("workers", OK, f"{len(living)} running; no job has lost its worker")
     # While any workers run, they recover these jobs within seconds.

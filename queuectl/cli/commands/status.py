@@ -108,7 +108,8 @@ def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[
         if worker.job is not None:
             started = relative_time(worker.job_since, now=now)
             doing = f"runs {escape(worker.job)}, started {started}"
-        lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}")
+        problem = "" if worker.problem is None else f"; {escape(worker.problem)}"
+        lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}{problem}")
     return lines
 
 

@@ -138,6 +138,10 @@ def _pending(storage: Storage, job: Job, now: datetime) -> Explanation:
             f"waits: no worker serves its queue {job.queue} "
             f"(queuectl worker start --queue {job.queue})",
         )
+    able = [worker for worker in serving if worker.problem is None]
+    if not able:
+        return Explanation("worker-problem", f"waits: worker {serving[0].id}: {serving[0].problem}")
+    serving = able
     busy = sum(worker.job is not None for worker in serving)
     doing = f"; {busy} of {len(serving)} workers are busy" if busy else ""
     ahead = storage.ahead_of(job)
