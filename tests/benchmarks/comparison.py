@@ -1,4 +1,4 @@
-"""What the peers do with the same jobs, each with a parallelism of 2."""
+"""Measurements of the peers with the same jobs, each with a parallelism of 2."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _rate(kind: type[Peer], place: Place) -> Value:
     commands = ["true"] * jobs
     with opened(kind, place) as peer:
         if kind in (TaskSpooler, Nq):
-            # They run while they are filled, and filling is what takes the time.
+            # They run jobs during the submission, and the submission takes most of the time.
             peer.start()
             return jobs / timed(lambda: (peer.submit(commands), peer.finish(jobs)))
         peer.submit(commands)
@@ -82,7 +82,7 @@ def _pickup(kind: type[Peer], place: Place) -> Value:
         peer.start()
         called = []
         for done in range(place.sizes.peer_pickups):
-            # Those that poll do so less and less often: all get the same rest.
+            # Some poll less and less often when idle, so all get the same pauses.
             time.sleep(random.uniform(0.5, 1.5))
             called.append(time.time())
             peer.submit_one(stamp(peer.folder))

@@ -1,4 +1,4 @@
-"""What a long history costs: the same work on queues with more and more finished jobs."""
+"""The cost of a long history: the same work on queues with more and more finished jobs."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _WORK = {
 
 
 class Histories:
-    """The queues with jobs in them, each made when it is first asked for and kept for all rounds.
+    """The queues with finished jobs, each created at its first use and kept for all rounds.
 
-    Only the empty one is made anew for each round: what a round adds would be a history.
+    Only the empty queue is created for each round, because the jobs of a round are a history.
     """
 
     def __init__(self, place: Place) -> None:
@@ -126,7 +126,7 @@ class Histories:
 
 
 def fill(queue: Queue, count: int, *, state: str) -> None:
-    """Put so many jobs that are completed, or scheduled for a far day, into a queue."""
+    """Put so many jobs into a queue, which are completed or scheduled for a distant day."""
     done = state == "completed"
     with contextlib.closing(sqlite3.connect(queue.database, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = OFF")
@@ -149,9 +149,9 @@ def fill(queue: Queue, count: int, *, state: str) -> None:
             database.execute(_FILL_EXECUTIONS)
         database.execute("COMMIT")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    os.sync()  # else the first drain would pay for writing it
+    os.sync()  # else the first drain would include the time to write it
 
 
 def measurements(place: Place) -> list[Measurement]:
-    """List the measurements of what a history costs."""
+    """List the measurements of the cost of a history."""
     return Histories(place).measurements()

@@ -1,4 +1,4 @@
-"""What the machine allows, whatever the queue."""
+"""The limits of the machine, without any queue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def measurements(place: Place) -> list[Measurement]:
 
 
 def xargs(commands: list[str]) -> float:
-    """Return the commands a second that xargs runs, two at a time."""
+    """Return the number of commands per second that xargs runs, two at a time."""
     if not shutil.which("xargs"):
         raise Missing("no xargs")
     words = ["xargs", "-P2", "-I{}", "sh", "-c", "{}"]

@@ -1,4 +1,4 @@
-"""What a queue loses or runs twice when it is killed in the middle of its work: each is tried."""
+"""What each queue loses or runs twice if it is killed while it works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from place import QUEUECTL, Place, Queue, wait_until
 
 
 class Queuectl(Peer):
-    """Ours, driven as the peers are."""
+    """queuectl, driven like the peers."""
 
     name, title = "ours", "queuectl"
 
@@ -25,7 +25,7 @@ class Queuectl(Peer):
         self.environment = self._queue.environment
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Enqueue them all from one process."""
+        """Enqueue all jobs with one process."""
         self._run(QUEUECTL, "enqueue", "--lines", "-q", "-", text="\n".join(commands) + "\n")
 
     def start(self) -> None:
@@ -55,7 +55,7 @@ def measurements(place: Place) -> list[Measurement]:
 
 def _try(kind: type[Peer], kill: Callable[[Peer], None], place: Place) -> str:
     jobs = place.sizes.loss_jobs
-    # Those that are to run when it is killed, long enough to be met by who is started again.
+    # These jobs run at the kill, and long enough to be found by the restarted queue.
     caught = (jobs // 4, jobs // 4 + 1)
     with opened(kind, place) as peer:
         journal = peer.folder / "journal"
@@ -69,7 +69,7 @@ def _try(kind: type[Peer], kill: Callable[[Peer], None], place: Place) -> str:
 
 
 def _submit(peer: Peer, commands: Sequence[str]) -> None:
-    # nq runs what it is given at once; task-spooler needs its daemon for being filled.
+    # nq runs jobs at once; task-spooler needs its daemon to take jobs.
     if isinstance(peer, TaskSpooler):
         peer.start()
         peer.submit(commands)
@@ -85,7 +85,7 @@ def _command(journal: Path, job: int, seconds: float) -> str:
 
 
 def _lines(journal: Path) -> list[tuple[str, int, int]]:
-    """Return what began or ended, of which job, in which process, in the order of happening."""
+    """Return the entries in order: began or ended, the job, and its PID."""
     try:
         lines = [line.split() for line in journal.read_text().splitlines()]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What one measurement is: what it is called, what it yields, and how it is taken."""
+"""A measurement: its name, its figures, and the function that takes it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Value = Union[float, str]
 
 
 class Missing(Exception):
-    """What is to be measured is not on this machine; the text says what, in a few words."""
+    """Something that a measurement needs is not on this machine; the text names it."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """One number (or, with the unit `words`, one remark) that a measurement yields.
 
-    `against` names the figure that it is divided by in the table, if that was measured too.
+    `against` is the name of the figure by which the table divides it, if that was measured too.
     """
 
     name: str
@@ -28,7 +28,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Something to do once a round. `once` marks what is slow and steady: the first round only."""
+    """Something to measure once per round, or, with `once`, in the first round only.
+
+    `once` is for measurements that are slow and whose results hardly vary.
+    """
 
     name: str
     figures: tuple[Figure, ...]
@@ -45,18 +48,18 @@ def single(
     against: str | None = None,
     once: bool = False,
 ) -> Measurement:
-    """Make the usual measurement: of one figure, which has its name."""
+    """Return a measurement of one figure with the same name."""
     figure = Figure(name, title, unit, against)
     return Measurement(name, (figure,), lambda: {name: take()}, once)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of them does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, int(share * len(ordered) + 0.999999) - 1))]
 
 
 def median(values: list[Value]) -> Value:
-    """Return the middle one; of words, the last said."""
+    """Return the median of the numbers; if there are none, the last remark."""
     numbers = [value for value in values if not isinstance(value, str)]
     return statistics.median(numbers) if numbers else values[-1]

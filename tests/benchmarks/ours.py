@@ -1,4 +1,4 @@
-"""What queuectl does with the machine."""
+"""Measurements of queuectl."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _pickup(place: Place, workers: int) -> list[float]:
     with place.queue() as queue, _opened(queue) as storage, queue.workers(workers):
         committed = []
         for done in range(place.sizes.pickups):
-            # So that they sleep again, each at another point of its nap.
+            # So that they sleep again, each at another point of its polling interval.
             time.sleep(random.uniform(0.02, 0.06))
             _enqueue(storage)
             committed.append(storage.committed)
@@ -195,7 +195,7 @@ def _wait(place: Place) -> float:
     with place.queue() as queue, queue.workers(1):
         ended = []
         for _ in range(place.sizes.processes):
-            # It ends long after `wait` has begun to wait.
+            # The job ends long after `wait` has begun to wait.
             job = queue.call("enqueue", "sleep 0.5").strip()
             queue.call("wait", job)
             ended.append(time.time())
@@ -214,7 +214,7 @@ def _enqueue_busy(place: Place) -> dict[str, Value]:
         took: list[float] = []
         try:
             wait_until(lambda: queue.finished() > 0)
-            # Fewer than are drained, so that it comes to an end.
+            # Fewer jobs than are drained, so that the drain ends.
             while len(took) < max(1, place.sizes.jobs // 5) and process.poll() is None:
                 took.append(1000 * timed(lambda: _enqueue(storage)))
                 time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""What the output of jobs costs: kept by queuectl, against the same commands into files."""
+"""The cost of keeping output: jobs of queuectl against the same commands with files."""
 
 from __future__ import annotations
 

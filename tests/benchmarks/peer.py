@@ -1,4 +1,4 @@
-"""What one peer is: another queue, driven in a folder of its own."""
+"""A peer: another queue, driven in a folder of its own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Peer:
     name = ""
     title = ""
     slow = False
-    """A job takes it long to put in or to run, so it gets fewer."""
+    """Whether it takes long to take or to run a job, so that it gets fewer jobs."""
     resident = True
-    """Something of it runs while there is nothing to do."""
+    """Whether it has processes while there is nothing to do."""
 
     def __init__(self, folder: Path, place: Place) -> None:
         self.folder = folder
@@ -32,42 +32,42 @@ class Peer:
         self.started: list[subprocess.Popen[Any]] = []
 
     def start(self) -> None:
-        """Start what runs the jobs."""
+        """Start the processes that run jobs."""
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Put jobs in, the fastest way there is."""
+        """Enqueue jobs in the fastest way."""
         raise NotImplementedError
 
     def submit_one(self, command: str) -> None:
-        """Put one job in as a process of its own."""
+        """Enqueue one job with a process of its own."""
         self.submit([command])
 
     def finish(self, jobs: int) -> None:
-        """Wait until so many jobs are done; nobody has waited for any of them before."""
+        """Wait until so many jobs are done. It is called once per peer."""
         wait_until(lambda: self.done() >= jobs)
 
     def done(self) -> int:
-        """Say how many jobs are done."""
+        """Return the number of jobs that are done."""
         done = self.folder / "done"
         return done.stat().st_size if done.exists() else 0
 
     def processes(self) -> list[int]:
-        """Return what runs of it, the worker whose memory is looked at last."""
+        """Return its PIDs; the last one is that of the worker whose memory is measured."""
         return [pid for one in self.running() for pid in family(one)]
 
     def running(self) -> list[int]:
-        """Return the processes that we started and that have not ended."""
+        """Return the PIDs of the processes that were started here and still run."""
         return [one.pid for one in self.started if one.poll() is None]
 
     def kill(self) -> None:
-        """Kill all of it at once, but no job."""
+        """Kill all its processes at once, but no job."""
         _kill(pid for pid in self.processes() if not is_called(pid, "sh", "sleep"))
         for one in self.started:
             one.wait()
         self.started.clear()
 
     def kill_with_jobs(self) -> None:
-        """Kill all of it and what it has started, as the end of the machine would."""
+        """Kill all its processes and jobs, as a crash of the machine would."""
         self.kill()
         wait_until(lambda: not _kill(self._left()), 20)
 
@@ -75,7 +75,7 @@ class Peer:
         return [pid for one in mentioning(self.folder) for pid in family(one)]
 
     def restart(self) -> None:
-        """Start it again after `kill`."""
+        """Start it again after it was killed."""
         self.start()
 
     def _popen(self, *command: str) -> subprocess.Popen[Any]:
@@ -110,7 +110,7 @@ def library(*names: str) -> None:
 
 
 def is_called(pid: int, *names: str) -> bool:
-    """Say whether a process has one of these names."""
+    """Return whether a process has one of these names."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip() in names
     except OSError:
@@ -120,7 +120,7 @@ def is_called(pid: int, *names: str) -> bool:
 def mentioning(folder: Path) -> Iterator[int]:
     """Find the processes that have a folder's path in their environment or their arguments."""
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone, or not ours
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             texts = [(entry / name).read_bytes() for name in ("environ", "cmdline")]
             if any(os.fsencode(folder) in text for text in texts):
                 yield int(entry.name)
@@ -136,7 +136,7 @@ def _kill(pids: Iterable[int]) -> list[int]:
 
 @contextlib.contextmanager
 def opened(kind: type[Peer], place: Place) -> Iterator[Peer]:
-    """Lend a peer in an empty folder; kill it in the end, since asking it takes longer."""
+    """Yield a peer in an empty folder, and kill it at the end, which is faster than a stop."""
     with place.folder() as folder:
         peer = kind(folder, place)
         try:

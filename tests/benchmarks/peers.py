@@ -1,4 +1,4 @@
-"""The peers: other queues, each told to run two jobs at a time."""
+"""The peers: other queues, each of which runs two jobs at a time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 class Parallel(Peer):
-    """GNU parallel, which is no queue but keeps a journal of what it ran."""
+    """GNU parallel, which is not a queue, but keeps a journal of the jobs that it ran."""
 
     name, title, resident = "parallel", "GNU parallel --joblog", False
 
@@ -56,23 +56,23 @@ class Parallel(Peer):
         self._jobs = folder / "jobs"
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Keep them: it runs what it is given."""
+        """Keep the jobs for `start`: parallel runs the jobs of its input."""
         self._jobs.write_text("".join(f"{command}\n" for command in commands))
 
     def start(self) -> None:
-        """Run what was submitted."""
+        """Run the submitted jobs."""
         self._popen(
             self._program, "--will-cite", "-j2", "--joblog", "log", "--resume", "-a", "jobs"
         )
 
     def finish(self, jobs: int) -> None:
-        """Start it and wait for its end, since it starts at once what it has."""
+        """Start it if necessary, and wait for its end."""
         if not self.started:
             self.start()
         self.started[0].wait(PATIENCE_SECONDS)
 
     def processes(self) -> list[int]:
-        """Return the program itself; the rest below it are jobs."""
+        """Return the PID of parallel itself; its children are jobs."""
         return self.running()
 
 
@@ -91,21 +91,21 @@ class TaskSpooler(Peer):
         self._run(self._program, "-S", "2")
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Start a process for each."""
+        """Start one process per job."""
         for command in commands:
             self._run(self._program, "sh", "-c", command)
 
     def done(self) -> int:
-        """Count them in the list of the daemon."""
+        """Count finished jobs in the list of the daemon."""
         return self._run(self._program, "-l").count(" finished ")
 
     def processes(self) -> list[int]:
-        """Find the daemon, which has left us."""
+        """Find the daemon, which is not a child of this process."""
         return [pid for pid in mentioning(self.folder) if is_called(pid, "tsp")]
 
 
 class Nq(Peer):
-    """nq: a folder of files, each locked by the process that will run it."""
+    """nq: a folder of files; each is locked by the process that will run it."""
 
     name, title, slow, resident = "nq", "nq, two folders", True, False
 
@@ -118,20 +118,20 @@ class Nq(Peer):
             queue.mkdir()
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Start a process for each, in turn for one folder and the other."""
+        """Start one process per job, alternately for the two folders."""
         for command in commands:
             self.environment["NQDIR"] = str(self._queues[self._next])
             self._next = 1 - self._next
             self._run(self._program, "-q", "sh", "-c", command)
 
     def finish(self, jobs: int) -> None:
-        """Wait for both."""
+        """Wait for both folders."""
         for queue in self._queues:
             self.environment["NQDIR"] = str(queue)
             self._run(self._program, "-w")
 
     def processes(self) -> list[int]:
-        """Find those that wait: they have left us."""
+        """Find the waiting processes, which are not children of this process."""
         return [pid for pid in mentioning(self.folder) if is_called(pid, "nq")]
 
 
@@ -154,18 +154,18 @@ class Huey(Peer):
         self._popen(sys.executable, "-c", consumer, "tasks.huey", "-w", "2", "-k", "process", "-q")
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Enqueue them all from one process."""
+        """Enqueue all jobs with one process."""
         self._run(sys.executable, "tasks.py", text="".join(f"{one}\n" for one in commands))
 
 
 class HueyFsync(Huey):
-    """The same, with each commit on the disk before it counts."""
+    """huey with an fsync at each commit."""
 
     name, title, fsync = "huey-fsync", "huey on SQLite, fsync", True
 
 
 class Rq(Peer):
-    """rq on a Redis of its own, as Redis comes; two workers."""
+    """rq on a Redis of its own with default settings; two workers."""
 
     name, title, slow = "rq", "rq on Redis, its default", True
     append = "no"
@@ -196,17 +196,17 @@ class Rq(Peer):
             self._popen(sys.executable, "-c", worker, "worker", "-u", url, "-q", "--path", ".")
 
     def restart(self) -> None:
-        """Start Redis too."""
+        """Start Redis and the workers."""
         self._server()
         self.start()
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Enqueue them all from one process."""
+        """Enqueue all jobs with one process."""
         self._run(sys.executable, "tasks.py", text="".join(f"{one}\n" for one in commands))
 
 
 class RqFsync(Rq):
-    """The same, with each write on the disk before it counts."""
+    """rq on a Redis with an fsync at each write."""
 
     name, title, append = "rq-fsync", "rq on Redis, appendfsync always", "yes"
 
@@ -221,9 +221,9 @@ class OtherQueuectl(Peer):
         if place.peer_environment is None:
             raise Missing("no --peer-queuectl VENV")
         self._program = program(str(Path(place.peer_environment) / "bin" / "queuectl"))
-        # It reads no QUEUECTL_DB; its queue is in HOME.
+        # It does not read QUEUECTL_DB; its queue is in HOME.
         self.environment.pop("QUEUECTL_DB", None)
-        # Two of its processes that make the database at once fail.
+        # Two of its processes that create the database at the same time would fail.
         self._run(self._program, "status")
 
     def start(self) -> None:
@@ -231,17 +231,17 @@ class OtherQueuectl(Peer):
         self._popen(self._program, "worker", "start", "--count", "2")
 
     def submit(self, commands: Sequence[str]) -> None:
-        """Put them in as one batch."""
+        """Enqueue all jobs as one batch."""
         batch = self.folder / "batch.json"
         batch.write_text(json.dumps([{"command": command} for command in commands]))
         self._run(self._program, "batch", str(batch))
 
     def submit_one(self, command: str) -> None:
-        """Start the process that a user would."""
+        """Enqueue with the command that a user would call."""
         self._run(self._program, "enqueue", "-c", command)
 
     def done(self) -> int:
-        """Count them in its database."""
+        """Count finished jobs in its database."""
         path = self.folder / ".queuectl" / "queuectl.db"
         with contextlib.closing(sqlite3.connect(str(path))) as database:
             query = "SELECT count(*) FROM jobs WHERE state = 'completed'"

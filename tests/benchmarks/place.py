@@ -1,4 +1,4 @@
-"""The folder of a run, with the queues and the processes in it."""
+"""The folder of a run, with queues and their processes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PATIENCE_SECONDS = 300
 
 
 class Place:
-    """Where everything of one run lies; what is in it is deleted when the run ends."""
+    """The folder of one run, which is deleted when the run ends."""
 
     def __init__(self, root: Path, sizes: Sizes, peer_environment: str | None = None) -> None:
         self.root = root
         self.sizes = sizes
         self.peer_environment = peer_environment
-        """The virtual environment of the other queuectl."""
+        """The virtual environment of the peer that is called queuectl."""
         self._made = 0
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
-        """Lend an empty folder."""
+        """Yield an empty folder, and delete it at the end."""
         self._made += 1
         path = self.root / str(self._made)
         path.mkdir()
@@ -45,7 +45,7 @@ class Place:
 
     @contextlib.contextmanager
     def queue(self) -> Iterator[Queue]:
-        """Lend a new queue."""
+        """Yield a new queue, and delete it at the end."""
         with self.folder() as path:
             yield Queue(path)
 
@@ -69,7 +69,7 @@ class Queue:
             ).stdout  # fmt: skip
 
     def json_lines(self, jobs: int, command: str = "true") -> Path:
-        """Write a file of so many jobs."""
+        """Write a file with so many jobs; return its path."""
         path = self.folder / "jobs.jsonl"
         path.write_text((json.dumps({"command": command}) + "\n") * jobs)
         return path
@@ -79,12 +79,12 @@ class Queue:
         self.call("enqueue", "-", "-q", stdin=self.json_lines(jobs, command))
 
     def drain(self, workers: int) -> float:
-        """Run all jobs and return how long that took, `worker start` and its end included."""
+        """Run all jobs; return the seconds that `worker start --drain` took."""
         return timed(lambda: self.call("worker", "start", "-c", str(workers), "--drain", "-q"))
 
     @contextlib.contextmanager
     def workers(self, count: int) -> Iterator[list[int]]:
-        """Keep so many workers; yields the process numbers of supervisor and workers."""
+        """Run so many workers; yield the PIDs of the supervisor and the workers."""
         process = subprocess.Popen(
             [QUEUECTL, "worker", "start", "-c", str(count), "-q"],
             env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -102,39 +102,39 @@ class Queue:
         return os.path.exists(self.database) and len(self._listed()) == count
 
     def read(self, query: str) -> list[Any]:
-        """Ask the database itself."""
+        """Return the rows of a query, read directly from the database."""
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute(query).fetchall()
 
     def finished(self) -> int:
-        """Say how many jobs have ended."""
+        """Return the number of completed jobs."""
         rows = self.read("SELECT coalesce(sum(jobs), 0) FROM job_counts WHERE state = 'completed'")
         return int(rows[0][0])
 
 
 def timed(do: Callable[[], Any]) -> float:
-    """Return how many seconds it took."""
+    """Return the seconds that a function takes."""
     start = time.perf_counter()
     do()
     return time.perf_counter() - start
 
 
 def wait_until(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    """Ask again and again until it is so."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not come")
+            raise TimeoutError("waited in vain")
         time.sleep(0.005)
 
 
 def epoch_seconds(text: str) -> float:
-    """Read a time of the database."""
+    """Convert a time of the database to seconds since the epoch."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 
 def stamp(folder: Path) -> str:
-    """Return a command that notes in a folder when it runs."""
+    """Return a command that appends the current time to a file of a folder."""
     return f"date +%s.%N >> {folder}/stamps"
 
 
@@ -148,7 +148,7 @@ def stamps(folder: Path) -> list[float]:
 
 
 def stop(process: subprocess.Popen[Any], seconds: float = 20) -> None:
-    """End a process that we started and reap it: TERM, and KILL if that is not enough."""
+    """Terminate a child process and reap it; kill it if it does not exit."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

@@ -14,7 +14,7 @@ _BARS = (
     ("% of one core: idle workers", "idle-cpu|peer-.*-idle"),
     ("MB: resident memory of a worker", "memory-resident|peer-.*-memory"),
 )
-"""The title of each group of bars and the names of its figures; more is better in the first."""
+"""Title and figures of each group of bars. More is better in the first group."""
 
 _HISTORY = re.compile(r"history-(\d+)-(drain|enqueue|status|list)")
 _OURS = {
@@ -29,12 +29,12 @@ _COLOURS = {"queuectl": "#1f77b4", "a limit of the machine": "#777777", "others"
 
 
 def draw(results: Results, path: str) -> None:
-    """Write the picture; the form is that of the file's ending."""
-    # An extra that only the picture needs.
+    """Write the picture in the format of the file name extension."""
+    # matplotlib is an extra that only the picture needs.
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "queuectl"  # the same numbers, the same file
+    mpl.rcParams["svg.hashsalt"] = "queuectl"  # so that the same numbers make the same file
     from matplotlib import pyplot as plt
 
     figure, grid = plt.subplots(
@@ -61,7 +61,7 @@ def draw(results: Results, path: str) -> None:
 def _draw_bars(
     axes: Any, results: Results, title: str, names: re.Pattern[str], *, more: bool
 ) -> None:
-    """Draw the best first; `more` says that more is better."""
+    """Draw the best value first; with `more` the largest value is the best."""
     found: list[tuple[float, str, str]] = sorted(
         (float(results.median(name)), *_label(name, figure.title))
         for name, figure in results.figures.items()
@@ -80,7 +80,7 @@ def _draw_bars(
         tick.set_fontweight(weight)
         text = f" {value:,.0f}" if value >= 10 else f" {value:.2g}"
         axes.annotate(text, (value, place), va="center", fontweight=weight)
-    # The values stand at the bars.
+    # The values are printed beside the bars.
     axes.set_xticks([])
     axes.tick_params(left=False)
     axes.spines[:].set_visible(False)
@@ -106,7 +106,7 @@ def _draw_lines(axes: Any, results: Results) -> None:
             continue
         cost = float(results.median(name)) / float(results.median(empty))
         if match.group(2) == "drain":
-            cost = 1 / cost  # time a job, as the others
+            cost = 1 / cost  # time per job, as for the others
         lines.setdefault(match.group(2), {})[int(match.group(1))] = cost
     axes.set_visible(bool(lines))
     counts = sorted({count for line in lines.values() for count in line})

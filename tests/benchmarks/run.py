@@ -2,12 +2,13 @@
 
     python tests/benchmarks/run.py [--short] [--rounds 7] [--json FILE] [--plot FILE.svg]
 
-It measures the queuectl that is installed beside the Python it is run with. Everything is done
-once a round, so that what else the machine does meanwhile hits all alike; the table has the medians
-and their ratios. It is a measurement, not a test: it never fails on a number. What is not installed
-is skipped with a word (`pip install queuectl[bench]`; GNU parallel, task-spooler, nq and Redis
-come with the system; the other queuectl, that of the public index, is looked for in the virtual
-environment that --peer-queuectl names).
+It measures the queuectl that is installed beside the Python that runs it. Each round measures
+everything once, so that other work on the machine affects all figures alike. The table has medians
+and their ratios. It is a measurement, not a test: it never fails because of a number.
+
+Peers that are not installed are skipped with a message: `pip install queuectl[bench]` installs the
+Python packages; GNU parallel, task-spooler, nq and Redis are packages of the system. The queuectl
+of the public index is another project; --peer-queuectl names its virtual environment.
 """
 
 from __future__ import annotations
@@ -48,16 +49,16 @@ _GROUPS = {
 }
 
 _LEFT_OUT = {"full": (), "short": ("losses",), "tiny": ("losses",)}
-"""What a run that names nothing leaves out: it takes long, whatever the number of jobs."""
+"""Groups that a run without --only leaves out, because they take long with any number of jobs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table, and write what was asked for."""
+    """Measure, print the table, and write the requested files."""
     given = _parser().parse_args(arguments)
     sizes = SIZES[given.size]
     rounds = given.rounds or sizes.rounds
     signal.signal(signal.SIGTERM, _leave)
-    # With it Python would compile at every start of what is measured.
+    # With this variable the measured processes would compile their modules at each start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     root = tempfile.mkdtemp(prefix="queuectl-bench-", dir=given.dir)
     try:
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         only = given.only or [group for group in _GROUPS if group not in _LEFT_OUT[given.size]]
         chosen = list(_chosen(place, only))
         if not chosen:
-            print(f"nothing is called {' or '.join(given.only)}", file=sys.stderr)
+            print(f"no measurement is called {' or '.join(given.only)}", file=sys.stderr)
             return 2
         for number in range(rounds):
             _measure(results, chosen, number, rounds)
@@ -83,21 +84,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--size", choices=list(SIZES), default="full", help="how much (full)")
     parser.add_argument(
-        "--short", dest="size", action="store_const", const="short", help="under a minute"
+        "--size", choices=list(SIZES), default="full", help="how much to measure (default: full)"
     )
-    parser.add_argument("--rounds", type=int, help="how often (full: 7, short: 1)")
-    parser.add_argument("--json", metavar="FILE", help="write all values of all rounds")
-    parser.add_argument("--plot", metavar="FILE.svg", help="draw a picture; takes matplotlib")
-    parser.add_argument("--dir", help="measure in a folder made here, on this file system")
+    parser.add_argument(
+        "--short",
+        dest="size",
+        action="store_const",
+        const="short",
+        help="the same as --size short: less than a minute",
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="number of rounds (default: 7, short and tiny 1)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all values of all rounds to a file")
+    parser.add_argument("--plot", metavar="FILE.svg", help="draw a picture (requires matplotlib)")
+    parser.add_argument("--dir", help="measure on the file system of this folder")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", default=[],
-        help=f"groups ({' '.join(_GROUPS)}), or beginnings of names, such as drain-full",
+        help=f"groups ({' '.join(_GROUPS)}) or prefixes of names, such as drain-full",
     )  # fmt: skip
     parser.add_argument(
         "--peer-queuectl", metavar="VENV", default=os.environ.get("PEER_QUEUECTL"),
-        help="the virtual environment with the package queuectl of the public index",
+        help="virtual environment with the package queuectl of the public index",
     )  # fmt: skip
     return parser
 
@@ -127,7 +136,7 @@ def _measure(
             results.skip(measurement.name, str(missing))
             continue
         except (OSError, subprocess.SubprocessError, sqlite3.Error) as error:
-            # What goes wrong with one, a timeout perhaps, must not cost the rest of the run.
+            # An error of one measurement, such as a timeout, must not end the run.
             results.skip(measurement.name, f"{type(error).__name__}: {error}")
             continue
         finally:
@@ -137,7 +146,7 @@ def _measure(
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    # So that what was started is stopped and the folder deleted.
+    # An exception, so that processes are stopped and the folder is deleted.
     raise SystemExit(143)
 
 

@@ -1,4 +1,4 @@
-"""How much of everything is measured."""
+"""The sizes of a run: how much is measured."""
 
 from __future__ import annotations
 
@@ -49,4 +49,4 @@ SIZES: dict[str, Sizes] = {
         slow_peer_jobs=5, peer_pickups=1, loss_jobs=8, loss_seconds=3,
     ),
 }  # fmt: skip
-"""`short` is for a look and for CI, `tiny` shows that the measurements still work at all."""
+"""`short` is for a quick look and for CI; `tiny` only shows that the measurements work."""

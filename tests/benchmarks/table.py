@@ -1,4 +1,4 @@
-"""The results: gathered over the rounds, printed as a table, kept as JSON."""
+"""The results of all rounds, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEAD = f"{'median':>12} {'':<7} {'ratio':>6}  of"
 
 
 class Results:
-    """What was measured in all rounds, by group."""
+    """The values of all rounds, by group."""
 
     def __init__(self, circumstances: dict[str, str]) -> None:
         self.circumstances = circumstances
@@ -26,7 +26,7 @@ class Results:
         self._seconds: dict[str, float] = {}
 
     def add(self, group: str, figure: Figure, value: Value) -> None:
-        """Take a value in."""
+        """Add the value of one round."""
         self.figures[figure.name] = figure
         self.groups[figure.name] = group
         self.values.setdefault(figure.name, []).append(value)
@@ -36,19 +36,19 @@ class Results:
         self.skipped[name] = why
 
     def spent(self, name: str, seconds: float) -> None:
-        """Note how long a measurement took, whatever it found."""
+        """Add the time that a measurement took, even if it failed."""
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def order(self, names: list[str]) -> None:
-        """Put the figures into this order: a later round may have been the first to succeed."""
+        """Put the figures into this order, whichever of them succeeded first."""
         self.figures = {name: self.figures[name] for name in names if name in self.figures}
 
     def median(self, name: str) -> Value:
-        """Return the middle of what the rounds gave."""
+        """Return the median of the rounds."""
         return median(self.values[name])
 
     def ratio(self, name: str) -> float | None:
-        """Return the median divided by that of the figure which it is compared with."""
+        """Return the median divided by that of the figure in `against`."""
         against = self.figures[name].against
         if against is None or against not in self.values:
             return None
@@ -58,7 +58,7 @@ class Results:
         return ours / other
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything, the value of each round too."""
+        """Return all results, with the value of each round."""
         return {
             "circumstances": self.circumstances,
             "figures": [
@@ -79,7 +79,7 @@ class Results:
         }
 
     def as_text(self) -> str:
-        """Return the table, with what it was measured on above and what was left out below."""
+        """Return the table, the circumstances above it, and skipped measurements below it."""
         lines = [f"{key}: {value}" for key, value in self.circumstances.items()]
         width = max([len(figure.title) for figure in self.figures.values()] + [40])
         group = ""
@@ -104,7 +104,7 @@ class Results:
 
 
 def circumstances(folder: str, rounds: int, size: str) -> dict[str, str]:
-    """Say what it was measured on: machine, system, Python, SQLite, file system."""
+    """Return the circumstances: machine, system, Python, SQLite, file system."""
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}",

@@ -1,4 +1,4 @@
-"""The benchmark still measures what it names."""
+"""The benchmark works in its smallest form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIGURES = {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="idle time and memory are read from /proc")
 def test_every_named_figure_is_measured(tmp_path):
-    """The smallest run yields each figure once, skips none and leaves no file behind."""
+    """The smallest run measures each figure once, skips none, and leaves no file behind."""
     report = tmp_path / "report.json"
     only = ["limits", "ours", "output", "history", "loss-ours-jobs"]
     words = ["--size", "tiny", "--dir", str(tmp_path), "--json", str(report), "--only", *only]

@@ -1,4 +1,4 @@
-"""What processes use of the machine, read from /proc."""
+"""CPU time, memory and disk writes of processes, read from /proc."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from measurement import Missing
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return a PID and those of all descendants."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -23,10 +23,10 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the time they have run so far, all together."""
+    """Return the CPU time of all these processes together."""
     total = 0.0
     for pid in pids:
-        # The scheduler's own account in ns: a short nap is far less than a tick of `stat`.
+        # `schedstat` counts in ns; the ticks of `stat` are too coarse for idle workers.
         accounts = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
         if accounts:
             total += sum(int(_read(str(path)).split()[0]) for path in accounts) / 1e9
@@ -37,14 +37,14 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def idle_percent(pids: list[int], seconds: float) -> float:
-    """Return what share of one core they use, in percent, over so many seconds from now."""
+    """Return the share of one core, in percent, that they use in the next seconds."""
     before, start = cpu_seconds(pids), time.monotonic()
     time.sleep(seconds)
     return 100 * (cpu_seconds(pids) - before) / (time.monotonic() - start)
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """Return a process's resident memory and the part that it shares with nobody, in MB."""
+    """Return the resident and the private memory of a process in MB."""
     kilobytes: dict[str, int] = {}
     for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()[1:]:
         key, _, value = line.partition(":")
@@ -54,7 +54,7 @@ def memory_mb(pid: int) -> tuple[float, float]:
 
 
 def written_bytes(pids: list[int]) -> int:
-    """Return what they have sent to the disk so far."""
+    """Return the bytes that these processes have written to the disk."""
     total = 0
     for pid in pids:
         for line in _read(f"/proc/{pid}/io").splitlines():
