@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, NamedTuple
 
 from queuectl.core.errors import QueueUnusable
 
@@ -83,9 +83,18 @@ def unlink_quietly(path: str) -> None:
         pass
 
 
+class NewFile(NamedTuple):
+    """A file that is being written, before it has its final name."""
+
+    descriptor: int
+    """Open for reading and writing. Write through it: nobody else can change what it means."""
+    name: str
+    """Its temporary name, safe only in a folder in which nobody else can replace files."""
+
+
 @contextmanager
-def new_file(path: str, *, replace: bool = False) -> Iterator[str]:
-    """Yield the name of a file to write; afterwards sync it and give it the name `path`.
+def new_file(path: str, *, replace: bool = False) -> Iterator[NewFile]:
+    """Yield a file to write; afterwards sync it and give it the name `path`.
 
     A partial file could be taken for a complete one. Raises QueueUnusable if the file cannot be
     written, or if `path` exists already. With `replace`, an existing file is replaced; only one
@@ -101,9 +110,11 @@ def new_file(path: str, *, replace: bool = False) -> Iterator[str]:
             raise FileExistsError
         descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            yield unfinished
+            yield NewFile(descriptor, unfinished)
             os.fsync(descriptor)
             (os.replace if replace else _publish)(unfinished, path)
+            if not _is_same_file(descriptor, path):
+                raise QueueUnusable(f"cannot write {path}: another program replaced it")
         finally:
             os.close(descriptor)
             unlink_quietly(unfinished)
@@ -112,6 +123,21 @@ def new_file(path: str, *, replace: bool = False) -> Iterator[str]:
         raise QueueUnusable(f"{path} exists already") from None
     except OSError as error:
         raise QueueUnusable(f"cannot write {path}: {error.strerror}") from None
+
+
+def _is_same_file(descriptor: int, path: str) -> bool:
+    """Whether a path names an open file: in a folder of others, anybody may swap names."""
+    ours, named = os.fstat(descriptor), os.lstat(path)
+    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+
+
+@contextmanager
+def scratch_file() -> Iterator[str]:
+    """Yield a name for a file that only we can make, read or replace; it is removed afterwards."""
+    import tempfile  # only for a copy into a folder of others
+
+    with tempfile.TemporaryDirectory(prefix="queuectl-") as folder:
+        yield os.path.join(folder, "scratch")
 
 
 @contextmanager

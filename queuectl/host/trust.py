@@ -31,18 +31,11 @@ def weak_place(files: QueueFiles) -> WeakPlace | None:
     queue's own folder must not even be sticky: others could create the files that SQLite reads
     beside the database. All this holds for the folders on the way of a symbolic link as well.
     """
-    # Whoever owns `/` can do everything below it. That is root, except in a user namespace in
-    # which the root of the host has no number of its own.
-    trusted = {os.geteuid(), 0, os.lstat("/").st_uid}
-    own_folder = os.path.dirname(files.database)
-    for path, status in _way_to(files.given or files.database):
-        if status.st_uid not in trusted:
-            return WeakPlace(path, status.st_uid)
-        is_above = stat.S_ISDIR(status.st_mode) and path != own_folder
-        if _is_open_above(path, status) if is_above else _is_open(status):
-            return WeakPlace(path, None)
+    trusted = _trusted()
+    weak = _weak_way(files.given or files.database, os.path.dirname(files.database), trusted)
     # SQLite replays any valid journal that lies beside a database.
-    for path in (files.wal, files.shm, files.journal, files.folder, files.workers, files.logs):
+    beside = (files.wal, files.shm, files.journal, files.folder, files.workers, files.logs)
+    for path in () if weak else beside:
         try:
             status = os.lstat(path)
         except OSError:  # it is not there
@@ -51,6 +44,34 @@ def weak_place(files: QueueFiles) -> WeakPlace | None:
             return WeakPlace(path, status.st_uid)
         if _is_open(status):
             return WeakPlace(path, None)
+    return weak
+
+
+def weak_folder(path: str) -> WeakPlace | None:
+    """Return the first place through which somebody else can change the files of a folder.
+
+    None if nobody else can even add one. `path` is absolute.
+    """
+    return _weak_way(path, os.path.realpath(path), _trusted())
+
+
+def _trusted() -> set[int]:
+    """Return the users that are no others.
+
+    Whoever owns `/` can do everything below it. That is root, except in a user namespace in which
+    the root of the host has no number of its own.
+    """
+    return {os.geteuid(), 0, os.lstat("/").st_uid}
+
+
+def _weak_way(path: str, own_folder: str, trusted: set[int]) -> WeakPlace | None:
+    """Return the first weak place on the way to a path; to `own_folder` nobody else may write."""
+    for entry, status in _way_to(path):
+        if status.st_uid not in trusted:
+            return WeakPlace(entry, status.st_uid)
+        is_above = stat.S_ISDIR(status.st_mode) and entry != own_folder
+        if _is_open_above(entry, status) if is_above else _is_open(status):
+            return WeakPlace(entry, None)
     return None
 
 

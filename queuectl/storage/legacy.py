@@ -32,8 +32,8 @@ def is_legacy(conn: sqlite3.Connection) -> bool:
 
 def back_up(conn: sqlite3.Connection, files: QueueFiles) -> str:
     """Copy the database as it is to a file beside it, durably; return the path of that file."""
-    with new_file(files.before_upgrade, replace=True) as unfinished:
-        conn.execute("VACUUM INTO ?", (unfinished,))
+    with new_file(files.before_upgrade, replace=True) as new:
+        conn.execute("VACUUM INTO ?", (new.name,))
     return files.before_upgrade
 
 

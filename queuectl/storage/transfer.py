@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 from datetime import datetime
 from typing import Iterable, Iterator
@@ -12,7 +14,8 @@ from queuectl.core.jobfile import TransferredJob
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
-from queuectl.host.filesystem import new_file
+from queuectl.host.filesystem import new_file, scratch_file
+from queuectl.host.trust import weak_folder
 from queuectl.storage import schema
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
@@ -21,6 +24,7 @@ from queuectl.storage.ids import duplicate, last_seq
 from queuectl.storage.queries import Queries
 from queuectl.storage.rows import insert_job, optional_text
 
+_COPIED_BYTES = 1 << 20
 _SET_BY_THE_QUEUE = ("seq", "locked_by", "locked_at")
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at")
 _HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
@@ -85,22 +89,35 @@ class Transfer(Queries, Explaining):
         or the job is being cancelled. Raises QueueUnusable if the path is taken or cannot be
         written.
         """
-        with new_file(path) as unfinished:
-            copy = sqlite3.connect(unfinished, isolation_level=None)
-            try:
-                self._database.connection.backup(copy)
-                # A backup is expected to be one file, without a log beside it.
-                copy.execute("PRAGMA journal_mode = MEMORY")
-                copy.execute("BEGIN")
-                # With the same name, a retry in one queue would kill the running job of the other.
-                schema.name_queue(copy)
-                copy.execute("DELETE FROM workers")
-                _give_up_running_jobs(copy, now)
-                copy.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise QueueUnusable(f"cannot write {path}: {error}") from None
-            finally:
-                copy.close()
+        with new_file(path) as new:
+            # SQLite opens files by name. Where others can swap names, they would choose the file
+            # that it writes, or read the copy.
+            if weak_folder(os.path.dirname(os.path.abspath(path))) is None:
+                self._copy_to(new.name, path, now)
+                return
+            with scratch_file() as scratch:
+                self._copy_to(scratch, path, now)
+                with open(scratch, "rb") as source:
+                    with open(new.descriptor, "wb", closefd=False) as target:
+                        shutil.copyfileobj(source, target, _COPIED_BYTES)
+
+    def _copy_to(self, name: str, path: str, now: datetime) -> None:
+        """Write the copy into the file `name`; `path` is for messages."""
+        copy = sqlite3.connect(name, isolation_level=None)
+        try:
+            self._database.connection.backup(copy)
+            # A backup is expected to be one file, without a log beside it.
+            copy.execute("PRAGMA journal_mode = MEMORY")
+            copy.execute("BEGIN")
+            # With the same name, a retry in one queue would kill the running job of the other.
+            schema.name_queue(copy)
+            copy.execute("DELETE FROM workers")
+            _give_up_running_jobs(copy, now)
+            copy.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise QueueUnusable(f"cannot write {path}: {error}") from None
+        finally:
+            copy.close()
 
 
 def _give_up_running_jobs(copy: sqlite3.Connection, now: datetime) -> None:

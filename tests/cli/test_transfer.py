@@ -449,3 +449,64 @@ def test_a_missing_folder_is_named(queue: Queue, verb: str) -> None:
     assert queue.fails(1, verb, "nowhere/x") == (
         f"queuectl {verb}: cannot write nowhere/x: No such file or directory"
     )
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+@pytest.mark.parametrize("moment", ["made", "linked"])
+@pytest.mark.parametrize("verb", ["export", "backup"])
+def test_a_file_whose_name_another_program_takes_is_neither_written_nor_published(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, verb: str, moment: str, kind: str
+) -> None:
+    """Prevents: in a folder that others can write, a private file of the caller was overwritten.
+
+    The file was made safely (O_EXCL), and then opened again by a name that had come to mean another
+    file.
+    """
+    queue.enqueue("true", "--id", "a")
+    drop, private = queue.folder / "drop", queue.folder / "private"
+    drop.mkdir()
+    drop.chmod(0o777)
+    private.write_text("private\n")
+    real_open, real_link, swapped = os.open, os.link, []
+
+    def swap(name: Any) -> None:
+        if os.path.dirname(str(name)) == str(drop) and not swapped:
+            swapped.append(name)
+            prepared = f"{drop}/prepared"
+            os.symlink(private, prepared) if kind == "symbolic" else real_link(private, prepared)
+            os.rename(prepared, name)
+
+    def racing_open(name: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        descriptor = real_open(name, flags, *args, **kwargs)
+        if moment == "made" and flags & os.O_EXCL:
+            swap(name)
+        return descriptor
+
+    def racing_link(name: Any, *args: Any, **kwargs: Any) -> None:
+        if moment == "linked":
+            swap(name)
+        real_link(name, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", racing_open)
+        patched.setattr(os, "link", racing_link)
+        line = queue.fails(1, verb, str(drop / "out"))
+
+    assert line == f"queuectl {verb}: cannot write {drop}/out: another program replaced it"
+    assert private.read_text() == "private\n"
+
+
+def test_a_backup_into_a_folder_of_others_is_the_same(states: Queue) -> None:
+    """There it is made elsewhere, and copied: nobody can read or swap it meanwhile."""
+    drop = states.folder / "drop"
+    drop.mkdir()
+    drop.chmod(0o1777)
+    scratch = states.folder / "scratch"
+    scratch.mkdir()
+
+    states.ok("backup", str(drop / "copy.db"), env={"TMPDIR": str(scratch)})
+
+    assert states.ok("--db", str(drop / "copy.db"), "list", "--ids") == states.ok("list", "--ids")
+    assert list(scratch.iterdir()) == []
+    assert [path.name for path in drop.iterdir()] == ["copy.db"]
+    assert stat.S_IMODE((drop / "copy.db").stat().st_mode) == 0o600

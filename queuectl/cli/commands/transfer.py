@@ -43,7 +43,9 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
         for line in lines:
             output.print_data(line)
         return
-    with new_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as target:
+    with new_file(path) as new, open(
+        new.descriptor, "w", encoding="utf-8", closefd=False
+    ) as target:
         target.writelines(line + "\n" for line in lines)
 
 
