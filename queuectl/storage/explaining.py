@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime
-from typing import Container, NamedTuple, Sequence
+from typing import Container, Iterable, NamedTuple, Sequence
 
-from queuectl.core.models import Job
+from queuectl.core.models import Job, JobKey
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
@@ -48,17 +49,30 @@ class Explaining(Base):
     def dependants(self, job: Job) -> list[str]:
         """Return the ids of the jobs that wait for this one, in the order of entry."""
         with self._snapshot() as conn:
-            rows = conn.execute(
-                """
-                SELECT jobs.id
-                  FROM dependencies
-                  JOIN jobs ON jobs.seq = dependencies.job_seq
-                 WHERE dependencies.needs_seq = ?
-                 ORDER BY jobs.seq
-                """,
-                (job.seq,),
-            )
-            return [row[0] for row in rows]
+            return [key.id for key in _direct_dependants(conn, JobKey(job.seq, job.id))]
+
+    def with_dependants(self, jobs: Iterable[JobKey]) -> list[JobKey]:
+        """Return these jobs and all that wait for them, directly or through others.
+
+        Each job comes after those that wait for it. So none of them becomes claimable meanwhile, if
+        they are cancelled in this order.
+        """
+        ordered: list[JobKey] = []
+        seen: set[int] = set()
+        with self._snapshot() as conn:
+            for first in jobs:
+                # Depth first, without recursion: a chain may have 100,000 links. A job is put into
+                # the order when the trail comes back to it, after all that wait for it.
+                trail = [(first, False)]
+                while trail:
+                    job, is_back = trail.pop()
+                    if is_back:
+                        ordered.append(job)
+                    elif job.seq not in seen:
+                        seen.add(job.seq)
+                        trail.append((job, True))
+                        trail.extend((key, False) for key in _direct_dependants(conn, job))
+        return ordered
 
     def stuck_on(self, job: Job) -> Job | None:
         """Return the dead or cancelled job because of which a blocked job can never run by itself.
@@ -179,3 +193,17 @@ class Explaining(Base):
         """Return a number that changes when another process changes the queue."""
         with self._snapshot() as conn:
             return int(conn.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _direct_dependants(conn: sqlite3.Connection, job: JobKey) -> list[JobKey]:
+    rows = conn.execute(
+        """
+        SELECT jobs.seq, jobs.id
+          FROM dependencies
+          JOIN jobs ON jobs.seq = dependencies.job_seq
+         WHERE dependencies.needs_seq = ?
+         ORDER BY jobs.seq
+        """,
+        (job.seq,),
+    )
+    return list(map(JobKey._make, rows))

@@ -123,6 +123,57 @@ def test_jobs_have_to_be_named_or_selected(states: Queue, verb: str) -> None:
     )
 
 
+@pytest.fixture
+def chain(queue: Queue) -> Queue:
+    """A queue with the jobs a, b that waits for a, c for b, d for the end of c, and another."""
+    queue.add("true", id="a")
+    queue.add("true", id="b", after=("a",))
+    queue.add("true", id="c", after=("b",), queue="q")
+    queue.add("true", id="d", after_any=("c",))
+    queue.add("true", id="other")
+    return queue
+
+
+@pytest.mark.parametrize(
+    ("words", "cancelled"),
+    [
+        ("a", "d c b a"),
+        ("b", "d c b"),
+        ("c a", "d c b a"),
+        ("a other", "d c b a other"),
+        ("--state pending", "d c b a other"),
+        ("--queue q", "d c"),
+        ("--all", "d c b a other"),
+    ],
+)
+def test_cancel_with_all_that_waits(chain: Queue, words: str, cancelled: str) -> None:
+    """Regression: nothing withdrew a job with the jobs that wait for it, which stayed blocked."""
+    done = chain.ok("cancel", "--cascade", "--reason", "no", *words.split())
+    left = [job for job in ["a", "b", "c", "d", "other"] if job not in cancelled.split()]
+
+    assert done.splitlines() == [f"{job} is cancelled" for job in cancelled.split()]
+    assert {chain.show(job)["cancel_reason"] for job in cancelled.split()} == {"no"}
+    assert chain.ids("--state", "pending,blocked") == left
+
+
+def test_cancel_with_all_that_waits_for_a_job_that_is_gone_or_has_ended(chain: Queue) -> None:
+    """A line for each that cannot be cancelled; the others that wait are cancelled."""
+    chain.run_as_if("dead")
+    done = chain.run("cancel", "--cascade", "zz", "a")
+
+    assert (done.code, done.out) == (1, "d is cancelled\nc is cancelled\nb is cancelled\n")
+    assert done.err == (
+        "queuectl cancel: no such job: zz\nqueuectl cancel: cannot cancel a: it is dead\n"
+    )
+    assert chain.ok("cancel", "--cascade", "b") == "b is cancelled"
+
+
+def test_cancel_alone_leaves_what_waits(chain: Queue) -> None:
+    """Without --cascade only the job itself is cancelled."""
+    assert chain.ok("cancel", "a") == "a is cancelled"
+    assert chain.ids("--state", "blocked") == ["b", "c", "d"]
+
+
 def test_jobs_that_cannot_be_cancelled_do_not_stop_the_others(states: Queue) -> None:
     """There is one line for each job that cannot be cancelled, and the exit code is 1."""
     done = states.run("cancel", "pending", "zz", "dead", "failed")

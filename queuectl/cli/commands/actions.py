@@ -23,11 +23,13 @@ from queuectl.cli.selection import (
     queue_option,
     state_option,
 )
+from queuectl.core.errors import AmbiguousJob, NoSuchJob
 from queuectl.core.escaping import escape
 from queuectl.core.models import JobKey
 from queuectl.core.specs import check_reason
 from queuectl.core.states import UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
+from queuectl.storage import Storage
 from queuectl.storage.actions import RETRYABLE_STATES
 
 
@@ -36,6 +38,11 @@ from queuectl.storage.actions import RETRYABLE_STATES
 @queue_option
 @state_option
 @all_option("Cancel all unfinished jobs.")
+@click.option(
+    "--cascade",
+    is_flag=True,
+    help="Also cancel all jobs that wait for them (--after, --after-any), directly or not.",
+)
 @click.option("--reason", metavar="TEXT", help="Why; `queuectl show` prints it.")
 @quiet_option
 def cancel(
@@ -43,6 +50,7 @@ def cancel(
     queues: Sequence[str],
     states: Sequence[Any],
     everything: bool,
+    cascade: bool,
     reason: str | None,
     quiet: bool,
 ) -> int:
@@ -64,7 +72,25 @@ def cancel(
             ending = state is JobState.PROCESSING
             output.print_data(f"{escape(job.id)} {'is being' if ending else 'is'} cancelled")
 
-    return each(choice.keys(storage), cancel_one)
+    chosen = choice.keys(storage)
+    return each(_with_dependants(storage, chosen) if cascade else chosen, cancel_one)
+
+
+def _with_dependants(storage: Storage, chosen: Sequence[JobKey | str]) -> list[JobKey | str]:
+    """Return jobs and all that wait for them; first the names that no job has."""
+    found: list[JobKey] = []
+    unknown: list[JobKey | str] = []
+    for item in chosen:
+        if isinstance(item, str):
+            try:
+                job = storage.get(item)
+            except (NoSuchJob, AmbiguousJob):
+                unknown.append(item)
+                continue
+            found.append(JobKey(job.seq, job.id))
+        else:
+            found.append(item)
+    return [*unknown, *storage.with_dependants(found)]
 
 
 def retry_command(
