@@ -63,9 +63,14 @@ def end_by_sigpipe() -> NoReturn:
 
 
 def print_data(text: str, *, line_break: bool = True) -> None:
-    """Print text to stdout. Raises QueueError if that fails."""
+    """Print text to stdout as it is. Raises QueueError if that fails."""
     with writing_to_stdout():
         click.echo(text, nl=line_break)
+
+
+def print_line(text: str) -> None:
+    """Print one line for people to stdout; what a file or a user put into it is escaped."""
+    print_data(escape(text))
 
 
 def print_bytes(chunk: bytes) -> None:

@@ -186,7 +186,12 @@ def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
                 return []
             storage = Storage.open(files, upgrade=False)
             try:
-                return [CompletionItem(n) for n in names(storage) if n.startswith(incomplete)]
+                return [
+                    CompletionItem(name)
+                    for name in names(storage)
+                    # A name that a foreign file holds must not control the terminal.
+                    if name.startswith(incomplete) and name.isprintable()
+                ]
             finally:
                 storage.close()
         except Exception:  # noqa: BLE001 (a message would appear amid what the user types)

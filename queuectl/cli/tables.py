@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence, TypeVa
 import click
 
 from queuectl.cli.moments import relative_time
-from queuectl.cli.output import on_terminal, print_data
+from queuectl.cli.output import on_terminal, print_data, print_line
 from queuectl.core.escaping import escape
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -29,25 +29,38 @@ _COLORS = {
 }
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table as text."""
+def print_table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, fits: bool = False
+) -> None:
+    """Print a table; with `fits`, each row is cut on a terminal so that it takes one line.
+
+    Every cell is escaped: a queue may come from anybody, with any value in any column.
+    """
     from tabulate import tabulate  # costs 60 ms
 
-    return tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+    cells = [[_shown(cell) for cell in row] for row in rows]
+    if fits:
+        _fit_last_column(headers, cells)
+    print_data(tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True))
 
 
-def styled_state(value: JobState) -> str:
-    """Return the name of a state with the code of its colour; click drops it without colours."""
+def _shown(value: object) -> str:
+    """Return a value as text that drives no terminal, a state with the code of its colour.
+
+    click drops that code where colours are not wanted.
+    """
+    if not isinstance(value, JobState):
+        return escape(str(value))
     color = _COLORS.get(value)
     return value.value if color is None else click.style(value.value, fg=color)
 
 
-def print_fields(pairs: Iterable[tuple[str, str | None]]) -> None:
-    """Print names and values in two columns, without the names whose value is None."""
+def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print names and escaped values in two columns, without the names whose value is None."""
     present = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in present), default=0) + 1
     for name, value in present:
-        print_data(f"{name + ':':<{width}} {value}")
+        print_data(f"{name + ':':<{width}} {_shown(value)}")
 
 
 def print_pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
@@ -69,19 +82,18 @@ def print_jobs(jobs: Sequence[Job], first: bool = True) -> None:
     now = utcnow()
     rows = [
         [
-            escape(job.id),
-            styled_state(job.state),
-            escape(job.queue),
-            str(job.priority),
+            job.id,
+            job.state,
+            job.queue,
+            job.priority,
             f"{job.attempts}/{job.max_retries}",
             relative_time(job.updated_at, now=now),
-            escape(job.command),
+            job.command,
         ]
         for job in jobs
     ]
     headers = ("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND")
-    _fit_last_column(headers, rows)
-    print_data(table(headers if first else (), rows))
+    print_table(headers if first else (), rows, fits=True)
 
 
 def print_dead_jobs(jobs: Sequence[Job], first: bool = True) -> None:
@@ -89,38 +101,37 @@ def print_dead_jobs(jobs: Sequence[Job], first: bool = True) -> None:
     now = utcnow()
     rows = [
         [
-            escape(job.id),
-            escape(job.queue),
+            job.id,
+            job.queue,
             f"{job.attempts}/{job.max_retries}",
             relative_time(job.finished_at, now=now),
-            escape(job.last_error or "-"),
-            escape(job.command),
+            job.last_error or "-",
+            job.command,
         ]
         for job in jobs
     ]
     headers = ("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND")
-    _fit_last_column(headers, rows)
-    print_data(table(headers if first else (), rows))
+    print_table(headers if first else (), rows, fits=True)
 
 
 def print_workers(workers: Sequence[Worker]) -> None:
     """Print workers, one per line."""
     now = utcnow()
-    rows: list[list[str]] = [
+    rows = [
         [
             worker.id,
-            str(worker.pid),
+            worker.pid,
             relative_time(worker.started_at, now=now),
-            escape(", ".join(worker.queues)) or "all",
-            escape(worker.job or "-"),
+            ", ".join(worker.queues) or "all",
+            worker.job or "-",
             relative_time(worker.job_since, now=now),
         ]
         for worker in workers
     ]
-    print_data(table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows))
+    print_table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows)
     for worker in workers:
         if worker.problem is not None:
-            print_data(f"worker {worker.id}: {escape(worker.problem)}")
+            print_line(f"worker {worker.id}: {worker.problem}")
 
 
 def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:

@@ -12,6 +12,7 @@ from typing import Callable, Iterator, NoReturn
 import click
 
 from queuectl.cli.tables import cut
+from queuectl.core.escaping import escape
 from queuectl.host.signals import die_by
 
 _EVERY_SECONDS = 1.0
@@ -49,7 +50,8 @@ def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
             began = time.monotonic()
             width, height = _size()
             # A line that wraps would push the first lines off the screen.
-            shown = [cut(line, max(1, width)) for line in _fitting(lines(), max(1, height - 1))]
+            fitting = _fitting(lines(), max(1, height - 1))
+            shown = [cut(escape(line), max(1, width)) for line in fitting]
             out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
             out.flush()
             time.sleep(max(0.0, _EVERY_SECONDS - (time.monotonic() - began)))

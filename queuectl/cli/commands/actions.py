@@ -24,7 +24,6 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.core.errors import AmbiguousJob, NoSuchJob
-from queuectl.core.escaping import escape
 from queuectl.core.models import JobKey
 from queuectl.core.specs import check_reason
 from queuectl.core.states import UNFINISHED_STATES, WAITING_STATES, JobState
@@ -70,7 +69,7 @@ def cancel(
         state = storage.cancel(job, reason=reason, now=utcnow())
         if not quiet:
             ending = state is JobState.PROCESSING
-            output.print_data(f"{escape(job.id)} {'is being' if ending else 'is'} cancelled")
+            output.print_line(f"{job.id} {'is being' if ending else 'is'} cancelled")
 
     chosen = choice.keys(storage)
     return each(_with_dependants(storage, chosen) if cascade else chosen, cancel_one)
@@ -128,7 +127,7 @@ def retry_command(
             job = storage.get(key) if isinstance(key, str) else key
             storage.retry(job, now=utcnow(), states=retryable)
             if not quiet:
-                output.print_data(f"{escape(job.id)} is pending again")
+                output.print_line(f"{job.id} is pending again")
 
         if none is not None and not (found or jobs or quiet):
             output.message(none)
@@ -202,7 +201,7 @@ def edit(
     storage = open_storage(write=True)
     edited = storage.edit(storage.get(job), changes, now=utcnow())
     if not quiet:
-        output.print_data(f"{escape(edited.id)} is {edited.state.value}")
+        output.print_line(f"{edited.id} is {edited.state.value}")
 
 
 def _check_command_words(words: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, line_of, queue_files
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.errors import InvalidInput, QueueError
-from queuectl.core.escaping import escape
 from queuectl.core.models import Selection, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, parse_duration, utcnow
@@ -109,11 +108,11 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
         workers = _workers(storage, names)
         figures = _measure(storage, names, workers)
     except QueueError as error:
-        output.print_data(f"QUEUECTL UNKNOWN - {escape(str(error))}")
+        output.print_line(f"QUEUECTL UNKNOWN - {error}")
         ctx.exit(UNKNOWN)
     level, summary = _judge(figures, limits, [w for w in workers if w.problem is not None])
     perfdata = " ".join(_perfdata(figure, limits.get(figure.option)) for figure in figures)
-    output.print_data(f"QUEUECTL {_WORDS[level]} - {summary} | {perfdata}")
+    output.print_line(f"QUEUECTL {_WORDS[level]} - {summary} | {perfdata}")
     ctx.exit(level)
 
 
@@ -203,7 +202,7 @@ def _judge(
     if held_up:
         worst = max(worst, _WARNING)
         others = f" and {len(held_up) - 1} more" if len(held_up) > 1 else ""
-        problems.append(escape(f"worker {held_up[0].id}: {held_up[0].problem}{others}"))
+        problems.append(f"worker {held_up[0].id}: {held_up[0].problem}{others}")
     if problems:
         return worst, "; ".join(problems)
     value = {figure.label: _plain(figure.value) for figure in figures}

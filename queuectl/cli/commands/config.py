@@ -8,9 +8,8 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
-from queuectl.cli.tables import table
+from queuectl.cli.tables import print_table
 from queuectl.core.errors import QueueError
-from queuectl.core.escaping import escape
 from queuectl.core.settings import KEYS, check_key, check_value
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def config_get(key: str, as_json: bool) -> None:
     if as_json:
         output.print_json(value)
     else:
-        output.print_data(value)
+        output.print_line(value)
 
 
 def _open_for(key: str, *, write: bool = False) -> Storage:
@@ -70,7 +69,7 @@ def config_set(key: str, value: str, quiet: bool) -> None:
     check_value(key, value)
     open_storage(create=True).set_key(key, value)
     if not quiet:
-        output.print_data(f"{key} = {escape(value)}")
+        output.print_line(f"{key} = {value}")
 
 
 @config.command("unset", cls=QueueCommand)
@@ -84,7 +83,7 @@ def config_unset(key: str, quiet: bool) -> None:
     _open_for(key, write=True).unset_key(key)
     if not quiet:
         known = KEYS.get(key)
-        output.print_data(f"{key} = {known.default} (default)" if known else f"{key} is unset")
+        output.print_line(f"{key} = {known.default} (default)" if known else f"{key} is unset")
 
 
 @config.command("list", cls=QueueCommand)
@@ -106,13 +105,13 @@ def config_list(as_json: bool) -> None:
         output.print_json(shown)
         return
     rows = [
-        [key, escape(stored.get(key, known.default)), "" if key in stored else "default",
+        [key, stored.get(key, known.default), "" if key in stored else "default",
          known.help]
         for key, known in KEYS.items()
     ]  # fmt: skip
     rows += [
-        [escape(key), escape(value), "", "unknown (an older tool stored it)"]
+        [key, value, "", "unknown (an older tool stored it)"]
         for key, value in stored.items()
         if key not in KEYS
     ]
-    output.print_data(table(("KEY", "VALUE", "", "MEANING"), rows))
+    print_table(("KEY", "VALUE", "", "MEANING"), rows)

@@ -101,7 +101,7 @@ def dlq_purge(
     else:
         purged = storage.prune(states=_DEAD, before=utcnow(), queues=choice.selection.queues)
     if not quiet:
-        output.print_data(f"{purged} deleted")
+        output.print_line(f"{purged} deleted")
     return code
 
 

@@ -13,7 +13,6 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_files
 from queuectl.core.errors import QueueError
-from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, utcnow
@@ -54,7 +53,7 @@ def doctor(as_json: bool) -> None:
         output.print_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            output.print_data(escape(f"{finding.level:<5} {finding.check}: {finding.message}"))
+            output.print_line(f"{finding.level:<5} {finding.check}: {finding.message}")
     click.get_current_context().exit(any(finding.level == FAIL for finding in findings))
 
 

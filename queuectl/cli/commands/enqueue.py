@@ -203,7 +203,7 @@ def _store(storage: Enqueueing, spec: JobSpec, *, quiet: bool, now: datetime) ->
 
 def _report(enqueued: Enqueued) -> None:
     try:
-        output.print_data(enqueued.id)
+        output.print_line(enqueued.id)
     except QueueError as error:
         raise QueueError(f"job {enqueued.id} is enqueued, but {error}") from None
     if sys.stderr.isatty():

@@ -72,7 +72,7 @@ def print_list(
         output.print_json_array(job_json(job, show_env=show_env) for job in jobs)
     elif ids:
         for job in storage.jobs(selection, newest=newest):
-            output.print_data(job.id)
+            output.print_line(job.id)
     else:
         hidden = 0
         if newest is None and most_on_a_terminal is not None and output.on_terminal():

@@ -80,7 +80,7 @@ def prune(
                 dry_run=dry_run,
             )
     if not quiet:
-        output.print_data(f"{count} {'would be ' if dry_run else ''}deleted")
+        output.print_line(f"{count} {'would be ' if dry_run else ''}deleted")
     return code
 
 

@@ -13,9 +13,9 @@ from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_sto
 from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import completing
-from queuectl.cli.tables import table
+from queuectl.cli.tables import print_table
 from queuectl.core.errors import InvalidInput
-from queuectl.core.escaping import escape, storable
+from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus
 from queuectl.core.specs import check_name, check_reason
 from queuectl.core.states import JobState
@@ -49,20 +49,20 @@ def queue_list(as_json: bool) -> None:
         return
     headers = ("QUEUE", "PAUSED", "LIMIT", "PENDING", "RUNNING", "LATER", "DONE", "DEAD")
     if queues:
-        output.print_data(table(headers, map(_row, queues)))
+        print_table(headers, map(_row, queues))
     else:
         output.message("no queues yet")
     if storage.all_paused():
         output.message("all queues are paused (queuectl queue resume)")
 
 
-def _row(found: QueueStatus) -> list[str]:
+def _row(found: QueueStatus) -> list[object]:
     """Return what the table shows of a queue."""
     pause = "-"
     if found.paused:
         reason = f": {found.pause_reason}" if found.pause_reason else ""
         since = relative_time(found.paused_at, now=utcnow())
-        pause = escape(f"by {found.paused_by}, {since}{reason}")
+        pause = f"by {found.paused_by}, {since}{reason}"
     counts = found.counts
     numbers = (
         counts[JobState.PENDING],
@@ -71,8 +71,8 @@ def _row(found: QueueStatus) -> list[str]:
         counts[JobState.COMPLETED] + counts[JobState.CANCELLED],
         counts[JobState.DEAD],
     )
-    limit = "-" if found.limit is None else str(found.limit)
-    return [escape(found.name), pause, limit, *map(str, numbers)]
+    limit = "-" if found.limit is None else found.limit
+    return [found.name, pause, limit, *numbers]
 
 
 @queue.command("pause", cls=QueueCommand)
@@ -91,7 +91,7 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     reason = check_reason(reason, "--reason")
     open_storage(create=True).pause_queue(name, by=_who(), reason=reason, now=utcnow())
     if not quiet:
-        output.print_data(f"paused {name or 'all queues'}")
+        output.print_line(f"paused {name or 'all queues'}")
 
 
 @queue.command("resume", cls=QueueCommand)
@@ -108,7 +108,7 @@ def queue_resume(name: str | None, quiet: bool) -> None:
     storage = open_storage(write=True)
     storage.resume_queue(name)
     if not quiet:
-        output.print_data(f"resumed {name or 'all queues'}")
+        output.print_line(f"resumed {name or 'all queues'}")
     if name is not None and storage.all_paused():
         output.message("all queues are still paused (queuectl queue resume)")
 
@@ -135,7 +135,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
             )
     open_storage(create=True).limit_queue(name, number)
     if not quiet:
-        output.print_data(
+        output.print_line(
             f"{name}: {'no limit' if number is None else f'at most {number} at once'}"
         )
 

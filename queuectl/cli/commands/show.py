@@ -12,8 +12,7 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import job_argument, the_job
-from queuectl.cli.tables import print_fields, print_pages, styled_state, table
-from queuectl.core.escaping import escape
+from queuectl.cli.tables import print_fields, print_pages, print_table
 from queuectl.core.models import Execution, Job, signal_name
 from queuectl.core.times import format_duration, utcnow
 from queuectl.host import lockfiles
@@ -81,12 +80,12 @@ def _print_job(
     env = masked(job.env, show_env=show_env)
     print_fields(
         [
-            ("ID", escape(job.id)),
-            ("Label", _text(job.label)),
-            ("Command", escape(job.command)),
-            ("State", styled_state(job.state)),
-            ("Queue", escape(job.queue)),
-            ("Priority", str(job.priority)),
+            ("ID", job.id),
+            ("Label", job.label or None),
+            ("Command", job.command),
+            ("State", job.state),
+            ("Queue", job.queue),
+            ("Priority", job.priority),
             ("Attempts", f"{job.attempts} of {job.max_retries}"),
             ("Timeout", format_duration(job.timeout) if job.timeout else "none"),
             ("Not before", _time(job.run_at, now)),
@@ -94,12 +93,12 @@ def _print_job(
             ("Finished", _time(job.finished_at, now)),
             ("Worker", job.locked_by),
             ("Since", _time(job.locked_at, now)),
-            ("Process", None if pid is None else str(pid)),
-            ("Folder", _text(job.cwd) or "the worker's"),
-            ("Env", _text(" ".join(f"{name}={env[name]}" for name in sorted(env)))),
-            ("Unique key", _text(job.unique_key)),
-            ("Last error", _text(job.last_error)),
-            ("Cancel reason", _text(job.cancel_reason)),
+            ("Process", pid),
+            ("Folder", job.cwd or "the worker's"),
+            ("Env", " ".join(f"{name}={env[name]}" for name in sorted(env)) or None),
+            ("Unique key", job.unique_key or None),
+            ("Last error", job.last_error or None),
+            ("Cancel reason", job.cancel_reason or None),
             ("Waits for", _listed([_need(need) for need in needs])),
             ("Needed by", _listed(dependants)),
         ]
@@ -115,11 +114,7 @@ def _need(need: Need) -> str:
 def _listed(names: Sequence[str]) -> str | None:
     """Return the first few of some names, and how many more there are."""
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return _text(", ".join(names[:_MOST_LISTED]) + more)
-
-
-def _text(value: str | None) -> str | None:
-    return escape(value) if value else None
+    return (", ".join(names[:_MOST_LISTED]) + more) or None
 
 
 def _time(instant: datetime | None, now: datetime) -> str | None:
@@ -135,18 +130,18 @@ def _print_attempts(executions: Sequence[Execution], first: bool) -> None:
         memory = execution.max_rss_bytes
         rows.append(
             [
-                str(execution.attempt),
+                execution.attempt,
                 relative_time(execution.started_at, now=now),
                 _ending(execution),
                 _duration(execution.seconds),
                 _duration(execution.cpu_seconds),
                 "-" if memory is None else f"{memory / 1048576:.0f} MiB",
-                str(execution.output.size_bytes),
+                execution.output.size_bytes,
                 execution.worker,
             ]
         )
     headers = ("ATTEMPT", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
-    output.print_data(table(headers if first else (), rows))
+    print_table(headers if first else (), rows)
 
 
 def _duration(seconds: float | None) -> str:
@@ -165,6 +160,8 @@ def _ending(execution: Execution) -> str:
 
 def _print_hints(job: Job, last: Execution) -> None:
     if last.leftovers:
-        output.print_data("\nThe last attempt left processes running (config key: leftovers).")
+        output.print_data("")
+        output.print_line("The last attempt left processes running (config key: leftovers).")
     if last.output.size_bytes:
-        output.print_data(f"\nOutput: queuectl logs {escape(job.id)}")
+        output.print_data("")
+        output.print_line(f"Output: queuectl logs {job.id}")

@@ -10,7 +10,6 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import worker_json
 from queuectl.cli.moments import relative_time
-from queuectl.core.escaping import escape
 from queuectl.core.models import Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -51,7 +50,7 @@ def status(watch: bool, as_json: bool) -> None:
         output.print_json(_json(storage))
     else:
         for line in _lines(storage):
-            output.print_data(line)
+            output.print_line(line)
 
 
 def _lines(storage: Storage) -> list[str]:
@@ -61,7 +60,7 @@ def _lines(storage: Storage) -> list[str]:
     if counts[JobState.DEAD]:
         lines.append("Dead jobs: queuectl dlq list")
     absent = "" if storage.files.exists() else " (not created yet)"
-    lines.append(f"Database: {escape(storage.files.database)}{absent}")
+    lines.append(f"Database: {storage.files.database}{absent}")
     return lines
 
 
@@ -103,12 +102,12 @@ def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[
     now = utcnow()
     lines = [f"Workers: {len(workers)}"]
     for worker in workers:
-        queues = escape(", ".join(worker.queues)) or "all queues"
+        queues = ", ".join(worker.queues) or "all queues"
         doing = "idle"
         if worker.job is not None:
             started = relative_time(worker.job_since, now=now)
-            doing = f"runs {escape(worker.job)}, started {started}"
-        problem = "" if worker.problem is None else f"; {escape(worker.problem)}"
+            doing = f"runs {worker.job}, started {started}"
+        problem = "" if worker.problem is None else f"; {worker.problem}"
         lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}{problem}")
     return lines
 
@@ -116,7 +115,7 @@ def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[
 def _paused(storage: Storage) -> list[str]:
     if storage.all_paused():
         return ["all queues"]
-    return [escape(queue.name) for queue in storage.queues() if queue.paused]
+    return [queue.name for queue in storage.queues() if queue.paused]
 
 
 def _json(storage: Storage) -> dict[str, object]:

@@ -11,7 +11,7 @@ from queuectl.cli.command import QueueCommand, fail, open_storage, quiet_option
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
-from queuectl.core.escaping import escape, escape_json
+from queuectl.core.escaping import escape_json
 from queuectl.core.jobfile import TransferredJob, from_fields, to_line
 from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
@@ -75,7 +75,7 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
         hint = "" if error.state is None else " (to leave it out use --skip-existing)"
         fail(f"{error}{hint}", error.exit_code)
     if not quiet:
-        output.print_data(f"{made} imported" + (f", {skipped} skipped" if skip_existing else ""))
+        output.print_line(f"{made} imported" + (f", {skipped} skipped" if skip_existing else ""))
 
 
 @click.command("backup", cls=QueueCommand)
@@ -91,4 +91,4 @@ def backup(path: str, quiet: bool) -> None:
     """
     open_storage().back_up(path, now=utcnow())
     if not quiet:
-        output.print_data(f"backed up to {escape(path)}")
+        output.print_line(f"backed up to {path}")

@@ -105,7 +105,7 @@ def wait(
     chosen = choice.jobs(storage)
     endings = _endings(storage, chosen, deadline, any_one=any_one, as_json=as_json)
     if any_one and not as_json and endings and endings[0].job.state in FINISHED_STATES:
-        output.print_data(endings[0].job.id)
+        output.print_line(endings[0].job.id)
     _end(ctx, endings, single=any_one or len(chosen) == 1)
 
 

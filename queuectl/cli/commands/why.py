@@ -11,7 +11,6 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.moments import local_time
 from queuectl.cli.selection import job_argument, the_job
-from queuectl.core.escaping import escape
 from queuectl.core.models import Job
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, utcnow
@@ -50,7 +49,7 @@ def why(job: str | None, as_json: bool) -> None:
             }
         )
     else:
-        output.print_data(escape(f"{found.id} {explanation.message}"))
+        output.print_line(f"{found.id} {explanation.message}")
 
 
 def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:

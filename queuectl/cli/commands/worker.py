@@ -124,7 +124,7 @@ def worker_start(
         quiet=quiet,
     )
     if supervisor_id is not None and not quiet:
-        output.print_data(supervisor_id)
+        output.print_line(supervisor_id)
 
 
 @worker.command("stop", cls=QueueCommand)
@@ -183,12 +183,12 @@ def worker_stop(
         if not quiet:
             others = chosen and stopping.targets(files, (), ())
             only = f"no worker was started with --queue {', '.join(chosen)}"
-            output.print_data(only if others else "no worker is running")
+            output.print_line(only if others else "no worker is running")
         return
     if not stopping.stop(targets, now=now, leave_jobs=leave_jobs, timeout_seconds=timeout):
         fail("still running, time ran out; nothing was killed", _TIME_RAN_OUT)
     if not quiet:
-        output.print_data(f"stopped {', '.join(target.id for target in targets)}")
+        output.print_line(f"stopped {', '.join(target.id for target in targets)}")
 
 
 @worker.command("list", cls=QueueCommand)
