@@ -11,6 +11,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import WholeNumber
+from queuectl.cli.selection import completer
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective, is_variable
 from queuectl.core.specs import (
@@ -20,8 +21,8 @@ from queuectl.core.specs import (
     copied_variables,
     parse_object,
 )
+from queuectl.core.states import UNFINISHED_STATES
 from queuectl.core.times import format_duration
-from queuectl.storage.enqueueing import Enqueued
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Split = Tuple[List[str], List[str]]
@@ -49,6 +50,10 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     at_most = described("Maximum number of attempts", str(defaults.max_retries))
     kill = described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", limit)
     folder = described("Run it in this folder", "the current one")
+    after = "Run it only after JOB has completed (repeatable, or A,B{})."
+    after_any = "Run it after JOB has ended in any way (repeatable, or A,B{})."
+    none = "" if new else "; '' = after none"
+    jobs = completer(*UNFINISHED_STATES)
     variable = "Set a variable. NAME alone copies its value, '*' copies all (repeatable)."
     return (
         click.option("--queue", metavar="QUEUE", help=in_queue),
@@ -60,7 +65,11 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--cwd", metavar="DIR", help=folder),
         click.option("--env", multiple=True, metavar="NAME[=VALUE]", help=variable),
         click.option("--label", metavar="TEXT", help="A description for people."),
-    )
+        click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
+                     help=after.format(none)),
+        click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
+                     help=after_any.format(none)),
+    )  # fmt: skip
 
 
 _OPTION_OF = {
@@ -221,11 +230,11 @@ def _current_folder() -> str:
         raise InvalidInput("the current folder no longer exists") from None
 
 
-def warn_unsatisfiable(enqueued: Enqueued) -> None:
+def warn_unsatisfiable(job_id: str, needed: Sequence[str]) -> None:
     """Print a warning if a job waits for jobs that will not complete by themselves."""
-    if enqueued.unsatisfiable:
+    if needed:
         output.message(
-            f"{enqueued.id} waits for {', '.join(enqueued.unsatisfiable)}, which will not complete "
+            f"{job_id} waits for {', '.join(needed)}, which will not complete "
             "unless retried (queuectl retry)"
         )
 

@@ -14,7 +14,8 @@ from queuectl.core.times import to_text
 from queuectl.host import wakeup
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.enqueueing import key_holder
+from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
+from queuectl.storage.ids import last_seq
 from queuectl.storage.rows import SELECT_JOB, to_job
 
 RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
@@ -89,9 +90,13 @@ class Actions(Base):
     def edit(self, job: Job, changes: Mapping[str, Any], *, now: datetime) -> Job:
         """Change fields of a waiting job, given by the names of JobSpec; return the changed job.
 
-        A job whose new time is in the future waits for it. Raises WrongState if the job is running
-        or finished, JobDeleted if it was deleted, and QueueError if it has had as many attempts
-        already as the new maximum allows.
+        A job whose new time is in the future waits for it. `after` and `after_any` replace what it
+        waits for in that way; a job that waits for no other any more is not blocked.
+
+        Raises WrongState if the job is running or finished, JobDeleted if it was deleted,
+        QueueError if it has had as many attempts already as the new maximum allows, NoSuchJob or
+        AmbiguousJob for a job to wait for, and InvalidInput if it would wait for itself, perhaps
+        through others.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
@@ -134,9 +139,49 @@ class Actions(Base):
                     "state": current.state.value,
                 },
             )
+            if "after" in changes or "after_any" in changes:
+                _change_needs(conn, job, changes, now)
             edited = _current(conn, job)
         self._wake_workers()
         return edited
+
+
+def _change_needs(
+    conn: sqlite3.Connection, job: Job, changes: Mapping[str, Any], now: datetime
+) -> None:
+    """Make a waiting job wait for other jobs than before; those of the other kind are kept."""
+    kept: dict[bool, list[str]] = {False: [], True: []}
+    for job_id, any_outcome in conn.execute(
+        """
+        SELECT jobs.id, dependencies.however
+          FROM dependencies
+          JOIN jobs ON jobs.seq = dependencies.needs_seq
+         WHERE dependencies.job_seq = ?
+         ORDER BY jobs.seq
+        """,
+        (job.seq,),
+    ):
+        kept[bool(any_outcome)].append(job_id)
+    conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (job.seq,))
+    add_needs(
+        conn,
+        job.seq,
+        changes.get("after", kept[False]),
+        changes.get("after_any", kept[True]),
+        up_to=last_seq(conn),
+        now=now,
+    )
+    conn.execute(
+        """
+        UPDATE jobs
+           SET state = 'blocked'
+         WHERE seq = :job
+           AND (state = 'pending' OR state = 'scheduled' OR state = 'failed')
+           AND EXISTS (SELECT 1 FROM dependencies WHERE job_seq = :job)
+        """,
+        {"job": job.seq},
+    )
+    refuse_cycles(conn, [job.seq])
 
 
 def _request_cancel(conn: sqlite3.Connection, job: Job, reason: str | None, now: datetime) -> None:

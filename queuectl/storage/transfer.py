@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 from datetime import datetime
 from typing import Iterable, Iterator
@@ -95,6 +94,8 @@ class Transfer(Queries, Explaining):
             if weak_folder(os.path.dirname(os.path.abspath(path))) is None:
                 self._copy_to(new.name, path, now)
                 return
+            import shutil  # here, since every command that reads a queue loads this module
+
             with scratch_file() as scratch:
                 self._copy_to(scratch, path, now)
                 with open(scratch, "rb") as source:

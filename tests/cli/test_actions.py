@@ -218,11 +218,12 @@ def test_the_help_of_edit_names_no_defaults(queue: Queue) -> None:
 
 @pytest.mark.parametrize("state", ["processing", "completed", "dead", "cancelled"])
 def test_only_a_waiting_job_can_be_edited(states: Queue, state: str) -> None:
-    """The exit code is 1, and nothing changes."""
+    """The exit code is 1, and nothing changes. Of a finished job it says what to do instead."""
     before = states.show(state)
+    hint = f" (to run it again with changes: pause its queue, queuectl retry {state}, edit)"
 
     assert states.fails(1, "edit", state, "true") == (
-        f"queuectl edit: cannot edit {state}: it is {state}"
+        f"queuectl edit: cannot edit {state}: it is {state}{hint if state != 'processing' else ''}"
     )
     assert states.show(state) == before
 
@@ -289,6 +290,37 @@ def test_edit_changes_the_time_the_queue_and_variables(queue: Queue) -> None:
     assert queue.ok("edit", "a", "--delay", "0") == "a is pending"
     job = queue.json("show", "a", "--show-env")
     assert (job["queue"], job["env"]["A"], job["env"]["B"]) == ("q", "1", "3")
+
+
+def test_edit_changes_what_a_job_waits_for(chain: Queue) -> None:
+    """Regression: nothing could change that. '' stands for no job; a dead one is warned of."""
+    chain.run_as_if("dead")
+
+    assert chain.ok("edit", "--after", "other", "--after-any", "c,a", "d") == "d is blocked"
+    assert (chain.show("d")["after"], chain.show("d")["after_any"]) == (["other"], ["c"])
+    assert chain.ok("edit", "--after", "", "--after-any", "", "d") == "d is pending"
+    assert (chain.show("d")["after"], chain.show("d")["after_any"]) == ([], [])
+    done = chain.run("edit", "d", "--after", "a", "--after", "other")
+    assert done.out == "d is blocked\n"
+    assert done.err == "d waits for a, which will not complete unless retried (queuectl retry)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        ("--after d a", 2, "the dependencies form a cycle through a"),
+        ("--after a a", 2, "a waits for itself"),
+        ("--after zz a", 1, "no such job: zz"),
+        ("--after b, a", 2, "--after is empty"),
+        ("--after-any x/y a", 2, "--after-any must be printable, without white space, comma …"),
+    ],
+)
+def test_a_job_cannot_wait_for_anything(chain: Queue, words: str, code: int, line: str) -> None:
+    """What cannot be is refused, and nothing changes."""
+    said = chain.fails(code, "edit", *words.split())
+
+    assert said.startswith("queuectl edit: " + line.rstrip("…"))
+    assert chain.ids("--state", "pending") == ["a", "other"]
 
 
 def test_edit_cannot_allow_fewer_attempts_than_there_were(states: Queue) -> None:

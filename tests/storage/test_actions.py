@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.core.errors import JobDeleted, UniqueKeyHeld, WrongState
+from queuectl.core.errors import InvalidInput, JobDeleted, NoSuchJob, UniqueKeyHeld, WrongState
 from queuectl.core.states import JobState
 from support.clock import later
 from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
@@ -199,6 +199,79 @@ def test_an_edited_time_moves_the_job(storage, clock):
     ready = storage.edit(job, {"run_at": clock.now}, now=clock.now)
 
     assert (waiting.state, ready.state) == (JobState.SCHEDULED, JobState.PENDING)
+
+
+def needs_of(storage, job_id):
+    return {need.job.id: need.any_outcome for need in storage.needs(storage.get(job_id))}
+
+
+@pytest.mark.parametrize("state", WAITING)
+def test_a_waiting_job_can_be_made_to_wait_for_others(storage, clock, state):
+    """It is blocked then, and what it waited for in the same way before is forgotten."""
+    job = bring(storage, clock.now, state)
+    add(storage, clock.now, "b", "c", queue="other")
+    edited = storage.edit(job, {"after": ("b",), "after_any": ("c",)}, now=clock.now)
+
+    assert edited.state is JobState.BLOCKED
+    assert needs_of(storage, "a") == {"b": False, "c": True}
+
+
+def test_only_the_named_kind_of_waiting_changes(storage, clock):
+    """A job that is named in both ways has to complete."""
+    add(storage, clock.now, "b", "c", "d")
+    add(storage, clock.now, "a", after=("b",), after_any=("c",))
+    a = storage.get("a")
+
+    storage.edit(a, {"after": ("c", "d")}, now=clock.now)
+    assert needs_of(storage, "a") == {"c": False, "d": False}
+    storage.edit(a, {"after_any": ("b", "d")}, now=clock.now)
+    assert needs_of(storage, "a") == {"b": True, "c": False, "d": False}
+
+
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_a_job_that_waits_for_no_other_any_more(storage, clock, seconds):
+    """It is pending, or scheduled if its time is still to come."""
+    add(storage, clock.now, "b")
+    add(storage, clock.now, "a", after=("b",), run_at=later(clock.now, seconds))
+    edited = storage.edit(storage.get("a"), {"after": ()}, now=clock.now)
+
+    assert edited.state is (JobState.SCHEDULED if seconds > 0 else JobState.PENDING)
+    assert needs_of(storage, "a") == {}
+
+
+def test_a_job_that_waits_only_for_what_has_happened(storage, clock):
+    """It is pending at once, as a new job would be."""
+    add(storage, clock.now, "done")
+    finish(storage, clock.now, "done", JobState.COMPLETED)
+    add(storage, clock.now, "b")
+    add(storage, clock.now, "a", after=("b",))
+
+    assert storage.edit(storage.get("a"), {"after": ("done",)}, now=clock.now).state is (
+        JobState.PENDING
+    )
+
+
+@pytest.mark.parametrize("needed", ["a", "b", "c"])
+def test_a_job_cannot_be_made_to_wait_for_itself(storage, clock, needed):
+    """Neither directly nor through others; nothing changes."""
+    add(storage, clock.now, "other", "a")
+    add(storage, clock.now, "b", after=("a",))
+    add(storage, clock.now, "c", after_any=("b",))
+    before = storage.get("a")
+    with pytest.raises(InvalidInput):
+        storage.edit(before, {"after": ("other", needed), "priority": 7}, now=clock.tick(1))
+
+    assert (storage.get("a"), needs_of(storage, "a")) == (before, {})
+
+
+def test_a_job_to_wait_for_must_be_there(storage, clock):
+    """It may be named by an abbreviation. Nothing changes if there is none."""
+    add(storage, clock.now, "b")
+    add(storage, clock.now, "a", after=("b",))
+    with pytest.raises(NoSuchJob):
+        storage.edit(storage.get("a"), {"after": ("zz",)}, now=clock.now)
+
+    assert needs_of(storage, "a") == {"b": False}
 
 
 def test_a_retried_job_completes_like_any_other(storage, clock):

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld, WrongState
+from queuectl.core.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld, WrongState
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Selection, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -149,11 +149,10 @@ class StorageModel(RuleBasedStateMachine):
         (made,) = self.storage.enqueue([spec], now=self.now)
         never, needs = [], {}
         for other in needed:
-            state = self.jobs[other].state
-            if state is JobState.COMPLETED or (any_outcome and state in FINISHED_STATES):
+            if self.meets(other, any_outcome):
                 continue
             needs[other] = any_outcome
-            if state in FINISHED_STATES:
+            if self.jobs[other].state in FINISHED_STATES:
                 never.append(other)
         assert sorted(made.unsatisfiable) == sorted(never)
         self.add(job_id, ModelJob(0, "x", 0, 3, JobState.BLOCKED, run_at, needs=needs))
@@ -200,6 +199,37 @@ class StorageModel(RuleBasedStateMachine):
             job.queue,
             job.max_retries,
             job.run_at,
+        )
+
+    @rule(job_id=ids, first=ids, second=ids, any_outcome=st.booleans())
+    def edit_needs(self, job_id, first, second, any_outcome):
+        """A waiting job waits for others from now on, unless it would wait for itself."""
+        if job_id not in self.jobs or self.jobs[job_id].state not in WAITING:
+            return
+        job, known = self.jobs[job_id], self.storage.get(job_id)
+        needed = [other for other in dict.fromkeys([first, second]) if other in self.jobs]
+        needs = {other: kind for other, kind in job.needs.items() if kind is not any_outcome}
+        for other in needed:
+            if not self.meets(other, any_outcome):
+                needs[other] = any_outcome and needs.get(other, True)
+        changes = {"after_any" if any_outcome else "after": tuple(needed)}
+        if any(self.waits_for(other, job_id) for other in needs):
+            with pytest.raises(InvalidInput):
+                self.storage.edit(known, changes, now=self.now)
+            return
+        self.storage.edit(known, changes, now=self.now)
+        job.needs = needs
+        if needs:
+            job.state = JobState.BLOCKED
+        self.unblock(job_id)
+
+    def meets(self, other, any_outcome):
+        state = self.jobs[other].state
+        return state is JobState.COMPLETED or (any_outcome and state in FINISHED_STATES)
+
+    def waits_for(self, job_id, needed):
+        return job_id == needed or any(
+            self.waits_for(other, needed) for other in self.jobs[job_id].needs
         )
 
     @rule(seconds=st.sampled_from([1, 5, 30, 30, -20]))

@@ -14,6 +14,7 @@ from queuectl.cli.job_options import (
     job_options,
     option_fields,
     split_words,
+    warn_unsatisfiable,
 )
 from queuectl.cli.selection import (
     all_option,
@@ -23,10 +24,10 @@ from queuectl.cli.selection import (
     queue_option,
     state_option,
 )
-from queuectl.core.errors import AmbiguousJob, NoSuchJob
+from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
 from queuectl.core.models import JobKey
 from queuectl.core.specs import check_reason
-from queuectl.core.states import UNFINISHED_STATES, WAITING_STATES, JobState
+from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 from queuectl.storage.actions import RETRYABLE_STATES
@@ -189,19 +190,37 @@ def edit(
     \b
     queuectl edit --priority 10 nightly-backup
     queuectl edit nightly-backup 'make report'
+    queuectl edit --after '' nightly-backup
     """
-    fields = option_fields(options, env)
+    cleared = {name: () for name in ("after", "after_any") if options[name] == ("",)}
+    fields = option_fields({**options, **cleared}, env)
     if words:
         if not literal:
             _check_command_words(words)
         fields["command"] = command_text(words, literal=literal)
-    changes = check_options(fields, now=utcnow())
+    changes = {**check_options(fields, now=utcnow()), **cleared}
     if not changes:
         usage_error("nothing to change (give a command or an option)")
     storage = open_storage(write=True)
-    edited = storage.edit(storage.get(job), changes, now=utcnow())
-    if not quiet:
-        output.print_line(f"{edited.id} is {edited.state.value}")
+    try:
+        edited = storage.edit(storage.get(job), changes, now=utcnow())
+    except WrongState as error:
+        raise QueueError(f"{error}{_retry_hint(error)}") from error
+    if quiet:
+        return
+    if "after" in changes:
+        needs = [need for need in storage.needs(edited) if not need.any_outcome]
+        warn_unsatisfiable(
+            edited.id, [need.job.id for need in needs if need.job.state in FINISHED_STATES]
+        )
+    output.print_line(f"{edited.id} is {edited.state.value}")
+
+
+def _retry_hint(error: WrongState) -> str:
+    """Return how a finished job can be edited all the same."""
+    if error.state not in FINISHED_STATES:
+        return ""
+    return f" (to run it again with changes: pause its queue, queuectl retry {error.job_id}, edit)"
 
 
 def _check_command_words(words: Sequence[str]) -> None:

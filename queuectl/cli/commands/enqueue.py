@@ -29,10 +29,8 @@ from queuectl.cli.job_options import (
     split_words,
     warn_unsatisfiable,
 )
-from queuectl.cli.selection import completer
 from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
-from queuectl.core.states import UNFINISHED_STATES
 from queuectl.core.times import format_duration, utcnow
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
@@ -72,20 +70,6 @@ def _is_json_or_stdin(words: Sequence[str]) -> bool:
     type=click.Choice(["skip", "replace", "error"]),
     help="If there is such a job: print its id (skip, the default), also give it this command "
     "(replace, which fails if it is running), or fail (error).",
-)
-@click.option(
-    "--after",
-    multiple=True,
-    metavar="JOB",
-    shell_complete=completer(*UNFINISHED_STATES),
-    help="Run it only after JOB has completed (repeatable, or A,B).",
-)
-@click.option(
-    "--after-any",
-    multiple=True,
-    metavar="JOB",
-    shell_complete=completer(*UNFINISHED_STATES),
-    help="Run it after JOB has ended in any way (repeatable, or A,B).",
 )
 @click.option(
     "-w", "--wait", is_flag=True, help="Wait for its end; print its output, exit with its code."
@@ -197,7 +181,7 @@ def _store(storage: Enqueueing, spec: JobSpec, *, quiet: bool, now: datetime) ->
     except UniqueKeyHeld as error:
         fail(f"{error}{held_key_hint(error)}", error.exit_code)
     if not quiet:
-        warn_unsatisfiable(enqueued)
+        warn_unsatisfiable(enqueued.id, enqueued.unsatisfiable)
     return enqueued
 
 

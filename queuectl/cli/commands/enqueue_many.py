@@ -48,7 +48,7 @@ def enqueue_lines(
         if quiet:
             return
         for warning in warnings:
-            warn_unsatisfiable(warning)
+            warn_unsatisfiable(warning.id, warning.unsatisfiable)
         ids.seek(0)
         try:
             output.print_file(ids)
