@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, Container, NamedTuple, Sequence
+from typing import Callable, Container, Iterable, NamedTuple, Sequence
 
 from queuectl.cli import output
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
-from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
+from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.host.pools import living_pools
 from queuectl.storage import Storage
 
@@ -61,7 +61,7 @@ def wait_for_jobs(
     """
     refuse_own_job(storage, jobs)
     if warns:
-        warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
+        warn_of_workers(storage, jobs)
     waited_for = _WaitedFor(storage, jobs, any_one=any_one, advance=advance)
     stuck = _StuckJobs(storage, among=waited_for.unfinished)
     while not _poll(storage, waited_for.look, stuck, deadline):
@@ -91,12 +91,9 @@ def wait_for_all(
     own = _own_job(storage)
     if own is not None and (not queues or own.queue in queues):
         refuse_own_job(storage, [own])
-    waiting = [
-        count.queue
-        for count in storage.counts()
-        if count.state in UNFINISHED_STATES and (not queues or count.queue in queues)
-    ]
-    warn_unserved(storage, set(waiting))
+    counts = [each for each in storage.counts() if not queues or each.queue in queues]
+    _warn_unserved(storage, {each.queue for each in counts if each.state in UNFINISHED_STATES})
+    _warn_busy(storage, {each.queue for each in counts if each.state in WAITING_STATES})
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
     left = storage.count(unfinished)
 
@@ -224,12 +221,47 @@ def _own_job(storage: Storage) -> Job | None:
         return None
 
 
-def warn_unserved(storage: Storage, queues: set[str]) -> None:
+def warn_of_workers(storage: Storage, jobs: Iterable[Job]) -> None:
+    """Warn if no worker can run some of these jobs: there is none, or a job waits for its own."""
+    jobs = list(jobs)
+    _warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
+    _warn_busy(storage, {job.queue for job in jobs if job.state in WAITING_STATES})
+
+
+def _warn_unserved(storage: Storage, queues: set[str]) -> None:
     """Warn about queues that no worker serves."""
     pools = living_pools(storage.files)
     unserved = sorted(queue for queue in queues if not any(p.serves([queue]) for p in pools))
     if unserved:
         output.message(f"no worker serves {', '.join(unserved)} (queuectl worker start)")
+
+
+def _warn_busy(storage: Storage, queues: set[str]) -> None:
+    """Warn inside a job if jobs of these queues can only run when a running job has ended.
+
+    A job that waits for another one keeps its worker busy. If all of them do that, they wait until
+    their timeouts kill them.
+    """
+    own = _own_job(storage)
+    if own is None:
+        return
+    workers = storage.living_workers()
+    for queue in storage.queues():
+        if queue.name not in queues:
+            continue
+        serving = [each for each in workers if not each.queues or queue.name in each.queues]
+        if serving and all(each.job is not None for each in serving):
+            _warn_in_job(own, f"all workers for {queue.name} are busy", "worker start --count")
+            return
+        running = queue.counts[JobState.PROCESSING]
+        if queue.limit is not None and running >= queue.limit:
+            limit = f"the limit of {queue.name}, {running}/{queue.limit}, is used up"
+            _warn_in_job(own, limit, f"queue limit {queue.name}")
+            return
+
+
+def _warn_in_job(own: Job, why: str, command: str) -> None:
+    output.message(f"job {own.id} waits for another job, but {why} (raise queuectl {command})")
 
 
 class _StuckJobs:

@@ -17,7 +17,7 @@ from queuectl.cli.waiting import (
     WaitFailure,
     refuse_own_job,
     wait_for_jobs,
-    warn_unserved,
+    warn_of_workers,
 )
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Job
@@ -56,7 +56,7 @@ def _follow_to_its_end(storage: Storage, job: Job, shown: str, *, quiet: bool) -
     """Print what the job prints, as `shown` says, and return how it ended."""
     refuse_own_job(storage, [job])
     if not quiet:
-        warn_unserved(storage, {job.queue})
+        warn_of_workers(storage, [job])
     if shown == "always":
         follow_job(storage, job)
     ending = wait_for_jobs(storage, [job], warns=False)[0]
