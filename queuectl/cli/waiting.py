@@ -193,7 +193,7 @@ def ending_of(storage: Storage, job: Job) -> Ending:
     outcome = None if last is None else last.outcome
     if outcome is OutcomeKind.TIMEOUT:
         return Ending(job, TIME_RAN_OUT, f"is dead: {job.last_error}")
-    if outcome is OutcomeKind.LOST:
+    if outcome in (OutcomeKind.LOST, OutcomeKind.INTERRUPTED):
         return Ending(job, _LOST, f"is dead: {job.last_error}")
     if outcome is OutcomeKind.SPAWN_ERROR:
         return Ending(job, SPAWN_FAILED, f"is dead: {job.last_error}")

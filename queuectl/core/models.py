@@ -67,7 +67,7 @@ class Job(NamedTuple):
     attempts: int
     """How many attempts count; a running one is among them, an interrupted one is not."""
     interruptions: int
-    """How many attempts were not counted, because the job was put back."""
+    """How often the job was put back uncounted since its last attempt that ended by itself."""
     max_retries: int
     """The maximum number of attempts, at least 1."""
     timeout: float
@@ -204,7 +204,7 @@ class Verdict(NamedTuple):
     """What becomes of a job after an attempt: a decision, not a fact."""
 
     state: JobState
-    """COMPLETED, FAILED, DEAD or CANCELLED."""
+    """COMPLETED, FAILED, DEAD or CANCELLED; after an interrupted attempt also PENDING."""
     run_at: datetime | None = None
     """When it is retried; None unless it is FAILED."""
     last_error: str | None = None

@@ -10,15 +10,23 @@ from queuectl.core.settings import Settings
 from queuectl.core.states import JobState
 from queuectl.core.times import MAX_DURATION
 
+MAX_INTERRUPTIONS = 10
+"""So many interrupted attempts in a row make a job dead."""
+
+_RELEASED_AT_ONCE = 2
+"""After more interrupted attempts in a row a job waits, so that others come first."""
+
 
 def decide(
     job: Job, outcome: Outcome, policy: Settings, *, now: datetime, chance: float
 ) -> Verdict:
     """Return what becomes of a job after an attempt, which `job.attempts` already counts.
 
-    `chance` is a random number from 0 to 1 for the jitter. An interrupted attempt has no verdict:
-    it is released, not recorded.
+    `chance` is a random number from 0 to 1 for the jitter. The verdict on an interrupted attempt
+    tells how its job is released.
     """
+    if outcome.kind is OutcomeKind.INTERRUPTED:
+        return _after_interruption(job, outcome, policy, now=now, chance=chance)
     if outcome.kind is OutcomeKind.OK:
         return Verdict(JobState.COMPLETED)
     if outcome.kind is OutcomeKind.CANCELLED:
@@ -27,6 +35,24 @@ def decide(
         return Verdict(JobState.DEAD, last_error=outcome.reason)
     delay = backoff_seconds(job.attempts, policy, chance=chance)
     return Verdict(JobState.FAILED, now + timedelta(seconds=delay), outcome.reason)
+
+
+def _after_interruption(
+    job: Job, outcome: Outcome, policy: Settings, *, now: datetime, chance: float
+) -> Verdict:
+    """Return how a job is released, which `job.interruptions` does not count yet.
+
+    Such an attempt does not count for max-retries. Without bounds of its own, a job that stops its
+    workers, or that always takes longer than they live, would come back first and for ever.
+    """
+    times = job.interruptions + 1
+    if times <= _RELEASED_AT_ONCE:
+        return Verdict(JobState.PENDING)
+    why = f"{outcome.reason or 'interrupted'} {times} times"
+    if times >= MAX_INTERRUPTIONS:
+        return Verdict(JobState.DEAD, last_error=why)
+    delay = backoff_seconds(times - _RELEASED_AT_ONCE, policy, chance=chance)
+    return Verdict(JobState.FAILED, now + timedelta(seconds=delay), why)
 
 
 def backoff_seconds(attempt: int, policy: Settings, *, chance: float) -> float:

@@ -48,7 +48,7 @@ class Actions(Base):
                 UPDATE jobs
                    SET state = 'pending',
                        attempts = CASE WHEN state = 'failed' THEN attempts ELSE 0 END,
-                       interruptions = CASE WHEN state = 'failed' THEN interruptions ELSE 0 END,
+                       interruptions = 0,
                        run_at = NULL,
                        finished_at = NULL,
                        last_error = NULL,

@@ -17,6 +17,12 @@ from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
 
 _PROMOTED_AT_ONCE = 500
+_PUT_BACK = Verdict(JobState.PENDING)
+_ENDED_BY_ITSELF = frozenset(OutcomeKind) - {
+    OutcomeKind.INTERRUPTED,
+    OutcomeKind.CANCELLED,
+    OutcomeKind.LOST,
+}
 _NEWEST_ATTEMPTS = 16
 """Starting an attempt kills the leftover processes of earlier attempts. So only attempts since the
 last one that was started can have any, and the newest 16 are enough."""
@@ -132,36 +138,24 @@ class Attempts(Base):
             self._wake_workers()
         return recorded, claimed
 
-    def release(self, claim: Claim, outcome: Outcome, *, now: datetime) -> Recorded:
+    def release(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        verdict: Verdict = _PUT_BACK,
+        *,
+        now: datetime,
+    ) -> Recorded:
         """Put a job back whose attempt was interrupted, without counting the attempt.
 
-        If a cancel was asked for, the job is cancelled instead. SUPERSEDED as in `record`.
+        The verdict may also let it wait, or end it: processing -> pending, failed or dead. If a
+        cancel was asked for, the job is cancelled instead. SUPERSEDED as in `record`.
         """
-        at = to_text(now)
         with self._transaction(finishing=True) as conn:
-            released = conn.execute(
-                """
-                UPDATE jobs
-                   SET state = 'pending',
-                       attempts = attempts - 1,
-                       interruptions = interruptions + 1,
-                       execution_id = NULL,
-                       locked_by = NULL,
-                       locked_at = NULL,
-                       updated_at = :now
-                 WHERE seq = :job
-                   AND state = 'processing'
-                   AND execution_id = :execution
-                   AND cancel_requested = 0
-                """,
-                {"now": at, "job": claim.job.seq, "execution": claim.execution_id},
-            ).rowcount
-            if released:
-                _end_execution(conn, claim.execution_id, outcome, at)
-                recorded = Recorded.DONE
+            if verdict.state is JobState.PENDING:
+                recorded = _put_back(conn, claim, outcome, now=now)
             else:
-                cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
-                recorded, _ = _end_attempt(conn, claim, outcome, cancelled, now=now)
+                recorded, _ = _end_attempt(conn, claim, outcome, verdict, now=now)
         self._wake_workers()
         return recorded
 
@@ -310,6 +304,35 @@ class Attempts(Base):
         )
 
 
+def _put_back(
+    conn: sqlite3.Connection, claim: Claim, outcome: Outcome, *, now: datetime
+) -> Recorded:
+    """Make a job pending again whose attempt was interrupted, as if it had not been claimed."""
+    at = to_text(now)
+    released = conn.execute(
+        """
+        UPDATE jobs
+           SET state = 'pending',
+               attempts = attempts - 1,
+               interruptions = interruptions + 1,
+               execution_id = NULL,
+               locked_by = NULL,
+               locked_at = NULL,
+               updated_at = :now
+         WHERE seq = :job
+           AND state = 'processing'
+           AND execution_id = :execution
+           AND cancel_requested = 0
+        """,
+        {"now": at, "job": claim.job.seq, "execution": claim.execution_id},
+    ).rowcount
+    if not released:
+        cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
+        return _end_attempt(conn, claim, outcome, cancelled, now=now)[0]
+    _end_execution(conn, claim.execution_id, outcome, at)
+    return Recorded.DONE
+
+
 def _end_attempt(
     conn: sqlite3.Connection,
     claim: Claim,
@@ -326,6 +349,7 @@ def _end_attempt(
     finished = verdict.state in FINISHED_STATES
     # A cancel that came too late to stop the command still prevents its retry.
     is_final = verdict.state in (JobState.COMPLETED, JobState.CANCELLED)
+    is_uncounted = outcome.kind is OutcomeKind.INTERRUPTED and not is_final
     parameters: dict[str, Any] = {
         "state": verdict.state.value,
         "now": at,
@@ -337,11 +361,16 @@ def _end_attempt(
         "job": claim.job.seq,
         "execution": claim.execution_id,
         "is_final": int(is_final),
+        "uncounted": int(is_uncounted),
+        "ended_by_itself": int(outcome.kind in _ENDED_BY_ITSELF),
     }
     changed = conn.execute(
         """
         UPDATE jobs
            SET state = :state,
+               attempts = attempts - :uncounted,
+               interruptions = CASE WHEN :ended_by_itself THEN 0
+                                    ELSE interruptions + :uncounted END,
                run_at = coalesce(:run_at, run_at),
                updated_at = :now,
                finished_at = :finished_at,

@@ -279,13 +279,13 @@ class _Worker:
         returns that claim, or None.
         """
         following = None
+        verdict = self._decide(claim, outcome)
         if outcome.kind is OutcomeKind.INTERRUPTED:
             recorded = self._writer.until_written(
-                lambda: self._storage.release(claim, outcome, now=utcnow())
+                lambda: self._storage.release(claim, outcome, verdict, now=utcnow())
             )
-            reporting.log_release(claim, recorded)
+            reporting.log_release(claim, verdict, recorded)
         else:
-            verdict = self._decide(claim, outcome)
             recorded, following = self._writer.until_written(
                 lambda: self._write_end(claim, outcome, verdict, claim_next=claim_next)
             )

@@ -11,12 +11,22 @@ from queuectl.core.times import format_duration, utcnow
 _log = logging.getLogger(__name__)
 
 
-def log_release(claim: Claim, recorded: Recorded) -> None:
-    """Log that an attempt was cut short and its job released."""
-    if recorded is Recorded.DONE:
-        _log.warning("%s was cut short and put back, uncounted", claim.job.id)
-    else:
+def log_release(claim: Claim, verdict: Verdict, recorded: Recorded) -> None:
+    """Log that an attempt was cut short, and how its job was released."""
+    job_id = claim.job.id
+    if recorded is not Recorded.DONE:
         _log_unusual(claim, recorded)
+    elif verdict.state is JobState.DEAD:
+        _log.warning("%s is dead: %s (queuectl dlq retry %s)", job_id, verdict.last_error, job_id)
+    elif verdict.run_at is not None:
+        _log.warning(
+            "%s was cut short and put back, uncounted: %s, runs again in %s",
+            job_id,
+            verdict.last_error,
+            format_duration(max(0.0, (verdict.run_at - utcnow()).total_seconds())),
+        )
+    else:
+        _log.warning("%s was cut short and put back, uncounted", job_id)
 
 
 def log_end(claim: Claim, outcome: Outcome, verdict: Verdict, recorded: Recorded) -> None:

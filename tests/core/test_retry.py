@@ -30,10 +30,11 @@ def policy(**keys):
     return effective(tuple((name.replace("_", "-"), text) for name, text in sorted(keys.items())))
 
 
-def job(attempts, max_retries):
+def job(attempts, max_retries, interruptions=0):
     return Job(
         seq=1, id="a", command="false", state=JobState.PROCESSING, queue="default", label=None,
-        priority=0, attempts=attempts, interruptions=0, max_retries=max_retries,
+        priority=0, attempts=attempts, interruptions=interruptions,
+        max_retries=max_retries,
         timeout=300.0, run_at=None,
         created_at=NOW, updated_at=NOW, finished_at=None, locked_by="w1", locked_at=NOW, cwd=None,
         env={}, unique_key=None, exit_code=None, signal=None, last_error=None,
@@ -138,3 +139,22 @@ def test_the_last_failure_is_dead(kind, attempts, max_retries):
     assert decide(job(attempts, max_retries), outcome, policy(), now=NOW, chance=0.5) == Verdict(
         JobState.DEAD, last_error="it failed"
     )
+
+
+def test_interrupted_attempts_have_an_end():
+    """Two are put back at once, then others come first, and the tenth in a row is the last.
+
+    Prevents a bug: a job that stopped its workers came back for ever, before all others.
+    """
+    interrupted = Outcome(OutcomeKind.INTERRUPTED, reason="interrupted")
+    verdicts = [
+        decide(job(1, 2, times), interrupted, policy(), now=NOW, chance=0.5) for times in range(10)
+    ]
+    delays = [one.run_at and round((one.run_at - NOW).total_seconds()) for one in verdicts]
+
+    assert [one.state.value for one in verdicts] == ["pending"] * 2 + ["failed"] * 7 + ["dead"]
+    assert delays == [None, None, 2, 4, 8, 16, 32, 64, 128, None]
+    assert [one.last_error for one in verdicts[1:4]] == [
+        None, "interrupted 3 times", "interrupted 4 times"
+    ]  # fmt: skip
+    assert verdicts[-1].last_error == "interrupted 10 times"

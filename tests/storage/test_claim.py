@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from queuectl.core.models import Recorded
+from queuectl.core.models import OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host.files import find
@@ -14,7 +14,7 @@ from queuectl.storage import Storage
 from queuectl.storage.attempts import Ready
 from support.clock import later
 from support.forks import in_processes
-from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, OK, retry_at
+from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, LOST, OK, retry_at
 from support.rows import add, claim_ids, sql
 
 
@@ -89,6 +89,39 @@ def test_each_release_is_counted_until_a_finished_job_is_retried(storage, clock)
     assert storage.get("j").interruptions == 2
     storage.retry(storage.get("j"), now=clock.now)
     assert storage.get("j").interruptions == 0
+
+
+def test_an_attempt_that_ends_by_itself_ends_the_count(storage, clock):
+    """A lost one does not: the job may be what kills its workers."""
+    add(storage, clock.now, "j")
+    counts = []
+    for outcome in (INTERRUPTED, LOST, EXIT_1):
+        claim = storage.claim("w1", now=clock.now)
+        if outcome is INTERRUPTED:
+            storage.release(claim, outcome, now=clock.now)
+        else:
+            storage.record(claim, outcome, retry_at(clock.now), now=clock.now)
+        counts.append(storage.get("j").interruptions)
+
+    assert counts == [1, 1, 0]
+
+
+@pytest.mark.parametrize("state", ["failed", "dead"])
+def test_a_release_can_let_the_job_wait_or_end_it(storage, clock, state):
+    """Either way the attempt is not counted; a retry starts the count of interruptions anew."""
+    add(storage, clock.now, "j")
+    claim = storage.claim("w1", now=clock.now)
+    at = later(clock.now, 8)
+    verdict = Verdict(JobState(state), at if state == "failed" else None, "interrupted 9 times")
+    assert storage.release(claim, INTERRUPTED, verdict, now=clock.now) is Recorded.DONE
+    job = storage.get("j")
+
+    assert (job.state.value, job.attempts, job.interruptions) == (state, 0, 1)
+    assert job.last_error == "interrupted 9 times"
+    assert storage.last_execution(job).outcome is OutcomeKind.INTERRUPTED
+    storage.retry(job, now=clock.now)
+    assert (storage.get("j").attempts, storage.get("j").interruptions) == (0, 0)
+    assert claim_ids(storage, clock.now) == ["j"]
 
 
 def test_a_released_job_keeps_its_place(storage, clock):

@@ -13,6 +13,7 @@ from support.calls import COMMAND
 from support.held import HELD
 from support.processes import alive, linux_only, status_field
 from support.queue import Queue
+from support.rows import sql
 from support.waiting import wait_until
 
 # A job that runs until the test lets it go, and writes down each signal that it gets.
@@ -286,3 +287,26 @@ def test_worker_stop_without_workers_says_so(queue: Queue) -> None:
     assert queue.ok("worker", "stop", "-q") == ""
     line = queue.fails(1, "worker", "stop", "abc-1")
     assert line == ("queuectl worker stop: no such worker is running: abc-1 (queuectl worker list)")
+
+
+@linux_only
+def test_a_job_that_kills_its_pool_each_time_ends(queue: Queue) -> None:
+    """From the third time on others come first; the tenth time it is dead.
+
+    Prevents a bug: it came back for ever, uncounted, and no job behind it ever ran.
+    """
+    queue.configure(backoff_base="1", kill_grace="1")
+    bad = queue.add(
+        "kill -QUIT $(sed -n 's/^PPid:[^0-9]*//p' /proc/$PPID/status); sleep 60", max_retries=2
+    )
+    good = queue.add("true")
+    sql(queue.storage, "UPDATE jobs SET interruptions = 8 WHERE id = ?", bad)
+    for expected, behind in (("failed", "pending"), ("dead", "completed")):
+        assert queue.start("--drain").wait(timeout=30) == -signal.SIGQUIT
+        assert (queue.state(bad), queue.state(good)) == (expected, behind)
+        assert queue.get(bad).attempts == 0
+        assert "interrupted" in queue.ok("why", bad)
+
+    assert queue.get(bad).last_error == "interrupted 10 times"
+    assert "10 times (not counted)" in queue.ok("show", bad)
+    assert queue.run("wait", bad).code == 137

@@ -87,6 +87,7 @@ def _print_job(
             ("Queue", job.queue),
             ("Priority", job.priority),
             ("Attempts", f"{job.attempts} of {job.max_retries}"),
+            ("Interrupted", _times(job.interruptions)),
             ("Timeout", format_duration(job.timeout) if job.timeout else "none"),
             ("Not before", _time(job.run_at, now)),
             ("Enqueued", _time(job.created_at, now)),
@@ -115,6 +116,12 @@ def _listed(names: Sequence[str]) -> str | None:
     """Return the first few of some names, and how many more there are."""
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return (", ".join(names[:_MOST_LISTED]) + more) or None
+
+
+def _times(number: int) -> str | None:
+    if not number:
+        return None
+    return "once (not counted)" if number == 1 else f"{number} times (not counted)"
 
 
 def _time(instant: datetime | None, now: datetime) -> str | None:

@@ -11,7 +11,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.moments import local_time
 from queuectl.cli.selection import job_argument, the_job
-from queuectl.core.models import Job
+from queuectl.core.models import Job, OutcomeKind
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, utcnow
 from queuectl.host import lockfiles
@@ -55,7 +55,7 @@ def why(job: str | None, as_json: bool) -> None:
 def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
     """Return why a job stands where it does."""
     if job.state in FINISHED_STATES:
-        return _finished(job, now)
+        return _finished(storage, job, now)
     if job.state is JobState.PROCESSING:
         return _running(storage, job, now)
     if job.state is JobState.BLOCKED:
@@ -66,6 +66,11 @@ def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
     run_at = local_time(job.run_at, now=now)
     if job.state is JobState.SCHEDULED:
         return Explanation("scheduled", f"waits until {run_at}")
+    if job.state is JobState.FAILED and _was_interrupted(storage, job):
+        return Explanation(
+            "retry",
+            f"was put back: {job.last_error}; no attempt was counted, the next is at {run_at}",
+        )
     if job.state is JobState.FAILED:
         return Explanation(
             "retry",
@@ -75,7 +80,12 @@ def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
     return _pending(storage, job, now)
 
 
-def _finished(job: Job, now: datetime) -> Explanation:
+def _was_interrupted(storage: Storage, job: Job) -> bool:
+    last = storage.last_execution(job)
+    return last is not None and last.outcome is OutcomeKind.INTERRUPTED
+
+
+def _finished(storage: Storage, job: Job, now: datetime) -> Explanation:
     assert job.finished_at is not None  # a constraint of the table
     when = local_time(job.finished_at, now=now)
     if job.state is JobState.COMPLETED:
@@ -84,6 +94,11 @@ def _finished(job: Job, now: datetime) -> Explanation:
     if job.state is JobState.CANCELLED:
         reason = f": {job.cancel_reason}" if job.cancel_reason else ""
         return Explanation("cancelled", f"was cancelled at {when}{reason}")
+    if _was_interrupted(storage, job):
+        return Explanation(
+            "dead",
+            f"is dead since {when}: {job.last_error}; queuectl dlq retry {job.id} runs it again",
+        )
     return Explanation(
         "dead",
         f"is dead since {when}: attempt {job.attempts} of {job.max_retries} failed "
@@ -120,6 +135,14 @@ def _blocked(storage: Storage, job: Job) -> Explanation:
 
 
 def _pending(storage: Storage, job: Job, now: datetime) -> Explanation:
+    reason, message = _why_pending(storage, job, now)
+    if job.interruptions:
+        times = "once" if job.interruptions == 1 else f"{job.interruptions} times"
+        message += f"; it was interrupted {times}"
+    return Explanation(reason, message)
+
+
+def _why_pending(storage: Storage, job: Job, now: datetime) -> Explanation:
     held_back = _held_back(storage, job, now)
     if held_back is not None:
         return held_back
