@@ -199,15 +199,6 @@ def test_a_low_limit_of_open_files_is_a_warning(queue):
     assert "warn  open files: at most 32 per process (ulimit -n)\n" in done.stdout
 
 
-@pytest.mark.parametrize(("captured", "level"), [("PATH", "ok"), ("", "warn")])
-def test_workers_with_another_path(queue, captured, level):
-    """It is a warning, unless jobs get the PATH of the shell that enqueued them."""
-    queue.ok("config", "set", "capture-env", captured)
-    queue.start(env={"PATH": "/opt/other:" + queue.env["PATH"]})
-
-    assert levels(queue)["PATH"] == level
-
-
 @pytest.mark.parametrize(
     ("version", "has_it"),
     [

@@ -78,17 +78,6 @@ def test_every_command_ends_by_sigpipe(queue: Queue, words: str) -> None:
     assert (process.returncode, err) == (-signal.SIGPIPE, "")
 
 
-def test_enqueue_wait_ends_by_sigpipe(queue: Queue) -> None:
-    """In `enqueue --wait COMMAND | head` it is the output of the job that nobody reads."""
-    queue.start()
-
-    with _closed_pipe() as stdout:
-        process = queue.spawn("enqueue", "--wait", "echo x; sleep 60", stdout=stdout)
-        err = process.communicate(timeout=60)[1]
-
-    assert (process.returncode, err) == (-signal.SIGPIPE, "")
-
-
 def test_completion_ends_by_sigpipe(queue: Queue) -> None:
     """click prints the words itself; a shell that does not read them sees no message."""
     env = {"_QUEUECTL_COMPLETE": "bash_complete", "COMP_WORDS": "queuectl ", "COMP_CWORD": "1"}

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import stat
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,8 @@ from queuectl.core.jobfile import to_line
 from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from support.processes import alive
 from support.queue import Queue
 from support.states import every_state
-from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -369,22 +366,6 @@ def test_jobs_that_ran_are_lost_in_a_backup(queue: Queue) -> None:
     assert queue.counts() == {"processing": 3, "blocked": 1}
 
 
-def test_a_retry_in_a_backup_leaves_the_original_alone(queue: Queue) -> None:
-    """Regression: both queues had one identity, so it killed the running job of the original."""
-    command = f'[ "$QUEUECTL_DB" != {queue.database} ] || {{ echo $$ >pid; exec sleep 300; }}'
-    queue.enqueue(command, "--id", "a")
-    queue.start()
-    pid = int(queue.text("pid"))
-    path = str(queue.folder / "copy.db")
-    queue.ok("backup", path)
-    queue.ok("--db", path, "retry", "a")
-    queue.drain("--db", path, workers=1)
-
-    assert queue.json("--db", path, "show", "a")["state"] == "completed"
-    assert alive(pid)
-    assert queue.state("a") == "processing"
-
-
 def test_a_backup_overwrites_nothing(states: Queue) -> None:
     """If the file exists, or its folder does not, the exit code is 1 and nothing is left."""
     (states.work / "taken").write_text("mine")
@@ -405,21 +386,6 @@ def test_a_backup_changes_only_its_own_file(states: Queue) -> None:
     assert sorted(found.name for found in states.folder.glob("copy*")) == [
         "copy.db", "copy.db.unfinished",
     ]  # fmt: skip
-
-
-def test_a_backup_can_be_taken_while_workers_run(queue: Queue) -> None:
-    """It is the queue at one moment: it has every enqueued job, and it is intact."""
-    queue.ok("enqueue", "-q", "-", "--lines", stdin="true\n" * 300)
-    queue.start(workers=2)
-    wait_until(lambda: queue.counts().get("completed", 0) > 20, what="work")
-    path = str(queue.folder / "copy.db")
-    queue.ok("backup", path)
-
-    counts = queue.json("--db", path, "status")["jobs"]
-    assert sum(counts.values()) == 300
-    assert counts["completed"] > 20
-    assert len(queue.ok("--db", path, "list", "--ids").split()) == 300
-    assert Path(path).stat().st_size > 0
 
 
 @pytest.mark.parametrize("verb", ["export", "backup"])

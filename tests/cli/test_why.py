@@ -9,26 +9,14 @@ import pytest
 from queuectl.core.times import utcnow
 from support.queue import Queue
 from support.terminal import on_terminal
-
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
-
-
-def _assert_why(queue: Queue, job: str, reason: str, pattern: str) -> None:
-    """Compare text and JSON of `why` with a pattern; TIME stands for a time."""
-    text = queue.ok("why", job)
-    found: dict[str, str] = queue.json("why", job)
-
-    assert re.fullmatch(f"{job} {pattern.replace('TIME', _TIME)}", text), text
-    assert found == {
-        "id": job, "state": queue.state(job), "reason": reason, "message": text[len(job) + 1 :],
-    }  # fmt: skip
+from support.why import TIME, assert_why
 
 
 def test_a_scheduled_job_waits_for_its_time(queue: Queue) -> None:
     """The sentence has the time."""
     queue.enqueue("true", "--id", "a", "--delay", "1h")
 
-    _assert_why(queue, "a", "scheduled", "waits until TIME")
+    assert_why(queue, "a", "scheduled", "waits until TIME")
 
 
 @pytest.mark.parametrize("zone", ["JST-9", "EST5"])
@@ -50,7 +38,7 @@ def test_a_failed_job_waits_for_its_retry(queue: Queue) -> None:
     queue.ok("retry", "a")
     queue.run_as_if("failed", code=1)
 
-    _assert_why(
+    assert_why(
         queue, "a", "retry",
         r"waits for its retry: attempt 2 of 5 failed \(exit 1\), the next is at TIME",
     )  # fmt: skip
@@ -62,7 +50,7 @@ def test_a_job_that_is_due_waits_for_a_worker(queue: Queue) -> None:
     queue.run("wait", "a", "--timeout", "0.05")
     assert queue.state("a") == "scheduled"
 
-    _assert_why(queue, "a", "no-worker", r"waits: no worker is running \(queuectl worker start\)")
+    assert_why(queue, "a", "no-worker", r"waits: no worker is running \(queuectl worker start\)")
 
 
 def test_a_blocked_job_names_what_it_waits_for(queue: Queue) -> None:
@@ -74,10 +62,10 @@ def test_a_blocked_job_names_what_it_waits_for(queue: Queue) -> None:
     queue.enqueue("true", "--id", "waits", "--after", "a,b")
     queue.run("enqueue", "--id", "stuck", "--after", "a,bad", "true")
 
-    _assert_why(
+    assert_why(
         queue, "waits", "blocked", "is blocked by a, which is pending; by b, which is scheduled"
     )
-    _assert_why(
+    assert_why(
         queue, "stuck", "blocked-for-good",
         r"is blocked by bad, which is dead \(queuectl retry bad\)",
     )  # fmt: skip
@@ -89,7 +77,7 @@ def test_a_paused_queue_says_who_when_and_why(queue: Queue, names: list[str]) ->
     queue.enqueue("true", "--id", "a")
     queue.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})
 
-    _assert_why(
+    assert_why(
         queue, "a", "paused", "waits: its queue default was paused by operator at TIME: disk full"
     )
 
@@ -103,7 +91,7 @@ def test_a_full_limit_names_the_running_jobs(queue: Queue) -> None:
         for _ in range(2):
             storage.claim("5a5a5a5a-1", now=utcnow())
 
-    _assert_why(queue, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
+    assert_why(queue, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
 
 
 def test_without_workers_it_says_when_the_last_one_was_seen(queue: Queue) -> None:
@@ -111,33 +99,10 @@ def test_without_workers_it_says_when_the_last_one_was_seen(queue: Queue) -> Non
     queue.drain(workers=1)
     queue.enqueue("true", "--id", "a")
 
-    _assert_why(
+    assert_why(
         queue, "a", "no-worker",
         r"waits: no worker is running, the last one was seen at TIME \(queuectl worker start\)",
     )  # fmt: skip
-
-
-def test_a_pending_job_says_how_many_are_ahead(queue: Queue) -> None:
-    """Other jobs say that no worker serves their queue, or which worker runs them."""
-    queue.start("--queue", "default")
-    queue.enqueue("sleep 60", "--id", "long")
-    queue.enqueue("true", "--id", "other", "--queue", "other")
-    worker = queue.until("long", "processing").locked_by
-    queue.enqueue("true", "--id", "b")
-    queue.enqueue("true", "--id", "c")
-    queue.enqueue("true", "--id", "first", "--priority", "1")
-
-    _assert_why(
-        queue, "other", "not-served",
-        r"waits: no worker serves its queue other \(queuectl worker start --queue other\)",
-    )  # fmt: skip
-    busy = "; 1 of 1 workers are busy"
-    _assert_why(queue, "c", "ahead", f"waits for a worker: 2 jobs are ahead of it in default{busy}")
-    _assert_why(queue, "b", "ahead", f"waits for a worker: 1 job is ahead of it in default{busy}")
-    _assert_why(
-        queue, "first", "next", f"waits for a worker: 0 jobs are ahead of it in default{busy}"
-    )
-    _assert_why(queue, "long", "running", f"is running since TIME on worker {worker}")
 
 
 def test_a_finished_job_says_how_it_ended(queue: Queue) -> None:
@@ -152,16 +117,14 @@ def test_a_finished_job_says_how_it_ended(queue: Queue) -> None:
     queue.enqueue("true", "--id", "gone")
     queue.ok("cancel", "gone", "--reason", "two\nlines")
 
-    _assert_why(queue, "done", "completed", "completed at TIME")
-    _assert_why(queue, "late", "completed", "completed at TIME, on attempt 2")
-    _assert_why(
+    assert_why(queue, "done", "completed", "completed at TIME")
+    assert_why(queue, "late", "completed", "completed at TIME, on attempt 2")
+    assert_why(
         queue, "bad", "dead",
         r"is dead since TIME: attempt 1 of 1 failed \(exit 9\); queuectl dlq retry bad runs it "
         "again",
     )  # fmt: skip
-    assert re.fullmatch(
-        f"gone was cancelled at {_TIME}: " + r"two\\nlines", queue.ok("why", "gone")
-    )
+    assert re.fullmatch(f"gone was cancelled at {TIME}: " + r"two\\nlines", queue.ok("why", "gone"))
 
 
 def test_an_unknown_job(queue: Queue) -> None:

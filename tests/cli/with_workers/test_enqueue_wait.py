@@ -168,3 +168,16 @@ def test_it_waits_for_a_job_that_is_retried_just_then(
     monkeypatch.setattr(Storage, "states_of", looked)
 
     assert queue.run("wait", "a").code == 3
+
+
+def test_enqueue_wait_ends_by_sigpipe(queue: Queue) -> None:
+    """In `enqueue --wait COMMAND | head` it is the output of the job that nobody reads."""
+    queue.start()
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = queue.spawn("enqueue", "--wait", "echo x; sleep 60", stdout=writer)
+    os.close(writer)
+    err = process.communicate(timeout=60)[1]
+
+    assert (process.returncode, err) == (-signal.SIGPIPE, "")
