@@ -43,6 +43,18 @@ def open_private(path: str) -> int:
     return descriptor
 
 
+def open_to_read(path: str) -> int:
+    """Open a plain file of a private folder for reading; return its descriptor. Raises OSError.
+
+    Something else may have been put there: a link is not followed, and a FIFO is not waited for.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a plain file", path)
+    return descriptor
+
+
 def make_folder(path: str) -> None:
     """Create a folder that only we, or our team, can use; leave one that exists as it is."""
     try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 import sys
 from typing import Any, Mapping, NamedTuple
 
 from queuectl.core.errors import QueueUnusable
 from queuectl.host import processes
 from queuectl.host.files import QueueFiles, is_unfinished, lock_owner
-from queuectl.host.filesystem import make, unlink_quietly
+from queuectl.host.filesystem import make, open_to_read, unlink_quietly
 from queuectl.host.processes import is_pid, user
 
 _JOB_BYTES = 64
@@ -253,15 +252,11 @@ def seen_job_pid(files: QueueFiles, owner: str, execution_id: int | None = None)
 def _open(path: str) -> int | None:
     """Open a lock file; None if there is none, or if it cannot be opened."""
     try:
-        # O_NONBLOCK: somebody may have put a FIFO there, whose open would wait. O_RDONLY: on a file
-        # system that became read-only, a living worker must not seem dead.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Only for reading: on a file system that became read-only, a living worker must not seem
+        # dead.
+        return open_to_read(path)
     except OSError:
         return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _take_stale(path: str, descriptor: int) -> StaleLock | None:

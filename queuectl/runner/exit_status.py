@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from queuectl.host.filesystem import open_private
+from queuectl.host.filesystem import open_private, open_to_read
 
 _LINE_BYTES = 256
 # `command`, because a job may define a function named echo.
@@ -61,12 +61,12 @@ class Status(NamedTuple):
 def read(path: str, execution_id: int) -> Status | None:
     """Return how an attempt ended; None if there is no complete report of this attempt."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_to_read(path)
     except OSError:
         return None
     try:
         line, newline, _ = os.pread(descriptor, _LINE_BYTES, 0).partition(b"\n")
-    except OSError:  # somebody put a folder or a FIFO there
+    except OSError:
         return None
     finally:
         os.close(descriptor)

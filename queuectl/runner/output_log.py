@@ -11,7 +11,7 @@ import time
 
 from queuectl.core.models import Output
 from queuectl.host.files import tail_of, unfinished
-from queuectl.host.filesystem import make, unlink_quietly
+from queuectl.host.filesystem import make, open_to_read, unlink_quietly
 
 INLINE_BYTES = 4096
 """An output up to this size is kept in the attempt's row, and gets no file of its own."""
@@ -172,7 +172,7 @@ class OutputLog:
     def _collected_before(self, kept_path: str) -> Output | None:
         """Return the output that a worker kept before it was killed; None if it kept none."""
         try:
-            descriptor = os.open(kept_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = open_to_read(kept_path)
         except OSError:
             return None
         try:

@@ -85,6 +85,7 @@ class Database:
             if not current:
                 database._bring_up_to_date(notice)
             database._configure()
+            database._refuse_foreign_code()
         except sqlite3.Error as error:
             database.close()
             raise translated(error, files.database) from error
@@ -237,6 +238,14 @@ class Database:
             and _pragma(self.connection, "application_id") == 0
         ):
             raise self._foreign()
+
+    def _refuse_foreign_code(self) -> None:
+        name = schema.foreign_code(self.connection)
+        if name is not None:
+            raise QueueUnusable(
+                f"{self.files.database} is damaged or not a queue: another program made {name} in "
+                "it (drop it with sqlite3)"
+            )
 
     def _bring_up_to_date(self, notice: Callable[[str], None] | None) -> None:
         """Create the tables, convert a file of the old tool, or migrate an older schema."""

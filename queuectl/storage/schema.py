@@ -244,6 +244,40 @@ _SCHEMA_2 = (
 )
 
 
+def foreign_code(conn: sqlite3.Connection) -> str | None:
+    """Return the name of something in the file that runs code which is not ours; None without.
+
+    Whoever made the file could have put a view or a virtual table in the place of one of our
+    tables, or a trigger on one. A query of it may never end, and a trigger changes what we write.
+    """
+    found = conn.execute(
+        """
+        SELECT type, name, sql
+          FROM sqlite_master
+         WHERE type = 'trigger' OR type = 'view' OR sql LIKE 'CREATE VIRTUAL%'
+         ORDER BY rowid
+        """
+    ).fetchall()
+    ours = {text.split(maxsplit=3)[2]: text for text in _texts() if "CREATE TRIGGER" in text}
+    for kind, name, text in found:
+        if kind == "trigger" and ours.get(name) != text:
+            return str(name)
+        if kind != "trigger" and str(name).lower() in _tables():
+            return str(name)
+    return None
+
+
+def _texts() -> list[str]:
+    """Return the statements that make a queue, as `sqlite_master` keeps them."""
+    return [statement.strip() for statement in (*_SCHEMA_1, *_SCHEMA_2)]
+
+
+def _tables() -> set[str]:
+    return {
+        text.partition(" (")[0].rpartition(" ")[2] for text in _texts() if "CREATE TABLE" in text
+    }
+
+
 def name_queue(conn: sqlite3.Connection) -> None:
     """Give a queue an id that no other queue has; it marks the processes of the queue's jobs."""
     set_meta(conn, "queue_id", os.urandom(16).hex())

@@ -159,3 +159,29 @@ def test_a_log_is_never_a_file_that_existed_before(tmp_path: Path) -> None:
 
     assert (tmp_path / "precious").read_text() == "keep this"
     assert (tmp_path / "worker.log").read_text() == "printed\n"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link", "device"])
+@pytest.mark.parametrize("options", [[], ["--tail", "3"], ["--follow"]])
+def test_something_else_in_place_of_a_kept_log_is_named(
+    queue: Queue, kind: str, options: list[str]
+) -> None:
+    """Prevents: `logs` waited for a FIFO without end, and followed whatever was put there."""
+    job = queue.add("seq 5000")
+    queue.drain()
+    (attempt,) = queue.attempts(job)
+    kept = Path(queue.files.execution_log(attempt.id))
+    kept.unlink()
+    if kind == "fifo":
+        os.mkfifo(kept)
+    elif kind == "folder":
+        kept.mkdir()
+    elif kind == "link":
+        secret = queue.folder / "secret"
+        secret.write_text("secret\n")
+        kept.symlink_to(secret)
+    else:
+        kept.symlink_to("/dev/zero")
+
+    line = queue.fails(1, "logs", *options, job)
+    assert line.startswith("queuectl logs: its log is gone: ")

@@ -303,6 +303,68 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:1000])
 
 
+_ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize(
+    ("name", "statements"),
+    [
+        ("job_counts", [
+            "DROP TABLE job_counts",
+            f"CREATE VIEW job_counts AS {_ENDLESS} SELECT 'dead' AS state, 'q' AS queue, x AS jobs "
+            "FROM n",
+        ]),
+        ("Meta", ["DROP TABLE meta", "CREATE VIEW Meta AS SELECT 'queue_id' AS key, 1 AS value"]),
+        ("queues", ["DROP TABLE queues", "CREATE VIRTUAL TABLE queues USING fts5(name)"]),
+        ("loop", [
+            f"CREATE TRIGGER loop AFTER UPDATE ON jobs BEGIN {_ENDLESS} SELECT x FROM n; END",
+        ]),
+        ("count_new_job", [
+            "DROP TRIGGER count_new_job",
+            "CREATE TRIGGER count_new_job AFTER INSERT ON jobs BEGIN "
+            "UPDATE jobs SET command = 'rm -rf /'; END",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_file_that_runs_code_of_others_is_refused(tmp_path, name, statements, write):
+    """Prevents: `status` of a file that somebody else made never ended, and used all memory."""
+    path = tmp_path / "queue.db"
+    Storage.open(at(path), create=True).close()
+    with closing(raw(path)) as conn:
+        for statement in statements:
+            conn.execute(statement)
+    with pytest.raises(QueueUnusable) as refused:
+        Storage.open(at(path), write=write)
+
+    assert str(refused.value) == (
+        f"{path} is damaged or not a queue: another program made {name} in it (drop it with "
+        "sqlite3)"
+    )
+
+
+def test_tables_views_and_indexes_beside_ours_harm_nothing(tmp_path):
+    """An administrator may have added them, for reports."""
+    path = tmp_path / "queue.db"
+    Storage.open(at(path), create=True).close()
+    with closing(raw(path)) as conn:
+        conn.execute("CREATE TABLE notes (text)")
+        conn.execute("CREATE VIEW dead AS SELECT * FROM jobs WHERE state = 'dead'")
+        conn.execute("CREATE INDEX by_label ON jobs (label)")
+
+    Storage.open(at(path), write=True).close()
+
+
+@pytest.mark.parametrize("version", range(schema.VERSION))
+def test_our_own_triggers_are_known_after_each_migration(tmp_path, version):
+    """What a migration makes is what `sqlite_master` then holds."""
+    with closing(raw(tmp_path / "queue.db")) as conn:
+        for migration in schema.MIGRATIONS[:version]:
+            migration(conn)
+        schema.migrate(conn, version)
+        assert schema.foreign_code(conn) is None
+
+
 @pytest.mark.parametrize("create", [False, True])
 @pytest.mark.parametrize(
     ("make", "message"),

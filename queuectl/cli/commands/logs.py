@@ -15,6 +15,7 @@ from queuectl.core.errors import QueueError
 from queuectl.core.models import Execution, Job
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.host import lockfiles
+from queuectl.host.filesystem import open_to_read
 from queuectl.runner.output_reader import OutputReader
 from queuectl.storage import Storage
 
@@ -132,7 +133,7 @@ class _Printer:
         if running is not None and running.execution_id != self._execution.id:
             return False  # it is just starting: the file may hold the output of the last job
         try:
-            descriptor = os.open(files.worker_log(worker), os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_to_read(files.worker_log(worker))
         except OSError:
             return False
         printed = False
@@ -163,7 +164,7 @@ class _Printer:
             return True
         path = self._storage.files.execution_log(current.id)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_to_read(path)
         except OSError as error:
             raise QueueError(f"its log is gone: {error.strerror}") from None
         limit = self._storage.settings().output_limit
