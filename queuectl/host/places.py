@@ -64,6 +64,30 @@ def refuse_shared(files: QueueFiles) -> None:
     )
 
 
+def refuse_second_name(files: QueueFiles) -> None:
+    """Raise QueueUnusable if the database, which exists, can be reached under another name.
+
+    SQLite keeps its log and its locks beside the name, so two names overwrite each other's changes.
+    Symbolic links are no such names: they have been resolved.
+    """
+    if os.stat(files.database).st_nlink > 1:
+        raise QueueUnusable(
+            f"{files.database} has another name (a hard link), and two names would overwrite each "
+            "other's changes (remove the other name; to copy a queue: queuectl backup)"
+        )
+    mounted = re.sub(r"[ \t\n\\]", lambda m: f"\\{ord(m.group()):03o}", files.database)
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            is_mounted = b" %b " % mounted.encode() in mounts.read()
+    except OSError:  # not on Linux
+        return
+    if is_mounted:
+        raise QueueUnusable(
+            f"{files.database} is mounted as a single file, and its two names would overwrite each "
+            "other's changes (mount the folder that contains it)"
+        )
+
+
 def refuse_network(files: QueueFiles) -> None:
     """Raise QueueUnusable on a network file system, where locks and shared memory fail."""
     kind = file_system(os.path.dirname(files.database))

@@ -71,6 +71,8 @@ class Database:
             places.refuse_network(files)
             places.prepare(files)
             places.create_database(files)
+        else:
+            places.refuse_second_name(files)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
             current = database._is_current()

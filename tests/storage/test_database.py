@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
 from contextlib import closing
 from itertools import count
 
@@ -574,3 +575,44 @@ def test_32_processes_that_create_a_queue_at_once_all_succeed(tmp_path, clock):
 
     assert len(set(ids)) == 32
     assert stored[JobState.PENDING] == 32
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_file_with_two_names_is_refused_under_both(tmp_path, write):
+    """Prevents: each name had a log of its own, so that jobs were lost, and others ran twice."""
+    first, second = tmp_path / "queue.db", tmp_path / "other" / "queue.db"
+    Storage.open(at(first), create=True).close()
+    second.parent.mkdir(0o700)
+    os.link(first, second)
+    for path in (first, second):
+        with pytest.raises(QueueUnusable) as refused:
+            Storage.open(at(path), write=write)
+        assert str(refused.value) == (
+            f"{path} has another name (a hard link), and two names would overwrite each other's "
+            "changes (remove the other name; to copy a queue: queuectl backup)"
+        )
+    second.unlink()
+
+    Storage.open(at(first), write=write).close()
+
+
+@pytest.mark.parametrize("name", ["queue.db", "a b\\c\t.db"])
+def test_a_file_that_is_mounted_is_refused(tmp_path, name):
+    """Prevents: `docker run -v FILE:FILE` gives the file a second name, with its own log."""
+    Storage.open(at(tmp_path / name), create=True).close()
+    (tmp_path / "mnt").mkdir(0o700)
+    target = tmp_path / "mnt" / name
+    with by_hand():
+        target.touch(0o600)
+    if subprocess.run(["mount", "--bind", tmp_path / name, target], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(QueueUnusable) as refused:
+            Storage.open(at(target), write=True)
+    finally:
+        subprocess.run(["umount", "--lazy", target], check=True)
+
+    assert str(refused.value) == (
+        f"{target} is mounted as a single file, and its two names would overwrite each other's "
+        "changes (mount the folder that contains it)"
+    )
