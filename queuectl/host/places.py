@@ -70,7 +70,11 @@ def refuse_second_name(files: QueueFiles) -> None:
     SQLite keeps its log and its locks beside the name, so two names overwrite each other's changes.
     Symbolic links are no such names: they have been resolved.
     """
-    if os.stat(files.database).st_nlink > 1:
+    try:
+        links = os.stat(files.database).st_nlink
+    except OSError as error:  # it has just been removed
+        raise QueueUnusable(f"cannot look at {files.database}: {error.strerror}") from None
+    if links > 1:
         raise QueueUnusable(
             f"{files.database} has another name (a hard link), and two names would overwrite each "
             "other's changes (remove the other name; to copy a queue: queuectl backup)"
