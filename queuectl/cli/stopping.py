@@ -84,6 +84,30 @@ def targets(files: QueueFiles, names: Sequence[str], queues: Sequence[str]) -> l
     return [known[name] for name in dict.fromkeys(names)]
 
 
+def without_own(
+    files: QueueFiles, chosen: Sequence[Target], own_worker: str | None, *, now: bool
+) -> list[Target]:
+    """Stop the worker that runs the job of the caller, and return the other processes to stop.
+
+    That worker exits after the job, even with `now`: it must not kill the caller, which would come
+    back and stop the next workers. Its supervisor exits after it, so neither can be waited for. The
+    other workers of that supervisor take its place among the processes to stop.
+    """
+    living = {process.id: process for process in living_processes(files)}
+    worker = living.get(own_worker or "")
+    own = [target for target in chosen if worker and target.id in (worker.id, worker.supervisor)]
+    if worker is None or not own:
+        return list(chosen)
+    for target in own:
+        target.stop(now=False, leave_jobs=False)
+    others = {target.id: target for target in chosen if target not in own}
+    if worker.supervisor in {target.id for target in own}:
+        for process in living.values():
+            if process.supervisor == worker.supervisor and process.id != worker.id:
+                others.setdefault(process.id, Target(process, files))
+    return list(others.values())
+
+
 def stop(
     chosen: Sequence[Target], *, now: bool, leave_jobs: bool, timeout_seconds: float | None
 ) -> bool:

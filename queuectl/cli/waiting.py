@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Callable, Container, Iterable, NamedTuple, Sequence
 
 from queuectl.cli import output
+from queuectl.cli.inside_job import own_job
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
@@ -88,7 +88,7 @@ def wait_for_all(
     jobs makes no difference. Raises WaitFailure if a job can never finish by itself, or if the
     caller runs inside a job of these queues.
     """
-    own = _own_job(storage)
+    own = own_job(storage)
     if own is not None and (not queues or own.queue in queues):
         refuse_own_job(storage, [own])
     counts = [each for each in storage.counts() if not queues or each.queue in queues]
@@ -204,21 +204,20 @@ def ending_of(storage: Storage, job: Job) -> Ending:
 
 
 def refuse_own_job(storage: Storage, jobs: Sequence[Job]) -> None:
-    """Raise WaitFailure if the caller runs inside one of these jobs: it would wait for ever."""
-    own = _own_job(storage)
-    if own is not None and own.seq in {job.seq for job in jobs}:
+    """Raise WaitFailure if the caller runs inside one of these jobs: it would wait for ever.
+
+    Jobs that wait for the job of the caller are refused as well.
+    """
+    own = own_job(storage)
+    if own is None:
+        return
+    if own.seq in {job.seq for job in jobs}:
         raise WaitFailure(own.id, "cannot wait for itself", 1)
-
-
-def _own_job(storage: Storage) -> Job | None:
-    """Return the job of this queue that the caller runs inside, if any."""
-    own = os.environ.get("QUEUECTL_JOB_ID")
-    if own is None or os.environ.get("QUEUECTL_DB") != storage.files.database:
-        return None
-    try:
-        return storage.get(own)
-    except NoSuchJob:
-        return None
+    blocked = [job for job in jobs if job.state is JobState.BLOCKED]
+    waiting = storage.all_dependants(own) if blocked else frozenset()
+    for job in blocked:
+        if job.seq in waiting:
+            raise WaitFailure(own.id, f"cannot wait for {job.id}, which waits for {own.id}", 1)
 
 
 def warn_of_workers(storage: Storage, jobs: Iterable[Job]) -> None:
@@ -242,7 +241,7 @@ def _warn_busy(storage: Storage, queues: set[str]) -> None:
     A job that waits for another one keeps its worker busy. If all of them do that, they wait until
     their timeouts kill them.
     """
-    own = _own_job(storage)
+    own = own_job(storage)
     if own is None:
         return
     workers = storage.living_workers()

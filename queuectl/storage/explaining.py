@@ -74,6 +74,26 @@ class Explaining(Base):
                         trail.extend((key, False) for key in _direct_dependants(conn, job))
         return ordered
 
+    def all_dependants(self, job: Job) -> frozenset[int]:
+        """Return the seq of each job that waits for this one, also through other jobs."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                WITH RECURSIVE waiting (seq) AS (
+                    SELECT job_seq
+                      FROM dependencies
+                     WHERE needs_seq = ?
+                     UNION
+                    SELECT dependencies.job_seq
+                      FROM waiting
+                      JOIN dependencies ON dependencies.needs_seq = waiting.seq
+                )
+                SELECT seq FROM waiting ORDER BY seq
+                """,
+                (job.seq,),
+            )
+            return frozenset(row[0] for row in rows)
+
     def stuck_on(self, job: Job) -> Job | None:
         """Return the dead or cancelled job because of which a blocked job can never run by itself.
 

@@ -9,6 +9,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, open_storage
+from queuectl.cli.inside_job import own_job
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.selection import job_argument, the_job
 from queuectl.core.errors import QueueError
@@ -57,11 +58,20 @@ def logs(job: str | None, follow: bool, tail: int | None, attempt: int | None) -
     execution = storage.last_execution(found, attempt=attempt)
     if execution is None and attempt is not None:
         raise QueueError(f"{found.id} has no attempt {attempt}")
+    if follow:
+        _refuse_own(storage, found)
     if follow and attempt is None:
         follow_job(storage, found, execution, tail)
     elif execution is not None:
         printer = _Printer(storage, execution, tail)
         (printer.follow if follow else printer.print_once)()
+
+
+def _refuse_own(storage: Storage, job: Job) -> None:
+    """Refuse to follow the job that the caller runs inside: it would print what it prints."""
+    own = own_job(storage)
+    if own is not None and own.seq == job.seq and job.state not in FINISHED_STATES:
+        raise QueueError(f"{job.id} cannot follow itself")
 
 
 def print_last_attempt(storage: Storage, job: Job) -> None:

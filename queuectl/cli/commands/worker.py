@@ -17,12 +17,14 @@ from queuectl.cli.command import (
     quiet_option,
     usage_error,
 )
+from queuectl.cli.inside_job import own_job, own_worker
 from queuectl.cli.json_shapes import worker_json
 from queuectl.cli.parameters import DURATION, WholeNumber
 from queuectl.cli.selection import queue_names
 from queuectl.cli.tables import print_workers
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
+from queuectl.core.states import JobState
 from queuectl.host import places
 
 _TIME_RAN_OUT = 124
@@ -114,7 +116,14 @@ def worker_start(
     refuse_few_descriptors(plan)
     # Created or upgraded now, so that what is wrong with the queue is reported here; closed again
     # before any fork.
-    open_storage(create=True).close()
+    storage = open_storage(create=True)
+    own = None if detach or max_jobs is not None or max_runtime is not None else own_job(storage)
+    storage.close()
+    if own is not None and own.state is JobState.PROCESSING:
+        raise QueueError(
+            f"job {own.id} of this queue would wait for ever for workers that it runs itself"
+            " (use --detach)"
+        )
     supervisor_id = start_pool(
         files,
         plan,
@@ -162,7 +171,8 @@ def worker_stop(
     """Stop workers after their running jobs.
 
     Returns when they have exited. WORKER is the id of a worker, or of a supervisor, which stands
-    for all its workers (default: all workers).
+    for all its workers (default: all workers). Inside a job, the worker that runs the job exits
+    after it and is not waited for.
 
     Example: queuectl worker stop --timeout 1m
     """
@@ -185,10 +195,18 @@ def worker_stop(
             only = f"no worker was started with --queue {', '.join(chosen)}"
             output.print_line(only if others else "no worker is running")
         return
-    if not stopping.stop(targets, now=now, leave_jobs=leave_jobs, timeout_seconds=timeout):
+    own = None if leave_jobs else own_worker(files)
+    others = stopping.without_own(files, targets, own, now=now)
+    if not stopping.stop(others, now=now, leave_jobs=leave_jobs, timeout_seconds=timeout):
         fail("still running, time ran out; nothing was killed", _TIME_RAN_OUT)
-    if not quiet:
-        output.print_line(f"stopped {', '.join(target.id for target in targets)}")
+    if quiet:
+        return
+    stopped = [target.id for target in targets if target in others]
+    if stopped:
+        output.print_line(f"stopped {', '.join(stopped)}")
+    for target in targets:
+        if target not in others:
+            output.print_line(f"stopping {target.id}; this job is not waited for")
 
 
 @worker.command("list", cls=QueueCommand)
