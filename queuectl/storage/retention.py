@@ -113,7 +113,6 @@ class Retention(Base):
             ]
             logs = [number for seq in seqs for number in _logged(conn, seq)]
             conn.executemany("DELETE FROM jobs WHERE seq = ?", [(seq,) for seq in seqs])
-            conn.execute("DELETE FROM job_counts WHERE jobs = 0")
         # Only after the commit: a log without its job is swept later, but a job without its log
         # has lost its output.
         for number in logs:

@@ -211,10 +211,59 @@ _SCHEMA_1 = (
     """,
 )
 
-# `job_counts` holds what is there now: it falls when a job is retried or pruned. This total only
+
+def _head_of(queue: str) -> str:
+    """Return a SELECT of priority and seq of the pending job that a queue gives out next."""
+    return f"""SELECT head.priority, head.seq
+                 FROM jobs AS head
+                WHERE head.state = 'pending'
+                  AND head.queue = {queue}
+                ORDER BY head.priority DESC, head.seq
+                LIMIT 1"""
+
+
+_COUNT_OLD = f"""\
+        UPDATE job_counts
+           SET jobs = jobs - 1
+         WHERE state = old.state
+           AND queue = old.queue;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+        UPDATE job_counts
+           SET (head_priority, head_seq) = ({_head_of("old.queue")})
+         WHERE old.state = 'pending'
+           AND state = 'pending'
+           AND queue = old.queue
+           AND head_seq = old.seq;"""
+
+_COUNT_NEW = """\
+        INSERT INTO job_counts (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE new.state = 'pending'
+           AND state = 'pending'
+           AND queue = new.queue
+           AND (head_seq IS NULL
+                OR head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));"""
+
+# `job_counts` holds what is there now: it falls when a job is retried or pruned. `bad_ends` only
 # grows, so two readings and a subtraction tell how many jobs died or were cancelled in between,
 # even if the clock was set meanwhile. Only a change of state counts: a job that was inserted as
 # dead (by import, or from the old tool's file) did not die here.
+#
+# The row of the pending jobs of a queue also names its head, the job to claim next. So a claim from
+# all queues reads one entry of `queue_heads`, however many queues there are; asking each queue took
+# 60 ms with 50,000. A row that counts no jobs is deleted: names of queues that are no longer used
+# cost a claim nothing.
+#
+# Indexes end in columns that only tell jobs apart (state, queue), so that a search does not read
+# the rows themselves: with variables they take several hundred bytes each.
 #
 # `interruptions` counts how often a job was put back without counting its attempt.
 # `left_processes` names, as JSON, the processes of an attempt that were known to run after its end.
@@ -241,6 +290,71 @@ _SCHEMA_2 = (
     "ALTER TABLE jobs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0"
     " CONSTRAINT counted_interruptions CHECK (interruptions >= 0)",
     "ALTER TABLE executions ADD COLUMN left_processes TEXT",
+    "DROP INDEX jobs_pending",
+    """
+    CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq, state)
+     WHERE state = 'pending'
+    """,
+    """
+    CREATE INDEX jobs_ready_since ON jobs (updated_at, queue, state)
+     WHERE state = 'pending'
+    """,
+    "DROP INDEX jobs_due",
+    """
+    CREATE INDEX jobs_due ON jobs (run_at, seq, state, queue)
+     WHERE state = 'scheduled' OR state = 'failed'
+    """,
+    "DROP INDEX jobs_prunable",
+    """
+    CREATE INDEX jobs_prunable ON jobs (state, finished_at, seq, queue)
+     WHERE state = 'completed' OR state = 'cancelled'
+    """,
+    "DROP INDEX jobs_dead",
+    """
+    CREATE INDEX jobs_dead ON jobs (seq, queue, state)
+     WHERE state = 'dead'
+    """,
+    "DROP INDEX jobs_blocked",
+    """
+    CREATE INDEX jobs_blocked ON jobs (seq, queue, state)
+     WHERE state = 'blocked'
+    """,
+    "DELETE FROM job_counts WHERE jobs = 0",
+    "ALTER TABLE job_counts ADD COLUMN head_priority INTEGER",
+    "ALTER TABLE job_counts ADD COLUMN head_seq INTEGER",
+    f"""
+    UPDATE job_counts
+       SET (head_priority, head_seq) = ({_head_of("job_counts.queue")})
+     WHERE state = 'pending'
+    """,
+    """
+    CREATE INDEX queue_heads ON job_counts (head_priority DESC, head_seq)
+     WHERE state = 'pending'
+    """,
+    "DROP TRIGGER count_new_job",
+    f"""
+    CREATE TRIGGER count_new_job AFTER INSERT ON jobs
+    BEGIN
+{_COUNT_NEW}
+    END
+    """,
+    "DROP TRIGGER count_moved_job",
+    f"""
+    CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue, priority ON jobs
+      WHEN old.state <> new.state OR old.queue <> new.queue
+        OR (new.state = 'pending' AND old.priority <> new.priority)
+    BEGIN
+{_COUNT_OLD}
+{_COUNT_NEW}
+    END
+    """,
+    "DROP TRIGGER count_gone_job",
+    f"""
+    CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
+    BEGIN
+{_COUNT_OLD}
+    END
+    """,
 )
 
 

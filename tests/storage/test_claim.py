@@ -15,7 +15,7 @@ from queuectl.storage.attempts import Ready
 from support.clock import later
 from support.forks import in_processes
 from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, LOST, OK, retry_at
-from support.rows import add, claim_ids, sql
+from support.rows import add, claim_ids, sql, statements
 
 
 def pause(storage, queue, now):
@@ -167,34 +167,49 @@ def test_promoted_jobs_are_ordered_like_all_others(storage, clock):
     assert claim_ids(storage, clock.tick(60)) == ["c", "a", "b"]
 
 
-def test_at_most_500_jobs_are_promoted_by_a_claim(storage, clock):
-    """So a claim stays short, however many jobs are due; later claims promote the others."""
+@pytest.mark.parametrize("due", [10, 2500])
+def test_a_claim_takes_the_best_of_all_due_jobs(storage, clock, due):
+    """Prevents a bug: an urgent job that became due last waited behind 500 others per claim."""
     specs = [
-        JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 1200 - number))
-        for number in range(1200)
+        JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 100 - number / 1000))
+        for number in range(due)
     ]
     storage.enqueue(specs, now=clock.now)
-    clock.tick(2000)
-    pending = []
-    for _ in range(4):
-        storage.claim("w1", ("nobody",), now=clock.now)
-        pending.append(storage.by_state()[JobState.PENDING])
+    add(storage, clock.now, "urgent", priority=9, run_at=later(clock.now, 101))
+    clock.tick(200)
+    claim = storage.claim("w1", now=clock.now)
 
-    assert pending == [500, 1000, 1200, 1200]
+    assert claim.job.id == "urgent"
+    assert storage.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)[1].job.id == "j0"
 
 
-def test_the_earliest_due_jobs_are_promoted_first(storage, clock):
-    """The jobs beyond the limit are those that became due last."""
-    specs = [
-        JobSpec(command="true", id=f"j{number}", run_at=later(clock.now, 600 - number))
-        for number in range(600)
-    ]
-    storage.enqueue(specs, now=clock.now)
-    storage.claim("w1", ("nobody",), now=clock.tick(2000))
+def test_due_jobs_become_claimable_in_portions(storage, clock):
+    """So other writers never wait long. Until all are pending, the best one is not known."""
+    add(storage, clock.now, "running")
+    running = storage.claim("w1", now=clock.now)
+    due = [JobSpec(command="true", run_at=later(clock.now, 60)) for _ in range(2500)]
+    storage.enqueue(due, now=clock.now)
+    clock.tick(100)
 
-    waiting = {f"j{number}" for number in range(100)}
-    rows = sql(storage, "SELECT id FROM jobs WHERE state = 'scheduled'")
-    assert {row[0] for row in rows} == waiting
+    recorded = storage.record_and_claim(running, OK, COMPLETED, "w1", now=clock.now)
+    assert recorded == (Recorded.DONE, None)
+    assert storage.by_state()[JobState.PENDING] == 1000
+    commits = statements(storage, lambda: storage.claim("w1", now=clock.now)).count("COMMIT")
+    assert (commits, storage.by_state()[JobState.PENDING]) == (2, 2499)
+
+
+def test_each_queue_knows_the_job_to_claim_next(storage, clock):
+    """Whatever users do to jobs, a claim takes the same job that a search over all would find."""
+    add(storage, clock.now, "a", "b", "c", queue="x")
+    add(storage, clock.now, "d", "e", queue="y")
+    storage.edit(storage.get("c"), {"priority": 5}, now=clock.now)
+    storage.edit(storage.get("e"), {"priority": 3}, now=clock.now)
+    storage.edit(storage.get("c"), {"priority": -1}, now=clock.now)
+    storage.edit(storage.get("a"), {"queue": "y"}, now=clock.now)
+    storage.cancel(storage.get("b"), now=clock.now)
+
+    assert claim_ids(storage, clock.now) == ["e", "a", "d", "c"]
+    assert sql(storage, "SELECT queue FROM job_counts WHERE state = 'pending'") == []
 
 
 def test_a_paused_queue_gives_nothing(storage, clock):

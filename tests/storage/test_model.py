@@ -26,6 +26,7 @@ from queuectl.core.specs import JobSpec
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.host.files import find
 from queuectl.storage import Storage
+from support.rows import sql
 
 QUEUES = ("x", "y", "z")
 WAITING = (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING, JobState.FAILED)
@@ -405,6 +406,26 @@ class StorageModel(RuleBasedStateMachine):
             counted[job.queue, job.state] = counted.get((job.queue, job.state), 0) + 1
         kept = {(count.queue, count.state): count.jobs for count in self.storage.counts()}
         assert kept == counted
+
+    @invariant()
+    def each_queue_names_its_head(self):
+        """The job of a queue that is claimed next is kept; there are no counts of zero."""
+        pending: dict[str, list[tuple[int, int, str]]] = {}
+        for job_id, job in self.jobs.items():
+            if job.state is JobState.PENDING:
+                pending.setdefault(job.queue, []).append((-job.priority, job.place, job_id))
+        kept = sql(
+            self.storage,
+            """
+            SELECT job_counts.queue, jobs.id, jobs.priority = head_priority
+              FROM job_counts
+              LEFT JOIN jobs ON jobs.seq = head_seq
+             WHERE job_counts.state = 'pending'
+                OR job_counts.jobs = 0
+             ORDER BY job_counts.queue
+            """,
+        )
+        assert kept == [(queue, min(pending[queue])[2], 1) for queue in sorted(pending)]
 
     @invariant()
     def the_total_of_bad_ends_is_right(self):

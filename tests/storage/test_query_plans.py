@@ -19,7 +19,7 @@ from queuectl.core.times import to_text
 from queuectl.host.files import find
 from queuectl.storage import Storage
 from support.outcomes import COMPLETED, INTERRUPTED, OK
-from support.rows import sql
+from support.rows import sql, statements
 
 ROWS = int(os.environ.get("QUEUECTL_TEST_ROWS", "100000"))
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
@@ -166,14 +166,9 @@ def steps(storage, work):
 
 def plans(storage, work):
     """Return the plan of each statement that the work runs, one text per statement."""
-    statements = []
     conn = storage._database.connection
-    conn.set_trace_callback(statements.append)
-    try:
-        work(storage)
-    finally:
-        conn.set_trace_callback(None)
-    asked = [s for s in statements if s.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")]
+    found = statements(storage, lambda: work(storage))
+    asked = [s for s in found if s.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")]
     return [
         "\n".join(row[3] for row in conn.execute("EXPLAIN QUERY PLAN " + statement))
         for statement in dict.fromkeys(asked)
@@ -217,10 +212,10 @@ def test_no_query_goes_over_all_jobs(large, work):
 @pytest.mark.parametrize(
     ("work", "indexes"),
     [
-        (claim, {"jobs_due", "jobs_pending"}),
-        (claim_of_one_queue, {"jobs_due", "jobs_pending"}),
-        (promote, {"jobs_due", "jobs_pending"}),
-        (look, {"jobs_due", "jobs_pending"}),
+        (claim, {"jobs_due", "queue_heads"}),
+        (claim_of_one_queue, {"jobs_due"}),
+        (promote, {"jobs_due"}),
+        (look, {"jobs_due"}),
         (rescue, {"jobs_processing"}),
         (prune, {"jobs_prunable", "jobs_dead"}),
     ],
@@ -231,6 +226,14 @@ def test_the_partial_indexes_are_used(large, work, indexes):
     text = "\n".join(plans(large, work))
 
     assert {index for index in indexes if f"INDEX {index}" in text} == indexes
+
+
+def test_a_claim_from_named_queues_looks_up_their_heads(large):
+    """It does not search the heads of all queues for them."""
+    text = "\n".join(plans(large, claim_of_one_queue))
+
+    assert re.search(r"SEARCH (?:TABLE )?(?:job_counts AS )?heads USING PRIMARY KEY", text), text
+    assert "queue_heads" not in text
 
 
 @pytest.mark.parametrize("work", [run_again, look_at_attempts])
@@ -271,5 +274,63 @@ def test_a_long_queue_costs_the_others_nothing(large, small, paused):
         if paused:
             storage.pause_queue("long", by="ann", reason=None, now=NOW)
         sizes[name] = steps(storage, claim)
+
+    assert sizes["many"] <= sizes["few"] * 1.2 + 20, sizes
+
+
+def in_queues(folder, queues, state):
+    """Return a queue with a job in each of so many queues, all finished or all pending."""
+    storage = Storage.open(find(str(folder / "queue.db"), None, False), create=True)
+    sql(
+        storage,
+        """
+        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+        INSERT INTO jobs (id, command, queue, created_at, updated_at)
+        SELECT 'j' || i, 'true', 'queue' || i, ?, ? FROM n
+        """,
+        queues,
+        *[to_text(NOW)] * 2,
+    )
+    if state == "gone":
+        sql(storage, "UPDATE jobs SET state = 'completed', finished_at = '2025'")
+        storage.prune(states=(JobState.COMPLETED,), before=NOW)
+        storage.enqueue([JobSpec(command="true", queue="y")] * 3, now=NOW)
+    if state == "limited":
+        # A worker runs a job of each of the first queues, which allow one and hold ten more.
+        for number in range(1, 4):
+            more = [JobSpec(command="true", queue=f"queue{number}", priority=1)] * 10
+            storage.enqueue(more, now=NOW)
+            storage.limit_queue(f"queue{number}", 1)
+            assert storage.claim(f"busy{number}", (f"queue{number}",), now=NOW)
+    return storage
+
+
+@pytest.mark.parametrize("state", ["pending", "gone", "limited"])
+def test_a_claim_costs_the_same_with_many_queues(tmp_path, state):
+    """Prevents a bug: a claim asked each queue that ever had a job; 50,000 made it 60 ms."""
+    sizes = []
+    for queues in (10, 20_000):
+        folder = tmp_path / str(queues)
+        folder.mkdir()
+        with closing(in_queues(folder, queues, state)) as storage:
+            sizes.append((steps(storage, claim), steps(storage, lambda s: s.ready((), now=NOW))))
+
+    few, many = sizes
+    assert many[0] <= few[0] * 1.2 + 20, sizes
+    assert many[1] <= few[1] * 1.2 + 20, sizes
+
+
+def test_a_claim_costs_the_same_whatever_is_due(small, large):
+    """1,000 or 5,000 jobs that were due at once: a claim after their promotion costs the same."""
+    due = NOW + timedelta(seconds=5)
+
+    def claim_next(storage):
+        assert storage.record_and_claim(first, OK, COMPLETED, "w1", now=due)[1] is not None
+
+    sizes = {}
+    for name, storage, rows in (("few", small, 1_000), ("many", large, 5_000)):
+        storage.enqueue([JobSpec(command="true", queue="x", run_at=due)] * rows, now=NOW)
+        first = storage.claim("w1", now=due)
+        sizes[name] = steps(storage, claim_next)
 
     assert sizes["many"] <= sizes["few"] * 1.2 + 20, sizes

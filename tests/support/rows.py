@@ -18,6 +18,18 @@ def sql(storage, statement, *values):
         return conn.execute(statement, values).fetchall()
 
 
+def statements(storage, work):
+    """Return the SQL statements that the storage runs meanwhile, COMMIT and its like included."""
+    found = []
+    conn = storage._database.connection
+    conn.set_trace_callback(found.append)
+    try:
+        work()
+    finally:
+        conn.set_trace_callback(None)
+    return found
+
+
 def add(storage, now, *ids, **fields):
     """Enqueue one job per id, in this order."""
     storage.enqueue([JobSpec(command="true", id=job_id, **fields) for job_id in ids], now=now)

@@ -58,21 +58,19 @@ INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z'
 CREATE TABLE job_counts (
         state TEXT    NOT NULL,
         queue TEXT    NOT NULL,
-        jobs  INTEGER NOT NULL,
+        jobs  INTEGER NOT NULL, head_priority INTEGER, head_seq INTEGER,
         PRIMARY KEY (state, queue),
         CONSTRAINT never_negative CHECK (jobs >= 0)
     ) WITHOUT ROWID
     ;
-INSERT INTO "job_counts" VALUES('blocked','default',1);
-INSERT INTO "job_counts" VALUES('cancelled','default',1);
-INSERT INTO "job_counts" VALUES('completed','q',1);
-INSERT INTO "job_counts" VALUES('dead','default',1);
-INSERT INTO "job_counts" VALUES('failed','default',1);
-INSERT INTO "job_counts" VALUES('pending','default',1);
-INSERT INTO "job_counts" VALUES('pending','q',0);
-INSERT INTO "job_counts" VALUES('processing','default',1);
-INSERT INTO "job_counts" VALUES('processing','q',0);
-INSERT INTO "job_counts" VALUES('scheduled','default',1);
+INSERT INTO "job_counts" VALUES('blocked','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('cancelled','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('completed','q',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('dead','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('failed','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('pending','default',1,0,5);
+INSERT INTO "job_counts" VALUES('processing','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('scheduled','default',1,NULL,NULL);
 CREATE TABLE jobs (
         seq              INTEGER PRIMARY KEY AUTOINCREMENT,
         id               TEXT    NOT NULL UNIQUE,
@@ -158,23 +156,8 @@ CREATE TABLE workers (
         started_at  TEXT    NOT NULL
     ) WITHOUT ROWID
     ;
-CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq)
-     WHERE state = 'pending'
-    ;
-CREATE INDEX jobs_due ON jobs (run_at, seq)
-     WHERE state = 'scheduled' OR state = 'failed'
-    ;
 CREATE INDEX jobs_processing ON jobs (locked_by)
      WHERE state = 'processing'
-    ;
-CREATE INDEX jobs_prunable ON jobs (finished_at)
-     WHERE state = 'completed' OR state = 'cancelled'
-    ;
-CREATE INDEX jobs_dead ON jobs (seq)
-     WHERE state = 'dead'
-    ;
-CREATE INDEX jobs_blocked ON jobs (seq)
-     WHERE state = 'blocked'
     ;
 CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
      WHERE unique_key IS NOT NULL
@@ -185,22 +168,84 @@ CREATE INDEX executions_job ON executions (job_seq)
     ;
 CREATE INDEX dependencies_needed ON dependencies (needs_seq)
     ;
+CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
+      WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
+    BEGIN
+        INSERT INTO bad_ends (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+    END;
+CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq, state)
+     WHERE state = 'pending'
+    ;
+CREATE INDEX jobs_ready_since ON jobs (updated_at, queue, state)
+     WHERE state = 'pending'
+    ;
+CREATE INDEX jobs_due ON jobs (run_at, seq, state, queue)
+     WHERE state = 'scheduled' OR state = 'failed'
+    ;
+CREATE INDEX jobs_prunable ON jobs (state, finished_at, seq, queue)
+     WHERE state = 'completed' OR state = 'cancelled'
+    ;
+CREATE INDEX jobs_dead ON jobs (seq, queue, state)
+     WHERE state = 'dead'
+    ;
+CREATE INDEX jobs_blocked ON jobs (seq, queue, state)
+     WHERE state = 'blocked'
+    ;
+CREATE INDEX queue_heads ON job_counts (head_priority DESC, head_seq)
+     WHERE state = 'pending'
+    ;
 CREATE TRIGGER count_new_job AFTER INSERT ON jobs
     BEGIN
         INSERT INTO job_counts (state, queue, jobs)
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE new.state = 'pending'
+           AND state = 'pending'
+           AND queue = new.queue
+           AND (head_seq IS NULL
+                OR head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));
     END;
-CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue ON jobs
+CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue, priority ON jobs
       WHEN old.state <> new.state OR old.queue <> new.queue
+        OR (new.state = 'pending' AND old.priority <> new.priority)
     BEGIN
         UPDATE job_counts
            SET jobs = jobs - 1
          WHERE state = old.state
            AND queue = old.queue;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+        UPDATE job_counts
+           SET (head_priority, head_seq) = (SELECT head.priority, head.seq
+                 FROM jobs AS head
+                WHERE head.state = 'pending'
+                  AND head.queue = old.queue
+                ORDER BY head.priority DESC, head.seq
+                LIMIT 1)
+         WHERE old.state = 'pending'
+           AND state = 'pending'
+           AND queue = old.queue
+           AND head_seq = old.seq;
         INSERT INTO job_counts (state, queue, jobs)
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE new.state = 'pending'
+           AND state = 'pending'
+           AND queue = new.queue
+           AND (head_seq IS NULL
+                OR head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));
     END;
 CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
     BEGIN
@@ -208,13 +253,21 @@ CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
            SET jobs = jobs - 1
          WHERE state = old.state
            AND queue = old.queue;
-    END;
-CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
-      WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
-    BEGIN
-        INSERT INTO bad_ends (state, queue, jobs)
-        VALUES (new.state, new.queue, 1)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+        UPDATE job_counts
+           SET (head_priority, head_seq) = (SELECT head.priority, head.seq
+                 FROM jobs AS head
+                WHERE head.state = 'pending'
+                  AND head.queue = old.queue
+                ORDER BY head.priority DESC, head.seq
+                LIMIT 1)
+         WHERE old.state = 'pending'
+           AND state = 'pending'
+           AND queue = old.queue
+           AND head_seq = old.seq;
     END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
