@@ -372,9 +372,9 @@ def foreign_code(conn: sqlite3.Connection) -> str | None:
          ORDER BY rowid
         """
     ).fetchall()
-    ours = {text.split(maxsplit=3)[2]: text for text in _texts() if "CREATE TRIGGER" in text}
+    ours = {text for text in _texts() if text.startswith("CREATE TRIGGER")}
     for kind, name, text in found:
-        if kind == "trigger" and ours.get(name) != text:
+        if kind == "trigger" and text not in ours:
             return str(name)
         if kind != "trigger" and str(name).lower() in _tables():
             return str(name)
