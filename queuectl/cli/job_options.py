@@ -19,6 +19,7 @@ from queuectl.core.specs import (
     check_folder_name,
     check_variable,
     copied_variables,
+    is_json,
     parse_object,
 )
 from queuectl.core.states import UNFINISHED_STATES
@@ -170,6 +171,11 @@ def fields_of_words(words: Sequence[str], *, literal: bool) -> dict[str, object]
             if len(words) > 1:
                 usage_error(f"only options may follow a JSON object, not {words[1]}")
             return fields
+    if len(words) == 1 and not literal and is_json(first):
+        usage_error(
+            "a JSON list is no job: give one object per line (jq -c '.[]' | queuectl enqueue -; "
+            "put -- before it if it is a command)"
+        )
     return {"command": command_text(words, literal=literal)}
 
 

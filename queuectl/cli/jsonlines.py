@@ -8,7 +8,7 @@ import tempfile
 from typing import IO, Iterable, Iterator, NamedTuple, TypeVar
 
 from queuectl.core.errors import InvalidInput
-from queuectl.core.specs import parse_object
+from queuectl.core.specs import is_json, parse_object
 
 _Item = TypeVar("_Item", bound=NamedTuple)
 
@@ -69,11 +69,21 @@ def numbered_fields(
             continue
         try:
             text = line.rstrip(b"\r\n").decode()
+            if as_commands and is_json(text):
+                raise InvalidInput(f"line {number}: it is JSON, not a command (leave out --lines)")
             yield number, ({"command": text} if as_commands else parse_object(text))
         except UnicodeDecodeError:
             raise InvalidInput(f"line {number}: it is not valid UTF-8") from None
         except ValueError as error:
-            raise InvalidInput(f"line {number}: not a JSON object: {error}") from None
+            hint = _split_hint(stripped)
+            raise InvalidInput(f"line {number}: not a JSON object: {error}{hint}") from None
+
+
+def _split_hint(line: bytes) -> str:
+    """Return how JSON that is not one object per line can be made so."""
+    if line.startswith(b"["):
+        return " (give one object per line: jq -c '.[]')"
+    return " (give each object in one line: jq -c .)" if line == b"{" else ""
 
 
 def open_lines(path: str | None) -> IO[bytes]:

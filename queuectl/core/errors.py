@@ -38,6 +38,10 @@ class DiskFailure(QueueUnusable):
     """A write did not reach the disk: it is full or broken. The transaction was rolled back."""
 
 
+class QueueDamaged(QueueUnusable):
+    """SQLite cannot read the database, or a part of it."""
+
+
 class QueueUpgraded(QueueUnusable):
     """A newer queuectl changed the schema while this process was connected."""
 
@@ -94,14 +98,23 @@ class UniqueKeyHeld(QueueError):
     """An unfinished job holds this unique key.
 
     `until_it_ends` says why that job cannot stand for the new one, which can be enqueued only when
-    that job has ended: `is running`. It is None if any unfinished job is refused.
+    that job has ended: `is running`. It is None if any unfinished job is refused. `refused` is the
+    job that is in the queue already and cannot be retried, so that one of many can be told.
     """
 
-    def __init__(self, key: str, holder: str, until_it_ends: str | None = None) -> None:
+    def __init__(
+        self,
+        key: str,
+        holder: str,
+        until_it_ends: str | None = None,
+        *,
+        refused: str | None = None,
+    ) -> None:
+        what = "" if refused is None else f"cannot retry {refused}: "
         super().__init__(
-            f"unique key {key} is held by unfinished job {holder}"
+            f"{what}unique key {key} is held by unfinished job {holder}"
             if until_it_ends is None
-            else f"unique key {key} is held by job {holder}, which {until_it_ends}"
+            else f"{what}unique key {key} is held by job {holder}, which {until_it_ends}"
         )
         self.key = key
         self.holder = holder

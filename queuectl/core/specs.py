@@ -379,6 +379,20 @@ def parse_object(text: str) -> dict[str, object]:
     return value
 
 
+def is_json(text: str) -> bool:
+    """Whether a text is a JSON object or list. No shell command that works is one.
+
+    A text that begins with a blank is none: so it can be given as a command all the same.
+    """
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):

@@ -42,7 +42,7 @@ class Actions(Base):
             if current.unique_key is not None and current.state in FINISHED_STATES:
                 holder = key_holder(conn, current.unique_key)
                 if holder is not None:
-                    raise UniqueKeyHeld(current.unique_key, holder[1])
+                    raise UniqueKeyHeld(current.unique_key, holder[1], refused=job.id)
             conn.execute(
                 """
                 UPDATE jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from queuectl.core.errors import DiskFailure, QueueBusy, QueueUnusable
+from queuectl.core.errors import DiskFailure, QueueBusy, QueueDamaged, QueueUnusable
 
 _SHM_BYTES = 32768
 """The step by which SQLite's -shm file grows."""
@@ -35,7 +35,7 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
             )
         return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
     if "not a database" in text or "malformed" in text or "no such table" in text:
-        return QueueUnusable(f"{path} is damaged or not a queue: {text}")
+        return QueueDamaged(f"{path} is damaged or not a queue: {text}")
     return error
 
 

@@ -8,7 +8,7 @@ import sqlite3
 from datetime import datetime
 from typing import Iterable, Iterator
 
-from queuectl.core.errors import NoSuchJob, QueueUnusable, UniqueKeyHeld
+from queuectl.core.errors import NoSuchJob, QueueDamaged, QueueUnusable, UniqueKeyHeld
 from queuectl.core.jobfile import TransferredJob
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -22,6 +22,7 @@ from queuectl.storage.explaining import Explaining
 from queuectl.storage.ids import duplicate, last_seq
 from queuectl.storage.queries import Queries
 from queuectl.storage.rows import insert_job, optional_text
+from queuectl.storage.sqlite_errors import translated
 
 _COPIED_BYTES = 1 << 20
 _SET_BY_THE_QUEUE = ("seq", "locked_by", "locked_at")
@@ -106,9 +107,10 @@ class Transfer(Queries, Explaining):
         """Write the copy into the file `name`; `path` is for messages."""
         copy = sqlite3.connect(name, isolation_level=None)
         try:
-            self._database.connection.backup(copy)
-            # A backup is expected to be one file, without a log beside it.
+            # A backup is one file. Nothing beside it may be left if we are killed.
             copy.execute("PRAGMA journal_mode = MEMORY")
+            self._database.connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = MEMORY")  # the queue's own mode has been copied
             copy.execute("BEGIN")
             # With the same name, a retry in one queue would kill the running job of the other.
             schema.name_queue(copy)
@@ -116,6 +118,10 @@ class Transfer(Queries, Explaining):
             _give_up_running_jobs(copy, now)
             copy.execute("COMMIT")
         except sqlite3.Error as error:
+            # The copy holds the same pages: if they cannot be read, the queue itself is damaged.
+            known = translated(error, self.files.database)
+            if isinstance(known, QueueDamaged):
+                raise known from None
             raise QueueUnusable(f"cannot write {path}: {error}") from None
         finally:
             copy.close()

@@ -229,3 +229,19 @@ class TestPurge:
         shown = on_terminal(queue, "dlq", "purge", "--all", "--yes", streams="stdin stderr")
 
         assert (shown.code, shown.out, shown.screen) == (0, "1 deleted\n", "")
+
+
+@pytest.mark.parametrize("verb", [("dlq", "retry", "--all"), ("retry", "--state", "dead")])
+def test_a_job_whose_key_was_taken_is_named(queue: Queue, verb: tuple[str, ...]) -> None:
+    """Regression: of many jobs, only the holder of the key was named, not the one refused."""
+    for job in ("one", "two"):
+        queue.add("exit 1", id=job, unique_key=job, max_retries=1)
+        queue.run_as_if("dead")
+    queue.add("true", id="holder", unique_key="two")
+    done = queue.run(*verb)
+
+    assert (done.code, done.out) == (1, "one is pending again\n")
+    assert done.err == (
+        f"queuectl {' '.join(verb).split(' --')[0]}: cannot retry two: "
+        "unique key two is held by unfinished job holder\n"
+    )

@@ -39,6 +39,10 @@ from support.terminal import on_terminal
         (["--", '{"command": "make"}'], "make"),
         (['{"command": "make -k"}'], "make -k"),
         (['  {"command": 1}'], '  {"command": 1}'),
+        (["[ -f x ] && make"], "[ -f x ] && make"),
+        (["--", '[{"command": "make"}]'], '[{"command": "make"}]'),
+        ([" []"], " []"),
+        (["[]", "x"], "'[]' x"),
     ],
 )
 def test_words_make_a_command(queue: Queue, words: list[str], command: str) -> None:

@@ -31,7 +31,11 @@ def _thousand(bad: str) -> str:
     [
         ('{"command": "true"', 2, "line 999: not a JSON object: "),
         ("true", 2, "line 999: not a JSON object: "),
-        ("[]", 2, "line 999: not a JSON object: it is not an object"),
+        (
+            "[]",
+            2,
+            "line 999: not a JSON object: it is not an object (give one object per line: jq",
+        ),
         ('{"command": "true", "prio": 1}', 2, "line 999: unknown field 'prio'"),
         ('{"command": " "}', 2, "line 999: the command is empty"),
         ('{"id": "x"}', 2, "line 999: there is no command"),
@@ -103,6 +107,50 @@ def test_with_lines_each_line_is_a_shell_command(queue: Queue) -> None:
     assert [job["command"] for job in queue.json("list")] == [
         "echo one", 'echo "two # 2"', '  {"command": 1}', "-",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            '["{\\"command\\": \\"true\\"}"]',
+            "it is not an object {list}",
+        ),
+        ('[\n  {"command": "true"}\n]', "Expecting value: …{list}"),
+        (
+            '[{"command": "true"},\n{"command": "x"}]',
+            "Expecting …{list}",
+        ),
+        (
+            '{\n  "command": "true"\n}',
+            "Expecting property name …{object}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["enqueue", "import"])
+def test_json_that_is_not_one_object_per_line(
+    queue: Queue, given: str, line: str, command: str
+) -> None:
+    """The refusal says how to split a list, and how to join the lines of an object."""
+    hints = {
+        "list": "(give one object per line: jq -c '.[]')",
+        "object": "(give each object in one line: jq -c .)",
+    }
+    begin, _, end = line.format(**hints).partition("…")
+    said = queue.fails(2, command, "-", stdin=given)
+
+    assert said.startswith(f"queuectl {command}: line 1: not a JSON object: {begin}")
+    assert said.endswith(end)
+
+
+@pytest.mark.parametrize("given", ['{"command": "true"}', '[{"command": "true"}]', "[]", "{}"])
+def test_json_is_no_shell_command(queue: Queue, given: str) -> None:
+    """Regression: with --lines it was stored as a command, which failed with 127."""
+    line = queue.fails(2, "enqueue", "--lines", "-", stdin=f"true\n{given}\n")
+
+    assert line == "queuectl enqueue: line 2: it is JSON, not a command (leave out --lines)"
+    assert not queue.exists()
+    queue.ok("enqueue", "-q", "--lines", "-", stdin="{ true; }\n[ -f x ] || true\n")
 
 
 def test_after_may_name_a_later_line(queue: Queue) -> None:

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import stat
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ from queuectl.core.jobfile import to_line
 from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
+from queuectl.storage import schema
 from support.queue import Queue
 from support.states import every_state
+from support.watch.file_watch import by_hand
 
 
 @pytest.fixture
@@ -386,6 +390,41 @@ def test_a_backup_changes_only_its_own_file(states: Queue) -> None:
     assert sorted(found.name for found in states.folder.glob("copy*")) == [
         "copy.db", "copy.db.unfinished",
     ]  # fmt: skip
+
+
+def test_a_backup_has_no_files_beside_it_while_it_is_made(
+    states: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: an interrupted one left `.unfinished-journal`."""
+    seen = []
+
+    def look(copy: sqlite3.Connection) -> None:
+        copy.execute("UPDATE jobs SET priority = priority")
+        seen.extend(path.name for path in states.work.iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(schema, "name_queue", look)
+
+    assert states.run("backup", "copy.db").code == -signal.SIGTERM
+    [left] = states.work.iterdir()
+    assert left.match("copy.db.*.unfinished")
+
+
+@pytest.mark.parametrize("verb", ["backup", "export"])
+def test_damage_is_said_of_the_queue_not_of_the_copy(queue: Queue, verb: str) -> None:
+    """Regression: `backup` said that it cannot write the copy."""
+    queue.add_many(*("true" * 100 for _ in range(300)))
+    with closing(sqlite3.connect(queue.database)) as conn:
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'").fetchone()
+        (page_bytes,) = conn.execute("PRAGMA page_size").fetchone()
+    with by_hand(), open(queue.database, "r+b") as file:
+        file.seek((root - 1) * page_bytes)
+        file.write(b"\xff" * page_bytes)
+
+    line = queue.fails(1, verb, "copy")
+    assert line.startswith(f"queuectl {verb}: {queue.database} is damaged or not a queue: ")
+    assert not (queue.work / "copy").exists()
 
 
 @pytest.mark.parametrize("verb", ["export", "backup"])

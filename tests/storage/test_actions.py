@@ -97,7 +97,9 @@ def test_a_retry_onto_a_held_key_is_refused(storage, clock, state):
     """Two unfinished jobs never have the same unique key; the error names the other job."""
     before = bring(storage, clock.now, state, unique_key="k")
     add(storage, clock.now, "holder", unique_key="k")
-    with pytest.raises(UniqueKeyHeld, match=r"^unique key k is held by unfinished job holder$"):
+    with pytest.raises(
+        UniqueKeyHeld, match=r"^cannot retry a: unique key k is held by unfinished job holder$"
+    ):
         storage.retry(before, now=clock.now)
 
     assert storage.get("a") == before
