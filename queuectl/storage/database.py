@@ -26,8 +26,15 @@ _PAGE_BYTES = 2048
 """A commit writes whole pages, and it changes little of each: SQLite's 4096 write more."""
 _CHECKPOINT_PAGES = 4000
 """SQLite's 1000 make one commit in 110 wait for the whole file to be synced: 2 % of a drain."""
+_MAGIC = b"SQLite format 3\0"
+_IS_WAL = b"\2\2"
+"""The versions for writing and reading in the header of a database in WAL mode."""
 _SMALLEST_BYTES = 512
 """A file that SQLite wrote is not smaller, unless it is empty."""
+
+
+_connected: list[str] = []
+"""The databases to which this process has a connection."""
 
 
 class Database:
@@ -42,6 +49,8 @@ class Database:
         self.wait_seconds = wait_seconds
         self.lock = WriteLock(files.write_lock)
         self._waits_for_disk = True
+        self._is_open = True
+        _connected.append(files.database)
         self._identity = _identity(files.database)
 
     @classmethod
@@ -64,7 +73,8 @@ class Database:
         is_new = not files.exists()
         if is_new and not create:
             raise NoQueue(files.database)
-        if write or create:
+        write = write or create
+        if write:
             # Before SQLite connects: as root it takes over the owner of the files beside it.
             places.refuse_shared(files)
         if is_new:
@@ -73,21 +83,23 @@ class Database:
             places.create_database(files)
         else:
             places.refuse_second_name(files)
+            _refuse_foreign_wal(files)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
-            current = database._is_current()
-            if not current and not upgrade:
-                raise QueueUnusable(f"{files.database} has yet to be upgraded")
-            if not current:
+            if not database._is_current():
+                if not upgrade:
+                    raise QueueUnusable(f"{files.database} has yet to be upgraded")
                 database._refuse_foreign(create=create)
-            if not current and not (write or create):
-                places.refuse_shared(files)
-            if (write or create or not current) and not is_new:
+                if not write:
+                    places.refuse_shared(files)
                 places.prepare(files)
-            if not current:
                 database._bring_up_to_date(notice)
+            elif write:
+                places.prepare(files)
             database._configure()
             database._refuse_foreign_code()
+            if write:
+                database._restore_wal()
         except sqlite3.Error as error:
             database.close()
             raise translated(error, files.database) from error
@@ -113,6 +125,9 @@ class Database:
         """Close the connection and the file of the write lock."""
         self.connection.close()
         self.lock.close()
+        if self._is_open:
+            self._is_open = False
+            _connected.remove(self.files.database)
 
     def refuse_replaced(self) -> None:
         """Raise QueueReplaced if the file was removed, or replaced by another.
@@ -282,6 +297,19 @@ class Database:
         if old and notice:
             notice(f"upgraded {self.files.database}; the old file is kept as {kept}")
 
+    def _restore_wal(self) -> None:
+        """Put a file into WAL mode again that left it: a backup, or one that other programs used.
+
+        In another mode a reader blocks all writers, and a writer all readers.
+        """
+        if self.connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            return
+        self.lock.acquire(self.wait_seconds)
+        try:
+            self._switch_to_wal()
+        finally:
+            self.lock.release()
+
     def _switch_to_wal(self) -> None:
         # This has an effect on a new file only.
         self.connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
@@ -327,6 +355,34 @@ def _connect(path: str) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         raise translated(error, path) from error
+
+
+def _refuse_foreign_wal(files: QueueFiles) -> None:
+    """Raise QueueUnusable if the log beside a database is that of another file.
+
+    SQLite would apply it to this one: the old changes come back, or the file is damaged. The header
+    of a file says whether it is in WAL mode, and a backup is not. So if there is a log all the
+    same, a copy was put in the place of the file to which it belongs.
+    """
+    if files.database in _connected:
+        return  # it was checked before
+    try:
+        if os.stat(files.wal).st_size == 0 or os.stat(files.database).st_size == 0:
+            return  # SQLite ignores the log of an empty file
+        # This process has no connection to the file: SQLite would lose its locks when this
+        # descriptor is closed.
+        descriptor = os.open(files.database, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # there is no log, or SQLite will say what is wrong
+        return
+    try:
+        header = os.pread(descriptor, 20, 0)
+    finally:
+        os.close(descriptor)
+    if header.startswith(_MAGIC) and header[18:20] != _IS_WAL:
+        raise QueueUnusable(
+            f"{files.wal} belongs to another database, as after a copy was put in the place of "
+            f"{files.database} (remove it and {files.shm}; the right way: queuectl restore)"
+        )
 
 
 def _identity(path: str) -> tuple[int, int] | None:

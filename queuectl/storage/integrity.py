@@ -43,6 +43,10 @@ class Integrity(Base):
         with self._snapshot() as conn:
             return int(conn.execute("PRAGMA user_version").fetchone()[0]), schema.VERSION
 
+    def journal_mode(self) -> str:
+        """Return the journal mode of the file: `wal`, unless another program changed it."""
+        return str(self._database.connection.execute("PRAGMA journal_mode").fetchone()[0])
+
     def miscounts(self) -> list[Miscount]:
         """Return the kept counts that differ from a recount, by queue and state."""
         with self._snapshot() as conn:

@@ -199,6 +199,17 @@ def test_a_low_limit_of_open_files_is_a_warning(queue):
     assert "warn  open files: at most 32 per process (ulimit -n)\n" in done.stdout
 
 
+def test_a_queue_that_left_wal_mode_is_named(queue):
+    """Prevents: doctor was content with a queue whose readers block all writers."""
+    queue.enqueue("true")
+    sql(queue, "PRAGMA journal_mode = TRUNCATE")
+    warned = message(queue, "WAL")
+    queue.enqueue("true")
+
+    assert warned == "off, as in every backup: the next command that writes turns it on"
+    assert message(queue, "WAL").startswith("the write-ahead log takes ")
+
+
 @pytest.mark.parametrize(
     ("version", "has_it"),
     [

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -616,3 +617,80 @@ def test_a_file_that_is_mounted_is_refused(tmp_path, name):
         f"{target} is mounted as a single file, and its two names would overwrite each other's "
         "changes (mount the folder that contains it)"
     )
+
+
+def mode_of(path):
+    with closing(raw(path)) as conn:
+        return conn.execute("PRAGMA journal_mode").fetchone()[0]
+
+
+def leave_wal(path):
+    with closing(raw(path)) as conn:
+        assert conn.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == "delete"
+
+
+def test_a_file_that_left_wal_mode_is_put_back_by_the_next_write(tmp_path):
+    """Prevents: a queue that came from a backup never was in WAL mode, so readers blocked it."""
+    path = tmp_path / "queue.db"
+    Storage.open(at(path), create=True).close()
+    leave_wal(path)
+    Storage.open(at(path)).close()
+    after_reading = mode_of(path)
+    Storage.open(at(path), write=True).close()
+
+    assert (after_reading, mode_of(path)) == ("delete", "wal")
+
+
+def test_a_reader_does_not_block_writers_of_a_queue_that_came_from_a_backup(tmp_path, clock):
+    (tmp_path / "new").mkdir(0o700)
+    path = tmp_path / "new" / "queue.db"
+    with closing(Storage.open(at(tmp_path / "queue.db"), create=True)) as storage:
+        storage.back_up(str(path), now=clock.now)
+    with closing(Storage.open(at(path), write=True)) as storage, closing(raw(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchone()
+        storage.enqueue([JobSpec(command="true")], now=clock.now)
+
+
+def test_a_mode_that_cannot_be_changed_now_is_busy(tmp_path):
+    """Another program reads the file meanwhile, which only WAL allows."""
+    path = tmp_path / "queue.db"
+    Storage.open(at(path), create=True).close()
+    leave_wal(path)
+    with closing(raw(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchone()
+        with pytest.raises(QueueBusy):
+            Storage.open(at(path), write=True, wait_seconds=0.1)
+
+    Storage.open(at(path), write=True).close()
+    assert mode_of(path) == "wal"
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_the_log_of_another_file_is_refused(tmp_path, clock, write):
+    """Prevents: a backup was copied over the file, and SQLite applied the old log to it.
+
+    So the restored queue silently became the old one, or was damaged.
+    """
+    path, copy = tmp_path / "queue.db", tmp_path / "copy.db"
+    with closing(Storage.open(at(path), create=True)) as storage:
+        storage.back_up(str(copy), now=clock.now)
+        storage.enqueue([JobSpec(command="true")], now=clock.now)
+        with by_hand():
+            log = Path(f"{path}-wal").read_bytes()
+    assert log
+    with by_hand():
+        os.replace(copy, path)
+        Path(f"{path}-wal").write_bytes(log)
+        Path(f"{path}-wal").chmod(0o600)
+    with pytest.raises(QueueUnusable) as refused:
+        Storage.open(at(path), write=write)
+
+    assert str(refused.value) == (
+        f"{path}-wal belongs to another database, as after a copy was put in the place of {path} "
+        f"(remove it and {path}-shm; the right way: queuectl restore)"
+    )
+    Path(f"{path}-wal").unlink()
+    with closing(Storage.open(at(path), write=write)) as storage:
+        assert storage.newest() is None

@@ -172,6 +172,10 @@ def _counts(storage: Storage) -> Finding:
 
 
 def _wal(storage: Storage) -> Finding:
+    if storage.journal_mode() != "wal":
+        return Finding(
+            "WAL", OK, "off, as in every backup: the next command that writes turns it on"
+        )
     try:
         size = os.stat(storage.files.wal).st_size
     except FileNotFoundError:
