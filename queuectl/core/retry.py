@@ -10,6 +10,9 @@ from queuectl.core.settings import Settings
 from queuectl.core.states import JobState
 from queuectl.core.times import MAX_DURATION
 
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""A time in the future, by more than this, was written while the clock was ahead."""
+
 MAX_INTERRUPTIONS = 10
 """So many interrupted attempts in a row make a job dead."""
 
@@ -66,3 +69,17 @@ def backoff_seconds(attempt: int, policy: Settings, *, chance: float) -> float:
     longest = policy.backoff_max
     delay = longest if longest <= 0 or exponent >= math.log(longest) else math.exp(exponent)
     return min(delay * (1 + policy.backoff_jitter * (2 * chance - 1)), MAX_DURATION)
+
+
+def corrected_retry(
+    failed_at: datetime, run_at: datetime, policy: Settings, *, now: datetime
+) -> datetime | None:
+    """Return when a failed job is to be retried if a clock that was ahead set its retry.
+
+    None if the clock was right then, or if somebody chose the time, which is later than any delay.
+    """
+    delay = run_at - failed_at
+    longest = min(policy.backoff_max * (1 + policy.backoff_jitter), MAX_DURATION)
+    if failed_at <= now + CLOCK_TOLERANCE or not 0 <= delay.total_seconds() <= longest:
+        return None
+    return now + delay

@@ -5,8 +5,9 @@ from __future__ import annotations
 from queuectl.storage.attempts import Attempts
 from queuectl.storage.queries import Queries
 from queuectl.storage.retention import Retention
+from queuectl.storage.retries import Retries
 from queuectl.storage.workers import Workers
 
 
-class WorkerStorage(Attempts, Workers, Queries, Retention):
+class WorkerStorage(Attempts, Workers, Queries, Retention, Retries):
     """One open queue of one worker, with the methods that a worker needs."""

@@ -1,4 +1,4 @@
-"""What each worker does for the queue once a minute: pruning old jobs, sweeping stray log files."""
+"""What each worker does for the queue once a minute: pruning, correcting retries, sweeping logs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Callable, Sequence, TypeVar
 
+from queuectl.core import retry
 from queuectl.core.errors import QueueError, QueueUpgraded
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -56,10 +57,11 @@ class Chores:
         self._next = time.monotonic() + _PERIOD_SECONDS
 
     def tidy(self) -> None:
-        """Prune and sweep. If there is more to prune, the chores are due again soon."""
+        """Prune, correct retries, sweep. If there is more to prune, it is due again soon."""
         pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))
         if pruned == PRUNED_AT_ONCE:
             self._next = time.monotonic() + _MORE_SECONDS
+        _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
             _unless_failed(lambda: sweep_logs(self._storage))
@@ -89,6 +91,21 @@ def prune(storage: WorkerStorage, *, now: datetime) -> int:
         before=now - timedelta(seconds=retention),
         at_most=PRUNED_AT_ONCE,
     )
+
+
+def correct_retries(storage: WorkerStorage, *, now: datetime) -> int:
+    """Retry failed jobs in time whose retry was set by a clock that was ahead; return how many.
+
+    Otherwise a clock that was wrong for a minute could put a retry off by years.
+    """
+    moved, settings = 0, storage.settings()
+    for wrong in storage.retries_after(now + retry.CLOCK_TOLERANCE):
+        run_at = retry.corrected_retry(wrong.failed_at, wrong.run_at, settings, now=now)
+        if run_at is not None:
+            moved += storage.move_retry(wrong, run_at, now=now)
+    if moved:
+        _log.warning("the clock was ahead when %d jobs failed: their retries were moved", moved)
+    return moved
 
 
 def sweep_logs(storage: WorkerStorage) -> int:

@@ -18,7 +18,7 @@ from support.small_disk import on_small_disk
 
 _EVERY_CHECK = {
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",
-    "jobs", "workers", "clock", "PATH", "owner and mode",
+    "jobs", "workers", "clock", "retries", "PATH", "owner and mode",
 }  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
 from queuectl.core.times import utcnow
 from support.queue import Queue
+from support.rows import sql
 from support.terminal import on_terminal
 from support.why import TIME, assert_why
 
@@ -42,6 +44,27 @@ def test_a_failed_job_waits_for_its_retry(queue: Queue) -> None:
         queue, "a", "retry",
         r"waits for its retry: attempt 2 of 5 failed \(exit 1\), the next is at TIME",
     )  # fmt: skip
+
+
+def test_a_time_that_a_clock_which_was_ahead_has_set(queue: Queue) -> None:
+    """The sentence says so, with what corrects it. Regression: nothing explained the date."""
+    queue.add("true", id="a")
+    queue.run_as_if("failed")
+    queue.add("true", id="b", run_at=utcnow() + timedelta(hours=1))
+    for column in ("created_at", "updated_at", "run_at"):
+        sql(queue.storage, f"UPDATE jobs SET {column} = '2099' || substr({column}, 5)")
+
+    assert_why(
+        queue, "a", "retry",
+        r"waits for its retry: attempt 1 of 3 failed \(exit 1\), the next is at TIME; the clock "
+        r"was ahead when it failed \(a running worker corrects this, or queuectl retry a\)",
+    )  # fmt: skip
+    assert_why(
+        queue, "b", "scheduled",
+        r"waits until TIME; the clock was ahead when it was enqueued "
+        r"\(queuectl edit --delay 0 b starts it\)",
+    )  # fmt: skip
+    assert "warn  retries: the clock was ahead when 1 jobs failed" in queue.ok("doctor")
 
 
 def test_a_job_that_is_due_waits_for_a_worker(queue: Queue) -> None:

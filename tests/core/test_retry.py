@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from queuectl.core.models import Job, Outcome, OutcomeKind, Verdict
-from queuectl.core.retry import backoff_seconds, decide
+from queuectl.core.retry import backoff_seconds, corrected_retry, decide
 from queuectl.core.settings import effective
 from queuectl.core.states import JobState
 from queuectl.core.times import MAX_DURATION
@@ -158,3 +158,27 @@ def test_interrupted_attempts_have_an_end():
         None, "interrupted 3 times", "interrupted 4 times"
     ]  # fmt: skip
     assert verdicts[-1].last_error == "interrupted 10 times"
+
+
+@pytest.mark.parametrize(
+    ("failed", "delay", "corrected"),
+    [
+        # Years ahead: the delay is kept, and counts from now.
+        (5 * 365 * 86400, 8, 8),
+        (120, 3600 * 1.1, 3600 * 1.1),
+        (61, 0, 0),
+        # The clock was right, or off by what it is adjusted by now and then.
+        (60, 8, None),
+        (0, 8, None),
+        (-10, 3600, None),
+        # No delay is so long: somebody chose the time.
+        (5 * 365 * 86400, 3600 * 1.1 + 1, None),
+        (5 * 365 * 86400, -1, None),
+    ],
+)
+def test_a_retry_that_a_clock_which_was_ahead_has_set(failed, delay, corrected):
+    """Regression: after a minute with a wrong clock, a retry was years away."""
+    failed_at = NOW + timedelta(seconds=failed)
+    found = corrected_retry(failed_at, failed_at + timedelta(seconds=delay), policy(), now=NOW)
+
+    assert found == (None if corrected is None else NOW + timedelta(seconds=corrected))

@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 
 from queuectl.core.states import JobState
-from queuectl.core.times import utcnow
+from queuectl.core.times import to_text, utcnow
 from support.queue import Queue
+from support.rows import sql
 from support.waiting import wait_until
 
 
@@ -118,3 +119,25 @@ def test_a_worker_obeys_orders_between_jobs_that_cannot_be_started(queue: Queue)
 
     assert pool.wait(30) == 0
     assert queue.counts()["pending"] > 0
+
+
+def test_a_retry_of_a_clock_that_was_ahead_is_moved(queue: Queue, hurried: dict[str, str]) -> None:
+    """Regression: a job that failed while the clock was five years ahead was retried in five years.
+
+    A time that somebody chose stays.
+    """
+    wrong = utcnow() + timedelta(days=5 * 365)
+    for job in ("wrong", "chosen"):
+        queue.add("true", id=job)
+        queue.run_as_if("failed")
+    sql(
+        queue.storage,
+        "UPDATE jobs SET updated_at = ?, run_at = ? WHERE id = 'wrong'",
+        to_text(wrong),
+        to_text(wrong + timedelta(seconds=0.5)),
+    )
+    queue.storage.edit(queue.get("chosen"), {"run_at": wrong}, now=utcnow())
+    queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
+
+    queue.until("wrong", "completed")
+    assert queue.get("chosen").run_at == wrong

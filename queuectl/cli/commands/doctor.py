@@ -14,6 +14,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_files
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Selection
+from queuectl.core.retry import CLOCK_TOLERANCE, corrected_retry
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, utcnow
 from queuectl.host import processes
@@ -68,7 +69,7 @@ def _examine(files: QueueFiles) -> Iterator[Finding]:
         yield Finding("database", FAIL, str(error))
         return
     checks: Sequence[Callable[[Storage], Finding]] = (
-        _integrity, _schema, _sqlite, _counts, _wal, _jobs, _workers, _clock, _path
+        _integrity, _schema, _sqlite, _counts, _wal, _jobs, _workers, _clock, _retries, _path
     )  # fmt: skip
     for check in checks:
         try:
@@ -223,6 +224,23 @@ def _clock(storage: Storage) -> Finding:
             "back?)",
         )
     return Finding("clock", OK, "the system clock is not behind the jobs")
+
+
+def _retries(storage: Storage) -> Finding:
+    """Look for retries that a clock which was ahead has put off."""
+    now, settings = utcnow(), storage.settings()
+    wrong = sum(
+        corrected_retry(found.failed_at, found.run_at, settings, now=now) is not None
+        for found in storage.retries_after(now + CLOCK_TOLERANCE)
+    )
+    if wrong:
+        return Finding(
+            "retries",
+            WARN,
+            f"the clock was ahead when {wrong} jobs failed: their retries are far off "
+            "(a running worker corrects this, or queuectl retry --state failed)",
+        )
+    return Finding("retries", OK, "no retry was put off by a clock that was ahead")
 
 
 def _path(storage: Storage) -> Finding:

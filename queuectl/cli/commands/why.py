@@ -11,11 +11,14 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.moments import local_time
 from queuectl.cli.selection import job_argument, the_job
+from queuectl.core import retry
 from queuectl.core.models import Job, OutcomeKind
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, utcnow
 from queuectl.host import lockfiles
 from queuectl.storage import Storage
+
+_CLOCK_WAS_AHEAD = "; the clock was ahead when it {} ({})"
 
 
 class Explanation(NamedTuple):
@@ -65,7 +68,7 @@ def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
         return _pending(storage, job, now)
     run_at = local_time(job.run_at, now=now)
     if job.state is JobState.SCHEDULED:
-        return Explanation("scheduled", f"waits until {run_at}")
+        return Explanation("scheduled", f"waits until {run_at}{_wrong_start(job, now)}")
     if job.state is JobState.FAILED and _was_interrupted(storage, job):
         return Explanation(
             "retry",
@@ -75,9 +78,27 @@ def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
         return Explanation(
             "retry",
             f"waits for its retry: attempt {job.attempts} of {job.max_retries} failed "
-            f"({job.last_error}), the next is at {run_at}",
+            f"({job.last_error}), the next is at {run_at}{_wrong_retry(storage, job, now)}",
         )
     return _pending(storage, job, now)
+
+
+def _wrong_start(job: Job, now: datetime) -> str:
+    """Return that the clock was ahead when a job was enqueued, and how to start the job now."""
+    if job.created_at <= now + retry.CLOCK_TOLERANCE:
+        return ""
+    return _CLOCK_WAS_AHEAD.format("was enqueued", f"queuectl edit --delay 0 {job.id} starts it")
+
+
+def _wrong_retry(storage: Storage, job: Job, now: datetime) -> str:
+    """Return that a clock which was ahead has set a job's retry, and what corrects it."""
+    assert job.run_at is not None  # a constraint of the table
+    settings = storage.settings()
+    if retry.corrected_retry(job.updated_at, job.run_at, settings, now=now) is None:
+        return ""
+    return _CLOCK_WAS_AHEAD.format(
+        "failed", f"a running worker corrects this, or queuectl retry {job.id}"
+    )
 
 
 def _was_interrupted(storage: Storage, job: Job) -> bool:
