@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 
 from queuectl.core.errors import DiskFailure, QueueBusy, QueueDamaged, QueueUnusable
 
 _SHM_BYTES = 32768
 """The step by which SQLite's -shm file grows."""
+_PAGES_BYTES = 65536
+"""More than SQLite writes at once: the largest page, or one of ours with the header of a frame."""
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -25,8 +28,14 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
         return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
     if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
         return DiskFailure(f"cannot write {path}: the disk is full")
+    if "disk I/O error" in text and _is_file_too_large(path):
+        return DiskFailure(
+            f"cannot write {path}: the limit on the size of files is too low (ulimit -f)"
+        )
     if "disk I/O error" in text:
         return DiskFailure(f"cannot read or write {path}: disk I/O error")
+    if "unable to open" in text and _has_no_inodes(path):
+        return DiskFailure(f"cannot make a file beside {path}: no inodes are left (df -i)")
     if "readonly" in text or "unable to open" in text:
         if _is_read_only(path):
             return QueueUnusable(
@@ -43,6 +52,26 @@ def _is_disk_full(path: str) -> bool:
     # SQLite reports an I/O error if the -shm file cannot grow.
     place = _file_system(path)
     return place is not None and place.f_bavail * place.f_frsize < _SHM_BYTES
+
+
+def _has_no_inodes(path: str) -> bool:
+    # Some file systems have no fixed number of inodes; they tell 0 of 0.
+    place = _file_system(path)
+    return place is not None and place.f_files > 0 and place.f_favail == 0
+
+
+def _is_file_too_large(path: str) -> bool:
+    """Whether one of SQLite's files has reached the limit of this process."""
+    import resource  # only on the way to an error
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return False
+    sizes = [_SHM_BYTES]
+    for name in (path, f"{path}-wal"):
+        with suppress(OSError):
+            sizes.append(os.stat(name).st_size)
+    return max(sizes) + _PAGES_BYTES > limit
 
 
 def _is_read_only(path: str) -> bool:

@@ -179,6 +179,17 @@ def test_low_free_space(queue, size, level):
     assert (found["free space"], found["file system"], kind) == (level, "ok", "tmpfs")
 
 
+def test_a_file_system_without_inodes(queue):
+    """There is space, but no file can be made."""
+    with on_small_disk(queue, "512m,nr_inodes=5"):
+        queue.run("enqueue", "true")
+        done = queue.run("doctor")
+
+    assert re.search(
+        r"fail  free space: \d+ MiB in \S+, but no inodes are left \(df -i\)\n", done.out
+    )
+
+
 def test_free_space_of_a_default_queue_that_does_not_exist(queue):
     """Regression: before the first job, `doctor` warned that its folder does not exist."""
     done = queue.run("doctor", env={"QUEUECTL_DB": ""})

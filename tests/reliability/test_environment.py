@@ -124,6 +124,8 @@ def _env(**values: str) -> Arrange:
     return arrange
 
 
+_TOO_LOW = "cannot write {}/queue.db: the limit on the size of files is too low (ulimit -f)"
+
 # Root may do anything with files, unless it drops that capability.
 _UNPRIVILEGED = "unprivileged"
 
@@ -310,7 +312,10 @@ CASES = [
     ),
     Case("the WAL is a folder", _instead("queue.db-wal", "folder"), "{}/queue.db"),
     Case("the index of the WAL is a folder", _instead("queue.db-shm", "folder"), "{}/queue.db"),
-    Case("no file may be written", _nothing, "", code=1, shell="ulimit -f 0"),
+    Case("no file may be written", _nothing, _TOO_LOW, code=1, shell="ulimit -f 0"),
+    Case("small files only", _nothing, _TOO_LOW, code=1, shell="ulimit -f 8"),
+    Case("small files only, list", _nothing, _TOO_LOW, _LIST, shell="ulimit -f 8"),
+    Case("small files only, worker start", _nothing, _TOO_LOW, _DRAIN, shell="ulimit -f 8"),
     Case(
         "no home",
         _env(QUEUECTL_DB="", HOME="{}/plain"),
@@ -455,3 +460,19 @@ def test_a_read_only_file_system_is_named(queue: Queue, args: Sequence[str]) -> 
         "cannot even be read (mount it for writing, or copy the file and its -wal elsewhere and "
         "use --db)"
     )
+
+
+@pytest.mark.parametrize(("inodes", "args"), [(7, _ENQUEUE), (8, _ENQUEUE), (8, _LIST)])
+def test_a_file_system_without_inodes_is_named(
+    queue: Queue, inodes: int, args: Sequence[str]
+) -> None:
+    """Regression: the line asked to check owner and mode, though `df -i` tells the reason."""
+    with on_small_disk(queue, f"8m,nr_inodes={inodes}") as disk:
+        queue.run(*_ENQUEUE)
+        done = queue.run(*args)
+
+        assert (done.code, done.out) == (1, "")
+        assert done.err == (
+            f"queuectl {args[0]}: cannot make a file beside {disk}/queue.db: "
+            "no inodes are left (df -i)\n"
+        )

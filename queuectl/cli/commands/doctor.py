@@ -98,7 +98,12 @@ def _environment(files: QueueFiles) -> Iterator[Finding]:
     else:
         free = space.f_bavail * space.f_frsize
         level = FAIL if free < _FREE_FAIL_BYTES else WARN if free < _FREE_WARN_BYTES else OK
-        yield Finding("free space", level, f"{_size(free)} in {folder}")
+        no_inodes = space.f_files > 0 and space.f_favail == 0
+        yield Finding(
+            "free space",
+            FAIL if no_inodes else level,
+            f"{_size(free)} in {folder}" + (", but no inodes are left (df -i)" * no_inodes),
+        )
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limited = descriptors != resource.RLIM_INFINITY
     yield Finding(
