@@ -25,10 +25,10 @@ def _mount(monkeypatch: pytest.MonkeyPatch, place: Path, kind: str) -> None:
     )
     really = builtins.open
 
-    def pretended(path: Any, *args: Any, **more: Any) -> Any:
-        return (
-            io.StringIO(mounts) if path == "/proc/self/mountinfo" else really(path, *args, **more)
-        )
+    def pretended(path: Any, mode: str = "r", *args: Any, **more: Any) -> Any:
+        if path != "/proc/self/mountinfo":
+            return really(path, mode, *args, **more)
+        return io.BytesIO(mounts.encode()) if "b" in mode else io.StringIO(mounts)
 
     monkeypatch.setattr(builtins, "open", pretended)
 
