@@ -34,6 +34,10 @@ class QueueUnusable(QueueError):
     """The database, or a file beside it, cannot be opened, trusted, read or written."""
 
 
+class UnreadableRow(QueueUnusable):
+    """A row of the database holds a value that another program wrote and that cannot be read."""
+
+
 class DiskFailure(QueueUnusable):
     """A write did not reach the disk: it is full or broken. The transaction was rolled back."""
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Sequence
 
-from queuectl.core.errors import QueueUnusable
+from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.settings import Settings
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -15,6 +15,7 @@ from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
+from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
 _PROMOTED_AT_ONCE = 1000
 """How many due jobs one transaction makes claimable: some 5 ms for which others wait."""
@@ -92,8 +93,9 @@ class Attempts(Base):
                  LIMIT 1
                 """
             ).fetchone()
-            next_due = optional_time(due[0]) if due else None
-            if next_due is not None and next_due <= now:
+            # Compared as text, as the claim does: it sets a job aside whose time cannot be read.
+            next_due = _readable_time(due[0]) if due else None
+            if due and str(due[0]) <= to_text(now):
                 return Ready(True, next_due)
             head = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
             return Ready(head is not None, next_due)
@@ -257,6 +259,26 @@ class Attempts(Base):
             numbers = tuple(number for number, _ in earlier)
             return Claim(job, own, self._settings(conn), owner, numbers)
 
+    def set_aside_held_by(self, worker: str, *, now: datetime) -> list[int]:
+        """Make the running jobs of a worker dead that cannot be read; return their attempts."""
+        from queuectl.storage.unreadable import set_aside  # almost never needed
+
+        with self._transaction(finishing=True) as conn:
+            held = conn.execute(
+                """
+                SELECT seq, execution_id
+                  FROM jobs
+                 WHERE state = 'processing'
+                   AND locked_by = ?
+                 ORDER BY seq
+                """,
+                (worker,),
+            ).fetchall()
+            for seq, execution_id in held:
+                set_aside(conn, seq, now=now)
+                _end_execution(conn, execution_id, Outcome(OutcomeKind.LOST), to_text(now))
+        return [execution_id for _, execution_id in held]
+
     def cancel_requested(self, claim: Claim) -> bool:
         """Whether to end the running attempt, because it is cancelled or superseded."""
         with self._snapshot() as conn:
@@ -281,10 +303,9 @@ class Attempts(Base):
         self, conn: sqlite3.Connection, worker: str, queues: Sequence[str], now: datetime
     ) -> Claim | None:
         at = to_text(now)
-        row = conn.execute(_best_job(len(queues)), tuple(queues)).fetchone()
-        if row is None:
+        job = self._best_readable(conn, queues, now)
+        if job is None:
             return None
-        job = to_job(row)
         earlier = tuple(number for number, _ in _newest_attempts(conn, job.seq))
         execution_id = conn.execute(
             """
@@ -311,6 +332,22 @@ class Attempts(Base):
         return Claim(
             _claimed(job, worker, now), execution_id, self._settings(conn), worker, earlier
         )
+
+    def _best_readable(
+        self, conn: sqlite3.Connection, queues: Sequence[str], now: datetime
+    ) -> Job | None:
+        """Return the job to claim next; those before it that cannot be read are set aside."""
+        while True:
+            try:
+                row = conn.execute(_best_job(len(queues)), tuple(queues)).fetchone()
+                return None if row is None else to_job(row)
+            except (UnreadableRow, *READING_ERRORS) as error:
+                if not isinstance(error, UnreadableRow) and not is_undecodable(error):
+                    raise
+            from queuectl.storage.unreadable import set_aside  # almost never needed
+
+            (seq,) = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
+            set_aside(conn, seq, now=now)
 
 
 def _put_back(
@@ -407,6 +444,13 @@ def _end_attempt(
     )
     recorded = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
     return recorded, freed or _is_limited(conn, claim.job.queue)
+
+
+def _readable_time(text: str) -> datetime | None:
+    try:
+        return optional_time(text)
+    except QueueUnusable:  # another program wrote it
+        return None
 
 
 def _claimed(job: Job, worker: str, now: datetime) -> Job:

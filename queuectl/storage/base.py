@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Callable, TypeVar
 
 from queuectl.core.errors import NoQueue
@@ -20,11 +21,19 @@ UNFINISHED = (
 )
 
 
+_readable = partial(str, encoding="utf-8", errors="replace")
+
+
 class Base:
     """One open queue of one process. It makes no decisions, and must not cross a fork."""
 
+    refuses_odd_text = False
+    """Whether text that is not UTF-8 is an error. Else it is read with U+FFFD, for people."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
+        if not self.refuses_odd_text:
+            database.connection.text_factory = _readable
         self._transaction = database.transaction
         self._snapshot = database.snapshot
 

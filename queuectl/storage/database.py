@@ -15,7 +15,7 @@ from queuectl.host import places
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode
 from queuectl.storage import schema
-from queuectl.storage.sqlite_errors import is_busy, translated
+from queuectl.storage.sqlite_errors import READING_ERRORS, is_busy, translated
 from queuectl.storage.write_lock import WriteLock
 
 WAIT_SECONDS = 30.0
@@ -100,7 +100,7 @@ class Database:
             database._refuse_foreign_code()
             if write:
                 database._restore_wal()
-        except sqlite3.Error as error:
+        except READING_ERRORS as error:
             database.close()
             raise translated(error, files.database) from error
         except BaseException:
@@ -161,7 +161,7 @@ class Database:
             self.connection.execute("COMMIT")
         except BaseException as error:
             _roll_back(self.connection)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, READING_ERRORS):
                 raise translated(error, self.files.database) from error
             raise
         finally:
@@ -173,7 +173,7 @@ class Database:
         try:
             self.connection.execute("BEGIN")
             yield self.connection
-        except sqlite3.Error as error:
+        except READING_ERRORS as error:
             raise translated(error, self.files.database) from error
         finally:
             _roll_back(self.connection)
@@ -196,7 +196,7 @@ class Database:
             except BaseException as error:
                 _roll_back(self.connection)
                 self.lock.release()
-                if not isinstance(error, sqlite3.Error):
+                if not isinstance(error, READING_ERRORS):
                     raise
                 if not is_busy(error):
                     raise translated(error, self.files.database) from error
@@ -353,7 +353,7 @@ def _connect(path: str) -> sqlite3.Connection:
         return sqlite3.connect(
             f"file:{escaped}?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
         )
-    except sqlite3.Error as error:
+    except READING_ERRORS as error:
         raise translated(error, path) from error
 
 

@@ -23,3 +23,5 @@ class Storage(
     Integrity,
 ):
     """One open queue of one process, with all methods."""
+
+    refuses_odd_text = False

@@ -6,12 +6,13 @@ import json
 import sqlite3
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Callable, Mapping, Sequence, Tuple
+from typing import Any, Callable, FrozenSet, Mapping, Sequence, Tuple
 
-from queuectl.core.errors import QueueUnusable
+from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Execution, Job, OutcomeKind, Output
+from queuectl.core.settings import MAX_RETRIES_LIMIT
 from queuectl.core.states import JobState
-from queuectl.core.times import from_text, to_text
+from queuectl.core.times import MAX_DURATION, from_text, to_text
 
 _OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in_file")
 """Where the fields of Output are, in their order."""
@@ -37,7 +38,86 @@ def optional_text(instant: datetime | None) -> str | None:
 def _environment(text: str) -> Mapping[str, str]:
     """Read the variables of a job. The jobs before it usually have the same ones."""
     variables: Mapping[str, str] = json.loads(text)
+    if not isinstance(variables, dict) or set(map(type, variables.values())) - {str}:
+        raise ValueError("env is not an object of texts")
     return variables
+
+
+def _flag(value: int) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"{value} is neither 0 nor 1")
+    return bool(value)
+
+
+_MOST_GOOD_TYPES = 256
+_NONE = type(None)
+_Types = FrozenSet[type]
+_TEXT: _Types = frozenset([str])
+_NUMBER: _Types = frozenset([int])
+_OPTIONAL_TEXT: _Types = frozenset([str, _NONE])
+_OPTIONAL_NUMBER: _Types = frozenset([int, _NONE])
+_OPTIONAL_AMOUNT: _Types = frozenset([int, float, _NONE])
+
+# SQLite stores any type in any column, and another program may have written the row.
+JOB_TYPES: Mapping[str, _Types] = {
+    **dict.fromkeys(("seq", "priority", "attempts", "interruptions", "max_retries"), _NUMBER),
+    **dict.fromkeys(("cancel_requested", "id_made"), _NUMBER),
+    **dict.fromkeys(("id", "command", "state", "queue", "created_at", "updated_at", "env"), _TEXT),
+    **dict.fromkeys(("label", "cwd", "unique_key", "last_error"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("run_at", "finished_at", "locked_by", "locked_at"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("exit_code", "signal"), _OPTIONAL_NUMBER),
+    "cancel_reason": _OPTIONAL_TEXT,
+    "timeout": frozenset([int, float]),
+}
+_EXECUTION_TYPES: Mapping[str, _Types] = {
+    **dict.fromkeys(("id", "job_seq", "attempt", "leftovers", "output_bytes"), _NUMBER),
+    **dict.fromkeys(("output_truncated", "output_in_file"), _NUMBER),
+    **dict.fromkeys(("worker", "started_at"), _TEXT),
+    **dict.fromkeys(("finished_at", "outcome", "left_processes"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("pid", "exit_code", "signal", "max_rss_bytes"), _OPTIONAL_NUMBER),
+    **dict.fromkeys(("seconds", "cpu_seconds"), _OPTIONAL_AMOUNT),
+    "output_tail": frozenset([bytes, str]),
+}
+_EXECUTION_COLUMNS = (*Execution._fields[:-1], *_OUTPUT_COLUMNS)
+
+
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "attempts": (0, MAX_RETRIES_LIMIT),
+    "interruptions": (0, MAX_RETRIES_LIMIT),
+    "max_retries": (1, MAX_RETRIES_LIMIT),
+    "timeout": (0, MAX_DURATION),
+}
+"""The lowest and the highest number in a column of a job. They keep out what is not a number."""
+
+# Most rows have the same types, so a look at all types at once is usually enough: 1 µs.
+_good_job_types: set[tuple[type, ...]] = set()
+_good_execution_types: set[tuple[type, ...]] = set()
+
+
+def _wrong_type(
+    row: Sequence[Any],
+    names: Sequence[str],
+    allowed: Mapping[str, _Types],
+    good: set[tuple[type, ...]],
+) -> str | None:
+    """Return the first column whose value has a wrong type, with that; None if there is none."""
+    types = tuple(map(type, row))
+    if types in good:
+        return None
+    for name, value in zip(names, row):
+        if type(value) not in allowed[name]:
+            return f"{name} is {value!r:.60}"
+    if len(good) < _MOST_GOOD_TYPES:
+        good.add(types)
+    return None
+
+
+def _out_of_range(job: Job) -> str | None:
+    for name, (lowest, highest) in _LIMITS.items():
+        value = getattr(job, name)
+        if not lowest <= value <= highest:
+            return f"{name} is {value}"
+    return None
 
 
 _Readers = Sequence[Tuple[int, Callable[[Any], Any]]]
@@ -57,7 +137,7 @@ _JOB_READERS = _readers(
     finished_at=optional_time,
     locked_at=optional_time,
     env=_environment,
-    cancel_requested=bool,
+    cancel_requested=_flag,
     id_made=bool,
 )
 _EXECUTION_READERS = _readers(
@@ -69,21 +149,67 @@ _EXECUTION_READERS = _readers(
 )
 
 
+def is_readable(name: str, value: object) -> bool:
+    """Whether a column of a job holds a value that `to_job` can read."""
+    if type(value) not in JOB_TYPES[name] or (isinstance(value, str) and not _is_utf8(value)):
+        return False
+    lowest, highest = _LIMITS.get(name, (0, 0))
+    if name in _LIMITS and not lowest <= value <= highest:  # type: ignore[operator]
+        return False
+    reader = dict(_JOB_READERS).get(Job._fields.index(name))
+    try:
+        if reader is not None:
+            reader(value)
+    except (QueueUnusable, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_job(row: Sequence[Any]) -> Job:
     """Build a job from a row of SELECT_JOB.
 
-    Raises QueueUnusable, naming the job, if another program wrote a value that cannot be read.
+    Raises UnreadableRow, naming the job, if another program wrote a value that cannot be read.
     """
-    try:
-        return Job._make(_read(row, _JOB_READERS))
-    except (QueueUnusable, ValueError) as error:
-        raise QueueUnusable(f"job {row[1]}: {error}") from None
+    wrong = _wrong_type(row, Job._fields, JOB_TYPES, _good_job_types)
+    if wrong is None:
+        try:
+            job = Job._make(_read(row, _JOB_READERS))
+        except (QueueUnusable, ValueError, RecursionError) as error:
+            raise UnreadableRow(f"job {row[1]}: {error}") from None
+        # Spelled out: a loop over the limits would take 1 µs.
+        if (
+            0 <= job.attempts <= MAX_RETRIES_LIMIT
+            and 0 <= job.interruptions <= MAX_RETRIES_LIMIT
+            and 1 <= job.max_retries <= MAX_RETRIES_LIMIT
+            and 0 <= job.timeout <= MAX_DURATION
+        ):
+            return job
+        wrong = _out_of_range(job)
+    raise UnreadableRow(f"job {row[1]}: {wrong}")
 
 
 def to_execution(row: Sequence[Any]) -> Execution:
-    """Build an attempt from a row of SELECT_EXECUTION."""
-    *values, size_bytes, truncated, tail, in_file = _read(row, _EXECUTION_READERS)
-    output = Output(size_bytes, bool(truncated), bytes(tail), bool(in_file))
+    """Build an attempt from a row of SELECT_EXECUTION.
+
+    Raises UnreadableRow, naming the attempt, if another program wrote a value that cannot be read.
+    """
+    wrong = _wrong_type(row, _EXECUTION_COLUMNS, _EXECUTION_TYPES, _good_execution_types)
+    if wrong is not None:
+        raise UnreadableRow(f"attempt {row[0]}: {wrong}")
+    try:
+        *values, size_bytes, truncated, tail, in_file = _read(row, _EXECUTION_READERS)
+    except (QueueUnusable, ValueError) as error:
+        raise UnreadableRow(f"attempt {row[0]}: {error}") from None
+    kept = tail.encode("utf-8", "replace") if isinstance(tail, str) else bytes(tail)
+    output = Output(size_bytes, bool(truncated), kept, bool(in_file))
     return Execution._make([*values, output])
 
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from contextlib import suppress
 
-from queuectl.core.errors import DiskFailure, QueueBusy, QueueDamaged, QueueUnusable
+from queuectl.core.errors import DiskFailure, QueueBusy, QueueDamaged, QueueUnusable, UnreadableRow
 
 _SHM_BYTES = 32768
 """The step by which SQLite's -shm file grows."""
@@ -14,16 +14,27 @@ _PAGES_BYTES = 65536
 """More than SQLite writes at once: the largest page, or one of ours with the header of a frame."""
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     """Whether another process holds the lock. (Error codes come with Python 3.11 only.)"""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
-def translated(error: sqlite3.Error, path: str) -> Exception:
+READING_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite's module raises. A message that quotes bytes of a damaged file may not be text."""
+
+
+def is_undecodable(error: Exception) -> bool:
+    """Whether a text in the database is not UTF-8."""
+    return isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error)
+
+
+def translated(error: Exception, path: str) -> Exception:
     """Return the error to raise instead of SQLite's; one that shows a bug is returned as it is."""
     text = str(error)
     if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
         return error
+    if is_undecodable(error):
+        return UnreadableRow(f"{path} holds text that is not UTF-8")
     if is_busy(error):
         return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
     if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
@@ -45,7 +56,7 @@ def translated(error: sqlite3.Error, path: str) -> Exception:
         return QueueUnusable(f"cannot open {path} for writing: {text} (check owner and mode)")
     if "not a database" in text or "malformed" in text or "no such table" in text:
         return QueueDamaged(f"{path} is damaged or not a queue: {text}")
-    return error
+    return QueueUnusable(f"{path} cannot be used: {text}")
 
 
 def _is_disk_full(path: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any, Sequence
 
+from queuectl.core.errors import QueueUnusable
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, to_text
 from queuectl.host import lockfiles
@@ -53,21 +55,7 @@ class Workers(Base):
                  ORDER BY started_at, workers.id
                 """
             ).fetchall()
-        return [
-            Worker(
-                id=row[0],
-                supervisor=row[1],
-                pid=row[2],
-                start_ticks=row[3],
-                boot_id=row[4],
-                host=row[5],
-                queues=tuple(json.loads(row[6])),
-                started_at=from_text(row[7]),
-                job=row[8],
-                job_since=None if row[9] is None else from_text(row[9]),
-            )
-            for row in rows
-        ]
+        return [worker for worker in map(_to_worker, rows) if worker is not None]
 
     def orphans(self) -> list[str]:
         """Return the ids of workers that hold claims but are not registered."""
@@ -105,6 +93,34 @@ class Workers(Base):
             for worker in self.workers()
             if lockfiles.is_alive(self.files, worker.id)
         ]
+
+
+def _to_worker(row: Sequence[Any]) -> Worker | None:
+    """Read a row; None if another program wrote it, and it cannot be read.
+
+    Its worker is still found through its lock file.
+    """
+    worker_id, supervisor, pid, ticks, boot_id, host, queues, started_at, job, since = row
+    try:
+        served = json.loads(queues)
+        numbers = (pid, 0 if ticks is None else ticks)
+        texts = (worker_id, supervisor, boot_id or "", host, job or "", *served)
+        if set(map(type, numbers)) != {int} or set(map(type, texts)) != {str}:
+            return None
+        return Worker(
+            id=worker_id,
+            supervisor=supervisor,
+            pid=pid,
+            start_ticks=ticks,
+            boot_id=boot_id,
+            host=host,
+            queues=tuple(served),
+            started_at=from_text(started_at),
+            job=job,
+            job_since=None if since is None else from_text(since),
+        )
+    except (QueueUnusable, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _problem(files: QueueFiles, worker: Worker) -> str | None:

@@ -20,6 +20,7 @@ from queuectl.runner.output_log import OutputLog
 from queuectl.runner.run import HostCannotStart
 from queuectl.runner.run import run as run_command
 from queuectl.storage.for_workers import WorkerStorage
+from queuectl.storage.sqlite_errors import READING_ERRORS
 from queuectl.worker import reporting
 from queuectl.worker.assignment import Assignment, WorkerExit
 from queuectl.worker.chores import Chores
@@ -50,9 +51,9 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         hint = ": start the workers again" if isinstance(error, QueueReplaced) else ""
         _log.error("%s%s", error, hint)
         return WorkerExit.QUEUE_CHANGED
-    except (QueueError, OSError) as error:
+    except (QueueError, OSError, *READING_ERRORS) as error:
         # An OSError: the disk is broken, or no descriptor is left. The next worker recovers the
-        # job of this one.
+        # job of this one. An error of SQLite: another program wrote what no constraint allows.
         _log.error("the worker cannot go on: %s", error)
         return WorkerExit.FAILED
 

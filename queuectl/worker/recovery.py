@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import Callable, Iterator, NamedTuple
 
-from queuectl.core.errors import QueueBusy, QueueError, QueueUpgraded
+from queuectl.core.errors import QueueBusy, QueueError, QueueUpgraded, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
@@ -191,7 +191,11 @@ class Recovery:
 
     def _take_over_claim(self, dead: str, noted: lockfiles.JobProcess | None) -> AdoptedJob | None:
         """Adopt what a dead worker was running, or record how it ended; None if not adopted."""
-        claim = self._storage.held_by(dead)
+        try:
+            claim = self._storage.held_by(dead)
+        except UnreadableRow as error:
+            self._set_aside(dead, error)
+            return None
         if claim is None:
             return None
         if noted is not None and noted.execution_id != claim.execution_id:
@@ -216,6 +220,14 @@ class Recovery:
             # long ago, so nobody else removes its files.
             self._remove_files(claim.log_owner)
         return None
+
+    def _set_aside(self, dead: str, error: UnreadableRow) -> None:
+        """End the job of a dead worker whose row cannot be read, and make it dead."""
+        _log.warning("%s; the job of worker %s is set aside as dead", error, dead)
+        attempts = self._storage.set_aside_held_by(dead, now=utcnow())
+        marks = frozenset(map(self._commands.mark, attempts))
+        left = process_tree.AttemptProcesses(marks, frozenset())
+        process_tree.end(left, _LOST_GRACE_SECONDS, self._events.wait)
 
     def _adopt(self, job: _UnfinishedJob, leader: lockfiles.JobProcess) -> bool:
         """Take a running job over; False if its attempt was ended or adopted meanwhile."""

@@ -250,7 +250,9 @@ class Supervisor:
         """Start a worker in place of a dead one, which first recovers the job of that."""
         now, dead = time.monotonic(), child.assignment
         replacement = self._assignment(dead.slot, recovers=dead.worker)
-        ran_a_job = lockfiles.job_process(self._files, dead.worker) is not None
+        noted = lockfiles.job_process(self._files, dead.worker)
+        # A job that it adopted is no achievement: that may be what it died of.
+        ran_a_job = noted is not None and noted.log_owner == dead.worker
         if restarts.is_crash_loop(age_seconds=now - child.born, ran_a_job=ran_a_job):
             # It may have died before it recovered the job of the worker that it replaced itself.
             if dead.recovers is not None:

@@ -376,3 +376,35 @@ def test_everything_survives_a_kill_of_all_processes(queue: Queue) -> None:
 
 def _attempts(queue: Queue, job: str, count: int) -> Callable[[], bool]:
     return lambda: queue.outcomes(job).count("exit") == count
+
+
+def test_a_replacement_that_dies_of_the_job_that_it_adopted_is_delayed(
+    queue: Queue, tmp_path: Path
+) -> None:
+    """An adopted job is no achievement: only a job that the worker started itself counts.
+
+    Prevents a bug: the next replacement came at once, and died of the same job, 379 times in 5 s.
+    """
+    queue.enqueue("true")
+    started = tmp_path / "started"
+
+    def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
+        if assignment.recovers_only:
+            return WorkerExit.DONE
+        lock = lockfiles.ProcessLock.take(files, assignment.worker, {"pid": os.getpid()})
+        lock.show_job(lockfiles.JobProcess(1, os.getpid(), None, "other-1"))
+        with started.open("a") as log:
+            log.write(f"{time.monotonic()}\n")
+        if len(started.read_text().splitlines()) == 3:
+            os.kill(os.getppid(), signal.SIGTERM)
+        os._exit(70)
+
+    def pool() -> int:
+        plan = Plan(1)
+        opened = open_pool(queue.files, plan, unless_running=False)
+        assert opened is not None
+        return Supervisor(queue.files, opened[0], plan, opened[1], work).run()
+
+    in_processes([pool])
+    first, second, third = map(float, started.read_text().splitlines()[:3])
+    assert second - first < 0.9 < third - second

@@ -1,0 +1,94 @@
+"""Jobs whose row another program wrote and that cannot be read: they are set aside as dead."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Mapping
+
+from queuectl.core.errors import QueueUnusable
+from queuectl.core.escaping import storable
+from queuectl.core.models import Job
+from queuectl.core.settings import effective
+from queuectl.core.times import to_text
+from queuectl.storage.dependencies import release_dependants
+from queuectl.storage.rows import JOB_TYPES, SELECT_JOB, is_readable
+
+_KEPT = frozenset(("seq", "state", "locked_by", "locked_at", "finished_at", "updated_at"))
+"""Columns that are not repaired: setting the job aside gives them new values, except `seq`."""
+
+
+def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> str:
+    """Make a job dead, whose row cannot be read, and replace the values that cannot; return why.
+
+    Otherwise it would stay at the head of its queue, and no job behind it would ever run; and no
+    command could list the jobs.
+    """
+    repaired = _repaired(conn, seq, now)
+    why = f"another program wrote what cannot be read: {', '.join(repaired)}"
+    assignments = "".join(f"{name} = :{name}, " for name in repaired if name != "last_error")
+    conn.execute(
+        f"""
+        UPDATE jobs
+           SET {assignments}
+               state = 'dead',
+               locked_by = NULL,
+               locked_at = NULL,
+               execution_id = NULL,
+               last_error = :why,
+               finished_at = :now,
+               updated_at = :now
+         WHERE seq = :job
+        """,
+        {**repaired, "why": why, "now": to_text(now), "job": seq},
+    )
+    release_dependants(conn, seq, completed=False, now=now)
+    return why
+
+
+def _repaired(conn: sqlite3.Connection, seq: int, now: datetime) -> dict[str, Any]:
+    """Return new values for the columns of a job that cannot be read, by their names."""
+    factory, conn.text_factory = conn.text_factory, _lossless
+    try:
+        row = conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone()
+    finally:
+        conn.text_factory = factory
+    if row is None:
+        raise QueueUnusable(f"the queue names a job {seq} that is missing")
+    defaults = _defaults(seq, now)
+    return {
+        name: _repair(name, value, defaults)
+        for name, value in zip(Job._fields, row)
+        if name not in _KEPT and not is_readable(name, value)
+    }
+
+
+def _repair(name: str, value: object, defaults: Mapping[str, object]) -> object:
+    # A command, a label or an id with one wrong byte still tells people which job it is.
+    if isinstance(value, str) and str in JOB_TYPES[name] and name not in ("env", "created_at"):
+        text = storable(value)
+        if is_readable(name, text):
+            return text
+    return defaults.get(name)
+
+
+def _defaults(seq: int, now: datetime) -> dict[str, object]:
+    settings = effective(())
+    return {
+        "id": f"unreadable-{seq}",
+        "command": "",
+        "queue": "default",
+        "priority": 0,
+        "attempts": 0,
+        "interruptions": 0,
+        "max_retries": settings.max_retries,
+        "timeout": settings.job_timeout,
+        "created_at": to_text(now),
+        "env": "{}",
+        "cancel_requested": 0,
+        "id_made": 0,
+    }
+
+
+def _lossless(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")

@@ -1,0 +1,140 @@
+"""Rows that another program wrote and that cannot be read: they stop nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from queuectl.core.errors import QueueUnusable, UnreadableRow
+from queuectl.core.models import JobKey, Selection
+from queuectl.storage.for_workers import WorkerStorage
+from support.rows import add, sql
+
+_NOT_UTF8 = "CAST(x'61ff62' AS TEXT)"
+_BLOB = "x'6162'"
+
+
+@pytest.fixture
+def worker(storage):
+    """The same queue as a worker opens it."""
+    opened = WorkerStorage.open(storage.files, write=True)
+    yield opened
+    opened.close()
+
+
+def _damage(storage, column, value):
+    """Write what no constraint of the table would allow."""
+    sql(storage, f"UPDATE jobs SET {column} = {value} WHERE id = 'a'")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *((name, _NOT_UTF8) for name in ("command", "label", "cwd", "last_error", "env")),
+        *((name, _BLOB) for name in ("command", "label", "id", "created_at", "env")),
+        *((name, "'x'") for name in ("priority", "attempts", "max_retries", "timeout", "id_made")),
+        *((name, "'yesterday'") for name in ("created_at", "updated_at", "run_at")),
+        ("env", "'[1, 2'"),
+        ("env", "'{\"A\": 1}'"),
+        ("env", f"'{'[' * 100_000}'"),
+        ("attempts", "9223372036854775807"),
+        ("timeout", "9e999"),
+        ("exit_code", "1.5"),
+    ],
+)  # fmt: skip
+def test_the_claim_sets_a_job_aside_that_cannot_be_read(storage, worker, clock, column, value):
+    """It is dead with the reason, everybody can read it again, and the next job runs.
+
+    Prevents a bug: it stayed at the head of the queue, and each worker crashed on it.
+    """
+    add(storage, clock.now, "a", "b")
+    seq = storage.get("a").seq
+    _damage(storage, column, value)
+    claim = worker.claim("w1", now=clock.now)
+
+    assert claim is not None
+    assert claim.job.id == "b"
+    job = _by_seq(storage, seq)
+    assert (job.state.value, job.finished_at) == ("dead", clock.now)
+    named = "" if column == "updated_at" else column
+    assert job.last_error == f"another program wrote what cannot be read: {named}"
+
+
+def _by_seq(storage, seq):
+    return next(job for job in storage.jobs(Selection()) if job.seq == seq)
+
+
+def test_a_job_that_waits_for_it_can_be_seen_to_wait(storage, worker, clock):
+    """Its death counts as that of any other job."""
+    add(storage, clock.now, "a")
+    add(storage, clock.now, "c", after=("a",))
+    _damage(storage, "label", _NOT_UTF8)
+
+    assert worker.claim("w1", now=clock.now) is None
+    assert storage.first_stuck().id == "c"
+    assert storage.bad_ends() == 1
+    assert storage.miscounts() == []
+
+
+def test_a_running_job_is_set_aside_with_its_attempt(storage, worker, clock):
+    """A worker that died cannot be recovered otherwise."""
+    add(storage, clock.now, "a")
+    claim = worker.claim("w1", now=clock.now)
+    _damage(storage, "cwd", _NOT_UTF8)
+    with pytest.raises(UnreadableRow):
+        worker.held_by("w1")
+
+    assert worker.set_aside_held_by("w1", now=clock.now) == [claim.execution_id]
+    assert storage.get("a").state.value == "dead"
+    assert storage.last_execution(storage.get("a")).outcome.value == "lost"
+    assert worker.held_by("w1") is None
+
+
+def test_people_see_text_that_is_not_utf8(storage, clock):
+    """A command that only shows the job needs no correct bytes."""
+    add(storage, clock.now, "a")
+    _damage(storage, "label", _NOT_UTF8)
+
+    assert storage.get("a").label == "a\ufffdb"
+
+
+@pytest.mark.parametrize("text", ["''", "'0'", "'yesterday'", _BLOB])
+def test_a_time_that_cannot_be_read_keeps_no_worker_busy(storage, worker, clock, text):
+    """Each worker looks at the first time that is due, again and again.
+
+    Prevents a bug: a job that waited for no time kept all others waiting.
+    """
+    add(storage, clock.now, "a", run_at=clock.tick(60))
+    add(storage, clock.now, "b")
+    _damage(storage, "run_at", text)
+
+    assert worker.claim("w1", now=clock.now).job.id == "b"
+    ready = worker.ready((), now=clock.now)
+    assert not ready.now or worker.claim("w1", now=clock.now) is None
+    assert not worker.ready((), now=clock.now).now
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("started_at", "'x'"), ("worker", _BLOB), ("seconds", "'long'")],
+)
+def test_an_attempt_that_cannot_be_read_is_an_error_in_one_line(storage, clock, column, value):
+    """It names the attempt."""
+    add(storage, clock.now, "a")
+    storage.claim("w1", now=clock.now)
+    sql(storage, f"UPDATE executions SET {column} = {value}")
+    with pytest.raises(UnreadableRow, match=r"^attempt 1: "):
+        storage.last_execution(JobKey(1, "a"))
+
+
+def test_an_odd_worker_is_left_out(storage, clock):
+    """Its lock file still proves that it lives."""
+    sql(storage, "INSERT INTO workers VALUES ('w1', 's', 'x', NULL, NULL, 'h', '[]', 'now')")
+
+    assert storage.workers() == []
+
+
+def test_an_error_of_a_damaged_file_is_translated(tmp_path, storage, clock):
+    """SQLite's own class of error never comes out."""
+    sql(storage, "ALTER TABLE executions RENAME COLUMN worker TO w")
+    with pytest.raises(QueueUnusable, match="no such column"):
+        storage.log_writers()
