@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import time
+from contextlib import nullcontext, suppress
+from itertools import islice
 from types import MappingProxyType
 from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
+    ContextManager,
+    Iterable,
     Mapping,
     NoReturn,
-    Sequence,
     TypeVar,
 )
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 _Part = TypeVar("_Part", bound=Base)
 _Item = TypeVar("_Item")
+_MOST_PER_BATCH = 500
+_BATCH_SECONDS = 0.05
+"""How long a batch keeps the write lock, about; others wait for so long."""
 
 
 class Failure(click.ClickException):
@@ -241,19 +247,40 @@ def usage_error(message: str) -> NoReturn:
     fail(message, 2)
 
 
-def each(items: Sequence[_Item], act: Callable[[_Item], None]) -> int:
-    """Do something to each of several jobs; print a line for each that is refused.
+def each(
+    items: Iterable[_Item],
+    act: Callable[[_Item], str | None],
+    batch: Callable[[], ContextManager[None]] = nullcontext,
+) -> int:
+    """Do something to each of several jobs; print what `act` returns, unless it is None.
 
-    Returns the exit code: 1 if one was refused. The error of a single job is raised instead. When
-    the queue is busy, the remaining jobs are not tried.
+    Prints an error for each job that is refused. Returns the exit code: 1 if one was refused. The
+    error of a single job is raised instead. When the queue is busy, the remaining jobs are not
+    tried. `batch` is a context in which some hundred jobs are done, for a limited time; only after
+    that is anything printed.
     """
     code = 0
-    for item in items:
-        try:
-            act(item)
-        except QueueError as error:
-            if len(items) == 1 or isinstance(error, QueueBusy):
-                raise
-            output.error(click.get_current_context().command_path, str(error))
-            code = 1
+    remaining = iter(items)
+    chunk = list(islice(remaining, _MOST_PER_BATCH))
+    single = len(chunk) == 1
+    while chunk:
+        results: list[str | QueueError | None] = []
+        with batch():
+            end = time.monotonic() + _BATCH_SECONDS
+            for item in chunk:
+                try:
+                    results.append(act(item))
+                except QueueError as error:
+                    if single or isinstance(error, QueueBusy):
+                        raise
+                    results.append(error)
+                if time.monotonic() >= end:
+                    break
+        for result in results:
+            if isinstance(result, QueueError):
+                output.error(click.get_current_context().command_path, str(result))
+                code = 1
+            elif result is not None:
+                output.print_line(result)
+        chunk = chunk[len(results) :] or list(islice(remaining, _MOST_PER_BATCH))
     return code

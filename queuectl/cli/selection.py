@@ -108,9 +108,13 @@ class Choice(NamedTuple):
     selection: Selection | None
     """What the options select, None if jobs are named."""
 
-    def keys(self, storage: Storage) -> Sequence[JobKey | str]:
-        """Return the keys of the selected jobs, or the names that were given."""
-        return self.named if self.selection is None else list(storage.keys(self.selection))
+    def keys(self, storage: Storage) -> Iterable[JobKey | str]:
+        """Return the keys of the selected jobs, read page by page, or the names that were given."""
+        return self.named if self.selection is None else storage.keys(self.selection)
+
+    def finds_any(self, storage: Storage) -> bool:
+        """Whether options select a job."""
+        return self.selection is not None and storage.count(self.selection) > 0
 
     def jobs(self, storage: Storage) -> list[Job]:
         """Return the jobs. Raises NoSuchJob or AmbiguousJob for the first name that is wrong."""

@@ -81,7 +81,7 @@ class Actions(Base):
             else:
                 freed = _cancel_waiting(conn, current, reason, now)
         if current.state is JobState.PROCESSING:
-            wakeup.wake_up(self.files, current.locked_by)
+            self._after_commit(wakeup.wake_up, self.files, current.locked_by)
             return JobState.PROCESSING
         if freed:
             self._wake_workers()

@@ -36,6 +36,8 @@ class Base:
             database.connection.text_factory = _readable
         self._transaction = database.transaction
         self._snapshot = database.snapshot
+        self._after_commit = database.after_commit
+        self.batch = database.batch
 
     @classmethod
     def open(
@@ -90,7 +92,7 @@ class Base:
 
     def _wake_workers(self) -> None:
         """Wake all workers; call it after COMMIT, when a job may have become claimable."""
-        wakeup.wake_up(self.files)
+        self._after_commit(wakeup.wake_up, self.files)
 
     @staticmethod
     def _settings(conn: sqlite3.Connection) -> Settings:

@@ -7,9 +7,16 @@ import sqlite3
 import sys
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
-from queuectl.core.errors import NoQueue, QueueBusy, QueueReplaced, QueueUnusable, QueueUpgraded
+from queuectl.core.errors import (
+    NoQueue,
+    QueueBusy,
+    QueueError,
+    QueueReplaced,
+    QueueUnusable,
+    QueueUpgraded,
+)
 from queuectl.core.times import utcnow
 from queuectl.host import places
 from queuectl.host.files import QueueFiles
@@ -51,6 +58,8 @@ class Database:
         self._waits_for_disk = True
         self._is_open = True
         _connected.append(files.database)
+        self._after_batch: dict[tuple[Callable[..., object], tuple[Any, ...]], None] | None = None
+        """What to do after the COMMIT of the batch, each once; None outside of a batch."""
         self._identity = _identity(files.database)
 
     @classmethod
@@ -154,7 +163,12 @@ class Database:
         """Write: BEGIN IMMEDIATE … COMMIT under the write lock, rollback on any exception.
 
         `finishing` allows it in a file of a newer schema that still lets us record results.
+        In a batch it becomes part of the transaction of the batch.
         """
+        if self._after_batch is not None:
+            with self._savepoint():
+                yield self.connection
+            return
         self._begin(finishing=finishing)
         try:
             yield self.connection
@@ -168,8 +182,46 @@ class Database:
             self.lock.release()
 
     @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Let all transactions inside commit as one: to wait for the disk takes most of their time.
+
+        A QueueError undoes the transaction that raised it. Any other error undoes the batch.
+        """
+        with self.transaction():
+            self._after_batch = {}
+            try:
+                yield
+                actions = self._after_batch
+            finally:
+                self._after_batch = None
+        for function, arguments in actions:
+            function(*arguments)
+
+    def after_commit(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function now, or, in a batch, after its COMMIT, and there only once."""
+        if self._after_batch is None:
+            function(*arguments)
+        else:
+            self._after_batch[function, arguments] = None
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        # Errors of SQLite pass through: some of them have undone the whole transaction already.
+        self.connection.execute("SAVEPOINT one")
+        try:
+            yield
+        except QueueError:
+            self.connection.execute("ROLLBACK TO one")
+            self.connection.execute("RELEASE one")
+            raise
+        self.connection.execute("RELEASE one")
+
+    @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Read: several queries that all see the same moment. It takes no lock."""
+        if self._after_batch is not None:
+            yield self.connection
+            return
         try:
             self.connection.execute("BEGIN")
             yield self.connection

@@ -13,6 +13,8 @@ from queuectl.host.filesystem import unlink_quietly
 from queuectl.storage.base import Base
 
 _DELETED_AT_ONCE = 500
+_BEGINNING = ("", 0)
+"""A time and a seq that are before those of all jobs."""
 
 
 class Retention(Base):
@@ -45,9 +47,8 @@ class Retention(Base):
                 where, values = _prunable(state, before, queues, chunk)
                 if dry_run:
                     total += self._count(where, values)
-                # Look without the lock first: idle workers do this each minute, and must not write.
-                elif self._any(where, values):
-                    total += self._delete_all(where, values, at_most - total)
+                else:
+                    total += self._delete_all(state, where, values, at_most - total)
         return total
 
     def ended_attempts(self, executions: Sequence[int]) -> dict[int, bool]:
@@ -87,37 +88,70 @@ class Retention(Base):
             row = conn.execute(f"SELECT count(*) FROM jobs WHERE {where}", values).fetchone()
         return int(row[0])
 
-    def _any(self, where: str, values: Sequence[Any]) -> bool:
-        with self._snapshot() as conn:
-            row = conn.execute(f"SELECT EXISTS (SELECT 1 FROM jobs WHERE {where})", values)
-            return bool(row.fetchone()[0])
-
-    def _delete_all(self, where: str, values: Sequence[Any], at_most: int) -> int:
+    def _delete_all(self, state: JobState, where: str, values: Sequence[Any], at_most: int) -> int:
         total = 0
+        after: tuple[Any, ...] = _BEGINNING
         while total < at_most:
             wanted = min(_DELETED_AT_ONCE, at_most - total)
-            deleted = self._delete(where, values, wanted)
-            total += deleted
-            if deleted < wanted:
+            # Look without the lock: idle workers do this each minute, and must not write. Each
+            # search goes on where the last one ended, because it may have passed many jobs that
+            # are kept.
+            found = self._search(state, where, values, after, wanted)
+            if found:
+                total += self._delete(where, values, [seq for _, seq in found])
+                after = found[-1]
+            if len(found) < wanted:
                 break
         return total
 
-    def _delete(self, where: str, values: Sequence[Any], at_most: int) -> int:
+    def _search(
+        self,
+        state: JobState,
+        where: str,
+        values: Sequence[Any],
+        after: tuple[Any, ...],
+        at_most: int,
+    ) -> list[Any]:
+        """Return finished_at and seq of jobs to delete, in the order of an index."""
+        if state is JobState.DEAD:
+            query = f"""
+                SELECT finished_at, seq
+                  FROM jobs INDEXED BY jobs_dead
+                 WHERE {where}
+                   AND seq > ?
+                 ORDER BY seq
+                 LIMIT ?
+            """
+            position = after[1:]
+        else:
+            query = f"""
+                SELECT finished_at, seq
+                  FROM jobs
+                 WHERE {where}
+                   AND (finished_at, seq) > (?, ?)
+                 ORDER BY finished_at, seq
+                 LIMIT ?
+            """
+            position = after
+        with self._snapshot() as conn:
+            return conn.execute(query, (*values, *position, at_most)).fetchall()
+
+    def _delete(self, where: str, values: Sequence[Any], seqs: Sequence[int]) -> int:
+        """Delete those of these jobs that are still to be deleted; return how many."""
+        deleted, logs = 0, []
         with self._transaction() as conn:
-            seqs = [
-                row[0]
-                for row in conn.execute(
-                    "SELECT seq FROM jobs WHERE " + where + " ORDER BY finished_at, seq LIMIT ?",
-                    (*values, at_most),
-                )
-            ]
-            logs = [number for seq in seqs for number in _logged(conn, seq)]
-            conn.executemany("DELETE FROM jobs WHERE seq = ?", [(seq,) for seq in seqs])
+            for seq in seqs:
+                kept_logs = _logged(conn, seq)
+                if conn.execute(
+                    f"DELETE FROM jobs WHERE seq = ? AND {where}", (seq, *values)
+                ).rowcount:
+                    deleted += 1
+                    logs += kept_logs
         # Only after the commit: a log without its job is swept later, but a job without its log
         # has lost its output.
         for number in logs:
-            unlink_quietly(self.files.execution_log(number))
-        return len(seqs)
+            self._after_commit(unlink_quietly, self.files.execution_log(number))
+        return deleted
 
 
 def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Sequence[int]) -> Any:

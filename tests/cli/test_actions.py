@@ -330,3 +330,19 @@ def test_edit_cannot_allow_fewer_attempts_than_there_were(states: Queue) -> None
     )
     states.ok("edit", "-q", "failed", "--max-retries", "2")
     assert states.show("failed")["max_retries"] == 2
+
+
+def test_each_job_of_a_batch_is_done_or_refused_by_itself(queue: Queue) -> None:
+    """Some hundred jobs share a transaction; a refused one changes none of the others."""
+    ids = queue.add_many(*["true"] * 1200)
+    queue.run_as_if("completed")
+    done, *others = ids
+    given = [*others[:700], done, "nobody", *others[700:]]
+    result = queue.run("cancel", "-", stdin="\n".join(given))
+
+    assert (result.code, result.out.count("is cancelled")) == (1, 1199)
+    assert result.err.splitlines() == [
+        f"queuectl cancel: cannot cancel {done}: it is completed",
+        "queuectl cancel: no such job: nobody",
+    ]
+    assert queue.counts()["cancelled"] == 1199

@@ -334,3 +334,41 @@ def test_a_claim_costs_the_same_whatever_is_due(small, large):
         sizes[name] = steps(storage, claim_next)
 
     assert sizes["many"] <= sizes["few"] * 1.2 + 20, sizes
+
+
+def finished(storage, state, rows, *, needed=0):
+    """Insert so many jobs that finished long ago; others wait for the first `needed` of them."""
+    sql(
+        storage,
+        """
+        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+        INSERT INTO jobs (seq, id, command, state, created_at, updated_at, finished_at)
+        SELECT i, 'old' || i, 'true', ?, ?, ?, ? FROM n
+        """,
+        rows,
+        state,
+        *[to_text(NOW)] * 3,
+    )
+    for number in range(1, needed + 1):
+        storage.enqueue([JobSpec(command="true", after=(f"old{number}",))], now=NOW)
+
+
+@pytest.mark.parametrize("state", [JobState.DEAD, JobState.CANCELLED])
+@pytest.mark.parametrize("needed", [0, 600])
+def test_to_prune_many_jobs_costs_the_same_for_each(tmp_path, state, needed):
+    """Prevents a bug: each 500 dead jobs were found by sorting all, so 1,000,000 took minutes."""
+    costs = []
+    for rows in (1_600, 6_600):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        with closing(Storage.open(find(str(folder / "q.db"), None, False), create=True)) as storage:
+            finished(storage, state.value, rows, needed=needed)
+
+            def prune_all(storage):
+                before = NOW + timedelta(days=1)
+                storage.prune(states=(state,), before=before)
+
+            costs.append(steps(storage, prune_all) / (rows - needed))
+            assert storage.by_state()[state] == needed
+
+    assert costs[1] <= costs[0] * 1.2, costs

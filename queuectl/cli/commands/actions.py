@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Iterable, Sequence
 
 import click
 
@@ -65,18 +65,19 @@ def cancel(
     choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
     storage = open_storage(write=True)
 
-    def cancel_one(key: JobKey | str) -> None:
+    def cancel_one(key: JobKey | str) -> str | None:
         job = storage.get(key) if isinstance(key, str) else key
         state = storage.cancel(job, reason=reason, now=utcnow())
-        if not quiet:
-            ending = state is JobState.PROCESSING
-            output.print_line(f"{job.id} {'is being' if ending else 'is'} cancelled")
+        ending = state is JobState.PROCESSING
+        return None if quiet else f"{job.id} {'is being' if ending else 'is'} cancelled"
 
     chosen = choice.keys(storage)
-    return each(_with_dependants(storage, chosen) if cascade else chosen, cancel_one)
+    if cascade:
+        chosen = _with_dependants(storage, chosen)
+    return each(chosen, cancel_one, storage.batch)
 
 
-def _with_dependants(storage: Storage, chosen: Sequence[JobKey | str]) -> list[JobKey | str]:
+def _with_dependants(storage: Storage, chosen: Iterable[JobKey | str]) -> list[JobKey | str]:
     """Return jobs and all that wait for them; first the names that no job has."""
     found: list[JobKey] = []
     unknown: list[JobKey | str] = []
@@ -122,17 +123,15 @@ def retry_command(
         among = retryable if states else by_default
         choice = choose(jobs, queues, states, everything=everything, among=among)
         storage = open_storage(write=True)
-        found = choice.keys(storage)
 
-        def retry_one(key: JobKey | str) -> None:
+        def retry_one(key: JobKey | str) -> str | None:
             job = storage.get(key) if isinstance(key, str) else key
             storage.retry(job, now=utcnow(), states=retryable)
-            if not quiet:
-                output.print_line(f"{job.id} is pending again")
+            return None if quiet else f"{job.id} is pending again"
 
-        if none is not None and not (found or jobs or quiet):
+        if none is not None and not (jobs or quiet or choice.finds_any(storage)):
             output.message(none)
-        return each(found, retry_one)
+        return each(choice.keys(storage), retry_one, storage.batch)
 
     return command
 

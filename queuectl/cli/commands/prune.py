@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Sequence
 
@@ -19,7 +20,6 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.core.errors import QueueError, WrongState
-from queuectl.core.models import Job
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import format_duration, utcnow
 from queuectl.storage import Storage
@@ -106,9 +106,10 @@ def delete_named(
 
     Returns how many were deleted, and the exit code.
     """
-    deleted: list[Job] = []
+    deleted = 0
 
     def delete(name: str) -> None:
+        nonlocal deleted
         job = storage.get(name)
         if job.state not in states:
             only = states[0].value if len(states) == 1 else None
@@ -120,7 +121,7 @@ def delete_named(
             )
         if not storage.prune(states=[job.state], before=before, jobs=[job], dry_run=dry_run):
             raise QueueError(f"{job.id} is kept: an unfinished job waits for it")
-        deleted.append(job)
+        deleted += 1
 
-    code = each(names, delete)
-    return len(deleted), code
+    code = each(names, delete, nullcontext if dry_run else storage.batch)
+    return deleted, code
