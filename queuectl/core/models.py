@@ -124,6 +124,17 @@ class Output(NamedTuple):
     """Whether the output is kept in a file of its own."""
 
 
+class LeftProcess(NamedTuple):
+    """A process that outlived its attempt."""
+
+    pid: int
+    """Its process id."""
+    start_ticks: int
+    """When it started, in clock ticks since boot; 0 if processes are not visible."""
+    boot_id: str | None
+    """The boot of the machine that both numbers belong to; None where /proc is missing."""
+
+
 class Outcome(NamedTuple):
     """The facts of how an attempt ended. What follows from them is a Verdict."""
 
@@ -147,6 +158,8 @@ class Outcome(NamedTuple):
     """What it printed."""
     leftovers: bool = False
     """Whether processes that it started were still running when it ended."""
+    left_processes: tuple[LeftProcess, ...] = ()
+    """Those of them that are known."""
 
 
 class Execution(NamedTuple):
@@ -198,6 +211,8 @@ class Claim(NamedTuple):
     earlier: tuple[int, ...] = ()
     """Execution ids of the job's earlier attempts, newest first, at most 16: their leftover
     processes must be gone before this attempt starts."""
+    left_processes: tuple[LeftProcess, ...] = ()
+    """Processes that were known to run when these attempts ended."""
 
 
 class Verdict(NamedTuple):

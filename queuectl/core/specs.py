@@ -15,6 +15,7 @@ from typing import (
     Sequence,
 )
 
+from queuectl.core.environment import is_for_one_process
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, MAX_RETRIES_LIMIT, is_variable
 from queuectl.core.times import check_duration, parse_duration, parse_instant
@@ -143,11 +144,15 @@ def check_environment(value: object, what: str) -> Mapping[str, str]:
 def copied_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that `*` stands for: all that can be stored, sorted by name.
 
+    Variables that are about the calling process alone are left out.
+
     Bash exports functions under names such as `BASH_FUNC_which%%`. An odd variable around the
     caller must not keep a job out of the queue.
     """
     copied = {}
     for name in sorted(environ):
+        if is_for_one_process(name):
+            continue
         with suppress(InvalidInput):
             _check_any_variable(name, environ[name], "env")
             copied[name] = environ[name]

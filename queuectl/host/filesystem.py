@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from contextlib import contextmanager
 from typing import Iterator, NamedTuple
 
@@ -48,7 +49,14 @@ def open_to_read(path: str) -> int:
 
     Something else may have been put there: a link is not followed, and a FIFO is not waited for.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        try:
+            descriptor = os.open(path, flags)
+            break
+        except BlockingIOError:
+            # Its worker has a lease on the log, for some microseconds, to see who else has it.
+            time.sleep(0.001)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a plain file", path)
@@ -93,6 +101,16 @@ def unlink_quietly(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def remove_quietly(path: str) -> None:
+    """Remove a file, or an empty folder that somebody put there; leave what cannot be removed."""
+    for remove in (os.unlink, os.rmdir):
+        try:
+            remove(path)
+            return
+        except OSError:
+            pass
 
 
 class NewFile(NamedTuple):

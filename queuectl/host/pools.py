@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, NamedTuple, Sequence
 
@@ -48,6 +49,8 @@ class LivingProcess(NamedTuple):
         """
         if self.pid is None or not self.is_seen:
             return False
+        if sys.platform == "linux" and not processes.are_visible():
+            return self.user == os.geteuid()  # we wrote the file ourselves
         return sys.platform != "linux" or processes.user(self.pid) == self.user
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 import time
-from typing import AbstractSet, Iterator, NamedTuple, Sequence, Tuple
+from functools import lru_cache
+from typing import AbstractSet, Any, Iterator, NamedTuple, Sequence, Tuple
 
 from queuectl.core.escaping import storable
 
@@ -17,6 +20,8 @@ _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 left to open a file in /proc, says nothing about the process and is raised."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_NO_PIDFD = (errno.ENOSYS, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""The kernel or a sandbox has no pidfd_open, or no descriptor is left for one."""
 
 
 class Process(NamedTuple):
@@ -34,23 +39,125 @@ class Process(NamedTuple):
     """When it started, in clock ticks since boot."""
 
 
-def living() -> Iterator[Process]:
-    """Yield all processes except this one and zombies; Linux only."""
+def are_visible() -> bool:
+    """Whether /proc tells about the processes that this one can signal.
+
+    Not elsewhere than on Linux, not in a chroot without /proc, and not if /proc is that of another
+    PID namespace: then its numbers are those of other processes.
+    """
+    return sys.platform == "linux" and _is_proc_of(os.getpid())
+
+
+HIDDEN = "no /proc of this system: of a job that is cut short, only the process group is ended"
+"""What that means for users, on Linux."""
+
+
+def are_hidden() -> bool:
+    """Whether processes should be visible, since this is Linux, and are not."""
+    return sys.platform == "linux" and not are_visible()
+
+
+@lru_cache(maxsize=1)
+def _is_proc_of(pid: int) -> bool:
+    try:
+        return os.readlink("/proc/self") == str(pid)
+    except OSError:
+        return False
+
+
+def living(since: int | None = None) -> Iterator[Process]:
+    """Yield all processes except this one and zombies, if they are visible.
+
+    With `since`, only those whose PID was given after that one (see `last_pid`).
+    """
     own = os.getpid()
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != own:
-            fields = _stat(int(name))
-            if _is_alive(fields):
-                parent, group, session = map(int, fields[1:4])
-                yield Process(int(name), parent, group, session, int(fields[19]))
+    for pid in _pids(since):
+        process = None if pid == own else describe(pid)
+        if process is not None:
+            yield process
+
+
+def describe(pid: int) -> Process | None:
+    """Return what is known of a living process; None if it has ended or is not visible."""
+    fields = _stat(pid) if are_visible() else []
+    if not _is_alive(fields):
+        return None
+    parent, group, session = map(int, fields[1:4])
+    return Process(pid, parent, group, session, int(fields[19]))
+
+
+def _pids(since: int | None) -> Iterator[int]:
+    if not are_visible():
+        return iter(())
+    last = since if since is None else last_pid()
+    # PIDs are given in a circle: after the highest one they begin with the lowest again.
+    if since is None or last is None or last < since:
+        return map(int, filter(str.isdigit, os.listdir("/proc")))
+    return iter(range(since + 1, last + 1))
+
+
+def last_pid() -> int | None:
+    """Return the PID that was given last, to whichever process; None if that is not told.
+
+    If it stays the same, no process was started in the meantime.
+    """
+    try:
+        with open("/proc/loadavg", "rb") as source:
+            return int(source.read().split()[-1])
+    except (OSError, ValueError):
+        return None
+
+
+def children() -> list[int]:
+    """Return the PIDs of the children of this process, ended or not; none if not visible."""
+    own = os.getpid()
+    if not are_visible():
+        return []
+    try:
+        with open(f"/proc/{own}/task/{own}/children", "rb") as source:
+            return list(map(int, source.read().split()))
+    except OSError:  # the kernel was built without it
+        return [process.pid for process in living() if process.parent == own]
 
 
 def start_ticks(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None if that cannot be known."""
     try:
-        return _start_ticks(_stat(pid))
+        return _start_ticks(_stat(pid)) if are_visible() else None
     except OSError:
         return None
+
+
+def send_signal(pid: int, ticks: int, number: int) -> None:
+    """Send a signal to the process that started at `ticks`, never to another with its PID.
+
+    Raises ProcessLookupError if it is gone, PermissionError if it must not be signalled.
+    """
+    # A process that ended between the look and the signal, and whose PID was given to another, cost
+    # the life of innocent ones: a descriptor of the process keeps naming the same one.
+    descriptor = _pidfd(pid)
+    try:
+        if start_ticks(pid) != ticks:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        if descriptor is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _pidfd(pid: int) -> int | None:
+    """Return a descriptor that names a process; None where that is impossible, as in Python 3.8."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in _NO_PIDFD:
+            return None
+        raise
 
 
 def is_pid(number: int) -> bool:
@@ -87,10 +194,11 @@ def same_process(pid: int, ticks: int | None, boot: str | None) -> bool:
     """
     if boot != boot_id():
         return False
-    if sys.platform == "linux":
+    if are_visible():
         # A zombie counts as dead: in a container without an init it may stay for ever.
         fields = _stat(pid)
         return _is_alive(fields) and ticks is not None and _start_ticks(fields) == ticks
+    # Where processes are not visible the process may be one that got the PID meanwhile.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -121,6 +229,8 @@ def environment(pid: int) -> list[bytes]:
 
     Empty if the process is gone or belongs to another user.
     """
+    if not are_visible():
+        return []
     try:
         with open(f"/proc/{pid}/environ", "rb") as variables:
             return variables.read().split(b"\0")
@@ -178,13 +288,23 @@ def become_subreaper() -> bool:
 
     Otherwise init would reap a job whose worker was killed, and its exit status would be lost.
     """
+    libc = load_libc()
+    return libc is not None and bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+@lru_cache(maxsize=1)
+def load_libc() -> Any:
+    """Return the C library as ctypes loads it (Linux only); None if that is impossible.
+
+    It takes 10 ms and 1 MB: a supervisor loads it before it forks, and the workers share it.
+    """
     if sys.platform != "linux":
-        return False
+        return None
     try:
-        import ctypes  # 10 ms and 1 MB, in the supervisor alone
+        import ctypes
     except ImportError:  # Python was built without it, or no descriptor is left to load it
-        return False
-    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+        return None
+    return ctypes.CDLL(None)
 
 
 def close_inherited_descriptors() -> None:
@@ -203,12 +323,18 @@ def close_inherited_descriptors() -> None:
 
 def _stat(pid: int) -> list[bytes]:
     """Return the fields of /proc/PID/stat from the third, the state, on; none if it is gone."""
+    # Not `open`, which takes twice the time: this is read once per job.
     try:
-        with open(f"/proc/{pid}/stat", "rb") as status:
-            # The second field, the name in parentheses, may hold anything.
-            return status.read().rpartition(b")")[2].split()
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except _GONE:
         return []
+    try:
+        # The second field, the name in parentheses, may hold anything.
+        return os.read(descriptor, 4096).rpartition(b")")[2].split()
+    except _GONE:
+        return []
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(fields: Sequence[bytes]) -> bool:

@@ -9,14 +9,9 @@ from typing import Callable
 from queuectl.core.models import Outcome, OutcomeKind
 from queuectl.host import processes
 from queuectl.host.lockfiles import JobProcess
-from queuectl.runner import exit_status
-from queuectl.runner.attempt import (
-    Command,
-    Events,
-    collect_output,
-    describe_end,
-    end_processes,
-)
+from queuectl.runner import exit_status, process_tree
+from queuectl.runner.attempt import Command, Events, describe_end, end_processes, with_left
+from queuectl.runner.children import ProcessName
 from queuectl.runner.output_log import OutputLog
 
 _LOOK_SECONDS = 0.05
@@ -37,7 +32,8 @@ def take_over(
     The command keeps its timeout and its output limit. It is not our child, so its shell or the
     process that reaps it must report how it ended. The outcome is LOST if neither does.
     """
-    cause = None
+    cause: OutcomeKind | None = None
+    unended: tuple[ProcessName, ...] = ()
     while _is_running(leader, log):
         cause = events.cut_short()
         left = (command.timeout_seconds or float("inf")) - (age_seconds(leader) or 0.0)
@@ -45,14 +41,28 @@ def take_over(
             cause = OutcomeKind.TIMEOUT
             command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
         if cause is not None:
-            end_processes(command, log, events.wait, leader.pid, leader.start_ticks)
+            unended = end_processes(command, log, events.wait, leader.pid, leader.start_ticks)
             break
         events.wait(min(left, log.enforce_limit(), _LOOK_SECONDS))
     seconds = age_seconds(leader)
     outcome = reported_outcome(command, leader, cause, events.wait)._replace(seconds=seconds)
-    if outcome.kind is OutcomeKind.LOST:
-        end_processes(command, log, events.wait, None)
-    return collect_output(outcome, command, log, kept_log, events)
+    succeeded = outcome.kind is OutcomeKind.OK
+    is_lost = outcome.kind is OutcomeKind.LOST
+    if is_lost or (cause is None and command.ends_leftovers(succeeded=succeeded)):
+        unended = end_processes(command, log, events.wait, leader.pid, leader.start_ticks)
+    return log.add_to(with_left(outcome, unended, _left(command, log, leader)), kept_log)
+
+
+def _left(command: Command, log: OutputLog, leader: JobProcess) -> tuple[ProcessName, ...]:
+    """Return the processes that an adopted command left running."""
+    return process_tree.living(
+        process_tree.AttemptProcesses(
+            frozenset([command.mark]),
+            frozenset([log.identity]),
+            leader.pid,
+            leader.start_ticks,
+        )
+    )
 
 
 def reported_outcome(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Callable, Mapping, NamedTuple, Protocol
+from typing import Callable, Mapping, NamedTuple, Protocol, Sequence
 
-from queuectl.core.models import Outcome, OutcomeKind, signal_name
+from queuectl.core.models import LeftProcess, Outcome, OutcomeKind, signal_name
 from queuectl.core.times import format_duration
+from queuectl.host import processes
 from queuectl.runner import exit_status, process_tree
+from queuectl.runner.children import Children, ProcessName
 from queuectl.runner.output_log import OutputLog
+
+_MOST_LEFT = 100
+"""How many of the processes that an attempt left running are noted."""
 
 
 class Events(Protocol):
@@ -40,6 +44,12 @@ class Command(NamedTuple):
     """How long it has between TERM and KILL."""
     kills_leftovers: bool = False
     """Whether processes that it left running are killed when it ends."""
+    may_be_retried: bool = False
+    """Whether another attempt follows if it fails: nothing of this one may be left then."""
+
+    def ends_leftovers(self, *, succeeded: bool) -> bool:
+        """Whether processes that it left running are ended."""
+        return self.kills_leftovers or (self.may_be_retried and not succeeded)
 
 
 def end_processes(
@@ -48,16 +58,51 @@ def end_processes(
     wait: Callable[[float], None],
     leader: int | None,
     leader_ticks: int | None = None,
-) -> None:
+    children: Children | None = None,
+) -> tuple[ProcessName, ...]:
     """End every process of an attempt: first TERM, then KILL after the grace time.
 
     `leader` is the PID of the command's own process, if that may still run. `leader_ticks` is its
-    start, if it may be reaped meanwhile. `wait` sleeps for a number of seconds, or for less.
+    start, if it may be reaped meanwhile. `children` are those of this process, if it started the
+    command. `wait` sleeps for a number of seconds, or for less. Returns what cannot be ended.
     """
     found_by = process_tree.AttemptProcesses(
-        frozenset([command.mark]), frozenset([log.identity]), leader, leader_ticks
+        frozenset([command.mark]),
+        frozenset([log.identity]),
+        leader,
+        leader_ticks,
+        children=children,
     )
-    process_tree.end(found_by, command.grace_seconds, wait)
+    return process_tree.end(found_by, command.grace_seconds, wait)
+
+
+def with_left(
+    outcome: Outcome, unended: Sequence[ProcessName], kept: Sequence[ProcessName] = ()
+) -> Outcome:
+    """Add to an outcome the processes that outlived the attempt.
+
+    `unended` ones were to be ended, which failed; `kept` ones were not.
+    """
+    if not (unended or kept):
+        return outcome
+    boot = processes.boot_id()
+    names = sorted({*unended, *kept})[:_MOST_LEFT]
+    outcome = outcome._replace(
+        leftovers=True, left_processes=tuple(LeftProcess(*name, boot) for name in names)
+    )
+    if not unended:
+        return outcome
+    reasons = [outcome.reason, describe_unended(unended)]
+    return outcome._replace(reason="; ".join(filter(None, reasons)))
+
+
+def describe_unended(names: Sequence[ProcessName]) -> str:
+    """Say which processes cannot be ended, for people."""
+    pid = names[0][0]
+    owner = processes.user(pid)
+    user = "" if owner is None else f" of user {owner}"
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"process {pid}{user}{more} cannot be ended"
 
 
 def describe_end(
@@ -85,26 +130,6 @@ def describe_end(
         cpu_seconds=cpu_seconds,
         max_rss_bytes=max_rss_bytes,
     )
-
-
-def collect_output(
-    outcome: Outcome,
-    command: Command,
-    log: OutputLog,
-    kept_log: str,
-    events: Events,
-) -> Outcome:
-    """Add to an outcome what the attempt printed, and whether it left processes running.
-
-    Kills those processes first if the command says so.
-    """
-    if command.kills_leftovers:
-        # The leader has been reaped by now. On Linux the others are found without its PID.
-        leader = None if sys.platform == "linux" else outcome.pid
-        end_processes(command, log, events.wait, leader)
-    output, leftovers = log.collect(kept_log)
-    leftovers = leftovers and not command.kills_leftovers
-    return outcome._replace(output=output, leftovers=leftovers)
 
 
 def _kind_of_end(status: exit_status.Status) -> OutcomeKind:

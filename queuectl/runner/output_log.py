@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
+import stat
 import sys
 import time
 
-from queuectl.core.models import Output
+from queuectl.core.errors import QueueError
+from queuectl.core.models import Outcome, Output
 from queuectl.host.files import tail_of, unfinished
-from queuectl.host.filesystem import make, open_to_read, unlink_quietly
+from queuectl.host.filesystem import (
+    make,
+    make_folder,
+    open_to_read,
+    remove_quietly,
+    unlink_quietly,
+)
+
+_log = logging.getLogger(__name__)
 
 INLINE_BYTES = 4096
 """An output up to this size is kept in the attempt's row, and gets no file of its own."""
@@ -43,7 +54,11 @@ class OutputLog:
 
     It is locked (flock), and the job inherits the locked descriptor. So the lock is held for as
     long as any process of the job has that descriptor. One file serves job after job: to create
-    and remove a file for each job costs more than to write most outputs.
+    and remove a file for each job costs more than to write most outputs. A file is used again only
+    if the kernel says that nobody else has it open in any way.
+
+    If the file cannot be made, the output goes into memory, and no more of it than fits into the
+    attempt's row is kept: a result must not depend on its output.
     """
 
     def __init__(self, path: str, *, adopted: bool = False) -> None:
@@ -51,7 +66,7 @@ class OutputLog:
         self.path = path
         self._is_adopted = adopted
         self._needs_clearing = False
-        self.descriptor = _open_file(path) if adopted else self._create_locked()
+        self.descriptor = self._open_running() if adopted else self._create_locked()
         self.begin(INLINE_BYTES)
 
     def begin(self, limit_bytes: int) -> None:
@@ -98,47 +113,69 @@ class OutputLog:
         self._last_size = size
         return _FREQUENT_LOOK_SECONDS
 
-    def collect(self, kept_path: str) -> tuple[Output, bool]:
-        """Take the output of the ended job. Return it, and whether a process still has the file.
+    def add_to(self, outcome: Outcome, kept_path: str) -> Outcome:
+        """Add to an outcome what the ended attempt printed, and whether a process still has it.
 
         An output above INLINE_BYTES goes to `kept_path`: all of it, or its first and last part
         around a line that says how much is missing. A smaller one also stays in the file until
         `clear`: if this worker dies, another one has to collect it again.
+
+        No error of the disk is raised: that costs the output, never the result.
         """
-        leftovers = self._reopen()
+        try:
+            output, is_held = self._collect(kept_path, keeps_file=outcome.leftovers)
+        except OSError as error:
+            _log.warning("cannot keep an output: %s", error)
+            output, is_held = Output(truncated=True), False
+            if not self._is_adopted:
+                self._replace()
+        return outcome._replace(output=output, leftovers=outcome.leftovers or is_held)
+
+    def _collect(self, kept_path: str, *, keeps_file: bool) -> tuple[Output, bool]:
+        """Take the output of the ended job; return it, and whether a process has its descriptor.
+
+        With `keeps_file`, processes of the job still run, and may still print.
+        """
+        is_held, is_reusable = self._reopen()
+        keeps_file = is_held or (keeps_file and not is_reusable)
         size = os.fstat(self.descriptor).st_size
         collected = self._collected_before(kept_path) if self._is_adopted else None
         if collected is not None:
-            return collected, leftovers
+            return collected, is_held
         truncated = self._discarded > 0 or size > self._limit
-        in_file = truncated or leftovers or size > INLINE_BYTES
+        in_file = truncated or keeps_file or size > INLINE_BYTES
         kept_bytes = _TAIL_BYTES if in_file else size
         tail = os.pread(self.descriptor, kept_bytes, max(0, size - kept_bytes))
         output = Output(size + self._discarded, truncated, tail, in_file)
         moved = False
         if in_file:
             try:
-                moved = self._keep(kept_path, size, truncated=truncated, leftovers=leftovers)
-            except OSError:  # a full disk costs the output, never the result
+                moved = self._keep(kept_path, size, truncated=truncated, in_use=keeps_file)
+            except OSError as error:
+                _log.warning("cannot keep an output: %s", error)
                 output = output._replace(truncated=True, in_file=False)
-        if moved or leftovers:
-            os.close(self.descriptor)
-            self.descriptor = self._create_locked()
-        self._needs_clearing = size > 0 and not moved and not leftovers
-        if size > INLINE_BYTES and _takes_much(self.descriptor):
+        is_reusable = is_reusable and not moved
+        if not is_reusable and not self._is_adopted:
+            self._replace()
+        self._needs_clearing = size > 0 and is_reusable
+        if is_reusable and size > INLINE_BYTES and _takes_much(self.descriptor):
             # The output has been copied elsewhere, or is lost because the disk is full. To record
             # the result may need the space.
             self.clear()
-        return output, leftovers
+        return output, is_held
 
     def clear(self) -> None:
         """Empty the file for the next job, once the result of the last one is recorded."""
-        if self._needs_clearing:
+        if not self._needs_clearing:
+            return
+        self._needs_clearing = False
+        try:
             os.ftruncate(self.descriptor, 0)
             # ext4 flushes a file that was truncated to nothing when it is closed next. That costs
             # nothing while the file is empty, but a write to the disk after the next job.
             os.close(_open_file(self.path))
-            self._needs_clearing = False
+        except OSError:  # somebody removed it
+            self._replace()
 
     def close(self) -> None:
         """Close the file and leave it."""
@@ -147,27 +184,61 @@ class OutputLog:
     def remove(self) -> None:
         """Remove the file: the worker leaves."""
         os.close(self.descriptor)
-        unlink_quietly(self.path)
+        remove_quietly(self.path)
+
+    def _replace(self) -> None:
+        """Use another file for the next job: nothing that one job had open goes to another."""
+        os.close(self.descriptor)
+        self.descriptor = self._create_locked()
+        self._needs_clearing = False
 
     def _create_locked(self) -> int:
         # Never use a file that exists: somebody may have put it there, or a process that a dead
         # worker's job left running has it open.
-        unlink_quietly(self.path)
-        descriptor = _create_file(self.path)
+        remove_quietly(self.path)
+        descriptor = self._create()
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
 
-    def _reopen(self) -> bool:
-        """Open the file anew, after the job ended; return whether a process still has it open."""
+    def _create(self) -> int:
+        try:
+            return _create_file(self.path)
+        except OSError as error:
+            try:
+                make_folder(os.path.dirname(self.path))
+                return _create_file(self.path)
+            except (OSError, QueueError):
+                return _in_memory(error)
+
+    def _open_running(self) -> int:
+        """Open the file of a job that runs."""
+        try:
+            return _open_file(self.path)
+        except OSError:  # the job removed it, or something else has its name
+            return self._create()
+
+    def _reopen(self) -> tuple[bool, bool]:
+        """Open the file anew, after the job ended.
+
+        Returns whether a process still has the descriptor that the job had, and whether the file
+        can be used again because nobody has it open in any way.
+        """
+        try:
+            fresh = _open_file(self.path)
+        except OSError:
+            return False, False
+        if not os.path.sameopenfile(fresh, self.descriptor):
+            os.close(fresh)
+            return False, False
         # The lock belongs to the open file that we share with the job, so only another open file
         # can test it.
         os.close(self.descriptor)
-        self.descriptor = _open_file(self.path)
+        self.descriptor = fresh
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fresh, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-        return False
+            return True, False
+        return False, _is_open_nowhere_else(fresh)
 
     def _collected_before(self, kept_path: str) -> Output | None:
         """Return the output that a worker kept before it was killed; None if it kept none."""
@@ -211,14 +282,14 @@ class OutputLog:
         os.ftruncate(self.descriptor, half)
         self._discarded += size - half
 
-    def _keep(self, kept_path: str, size: int, *, truncated: bool, leftovers: bool) -> bool:
+    def _keep(self, kept_path: str, size: int, *, truncated: bool, in_use: bool) -> bool:
         """Keep the output at `kept_path`; return whether the file itself was moved there."""
         if not truncated:
             _refuse_full_disk(self.descriptor)
             os.rename(self.path, kept_path)
             return True
         self._keep_both_ends(size, kept_path)
-        if leftovers:  # such a process may have the file open for ever
+        if in_use:  # a process that the job left running may have the file open for ever
             os.ftruncate(self.descriptor, 0)
         return False
 
@@ -258,10 +329,33 @@ def _create_file(path: str) -> int:
 
 
 def _open_file(path: str) -> int:
+    # The open of a FIFO does not wait with O_RDWR.
+    descriptor = _above_standard(os.open(path, _FLAGS))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, "it is not a plain file", path)
+    return descriptor
+
+
+def _in_memory(error: OSError) -> int:
+    """Return a file that has no name; raise the error that makes it necessary if there is none."""
+    if not hasattr(os, "memfd_create"):
+        raise error
+    _log.warning("cannot write the output of jobs: %s", error)
+    return _above_standard(os.memfd_create("queuectl"))
+
+
+def _is_open_nowhere_else(descriptor: int) -> bool:
+    """Whether the kernel says that no other open file leads to this one (Linux; 2 us).
+
+    A lock proves less: a process may have given the lock up, or may have opened the file anew.
+    """
     try:
-        return _above_standard(os.open(path, _FLAGS))
-    except FileNotFoundError:  # the job removed it
-        return _create_file(path)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except (AttributeError, OSError):  # the system or the file system has no leases
+        return False
+    return True
 
 
 def _above_standard(descriptor: int) -> int:

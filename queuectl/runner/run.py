@@ -14,18 +14,9 @@ from queuectl.core.escaping import storable
 from queuectl.core.models import SPAWN_FAILED, Outcome, OutcomeKind
 from queuectl.host import processes
 from queuectl.runner import exit_status
-from queuectl.runner.attempt import (
-    Command,
-    Events,
-    collect_output,
-    describe_end,
-    end_processes,
-)
+from queuectl.runner.attempt import Command, Events, describe_end, end_processes, with_left
+from queuectl.runner.children import Children, ProcessName
 from queuectl.runner.output_log import OutputLog
-
-_LOG_DESCRIPTOR = 8
-"""A job has its locked log as this descriptor, besides 1 and 2 which it may redirect. Not 9, which
-shell scripts use for flock(1)."""
 
 _SHORT_SECONDS = 0.02
 _REAP_SECONDS = 0.1
@@ -33,6 +24,7 @@ _REAP_SECONDS = 0.1
 _RESET_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
 Started = Callable[[int, "int | None"], None]
+"""Is called with the PID of a command and its start in clock ticks, None where that is not told."""
 
 
 _HOST_ERRORS = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
@@ -55,14 +47,21 @@ class _End(NamedTuple):
 
     cause: OutcomeKind | None
     """Why we ended it; None if it ended by itself."""
-    status: int
-    """Its status, as wait4 returned it."""
-    usage: os.struct_rusage  # type: ignore[name-defined]
-    """The resources that it used."""
+    status: exit_status.Status
+    """Its exit status; unknown if it could not be ended."""
+    usage: os.struct_rusage | None  # type: ignore[name-defined]
+    """The resources that it used; None if it could not be ended."""
+    unended: tuple[ProcessName, ...]
+    """The processes of the attempt that could not be ended."""
 
 
 def run(
-    command: Command, log: OutputLog, kept_log: str, events: Events, started: Started
+    command: Command,
+    log: OutputLog,
+    kept_log: str,
+    events: Events,
+    started: Started,
+    children: Children,
 ) -> Outcome:
     """Run a command to its end and return the outcome.
 
@@ -71,8 +70,8 @@ def run(
     The command is over when its own process ends; nothing waits for processes that it left
     running. `kept_log` is the file for an output that does not fit into the attempt's row.
 
-    `started` is called with the PID at once. If the command goes on, it is called again with the
-    PID and the start in clock ticks, which costs a look into /proc.
+    `started` is called at once. If the worker dies before that, the command can be found only by
+    traces that it may have hidden.
     """
     began = time.monotonic()
     try:
@@ -84,23 +83,23 @@ def run(
             reason=storable(str(error)),
             seconds=time.monotonic() - began,
         )
-    started(pid, None)
-    end = _wait_for_end(pid, command, log, events, began, started)
+    started(pid, processes.start_ticks(pid))
+    end = _wait_for_end(pid, command, log, events, began, children)
     outcome = describe_end(
-        end.cause,
-        exit_status.Status.decode(end.status),
-        command,
-        pid=pid,
-        seconds=time.monotonic() - began,
-        cpu_seconds=end.usage.ru_utime + end.usage.ru_stime,
-        # KiB on Linux, bytes on macOS (getrusage(2)).
-        max_rss_bytes=end.usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        end.cause, end.status, command, pid=pid, seconds=time.monotonic() - began
     )
-    return collect_output(outcome, command, log, kept_log, events)
+    if end.usage is not None:
+        outcome = outcome._replace(
+            cpu_seconds=end.usage.ru_utime + end.usage.ru_stime,
+            # KiB on Linux, bytes on macOS (getrusage(2)).
+            max_rss_bytes=end.usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )
+    outcome = _deal_with_leftovers(outcome, end, command, log, events, children)
+    return log.add_to(outcome, kept_log)
 
 
 def _wait_for_end(
-    pid: int, command: Command, log: OutputLog, events: Events, began: float, started: Started
+    pid: int, command: Command, log: OutputLog, events: Events, began: float, children: Children
 ) -> _End:
     """Wait until our child ends, or end it at its timeout or at an order.
 
@@ -109,26 +108,61 @@ def _wait_for_end(
     """
     deadline = began + (command.timeout_seconds or float("inf"))
     events.wait(min(command.timeout_seconds or _SHORT_SECONDS, _SHORT_SECONDS))
-    is_noted = False
     while True:
-        reaped, status, usage = os.wait4(pid, os.WNOHANG)
-        if reaped:
-            return _End(None, status, usage)
+        succeeded = children.has_ended(pid)
+        if succeeded is not None:
+            unended: tuple[ProcessName, ...] = ()
+            if not children.adopts_orphans and command.ends_leftovers(succeeded=succeeded):
+                unended = end_processes(command, log, events.wait, pid)
+            return _reap(pid, None, unended, events, children)
         cause = events.cut_short()
         now = time.monotonic()
         if cause is None and now >= deadline:
             cause = OutcomeKind.TIMEOUT
         if cause is not None:
-            end_processes(command, log, events.wait, pid)
-            while not reaped:
-                reaped, status, usage = os.wait4(pid, os.WNOHANG)
-                if not reaped:
-                    events.wait(_REAP_SECONDS)
-            return _End(cause, status, usage)
-        if not is_noted:
-            started(pid, processes.start_ticks(pid))
-            is_noted = True
+            unended = end_processes(command, log, events.wait, pid, children=children)
+            return _reap(pid, cause, unended, events, children)
         events.wait(min(deadline - now, log.enforce_limit()))
+
+
+def _reap(
+    pid: int,
+    cause: OutcomeKind | None,
+    unended: tuple[ProcessName, ...],
+    events: Events,
+    children: Children,
+) -> _End:
+    """Reap our child, which is ending; unless it could not be ended."""
+    while True:
+        reaped = children.reap(pid)
+        if reaped is not None:
+            status, usage = reaped
+            return _End(cause, exit_status.Status.decode(status), usage, unended)
+        if any(pid == left for left, _ in unended):
+            # It is reaped later, with the other children.
+            return _End(cause, exit_status.Status(None, None), None, unended)
+        events.wait(_REAP_SECONDS)
+
+
+def _deal_with_leftovers(
+    outcome: Outcome,
+    end: _End,
+    command: Command,
+    log: OutputLog,
+    events: Events,
+    children: Children,
+) -> Outcome:
+    """End what an attempt left running, if that is wanted; note what is left then."""
+    unended = end.unended
+    if not children.are_left():
+        return with_left(outcome, unended)
+    succeeded = outcome.kind is OutcomeKind.OK
+    if end.cause is None and command.ends_leftovers(succeeded=succeeded):
+        # Reported, unless the configuration says that they do not matter.
+        outcome = outcome._replace(leftovers=not command.kills_leftovers)
+        unended = end_processes(command, log, events.wait, None, children=children)
+        children.are_left()  # reaps them
+    return with_left(outcome, unended, children.keep_rest())
 
 
 def _start(command: Command, log: OutputLog) -> int:
@@ -143,7 +177,10 @@ def _start(command: Command, log: OutputLog) -> int:
         why = "is gone" if gone else f"cannot be used: {error.strerror}"
         raise _CannotStart(f"cwd {command.cwd} {why}") from None
     try:
-        return _spawn(exit_status.PRELUDE + command.shell_text, command.environ, log.descriptor)
+        # Where processes are not visible, the lock alone proves that one of a job is alive.
+        passes_lock = not processes.are_visible()
+        argv = exit_status.arguments(command.shell_text, passes_lock=passes_lock)
+        return _spawn(argv, command.environ, log.descriptor)
     except MemoryError:
         raise HostCannotStart(os.strerror(errno.ENOMEM)) from None
     except ValueError as error:
@@ -159,8 +196,7 @@ def _start(command: Command, log: OutputLog) -> int:
         os.chdir("/")
 
 
-def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
-    argv = ["sh", "-c", shell_text]
+def _spawn(argv: list[str], environ: Mapping[str, str], log: int) -> int:
     try:
         return os.posix_spawn(
             "/bin/sh",
@@ -170,7 +206,7 @@ def _spawn(shell_text: str, environ: Mapping[str, str], log: int) -> int:
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
-                (os.POSIX_SPAWN_DUP2, log, _LOG_DESCRIPTOR),
+                (os.POSIX_SPAWN_DUP2, log, exit_status.LOCK_DESCRIPTOR),
             ),
             setsid=True,
             setsigmask=(),
@@ -187,7 +223,7 @@ def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> in
 
     def prepare() -> None:
         # Only in the child: in the worker this descriptor may be one of the database.
-        os.dup2(log, _LOG_DESCRIPTOR)
+        os.dup2(log, exit_status.LOCK_DESCRIPTOR)
         for number in _RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -14,7 +14,13 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
+from queuectl.storage.rows import (
+    SELECT_JOB,
+    left_processes,
+    left_processes_text,
+    optional_time,
+    to_job,
+)
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
 _PROMOTED_AT_ONCE = 1000
@@ -255,8 +261,8 @@ class Attempts(Base):
             if row is None:
                 return None
             job = to_job(row)
-            (own, owner), *earlier = _newest_attempts(conn, job.seq, 1 + _NEWEST_ATTEMPTS)
-            numbers = tuple(number for number, _ in earlier)
+            (own, owner, _), *earlier = _newest_attempts(conn, job.seq, 1 + _NEWEST_ATTEMPTS)
+            numbers = tuple(number for number, _, _ in earlier)
             return Claim(job, own, self._settings(conn), owner, numbers)
 
     def set_aside_held_by(self, worker: str, *, now: datetime) -> list[int]:
@@ -306,7 +312,7 @@ class Attempts(Base):
         job = self._best_readable(conn, queues, now)
         if job is None:
             return None
-        earlier = tuple(number for number, _ in _newest_attempts(conn, job.seq))
+        attempts = _newest_attempts(conn, job.seq)
         execution_id = conn.execute(
             """
             INSERT INTO executions (job_seq, attempt, worker, started_at)
@@ -330,7 +336,12 @@ class Attempts(Base):
             {"worker": worker, "now": at, "execution": execution_id, "job": job.seq},
         )
         return Claim(
-            _claimed(job, worker, now), execution_id, self._settings(conn), worker, earlier
+            _claimed(job, worker, now),
+            execution_id,
+            self._settings(conn),
+            worker,
+            tuple(number for number, _, _ in attempts),
+            tuple(left for _, _, text in attempts if text for left in left_processes(text)),
         )
 
     def _best_readable(
@@ -496,11 +507,11 @@ def _promote(conn: sqlite3.Connection, at: str) -> bool:
 
 def _newest_attempts(
     conn: sqlite3.Connection, job_seq: int, at_most: int = _NEWEST_ATTEMPTS
-) -> Sequence[tuple[int, str]]:
-    """Return execution id and worker of the last attempts of a job, newest first."""
+) -> Sequence[tuple[int, str, str | None]]:
+    """Return the last attempts of a job, newest first: execution id, worker, processes left."""
     return conn.execute(
         """
-        SELECT id, worker
+        SELECT id, worker, left_processes
           FROM executions
          WHERE job_seq = :job
          ORDER BY id DESC
@@ -543,6 +554,7 @@ def _end_execution(conn: sqlite3.Connection, execution_id: int, outcome: Outcome
                cpu_seconds = :cpu_seconds,
                max_rss_bytes = :max_rss_bytes,
                leftovers = :leftovers,
+               left_processes = :left_processes,
                output_bytes = :output_bytes,
                output_truncated = :output_truncated,
                output_in_file = :output_in_file,
@@ -560,6 +572,7 @@ def _end_execution(conn: sqlite3.Connection, execution_id: int, outcome: Outcome
             "cpu_seconds": outcome.cpu_seconds,
             "max_rss_bytes": outcome.max_rss_bytes,
             "leftovers": int(outcome.leftovers),
+            "left_processes": left_processes_text(outcome.left_processes),
             "output_bytes": output.size_bytes,
             "output_truncated": int(output.truncated),
             "output_in_file": int(output.in_file),

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Callable, FrozenSet, Mapping, Sequence, Tuple
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
-from queuectl.core.models import Execution, Job, OutcomeKind, Output
+from queuectl.core.models import Execution, Job, LeftProcess, OutcomeKind, Output
 from queuectl.core.settings import MAX_RETRIES_LIMIT
 from queuectl.core.states import JobState
 from queuectl.core.times import MAX_DURATION, from_text, to_text
@@ -211,6 +211,19 @@ def to_execution(row: Sequence[Any]) -> Execution:
     kept = tail.encode("utf-8", "replace") if isinstance(tail, str) else bytes(tail)
     output = Output(size_bytes, bool(truncated), kept, bool(in_file))
     return Execution._make([*values, output])
+
+
+def left_processes_text(left: Sequence[LeftProcess]) -> str | None:
+    """Write the processes that an attempt left running; None if there are none."""
+    return json.dumps(left, separators=(",", ":")) if left else None
+
+
+def left_processes(text: str | None) -> tuple[LeftProcess, ...]:
+    """Read the processes that an attempt left running; none if that cannot be read."""
+    try:
+        return tuple(LeftProcess(*one) for one in json.loads(text or "[]"))
+    except (TypeError, ValueError):
+        return ()
 
 
 def _read(row: Sequence[Any], readers: _Readers) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from queuectl.core.environment import is_for_one_process
 from queuectl.core.models import Claim
 from queuectl.host.files import QueueFiles
 from queuectl.runner.attempt import Command
@@ -17,7 +18,9 @@ class CommandBuilder:
         self._queue_id = queue_id
         self._slot = slot
         self._environ = {
-            name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
+            name: value
+            for name, value in os.environ.items()
+            if not (name.startswith("QUEUECTL_") or is_for_one_process(name))
         }
         self._folder = _current_folder()
 
@@ -50,6 +53,7 @@ class CommandBuilder:
             timeout_seconds=job.timeout,
             grace_seconds=settings.kill_grace,
             kills_leftovers=settings.leftovers == "kill",
+            may_be_retried=job.attempts < job.max_retries,
         )
 
     def mark(self, execution_id: int) -> str:

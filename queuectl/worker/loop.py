@@ -13,9 +13,11 @@ from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict,
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import open_private, unlink_quietly
+from queuectl.host.filesystem import open_private, remove_quietly
 from queuectl.host.wakeup import WakeUpFifo, wake_up
 from queuectl.runner import process_tree
+from queuectl.runner.attempt import describe_unended, with_left
+from queuectl.runner.children import Children, ProcessName
 from queuectl.runner.output_log import OutputLog
 from queuectl.runner.run import HostCannotStart
 from queuectl.runner.run import run as run_command
@@ -85,6 +87,7 @@ class _Worker:
         }
         self._lock = lock = lockfiles.ProcessLock.take(self._files, self._id, about)
         self._pause = Pause(lambda problem: lock.describe({**about, "problem": problem}))
+        self._children = Children(adopts_orphans=processes.become_subreaper())
         self._output_log = OutputLog(self._files.worker_log(self._id))
         # Made here and not by the first job, whose umask might make it unwritable for the others.
         os.close(open_private(self._files.worker_status(self._id)))
@@ -147,7 +150,7 @@ class _Worker:
             lambda: self._storage.forget_worker(self._id, seen_at=to_text(utcnow()))
         )
         self._output_log.remove()
-        unlink_quietly(self._files.worker_status(self._id))
+        remove_quietly(self._files.worker_status(self._id))
         fifo.remove()
         self._lock.remove()
         if self._assignment.drain:
@@ -223,9 +226,13 @@ class _Worker:
         _log.info("%s started (attempt %d of %d)", job.id, job.attempts, job.max_retries)
         kept_log = self._files.execution_log(claim.execution_id)
         try:
-            self._prepare(claim, kept_log)
+            unended = self._prepare(claim, kept_log)
         except OSError as error:
             raise HostCannotStart(error.strerror) from None
+        if unended:
+            # It may still do what the next attempt would do beside it.
+            reason = f"an earlier attempt still runs: {describe_unended(unended)}"
+            return with_left(Outcome(OutcomeKind.INTERRUPTED, reason=reason), (), unended)
         outcome = run_command(
             self._commands.build(claim),
             self._output_log,
@@ -234,23 +241,26 @@ class _Worker:
             lambda pid, ticks: self._note_job(
                 lockfiles.JobProcess(claim.execution_id, pid, ticks, self._id)
             ),
+            self._children,
         )
         if self._jobs_left is not None and outcome.kind is not OutcomeKind.INTERRUPTED:
             self._jobs_left -= 1
         return outcome
 
-    def _prepare(self, claim: Claim, kept_log: str) -> None:
+    def _prepare(self, claim: Claim, kept_log: str) -> tuple[ProcessName, ...]:
         """Do what has to be done before the job of a claim is started.
+
+        Returns the processes of earlier attempts that cannot be ended.
 
         Raises OSError if that is impossible now, for example because no descriptor is left.
         """
         self._storage.set_durability(claim.settings)
-        if claim.earlier:
-            self._end_earlier(claim)
+        unended = self._end_earlier(claim) if claim.earlier else ()
         # The database may have been removed or restored from a copy: then it numbers attempts from
         # a lower number again, and an older attempt may have left a log of this name.
-        unlink_quietly(kept_log)
+        remove_quietly(kept_log)
         self._output_log.begin(claim.settings.output_limit)
+        return unended
 
     def _note_job(self, job: lockfiles.JobProcess) -> None:
         """Write down a job process that was started."""
@@ -262,16 +272,21 @@ class _Worker:
         self._writer.until_written(lambda: self._storage.unclaim(claim, now=utcnow()))
         self._pause.begin(reason)
 
-    def _end_earlier(self, claim: Claim) -> None:
-        """End what the earlier attempts of the job left running, before it is retried."""
+    def _end_earlier(self, claim: Claim) -> tuple[ProcessName, ...]:
+        """End what the earlier attempts of the job left running, before it is retried.
+
+        Returns the processes that cannot be ended.
+        """
+        boot = processes.boot_id()
         logs = (
             process_tree.identity(self._files.execution_log(number)) for number in claim.earlier
         )
         earlier = process_tree.AttemptProcesses(
             frozenset(self._commands.mark(number) for number in claim.earlier),
             frozenset().union(*logs),
+            names=frozenset(left[:2] for left in claim.left_processes if left.boot_id == boot),
         )
-        process_tree.end(earlier, claim.settings.kill_grace, self._events.wait)
+        return process_tree.end(earlier, claim.settings.kill_grace, self._events.wait)
 
     def _record(self, claim: Claim, outcome: Outcome, *, claim_next: bool) -> Claim | None:
         """Record the end of an attempt and what becomes of its job.

@@ -11,7 +11,7 @@ from typing import Callable, NoReturn
 from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
-from queuectl.host import lockfiles
+from queuectl.host import lockfiles, processes
 from queuectl.worker import loop, titles
 from queuectl.worker.plan import Launch
 from queuectl.worker.supervisor import Supervisor
@@ -45,6 +45,8 @@ def _supervise(launch: Launch) -> int:
         plan.workers, "" if plan.workers == 1 else "s",
         ", ".join(plan.queues) or "all queues", files.database, supervisor_id,
     )  # fmt: skip
+    if processes.are_hidden():
+        _log.warning("%s", processes.HIDDEN)
     lock = lockfiles.ProcessLock.inherited(files, supervisor_id, launch.lock)
     return Supervisor(files, supervisor_id, plan, lock, loop.work).run(_announcer(launch))
 

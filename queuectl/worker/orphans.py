@@ -9,6 +9,7 @@ from typing import Iterable
 from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import make_folder, remove_quietly
 from queuectl.runner import exit_status
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,14 @@ def _report(files: QueueFiles, job: lockfiles.JobProcess, status: exit_status.St
     # The shell of the job may have written another status: for some signals bash writes 0.
     if exit_status.read(path, job.execution_id) == status:
         return
-    try:
-        exit_status.write(path, job.execution_id, status)
-    except (OSError, QueueError) as error:
-        _log.warning("cannot write down how process %d ended: %s", job.pid, error)
+    problem: Exception | None = None
+    for repairs in (False, True):
+        try:
+            if repairs:  # the job has removed the folder, or put something else there
+                make_folder(files.logs)
+                remove_quietly(path)
+            exit_status.write(path, job.execution_id, status)
+            return
+        except (OSError, QueueError) as error:
+            problem = error
+    _log.warning("cannot write down how process %d ended: %s", job.pid, problem)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Callable, Iterator, NamedTuple
 
 from queuectl.core.errors import QueueBusy, QueueError, QueueUpgraded, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
-from queuectl.host.filesystem import unlink_quietly
+from queuectl.host.filesystem import remove_quietly
 from queuectl.runner import adopted, exit_status, process_tree
-from queuectl.runner.attempt import Command, describe_end, end_processes
+from queuectl.runner.attempt import Command, describe_end, end_processes, with_left
+from queuectl.runner.children import ProcessName
 from queuectl.runner.output_log import OutputLog
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.commands import CommandBuilder
@@ -202,6 +202,11 @@ class Recovery:
             noted = None  # an earlier job: the worker died between its claim and the spawn
         worker = next((one for one in self._storage.workers() if one.id == dead), None)
         command = self._commands.build(claim)
+        if noted is None:
+            # The worker died just after the spawn, if there was one, before it noted the process.
+            pid = exit_status.read_pid(command.status_path, claim.execution_id)
+            if pid is not None:
+                noted = lockfiles.JobProcess(claim.execution_id, pid, None, claim.log_owner)
         log = OutputLog(self._files.worker_log(claim.log_owner), adopted=True)
         job = _UnfinishedJob(claim, command, log, noted, worker)
         is_adopted = False
@@ -246,17 +251,17 @@ class Recovery:
         Raises _OutOfSight if the job may still run in another container, where it cannot be ended.
         """
         outcome = _outcome(job, leader, self._events.wait)
-        # Elsewhere than on Linux a process that was started but not noted cannot be found.
-        unseen = self._was_elsewhere(dead, job) or (sys.platform != "linux" and job.noted is None)
+        # Where processes are not visible, one that was started but not noted cannot be found.
+        unseen = self._was_elsewhere(dead, job) or (
+            job.noted is None and not processes.are_visible()
+        )
         if outcome.kind is OutcomeKind.LOST and unseen and job.log.is_held():
             raise _OutOfSight
         if (leader or job.noted) is None and outcome.kind is OutcomeKind.LOST:
             # It was never started: the content of the file is the output of an earlier job.
             return outcome._replace(output=Output(), leftovers=False)
         job.log.begin(job.claim.settings.output_limit)
-        kept_log = self._files.execution_log(job.claim.execution_id)
-        output, leftovers = job.log.collect(kept_log)
-        return outcome._replace(output=output, leftovers=leftovers)
+        return job.log.add_to(outcome, self._files.execution_log(job.claim.execution_id))
 
     def _was_elsewhere(self, dead: str, job: _UnfinishedJob) -> bool:
         """Whether a dead worker ran in another container, whose processes we do not see."""
@@ -291,8 +296,8 @@ class Recovery:
         """Remove the log and status files of a worker that is gone, unless its job runs on."""
         if self._storage.owns_running_log(owner):
             return
-        unlink_quietly(self._files.worker_log(owner))
-        unlink_quietly(self._files.worker_status(owner))
+        remove_quietly(self._files.worker_log(owner))
+        remove_quietly(self._files.worker_status(owner))
 
 
 def _is_running(worker: Worker) -> bool:
@@ -305,11 +310,13 @@ def _is_running(worker: Worker) -> bool:
 def _living_leader(job: _UnfinishedJob) -> lockfiles.JobProcess | None:
     """Return the job's own process if it is alive."""
     claim, noted = job.claim, job.noted
-    if noted is None or (noted.start_ticks is None and sys.platform == "linux"):
-        # The worker died just after the spawn, if there was one, before it could note everything.
+    if noted is None or (noted.start_ticks is None and processes.are_visible()):
+        # The worker died before it could note the process with its start.
         if exit_status.read(job.command.status_path, claim.execution_id) is not None:
             return None  # the job has ended: processes that still carry its mark are leftovers
         leader = process_tree.session_leader(job.command.mark, noted and noted.pid)
+        if leader is None and noted is not None:
+            leader = _unmarked_leader(noted.pid, job.worker)
         if leader is None:
             return None
         return lockfiles.JobProcess(claim.execution_id, *leader, claim.log_owner)
@@ -318,6 +325,21 @@ def _living_leader(job: _UnfinishedJob) -> lockfiles.JobProcess | None:
     # Its PID may belong to another process by now. PID, start and boot together are unique.
     boot = processes.boot_id() if job.worker is None else job.worker.boot_id
     return noted if processes.same_process(noted.pid, noted.start_ticks, boot) else None
+
+
+def _unmarked_leader(pid: int, worker: Worker | None) -> ProcessName | None:
+    """Return PID and start of a job that has removed the mark from its environment (`env -i`).
+
+    It leads a session of its own, and started after its worker.
+    """
+    process = processes.describe(pid)
+    if process is None or process.session != pid or worker is None:
+        return None
+    began = worker.start_ticks
+    is_later = began is not None and process.start_ticks >= began
+    return (
+        (pid, process.start_ticks) if is_later and worker.boot_id == processes.boot_id() else None
+    )
 
 
 def _outcome(
@@ -331,7 +353,9 @@ def _outcome(
     if leader is None:
         ended = job.noted or lockfiles.JobProcess(claim.execution_id, 0, None, claim.log_owner)
         outcome = adopted.reported_outcome(command, ended, None, wait)
-        if outcome.kind is not OutcomeKind.LOST and not command.kills_leftovers:
+        succeeded = outcome.kind is OutcomeKind.OK
+        is_lost = outcome.kind is OutcomeKind.LOST
+        if not is_lost and not command.ends_leftovers(succeeded=succeeded):
             return outcome
     else:
         outcome = describe_end(
@@ -343,5 +367,15 @@ def _outcome(
         )
     grace_seconds = min(command.grace_seconds, _LOST_GRACE_SECONDS)
     command = command._replace(grace_seconds=grace_seconds)
-    end_processes(command, job.log, wait, leader and leader.pid, leader and leader.start_ticks)
-    return outcome
+    started = leader or _noted_in_this_boot(job)
+    unended = end_processes(
+        command, job.log, wait, started and started.pid, started and started.start_ticks
+    )
+    return with_left(outcome, unended)
+
+
+def _noted_in_this_boot(job: _UnfinishedJob) -> lockfiles.JobProcess | None:
+    """Return the process that the dead worker noted, unless its PID is one of another boot."""
+    boot = processes.boot_id() if job.worker is None else job.worker.boot_id
+    is_known = job.noted is not None and job.noted.start_ticks is not None
+    return job.noted if is_known and boot == processes.boot_id() else None

@@ -160,8 +160,12 @@ def _become(launch: Launch) -> NoReturn:
     for descriptor in (launch.lock, launch.announce):
         if descriptor is not None:
             os.set_inheritable(descriptor, True)
+    # A pool that a job starts is no part of that job: a retry of the job must not end it.
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")
+    }
     # The process keeps its PID. A process that inherits the variable by accident has another one.
-    variables = {**os.environ, POOL_VARIABLE: f"{os.getpid()} {launch.to_text()}"}
+    variables = {**inherited, POOL_VARIABLE: f"{os.getpid()} {launch.to_text()}"}
     words = called_as()
     # A signal that comes before the supervisor has its handlers waits until it has them.
     mask = signals.block_all()

@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, NoReturn
 
 from queuectl.host import lockfiles, signals, wakeup
 from queuectl.host.files import QueueFiles
-from queuectl.host.processes import become_subreaper
+from queuectl.host.processes import become_subreaper, load_libc
 from queuectl.worker import orphans, restarts, stopping, titles
 from queuectl.worker.assignment import Assignment, Order, WorkerExit
 from queuectl.worker.plan import Plan
@@ -77,13 +77,14 @@ class Supervisor:
         `ready` is called once, when the workers can be seen and woken, or one has ended already.
         """
         stream = signals.SignalStream((*stopping.SIGNALS, signal.SIGCHLD))
+        # Loaded here, so that the workers share it: each of them becomes a subreaper as well.
+        load_libc()
         # Frozen before the forks, objects are not touched by the collector, so that the memory
         # that they are in stays shared by all workers.
         gc.collect()
         gc.freeze()
         for slot in range(self._plan.workers):
             self._fork(self._assignment(slot))
-        # After the forks, so that the workers need not carry what this imports.
         self._reaps_orphans = become_subreaper()
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
@@ -175,6 +176,9 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, signals.do_nothing)
+            if hasattr(signal, "SIGIO"):
+                # It comes if somebody opens the log of a job while we ask who has it open.
+                signal.signal(signal.SIGIO, signal.SIG_IGN)
             signals.restore(mask)
             titles.set_title(f"queuectl worker {assignment.worker}")
             status = self._worker_main(self._files, assignment)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from queuectl.host import processes
 from support.processes import linux_only
@@ -91,3 +94,41 @@ def test_only_a_descriptor_for_writing_counts(tmp_path: Path):
         process.wait()
 
     assert found == [False, True]
+
+
+def test_a_signal_never_hits_another_process_with_the_same_pid():
+    """Prevents a bug: after a look at all processes, an innocent one was killed by its PID."""
+    child = subprocess.Popen(["sleep", "300"])
+    ticks = processes.start_ticks(child.pid)
+    with pytest.raises(ProcessLookupError):
+        processes.send_signal(child.pid, ticks - 1, signal.SIGKILL)
+    assert child.poll() is None
+    processes.send_signal(child.pid, ticks, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        processes.send_signal(child.pid, ticks, signal.SIGKILL)
+
+
+def test_processes_that_were_started_since_are_found():
+    """Only these are looked at; nothing is missed when the numbers begin again."""
+    before = processes.last_pid()
+    child = subprocess.Popen(["sleep", "300"])
+    since = {process.pid for process in processes.living(before)}
+    later = {process.pid for process in processes.living(processes.last_pid())}
+    wrapped = {process.pid for process in processes.living(1 << 30)}
+    child.kill()
+    child.wait()
+
+    assert child.pid in since
+    assert os.getppid() not in since
+    assert child.pid not in later
+    assert child.pid in wrapped
+
+
+def test_children_are_found():
+    """A child that has ended counts until it is reaped."""
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert child.pid in processes.children()
+    child.wait()
+    assert child.pid not in processes.children()

@@ -12,6 +12,7 @@ import pytest
 from queuectl.runner import output_log
 from queuectl.runner.output_log import OutputLog
 from support.held import HELD
+from support.outcomes import OK
 from support.processes import alive, linux_only, status_field
 from support.queue import Queue
 from support.tracing import LONG
@@ -166,7 +167,7 @@ def test_a_cut_output_stays_on_the_disk_until_its_result_is_recorded(
         log = OutputLog(str(tmp_path / "worker.log"))
         log.begin(1 << 16)
         os.write(log.descriptor, b"x" * (1 << 20))
-        output, _ = log.collect(str(tmp_path / "kept.log"))
+        output = log.add_to(OK, str(tmp_path / "kept.log")).output
         assert (output.size_bytes, output.truncated) == (1 << 20, True)
         sizes.append(os.fstat(log.descriptor).st_size)
         log.clear()
@@ -182,12 +183,13 @@ def test_a_leftover_process_does_not_keep_a_cut_output_on_the_disk(tmp_path: Pat
     log.begin(1 << 16)
     held = os.dup(log.descriptor)
     os.write(held, b"x" * (1 << 20))
-    output, leftovers = log.collect(str(tmp_path / "kept.log"))
+    outcome = log.add_to(OK, str(tmp_path / "kept.log"))
     log.remove()
     on_disk = os.fstat(held).st_blocks * 512
     os.close(held)
 
-    assert (output.size_bytes, output.truncated, leftovers) == (1 << 20, True, True)
+    output = outcome.output
+    assert (output.size_bytes, output.truncated, outcome.leftovers) == (1 << 20, True, True)
     assert (tmp_path / "kept.log").stat().st_size > 1 << 16
     assert on_disk == 0
 
@@ -205,7 +207,7 @@ def test_a_job_survives_if_the_end_of_its_output_cannot_be_copied(
         _pause(log)
     bounded = os.fstat(log.descriptor).st_size
     os.write(log.descriptor, b"end")
-    output, _ = log.collect(str(tmp_path / "kept.log"))
+    output = log.add_to(OK, str(tmp_path / "kept.log")).output
     log.remove()
 
     assert bounded == 1 << 15

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from typing import Callable, NamedTuple
+from contextlib import closing
+from typing import Callable, NamedTuple, Sequence
 
 import pytest
 
+from queuectl.core.models import LeftProcess
 from queuectl.host import processes
 from queuectl.runner import process_tree
+from queuectl.storage.rows import left_processes
 from support.processes import alive, linux_only, status_field
 from support.queue import Queue
 from support.tracing import LONG
@@ -62,6 +67,9 @@ _TREES = {
     "closed descriptors": _Tree(f"exec >&- 2>&- 8>&-; sh -c {_CHILD} &"),
     "exec to a file": _Tree(f"exec > out 2>&1; setsid sh -c {_CHILD} &"),
     "clean environment": _Tree("env -i setsid /bin/sh -c 'echo $$ >> pids; exec /bin/sleep 300' &"),
+    "only its session": _Tree(
+        "env -i /bin/sh -c 'echo $$ >> pids; exec /bin/sleep 300' >/dev/null 2>&1 &"
+    ),
     "TERM ignored": _Tree("trap '' TERM; sh -c 'echo $$ >> pids; while :; do sleep 0.05; done' &"),
     "stopped": _Tree("sh -c 'echo $$ >> pids; kill -STOP $$; sleep 300' &"),
     "pipeline": _Tree("(sh -c 'echo $PPID' >> pids; sleep 300) | cat &"),
@@ -213,3 +221,116 @@ def test_a_process_that_got_the_pid_of_an_ended_leader_is_left_alone() -> None:
         for process in (straggler, stranger):
             process.kill()
             process.wait()
+
+
+# It leaves its session, its environment and its PID all the time.
+_COMET = """
+import os, time
+nothing = os.open(os.devnull, os.O_RDWR)
+for number in (0, 1, 2): os.dup2(nothing, number)
+while True:
+    if os.fork(): os._exit(0)
+    os.setsid()
+    with open("beat", "w"): pass
+"""
+
+
+@pytest.mark.parametrize("keeps_mark", [True, False])
+def test_a_process_that_forks_and_exits_all_the_time_is_ended(
+    queue: Queue, keeps_mark: bool
+) -> None:
+    """Regression: each time when a look at all processes came to its PID, it was gone already."""
+    (queue.work / "comet.py").write_text(_COMET)
+    queue.configure(kill_grace="0.3")
+    hides = "" if keeps_mark else "env -i "
+    command = f"{hides}{sys.executable} -S -E comet.py & until [ -e beat ]; do sleep 0.02; done"
+    job = queue.add(f"{command}; sleep 300", max_retries=1, timeout=2.0)
+    queue.drain(workers=1)
+
+    assert queue.outcomes(job) == ["timeout"]
+    (queue.work / "beat").unlink()
+    time.sleep(0.5)
+    assert not (queue.work / "beat").exists()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+@pytest.mark.skipif(os.geteuid() != 0, reason="a job cannot become another user")
+@pytest.mark.parametrize("way", ["timeout", "retry", "cancel"])
+def test_no_attempt_starts_beside_a_process_that_cannot_be_ended(queue: Queue, way: str) -> None:
+    """Regression: the attempt was recorded as ended, and the next one ran beside it."""
+    queue.configure(kill_grace="0.3", backoff_base="100", backoff_max="100")
+    become = "setpriv --reuid 12345 --clear-groups sh -c 'exec sleep 300' & echo $! >> pids; "
+    then = {"timeout": "sleep 300", "retry": "exit 1", "cancel": "echo > begun; sleep 300"}[way]
+    timeout = 1.0 if way == "timeout" else 0.0
+    job = queue.add(become + "sleep 0.3; " + then, id="j", max_retries=2, timeout=timeout)
+    queue.start(before=["setpriv", "--bounding-set=-kill"])
+    if way == "cancel":
+        queue.text("begun")
+        queue.ok("cancel", job)
+        queue.until(job, "cancelled")
+    else:
+        queue.until(job, "failed")
+    said = queue.run("show", job).out
+    queue.ok("retry", job)
+    wait_until(lambda: queue.get(job).interruptions > 1)
+    (pid,) = map(int, (queue.work / "pids").read_text().split())
+
+    assert alive(pid)
+    first = queue.attempts(job)[0]
+    assert [left.pid for left in _left(queue, first.id)] == [pid]
+    assert f"process {pid} of user 12345 cannot be ended" in said
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len((queue.work / "pids").read_text().split()) == 2)
+    os.kill(int((queue.work / "pids").read_text().split()[1]), signal.SIGKILL)
+
+
+def _left(queue: Queue, execution_id: int) -> Sequence[LeftProcess]:
+    with closing(sqlite3.connect(queue.database)) as conn:
+        (text,) = conn.execute(
+            "SELECT left_processes FROM executions WHERE id = ?", (execution_id,)
+        ).fetchone()
+    return left_processes(text)
+
+
+@pytest.mark.parametrize("outcome", ["completed", "dead"])
+def test_a_retry_by_hand_ends_what_the_job_left_before(queue: Queue, outcome: str) -> None:
+    """Regression: a process without traces was forgotten, though the worker had seen it."""
+    hides = "env -i setsid /bin/sh -c 'echo $$ >> pids; exec /bin/sleep 300' >/dev/null 2>&1 &"
+    code = 0 if outcome == "completed" else 1
+    text = f"[ -e pids ] || {{ {hides} until [ -s pids ]; do sleep 0.02; done; exit {code}; }}"
+    job = queue.add(text, max_retries=1)
+    queue.drain(workers=1)
+    assert queue.state(job) == outcome
+    (pid,) = map(int, (queue.work / "pids").read_text().split())
+    assert (alive(pid), queue.attempts(job)[0].leftovers) == (True, True)
+    queue.ok("retry", job)
+    queue.drain(workers=1)
+
+    assert queue.state(job) == "completed"
+    assert not alive(pid)
+
+
+def test_a_kept_process_is_not_part_of_the_next_job(queue: Queue) -> None:
+    """A service that a job left running outlives the timeout of the next job of its worker."""
+    queue.configure(kill_grace="0.3")
+    hides = "env -i setsid /bin/sh -c 'echo $$ >> pids; exec /bin/sleep 300' >/dev/null 2>&1 &"
+    queue.add(f"{hides} until [ -s pids ]; do sleep 0.02; done")
+    second = queue.add("sleep 300", max_retries=1, timeout=0.5)
+    queue.drain(workers=1)
+    (pid,) = map(int, (queue.work / "pids").read_text().split())
+
+    assert alive(pid)
+    assert [one.leftovers for one in queue.attempts(second)] == [False]
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_job_that_hides_and_kills_its_worker_at_once_is_adopted(queue: Queue) -> None:
+    """Regression: its worker had not noted the process yet, so a second attempt ran beside it."""
+    queue.configure(backoff_base="1", backoff_max="0.1")
+    (queue.work / "run.sh").write_text("echo begin >> ledger; sleep 1; echo end >> ledger\n")
+    hides = "exec env -i sh run.sh >/dev/null 2>&1"
+    job = queue.add(f"[ $QUEUECTL_ATTEMPT = 2 ] || kill -9 $PPID; {hides}", max_retries=2)
+    queue.drain(workers=1)
+
+    assert queue.outcomes(job) == ["ok"]
+    assert (queue.work / "ledger").read_text().split() == ["begin", "end"]

@@ -213,7 +213,30 @@ def test_a_job_inherits_nothing_from_the_process_that_started_the_pool(queue: Qu
         "SigIgn:": 0,
     }
     # 3 is the folder that ls reads.
-    assert _output(queue, descriptors).split() == ["0", "1", "2", "3", "8"]
+    assert _output(queue, descriptors).split() == ["0", "1", "2", "3"]
+
+
+def test_variables_that_are_for_the_pool_alone_do_not_reach_jobs(queue: Queue) -> None:
+    """Regression: each `make` in a job got the closed job server of the make around the pool.
+
+    Variables that are set for the job by name stay, whatever they are called.
+    """
+    names = ("MAKEFLAGS", "LISTEN_FDS", "WATCHDOG_USEC", "JOURNAL_STREAM", "INVOCATION_ID")
+    for_one = dict.fromkeys(names, "x")
+    around = {**queue.env, **for_one, "NOTIFY_SOCKET": "none", "KEPT": "yes"}
+    copied = queue.ok("enqueue", "--env", "*", "env", env=around)
+    queue.configure(capture_env="*")
+    captured = queue.ok("enqueue", "env", env=around)
+    queue.configure(capture_env="")
+    plain = queue.add("env")
+    named = queue.add("env", env={"MAKEFLAGS": "-j2"})
+    queue.drain(workers=1, env=around)
+
+    for job in (copied, captured, plain):
+        seen = {line.partition("=")[0] for line in _output(queue, job).splitlines()}
+        assert seen & {*for_one, "NOTIFY_SOCKET"} == set()
+        assert "KEPT" in seen
+    assert "MAKEFLAGS=-j2" in _output(queue, named).splitlines()
 
 
 def test_the_umask_of_worker_start_applies_to_jobs_but_not_to_the_queue(queue: Queue) -> None:

@@ -24,7 +24,7 @@ def _popen(shell: str, command: str, status: Path, execution: int = 7) -> subpro
         pytest.skip(f"{shell} is not installed")
     status.touch()
     return subprocess.Popen(
-        ["sh", "-c", exit_status.PRELUDE + command],
+        exit_status.arguments(command),
         executable=program,
         cwd=str(status.parent),
         env={
@@ -109,6 +109,20 @@ def test_some_ends_leave_no_report(tmp_path: Path, shell: str, command: str) -> 
     _popen(shell, command, status).communicate()
 
     assert exit_status.read(str(status), 7) is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_shell_tells_its_pid_before_the_command_begins(tmp_path: Path, shell: str) -> None:
+    """Its worker may be dead before it has noted the PID, and the command may hide from others."""
+    status = tmp_path / "status"
+    process = _popen(shell, "exec env -i sleep 300", status)
+    wait_until(lambda: exit_status.read_pid(str(status), 7) is not None)
+    told = exit_status.read_pid(str(status), 7)
+    other, end = exit_status.read_pid(str(status), 8), exit_status.read(str(status), 7)
+    process.kill()
+    process.communicate()
+
+    assert (told, other, end) == (process.pid, None, None)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

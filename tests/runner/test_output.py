@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 from queuectl.runner.output_log import OutputLog
 from support.calls import COMMAND
 from support.held import UNTIL_GO
+from support.outcomes import OK
 from support.processes import linux_only
 from support.queue import Queue
 from support.waiting import wait_until
@@ -185,3 +189,101 @@ def test_something_else_in_place_of_a_kept_log_is_named(
 
     line = queue.fails(1, "logs", *options, job)
     assert line.startswith("queuectl logs: its log is gone: ")
+
+
+@linux_only
+@pytest.mark.parametrize("how", ["unlocked", "opened anew", "opened to read"])
+def test_a_file_that_a_process_still_has_is_not_given_to_the_next_job(
+    tmp_path: Path, how: str
+) -> None:
+    """Regression: such a process read the output of the next job, and wrote into it."""
+    log = OutputLog(str(tmp_path / "worker.log"))
+    flags = os.O_RDONLY if how == "opened to read" else os.O_RDWR
+    held = os.dup(log.descriptor) if how == "unlocked" else os.open(log.path, flags)
+    fcntl.flock(log.descriptor, fcntl.LOCK_UN)
+    os.write(log.descriptor, b"first")
+    first = log.add_to(OK, str(tmp_path / "kept.log"))
+    log.clear()
+    os.write(log.descriptor, b"the secret of the second")
+    second = log.add_to(OK, str(tmp_path / "kept.log"))
+    seen = os.pread(held, 100, 0)
+    os.close(held)
+    log.remove()
+
+    assert (first.output.tail, second.output.tail) == (b"first", b"the secret of the second")
+    assert seen == b"first"
+
+
+@linux_only
+def test_a_file_that_nobody_else_has_is_used_again(tmp_path: Path) -> None:
+    """To create and remove a file for each job costs more than to write most outputs."""
+    log = OutputLog(str(tmp_path / "worker.log"))
+    before = log.identity
+    log.add_to(OK, str(tmp_path / "kept.log"))
+
+    assert log.identity == before
+    log.remove()
+
+
+def _remove_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def _put_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _put_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _put_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def _put_file_for_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.touch()
+
+
+@linux_only
+@pytest.mark.parametrize(
+    "destroy",
+    [Path.unlink, _remove_folder, _put_folder, _put_fifo, _put_link, _put_file_for_folder],
+)
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_result_does_not_depend_on_its_output(
+    tmp_path: Path, destroy: Callable[[Path], None], size: int
+) -> None:
+    """Regression: the worker ended, and the job that had completed ran again.
+
+    The log is usable for the next job; a small output is in its row however the file was lost.
+    """
+    path = tmp_path / "logs" / "worker.log"
+    path.parent.mkdir()
+    log = OutputLog(str(path))
+    os.write(log.descriptor, b"x" * size)
+    destroy(path)
+    first = log.add_to(OK, str(path.parent / "kept.log"))
+    log.clear()
+    os.write(log.descriptor, b"second")
+    second = log.add_to(OK, str(path.parent / "kept.log"))
+    log.remove()
+
+    assert (first.kind, first.output.size_bytes) == (OK.kind, size)
+    assert len(first.output.tail) == (10 if size == 10 else 1024)
+    assert second.output.tail == b"second"
+
+
+@linux_only
+def test_a_result_does_not_depend_on_the_folder_of_the_logs(queue: Queue) -> None:
+    """A job that moves the folder away is recorded as completed, and so is the next one."""
+    first = queue.add("seq 3000; mv $QUEUECTL_DB.d/logs away")
+    second = queue.add("echo second")
+    queue.drain(workers=1)
+
+    assert [queue.outcomes(job) for job in (first, second)] == [["ok"], ["ok"]]
+    assert _printed(queue, second) == b"second\n"

@@ -9,6 +9,7 @@ import pytest
 from queuectl.core.models import Output
 from queuectl.runner.output_log import GAP, INLINE_BYTES, OutputLog
 from queuectl.runner.output_reader import OutputReader, tail_start
+from support.outcomes import OK
 
 _LIMIT = 2 * INLINE_BYTES
 _HALF = _LIMIT // 2
@@ -35,7 +36,7 @@ class Attempt:
 
     def end(self):
         """End the attempt; return the new output."""
-        output, _ = self.log.collect(self.kept_path)
+        output = self.log.add_to(OK, self.kept_path).output
         if not output.in_file:
             return b"".join(self.reader.kept_in_row(output))
         with open(self.kept_path, "rb") as kept:

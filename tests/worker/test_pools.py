@@ -391,3 +391,33 @@ def test_worker_stop_signals_no_other_process_with_the_same_pid(queue: Queue) ->
         lock.remove()
         other.kill()
         other.wait()
+
+
+@linux_only
+@pytest.mark.parametrize("way", ["retry", "leftovers", "timeout"])
+def test_a_pool_that_a_job_detached_is_not_part_of_the_job(queue: Queue, way: str) -> None:
+    """Regression: a retry of the job ended the pool, and the jobs of the other queue."""
+    other = queue.folder / "other.db"
+    start = f"{COMMAND} --db {other} worker start --detach"
+    then = {
+        "retry": "[ $QUEUECTL_ATTEMPT = 2 ]",
+        "leftovers": "true",
+        "timeout": "[ $QUEUECTL_ATTEMPT = 2 ] || sleep 300",
+    }[way]
+    queue.configure(kill_grace="0.3", backoff_base="1", backoff_max="0.1")
+    if way == "leftovers":
+        queue.configure(leftovers="kill")
+    queue.ok("--db", str(other), "enqueue", "--id", "long", f"echo > begun; {UNTIL_GO}; env")
+    first = f"{start}; until [ -s begun ]; do sleep 0.05; done"
+    timeout = 5.0 if way == "timeout" else 0.0
+    queue.add(
+        f"[ $QUEUECTL_ATTEMPT = 2 ] || {{ {first}; }}; {then}", max_retries=2, timeout=timeout
+    )
+    queue.drain(workers=1)
+    queue.let_go()
+    try:
+        queue.ok("--db", str(other), "wait", "long")
+        shown = queue.run("--db", str(other), "logs", "long").out
+        assert "QUEUECTL_JOB_ID=long" in shown.splitlines()
+    finally:
+        queue.run("--db", str(other), "worker", "stop", "--now")

@@ -220,7 +220,9 @@ def test_a_process_that_a_job_starts_at_once_is_not_taken_for_the_job(
     living = processes.living
     ticks = processes.start_ticks(leader.pid)
     monkeypatch.setattr(
-        processes, "living", lambda: (one._replace(start_ticks=ticks) for one in living())
+        processes,
+        "living",
+        lambda *since: (one._replace(start_ticks=ticks) for one in living(*since)),
     )
     try:
         adopted = _recovery(queue, lock).take_over("gone-1")
@@ -258,16 +260,19 @@ def test_no_running_job_is_lost_because_no_descriptor_is_free(
     failing = [proc / "sys/kernel/random/boot_id", proc / f"{leader.pid}/stat"]
     if not is_noted:
         failing = [proc / f"{leader.pid}/stat", proc / f"{leader.pid}/environ"]
-    can_open = builtins.open
 
-    def opened(path: Any, *args: Any, **options: Any) -> Any:
-        if failing and str(path) == str(failing[0]):
-            failing.pop(0)
-            raise OSError(errno.ENFILE, "Too many open files in system")
-        return can_open(path, *args, **options)
+    def failing_once(can_open: Any) -> Any:
+        def opened(path: Any, *args: Any, **options: Any) -> Any:
+            if failing and str(path) == str(failing[0]):
+                failing.pop(0)
+                raise OSError(errno.ENFILE, "Too many open files in system")
+            return can_open(path, *args, **options)
+
+        return opened
 
     try:
-        monkeypatch.setattr(builtins, "open", opened)
+        for module in (builtins, os):
+            monkeypatch.setattr(module, "open", failing_once(module.open))
         for _ in range(2):
             with pytest.raises(OSError, match="Too many open files"):
                 _recovery(queue, lock).take_over("gone-1")
@@ -334,7 +339,7 @@ def test_a_job_in_another_container_is_not_run_again(
     lock.close()
     log = OutputLog(queue.files.worker_log("gone-1"))
     # It would kill the process that holds the log, which is this test.
-    monkeypatch.setattr(process_tree, "end", lambda *_: None)
+    monkeypatch.setattr(process_tree, "end", lambda *_: ())
     assert _recovery(queue).take_over("gone-1") is None
     assert (queue.state(job), queue.outcomes(job)) == ("processing", [None])
     assert lockfiles.owners(queue.files) == ["gone-1"]

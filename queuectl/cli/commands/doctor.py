@@ -104,6 +104,8 @@ def _environment(files: QueueFiles) -> Iterator[Finding]:
             FAIL if no_inodes else level,
             f"{_size(free)} in {folder}" + (", but no inodes are left (df -i)" * no_inodes),
         )
+    if processes.are_hidden():
+        yield Finding("processes", WARN, processes.HIDDEN)
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limited = descriptors != resource.RLIM_INFINITY
     yield Finding(
