@@ -82,6 +82,15 @@ class Base:
         """The paths of the queue's files."""
         return self._database.files
 
+    @property
+    def file_id(self) -> str:
+        """Device and inode of the database: a moved file keeps them, and no copy has them."""
+        return self._database.file_id
+
+    def is_replaced(self) -> bool:
+        """Whether the database was removed, or replaced by another file. It takes 1 µs."""
+        return self._database.is_replaced()
+
     def refuse_replaced(self) -> None:
         """Raise QueueReplaced if the database was removed, or replaced by another file."""
         self._database.refuse_replaced()

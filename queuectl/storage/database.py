@@ -93,8 +93,11 @@ class Database:
         else:
             places.refuse_second_name(files)
             _refuse_foreign_wal(files)
+        before = _identity(files.database)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
+            if database._identity != before:  # we may be connected to either file
+                raise QueueReplaced(f"{files.database} was removed or replaced")
             if not database._is_current():
                 if not upgrade:
                     raise QueueUnusable(f"{files.database} has yet to be upgraded")
@@ -138,12 +141,21 @@ class Database:
             self._is_open = False
             _connected.remove(self.files.database)
 
-    def refuse_replaced(self) -> None:
-        """Raise QueueReplaced if the file was removed, or replaced by another.
+    @property
+    def file_id(self) -> str:
+        """Device and inode of the file, as text; empty if they cannot be known."""
+        return "" if self._identity is None else "{}:{}".format(*self._identity)
+
+    def is_replaced(self) -> bool:
+        """Whether the file was removed, or replaced by another; False if that cannot be known.
 
         Other processes then use that other file: nobody sees what we would write.
         """
-        if _identity(self.files.database) not in (self._identity, None):
+        return _identity(self.files.database) not in (self._identity, None)
+
+    def refuse_replaced(self) -> None:
+        """Raise QueueReplaced if the file was removed, or replaced by another."""
+        if self.is_replaced():
             raise QueueReplaced(f"{self.files.database} was removed or replaced")
 
     def set_durability(self, *, waits_for_disk: bool) -> None:
@@ -340,6 +352,7 @@ class Database:
                     legacy.convert(conn, now=utcnow())
                 else:
                     schema.migrate(conn, version)
+                schema.set_meta(conn, "file", self.file_id)
                 conn.execute("COMMIT")
             except BaseException:
                 _roll_back(conn)

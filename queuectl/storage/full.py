@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from queuectl.storage.actions import Actions
 from queuectl.storage.config import Config
+from queuectl.storage.copies import Copies
 from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
@@ -16,6 +17,7 @@ class Storage(
     WorkerStorage,
     Enqueueing,
     Transfer,
+    Copies,
     Explaining,
     Actions,
     Queues,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Sequence
 
-from queuectl.core.errors import QueueUnusable
+from queuectl.core.errors import QueueReplaced, QueueUnusable
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, to_text
 from queuectl.host import lockfiles
@@ -76,8 +76,16 @@ class Workers(Base):
         """Return the id of this queue, which no other queue on any machine has."""
         return self.meta()["queue_id"]
 
+    def refuse_copy(self) -> None:
+        """Raise QueueReplaced if the file is a copy that has the id of another queue.
+
+        It must have come here after `worker start`, which gives a copy an id of its own.
+        """
+        if self.file_id and self.meta().get("file") != self.file_id:
+            raise QueueReplaced(f"{self.files.database} was removed or replaced")
+
     def meta(self) -> dict[str, str]:
-        """Return facts about the file: `queue_id`, `min_writer`, `last_worker_at`."""
+        """Return facts about the file: `queue_id`, `file`, `min_writer`, `last_worker_at`."""
         with self._snapshot() as conn:
             return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
 

@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 
 from queuectl.core import retry
-from queuectl.core.errors import QueueError, QueueReplaced, QueueUpgraded
+from queuectl.core.errors import NoQueue, QueueError, QueueReplaced, QueueUpgraded
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes
@@ -46,9 +46,13 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     try:
         storage = WorkerStorage.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
         try:
+            storage.refuse_copy()
             return _Worker(storage, assignment, events).run()
         finally:
             storage.close()
+    except NoQueue:
+        _log.error("%s was removed or replaced: start the workers again", files.database)
+        return WorkerExit.QUEUE_CHANGED
     except (QueueReplaced, QueueUpgraded) as error:
         hint = ": start the workers again" if isinstance(error, QueueReplaced) else ""
         _log.error("%s%s", error, hint)
@@ -323,8 +327,14 @@ class _Worker:
             # A job that could not be started has never waited for events. Read them here, or a
             # series of such jobs would not notice a stop.
             self._events.wait(0)
-        # Chores come before the next claim: a queue that is never empty must not put them off.
-        if not claim_next or self._chores.are_due() or not self._wants_more():
+        # Chores come before the next claim: a queue that is never empty must not put them off. And
+        # from a file that was replaced nothing may be claimed: others claim from the new one.
+        if (
+            not claim_next
+            or self._chores.are_due()
+            or not self._wants_more()
+            or self._storage.is_replaced()
+        ):
             return self._storage.record(claim, outcome, verdict, now=utcnow()), None
         try:
             return self._storage.record_and_claim(

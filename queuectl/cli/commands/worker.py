@@ -25,6 +25,7 @@ from queuectl.cli.tables import print_workers
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
 from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 from queuectl.host import places
 
 _TIME_RAN_OUT = 124
@@ -117,6 +118,10 @@ def worker_start(
     # Created or upgraded now, so that what is wrong with the queue is reported here; closed again
     # before any fork.
     storage = open_storage(create=True)
+    given_up = storage.name_copy(now=utcnow())
+    if given_up is not None and not quiet:
+        lost = f" (jobs that run there, lost here: {given_up})" if given_up else ""
+        output.message(f"{files.database} is a copy of another queue, and now one of its own{lost}")
     own = None if detach or max_jobs is not None or max_runtime is not None else own_job(storage)
     storage.close()
     if own is not None and own.state is JobState.PROCESSING:

@@ -1,0 +1,165 @@
+"""Copies of a queue: backups, and files that were copied by other means."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import datetime
+
+from queuectl.core.errors import QueueDamaged, QueueUnusable
+from queuectl.core.times import to_text
+from queuectl.host import lockfiles, processes
+from queuectl.host.filesystem import new_file, scratch_file
+from queuectl.host.trust import weak_folder
+from queuectl.storage import schema
+from queuectl.storage.dependencies import release_dependants
+from queuectl.storage.sqlite_errors import translated
+from queuectl.storage.workers import Workers
+
+_COPIED_BYTES = 1 << 20
+_RUNNING = "state = 'processing' AND (:worker IS NULL OR locked_by = :worker)"
+_HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
+
+
+class Copies(Workers):
+    """The methods that make a copy of a queue a queue of its own."""
+
+    def back_up(self, path: str, *, now: datetime) -> None:
+        """Copy the queue, as it is at one moment, to a new file that only its owner can read.
+
+        The copy is a queue of its own, without workers. An attempt that runs here is lost there: it
+        counts, and its job waits for a retry that is due at once, unless it was the last attempt
+        or the job is being cancelled. Raises QueueUnusable if the path is taken or cannot be
+        written.
+        """
+        with new_file(path) as new:
+            # SQLite opens files by name. Where others can swap names, they would choose the file
+            # that it writes, or read the copy.
+            if weak_folder(os.path.dirname(os.path.abspath(path))) is None:
+                self._copy_to(new.name, path, now)
+                return
+            import shutil  # here, since every command that reads a queue loads this module
+
+            with scratch_file() as scratch:
+                self._copy_to(scratch, path, now)
+                with open(scratch, "rb") as source:
+                    with open(new.descriptor, "wb", closefd=False) as target:
+                        shutil.copyfileobj(source, target, _COPIED_BYTES)
+
+    def _copy_to(self, name: str, path: str, now: datetime) -> None:
+        """Write the copy into the file `name`; `path` is for messages."""
+        copy = sqlite3.connect(name, isolation_level=None)
+        try:
+            # A backup is one file. Nothing beside it may be left if we are killed.
+            copy.execute("PRAGMA journal_mode = MEMORY")
+            self._database.connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = MEMORY")  # the queue's own mode has been copied
+            copy.execute("BEGIN")
+            # With the same name, a retry in one queue would kill the running job of the other.
+            schema.name_queue(copy)
+            # It may be copied again, more than once. Each copy gets an id when workers start on it.
+            schema.set_meta(copy, "file", "backup")
+            copy.execute("DELETE FROM workers")
+            _give_up_running_jobs(copy, now, "lost: it ran when the backup was taken")
+            copy.execute("COMMIT")
+        except sqlite3.Error as error:
+            # The copy holds the same pages: if they cannot be read, the queue itself is damaged.
+            known = translated(error, self.files.database)
+            if isinstance(known, QueueDamaged):
+                raise known from None
+            raise QueueUnusable(f"cannot write {path}: {error}") from None
+        finally:
+            copy.close()
+
+    def name_copy(self, *, now: datetime) -> int | None:
+        """Make this file a queue of its own if it is a copy of another one.
+
+        Processes are recognised by the id of the queue, and a copy has that of the original. So
+        workers of the copy would end, or adopt, what runs in the original. The file itself keeps
+        note of which file it is; nothing else can tell a copy by `cp -a` from the original.
+
+        Returns None if it is no copy, else how many jobs run in the original: here, their attempts
+        are lost. Jobs whose processes are gone are left to the usual recovery.
+        """
+        own = self.file_id
+        if not own or self.meta().get("file") == own:
+            return None
+        with self._transaction() as conn:
+            known = conn.execute("SELECT value FROM meta WHERE key = 'file'").fetchone()
+            schema.set_meta(conn, "file", own)
+            # A file without the note comes from an older queuectl.
+            if known is None or known[0] == own:
+                return None
+            schema.name_queue(conn)
+            rows = conn.execute(
+                """
+                SELECT locked_by, pid, start_ticks, boot_id
+                  FROM jobs
+                  LEFT JOIN workers ON workers.id = jobs.locked_by
+                 WHERE state = 'processing'
+                 ORDER BY seq
+                """
+            ).fetchall()
+            elsewhere = [row[0] for row in rows if self._lives(*row)]
+            for worker in elsewhere:
+                conn.execute("DELETE FROM workers WHERE id = ?", (worker,))
+                _give_up_running_jobs(
+                    conn, now, "lost: it runs in the queue that this one was copied from", worker
+                )
+            return len(elsewhere)
+
+    def _lives(
+        self, worker: str, pid: int | None, start_ticks: int | None, boot: str | None
+    ) -> bool:
+        """Whether a worker, or the process of the job that it started last, is alive."""
+        job = lockfiles.job_process(self.files, worker)
+        try:
+            here = processes.boot_id()
+            return (pid is not None and processes.same_process(pid, start_ticks, boot)) or (
+                job is not None and processes.same_process(job.pid, job.start_ticks, here)
+            )
+        except OSError:  # unknown just now: it may be
+            return True
+
+
+def _give_up_running_jobs(
+    copy: sqlite3.Connection, now: datetime, error: str, worker: str | None = None
+) -> None:
+    """End the running attempts of a copied queue as lost: they run in the original only.
+
+    With `worker`, only those of that worker.
+    """
+    parameters = {"now": to_text(now), "error": error, "worker": worker}
+    copy.execute(
+        f"""
+        UPDATE executions
+           SET outcome = 'lost',
+               finished_at = :now
+         WHERE id IN (SELECT execution_id FROM jobs WHERE {_RUNNING})
+        """,
+        parameters,
+    )
+    finished = copy.execute(
+        f"SELECT seq FROM jobs WHERE {_RUNNING} AND {_HAS_NO_RETRY} ORDER BY seq", parameters
+    ).fetchall()
+    copy.execute(
+        f"""
+        UPDATE jobs
+           SET state = CASE WHEN cancel_requested = 1 THEN 'cancelled'
+                            WHEN attempts >= max_retries THEN 'dead'
+                            ELSE 'failed' END,
+               finished_at = CASE WHEN {_HAS_NO_RETRY} THEN :now END,
+               run_at = CASE WHEN {_HAS_NO_RETRY} THEN run_at ELSE :now END,
+               updated_at = :now,
+               locked_by = NULL,
+               locked_at = NULL,
+               execution_id = NULL,
+               exit_code = NULL,
+               signal = NULL,
+               last_error = :error
+         WHERE {_RUNNING}
+        """,
+        parameters,
+    )
+    for (seq,) in finished:
+        release_dependants(copy, seq, completed=False, now=now)
