@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Sequence
 
 from queuectl.core.errors import QueueError
-from queuectl.host import lockfiles
+from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.host.pools import LivingProcess, living_processes
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
 
 _POLL_SECONDS = 0.02
+_LOOK_SECONDS = 0.5
 
 
 class Target:
@@ -55,6 +57,18 @@ class Target:
             pass
         except PermissionError:
             raise QueueError(f"{self.id} (pid {process.pid}) belongs to another user") from None
+
+    def go_on(self) -> None:
+        """Continue the process, and the workers of a supervisor, if they are stopped (Ctrl+Z)."""
+        for process in living_processes(self._files):
+            if (
+                self.id in (process.id, process.supervisor)
+                and process.pid is not None
+                and processes.is_suspended(process.pid)
+                and process.is_proved
+            ):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGCONT)
 
     def _order(self, *, leave_jobs: bool) -> signal.Signals:
         # To a supervisor, LEAVE_SIGNAL means that its workers leave their jobs alone.
@@ -100,6 +114,7 @@ def without_own(
         return list(chosen)
     for target in own:
         target.stop(now=False, leave_jobs=False)
+        target.go_on()
     others = {target.id: target for target in chosen if target not in own}
     if worker.supervisor in {target.id for target in own}:
         for process in living.values():
@@ -123,7 +138,13 @@ def stop(
             waiting.append(target)
         except QueueError as error:
             errors.append(str(error))
+    next_look = 0.0
     while any(target.is_running for target in waiting):
+        now_seconds = time.monotonic()
+        if now_seconds >= next_look:
+            next_look = now_seconds + _LOOK_SECONDS
+            for target in waiting:
+                target.go_on()
         if deadline is not None and time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECONDS)

@@ -208,6 +208,14 @@ def same_process(pid: int, ticks: int | None, boot: str | None) -> bool:
     return True
 
 
+def is_suspended(pid: int) -> bool:
+    """Whether a process is stopped, by Ctrl+Z, SIGSTOP or a debugger; False if that is unknown."""
+    try:
+        return _stat(pid)[:1] in ([b"T"], [b"t"])
+    except OSError:
+        return False
+
+
 def is_unreaped(pid: int, ticks: int) -> bool:
     """Whether a process, running or ended, still has its PID. Raises OSError as `same_process`."""
     return _start_ticks(_stat(pid)) == ticks

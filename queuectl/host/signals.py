@@ -83,6 +83,18 @@ def restore(mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+def suspend() -> None:
+    """Stop this process as SIGTSTP (Ctrl+Z) does by default; return when it is continued.
+
+    With a handler of our own for SIGTSTP we choose the moment: a process that is stopped while it
+    holds the write lock keeps all others from writing.
+    """
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, handler)
+    signal.siginterrupt(signal.SIGTSTP, False)
+
+
 def die_by(number: int) -> None:
     """End this process by a signal with its default action, so that the parent sees that signal."""
     if number == signal.SIGQUIT:

@@ -27,13 +27,15 @@ _readable = partial(str, encoding="utf-8", errors="replace")
 class Base:
     """One open queue of one process. It makes no decisions, and must not cross a fork."""
 
-    refuses_odd_text = False
-    """Whether text that is not UTF-8 is an error. Else it is read with U+FFFD, for people."""
+    of_worker = False
+    """Whether this is for a worker: text that is not UTF-8 is an error then. For people it is read
+    with U+FFFD. A worker also has a handler for Ctrl+Z; a command must not stop with the lock."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        if not self.refuses_odd_text:
+        if not self.of_worker:
             database.connection.text_factory = _readable
+            database.lock.defers_suspension = True
         self._transaction = database.transaction
         self._snapshot = database.snapshot
         self._after_commit = database.after_commit

@@ -12,5 +12,5 @@ from queuectl.storage.workers import Workers
 class WorkerStorage(Attempts, Workers, Queries, Retention, Retries):
     """One open queue of one worker, with the methods that a worker needs."""
 
-    refuses_odd_text = True
+    of_worker = True
     """A command must not run with other characters than its bytes."""

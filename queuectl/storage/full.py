@@ -26,4 +26,4 @@ class Storage(
 ):
     """One open queue of one process, with all methods."""
 
-    refuses_odd_text = False
+    of_worker = False

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 from queuectl.core.errors import QueueReplaced, QueueUnusable
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, to_text
-from queuectl.host import lockfiles
+from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.storage import schema
 from queuectl.storage.base import Base
@@ -131,7 +131,18 @@ def _to_worker(row: Sequence[Any]) -> Worker | None:
         return None
 
 
+def _is_suspended(worker: Worker) -> bool:
+    """Whether a worker is stopped; False if it is in another container, where we do not see it."""
+    try:
+        seen = processes.same_process(worker.pid, worker.start_ticks, worker.boot_id)
+    except OSError:
+        return False
+    return seen and processes.is_suspended(worker.pid)
+
+
 def _problem(files: QueueFiles, worker: Worker) -> str | None:
     """Return why a living worker runs no jobs; None if nothing keeps it from running them."""
+    if _is_suspended(worker):
+        return f"stopped (kill -CONT {worker.pid})"
     problem = lockfiles.about(files, worker.id).get("problem")
     return problem if isinstance(problem, str) else None

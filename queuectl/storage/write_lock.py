@@ -39,6 +39,10 @@ class WriteLock:
         self._descriptor: int | None = None
         self._turn: int | None = None
         self._waiting = False
+        self._is_deferring = False
+        self.defers_suspension = False
+        """Whether Ctrl+Z (SIGTSTP) waits while this process holds the lock. That takes two system
+        calls per transaction, so workers choose the moment themselves."""
 
     def open(self) -> None:
         """Open its files, and create them if needed; QueueUnusable if they cannot be used."""
@@ -64,6 +68,9 @@ class WriteLock:
             raise self._busy(wait_seconds) from None
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
+        if self.defers_suspension:
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
+            self._is_deferring = signal.SIGTSTP not in blocked
         # Use a fixed width, so that a shorter number overwrites all of a longer one.
         try:
             os.pwrite(self._descriptor, b"%-20d\n" % os.getpid(), 0)
@@ -75,6 +82,9 @@ class WriteLock:
         """Give the lock back."""
         if self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if self._is_deferring:
+            self._is_deferring = False
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
 
     def close(self) -> None:
         """Close the files; that also releases the lock."""

@@ -10,7 +10,7 @@ import time
 
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Claim, OutcomeKind
-from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream
+from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream, suspend
 from queuectl.host.wakeup import WakeUpFifo
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.assignment import Order, WorkerExit
@@ -34,6 +34,7 @@ class WorkerEvents:
                 signal.SIGTERM,
                 signal.SIGQUIT,
                 signal.SIGCHLD,
+                signal.SIGTSTP,
                 LEAVE_SIGNAL,
                 KILL_SIGNAL,
             )
@@ -110,6 +111,9 @@ class WorkerEvents:
             elif number == KILL_SIGNAL:
                 self.leaving = WorkerExit.DONE
                 self.kills_job = True
+            elif number == signal.SIGTSTP:
+                # Here this worker does not hold the write lock.
+                suspend()
             elif number == signal.SIGQUIT:
                 # From a terminal the supervisor gets QUIT as well, and then replaces no worker.
                 if self.leaving is None:

@@ -76,7 +76,7 @@ class Supervisor:
 
         `ready` is called once, when the workers can be seen and woken, or one has ended already.
         """
-        stream = signals.SignalStream((*stopping.SIGNALS, signal.SIGCHLD))
+        stream = signals.SignalStream((*stopping.SIGNALS, signal.SIGCHLD, signal.SIGTSTP))
         # Loaded here, so that the workers share it: each of them becomes a subreaper as well.
         load_libc()
         # Frozen before the forks, objects are not touched by the collector, so that the memory
@@ -190,6 +190,8 @@ class Supervisor:
 
     def _react(self, number: int) -> None:
         """Do what a signal asks for."""
+        if number == signal.SIGTSTP:
+            signals.suspend()
         before, self._stop = self._stop, self._stop.after(number)
         if self._stop == before:
             return

@@ -328,3 +328,31 @@ def test_a_waiter_can_wait_in_slices(path, held):
     lock.close()
 
     assert len(tries) == 3
+
+
+def test_ctrl_z_waits_until_a_command_has_released_the_lock(path):
+    """Prevents a bug: a command that was stopped in a transaction kept all others waiting."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        # In a group of its own, whose parent could continue it: else the kernel ignores SIGTSTP.
+        os.setpgid(0, 0)
+        lock = WriteLock(str(path))
+        lock.defers_suspension = True
+        lock.acquire(1.0)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        os.write(writer, b"goes on")
+        lock.release()
+        os._exit(0)
+    os.close(writer)
+    said = os.read(reader, 7)
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    stopped = os.WIFSTOPPED(status)
+    other = WriteLock(str(path))
+    other.acquire(1.0)
+    other.close()
+    os.kill(pid, signal.SIGCONT)
+    os.waitpid(pid, 0)
+    os.close(reader)
+
+    assert (said, stopped) == (b"goes on", True)

@@ -20,6 +20,7 @@ from queuectl.core.times import format_duration, utcnow
 from queuectl.host import processes
 from queuectl.host.files import QueueFiles, fifo_owner
 from queuectl.host.places import file_system, is_network
+from queuectl.host.pools import living_pools
 from queuectl.host.trust import WeakPlace, weak_place
 from queuectl.storage import Storage
 
@@ -204,6 +205,15 @@ def _workers(storage: Storage) -> Finding:
     running = storage.jobs(Selection(states=(JobState.PROCESSING,)))
     orphans = [job.id for job in running if job.locked_by not in living]
     held_up = [worker for worker in workers if worker.problem is not None]
+    stopped = [
+        pool
+        for pool in living_pools(storage.files)
+        if pool.pid is not None and processes.is_suspended(pool.pid) and pool.is_proved
+    ]
+    if not orphans and not held_up and stopped:
+        pool = stopped[0]
+        message = f"supervisor {pool.id} is stopped (kill -CONT {pool.pid}): it replaces no workers"
+        return Finding("workers", WARN, message)
     if not orphans and held_up:
         first = held_up[0]
         return Finding(
