@@ -46,12 +46,16 @@ class QueueDamaged(QueueUnusable):
     """SQLite cannot read the database, or a part of it."""
 
 
-class QueueUpgraded(QueueUnusable):
-    """A newer queuectl changed the schema while this process was connected."""
+class QueueChanged(QueueUnusable):
+    """The queue is not the one any more to which this process is connected."""
 
 
-class QueueReplaced(QueueUnusable):
-    """The database was removed, or replaced by another file, while this process was connected."""
+class QueueUpgraded(QueueChanged):
+    """A newer queuectl changed the schema."""
+
+
+class QueueReplaced(QueueChanged):
+    """The database was removed, or replaced by another file."""
 
 
 class QueueBusy(QueueError):

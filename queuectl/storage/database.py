@@ -112,6 +112,7 @@ class Database:
             database._refuse_foreign_code()
             if write:
                 database._restore_wal()
+            database.refuse_replaced()
         except READING_ERRORS as error:
             database.close()
             raise translated(error, files.database) from error
@@ -254,6 +255,10 @@ class Database:
                     raise self._busy_with_other_program() from None
                 raise
             try:
+                if not finishing:
+                    # A result belongs to the file in which its job was claimed. Anything else that
+                    # we wrote into a file that was replaced would be lost.
+                    self.refuse_replaced()
                 self.connection.execute("BEGIN IMMEDIATE")
                 self._refuse_other_schema(finishing=finishing)
                 return

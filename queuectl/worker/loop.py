@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 
 from queuectl.core import retry
-from queuectl.core.errors import NoQueue, QueueError, QueueReplaced, QueueUpgraded
+from queuectl.core.errors import NoQueue, QueueChanged, QueueError, QueueReplaced
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes
@@ -53,9 +53,8 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     except NoQueue:
         _log.error("%s was removed or replaced: start the workers again", files.database)
         return WorkerExit.QUEUE_CHANGED
-    except (QueueReplaced, QueueUpgraded) as error:
-        hint = ": start the workers again" if isinstance(error, QueueReplaced) else ""
-        _log.error("%s%s", error, hint)
+    except QueueChanged as error:
+        _log_change(error)
         return WorkerExit.QUEUE_CHANGED
     except (QueueError, OSError, *READING_ERRORS) as error:
         # An OSError: the disk is broken, or no descriptor is left. The next worker recovers the
@@ -192,7 +191,7 @@ class _Worker:
                     return claim
                 if not ready.now and self._assignment.drain and self._is_drained():
                     return None
-            except QueueUpgraded:
+            except QueueChanged:
                 raise
             except QueueError as error:
                 self._warn_once(error)
@@ -327,24 +326,23 @@ class _Worker:
             # A job that could not be started has never waited for events. Read them here, or a
             # series of such jobs would not notice a stop.
             self._events.wait(0)
-        # Chores come before the next claim: a queue that is never empty must not put them off. And
-        # from a file that was replaced nothing may be claimed: others claim from the new one.
-        if (
-            not claim_next
-            or self._chores.are_due()
-            or not self._wants_more()
-            or self._storage.is_replaced()
-        ):
+        # Chores come before the next claim: a queue that is never empty must not put them off.
+        if not claim_next or self._chores.are_due() or not self._wants_more():
             return self._storage.record(claim, outcome, verdict, now=utcnow()), None
         try:
             return self._storage.record_and_claim(
                 claim, outcome, verdict, self._id, self._assignment.queues, now=utcnow()
             )
-        except QueueUpgraded as error:
+        except QueueChanged as error:
             recorded = self._storage.record(claim, outcome, verdict, now=utcnow())
-            _log.warning("%s", error)
+            _log_change(error)
             self._events.leaving = WorkerExit.QUEUE_CHANGED
             return recorded, None
+
+
+def _log_change(error: QueueChanged) -> None:
+    hint = ": start the workers again" if isinstance(error, QueueReplaced) else ""
+    _log.error("%s%s", error, hint)
 
 
 def _idle_seconds(next_due: datetime | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Iterator, NamedTuple
 
-from queuectl.core.errors import QueueBusy, QueueError, QueueUpgraded, UnreadableRow
+from queuectl.core.errors import QueueBusy, QueueChanged, QueueError, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
@@ -151,7 +151,7 @@ class Recovery:
         """
         try:
             missing = self._dead_without_lock_file()
-        except QueueUpgraded:
+        except QueueChanged:
             raise
         except QueueError as error:
             _log.warning("cannot look for dead workers: %s", error)
@@ -161,7 +161,7 @@ class Recovery:
                 # Only one process can lock a file, so only one worker recovers the job.
                 lockfiles.make_stale(self._files, dead)
                 job = self.take_over(dead)
-            except QueueUpgraded:
+            except QueueChanged:
                 raise
             except QueueError as error:
                 # In a shared queue the file may belong to another user; the others are ours.

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.core.errors import DiskFailure, NoQueue, QueueBusy, QueueUnusable, QueueUpgraded
+from queuectl.core.errors import (
+    DiskFailure,
+    NoQueue,
+    QueueBusy,
+    QueueReplaced,
+    QueueUnusable,
+    QueueUpgraded,
+)
 from queuectl.core.models import Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
@@ -694,3 +701,25 @@ def test_the_log_of_another_file_is_refused(tmp_path, clock, write):
     Path(f"{path}-wal").unlink()
     with closing(Storage.open(at(path), write=write)) as storage:
         assert storage.newest() is None
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_nothing_is_acknowledged_in_a_file_that_is_gone(tmp_path, clock, how):
+    """Prevents: a command that waited for its turn wrote into the old file, where nobody looks."""
+    path = tmp_path / "queue.db"
+    with closing(Storage.open(at(path), create=True)) as storage:
+        storage.enqueue([JobSpec(command="true", id="a")], now=clock.now)
+        claim = storage.claim("w-1", now=clock.now)
+        if how == "replaced":
+            storage.back_up(str(tmp_path / "copy.db"), now=clock.now)
+            os.replace(tmp_path / "copy.db", path)
+        else:
+            path.unlink()
+        with pytest.raises(QueueReplaced):
+            storage.enqueue([JobSpec(command="true", id="b")], now=clock.now)
+        with pytest.raises(QueueReplaced):
+            storage.claim("w-1", now=clock.now)
+        done = Outcome(OutcomeKind.OK, exit_code=0, seconds=1.0)
+        recorded = storage.record(claim, done, Verdict(JobState.COMPLETED), now=clock.now)
+
+        assert recorded is Recorded.DONE
