@@ -9,6 +9,7 @@ from typing import (
     Any,
     Callable,
     Iterable,
+    Iterator,
     List,
     NamedTuple,
     Sequence,
@@ -116,11 +117,11 @@ class Choice(NamedTuple):
         """Whether options select a job."""
         return self.selection is not None and storage.count(self.selection) > 0
 
-    def jobs(self, storage: Storage) -> list[Job]:
-        """Return the jobs. Raises NoSuchJob or AmbiguousJob for the first name that is wrong."""
+    def jobs(self, storage: Storage) -> Iterator[Job]:
+        """Yield the jobs. Raises NoSuchJob or AmbiguousJob for the first name that is wrong."""
         if self.selection is None:
-            return [storage.get(name) for name in self.named]
-        return list(storage.jobs(self.selection))
+            return map(storage.get, self.named)
+        return storage.jobs(self.selection)
 
 
 def choose(

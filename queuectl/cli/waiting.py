@@ -65,10 +65,15 @@ def wait_for_jobs(
     waited_for = _WaitedFor(storage, jobs, any_one=any_one, advance=advance)
     stuck = _StuckJobs(storage, among=waited_for.unfinished)
     while not _poll(storage, waited_for.look, stuck, deadline):
-        late = [_late(storage.get(job.id)) for job in waited_for.unfinished.values()]
-        # If one has finished after the last look, the next look finds it.
-        if not any(ending.job.state in FINISHED_STATES for ending in late):
-            waited_for.endings.update((ending.job.seq, ending) for ending in late)
+        states = storage.states_of(list(waited_for.unfinished))
+        # If one has finished or was deleted after the last look, the next look finds it.
+        if states.keys() == waited_for.unfinished.keys() and not set(FINISHED_STATES) & set(
+            states.values()
+        ):
+            waited_for.endings.update(
+                (seq, late(job._replace(state=states[seq])))
+                for seq, job in waited_for.unfinished.items()
+            )
             return [waited_for.endings[job.seq] for job in jobs]
     if any_one:
         return list(waited_for.endings.values())
@@ -165,7 +170,8 @@ class _WaitedFor:
         self._advance(1)
 
 
-def _late(job: Job) -> Ending:
+def late(job: Job) -> Ending:
+    """Return the ending of an unfinished job when the time has run out."""
     return Ending(job, TIME_RAN_OUT, f"is {job.state.value}: time ran out")
 
 

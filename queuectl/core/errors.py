@@ -58,6 +58,10 @@ class QueueReplaced(QueueChanged):
     """The database was removed, or replaced by another file."""
 
 
+class ReadTimeOut(QueueError):
+    """A read lasted longer than its caller allows."""
+
+
 class QueueBusy(QueueError):
     """The write lock could not be taken in time. Nothing was changed."""
 

@@ -40,6 +40,7 @@ class Base:
         self._snapshot = database.snapshot
         self._after_commit = database.after_commit
         self.batch = database.batch
+        self.reading_until = database.reading_until
 
     @classmethod
     def open(

@@ -36,6 +36,8 @@ _CHECKPOINT_PAGES = 4000
 _MAGIC = b"SQLite format 3\0"
 _IS_WAL = b"\2\2"
 """The versions for writing and reading in the header of a database in WAL mode."""
+_INSTRUCTIONS_PER_LOOK = 100_000
+"""How often a read with a deadline looks at the clock, in instructions of SQLite: every 5 ms."""
 _SMALLEST_BYTES = 512
 """A file that SQLite wrote is not smaller, unless it is empty."""
 
@@ -209,6 +211,17 @@ class Database:
                 self._after_batch = None
         for function, arguments in actions:
             function(*arguments)
+
+    @contextmanager
+    def reading_until(self, deadline: float) -> Iterator[None]:
+        """Let a read that lasts until this time of the monotonic clock raise ReadTimeOut."""
+        self.connection.set_progress_handler(
+            lambda: time.monotonic() >= deadline, _INSTRUCTIONS_PER_LOOK
+        )
+        try:
+            yield
+        finally:
+            self.connection.set_progress_handler(None, 0)
 
     def after_commit(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function now, or, in a batch, after its COMMIT, and there only once."""

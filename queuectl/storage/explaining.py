@@ -165,25 +165,34 @@ class Explaining(Base):
         since its last change, which made it pending or was an edit. A job that is due counts even
         if no worker has made it pending yet.
         """
+        served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
-            rows = conn.execute(
-                """
-                SELECT queue, min(updated_at)
-                  FROM jobs
-                 WHERE state = 'pending'
-                 GROUP BY queue
-                 UNION ALL
-                SELECT queue, min(run_at)
-                  FROM jobs
-                 WHERE (state = 'scheduled' OR state = 'failed')
-                   AND run_at <= ?
-                 GROUP BY queue
-                 ORDER BY queue
-                """,
-                (to_text(now),),
-            ).fetchall()
-        texts = [since for queue, since in rows if not queues or queue in queues]
-        return from_text(min(texts)) if texts else None
+            rows = [
+                conn.execute(
+                    f"""
+                    SELECT updated_at
+                      FROM jobs INDEXED BY jobs_ready_since
+                     WHERE state = 'pending'
+                           {served}
+                     ORDER BY updated_at
+                     LIMIT 1
+                    """,
+                    tuple(queues),
+                ).fetchone(),
+                conn.execute(
+                    f"""
+                    SELECT run_at
+                      FROM jobs INDEXED BY jobs_due
+                     WHERE (state = 'scheduled' OR state = 'failed')
+                       AND run_at <= ?
+                           {served}
+                     ORDER BY run_at
+                     LIMIT 1
+                    """,
+                    (to_text(now), *queues),
+                ).fetchone(),
+            ]
+        return min((from_text(row[0]) for row in rows if row is not None), default=None)
 
     def running_in(self, queue: str) -> list[str]:
         """Return the ids of the running jobs of a queue, in the order of entry."""

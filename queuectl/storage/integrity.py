@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from datetime import datetime
 from typing import NamedTuple
 
@@ -52,17 +53,33 @@ class Integrity(Base):
         with self._snapshot() as conn:
             kept = self._pairs(conn, "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 "
                                      "ORDER BY queue, state")  # fmt: skip
-            counted = self._pairs(
-                conn,
-                "SELECT queue, state, count(*) FROM jobs GROUP BY queue, state "
-                "ORDER BY queue, state",
-            )
+            # GROUP BY would sort all jobs in memory: 400 MB for 7,000,000.
+            counted = Counter(conn.execute("SELECT queue, state FROM jobs"))
         return [
             Miscount(queue, JobState(state), kept.get((queue, state), 0),
                      counted.get((queue, state), 0))
             for queue, state in sorted(kept.keys() | counted.keys())
             if kept.get((queue, state)) != counted.get((queue, state))
         ]  # fmt: skip
+
+    def wrong_heads(self) -> list[str]:
+        """Return the queues for which another job is kept as the next one than a search finds."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT queue
+                  FROM job_counts
+                 WHERE state = 'pending'
+                   AND head_seq IS NOT (SELECT head.seq
+                                          FROM jobs AS head
+                                         WHERE head.state = 'pending'
+                                           AND head.queue = job_counts.queue
+                                         ORDER BY head.priority DESC, head.seq
+                                         LIMIT 1)
+                 ORDER BY queue
+                """
+            )
+            return [row[0] for row in rows]
 
     def newest_time(self) -> datetime | None:
         """Return when a job was last changed; None if there are no jobs."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
+from queuectl.storage.finding import find_seqs
 from queuectl.storage.ids import find_seq
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
 
@@ -88,37 +90,43 @@ class Queries(Base):
         """Yield jobs in the order of entry; with `newest`, only that many of the last ones.
 
         They are read page by page, so that neither memory nor the WAL grows with their number.
+        Jobs that do not fit the selection any more when their page is read are left out.
         """
-        after = -1
-        if newest is not None:
-            conditions, values = _conditions(selection)
-            chosen = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-            with self._snapshot() as conn:
-                row = conn.execute(
-                    f"""
-                    SELECT min(seq)
-                      FROM (SELECT seq FROM jobs {chosen} ORDER BY seq DESC LIMIT ?)
-                    """,
-                    (*values, newest),
-                ).fetchone()
-            if row[0] is None:
-                return
-            after = row[0] - 1
-        yield from map(to_job, self._rows(SELECT_JOB, selection, after))
+        return map(to_job, self._rows(SELECT_JOB, selection, newest))
 
     def keys(self, selection: Selection) -> Iterator[JobKey]:
         """Yield the keys of jobs in the order of entry, read page by page as `jobs` reads jobs."""
-        return map(JobKey._make, self._rows("SELECT seq, id FROM jobs", selection, -1))
+        return map(JobKey._make, self._rows("SELECT seq, id FROM jobs ", selection, None))
 
-    def _rows(self, select: str, selection: Selection, after: int) -> Iterator[Any]:
-        """Yield the rows whose seq, their first column, is above `after`, page by page."""
+    def _rows(self, select: str, selection: Selection, newest: int | None) -> Iterator[Any]:
+        """Yield the rows of jobs, whose first column is the seq, in the order of entry."""
         conditions, values = _conditions(selection)
-        where = " AND ".join([*conditions, "seq > ?"])
-        while True:
+        seqs = None
+        with self._snapshot() as conn:
+            if conditions:
+                seqs = find_seqs(conn, selection, conditions, values, newest)
+            after = -1 if newest is None else _before_the_last(conn, newest)
+        if seqs is None:
+            yield from self._all_rows(select, conditions, values, after)
+            return
+        for start in range(0, len(seqs), _PAGE):
+            page = seqs[start : start + _PAGE]
+            where = " AND ".join([f"seq IN ({', '.join('?' * len(page))})", *conditions])
             with self._snapshot() as conn:
                 rows = conn.execute(
-                    f"{select} WHERE {where} ORDER BY seq LIMIT ?", (*values, after, _PAGE)
+                    f"{select} WHERE {where} ORDER BY seq", (*page, *values)
                 ).fetchall()
+            yield from rows
+
+    def _all_rows(
+        self, select: str, conditions: Sequence[str], values: Sequence[str], after: int
+    ) -> Iterator[Any]:
+        # Without NOT INDEXED, SQLite may collect and sort all jobs of a state, for each page again.
+        where = " AND ".join([*conditions, "seq > ?"])
+        query = f"{select} NOT INDEXED WHERE {where} ORDER BY seq LIMIT ?"
+        while True:
+            with self._snapshot() as conn:
+                rows = conn.execute(query, (*values, after, _PAGE)).fetchall()
             yield from rows
             if len(rows) < _PAGE:
                 return
@@ -186,6 +194,14 @@ class Queries(Base):
                 if not queues or queue in queues:
                     totals[JobState(state)] += jobs
         return totals
+
+
+def _before_the_last(conn: sqlite3.Connection, jobs: int) -> int:
+    """Return a seq that so many jobs come after, or all if there are no more."""
+    row = conn.execute(
+        "SELECT min(seq) FROM (SELECT seq FROM jobs ORDER BY seq DESC LIMIT ?)", (jobs,)
+    ).fetchone()
+    return -1 if row[0] is None else int(row[0]) - 1
 
 
 def _conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:

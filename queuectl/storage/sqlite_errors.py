@@ -6,7 +6,14 @@ import os
 import sqlite3
 from contextlib import suppress
 
-from queuectl.core.errors import DiskFailure, QueueBusy, QueueDamaged, QueueUnusable, UnreadableRow
+from queuectl.core.errors import (
+    DiskFailure,
+    QueueBusy,
+    QueueDamaged,
+    QueueUnusable,
+    ReadTimeOut,
+    UnreadableRow,
+)
 
 _SHM_BYTES = 32768
 """The step by which SQLite's -shm file grows."""
@@ -35,6 +42,8 @@ def translated(error: Exception, path: str) -> Exception:
         return error
     if is_undecodable(error):
         return UnreadableRow(f"{path} holds text that is not UTF-8")
+    if text == "interrupted":
+        return ReadTimeOut("the time for reading ran out")
     if is_busy(error):
         return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
     if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):

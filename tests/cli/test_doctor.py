@@ -73,6 +73,14 @@ def test_a_wrong_count_fails(queue):
     assert levels(queue, code=1)["counts"] == "fail"
 
 
+def test_a_wrong_head_of_a_queue_fails(queue):
+    """Claims go by the job that is kept as the next one of its queue."""
+    queue.enqueue("true")
+    sql(queue, "UPDATE job_counts SET head_seq = 5")
+
+    assert message(queue, "counts", code=1) == "1 queues do not give out their first job: default"
+
+
 @pytest.mark.parametrize(("column", "value"), [("run_at", "soon"), ("env", "{")])
 def test_an_unreadable_job_fails(queue, column, value):
     """A bad value that another program wrote would stop workers and `list`; the job is named."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from contextlib import suppress
 
 import pytest
 
-from queuectl.core.errors import AmbiguousJob, NoSuchJob, UniqueKeyHeld
+from queuectl.core.errors import AmbiguousJob, NoSuchJob, ReadTimeOut, UniqueKeyHeld
 from queuectl.core.models import Selection, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
@@ -241,3 +242,17 @@ def test_a_reader_that_pauses_holds_no_snapshot(storage, clock):
     busy, _, _ = sql(storage, "PRAGMA wal_checkpoint(TRUNCATE)")[0]
 
     assert (busy, len(list(jobs))) == (0, 1200)
+
+
+def test_a_read_ends_at_its_deadline(storage, clock):
+    """A search of millions of jobs does not make a command late. Later reads are not affected."""
+    add(storage, clock.now, *[f"j{number}" for number in range(2000)])
+
+    def read_on():
+        while True:
+            list(storage.jobs(Selection(states=(JobState.PENDING,))))
+
+    with storage.reading_until(time.monotonic()), pytest.raises(ReadTimeOut):
+        read_on()
+
+    assert len(list(storage.jobs(Selection(states=(JobState.PENDING,))))) == 2000

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from queuectl.core.models import Selection
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.files import find
 from queuectl.storage import Storage
-from support.outcomes import COMPLETED, INTERRUPTED, OK
+from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, OK, retry_at
 from support.rows import sql, statements
 
 ROWS = int(os.environ.get("QUEUECTL_TEST_ROWS", "100000"))
@@ -372,3 +373,84 @@ def test_to_prune_many_jobs_costs_the_same_for_each(tmp_path, state, needed):
             assert storage.by_state()[state] == needed
 
     assert costs[1] <= costs[0] * 1.2, costs
+
+
+SELECTIONS = [
+    Selection(states=(JobState.FAILED,)),
+    Selection(states=(JobState.COMPLETED,)),
+    Selection(states=(JobState.DEAD, JobState.FAILED)),
+    Selection(queues=("small",)),
+    Selection(queues=("small", "x"), states=(JobState.PENDING, JobState.COMPLETED)),
+    Selection(queues=("gone",)),
+    Selection(states=(JobState.BLOCKED,)),
+]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A long history, then a few special jobs, then many pending ones."""
+    folder = tmp_path_factory.mktemp("mixed")
+    storage = Storage.open(find(str(folder / "queue.db"), None, False), create=True)
+    fill(storage.files.database, ROWS, 0)
+    storage.enqueue([JobSpec(command="true", queue="small") for _ in range(3)], now=NOW)
+    storage.enqueue([JobSpec(command="true", queue="small", run_at=FUTURE)], now=NOW)
+    taken = storage.claim("w1", ("small",), now=NOW)
+    storage.record(taken, EXIT_1, retry_at(FUTURE), now=NOW)
+    storage.enqueue([JobSpec(command="true", queue="x")] * 20_000, now=NOW)
+    yield storage
+    storage.close()
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=str)
+@pytest.mark.parametrize("newest", [None, 1, 5])
+def test_few_jobs_are_found_among_many(mixed, selection, newest):
+    """They are the jobs that a look at all jobs finds, in the same order."""
+    every = [
+        seq
+        for seq, queue, state in sql(mixed, "SELECT seq, queue, state FROM jobs ORDER BY seq")
+        if (not selection.queues or queue in selection.queues)
+        and (not selection.states or state in selection.states)
+    ]
+    found = [job.seq for job in mixed.jobs(selection, newest=newest)]
+
+    assert found == (every if newest is None else every[-newest:])
+
+
+@pytest.mark.parametrize(
+    ("selection", "newest", "most"),
+    [
+        (Selection(states=(JobState.FAILED,)), None, 200_000),
+        (Selection(states=(JobState.CANCELLED,)), 5, 600_000),
+        (Selection(queues=("small",)), None, 200_000),
+        (Selection(queues=("gone",)), None, 300),
+        (Selection(states=(JobState.BLOCKED,)), None, 300),
+    ],
+    ids=str,
+)
+def test_the_jobs_table_is_not_read_for_a_few_jobs(mixed, selection, newest, most):
+    """Prevents a bug: to list no jobs took 10 s with 7,000,000 others."""
+    found = plans(mixed, lambda storage: list(storage.jobs(selection, newest=newest)))
+    walks = [plan for plan in found if re.search(r"SCAN (?:TABLE )?jobs(?! USING)", plan)]
+
+    # Only the last 10,000 jobs are read, as a subquery.
+    assert all("subquery" in plan or "CO-ROUTINE" in plan for plan in walks), walks
+    assert steps(mixed, lambda storage: list(storage.jobs(selection, newest=newest))) < most
+
+
+def test_pages_of_many_jobs_are_read_in_one_pass(mixed):
+    """Prevents a bug: each page of jobs in two states collected and sorted all of them again."""
+    selection = Selection(states=(JobState.DEAD, JobState.COMPLETED))
+    work = steps(mixed, lambda storage: list(storage.keys(selection)))
+
+    assert work < 30 * (ROWS + 20_000)
+
+
+@pytest.mark.parametrize("queues", [(), ("small",), ("x",)])
+def test_the_longest_wait_is_found_by_an_index(mixed, queues):
+    """Prevents a bug: `check --max-wait` read all pending jobs, each minute."""
+    text = "\n".join(plans(mixed, lambda storage: storage.oldest_ready(queues, now=NOW)))
+
+    assert mixed.oldest_ready(queues, now=NOW) == NOW
+    assert text.count("USING COVERING INDEX jobs_ready_since") == 1
+    assert text.count("USING COVERING INDEX jobs_due") == 1
+    assert "TEMP B-TREE" not in text

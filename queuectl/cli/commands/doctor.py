@@ -177,6 +177,13 @@ def _counts(storage: Storage) -> Finding:
             f"{len(wrong)} of the kept counts are wrong: {first.kept} jobs instead of "
             f"{first.counted} are {first.state.value} in {first.queue}",
         )
+    heads = storage.wrong_heads()
+    if heads:
+        return Finding(
+            "counts",
+            FAIL,
+            f"{len(heads)} queues do not give out their first job: {', '.join(heads[:3])}",
+        )
     return Finding("counts", OK, "the kept counts match the jobs")
 
 

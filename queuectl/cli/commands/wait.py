@@ -14,6 +14,7 @@ from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage
 from queuectl.cli.parameters import DURATION
 from queuectl.cli.selection import (
+    Choice,
     choose,
     jobs_argument,
     queue_names,
@@ -26,13 +27,17 @@ from queuectl.cli.waiting import (
     Ending,
     WaitFailure,
     ending_when_given_up,
+    late,
     wait_for_all,
     wait_for_jobs,
 )
-from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.errors import InvalidInput, QueueError, ReadTimeOut
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES
 from queuectl.storage import Storage
+
+_JOBS_PER_LOOK = 500
+"""After how many jobs the clock is looked at while jobs are read."""
 
 
 class _WaitCommand(QueueCommand):
@@ -102,11 +107,35 @@ def wait(
     if jobs and not choice.named:  # the command that should have printed ids has failed
         _fail(ctx, "no ids on stdin", COULD_NOT_WAIT)
     storage = open_storage()
-    chosen = choice.jobs(storage)
+    chosen, are_all = _read(storage, choice, deadline)
+    if not are_all:
+        _give_up_reading(ctx, chosen, as_json=as_json)
     endings = _endings(storage, chosen, deadline, any_one=any_one, as_json=as_json)
     if any_one and not as_json and endings and endings[0].job.state in FINISHED_STATES:
         output.print_line(endings[0].job.id)
     _end(ctx, endings, single=any_one or len(chosen) == 1)
+
+
+def _read(storage: Storage, choice: Choice, deadline: float | None) -> tuple[list[Job], bool]:
+    """Return the chosen jobs; if the time runs out before all are read, those read, and False."""
+    jobs: list[Job] = []
+    if deadline is None:
+        return list(choice.jobs(storage)), True
+    try:
+        with storage.reading_until(deadline):
+            for job in choice.jobs(storage):
+                jobs.append(job)
+                if len(jobs) % _JOBS_PER_LOOK == 0 and time.monotonic() >= deadline:
+                    return jobs, False
+    except ReadTimeOut:
+        return jobs, False
+    return jobs, True
+
+
+def _give_up_reading(ctx: click.Context, jobs: Sequence[Job], *, as_json: bool) -> NoReturn:
+    if as_json:
+        output.print_json([_ending_json(late(job)) for job in jobs])
+    _fail(ctx, "time ran out while the jobs were read from the queue", TIME_RAN_OUT)
 
 
 def _endings(

@@ -582,3 +582,12 @@ def test_cancelling_the_job_ends_the_wait(queue: Queue) -> None:
 
     assert waiting.returncode == 143
     assert err.splitlines()[-1] == "queuectl wait: a was cancelled: no need"
+
+
+def test_the_timeout_holds_while_the_jobs_are_read(queue: Queue) -> None:
+    """Prevents a bug: with 200,000 jobs `wait --timeout 2` took 10 s, all before its first look."""
+    queue.add_many(*["true"] * 1000)
+    done = queue.run("wait", "--timeout", "0", "--state", "pending", "--json")
+
+    assert (done.code, len(json.loads(done.out))) == (124, 500)
+    assert done.err == "queuectl wait: time ran out while the jobs were read from the queue\n"

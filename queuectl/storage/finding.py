@@ -1,0 +1,106 @@
+"""Finding the jobs of a selection without reading all jobs: by the kept counts and the indexes."""
+
+from __future__ import annotations
+
+import sqlite3
+from heapq import merge
+from typing import Sequence
+
+from queuectl.core.models import Selection
+from queuectl.core.states import JobState
+
+_NEAR = 10_000
+"""How many of the newest jobs are looked at first, without an index."""
+
+_FEW = 20
+"""If one job in so many is selected, reading all jobs takes too long."""
+
+_ENDED = "jobs_prunable", "(state = 'completed' OR state = 'cancelled')"
+_DUE = "jobs_due", "(state = 'scheduled' OR state = 'failed')"
+_INDEXES = {
+    JobState.PENDING: ("jobs_pending", "state = 'pending'"),
+    JobState.PROCESSING: ("jobs_processing", "state = 'processing'"),
+    JobState.COMPLETED: _ENDED,
+    JobState.CANCELLED: _ENDED,
+    JobState.SCHEDULED: _DUE,
+    JobState.FAILED: _DUE,
+    JobState.DEAD: ("jobs_dead", "state = 'dead'"),
+    JobState.BLOCKED: ("jobs_blocked", "state = 'blocked'"),
+}
+"""The index that holds the jobs of a state, and its condition, which a query has to repeat."""
+
+
+def find_seqs(
+    conn: sqlite3.Connection,
+    selection: Selection,
+    conditions: Sequence[str],
+    values: Sequence[str],
+    newest: int | None,
+) -> Sequence[int] | None:
+    """Return the seqs of the selected jobs, ascending; with `newest`, of so many of the last ones.
+
+    Returns None if it is better to read all jobs. `conditions` and their `values` say in SQL what
+    the selection says.
+    """
+    where = " AND ".join(conditions)
+    counts: dict[str, int] = dict(
+        conn.execute(
+            f"SELECT state, sum(jobs) FROM job_counts WHERE {where} GROUP BY state", values
+        ).fetchall()
+    )
+    selected = sum(counts.values())
+    if newest is None:
+        total = conn.execute("SELECT total(jobs) FROM job_counts").fetchone()[0]
+        if selected * _FEW >= total:
+            return None
+        newest = selected
+    wanted = min(newest, selected)
+    found = _near_the_end(conn, where, values, wanted)
+    if len(found) < wanted:
+        found = _by_index(conn, selection, values, counts, wanted)
+    return found[::-1]
+
+
+def _near_the_end(
+    conn: sqlite3.Connection, where: str, values: Sequence[str], wanted: int
+) -> list[int]:
+    if not 0 < wanted <= _NEAR:
+        return []
+    rows = conn.execute(
+        f"""
+        SELECT seq
+          FROM (SELECT seq, state, queue FROM jobs ORDER BY seq DESC LIMIT ?)
+         WHERE {where}
+         LIMIT ?
+        """,
+        (_NEAR, *values, wanted),
+    )
+    return [row[0] for row in rows]
+
+
+def _by_index(
+    conn: sqlite3.Connection,
+    selection: Selection,
+    values: Sequence[str],
+    counts: dict[str, int],
+    wanted: int,
+) -> list[int]:
+    """Return the highest seqs, descending, from the indexes of the states that have jobs."""
+    queues = f"AND queue IN ({', '.join('?' * len(values))})" if selection.queues else ""
+    columns = []
+    for state in map(JobState, counts):
+        index, condition = _INDEXES[state]
+        rows = conn.execute(
+            f"""
+            SELECT seq
+              FROM jobs INDEXED BY {index}
+             WHERE {condition}
+               AND state = '{state.value}'
+                   {queues}
+             ORDER BY seq DESC
+             LIMIT ?
+            """,
+            (*values, wanted),
+        )
+        columns.append([row[0] for row in rows])
+    return list(merge(*columns, reverse=True))[:wanted]
