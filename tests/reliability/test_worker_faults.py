@@ -11,6 +11,7 @@ import pytest
 
 from queuectl.core.models import Worker
 from support.calls import COMMAND
+from support.held import HELD
 from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
 from support.processes import alive
 from support.queue import Queue
@@ -181,7 +182,7 @@ def test_a_shell_that_cannot_be_started_is_tried_again(queue: Queue, for_good: b
     assert supervisor.wait(timeout=30) == 0
 
 
-_HELD_ONCE = "[ -e go ] || { echo $$ > running; until [ -e go ]; do sleep 0.02; done; }"
+_HELD_ONCE = f"[ -e go ] || {{ {HELD}; }}"
 
 
 def _replacement(queue: Queue, supervisor: int, options: list[str], times: int) -> None:
