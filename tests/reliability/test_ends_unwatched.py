@@ -168,8 +168,11 @@ def test_a_job_of_another_container_is_left_to_that(queue: Queue) -> None:
     assert (queue.outcomes(job), ledger(queue)) == (["exit"], ["begin", "end"])
 
 
-def test_a_status_file_that_cannot_be_written_ends_no_process(queue: Queue) -> None:
-    """If a folder has its name, the exit status is lost, but neither the worker nor the job."""
+@pytest.mark.parametrize(("content", "outcome"), [([], "exit"), (["file"], "lost")])
+def test_a_folder_in_place_of_the_status_file_ends_no_process(
+    queue: Queue, content: list[str], outcome: str
+) -> None:
+    """The supervisor replaces an empty one; a full one costs the exit status, and nothing else."""
     job = queue.add(NOTED + "exit 7", max_retries=1)
     supervisor = queue.start()
     queue.pid("running")
@@ -177,11 +180,12 @@ def test_a_status_file_that_cannot_be_written_ends_no_process(queue: Queue) -> N
     status = Path(queue.files.worker_status(worker["id"]))
     status.unlink()
     status.mkdir()
+    for name in content:
+        (status / name).touch()
     kill(worker["pid"])
     until_adopted(queue, job, worker["id"])
     queue.let_go()
     queue.until(job, "dead")
 
-    # The supervisor reaped it and could not write down the exit status.
-    assert queue.outcomes(job) == ["lost"]
+    assert queue.outcomes(job) == [outcome]
     assert supervisor.poll() is None
