@@ -155,12 +155,8 @@ def take_stale(files: QueueFiles, owner: str) -> StaleLock | None:
     QueueUnusable if the file cannot be opened: to take it for gone would leave a job behind.
     """
     path = files.process_lock(owner)
-    descriptor = _open(path)
-    if descriptor is not None:
-        return _take_stale(path, descriptor)
-    if os.path.isfile(path) and not os.path.islink(path):
-        raise QueueUnusable(f"cannot open {path}")
-    return None
+    descriptor = _open_existing(path)
+    return None if descriptor is None else _take_stale(path, descriptor)
 
 
 def make_stale(files: QueueFiles, owner: str) -> None:
@@ -224,8 +220,22 @@ def is_supervisor(owner: str) -> bool:
 
 
 def job_process(files: QueueFiles, owner: str) -> JobProcess | None:
-    """Return the job process that a worker, dead or alive, started last; None if there is none."""
-    descriptor = _open(files.process_lock(owner))
+    """Return the job process that a worker, dead or alive, started last.
+
+    None if there is none, or if the lock file cannot be opened.
+    """
+    try:
+        return known_job_process(files, owner)
+    except QueueUnusable:
+        return None
+
+
+def known_job_process(files: QueueFiles, owner: str) -> JobProcess | None:
+    """Return the job process that a worker, dead or alive, started last; None if there is none.
+
+    Raises QueueUnusable if the lock file cannot be opened.
+    """
+    descriptor = _open_existing(files.process_lock(owner))
     if descriptor is None:
         return None
     try:
@@ -247,6 +257,14 @@ def seen_job_pid(files: QueueFiles, owner: str, execution_id: int | None = None)
     except OSError:
         return None
     return job.pid if seen else None
+
+
+def _open_existing(path: str) -> int | None:
+    """Open a lock file; None if there is none. Raises QueueUnusable if it cannot be opened."""
+    descriptor = _open(path)
+    if descriptor is None and os.path.isfile(path) and not os.path.islink(path):
+        raise QueueUnusable(f"cannot open {path}")
+    return descriptor
 
 
 def _open(path: str) -> int | None:

@@ -10,6 +10,7 @@ import signal
 import time
 from typing import Callable, NamedTuple, NoReturn
 
+from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.processes import become_subreaper, load_libc
@@ -256,9 +257,12 @@ class Supervisor:
         """Start a worker in place of a dead one, which first recovers the job of that."""
         now, dead = time.monotonic(), child.assignment
         replacement = self._assignment(dead.slot, recovers=dead.worker)
-        noted = lockfiles.job_process(self._files, dead.worker)
-        # A job that it adopted is no achievement: that may be what it died of.
-        ran_a_job = noted is not None and noted.log_owner == dead.worker
+        try:
+            noted = lockfiles.known_job_process(self._files, dead.worker)
+            # An adopted job does not count: it may be what the worker died of.
+            ran_a_job = noted is not None and noted.log_owner == dead.worker
+        except QueueError:  # unknown: a job that it may have run must not wait
+            ran_a_job = True
         if restarts.is_crash_loop(age_seconds=now - child.born, ran_a_job=ran_a_job):
             # It may have died before it recovered the job of the worker that it replaced itself.
             if dead.recovers is not None:
@@ -273,9 +277,12 @@ class Supervisor:
         if code == WorkerExit.DONE:
             self._restarts.reset(assignment.slot)
             return
-        if not lockfiles.job_process(self._files, assignment.worker):
-            # It claims nothing, and it had adopted nothing: so nothing has to be recovered of it.
-            self._scan.remove_lock(assignment.worker)
+        try:
+            if lockfiles.known_job_process(self._files, assignment.worker) is None:
+                # It claims nothing, and it had adopted nothing, so it left nothing to recover.
+                self._scan.remove_lock(assignment.worker)
+        except QueueError:  # it may have adopted a job: a later scan recovers that
+            pass
         if self._is_stopping:
             self._failed = True  # the next `worker start` recovers the job
             self._left_behind |= {assignment.recovers or "", assignment.worker}

@@ -252,6 +252,9 @@ def test_a_lock_file_that_cannot_be_opened_now_is_not_taken_for_missing(queue_fi
     try:
         with pytest.raises(QueueUnusable, match="cannot open"):
             lockfiles.take_stale(queue_files, "w1")
+        with pytest.raises(QueueUnusable, match="cannot open"):
+            lockfiles.known_job_process(queue_files, "w1")
+        assert lockfiles.job_process(queue_files, "w1") is None
         assert lockfiles.is_alive(queue_files, "w1") is None
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -309,6 +309,38 @@ def test_a_recovery_that_was_killed_at_its_end_is_not_repeated(
     assert os.listdir(queue.files.workers) == []
 
 
+def test_a_lock_file_that_cannot_be_opened_delays_no_replacement(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: without a free descriptor a dead worker seemed to have run nothing.
+
+    That counted as a crash at the start, so its replacement, and the job, waited up to a minute.
+    """
+    queue.enqueue("true")
+
+    def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
+        lock = lockfiles.ProcessLock.take(files, assignment.worker, {"pid": os.getpid()})
+        if assignment.worker.endswith("-4"):
+            os.kill(os.getppid(), signal.SIGTERM)
+            os.read(assignment.orders, 1)
+            lock.remove()
+            return WorkerExit.DONE
+        lock.show_job(lockfiles.JobProcess(1, os.getpid(), 1, assignment.worker))
+        os._exit(70)
+
+    def pool() -> int:
+        monkeypatch.setattr("queuectl.worker.restarts.FIRST_DELAY_SECONDS", 30.0)
+        monkeypatch.setattr(lockfiles, "_open", lambda path: None)
+        plan = Plan(1)
+        opened = open_pool(queue.files, plan, unless_running=False)
+        assert opened is not None
+        return Supervisor(queue.files, opened[0], plan, opened[1], work).run()
+
+    began = time.monotonic()
+    assert in_processes([pool]) == [0]
+    assert time.monotonic() - began < 20
+
+
 def test_a_closed_log_pipe_ends_no_worker(queue: Queue) -> None:
     """Regression: `worker start 2>&1 | head` killed workers and jobs by SIGPIPE."""
     supervisor = queue.start(stderr=subprocess.PIPE)
