@@ -226,10 +226,15 @@ def refuse_own_job(storage: Storage, jobs: Sequence[Job]) -> None:
             raise WaitFailure(own.id, f"cannot wait for {job.id}, which waits for {own.id}", 1)
 
 
-def warn_of_workers(storage: Storage, jobs: Iterable[Job]) -> None:
-    """Warn if no worker can run some of these jobs: there is none, or a job waits for its own."""
+def warn_of_workers(storage: Storage, jobs: Iterable[Job], *, quiet: bool = False) -> None:
+    """Warn if no worker can run some of these jobs: there is none, or a job keeps it busy.
+
+    The second is also said with `quiet`. It goes into the output of the outer job, where nothing
+    else would explain why both jobs wait until a timeout.
+    """
     jobs = list(jobs)
-    _warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
+    if not quiet:
+        _warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
     _warn_busy(storage, {job.queue for job in jobs if job.state in WAITING_STATES})
 
 

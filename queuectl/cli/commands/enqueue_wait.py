@@ -55,8 +55,7 @@ def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> 
 def _follow_to_its_end(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Ending:
     """Print what the job prints, as `shown` says, and return how it ended."""
     refuse_own_job(storage, [job])
-    if not quiet:
-        warn_of_workers(storage, [job])
+    warn_of_workers(storage, [job], quiet=quiet)
     if shown == "always":
         follow_job(storage, job)
     ending = wait_for_jobs(storage, [job], warns=False)[0]
