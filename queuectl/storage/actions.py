@@ -19,6 +19,8 @@ from queuectl.storage.ids import last_seq
 from queuectl.storage.rows import SELECT_JOB, to_job
 
 RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
+_SET_BY_RETRY = {"run_at", "after", "after_any"}
+"""What a retry of a finished job clears: such a job starts at once."""
 _EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at")
 
 
@@ -88,23 +90,21 @@ class Actions(Base):
         return JobState.CANCELLED
 
     def edit(self, job: Job, changes: Mapping[str, Any], *, now: datetime) -> Job:
-        """Change fields of a waiting job, given by the names of JobSpec; return the changed job.
+        """Change fields of a waiting or dead job, given by the names of JobSpec; return the job.
 
         A job whose new time is in the future waits for it. `after` and `after_any` replace what it
-        waits for in that way; a job that waits for no other any more is not blocked.
+        waits for in that way; a job that waits for no other any more is not blocked. A dead job
+        stays dead, and has the changes when it is retried.
 
-        Raises WrongState if the job is running or finished, JobDeleted if it was deleted,
-        QueueError if it has had as many attempts already as the new maximum allows, NoSuchJob or
+        Raises WrongState if the job is running, completed or cancelled, JobDeleted if it was
+        deleted, QueueError if it has had as many attempts already as the new maximum allows, or if
+        it is dead and the change is about when it starts. Raises NoSuchJob or
         AmbiguousJob for a job to wait for, and InvalidInput if it would wait for itself, perhaps
         through others.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
-            if current.state not in WAITING_STATES:
-                raise WrongState(job.id, current.state.value, "edit")
-            if changes.get("max_retries", current.attempts + 1) <= current.attempts:
-                had = f"{current.attempts} attempt{'s' if current.attempts > 1 else ''}"
-                raise QueueError(f"cannot edit {job.id}: it has had {had} already (allow more)")
+            _refuse_edit(current, changes)
             merged: dict[str, Any] = {
                 name: changes.get(name, getattr(current, name)) for name in _EDITABLE
             }
@@ -144,6 +144,19 @@ class Actions(Base):
             edited = _current(conn, job)
         self._wake_workers()
         return edited
+
+
+def _refuse_edit(job: Job, changes: Mapping[str, Any]) -> None:
+    """Raise WrongState or QueueError if a job cannot be changed in this way."""
+    if job.state is JobState.DEAD:
+        if _SET_BY_RETRY & changes.keys():
+            raise QueueError(f"{job.id} is dead, and a retry starts it at once (retry it first)")
+        return
+    if job.state not in WAITING_STATES:
+        raise WrongState(job.id, job.state.value, "edit")
+    if changes.get("max_retries", job.attempts + 1) <= job.attempts:
+        had = f"{job.attempts} attempt{'s' if job.attempts > 1 else ''}"
+        raise QueueError(f"cannot edit {job.id}: it has had {had} already (allow more)")
 
 
 def _change_needs(

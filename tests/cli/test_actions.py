@@ -216,9 +216,19 @@ def test_the_help_of_edit_names_no_defaults(queue: Queue) -> None:
     assert "(default" not in queue.ok("edit", "--help")
 
 
-@pytest.mark.parametrize("state", ["processing", "completed", "dead", "cancelled"])
-def test_only_a_waiting_job_can_be_edited(states: Queue, state: str) -> None:
-    """The exit code is 1, and nothing changes. Of a finished job it says what to do instead."""
+def test_a_dead_job_is_edited_and_retried(states: Queue) -> None:
+    """Regression: that was refused, so the id, the label and what waits for the job were lost."""
+    assert states.ok("edit", "dead", "echo fixed") == "dead is dead: queuectl retry dead runs it"
+    assert states.fails(1, "edit", "--delay", "1h", "dead") == (
+        "queuectl edit: dead is dead, and a retry starts it at once (retry it first)"
+    )
+    states.ok("retry", "dead")
+    assert (states.show("dead")["command"], states.state("dead")) == ("echo fixed", "pending")
+
+
+@pytest.mark.parametrize("state", ["processing", "completed", "cancelled"])
+def test_a_running_completed_or_cancelled_job_cannot_be_edited(states: Queue, state: str) -> None:
+    """The exit code is 1, and nothing changes. For a finished job it says what to do instead."""
     before = states.show(state)
     hint = f" (to run it again with changes: pause its queue, queuectl retry {state}, edit)"
 

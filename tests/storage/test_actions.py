@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.core.errors import InvalidInput, JobDeleted, NoSuchJob, UniqueKeyHeld, WrongState
+from queuectl.core.errors import (
+    InvalidInput,
+    JobDeleted,
+    NoSuchJob,
+    QueueError,
+    UniqueKeyHeld,
+    WrongState,
+)
 from queuectl.core.states import JobState
-from support.clock import later
+from support.clock import later, noon
 from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
 from support.rows import add, claim_ids, finish
 
@@ -184,14 +191,41 @@ def test_a_waiting_job_can_be_edited(storage, clock, state):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("state", [JobState.PROCESSING, *FINISHED])
-def test_a_running_or_finished_job_cannot_be_edited(storage, clock, state):
+@pytest.mark.parametrize("state", [JobState.PROCESSING, JobState.COMPLETED, JobState.CANCELLED])
+def test_a_running_completed_or_cancelled_job_cannot_be_edited(storage, clock, state):
     """The error names its state."""
     before = bring(storage, clock.now, state)
     with pytest.raises(WrongState, match=f"^cannot edit a: it is {state.value}$"):
         storage.edit(before, {"priority": 7}, now=clock.now)
 
     assert storage.get("a") == before
+
+
+def test_a_dead_job_can_be_edited_and_then_retried(storage, clock):
+    """Regression: a typing error could not be corrected, and id, label and dependants were lost."""
+    dead = bring(storage, clock.now, JobState.DEAD, label="l", max_retries=1)
+    add(storage, clock.now, "waiting", after=("a",))
+    changes = {"command": "new", "queue": "q", "max_retries": 1}
+    edited = storage.edit(dead, changes, now=clock.tick(1))
+
+    assert (edited.state, edited.finished_at) == (JobState.DEAD, dead.finished_at)
+    assert (edited.command, edited.queue, edited.label) == ("new", "q", "l")
+    assert (storage.bad_ends(), storage.miscounts()) == (1, [])
+    storage.retry(edited, now=clock.now)
+    claim = storage.claim("w1", ("q",), now=clock.now)
+    assert (claim.job.id, claim.job.command, claim.job.attempts) == ("a", "new", 1)
+    assert storage.dependants(claim.job) == ["waiting"]
+
+
+@pytest.mark.parametrize("changes", [{"run_at": noon(99)}, {"after": ("b",)}, {"after_any": ()}])
+def test_the_start_of_a_dead_job_cannot_be_edited(storage, clock, changes):
+    """A retry would forget it, so nobody may think that it was kept."""
+    dead = bring(storage, clock.now, JobState.DEAD)
+    add(storage, clock.now, "b")
+    with pytest.raises(QueueError, match=r"^a is dead, and a retry starts it at once \("):
+        storage.edit(dead, {**changes, "priority": 5}, now=clock.now)
+
+    assert storage.get("a") == dead
 
 
 def test_an_edited_time_moves_the_job(storage, clock):

@@ -179,7 +179,9 @@ class StorageModel(RuleBasedStateMachine):
         delay=st.sampled_from(["as it is", -5, 30]),
     )
     def edit(self, job_id, queue, max_retries, delay):
-        """Only a waiting job can be edited, and never to fewer attempts than it has had."""
+        """A waiting job can be edited, but not to fewer attempts than it has had; a dead one can be
+        edited, but not when it starts.
+        """
         if job_id not in self.jobs:
             return
         job = self.jobs[job_id]
@@ -187,8 +189,13 @@ class StorageModel(RuleBasedStateMachine):
         wished = {"queue": queue, "max_retries": max_retries, "run_at": run_at}
         changes = {name: value for name, value in wished.items() if value != "as it is"}
         known = self.storage.get(job_id)
-        if job.state not in WAITING or changes.get("max_retries", 9) <= job.attempts:
-            with pytest.raises(WrongState if job.state not in WAITING else QueueError):
+        is_dead = job.state is JobState.DEAD
+        if is_dead:
+            is_refused = "run_at" in changes
+        else:
+            is_refused = job.state not in WAITING or changes.get("max_retries", 9) <= job.attempts
+        if is_refused:
+            with pytest.raises(QueueError if is_dead or job.state in WAITING else WrongState):
                 self.storage.edit(known, changes, now=self.now)
             return
         for name, value in changes.items():

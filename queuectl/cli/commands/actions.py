@@ -170,7 +170,7 @@ class _EditCommand(QueueCommand):
 
 
 @click.command("edit", cls=_EditCommand)
-@click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES))
+@click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES, JobState.DEAD))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]")
 @job_options(new=False)
 @quiet_option
@@ -182,9 +182,10 @@ def edit(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Change the command or the settings of a waiting job.
+    """Change the command or the settings of a waiting or dead job.
 
-    JOB is an id; the first 4 characters of a generated id are enough.
+    A dead job has the changes when it is retried. JOB is an id; the first 4 characters of a
+    generated id are enough.
 
     \b
     queuectl edit --priority 10 nightly-backup
@@ -212,11 +213,12 @@ def edit(
         warn_unsatisfiable(
             edited.id, [need.job.id for need in needs if need.job.state in FINISHED_STATES]
         )
-    output.print_line(f"{edited.id} is {edited.state.value}")
+    dead = f": queuectl retry {edited.id} runs it" if edited.state is JobState.DEAD else ""
+    output.print_line(f"{edited.id} is {edited.state.value}{dead}")
 
 
 def _retry_hint(error: WrongState) -> str:
-    """Return how a finished job can be edited all the same."""
+    """Return how a completed or cancelled job can be edited all the same."""
     if error.state not in FINISHED_STATES:
         return ""
     return f" (to run it again with changes: pause its queue, queuectl retry {error.job_id}, edit)"
