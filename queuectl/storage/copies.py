@@ -17,6 +17,8 @@ from queuectl.storage.sqlite_errors import translated
 from queuectl.storage.workers import Workers
 
 _COPIED_BYTES = 1 << 20
+_WORTH_IT = 10
+"""If more than one page in so many is unused, a copy is compacted."""
 _RUNNING = "state = 'processing' AND (:worker IS NULL OR locked_by = :worker)"
 _HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
 
@@ -62,6 +64,7 @@ class Copies(Workers):
             copy.execute("DELETE FROM workers")
             _give_up_running_jobs(copy, now, "lost: it ran when the backup was taken")
             copy.execute("COMMIT")
+            _compact(copy)
         except sqlite3.Error as error:
             # The copy holds the same pages: if they cannot be read, the queue itself is damaged.
             known = translated(error, self.files.database)
@@ -120,6 +123,18 @@ class Copies(Workers):
             )
         except OSError:  # unknown just now: it may be
             return True
+
+
+def _compact(copy: sqlite3.Connection) -> None:
+    """Rewrite a copy whose unused space is worth it."""
+    pages, unused = (
+        int(copy.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count")
+    )
+    if unused * _WORTH_IT > pages:
+        # The journal would hold the whole file in memory. A copy that is not finished is no loss.
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("VACUUM")
 
 
 def _give_up_running_jobs(

@@ -10,6 +10,7 @@ from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.integrity import Integrity
 from queuectl.storage.queues import Queues
+from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
 
 
@@ -23,6 +24,7 @@ class Storage(
     Queues,
     Config,
     Integrity,
+    Space,
 ):
     """One open queue of one process, with all methods."""
 

@@ -140,3 +140,51 @@ def test_ids_and_options_that_select_cannot_be_used_together(states: Queue) -> N
     assert states.fails(2, "prune", "dead", "--queue", "q").endswith(
         "job ids and --queue or --state cannot be used together"
     )
+
+
+@pytest.fixture
+def mostly_unused(queue: Queue) -> Queue:
+    """A queue with one job, whose file has grown to over 1 MiB for others that are gone."""
+    queue.add_many(*["true"] * 3000, env={"TEXT": "x" * 500})
+    queue.ok("cancel", "-q", "--all")
+    queue.add("true", id="kept")
+    queue.ok("prune", "-q", "--older-than", "0")
+    queue.close_storage()
+    return queue
+
+
+def test_prune_with_vacuum_makes_the_file_smaller(mostly_unused: Queue) -> None:
+    """Prevents a bug: the space of deleted jobs was never given back."""
+    found = {finding["check"]: finding for finding in mostly_unused.json("doctor")}
+    assert found["unused space"]["level"] == "warn"
+    assert "(queuectl prune --vacuum gives them back)" in found["unused space"]["message"]
+
+    assert mostly_unused.ok("prune", "--vacuum") == "0 deleted"
+    assert mostly_unused.database.stat().st_size < 300_000
+    assert mostly_unused.ids() == ["kept"]
+    found = {finding["check"]: finding["level"] for finding in mostly_unused.json("doctor")}
+    assert (found["unused space"], found["integrity"]) == ("ok", "ok")
+
+
+def test_a_vacuum_spares_a_reader(mostly_unused: Queue) -> None:
+    """Somebody who reads meanwhile goes on seeing the jobs; the file shrinks later."""
+    with mostly_unused.opened() as storage, storage._snapshot() as conn:
+        before = conn.execute("SELECT count(*) FROM jobs").fetchone()
+        mostly_unused.ok("prune", "-q", "--vacuum", as_process=True)
+        assert conn.execute("SELECT count(*) FROM jobs").fetchone() == before == (1,)
+
+
+def test_a_backup_leaves_out_unused_space(mostly_unused: Queue) -> None:
+    """The copy is as large as what it holds."""
+    copy = mostly_unused.folder / "copy.db"
+    mostly_unused.ok("backup", "-q", str(copy))
+
+    assert copy.stat().st_size < 300_000 < mostly_unused.database.stat().st_size
+    assert mostly_unused.ok("--db", str(copy), "list", "--ids") == "kept"
+    assert sorted(path.name for path in copy.parent.glob("copy.db*")) == ["copy.db"]
+
+
+def test_a_dry_run_does_not_vacuum(queue: Queue) -> None:
+    """It changes nothing."""
+    error = "queuectl prune: --dry-run and --vacuum cannot be used together"
+    assert queue.fails(2, "prune", "--dry-run", "--vacuum") == error

@@ -29,6 +29,8 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 _WAL_WARN_BYTES = 64 << 20
 _FREE_FAIL_BYTES, _FREE_WARN_BYTES = 16 << 20, 256 << 20
 _FEW_DESCRIPTORS = 64
+_SMALL_BYTES = 1 << 20
+"""The unused space of a file up to this size is not worth a warning."""
 _BEHIND_WARN_SECONDS = 60
 
 
@@ -70,7 +72,8 @@ def _examine(files: QueueFiles) -> Iterator[Finding]:
         yield Finding("database", FAIL, str(error))
         return
     checks: Sequence[Callable[[Storage], Finding]] = (
-        _integrity, _schema, _sqlite, _counts, _wal, _jobs, _workers, _clock, _retries, _path
+        _integrity, _schema, _sqlite, _counts, _wal, _unused, _jobs, _workers, _clock, _retries,
+        _path
     )  # fmt: skip
     for check in checks:
         try:
@@ -198,6 +201,18 @@ def _wal(storage: Storage) -> Finding:
         size = 0
     level = WARN if size > _WAL_WARN_BYTES else OK
     return Finding("WAL", level, f"the write-ahead log takes {_size(size)}")
+
+
+def _unused(storage: Storage) -> Finding:
+    total, unused = storage.size()
+    if total > _SMALL_BYTES and unused * 2 > total:
+        return Finding(
+            "unused space",
+            WARN,
+            f"{100 * unused // total} % of the {_size(total)} of the file are unused "
+            "(queuectl prune --vacuum gives them back)",
+        )
+    return Finding("unused space", OK, f"{_size(unused)} of {_size(total)}")
 
 
 def _jobs(storage: Storage) -> Finding:

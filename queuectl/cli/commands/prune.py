@@ -39,6 +39,11 @@ _BY_DEFAULT = (JobState.COMPLETED, JobState.CANCELLED)
 @state_option
 @queue_option
 @click.option("--dry-run", is_flag=True, help="Only print how many jobs would be deleted.")
+@click.option(
+    "--vacuum",
+    is_flag=True,
+    help="Then make the file of the queue smaller; other commands that write wait meanwhile.",
+)
 @quiet_option
 def prune(
     jobs: Sequence[str],
@@ -46,6 +51,7 @@ def prune(
     states: Sequence[Any],
     queues: Sequence[str],
     dry_run: bool,
+    vacuum: bool,
     quiet: bool,
 ) -> int:
     """Delete old jobs, their history and their output.
@@ -62,6 +68,8 @@ def prune(
         usage_error(f"only finished jobs can be deleted, not {', '.join(unfinished)}")
     if jobs and (queues or states):
         usage_error("job ids and --queue or --state cannot be used together")
+    if dry_run and vacuum:
+        usage_error("--dry-run and --vacuum cannot be used together")
     storage = open_storage(write=not dry_run)
     code = 0
     if jobs:
@@ -79,6 +87,8 @@ def prune(
                 queues=queue_names(queues),
                 dry_run=dry_run,
             )
+    if vacuum:
+        storage.vacuum()
     if not quiet:
         output.print_line(f"{count} {'would be ' if dry_run else ''}deleted")
     return code
