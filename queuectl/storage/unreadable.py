@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, Mapping
+from typing import Mapping
 
 from queuectl.core.errors import QueueUnusable
 from queuectl.core.escaping import storable
@@ -24,8 +24,14 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> str:
     Otherwise it would stay at the head of its queue, and no job behind it would ever run; and no
     command could list the jobs.
     """
-    repaired = _repaired(conn, seq, now)
-    why = f"another program wrote what cannot be read: {', '.join(repaired)}"
+    unreadable = _unreadable(conn, seq)
+    defaults = _defaults(seq, now)
+    repaired = {
+        name: _repair(name, value, defaults)
+        for name, value in unreadable.items()
+        if name not in _KEPT
+    }
+    why = f"another program wrote what cannot be read: {', '.join(unreadable)}"
     assignments = "".join(f"{name} = :{name}, " for name in repaired if name != "last_error")
     conn.execute(
         f"""
@@ -46,8 +52,8 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> str:
     return why
 
 
-def _repaired(conn: sqlite3.Connection, seq: int, now: datetime) -> dict[str, Any]:
-    """Return new values for the columns of a job that cannot be read, by their names."""
+def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
+    """Return the values of a job that cannot be read, by the names of their columns."""
     factory, conn.text_factory = conn.text_factory, _lossless
     try:
         row = conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone()
@@ -55,12 +61,7 @@ def _repaired(conn: sqlite3.Connection, seq: int, now: datetime) -> dict[str, An
         conn.text_factory = factory
     if row is None:
         raise QueueUnusable(f"the queue names a job {seq} that is missing")
-    defaults = _defaults(seq, now)
-    return {
-        name: _repair(name, value, defaults)
-        for name, value in zip(Job._fields, row)
-        if name not in _KEPT and not is_readable(name, value)
-    }
+    return {name: value for name, value in zip(Job._fields, row) if not is_readable(name, value)}
 
 
 def _repair(name: str, value: object, defaults: Mapping[str, object]) -> object:

@@ -55,8 +55,7 @@ def test_the_claim_sets_a_job_aside_that_cannot_be_read(storage, worker, clock, 
     assert claim.job.id == "b"
     job = _by_seq(storage, seq)
     assert (job.state.value, job.finished_at) == ("dead", clock.now)
-    named = "" if column == "updated_at" else column
-    assert job.last_error == f"another program wrote what cannot be read: {named}"
+    assert job.last_error == f"another program wrote what cannot be read: {column}"
 
 
 def _by_seq(storage, seq):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -84,30 +82,6 @@ def test_an_error_that_stays_is_logged_once(queue: Queue) -> None:
 
     said = (queue.folder / "workers.log").read_text()
     assert said.count("cannot claim: it is malformed; trying again") == 2
-
-
-def test_a_job_that_cannot_be_read_is_logged_once(queue: Queue) -> None:
-    """Regression: it was logged every second, because only its claim fails."""
-    job = queue.add("true")
-    with closing(sqlite3.connect(queue.database)) as conn, conn:
-        conn.execute("UPDATE jobs SET run_at = 'soon'")
-    hook = queue.hooked(
-        """
-        from queuectl.worker import loop as worker
-        worker._IDLE_SECONDS = 0.01
-        claim = worker.WorkerStorage.claim
-        def asking(*words, **named):
-            print('asked', file=open('asked', 'a'))
-            return claim(*words, **named)
-        worker.WorkerStorage.claim = asking
-        """
-    )
-    queue.start("-q", env=hook)
-    asked = queue.work / "asked"
-    wait_until(lambda: asked.exists() and asked.read_text().count("asked") > 5)
-
-    said = (queue.folder / "workers.log").read_text()
-    assert said.count(f"cannot claim: job {job}: the queue holds a time that cannot be read") == 1
 
 
 def test_a_worker_obeys_orders_between_jobs_that_cannot_be_started(queue: Queue) -> None:
