@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from types import FrameType
-from typing import Iterable
+from typing import Iterable, Iterator
 
 LEAVE_SIGNAL = signal.SIGUSR1
 """Tells a worker to finish its job and exit for good (after TERM it is replaced). Tells a
@@ -81,6 +82,39 @@ def block_all() -> set[signal.Signals]:
 def restore(mask: Iterable[int]) -> None:
     """Restore a mask that `block_all` returned."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class _Ended(BaseException):
+    """A signal that ends this process arrived."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def cleaned_up() -> Iterator[None]:
+    """Let INT, TERM and HUP end what runs inside by an exception, then the process by that signal.
+
+    So partial files are removed. A signal that was ignored at the start stays ignored.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise _Ended(number)
+
+    before = {
+        number: signal.signal(number, end)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    }
+    try:
+        yield
+    except _Ended as ended:
+        die_by(ended.number)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def suspend() -> None:

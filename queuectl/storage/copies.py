@@ -19,6 +19,8 @@ from queuectl.storage.workers import Workers
 _COPIED_BYTES = 1 << 20
 _WORTH_IT = 10
 """If more than one page in so many is unused, a copy is compacted."""
+_PAGES_AT_ONCE = 4096
+"""How many pages of 2 KiB a backup copies in one step, some 10 ms."""
 _RUNNING = "state = 'processing' AND (:worker IS NULL OR locked_by = :worker)"
 _HAS_NO_RETRY = "(cancel_requested = 1 OR attempts >= max_retries)"
 
@@ -54,7 +56,7 @@ class Copies(Workers):
         try:
             # A backup is one file. Nothing beside it may be left if we are killed.
             copy.execute("PRAGMA journal_mode = MEMORY")
-            self._database.connection.backup(copy)
+            self._copy_pages(copy)
             copy.execute("PRAGMA journal_mode = MEMORY")  # the queue's own mode has been copied
             copy.execute("BEGIN")
             # With the same name, a retry in one queue would kill the running job of the other.
@@ -73,6 +75,18 @@ class Copies(Workers):
             raise QueueUnusable(f"cannot write {path}: {error}") from None
         finally:
             copy.close()
+
+    def _copy_pages(self, copy: sqlite3.Connection) -> None:
+        """Copy the whole file in steps: a signal is handled between two of them."""
+        conn = self._database.connection
+        conn.execute("BEGIN")
+        try:
+            # From its first read on, a transaction sees the same moment. Without one, the copy
+            # would begin again after each commit of another process.
+            conn.execute("SELECT count(*) FROM meta").fetchone()
+            conn.backup(copy, pages=_PAGES_AT_ONCE, progress=lambda *_: None)
+        finally:
+            conn.execute("ROLLBACK")
 
     def name_copy(self, *, now: datetime) -> int | None:
         """Make this file a queue of its own if it is a copy of another one.

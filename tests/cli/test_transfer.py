@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import stat
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from queuectl.core.jobfile import to_line
 from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict, Worker
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.storage import schema
+from queuectl.storage import copies, schema
 from support.queue import Queue
 from support.states import every_state
 from support.watch.file_watch import by_hand
@@ -200,11 +201,13 @@ def test_the_file_is_private_and_no_file_is_overwritten(states: Queue) -> None:
     assert states.fails(1, "export", "link") == "queuectl export: link exists already"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_partial_export_never_has_the_final_name(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_export_leaves_no_file(
     states: Queue, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """Regression: after Ctrl+C or TERM a partial file looked complete."""
+    """Regression: after Ctrl+C or TERM a partial file looked complete, later it was left under
+    another name. The command ends by the signal.
+    """
     lines = []
 
     def end_at_the_third(*args: Any, **kwargs: Any) -> str:
@@ -216,8 +219,27 @@ def test_a_partial_export_never_has_the_final_name(
     monkeypatch.setattr(transfer, "to_line", end_at_the_third)
 
     assert states.run("export", "jobs.jsonl").code == -number
-    [left] = states.work.iterdir()
-    assert left.match("jobs.jsonl.*.unfinished")
+    assert list(states.work.iterdir()) == []
+
+
+def test_an_export_that_ignores_a_signal_goes_on(
+    states: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that was ignored at the start, as by nohup, stays ignored."""
+    whole = states.export()
+
+    def line(*args: Any, **kwargs: Any) -> str:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return to_line(*args, **kwargs)
+
+    monkeypatch.setattr(transfer, "to_line", line)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        states.ok("export", "jobs.jsonl")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert (states.work / "jobs.jsonl").read_text().splitlines() == whole
 
 
 def test_a_file_that_cannot_be_created_is_named(states: Queue) -> None:
@@ -392,22 +414,49 @@ def test_a_backup_changes_only_its_own_file(states: Queue) -> None:
     ]  # fmt: skip
 
 
-def test_a_backup_has_no_files_beside_it_while_it_is_made(
-    states: Queue, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_backup_leaves_no_file(
+    states: Queue, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """Regression: an interrupted one left `.unfinished-journal`."""
-    seen = []
+    """Regression: it left `.unfinished` and `.unfinished-journal`."""
 
-    def look(copy: sqlite3.Connection) -> None:
+    def end(copy: sqlite3.Connection) -> None:
         copy.execute("UPDATE jobs SET priority = priority")
-        seen.extend(path.name for path in states.work.iterdir())
-        os.kill(os.getpid(), signal.SIGTERM)
+        assert [path.suffix for path in states.work.iterdir()] == [".unfinished"]
+        os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(schema, "name_queue", look)
+    monkeypatch.setattr(schema, "name_queue", end)
 
-    assert states.run("backup", "copy.db").code == -signal.SIGTERM
-    [left] = states.work.iterdir()
-    assert left.match("copy.db.*.unfinished")
+    assert states.run("backup", "copy.db").code == -number
+    assert list(states.work.iterdir()) == []
+
+
+def test_a_backup_in_steps_is_the_queue_at_one_moment(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others commit between two steps is not in it, and does not make it begin again."""
+    monkeypatch.setattr(copies, "_PAGES_AT_ONCE", 1)
+    queue.add_many(*("true" for _ in range(300)))
+    steps = []
+
+    class Connection(sqlite3.Connection):
+        def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+            def between(*_: int) -> None:
+                steps.append(1)
+                if len(steps) in (2, 20):
+                    queue.ok("enqueue", "-q", "true", as_process=True)
+
+            super().backup(target, **{**options, "progress": between})
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Connection))
+    with queue.opened() as storage:
+        storage.back_up(str(queue.work / "copy.db"), now=utcnow())
+    monkeypatch.undo()
+    pages = len(steps)
+
+    assert len(queue.ok("--db", "copy.db", "list", "--ids").split()) == 300
+    assert len(queue.ids()) == 302
+    assert pages < 1000
 
 
 @pytest.mark.parametrize("verb", ["backup", "export"])

@@ -16,6 +16,7 @@ from queuectl.core.jobfile import TransferredJob, from_fields, to_line
 from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
 from queuectl.host.filesystem import new_file
+from queuectl.host.signals import cleaned_up
 
 
 @click.command("export", cls=QueueCommand)
@@ -43,10 +44,9 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
         for line in lines:
             output.print_data(line)
         return
-    with new_file(path) as new, open(
-        new.descriptor, "w", encoding="utf-8", closefd=False
-    ) as target:
-        target.writelines(line + "\n" for line in lines)
+    with cleaned_up(), new_file(path) as new:
+        with open(new.descriptor, "w", encoding="utf-8", closefd=False) as target:
+            target.writelines(line + "\n" for line in lines)
 
 
 @click.command("import", cls=QueueCommand)
@@ -89,6 +89,8 @@ def backup(path: str, quiet: bool) -> None:
 
     Example: queuectl backup /backup/queue.db
     """
-    open_storage().back_up(path, now=utcnow())
+    storage = open_storage()
+    with cleaned_up():
+        storage.back_up(path, now=utcnow())
     if not quiet:
         output.print_line(f"backed up to {path}")
