@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator, NamedTuple
 
 from queuectl.core.errors import QueueUnusable
@@ -105,12 +105,13 @@ def unlink_quietly(path: str) -> None:
 
 def remove_quietly(path: str) -> None:
     """Remove a file, or an empty folder that somebody put there; leave what cannot be removed."""
-    for remove in (os.unlink, os.rmdir):
-        try:
-            remove(path)
-            return
-        except OSError:
-            pass
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        with suppress(OSError):
+            os.rmdir(path)
 
 
 class NewFile(NamedTuple):

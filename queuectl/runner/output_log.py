@@ -21,6 +21,7 @@ from queuectl.host.filesystem import (
     remove_quietly,
     unlink_quietly,
 )
+from queuectl.host.processes import FileIdentity
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class OutputLog:
         self.path = path
         self._is_adopted = adopted
         self._needs_clearing = False
-        self.descriptor = self._open_running() if adopted else self._create_locked()
+        self._use(self._open_running() if adopted else self._create_locked())
         self.begin(INLINE_BYTES)
 
     def begin(self, limit_bytes: int) -> None:
@@ -77,10 +78,9 @@ class OutputLog:
         self._tail_path: str | None = None
 
     @property
-    def identity(self) -> tuple[int, int]:
+    def identity(self) -> FileIdentity:
         """Device and inode of the file, by which the processes that have it open are found."""
-        status = os.fstat(self.descriptor)
-        return status.st_dev, status.st_ino
+        return self._identity
 
     def is_held(self) -> bool:
         """Whether a process of an adopted job has the file open."""
@@ -189,8 +189,12 @@ class OutputLog:
     def _replace(self) -> None:
         """Use another file for the next job: nothing that one job had open goes to another."""
         os.close(self.descriptor)
-        self.descriptor = self._create_locked()
+        self._use(self._create_locked())
         self._needs_clearing = False
+
+    def _use(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._identity = _identity(descriptor)
 
     def _create_locked(self) -> int:
         # Never use a file that exists: somebody may have put it there, or a process that a dead
@@ -224,10 +228,11 @@ class OutputLog:
         can be used again because nobody has it open in any way.
         """
         try:
-            fresh = _open_file(self.path)
+            # The open of a FIFO does not wait with O_RDWR.
+            fresh = _above_standard(os.open(self.path, _FLAGS))
         except OSError:
             return False, False
-        if not os.path.sameopenfile(fresh, self.descriptor):
+        if _identity(fresh) != self._identity:  # something else has its name
             os.close(fresh)
             return False, False
         # The lock belongs to the open file that we share with the job, so only another open file
@@ -322,6 +327,11 @@ class OutputLog:
                 if tail >= 0:
                     os.close(tail)
                 unlink_quietly(self._tail_path)
+
+
+def _identity(descriptor: int) -> FileIdentity:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _create_file(path: str) -> int:
