@@ -122,6 +122,9 @@ class _Worker:
         return self._events.leaving or WorkerExit.DONE
 
     def _serve(self) -> None:
+        if self._assignment.slot == 0:
+            # One worker per pool looks at once; the others wait for their chores.
+            self._recovery.show_missing()
         claim = self._wait_for_claim()
         while claim is not None:
             try:
@@ -217,7 +220,7 @@ class _Worker:
     def _do_chores(self) -> None:
         if self._chores.are_due():
             self._chores.begin()
-            self._recovery.recover_missing()
+            self._recovery.show_missing()
             self._chores.tidy()
 
     def _run(self, claim: Claim) -> Outcome:

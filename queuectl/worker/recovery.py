@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Iterator, NamedTuple
+from typing import Callable, NamedTuple
 
 from queuectl.core.errors import QueueBusy, QueueChanged, QueueError, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
@@ -108,11 +108,6 @@ class Recovery:
         if job is not None:
             self._watch(job)
 
-    def recover_missing(self) -> None:
-        """Deal with the jobs of dead workers whose lock file is missing."""
-        for job in self.take_over_missing():
-            self._watch(job)
-
     def take_over(self, dead: str) -> AdoptedJob | None:
         """Recover the job of a dead worker and forget that worker.
 
@@ -143,32 +138,24 @@ class Recovery:
             lock.remove()
         return job
 
-    def take_over_missing(self) -> Iterator[AdoptedJob]:
-        """Recover the jobs of dead workers whose lock file is missing.
+    def show_missing(self) -> list[str]:
+        """Make the dead workers visible whose lock file is missing; return their ids.
 
-        Yields each job that was adopted, to be watched before the next is looked for. Errors of the
-        queue are logged: the next call tries again.
+        Each gets a lock file that nobody holds. The supervisors find it as that of any other dead
+        worker, and fork an extra worker for each: one worker that watched the jobs of several dead
+        ones, one after the other, would leave the others unwatched and claim nothing meanwhile.
+        Errors of the queue are logged: the next call tries again.
         """
         try:
             missing = self._dead_without_lock_file()
+            for dead in missing:
+                lockfiles.make_stale(self._files, dead)
         except QueueChanged:
             raise
         except QueueError as error:
             _log.warning("cannot look for dead workers: %s", error)
-            return
-        for dead in missing:
-            try:
-                # Only one process can lock a file, so only one worker recovers the job.
-                lockfiles.make_stale(self._files, dead)
-                job = self.take_over(dead)
-            except QueueChanged:
-                raise
-            except QueueError as error:
-                # In a shared queue the file may belong to another user; the others are ours.
-                _log.warning("cannot recover the job of worker %s: %s", dead, error)
-                continue
-            if job is not None:
-                yield job
+            return []
+        return missing
 
     def _dead_without_lock_file(self) -> list[str]:
         """Return the ids of dead workers whose lock file is missing.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, cast
 
+from queuectl.core.errors import QueueError
 from queuectl.core.models import Claim, Outcome, Verdict
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.worker.commands import CommandBuilder
 from queuectl.worker.events import WorkerEvents
-from queuectl.worker.recovery import Recovery
+from queuectl.worker.recovery import AdoptedJob, Recovery
 from queuectl.worker.writing import Writer
 
 
@@ -35,3 +37,15 @@ def recovery_by(worker: str, storage: Any, lock: Any = None) -> Recovery:
     commands = CommandBuilder(storage.files, storage.queue_id, 0)
     writer = Writer(storage, events)
     return Recovery(storage, worker, lock, commands, events, writer, record)
+
+
+def take_over_missing(recovery: Recovery) -> list[AdoptedJob]:
+    """Recover the dead workers whose lock file is missing; return the jobs that were adopted.
+
+    A supervisor forks a worker for each, whose error ends only that worker.
+    """
+    adopted = []
+    for dead in recovery.show_missing():
+        with suppress(QueueError):
+            adopted.append(recovery.take_over(dead))
+    return [job for job in adopted if job is not None]

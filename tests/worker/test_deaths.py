@@ -440,3 +440,33 @@ def test_a_replacement_that_dies_of_the_job_that_it_adopted_is_delayed(
     in_processes([pool])
     first, second, third = map(float, started.read_text().splitlines()[:3])
     assert second - first < 0.9 < third - second
+
+
+@linux_only
+def test_jobs_whose_lock_files_were_removed_get_a_worker_each(queue: Queue) -> None:
+    """And the only worker of the pool goes on with other jobs.
+
+    Prevents a bug: it watched one job to its end before it looked at the next, whose timeout
+    nobody kept, and claimed nothing for hours.
+    """
+    queue.configure(kill_grace="1")
+    endless = queue.add("echo > one; sleep 300")
+    timed = queue.add("echo > two; sleep 300", timeout=4.0, max_retries=1)
+    pool = queue.start(workers=2)
+    wait_until(lambda: (queue.work / "one").exists() and (queue.work / "two").exists())
+    supervisor = pool.pid
+    os.kill(supervisor, signal.SIGSTOP)
+    for worker in queue.workers():
+        os.kill(worker["pid"], signal.SIGKILL)
+    os.kill(supervisor, signal.SIGKILL)
+    pool.wait()
+    for path in Path(queue.files.workers).iterdir():
+        path.unlink()
+    other = queue.add("true")
+    queue.start(workers=1)
+
+    queue.until(other, "completed", timeout=15)
+    assert queue.until(timed, "dead", timeout=15).last_error == "killed after 4 s by its timeout"
+    wait_until(lambda: endless in [worker["job"] for worker in queue.workers()])
+    queue.ok("cancel", endless)
+    queue.until(endless, "cancelled")

@@ -23,7 +23,7 @@ from queuectl.worker.recovery import AdoptedJob, Recovery
 from support.held import HELD
 from support.processes import alive, linux_only
 from support.queue import Queue
-from support.recovery import recovery_by
+from support.recovery import recovery_by, take_over_missing
 from support.waiting import wait_until
 
 
@@ -75,9 +75,10 @@ def test_a_lock_file_that_was_removed_proves_nothing(queue: Queue, lives: bool) 
 
 
 def _look_for_dead_workers(queue: Queue) -> None:
-    """Do everything that finds dead workers: the first scan of a pool, and a worker's chores."""
-    queue.drain("--queue", "other")
-    assert list(_recovery(queue).take_over_missing()) == []
+    """Do everything that finds dead workers: the first look of a worker, and a pool's scan."""
+    for _ in range(2):
+        queue.drain("--queue", "other")
+    assert take_over_missing(_recovery(queue)) == []
 
 
 def _recovery(queue: Queue, lock: Any = None) -> Recovery:
@@ -140,7 +141,7 @@ def test_a_lock_file_of_another_user_does_not_stop_the_other_recoveries(
         lockfiles, "_open", lambda path: None if "gone-1" in path else can_open(path)
     )
 
-    assert list(_recovery(queue).take_over_missing()) == []
+    assert take_over_missing(_recovery(queue)) == []
     assert [queue.outcomes(job) for job in waiting] == [[None], ["lost"]]
 
 
@@ -174,7 +175,7 @@ def test_an_adopted_job_is_watched_though_the_dead_worker_cannot_be_forgotten(
     def take_over() -> AdoptedJob | None:
         if has_lock_file:
             return _recovery(queue, lock).take_over("gone-1")
-        return next(_recovery(queue, lock).take_over_missing(), None)
+        return next(iter(take_over_missing(_recovery(queue, lock))), None)
 
     def busy(*_: Any, **__: Any) -> None:
         raise QueueBusy("the queue stayed busy")
@@ -297,12 +298,12 @@ def test_only_one_worker_recovers_a_job_without_a_lock_file(
 
     def meanwhile(*args: Any) -> AdoptedJob | None:
         monkeypatch.undo()
-        assert list(_recovery(queue).take_over_missing()) == []
+        assert take_over_missing(_recovery(queue)) == []
         assert queue.outcomes(job) == [None]
         return take_over_claim(*args)
 
     monkeypatch.setattr(Recovery, "_take_over_claim", meanwhile)
-    assert list(_recovery(queue).take_over_missing()) == []
+    assert take_over_missing(_recovery(queue)) == []
     assert queue.outcomes(job) == ["lost"]
     assert lockfiles.owners(queue.files) == []
 

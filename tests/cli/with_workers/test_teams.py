@@ -19,7 +19,7 @@ from queuectl.storage.for_workers import WorkerStorage
 from support.forks import in_processes
 from support.held import UNTIL_GO
 from support.queue import Queue
-from support.recovery import recovery_by
+from support.recovery import recovery_by, take_over_missing
 from support.waiting import wait_until
 
 _USER, _GROUP = 61_234, 61_000
@@ -126,7 +126,7 @@ def test_the_job_of_another_user_is_left_to_their_workers(queue: Queue, team: Pa
         with closing(WorkerStorage.open(shared, write=True, wait_seconds=1)) as storage:
             recovery = recovery_by("w-1", storage)
             adopted = recovery.take_over(worker["id"])
-            others = list(recovery.take_over_missing())
+            others = take_over_missing(recovery)
         return [adopted, others, lockfiles.is_alive(shared, worker["id"])]
 
     assert in_processes([recover_as_other]) == [[None, [], None]]
