@@ -181,9 +181,18 @@ def user(pid: int) -> int | None:
     return None
 
 
+def clock() -> float:
+    """Return the time of the clock by which the kernel notes starts: it also runs in a suspend.
+
+    Without it a timeout would end an adopted job after a night in suspend, and no other job.
+    """
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+
+
 def age_seconds(ticks: int) -> float:
     """Return how long ago a process started, however the wall clock was set since then."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return clock() - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def same_process(pid: int, ticks: int | None, boot: str | None) -> bool:

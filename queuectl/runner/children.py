@@ -34,21 +34,19 @@ class Children:
     def has_ended(self, leader: int) -> bool | None:
         """Return whether a job succeeded that has ended; None as long as it runs.
 
-        The job is not reaped: until it is, its PID cannot be given to another process. Other
-        children that have ended are reaped.
+        Where orphans are not adopted, the job is not reaped yet if that is possible: until it is,
+        its PID cannot be given to another process. Other children that have ended are reaped.
         """
-        if not hasattr(os, "waitid"):  # macOS before Python 3.13
-            pid, status, usage = os.wait4(leader, os.WNOHANG)
-            self._reaped = (status, usage) if pid else None
-            return status == 0 if pid else None
+        if not self.adopts_orphans and hasattr(os, "waitid"):  # macOS: since Python 3.13
+            ended = os.waitid(os.P_PID, leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            return None if ended is None else ended.si_code == os.CLD_EXITED and not ended.si_status
         while True:
-            kind, pid = (os.P_ALL, 0) if self.adopts_orphans else (os.P_PID, leader)
-            ended = os.waitid(kind, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
-                return None
-            if ended.si_pid == leader:
-                return ended.si_code == os.CLD_EXITED and ended.si_status == 0
-            self._reap(ended.si_pid)
+            pid, status, usage = os.wait4(-1 if self.adopts_orphans else leader, os.WNOHANG)
+            if pid in (0, leader):
+                break
+            self._kept.discard(pid)
+        self._reaped = (status, usage) if pid else None
+        return status == 0 if pid else None
 
     def reap(self, leader: int) -> tuple[int, Any] | None:
         """Reap a job; return its status and its usage, as wait4 does. None if it runs."""

@@ -7,7 +7,6 @@ import os
 import resource  # noqa: F401 (os.wait4 loads it: better once, before the fork, than in each worker)
 import signal
 import sys
-import time
 from typing import Callable, Mapping, NamedTuple
 
 from queuectl.core.escaping import storable
@@ -73,7 +72,7 @@ def run(
     `started` is called with the PID at once. If the command goes on, it is called again with the
     start, too. To read that while the shell is loaded would take 90 us, a tenth of a short job.
     """
-    began = time.monotonic()
+    began = processes.clock()
     try:
         pid = _start(command, log)
     except _CannotStart as error:
@@ -81,12 +80,12 @@ def run(
             kind=OutcomeKind.SPAWN_ERROR,
             exit_code=SPAWN_FAILED,
             reason=storable(str(error)),
-            seconds=time.monotonic() - began,
+            seconds=processes.clock() - began,
         )
     started(pid, None)
     end = _wait_for_end(pid, command, log, events, began, started, children)
     outcome = describe_end(
-        end.cause, end.status, command, pid=pid, seconds=time.monotonic() - began
+        end.cause, end.status, command, pid=pid, seconds=processes.clock() - began
     )
     if end.usage is not None:
         outcome = outcome._replace(
@@ -123,7 +122,7 @@ def _wait_for_end(
                 unended = end_processes(command, log, events.wait, pid)
             return _reap(pid, None, unended, events, children)
         cause = events.cut_short()
-        now = time.monotonic()
+        now = processes.clock()
         if cause is None and now >= deadline:
             cause = OutcomeKind.TIMEOUT
         if cause is not None:

@@ -185,3 +185,21 @@ def test_a_command_that_is_too_long_fails_by_itself(log: OutputLog, tmp_path: Pa
 
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.SPAWN_ERROR, 126)
     assert "Argument list too long" in str(outcome.reason)
+
+
+@linux_only
+def test_a_timeout_counts_the_same_clock_as_after_an_adoption(
+    log: OutputLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: after a night in suspend an adopted job was at its timeout, and no other was."""
+    clock, began = processes.clock, time.monotonic()
+    monkeypatch.setattr(
+        processes, "clock", lambda: clock() + (3600.0 if time.monotonic() > began + 0.2 else 0.0)
+    )
+    environ = {**os.environ, "QUEUECTL_EXECUTION": "queue/1", "QUEUECTL_STATUS": "/dev/null"}
+    command = attempt.Command("sleep 60", "queue/1", environ, "/", "/dev/null", 1800.0, 0.3)
+    kept = str(tmp_path / "kept.log")
+    outcome = run.run(command, log, kept, _NoEvents(), lambda *_: None, Children())
+
+    assert outcome.kind is OutcomeKind.TIMEOUT
+    assert processes.age_seconds(processes.start_ticks(os.getpid()) or 0) >= 3600
