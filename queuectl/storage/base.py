@@ -67,6 +67,7 @@ class Base:
                     create=create,
                     write=write or create,
                     upgrade=upgrade,
+                    short_lived=not cls.of_worker,
                     wait_seconds=wait_seconds,
                     notice=notice,
                 )
@@ -95,7 +96,11 @@ class Base:
         return self._database.is_replaced()
 
     def refuse_replaced(self) -> None:
-        """Raise QueueReplaced if the database was removed, or replaced by another file."""
+        """Raise QueueReplaced if the database was removed, or replaced by another file.
+
+        Called before each wait; raises DiskFailure if the disk is too full to wait for others.
+        """
+        self._database.refuse_waiting()
         self._database.refuse_replaced()
 
     def set_durability(self, settings: Settings) -> None:

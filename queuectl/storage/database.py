@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
 from queuectl.core.errors import (
+    DiskFailure,
     NoQueue,
     QueueBusy,
     QueueError,
@@ -38,6 +39,7 @@ _IS_WAL = b"\2\2"
 """The versions for writing and reading in the header of a database in WAL mode."""
 _INSTRUCTIONS_PER_LOOK = 100_000
 """How often a read with a deadline looks at the clock, in instructions of SQLite: every 5 ms."""
+_FEWEST_CHECKPOINT_PAGES = 100
 _SMALLEST_BYTES = 512
 """A file that SQLite wrote is not smaller, unless it is empty."""
 
@@ -63,6 +65,7 @@ class Database:
         self._after_batch: dict[tuple[Callable[..., object], tuple[Any, ...]], None] | None = None
         """What to do after the COMMIT of the batch, each once; None outside of a batch."""
         self._identity = _identity(files.database)
+        self._locks_others_out = False
 
     @classmethod
     def open(
@@ -72,6 +75,7 @@ class Database:
         create: bool,
         write: bool = False,
         upgrade: bool = True,
+        short_lived: bool = False,
         wait_seconds: float = WAIT_SECONDS,
         notice: Callable[[str], None] | None = None,
     ) -> Database:
@@ -79,7 +83,8 @@ class Database:
 
         Without `create` a missing file raises NoQueue. `write` refuses a place that others can
         write. Without `upgrade` an old file raises QueueUnusable. `notice` is called with a line
-        for the user when the file of the old tool was converted.
+        for the user when the file of the old tool was converted. `short_lived` is for a process
+        that may lock others out while the disk is full.
         """
         is_new = not files.exists()
         if is_new and not create:
@@ -98,6 +103,7 @@ class Database:
         before = _identity(files.database)
         database = cls(files, _connect(files.database), wait_seconds)
         try:
+            database._do_without_shared_memory(allowed=short_lived)
             if database._identity != before:  # we may be connected to either file
                 raise QueueReplaced(f"{files.database} was removed or replaced")
             if not database._is_current():
@@ -160,6 +166,11 @@ class Database:
         """Raise QueueReplaced if the file was removed, or replaced by another."""
         if self.is_replaced():
             raise QueueReplaced(f"{self.files.database} was removed or replaced")
+
+    def refuse_waiting(self) -> None:
+        """Raise DiskFailure if nothing may wait with this connection: it locks others out."""
+        if self._locks_others_out:
+            raise DiskFailure(f"cannot write {self.files.database}: the disk is full")
 
     def set_durability(self, *, waits_for_disk: bool) -> None:
         """Choose whether a commit waits for the disk, as it does at first; not in a transaction.
@@ -304,6 +315,24 @@ class Database:
                 return
         raise QueueUpgraded("the queue was upgraded: start the workers again")
 
+    def _do_without_shared_memory(self, *, allowed: bool) -> None:
+        """If the disk is so full that SQLite cannot make its -shm file, lock others out instead.
+
+        Then SQLite needs no such file. Nobody else has the file open, or the -shm file would exist.
+        So people can still see the jobs, and delete some of them, which frees space.
+        """
+        if not allowed:
+            return
+        try:
+            _pragma(self.connection, "user_version")
+        except READING_ERRORS as error:
+            if not isinstance(translated(error, self.files.database), DiskFailure):
+                return
+            self.connection.close()
+            self.connection = _connect(self.files.database)
+            self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._locks_others_out = True
+
     def _is_current(self) -> bool:
         version = _pragma(self.connection, "user_version")
         application = _pragma(self.connection, "application_id")
@@ -411,10 +440,11 @@ class Database:
             return
 
     def _configure(self) -> None:
+        pages = _checkpoint_pages(self.files.database)
         # FULL: with NORMAL a power cut can take back an enqueue that was acknowledged.
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF",
-                       "journal_size_limit = 16777216", "temp_store = MEMORY",
-                       f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"):  # fmt: skip
+                       f"journal_size_limit = {2 * pages * _PAGE_BYTES}", "temp_store = MEMORY",
+                       f"wal_autocheckpoint = {pages}"):  # fmt: skip
             self.connection.execute(f"PRAGMA {pragma}")
         if sys.platform == "darwin":
             # On macOS fsync leaves data in the drive's cache.
@@ -477,6 +507,19 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _checkpoint_pages(path: str) -> int:
+    """Return after how many pages the write-ahead log is moved into the database.
+
+    On a small disk the log may take a twentieth: else it alone fills one of 8 MB.
+    """
+    try:
+        place = os.statvfs(path)
+    except OSError:
+        return _CHECKPOINT_PAGES
+    share = place.f_blocks * place.f_frsize // 20 // _PAGE_BYTES
+    return min(_CHECKPOINT_PAGES, max(_FEWEST_CHECKPOINT_PAGES, share))
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:

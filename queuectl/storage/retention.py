@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from datetime import datetime
 from typing import Any, Sequence
 
+from queuectl.core.errors import DiskFailure
 from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
@@ -137,7 +139,37 @@ class Retention(Base):
             return conn.execute(query, (*values, *position, at_most)).fetchall()
 
     def _delete(self, where: str, values: Sequence[Any], seqs: Sequence[int]) -> int:
-        """Delete those of these jobs that are still to be deleted; return how many."""
+        """Delete those of these jobs that are still to be deleted; return how many.
+
+        If the disk is full, the outputs of all jobs that are to be deleted go first.
+        """
+        try:
+            return self._delete_rows(where, values, seqs)
+        except DiskFailure:
+            if not self._remove_logs(where, values):
+                raise
+        return self._delete_rows(where, values, seqs)
+
+    def _remove_logs(self, where: str, values: Sequence[Any]) -> int:
+        """Remove the outputs of all jobs that are to be deleted; return how many there were."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                f"""
+                SELECT id
+                  FROM executions
+                 WHERE output_in_file = 1
+                   AND job_seq IN (SELECT seq FROM jobs WHERE {where})
+                 ORDER BY id
+                """,
+                values,
+            ).fetchall()
+        paths = [self.files.execution_log(number) for (number,) in rows]
+        removed = [path for path in paths if os.path.exists(path)]
+        for path in removed:
+            unlink_quietly(path)
+        return len(removed)
+
+    def _delete_rows(self, where: str, values: Sequence[Any], seqs: Sequence[int]) -> int:
         deleted, logs = 0, []
         with self._transaction() as conn:
             for seq in seqs:

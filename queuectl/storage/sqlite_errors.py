@@ -47,7 +47,9 @@ def translated(error: Exception, path: str) -> Exception:
     if is_busy(error):
         return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
     if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
-        return DiskFailure(f"cannot write {path}: the disk is full")
+        return DiskFailure(
+            f"cannot write {path}: the disk is full (queuectl prune deletes finished jobs)"
+        )
     if "disk I/O error" in text and _is_file_too_large(path):
         return DiskFailure(
             f"cannot write {path}: the limit on the size of files is too low (ulimit -f)"

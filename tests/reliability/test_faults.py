@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Sequence
 
 import pytest
 
@@ -103,6 +104,30 @@ def _fill(disk: Path) -> Path:
     return ballast
 
 
+@pytest.mark.parametrize(
+    ("outcome", "verb"),
+    [(0, ("prune", "--older-than", "0s")), (1, ("dlq", "purge", "--all", "--yes"))],
+)
+def test_a_full_disk_can_be_freed(
+    small_disk: Path, queue: Queue, outcome: int, verb: Sequence[str]
+) -> None:
+    """Reading needs no space. The outputs of jobs that are deleted are removed first.
+
+    Prevents a bug: nothing that queuectl offers could free a disk that its own logs had filled.
+    """
+    job = queue.add(f"head -c 400000 /dev/zero; exit {outcome}", max_retries=1)
+    queue.drain()
+    queue.close_storage()
+    _fill(small_disk)
+    for command in ("status", "list", "export -", f"show {job}", f"why {job}", "queue list"):
+        assert (command, queue.run(*command.split()).code) == (command, 0)
+    assert queue.run("wait", job).code == outcome
+
+    assert queue.ok(*verb) == "1 deleted"
+    queue.enqueue("true")
+    assert os.listdir(queue.files.logs) == []
+
+
 def test_an_enqueue_on_a_full_disk_fails_and_harms_nothing(small_disk: Path, queue: Queue) -> None:
     """It exits with 1 and says why; all jobs are kept, and with space the queue works again."""
     kept = [queue.enqueue("true")]
@@ -115,7 +140,8 @@ def test_an_enqueue_on_a_full_disk_fails_and_harms_nothing(small_disk: Path, que
         kept.append(done.out.strip())
     assert (done.code, done.out) == (1, "")
     assert done.err.splitlines() == [
-        f"queuectl enqueue: cannot write {queue.database}: the disk is full"
+        f"queuectl enqueue: cannot write {queue.database}: the disk is full "
+        "(queuectl prune deletes finished jobs)"
     ]
     ballast.unlink()
 
@@ -152,7 +178,13 @@ def test_a_result_waits_for_space(small_disk: Path, queue: Queue) -> None:
         pass
     queue.let_go()
     said = queue.folder / "workers.log"
-    wait_until(lambda: "the disk is full; trying again" in said.read_text(), what="a warning")
+    wait_until(
+        lambda: (
+            "the disk is full (queuectl prune deletes finished jobs); trying again"
+            in said.read_text()
+        ),
+        what="a warning",
+    )
     assert queue.state(job) == "processing"
     ballast.unlink()
 

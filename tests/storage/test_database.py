@@ -518,7 +518,7 @@ def test_a_write_to_a_full_disk_is_undone(tmp_path):
     database = open_database(tmp_path / "queue.db", create=True)
     pages = database.connection.execute("PRAGMA page_count").fetchone()[0]
     database.connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(DiskFailure, match=r"^cannot write .*/queue\.db: the disk is full$"):
+    with pytest.raises(DiskFailure, match=r"^cannot write .*/queue\.db: the disk is full \("):
         with database.transaction() as conn:
             conn.execute("INSERT INTO meta VALUES ('test', ?)", ("x" * 100_000,))
     database.connection.execute("PRAGMA max_page_count = 1000000")
@@ -723,3 +723,20 @@ def test_nothing_is_acknowledged_in_a_file_that_is_gone(tmp_path, clock, how):
         recorded = storage.record(claim, done, Verdict(JobState.COMPLETED), now=clock.now)
 
         assert recorded is Recorded.DONE
+
+
+def test_the_log_of_a_queue_on_a_small_disk_stays_small(tmp_path, monkeypatch):
+    """A twentieth of the disk: else the write-ahead log alone could fill it."""
+    limits = []
+    for blocks in (2000, 10_000_000):
+        place = os.statvfs_result((4096, 4096, blocks, 0, 0, 0, 0, 0, 0, 255))
+        with monkeypatch.context() as small:
+            small.setattr(os, "statvfs", lambda _, place=place: place)
+            database = open_database(tmp_path / "queue.db", create=True)
+        limits += [
+            database.connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+            for pragma in ("wal_autocheckpoint", "journal_size_limit")
+        ]
+        database.close()
+
+    assert limits == [200, 200 * 2 * 2048, 4000, 4000 * 2 * 2048]
