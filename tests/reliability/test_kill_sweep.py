@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from support.calls import COMMAND
-from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.history import (
+    assert_nothing_lost_nothing_twice,
+    assert_sound,
+    hiding_its_traces,
+    keeping_a_ledger,
+)
 from support.processes import status_field
 from support.queue import Queue
 from support.tracing import (
@@ -50,9 +55,11 @@ def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
     assert set(queue.counts()) == {"completed"}
 
 
-def _start_afresh(queue: Queue) -> list[str]:
+def _start_afresh(queue: Queue, *, hides: bool = False) -> list[str]:
     (queue.work / "ledger").unlink(missing_ok=True)
-    return queue.add_many(*[keeping_a_ledger("sleep 0.05")] * 2, max_retries=20)
+    command = keeping_a_ledger("sleep 0.05")
+    command = hiding_its_traces(command) if hides else command
+    return queue.add_many(*[command] * 2, max_retries=20)
 
 
 def _until_all_have_left(queue: Queue) -> None:
@@ -97,18 +104,22 @@ def _killed_pool(queue: Queue, point: Point) -> None:
     _until_all_have_left(queue)
 
 
-def test_a_worker_killed_anywhere_is_replaced(queue: Queue) -> None:
-    """The pool goes on by itself, at whatever step between claim and record it is killed."""
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_worker_killed_anywhere_is_replaced(queue: Queue, hides: bool) -> None:
+    """The pool goes on by itself, at whatever step between claim and record it is killed.
+
+    No second attempt runs beside a job that hides all its traces as soon as it begins.
+    """
     queue.configure(backoff_base="1", backoff_max="0.05")
     prefix = queue.folder / "trace"
     supervisor = queue.start()
-    _life_of_two_jobs(queue, recording(prefix), Path("/dev/null"))
+    _life_of_two_jobs(queue, recording(prefix), Path("/dev/null"), hides=hides)
     every = points(prefix, queue)
     assert len(every) > 50
     for point in sample(every, 8):
         log = queue.folder / "kills"
         log.unlink(missing_ok=True)
-        _life_of_two_jobs(queue, point.inject(_KILL), log)
+        _life_of_two_jobs(queue, point.inject(_KILL), log, hides=hides)
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
     assert_sound(queue)
@@ -118,13 +129,13 @@ def _are_over(queue: Queue, ids: list[str]) -> bool:
     return all(queue.state(job) in ("completed", "dead") for job in ids)
 
 
-def _life_of_two_jobs(queue: Queue, options: list[str], log: Path) -> None:
+def _life_of_two_jobs(queue: Queue, options: list[str], log: Path, *, hides: bool) -> None:
     """Trace the only worker while it runs two jobs; both must end as they should."""
     worker = queue.worker()["pid"]  # not the dead one, whose lock its replacement may still hold
     tracer = Tracer(queue, [*options, "-p", str(worker)], log)
     try:
         tracer.attached(worker)
-        acknowledged = _start_afresh(queue)
+        acknowledged = _start_afresh(queue, hides=hides)
         wait_until(lambda: tracer.has_killed or _are_over(queue, acknowledged), what="a kill")
     finally:
         # One kill is enough: each attempt of a job would come to the same point.

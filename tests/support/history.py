@@ -26,6 +26,13 @@ def keeping_a_ledger(command: str) -> str:
     return _BEGIN + command + _END
 
 
+def hiding_its_traces(command: str) -> str:
+    """Return a command that runs another one without its mark, its output and its lock."""
+    inner = command.replace("QUEUECTL_", "HIDDEN_").replace("'", "'\\''")
+    names = "HIDDEN_JOB_ID=$QUEUECTL_JOB_ID HIDDEN_EXECUTION=$QUEUECTL_EXECUTION PATH=$PATH"
+    return f"exec env -i {names} sh -c '{inner}' >/dev/null 2>&1"
+
+
 def entries(queue: Queue) -> list[tuple[str, str, int]]:
     """Return the entries of the ledger: start, end or overlap, the job, and the attempt's id."""
     path = queue.work / LEDGER
