@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "export": "transfer:export",
         "import": "transfer:import_",
         "backup": "transfer:backup",
+        "restore": "transfer:restore",
         "check": "check:check",
         "doctor": "doctor:doctor",
         "completion": "completion:completion",
@@ -85,7 +86,6 @@ _FOREIGN_WORDS = {
     "requeue": "retry",
     "dump": "export",
     "load": "import",
-    "restore": "import",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import nullcontext, suppress
 from itertools import islice
@@ -22,6 +23,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.core.errors import QueueBusy, QueueError
+from queuectl.core.escaping import escape
 from queuectl.core.specs import suggestion
 from queuectl.host import files
 from queuectl.storage.base import Base
@@ -284,3 +286,13 @@ def each(
                 output.print_line(result)
         chunk = chunk[len(results) :] or list(islice(remaining, _MOST_PER_BATCH))
     return code
+
+
+def confirm(consequence: str, question: str, otherwise: str) -> None:
+    """Ask on a terminal. Ends the command unless the answer is yes, and where nobody can answer."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        usage_error(f"{consequence} (confirm with --yes)")
+    # Not click.confirm: before 8.2 it prints a blank to stdout even with err=True.
+    click.echo(f"{escape(question)} [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise QueueError(otherwise)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
-from typing import Any, NamedTuple, Sequence
+from contextlib import contextmanager
+from typing import Any, Iterator, NamedTuple, Sequence
 
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import open_private
 
 
 class LivingProcess(NamedTuple):
@@ -52,6 +55,17 @@ class LivingProcess(NamedTuple):
         if sys.platform == "linux" and not processes.are_visible():
             return self.user == os.geteuid()  # we wrote the file ourselves
         return sys.platform != "linux" or processes.user(self.pid) == self.user
+
+
+@contextmanager
+def none_starts(files: QueueFiles) -> Iterator[None]:
+    """Keep pools from starting: each takes this lock before it takes its lock file."""
+    descriptor = open_private(files.start_lock)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def living_processes(files: QueueFiles) -> list[LivingProcess]:

@@ -64,7 +64,7 @@ class Copies(Workers):
             # It may be copied again, more than once. Each copy gets an id when workers start on it.
             schema.set_meta(copy, "file", "backup")
             copy.execute("DELETE FROM workers")
-            _give_up_running_jobs(copy, now, "lost: it ran when the backup was taken")
+            give_up_running_jobs(copy, now, "lost: it ran when the backup was taken")
             copy.execute("COMMIT")
             _compact(copy)
         except sqlite3.Error as error:
@@ -120,7 +120,7 @@ class Copies(Workers):
             elsewhere = [row[0] for row in rows if self._lives(*row)]
             for worker in elsewhere:
                 conn.execute("DELETE FROM workers WHERE id = ?", (worker,))
-                _give_up_running_jobs(
+                give_up_running_jobs(
                     conn, now, "lost: it runs in the queue that this one was copied from", worker
                 )
             return len(elsewhere)
@@ -151,7 +151,7 @@ def _compact(copy: sqlite3.Connection) -> None:
         copy.execute("VACUUM")
 
 
-def _give_up_running_jobs(
+def give_up_running_jobs(
     copy: sqlite3.Connection, now: datetime, error: str, worker: str | None = None
 ) -> None:
     """End the running attempts of a copied queue as lost: they run in the original only.

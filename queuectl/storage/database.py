@@ -99,9 +99,9 @@ class Database:
             places.create_database(files)
         else:
             places.refuse_second_name(files)
-            _refuse_foreign_wal(files)
+            refuse_foreign_wal(files)
         before = _identity(files.database)
-        database = cls(files, _connect(files.database), wait_seconds)
+        database = cls(files, connect(files.database), wait_seconds)
         try:
             database._do_without_shared_memory(allowed=short_lived)
             if database._identity != before:  # we may be connected to either file
@@ -153,7 +153,7 @@ class Database:
     @property
     def file_id(self) -> str:
         """Device and inode of the file, as text; empty if they cannot be known."""
-        return "" if self._identity is None else "{}:{}".format(*self._identity)
+        return _as_text(self._identity)
 
     def is_replaced(self) -> bool:
         """Whether the file was removed, or replaced by another; False if that cannot be known.
@@ -329,7 +329,7 @@ class Database:
             if not isinstance(translated(error, self.files.database), DiskFailure):
                 return
             self.connection.close()
-            self.connection = _connect(self.files.database)
+            self.connection = connect(self.files.database)
             self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._locks_others_out = True
 
@@ -459,18 +459,19 @@ class _NoLock(WriteLock):
         """Do nothing: there is nobody to wait for."""
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def connect(path: str, mode: str = "rw") -> sqlite3.Connection:
+    """Connect to a file that exists; `mode` is `rw` or `ro`."""
     # Only a URI can say: do not create. Its own special characters are escaped.
     escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     try:
         return sqlite3.connect(
-            f"file:{escaped}?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
+            f"file:{escaped}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
         )
     except READING_ERRORS as error:
         raise translated(error, path) from error
 
 
-def _refuse_foreign_wal(files: QueueFiles) -> None:
+def refuse_foreign_wal(files: QueueFiles) -> None:
     """Raise QueueUnusable if the log beside a database is that of another file.
 
     SQLite would apply it to this one: the old changes come back, or the file is damaged. The header
@@ -520,6 +521,15 @@ def _checkpoint_pages(path: str) -> int:
         return _CHECKPOINT_PAGES
     share = place.f_blocks * place.f_frsize // 20 // _PAGE_BYTES
     return min(_CHECKPOINT_PAGES, max(_FEWEST_CHECKPOINT_PAGES, share))
+
+
+def file_id(path: str) -> str:
+    """Return device and inode of a file, as text; empty if they cannot be known."""
+    return _as_text(_identity(path))
+
+
+def _as_text(identity: tuple[int, int] | None) -> str:
+    return "" if identity is None else "{}:{}".format(*identity)
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:

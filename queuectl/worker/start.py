@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import select
@@ -13,8 +12,8 @@ from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes, signals
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import open_private, own_mode, without_umask
-from queuectl.host.pools import living_pools
+from queuectl.host.filesystem import own_mode, without_umask
+from queuectl.host.pools import living_pools, none_starts
 from queuectl.host.program import called_as
 from queuectl.storage.database import WAIT_SECONDS
 from queuectl.storage.write_lock import WriteLock
@@ -130,9 +129,7 @@ def open_pool(
     None if `unless_running` and its queues are served already. That is decided under a lock, so
     that only one of several pools that start at the same time goes on.
     """
-    descriptor = open_private(files.start_lock)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with none_starts(files):
         if unless_running and any(pool.serves(plan.queues) for pool in living_pools(files)):
             return None
         supervisor_id = os.urandom(4).hex()
@@ -147,8 +144,6 @@ def open_pool(
             "count": plan.workers,
         }
         return supervisor_id, lockfiles.ProcessLock.take(files, supervisor_id, about)
-    finally:
-        os.close(descriptor)
 
 
 def _become(launch: Launch) -> NoReturn:

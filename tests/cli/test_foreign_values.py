@@ -112,8 +112,8 @@ def test_commands_print_text_only_through_what_escapes_it() -> None:
         'commands/show.py: output.print_data("")',
         "commands/transfer.py: output.print_data(line)",
         "commands/completion.py: output.print_data(made.source_template % made.source_vars())",
-        # constants
-        'commands/dlq.py: click.echo("Delete all dead jobs? [y/N]: ", nl=False, err=True)',
+        # escaped, and a constant
+        'command.py: click.echo(f"{escape(question)} [y/N]: ", nl=False, err=True)',
         r'commands/enqueue_wait.py: click.echo("\r", nl=False, err=True)  '
         "# over the ^C that the terminal shows",
     }

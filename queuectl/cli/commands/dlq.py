@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Sequence
 
 import click
@@ -11,9 +10,9 @@ from queuectl.cli import output
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
+    confirm,
     open_storage,
     quiet_option,
-    usage_error,
 )
 from queuectl.cli.commands.actions import retry_command
 from queuectl.cli.commands.list import list_options, print_list
@@ -27,7 +26,6 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.cli.tables import print_dead_jobs
-from queuectl.core.errors import QueueError
 from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -93,7 +91,7 @@ def dlq_purge(
     """
     choice = choose(jobs, queues, states, everything=everything, among=_DEAD)
     if choice.selection is not None and not queues and not yes:
-        _confirm()
+        confirm("this deletes all dead jobs", "Delete all dead jobs?", "nothing was deleted")
     storage = open_storage(write=True)
     code = 0
     if choice.selection is None:
@@ -103,12 +101,3 @@ def dlq_purge(
     if not quiet:
         output.print_line(f"{purged} deleted")
     return code
-
-
-def _confirm() -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        usage_error("this deletes all dead jobs (confirm with --yes)")
-    # Not click.confirm: before 8.2 it prints a blank to stdout even with err=True.
-    click.echo("Delete all dead jobs? [y/N]: ", nl=False, err=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise QueueError("nothing was deleted")

@@ -1,4 +1,4 @@
-"""The commands `export`, `import` and `backup`."""
+"""The commands `export`, `import`, `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, fail, open_storage, quiet_option
+from queuectl.cli.command import (
+    QueueCommand,
+    confirm,
+    fail,
+    open_storage,
+    queue_files,
+    quiet_option,
+)
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
@@ -94,3 +101,37 @@ def backup(path: str, quiet: bool) -> None:
         storage.back_up(path, now=utcnow())
     if not quiet:
         output.print_line(f"backed up to {path}")
+
+
+@click.command("restore", cls=QueueCommand)
+@click.argument("path", metavar="FILE")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, even if unfinished jobs are lost.")
+@quiet_option
+def restore(path: str, yes: bool, quiet: bool) -> None:
+    """Put a backup in the place of the queue.
+
+    What the queue holds now is lost. Its workers must be stopped first. FILE stays as it is, and
+    the restored queue gets an id of its own. Jobs that ran when the backup was taken are retried.
+
+    Example: queuectl restore /backup/queue.db
+    """
+    from queuectl.storage import restoring
+
+    files = queue_files()
+    lost: int | None = None
+    if not yes:
+        try:
+            lost = restoring.unfinished_jobs(files)
+            plural = "" if lost == 1 else "s"
+            consequence = f"this deletes {lost} unfinished job{plural} of the queue"
+        except QueueError as error:
+            consequence = f"this deletes the queue, which cannot be read: {error}"
+        if lost != 0:
+            confirm(
+                consequence,
+                f"{consequence[:1].upper()}{consequence[1:]}. Go on?",
+                "nothing was changed",
+            )
+    jobs = restoring.restore(files, path, at_most_lost=lost, now=utcnow())
+    if not quiet:
+        output.print_line(f"restored {jobs} job{'' if jobs == 1 else 's'} from {path}")

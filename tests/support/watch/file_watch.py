@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator
 
 _ENDS = (".db", ".db-wal", ".db-shm")
-_LOOKER = "_refuse_foreign_wal"
+_LOOKER = "refuse_foreign_wal"
 _by_hand: list[bool] = []
 
 
