@@ -51,7 +51,9 @@ def _after_interruption(
     times = job.interruptions + 1
     if times <= _RELEASED_AT_ONCE:
         return Verdict(JobState.PENDING)
-    why = f"{outcome.reason or 'interrupted'} {times} times"
+    why = f"interrupted {times} times"
+    if outcome.reason not in (None, "interrupted"):
+        why = f"put back {times} times: {outcome.reason}"
     if times >= MAX_INTERRUPTIONS:
         return Verdict(JobState.DEAD, last_error=why)
     delay = backoff_seconds(times - _RELEASED_AT_ONCE, policy, chance=chance)

@@ -160,6 +160,16 @@ def test_interrupted_attempts_have_an_end():
     assert verdicts[-1].last_error == "interrupted 10 times"
 
 
+def test_a_job_that_is_put_back_for_a_reason_tells_it():
+    """Such a job waits for a process that cannot be ended; the tenth time it is dead."""
+    left = Outcome(OutcomeKind.INTERRUPTED, reason="process 7 of user 0 cannot be ended")
+    verdicts = [decide(job(1, 2, n), left, policy(), now=NOW, chance=0.5) for n in (2, 9)]
+    assert [(one.state, one.last_error) for one in verdicts] == [
+        (JobState.FAILED, "put back 3 times: process 7 of user 0 cannot be ended"),
+        (JobState.DEAD, "put back 10 times: process 7 of user 0 cannot be ended"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("failed", "delay", "corrected"),
     [
