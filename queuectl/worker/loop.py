@@ -39,6 +39,9 @@ _LOCK_WAIT_SECONDS = 1.0
 
 _IDLE_SECONDS = 1.0
 
+_MOST_MISSES = 100
+"""How often in a row a worker looks again at once for a job that it could not claim."""
+
 
 def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
     """Serve the queue until there is a reason to exit. Runs in a forked process of its own."""
@@ -175,6 +178,7 @@ class _Worker:
         """Wait for a job and claim it; None when it is time to exit."""
         queues = self._assignment.queues
         self._events.unmute()
+        misses = 0
         while True:
             self._do_chores()
             # Read the orders before a job is claimed.
@@ -202,7 +206,11 @@ class _Worker:
                 continue
             # If a job was ready but not claimed, another worker was faster, or the job that became
             # due is not for this worker: look again at once.
-            if not ready.now:
+            # If that happens again and again, the file is damaged.
+            misses = misses + 1 if ready.now else 0
+            if misses > _MOST_MISSES:
+                self._events.wait(_IDLE_SECONDS)
+            elif not ready.now:
                 self._events.wait(_idle_seconds(ready.next_due))
 
     def _is_drained(self) -> bool:

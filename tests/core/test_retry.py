@@ -192,3 +192,13 @@ def test_a_retry_that_a_clock_which_was_ahead_has_set(failed, delay, corrected):
     found = corrected_retry(failed_at, failed_at + timedelta(seconds=delay), policy(), now=NOW)
 
     assert found == (None if corrected is None else NOW + timedelta(seconds=corrected))
+
+
+def test_the_reason_for_a_release_is_kept():
+    """An attempt that could not begin says why."""
+    outcome = Outcome(OutcomeKind.INTERRUPTED, reason="process 7 cannot be ended")
+    verdict = decide(job(1, 2, 9), outcome, policy(), now=NOW, chance=0.5)
+
+    assert verdict == Verdict(
+        JobState.DEAD, last_error="put back 10 times: process 7 cannot be ended"
+    )
