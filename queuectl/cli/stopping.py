@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import Sequence
 
 from queuectl.core.errors import QueueError
+from queuectl.core.models import Worker
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.host.pools import LivingProcess, living_processes
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, STOP_SIGNAL
+from queuectl.storage import Storage
 
 _POLL_SECONDS = 0.02
 _LOOK_SECONDS = 0.5
@@ -121,6 +123,16 @@ def without_own(
             if process.supervisor == worker.supervisor and process.id != worker.id:
                 others.setdefault(process.id, Target(process, files))
     return list(others.values())
+
+
+def hidden_workers(storage: Storage) -> list[Worker]:
+    """Return the workers that run, but whose lock files are gone: they cannot be stopped."""
+    return [
+        worker
+        for worker in storage.workers()
+        if lockfiles.is_alive(storage.files, worker.id) is None
+        and processes.same_process(worker.pid, worker.start_ticks, worker.boot_id)
+    ]
 
 
 def stop(

@@ -40,6 +40,29 @@ class ProcessLock:
         self.path = path
         self._descriptor = descriptor
 
+    def keep(self, files: QueueFiles, owner: str) -> bool:
+        """Create the file again if somebody removed it; return whether that was so.
+
+        Programs that clean up /tmp do that, and then nobody can find this process. Raises OSError.
+        """
+        if os.fstat(self._descriptor).st_nlink:
+            return False
+        content = os.pread(self._descriptor, 1 << 20, 0)
+        unfinished = files.unfinished_process_lock(owner)
+        while True:
+            descriptor = make(unfinished)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                os.pwrite(descriptor, content, 0)
+                os.rename(unfinished, self.path)
+                # The number stays the same for those who know it.
+                os.dup2(descriptor, self._descriptor, inheritable=False)
+                return True
+            except FileNotFoundError:  # as in `take`
+                pass
+            finally:
+                os.close(descriptor)
+
     @classmethod
     def take(cls, files: QueueFiles, owner: str, about: Mapping[str, Any]) -> ProcessLock:
         """Create the lock file of `owner`, which is locked before others can see it."""

@@ -22,6 +22,17 @@ class WakeUpFifo:
         # of file).
         self._writer = os.open(self.path, os.O_WRONLY | _FLAGS)
 
+    def keep(self) -> None:
+        """Create the FIFO again if somebody removed it. Raises OSError."""
+        if os.fstat(self._reader).st_nlink:
+            return
+        make_fifo(self.path)
+        # The numbers stay the same: a loop polls them.
+        for flags, number in ((os.O_RDONLY, self._reader), (os.O_WRONLY, self._writer)):
+            descriptor = os.open(self.path, flags | _FLAGS)
+            os.dup2(descriptor, number, inheritable=False)
+            os.close(descriptor)
+
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when somebody wakes this worker."""
         return self._reader

@@ -8,7 +8,7 @@ from typing import Callable, TypeVar
 
 from queuectl.core.errors import NoQueue
 from queuectl.core.settings import Settings, effective
-from queuectl.host import wakeup
+from queuectl.host import places, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.storage.database import WAIT_SECONDS, Database
 
@@ -94,6 +94,14 @@ class Base:
     def is_replaced(self) -> bool:
         """Whether the database was removed, or replaced by another file. It takes 1 µs."""
         return self._database.is_replaced()
+
+    def keep_folder(self) -> None:
+        """Create the private folders again, and open the write lock anew, if they were removed.
+
+        Not within a transaction. Raises QueueUnusable.
+        """
+        places.prepare(self.files)
+        self._database.lock.renew()
 
     def refuse_replaced(self) -> None:
         """Raise QueueReplaced if the database was removed, or replaced by another file.

@@ -78,6 +78,15 @@ class WriteLock:
             # The disk is full. We hold the lock anyway; only our process id is missing from it.
             pass
 
+    def renew(self) -> None:
+        """Open its files anew if somebody removed them; call it while the lock is not held.
+
+        Other processes would take the lock on the files that they find.
+        """
+        opened = [one for one in (self._descriptor, self._turn) if one is not None]
+        if not all(os.fstat(one).st_nlink for one in opened):
+            self.close()
+
     def release(self) -> None:
         """Give the lock back."""
         if self._descriptor is not None:

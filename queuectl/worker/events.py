@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from typing import Callable
 
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Claim, OutcomeKind
@@ -19,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _MUTED_SECONDS = 0.05
 _CANCEL_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 class WorkerEvents:
@@ -42,6 +44,8 @@ class WorkerEvents:
         self._orders = orders
         self._fifo: WakeUpFifo | None = None
         self._muted_until = 0.0
+        self._look: Callable[[], None] | None = None
+        self._next_look = 0.0
         self._poll = select.poll()
         self._muted_poll = select.poll()
         for poll in (self._poll, self._muted_poll):
@@ -70,8 +74,15 @@ class WorkerEvents:
         """Listen to the FIFO again."""
         self._muted_until = 0.0
 
+    def each_second(self, look: Callable[[], None]) -> None:
+        """Call `look` about once a second from now on, during any wait, busy or idle."""
+        self._look = look
+
     def wait(self, seconds: float) -> None:
         """Sleep until something happens, at most so long; may return early."""
+        if self._look is not None and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+            self._look()
         poll = self._poll
         if self._muted_until:
             left = self._muted_until - time.monotonic()

@@ -29,6 +29,7 @@ from queuectl.worker.chores import Chores
 from queuectl.worker.commands import CommandBuilder
 from queuectl.worker.events import JobEvents, JobLeft, WorkerEvents
 from queuectl.worker.pausing import Pause
+from queuectl.worker.presence import Presence
 from queuectl.worker.recovery import Recovery
 from queuectl.worker.writing import Writer
 
@@ -113,6 +114,8 @@ class _Worker:
         # Made last: when the FIFO is there, the supervisor counts this worker as ready.
         fifo = WakeUpFifo(self._files, self._id)
         self._events.listen_to(fifo)
+        presence = Presence(self._storage, self._id, self._lock, fifo)
+        self._events.each_second(presence.keep)
         try:
             if self._assignment.recovers is not None:
                 self._recovery.recover(self._assignment.recovers)

@@ -94,6 +94,7 @@ class Supervisor:
             now = time.monotonic()
             if now >= next_scan:
                 next_scan = now + _SCAN_SECONDS
+                self._keep_lock()
                 self._recover_other_pools()
             self._start_due(now)
             wake = min(next_scan, self._restarts.next_at())
@@ -111,6 +112,13 @@ class Supervisor:
             signals.die_by(self._stop.killed_by)
         _log.info("all workers have left")
         return 1 if self._failed else 0
+
+    def _keep_lock(self) -> None:
+        """Create the lock file again if somebody removed it."""
+        try:
+            self._lock.keep(self._files, self._id)
+        except OSError:  # the folder is gone, which the workers make again: a later scan does it
+            pass
 
     def _are_ready(self) -> bool:
         """Whether each worker has its FIFO, which it makes last."""

@@ -194,7 +194,13 @@ def worker_stop(
         )
     targets = stopping.targets(files, workers, chosen)
     if not targets:
-        open_storage(write=True)  # an error, for example because there is no queue, comes first
+        # An error, for example because there is no queue, comes first.
+        hidden = stopping.hidden_workers(open_storage(write=True))
+        if hidden:
+            raise QueueError(
+                f"{', '.join(f'{one.id} (pid {one.pid})' for one in hidden)} cannot be found: the "
+                "lock file was removed (try again in a second; a worker makes it again)"
+            )
         if not quiet:
             others = chosen and stopping.targets(files, (), ())
             only = f"no worker was started with --queue {', '.join(chosen)}"
