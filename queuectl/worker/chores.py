@@ -56,6 +56,10 @@ class Chores:
         """Let the next minute begin now."""
         self._next = time.monotonic() + _PERIOD_SECONDS
 
+    def begin_work(self) -> None:
+        """Do at once what must not wait for the first minute: correct retries."""
+        _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
+
     def tidy(self) -> None:
         """Prune, correct retries, sweep. If there is more to prune, it is due again soon."""
         pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))

@@ -131,6 +131,7 @@ class _Worker:
         if self._assignment.slot == 0:
             # One worker per pool looks at once; the others wait for their chores.
             self._recovery.show_missing()
+            self._chores.begin_work()
         claim = self._wait_for_claim()
         while claim is not None:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -95,23 +95,39 @@ def test_a_worker_obeys_orders_between_jobs_that_cannot_be_started(queue: Queue)
     assert queue.counts()["pending"] > 0
 
 
-def test_a_retry_of_a_clock_that_was_ahead_is_moved(queue: Queue, hurried: dict[str, str]) -> None:
-    """Regression: a job that failed while the clock was five years ahead was retried in five years.
-
-    A time that somebody chose stays.
-    """
-    wrong = utcnow() + timedelta(days=5 * 365)
-    for job in ("wrong", "chosen"):
-        queue.add("true", id=job)
-        queue.run_as_if("failed")
+def _fail_ahead(queue: Queue, job: str, wrong: datetime) -> None:
+    """Fail a job as if the clock had been ahead then."""
+    queue.add("true", id=job)
+    queue.run_as_if("failed")
     sql(
         queue.storage,
-        "UPDATE jobs SET updated_at = ?, run_at = ? WHERE id = 'wrong'",
+        "UPDATE jobs SET updated_at = ?, run_at = ? WHERE id = ?",
         to_text(wrong),
         to_text(wrong + timedelta(seconds=0.5)),
+        job,
     )
+
+
+def test_a_retry_of_a_clock_that_was_ahead_is_moved(queue: Queue) -> None:
+    """Regression: a job that failed while the clock was five years ahead was retried in five years.
+
+    A new pool moves it at once. A time that somebody chose stays.
+    """
+    wrong = utcnow() + timedelta(days=5 * 365)
+    _fail_ahead(queue, "wrong", wrong)
+    queue.add("true", id="chosen")
+    queue.run_as_if("failed")
     queue.storage.edit(queue.get("chosen"), {"run_at": wrong}, now=utcnow())
-    queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
+    queue.start("-q")
 
     queue.until("wrong", "completed")
     assert queue.get("chosen").run_at == wrong
+
+
+def test_a_running_worker_moves_such_a_retry(queue: Queue, hurried: dict[str, str]) -> None:
+    """The clock may be put right while the workers run."""
+    queue.start("-q", "--queue", "other", env={**hurried, "CHORE_SECONDS": "0.1"})
+    wrong = utcnow() + timedelta(days=5 * 365)
+    _fail_ahead(queue, "a", wrong)
+
+    wait_until(lambda: (queue.get("a").run_at or wrong) < wrong, what="the new time")
