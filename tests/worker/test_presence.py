@@ -78,3 +78,20 @@ def test_worker_stop_names_workers_that_it_cannot_find(queue: Queue) -> None:
         f"queuectl worker stop: w-1 (pid {pid}) cannot be found: the lock file was removed (try "
         "again in a second; a worker makes it again)"
     )
+
+
+@linux_only
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_worker_stop_works_where_the_file_system_became_read_only(queue: Queue) -> None:
+    """Prevents: the lock files could not be opened for writing, so no worker seemed to run."""
+    queue.storage.set_key("retention", "1d")  # makes the queue
+    pool = queue.start()
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    stopped = queue.run(
+        "worker", "stop", before=["unshare", "-m", "sh", "-c", script, str(queue.folder)]
+    )
+    if "unshare" in stopped.err or "mount" in stopped.err:
+        pytest.skip("nothing can be mounted here")
+
+    assert (stopped.code, stopped.err) == (0, "")
+    assert pool.wait(30) == 0
