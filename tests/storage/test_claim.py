@@ -11,7 +11,7 @@ from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host.files import find
 from queuectl.storage import Storage
-from queuectl.storage.attempts import Ready
+from queuectl.storage.claiming import Ready
 from support.clock import later
 from support.forks import in_processes
 from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, LOST, OK, retry_at

@@ -64,7 +64,7 @@ def test_an_error_that_stays_is_logged_once(queue: Queue) -> None:
         """
         from queuectl.core import errors
         from queuectl.worker import loop as worker
-        from queuectl.storage.attempts import Ready
+        from queuectl.storage.claiming import Ready
         worker._IDLE_SECONDS = 0.01
         asked = []
         def damaged(*_, **__):
