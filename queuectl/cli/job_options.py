@@ -10,7 +10,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import usage_error
-from queuectl.cli.parameters import WholeNumber
+from queuectl.cli.parameters import WholeNumber, complete_path
 from queuectl.cli.selection import completer
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective, is_variable
@@ -63,7 +63,7 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--timeout", metavar="DURATION", help=kill),
         click.option("--delay", metavar="DURATION", help="Wait at least this long before it runs."),
         click.option("--at", metavar="TIME", help="Do not run it before: 18:00, 2026-12-24T18:00."),
-        click.option("--cwd", metavar="DIR", help=folder),
+        click.option("--cwd", metavar="DIR", shell_complete=complete_path("dir"), help=folder),
         click.option("--env", multiple=True, metavar="NAME[=VALUE]", help=variable),
         click.option("--label", metavar="TEXT", help="A description for people."),
         click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,

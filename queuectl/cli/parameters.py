@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import click
 
@@ -84,3 +84,14 @@ STATES = _States()
 def _name(param: click.Parameter) -> str:
     """Return the name of an option, the long one if there is one."""
     return param.opts[-1]
+
+
+def complete_path(kind: str = "file") -> Callable[[click.Context, Any, str], list[Any]]:
+    """Return a completion that leaves it to the shell to offer files; `dir` offers folders."""
+
+    def complete(_ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem  # only for completion
+
+        return [CompletionItem(incomplete, type=kind)]
+
+    return complete

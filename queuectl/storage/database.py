@@ -23,29 +23,21 @@ from queuectl.host import places
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode
 from queuectl.storage import schema
+from queuectl.storage.connecting import as_text, connect, connected, identity, refuse_foreign_wal
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_busy, translated
 from queuectl.storage.write_lock import WriteLock
 
 WAIT_SECONDS = 30.0
 """How long a command waits for the write lock before it gives up (exit 75)."""
-_BUSY_SECONDS = 1.0
-"""How long SQLite itself waits for a program that does not know the write lock."""
 _PAGE_BYTES = 2048
 """A commit writes whole pages, and it changes little of each: SQLite's 4096 write more."""
 _CHECKPOINT_PAGES = 4000
 """SQLite's 1000 make one commit in 110 wait for the whole file to be synced: 2 % of a drain."""
-_MAGIC = b"SQLite format 3\0"
-_IS_WAL = b"\2\2"
-"""The versions for writing and reading in the header of a database in WAL mode."""
 _INSTRUCTIONS_PER_LOOK = 100_000
 """How often a read with a deadline looks at the clock, in instructions of SQLite: every 5 ms."""
 _FEWEST_CHECKPOINT_PAGES = 100
 _SMALLEST_BYTES = 512
 """A file that SQLite wrote is not smaller, unless it is empty."""
-
-
-_connected: list[str] = []
-"""The databases to which this process has a connection."""
 
 
 class Database:
@@ -61,10 +53,10 @@ class Database:
         self.lock = WriteLock(files.write_lock)
         self._waits_for_disk = True
         self._is_open = True
-        _connected.append(files.database)
+        connected.append(files.database)
         self._after_batch: dict[tuple[Callable[..., object], tuple[Any, ...]], None] | None = None
         """What to do after the COMMIT of the batch, each once; None outside of a batch."""
-        self._identity = _identity(files.database)
+        self._identity = identity(files.database)
         self._locks_others_out = False
 
     @classmethod
@@ -100,7 +92,7 @@ class Database:
         else:
             places.refuse_second_name(files)
             refuse_foreign_wal(files)
-        before = _identity(files.database)
+        before = identity(files.database)
         database = cls(files, connect(files.database), wait_seconds)
         try:
             database._do_without_shared_memory(allowed=short_lived)
@@ -148,19 +140,19 @@ class Database:
         self.lock.close()
         if self._is_open:
             self._is_open = False
-            _connected.remove(self.files.database)
+            connected.remove(self.files.database)
 
     @property
     def file_id(self) -> str:
         """Device and inode of the file, as text; empty if they cannot be known."""
-        return _as_text(self._identity)
+        return as_text(self._identity)
 
     def is_replaced(self) -> bool:
         """Whether the file was removed, or replaced by another; False if that cannot be known.
 
         Other processes then use that other file: nobody sees what we would write.
         """
-        return _identity(self.files.database) not in (self._identity, None)
+        return identity(self.files.database) not in (self._identity, None)
 
     def refuse_replaced(self) -> None:
         """Raise QueueReplaced if the file was removed, or replaced by another."""
@@ -459,57 +451,6 @@ class _NoLock(WriteLock):
         """Do nothing: there is nobody to wait for."""
 
 
-def connect(path: str, mode: str = "rw") -> sqlite3.Connection:
-    """Connect to a file that exists; `mode` is `rw` or `ro`."""
-    # Only a URI can say: do not create. Its own special characters are escaped.
-    escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    try:
-        return sqlite3.connect(
-            f"file:{escaped}?mode={mode}", uri=True, isolation_level=None, timeout=_BUSY_SECONDS
-        )
-    except READING_ERRORS as error:
-        raise translated(error, path) from error
-
-
-def refuse_foreign_wal(files: QueueFiles) -> None:
-    """Raise QueueUnusable if the log beside a database is that of another file.
-
-    SQLite would apply it to this one: the old changes come back, or the file is damaged. The header
-    of a file says whether it is in WAL mode, and a backup is not. So if there is a log all the
-    same, a copy was put in the place of the file to which it belongs.
-    """
-    if files.database in _connected:
-        return  # it was checked before
-    try:
-        if os.stat(files.wal).st_size == 0 or os.stat(files.database).st_size == 0:
-            return  # SQLite ignores the log of an empty file
-        # This process has no connection to the file: SQLite would lose its locks when this
-        # descriptor is closed.
-        descriptor = os.open(files.database, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # there is no log, or SQLite will say what is wrong
-        return
-    try:
-        header = os.pread(descriptor, 20, 0)
-    finally:
-        os.close(descriptor)
-    if header.startswith(_MAGIC) and header[18:20] != _IS_WAL:
-        raise QueueUnusable(
-            f"{files.wal} belongs to another database, as after a copy was put in the place of "
-            f"{files.database} (remove it and {files.shm}; the right way: queuectl restore)"
-        )
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Return device and inode; zeros if there is no file, None if that cannot be known."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return 0, 0
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _checkpoint_pages(path: str) -> int:
     """Return after how many pages the write-ahead log is moved into the database.
 
@@ -521,15 +462,6 @@ def _checkpoint_pages(path: str) -> int:
         return _CHECKPOINT_PAGES
     share = place.f_blocks * place.f_frsize // 20 // _PAGE_BYTES
     return min(_CHECKPOINT_PAGES, max(_FEWEST_CHECKPOINT_PAGES, share))
-
-
-def file_id(path: str) -> str:
-    """Return device and inode of a file, as text; empty if they cannot be known."""
-    return _as_text(_identity(path))
-
-
-def _as_text(identity: tuple[int, int] | None) -> str:
-    return "" if identity is None else "{}:{}".format(*identity)
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:

@@ -13,8 +13,9 @@ from queuectl.host import lockfiles, places, pools, processes
 from queuectl.host.files import QueueFiles, find
 from queuectl.host.filesystem import make, open_to_read, sync_folder, unlink_quietly
 from queuectl.storage import schema
+from queuectl.storage.connecting import connect, file_id, refuse_foreign_wal
 from queuectl.storage.copies import give_up_running_jobs
-from queuectl.storage.database import WAIT_SECONDS, connect, file_id, refuse_foreign_wal
+from queuectl.storage.database import WAIT_SECONDS
 from queuectl.storage.queries import Queries
 from queuectl.storage.sqlite_errors import translated
 from queuectl.storage.write_lock import WriteLock

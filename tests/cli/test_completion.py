@@ -61,6 +61,32 @@ class TestOffers:
         assert sorted(_offers(queue, words)) == sorted(expected)
         assert tree(queue.folder) == before
 
+    @pytest.mark.parametrize(
+        ("words", "kind"),
+        [
+            ("enqueue gzip da", "file"),
+            ("enqueue --cwd su", "dir"),
+            ("enqueue --file da", "file"),
+            ("edit job tar da", "file"),
+            ("export da", "file"),
+            ("import da", "file"),
+            ("backup da", "file"),
+            ("restore da", "file"),
+            ("--db da", "file"),
+            ("status --db da", "file"),
+            ("worker start --log-file da", "file"),
+        ],
+    )
+    def test_paths(self, queue: Queue, words: str, kind: str) -> None:
+        """The shell is told to offer its files or folders where a path is meant.
+
+        Regression: with the script installed, file names were no longer completed.
+        """
+        called = _complete(queue, words)
+
+        assert (called.code, called.err) == (0, "")
+        assert called.out == f"{kind},{words.rsplit(maxsplit=1)[-1]}\n"
+
     def test_commands(self, queue: Queue) -> None:
         """All commands are offered for an empty word, and only commands that exist."""
         offered = _offers(queue, "")

@@ -16,6 +16,7 @@ from queuectl.cli.job_options import (
     split_words,
     warn_unsatisfiable,
 )
+from queuectl.cli.parameters import complete_path
 from queuectl.cli.selection import (
     all_option,
     choose,
@@ -171,7 +172,8 @@ class _EditCommand(QueueCommand):
 
 @click.command("edit", cls=_EditCommand)
 @click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES, JobState.DEAD))
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]",
+                shell_complete=complete_path())  # fmt: skip
 @job_options(new=False)
 @quiet_option
 def edit(

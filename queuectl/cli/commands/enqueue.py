@@ -29,6 +29,7 @@ from queuectl.cli.job_options import (
     split_words,
     warn_unsatisfiable,
 )
+from queuectl.cli.parameters import complete_path
 from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import format_duration, utcnow
@@ -56,7 +57,8 @@ def _is_json_or_stdin(words: Sequence[str]) -> bool:
 
 
 @click.command("enqueue", cls=_EnqueueCommand)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]... | -")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]... | -",
+                shell_complete=complete_path())  # fmt: skip
 @click.option("--id", "id", metavar="ID", help="Id of the job (default: 12 random hex digits).")
 @job_options(new=True)
 @click.option(
@@ -81,7 +83,11 @@ def _is_json_or_stdin(words: Sequence[str]) -> bool:
     help="With --wait: when to print the output (default: always).",
 )
 @click.option(
-    "--file", "path", metavar="FILE", help="Read jobs from FILE, one JSON object per line."
+    "--file",
+    "path",
+    metavar="FILE",
+    shell_complete=complete_path(),
+    help="Read jobs from FILE, one JSON object per line.",
 )
 @click.option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")
 @quiet_option
