@@ -170,12 +170,10 @@ class Explaining(Base):
             rows = [
                 conn.execute(
                     f"""
-                    SELECT updated_at
-                      FROM jobs INDEXED BY jobs_ready_since
+                    SELECT min(updated_at)
+                      FROM jobs INDEXED BY jobs_pending
                      WHERE state = 'pending'
                            {served}
-                     ORDER BY updated_at
-                     LIMIT 1
                     """,
                     tuple(queues),
                 ).fetchone(),
@@ -192,7 +190,7 @@ class Explaining(Base):
                     (to_text(now), *queues),
                 ).fetchone(),
             ]
-        return min((from_text(row[0]) for row in rows if row is not None), default=None)
+        return min((from_text(row[0]) for row in rows if row and row[0]), default=None)
 
     def running_in(self, queue: str) -> list[str]:
         """Return the ids of the running jobs of a queue, in the order of entry."""

@@ -175,10 +175,7 @@ CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
     END;
-CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq, state)
-     WHERE state = 'pending'
-    ;
-CREATE INDEX jobs_ready_since ON jobs (updated_at, queue, state)
+CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq, updated_at, state)
      WHERE state = 'pending'
     ;
 CREATE INDEX jobs_due ON jobs (run_at, seq, state, queue)
