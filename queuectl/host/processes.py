@@ -142,7 +142,7 @@ def send_signal(pid: int, ticks: int, number: int) -> None:
         if descriptor is None:
             os.kill(pid, number)
         else:
-            signal.pidfd_send_signal(descriptor, number)
+            signal.pidfd_send_signal(descriptor, number)  # novm (there if pidfd_open is)
     finally:
         if descriptor is not None:
             os.close(descriptor)
@@ -153,7 +153,7 @@ def _pidfd(pid: int) -> int | None:
     if not hasattr(os, "pidfd_open"):
         return None
     try:
-        return os.pidfd_open(pid)
+        return os.pidfd_open(pid)  # novm (checked above)
     except OSError as error:
         if error.errno in _NO_PIDFD:
             return None
