@@ -98,7 +98,14 @@ def wait_for_all(
         refuse_own_job(storage, [own])
     counts = [each for each in storage.counts() if not queues or each.queue in queues]
     _warn_unserved(storage, {each.queue for each in counts if each.state in UNFINISHED_STATES})
-    _warn_busy(storage, {each.queue for each in counts if each.state in WAITING_STATES})
+    _warn_busy(
+        storage,
+        lambda: {
+            each.queue
+            for each in storage.counts()
+            if each.state in WAITING_STATES and (not queues or each.queue in queues)
+        },
+    )
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
     left = storage.count(unfinished)
 
@@ -235,7 +242,12 @@ def warn_of_workers(storage: Storage, jobs: Iterable[Job], *, quiet: bool = Fals
     jobs = list(jobs)
     if not quiet:
         _warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
-    _warn_busy(storage, {job.queue for job in jobs if job.state in WAITING_STATES})
+
+    def waiting() -> set[str]:
+        states = storage.states_of([job.seq for job in jobs])
+        return {job.queue for job in jobs if states.get(job.seq) in WAITING_STATES}
+
+    _warn_busy(storage, waiting)
 
 
 def _warn_unserved(storage: Storage, queues: set[str]) -> None:
@@ -246,8 +258,10 @@ def _warn_unserved(storage: Storage, queues: set[str]) -> None:
         output.message(f"no worker serves {', '.join(unserved)} (queuectl worker start)")
 
 
-def _warn_busy(storage: Storage, queues: set[str]) -> None:
-    """Warn inside a job if jobs of these queues can only run when a running job has ended.
+def _warn_busy(storage: Storage, waiting: Callable[[], set[str]]) -> None:
+    """Warn inside a job if jobs can only run when a running job has ended.
+
+    `waiting` returns the queues of those that wait now.
 
     A job that waits for another one keeps its worker busy. If all of them do that, they wait until
     their timeouts kill them.
@@ -256,6 +270,8 @@ def _warn_busy(storage: Storage, queues: set[str]) -> None:
     if own is None:
         return
     workers = storage.living_workers()
+    # Asked last: the worker that is busy may be so with the very job that waited a moment before.
+    queues = waiting()
     for queue in storage.queues():
         if queue.name not in queues:
             continue
