@@ -93,27 +93,7 @@ class Attempts(Claiming):
         nobody: what kept this worker from starting the job may keep the others, too.
         """
         with self._transaction(finishing=True) as conn:
-            undone = conn.execute(
-                """
-                UPDATE jobs
-                   SET state = 'pending',
-                       attempts = attempts - 1,
-                       execution_id = NULL,
-                       locked_by = NULL,
-                       locked_at = NULL,
-                       updated_at = :now
-                 WHERE seq = :job
-                   AND state = 'processing'
-                   AND execution_id = :execution
-                   AND cancel_requested = 0
-                """,
-                {
-                    "now": to_text(now),
-                    "job": claim.job.seq,
-                    "execution": claim.execution_id,
-                },
-            ).rowcount
-            if undone:
+            if _undo_claim(conn, claim, interruptions=0, now=now):
                 conn.execute("DELETE FROM executions WHERE id = ?", (claim.execution_id,))
                 return Recorded.DONE
             cancelled = Verdict(JobState.CANCELLED, last_error="cancelled")
@@ -219,13 +199,26 @@ def _put_back(
     conn: sqlite3.Connection, claim: Claim, outcome: Outcome, *, now: datetime
 ) -> Recorded:
     """Make a job pending again whose attempt was interrupted, as if it had not been claimed."""
-    at = to_text(now)
-    released = conn.execute(
+    if not _undo_claim(conn, claim, interruptions=1, now=now):
+        cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
+        return _end_attempt(conn, claim, outcome, cancelled, now=now)[0]
+    _end_execution(conn, claim.execution_id, outcome, to_text(now))
+    return Recorded.DONE
+
+
+def _undo_claim(
+    conn: sqlite3.Connection, claim: Claim, *, interruptions: int, now: datetime
+) -> bool:
+    """Make a claimed job pending again without counting its attempt; add to its interruptions.
+
+    Returns False, and changes nothing, if the claim was superseded or a cancel was asked for.
+    """
+    changed = conn.execute(
         """
         UPDATE jobs
            SET state = 'pending',
                attempts = attempts - 1,
-               interruptions = interruptions + 1,
+               interruptions = interruptions + :interruptions,
                execution_id = NULL,
                locked_by = NULL,
                locked_at = NULL,
@@ -235,13 +228,14 @@ def _put_back(
            AND execution_id = :execution
            AND cancel_requested = 0
         """,
-        {"now": at, "job": claim.job.seq, "execution": claim.execution_id},
+        {
+            "interruptions": interruptions,
+            "now": to_text(now),
+            "job": claim.job.seq,
+            "execution": claim.execution_id,
+        },
     ).rowcount
-    if not released:
-        cancelled = Verdict(JobState.CANCELLED, last_error=outcome.reason)
-        return _end_attempt(conn, claim, outcome, cancelled, now=now)[0]
-    _end_execution(conn, claim.execution_id, outcome, at)
-    return Recorded.DONE
+    return changed == 1
 
 
 def _end_attempt(

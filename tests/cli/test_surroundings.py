@@ -60,7 +60,7 @@ def test_a_job_without_a_folder_in_such_a_folder_that_is_gone(queue: Queue, odd:
     """Its error names the folder of the worker. Regression: it could not be stored, and the worker
     ended with a traceback again and again.
     """
-    queue.add('rmdir "$TEST_QUEUE"/work/*/')
+    queue.add('rmdir "$TEST_QUEUE/work"/*/')
     queue.ok("import", "-", stdin='{"id": "a", "command": "true", "max_retries": 1}\n')
 
     queue.ok("worker", "start", "--drain", "-q", cwd=odd)

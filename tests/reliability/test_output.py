@@ -160,7 +160,7 @@ def test_a_job_that_never_pauses_is_limited_now_and_then(
 def test_a_cut_output_stays_on_the_disk_until_its_result_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To free much space takes time. It is freed earlier only if the record needs the space."""
+    """Freeing much space takes time, so it waits for the record, unless that needs the space."""
     sizes = []
     for free in (1 << 30, 1 << 20):
         monkeypatch.setattr(output_log, "_free_bytes", lambda _, free=free: free)

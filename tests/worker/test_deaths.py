@@ -445,7 +445,7 @@ def test_a_replacement_that_dies_of_the_job_that_it_adopted_is_delayed(
 
 @linux_only
 def test_jobs_whose_lock_files_were_removed_get_a_worker_each(queue: Queue) -> None:
-    """And the only worker of the pool goes on with other jobs.
+    """Meanwhile the only worker of the pool goes on with other jobs.
 
     Prevents a bug: it watched one job to its end before it looked at the next, whose timeout
     nobody kept, and claimed nothing for hours.
