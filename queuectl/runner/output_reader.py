@@ -1,15 +1,25 @@
-"""Reading the output of an attempt piece by piece, while the attempt runs and afterwards."""
+"""Reading the output of an attempt, while the attempt runs and afterwards."""
 
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from typing import Callable, Iterator
 
-from queuectl.core.models import Output
+from queuectl.core.models import Execution, Output
+from queuectl.host import lockfiles
+from queuectl.host.files import QueueFiles
+from queuectl.host.filesystem import open_to_read
 from queuectl.runner.output_log import GAP
 
 _CHUNK_BYTES = 1 << 16
+
+_END_BYTES = 1024
+"""How much of the end of a running attempt's output is read to find its last line."""
+
+# Control sequences of ECMA-48: colours and the like, and titles of windows.
+_CONTROL_SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\))")
 
 
 class OutputReader:
@@ -117,3 +127,63 @@ def tail_start(read: Callable[[int, int], bytes], size: int, lines: int) -> int:
                 return begin + position + 1
         end = begin
     return 0
+
+
+def last_line(output: Output) -> str | None:
+    """Return the last line of a finished attempt that is not blank; None if there is none.
+
+    The end of the output is in the attempt's row, wherever the rest is, so no file is read. The
+    text is not escaped.
+    """
+    return last_line_of(output.tail, is_all=len(output.tail) >= output.size_bytes)
+
+
+def last_line_so_far(
+    files: QueueFiles, execution: Execution, is_running: Callable[[], bool]
+) -> str | None:
+    """Return the last line that a running attempt has printed; None if there is none.
+
+    A worker uses the same file for one job after another. So the line counts only if `is_running`
+    says afterwards that the attempt still runs; otherwise this returns None.
+    """
+    descriptor = open_running(files, execution)
+    if descriptor is None:
+        return None
+    try:
+        begin = max(0, os.fstat(descriptor).st_size - _END_BYTES)
+        end = os.pread(descriptor, _END_BYTES, begin)
+    finally:
+        os.close(descriptor)
+    return last_line_of(end, is_all=begin == 0) if is_running() else None
+
+
+def open_running(files: QueueFiles, execution: Execution) -> int | None:
+    """Open the file into which a running attempt prints; None if there is none.
+
+    Also None if the attempt is just starting: the file may hold the output of the job before.
+    """
+    running = lockfiles.job_process(files, execution.worker)
+    if running is not None and running.execution_id != execution.id:
+        return None
+    try:
+        return open_to_read(files.worker_log(execution.worker))
+    except OSError:
+        return None
+
+
+def last_line_of(end: bytes, *, is_all: bool) -> str | None:
+    """Return the last line that is not blank of the end of an output; None if there is none.
+
+    What a program overwrites in place, as progress bars do after a carriage return, counts as a
+    line of its own. Control sequences are left out, and white space is narrowed. With `is_all`,
+    nothing comes before `end`; otherwise a line that begins earlier begins with `…`.
+    """
+    lines = re.split(rb"[\r\n]+", _CONTROL_SEQUENCE.sub(b"", end))
+    for number in range(len(lines) - 1, -1, -1):
+        line, is_cut = lines[number], number == 0 and not is_all
+        if is_cut:
+            line = line.lstrip(bytes(range(0x80, 0xC0)))  # the rest of a character of UTF-8
+        text = " ".join(line.decode("utf-8", "replace").split())
+        if text:
+            return f"…{text}" if is_cut else text
+    return None

@@ -6,9 +6,16 @@ import os
 
 import pytest
 
-from queuectl.core.models import Output
+from queuectl.core.models import Execution, Output
+from queuectl.host.files import QueueFiles
 from queuectl.runner.output_log import GAP, INLINE_BYTES, OutputLog
-from queuectl.runner.output_reader import OutputReader, tail_start
+from queuectl.runner.output_reader import (
+    OutputReader,
+    last_line,
+    last_line_of,
+    last_line_so_far,
+    tail_start,
+)
 from support.outcomes import OK
 
 _LIMIT = 2 * INLINE_BYTES
@@ -139,3 +146,79 @@ def test_the_start_of_the_last_lines_is_found(text, lines, expected):
     start = tail_start(lambda length, begin: text[begin : begin + length], len(text), lines)
 
     assert text[start:] == expected
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (b"", None),
+        (b" \n\t\n", None),
+        (b"one\ntwo\n", "two"),
+        (b"one\ntwo", "two"),
+        (b"one\r\n\r\n", "one"),
+        (b"one\n  \n\n", "one"),
+        (b"frame=1\rframe=2\r", "frame=2"),
+        (b"\x1b[1;31mE:\x1b[0m no\tspace\n\x1b[0m", "E: no space"),
+        (b"\x1b]0;title\x07done\n", "done"),
+        (b"caf\xe9\x07 closed\n", "caf\ufffd\x07 closed"),
+        ("夏休み\n".encode(), "夏休み"),
+    ],
+)
+def test_the_last_line_that_is_not_blank(end, expected):
+    """It is decoded with replacement; colours are left out, other control characters are not."""
+    assert last_line_of(end, is_all=True) == expected
+
+
+def test_a_last_line_whose_beginning_is_missing_is_marked():
+    """Half a character at the beginning is left out."""
+    assert last_line_of("み of it\n".encode()[1:], is_all=False) == "…of it"
+    assert last_line_of(b"f it\nend\n", is_all=False) == "end"
+    assert last_line_of(b"\x80\x80\n", is_all=False) is None
+
+
+@pytest.mark.parametrize("size", [0, 64, 2 * INLINE_BYTES, 4 * INLINE_BYTES])
+def test_the_last_line_of_an_ended_attempt_is_in_its_row(tmp_path, size):
+    """So it is known without the file, whether the output is all in the row, in a file, or cut."""
+    log = OutputLog(str(tmp_path / "worker.log"))
+    log.begin(_LIMIT)
+    os.write(log.descriptor, _lines(size) + b"last\n\n")
+    kept = str(tmp_path / "kept.log")
+
+    assert last_line(log.add_to(OK, kept).output) == "last"
+    assert last_line(Output(size_bytes=5000, in_file=True, tail=b"x" * 1024)) == "…" + "x" * 1024
+
+
+@pytest.fixture
+def running(tmp_path):
+    """An attempt of the worker w-1 that runs, and the files of its queue."""
+    files = QueueFiles(str(tmp_path / "queue.db"))
+    os.makedirs(os.path.dirname(files.worker_log("w-1")))
+    log = OutputLog(files.worker_log("w-1"))
+    fields = dict.fromkeys(Execution._fields)
+    return files, log, Execution(**{**fields, "id": 1, "worker": "w-1", "output": Output()})
+
+
+def test_the_last_line_of_a_running_attempt(running):
+    """Only the end of the file is read, however large it is."""
+    files, log, execution = running
+    assert last_line_so_far(files, execution, lambda: True) is None
+
+    os.write(log.descriptor, b"x" * 100_000 + b"\nframe=1\rframe=2\r")
+
+    assert last_line_so_far(files, execution, lambda: True) == "frame=2"
+
+
+def test_the_last_line_of_an_attempt_that_has_just_ended_is_unknown(running):
+    """By then the file may hold the output of the next job."""
+    files, log, execution = running
+    os.write(log.descriptor, b"one\n")
+
+    assert last_line_so_far(files, execution, lambda: False) is None
+
+
+def test_the_last_line_without_a_file_is_unknown(running):
+    """The output may be in memory, where nobody else can read it."""
+    files, log, execution = running
+    os.unlink(log.path)
+
+    assert last_line_so_far(files, execution, lambda: True) is None

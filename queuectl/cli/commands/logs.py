@@ -15,9 +15,8 @@ from queuectl.cli.selection import job_argument, the_job
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Execution, Job
 from queuectl.core.states import FINISHED_STATES, JobState
-from queuectl.host import lockfiles
 from queuectl.host.filesystem import open_to_read
-from queuectl.runner.output_reader import OutputReader
+from queuectl.runner.output_reader import OutputReader, open_running
 from queuectl.storage import Storage
 
 _POLL_SECONDS = 0.1
@@ -138,13 +137,8 @@ class _Printer:
         """Print new output if the attempt runs; return whether there was any."""
         if not self._is_running():
             return False
-        files, worker = self._storage.files, self._execution.worker
-        running = lockfiles.job_process(files, worker)
-        if running is not None and running.execution_id != self._execution.id:
-            return False  # it is just starting: the file may hold the output of the last job
-        try:
-            descriptor = open_to_read(files.worker_log(worker))
-        except OSError:
+        descriptor = open_running(self._storage.files, self._execution)
+        if descriptor is None:
             return False
         printed = False
         limit = self._storage.settings().output_limit
