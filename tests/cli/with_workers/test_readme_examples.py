@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from support.calls import COMMAND
+from support.pages import README
 from support.queue import Queue
-from support.readme import BLOCKS, block
 from support.waiting import wait_until
 
 
@@ -47,7 +47,9 @@ def _stub(queue: Queue, name: str, script: str) -> str:
 def test_the_quick_start_works(queue: Queue) -> None:
     """Its lines do what the comments beside them say, with workers in another terminal."""
     queue.ok("config", "set", "backoff-max", "0.05")
-    lines = [line for line in block("Quick start").splitlines() if line.startswith("queuectl")]
+    lines = [
+        line for line in README.block("Quick start").splitlines() if line.startswith("queuectl")
+    ]
     enqueued, start, looks = lines[:3], lines[3], lines[4:]
     ids = [_sh(queue, line).stdout.strip() for line in enqueued]
 
@@ -68,7 +70,7 @@ def test_the_quick_start_works(queue: Queue) -> None:
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="it calls sha256sum")
 def test_the_real_example_works(queue: Queue) -> None:
     """As pasted: 2 of 200 jobs die, are repaired and retried, and the checksums match."""
-    done = _sh(queue, "set -e\n" + block("A real example"), TMPDIR=str(queue.folder))
+    done = _sh(queue, "set -e\n" + README.block("A real example"), TMPDIR=str(queue.folder))
 
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()
@@ -91,7 +93,7 @@ def _crontab() -> list[str]:
     """Return the commands of the crontab lines that call queuectl, as cron passes them to sh."""
     lines = [
         line
-        for block in BLOCKS
+        for block in README.blocks
         if block.language == "crontab"
         for line in block.text.splitlines()
         if " queuectl " in line
@@ -146,7 +148,7 @@ def test_the_crontab_line_reports_a_failure(queue: Queue) -> None:
 def test_the_examples_for_shells_work(queue: Queue) -> None:
     """Many jobs, dependencies, waiting, monitoring and workers in the background."""
     bulk, after, wait, check, background = [
-        b.text for b in BLOCKS if (b.heading, b.language) == ("Shells and cron", "sh")
+        b.text for b in README.blocks if (b.heading, b.language) == ("Shells and cron", "sh")
     ]
     path = _stub(queue, "make", 'echo "make $*" >> made')
     queue.ok("config", "set", "backoff-max", "0.05")
@@ -177,7 +179,7 @@ def test_the_examples_for_shells_work(queue: Queue) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd is there only")
 def test_the_unit_tells_systemd_when_its_workers_are_ready(queue: Queue) -> None:
     """READY=1 is sent when jobs can run, and after TERM the exit code is 0."""
-    unit = dict(line.split("=", 1) for line in block("Shells and cron", "ini").splitlines()
+    unit = dict(line.split("=", 1) for line in README.block("Shells and cron", "ini").splitlines()
                 if "=" in line)  # fmt: skip
     program, *arguments = shlex.split(unit["ExecStart"])
     assert (unit["Type"], unit["KillMode"]) == ("notify", "mixed")

@@ -1,0 +1,139 @@
+"""The README and the help topics agree with the commands and the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+import queuectl
+from queuectl.cli.app import root
+from queuectl.core.settings import KEYS
+from support.commands import commands
+from support.pages import PAGES, TOPICS, code
+
+LEAVES = commands()
+PLACEHOLDERS = {"N": "1", "DURATION": "1h", "TIME": "18:00", "STATE": "dead"}
+"""Words in sentences that stand for a value of an option, each with such a value."""
+
+
+def _calls() -> list[str]:
+    """Return every call of queuectl in the blocks, tables and sentences, quoted for the shell."""
+    calls = []
+    for page in PAGES:
+        texts = [
+            line
+            for block in page.blocks
+            if block.language not in ("text", "console")
+            for line in block.text.splitlines()
+        ]
+        texts += [
+            line[2:]
+            for block in page.blocks
+            if block.language == "console"
+            for line in block.text.splitlines()
+            if line.startswith("$ ")
+        ]
+        outside = re.sub(r"^```.*?^```$", "", page.text, flags=re.MULTILINE | re.DOTALL)
+        texts += [
+            word.replace("\\|", "|") for word in code(outside) if word.startswith("queuectl ")
+        ]
+        calls += [call for text in texts for call in _calls_in(text)]
+    known = {name.split()[0] for name in LEAVES} | {"--db", "--version"}
+    return [call for call in dict.fromkeys(calls) if call.split(" ")[0] in known]
+
+
+def _calls_in(text: str) -> list[str]:
+    """Return the calls of queuectl in one line of shell, without the word queuectl."""
+    calls = []
+    words: list[str] | None = None
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    for word in [*lexer, ";"]:
+        if words is None:
+            words = [] if re.fullmatch(r"(.*/)?queuectl", word) else None
+        elif set(word) <= set("();<>|&"):
+            calls.append(" ".join(map(shlex.quote, words)))
+            words = None
+        else:
+            words.append(PLACEHOLDERS.get(word, word))
+    return calls
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    """Return the options in the help of a command."""
+    return [
+        param for param in command.params if isinstance(param, click.Option) and not param.hidden
+    ]
+
+
+@pytest.mark.parametrize("call", _calls())
+def test_a_call_on_a_page_can_be_parsed(call: str) -> None:
+    """It names an existing command, with options and values that it accepts."""
+    words = shlex.split(call)
+    if words[0] == "--db":
+        del words[:2]
+    command: click.Command = root
+    context = click.Context(root, info_name="queuectl")
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, name
+        command, parent = found, context
+        context = click.Context(command, info_name=name, parent=parent)
+
+    if words:  # a sentence may name a command without its arguments
+        command.make_context(name, words, parent=parent)
+
+
+def test_the_calls_are_found() -> None:
+    """Proof that the test above is given calls from blocks, from tables and from sentences."""
+    calls = _calls()
+
+    assert len(calls) > 50
+    assert {
+        "worker start --count 4 --drain -q",
+        "enqueue --at 18:00 make",
+        "config list",
+    } <= set(calls)
+
+
+@pytest.mark.parametrize("name", commands(groups=True))
+def test_every_command_and_every_option_has_a_help_text(name: str) -> None:
+    """The help is the reference: no page lists the options a second time."""
+    command = commands(groups=True)[name]
+    texts = [command.help or "", *(option.help or "" for option in _options(command))]
+
+    assert [text for text in texts if not re.match(r"[A-Z].*\.", text, re.DOTALL)] == []
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_is_used_on_a_page(name: str) -> None:
+    """Whoever reads the pages meets every command once, in a call that works."""
+    assert any(f"{call} ".startswith(f"{name} ") for call in _calls())
+
+
+def test_every_configuration_key_is_in_its_topic_with_its_default() -> None:
+    """These are all keys, in the order of `config list`, and no others; each is explained."""
+    topic = TOPICS["configuration"]
+    rows = [cells for cells in topic.rows if cells[0] != "Key"]
+
+    assert [(code(cells[0])[0], *code(cells[1])) for cells in rows] == [
+        (name, key.default) for name, key in KEYS.items()
+    ]
+    assert all(cells[2] for cells in rows)
+    explained = re.findall(r"^- `([\w-]+)`: ", topic.text, re.MULTILINE)
+    assert sorted(explained) == sorted(KEYS)
+
+
+def test_all_variables_of_queuectl_are_on_a_page() -> None:
+    """All QUEUECTL_* in the sources are on a page; one more there is for the tests."""
+    variable = re.compile(r"\b_?QUEUECTL_[A-Z][A-Z_]*")
+    sources = Path(queuectl.__file__).parent.rglob("*.py")
+    used = {name for path in sources for name in variable.findall(path.read_text("utf-8"))}
+    named = {name for page in PAGES for name in variable.findall(page.text)}
+
+    assert named - {"QUEUECTL_TEST_LONG"} == used
