@@ -1,0 +1,277 @@
+CREATE TABLE bad_ends (
+        state TEXT    NOT NULL,
+        queue TEXT    NOT NULL,
+        jobs  INTEGER NOT NULL,
+        PRIMARY KEY (state, queue),
+        CONSTRAINT known_end CHECK (state = 'dead' OR state = 'cancelled'),
+        CONSTRAINT never_negative CHECK (jobs >= 0)
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "bad_ends" VALUES('cancelled','default',1);
+INSERT INTO "bad_ends" VALUES('dead','default',1);
+INSERT INTO "bad_ends" VALUES('dead','q',3);
+CREATE TABLE config (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    );
+INSERT INTO "config" VALUES('max-retries','5');
+INSERT INTO "config" VALUES('retention','0');
+CREATE TABLE dependencies (
+        job_seq   INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+        needs_seq INTEGER NOT NULL REFERENCES jobs (seq),
+        however   INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (job_seq, needs_seq),
+        CONSTRAINT not_itself CHECK (job_seq <> needs_seq)
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "dependencies" VALUES(7,5,0);
+CREATE TABLE executions (
+        id               INTEGER PRIMARY KEY AUTOINCREMENT,
+        job_seq          INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+        attempt          INTEGER NOT NULL,
+        worker           TEXT    NOT NULL,
+        started_at       TEXT    NOT NULL,
+        finished_at      TEXT,
+        outcome          TEXT,
+        exit_code        INTEGER,
+        signal           INTEGER,
+        pid              INTEGER,
+        seconds          REAL,
+        cpu_seconds      REAL,
+        max_rss_bytes    INTEGER,
+        leftovers        INTEGER NOT NULL DEFAULT 0,
+        output_bytes     INTEGER NOT NULL DEFAULT 0,
+        output_truncated INTEGER NOT NULL DEFAULT 0,
+        output_in_file   INTEGER NOT NULL DEFAULT 0,
+        output_tail      BLOB    NOT NULL DEFAULT x'', left_processes TEXT,
+        CONSTRAINT known_outcome CHECK (
+            outcome IS NULL OR outcome = 'ok' OR outcome = 'exit' OR outcome = 'signal'
+            OR outcome = 'timeout' OR outcome = 'cancelled' OR outcome = 'interrupted'
+            OR outcome = 'lost' OR outcome = 'spawn-error'
+        ),
+        CONSTRAINT ended_has_time CHECK ((outcome IS NULL) = (finished_at IS NULL))
+    );
+INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A',NULL);
+INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'',NULL);
+INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'',NULL);
+INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'',NULL);
+CREATE TABLE job_counts (
+        state TEXT    NOT NULL,
+        queue TEXT    NOT NULL,
+        jobs  INTEGER NOT NULL, head_priority INTEGER, head_seq INTEGER,
+        PRIMARY KEY (state, queue),
+        CONSTRAINT never_negative CHECK (jobs >= 0)
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "job_counts" VALUES('blocked','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('cancelled','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('completed','q',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('dead','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('failed','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('pending','default',1,0,5);
+INSERT INTO "job_counts" VALUES('processing','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('scheduled','default',1,NULL,NULL);
+CREATE TABLE jobs (
+        seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+        id               TEXT    NOT NULL UNIQUE,
+        command          TEXT    NOT NULL,
+        state            TEXT    NOT NULL DEFAULT 'pending',
+        queue            TEXT    NOT NULL DEFAULT 'default',
+        priority         INTEGER NOT NULL DEFAULT 0,
+        attempts         INTEGER NOT NULL DEFAULT 0,
+        max_retries      INTEGER NOT NULL DEFAULT 3,
+        timeout          REAL    NOT NULL DEFAULT 300,
+        run_at           TEXT,
+        created_at       TEXT    NOT NULL,
+        updated_at       TEXT    NOT NULL,
+        finished_at      TEXT,
+        locked_by        TEXT,
+        locked_at        TEXT,
+        execution_id     INTEGER,
+        cancel_requested INTEGER NOT NULL DEFAULT 0,
+        cancel_reason    TEXT,
+        exit_code        INTEGER,
+        signal           INTEGER,
+        last_error       TEXT,
+        cwd              TEXT,
+        env              TEXT    NOT NULL DEFAULT '{}',
+        unique_key       TEXT,
+        label            TEXT,
+        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0),
+        CONSTRAINT known_state CHECK (
+            state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed'
+            OR state = 'dead' OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
+        ),
+        CONSTRAINT locked_while_processing CHECK (
+            (state = 'processing') = (locked_by IS NOT NULL)
+            AND (state = 'processing') = (locked_at IS NOT NULL)
+            AND (state = 'processing') = (execution_id IS NOT NULL)
+        ),
+        CONSTRAINT finished_has_time CHECK (
+            (state = 'completed' OR state = 'dead' OR state = 'cancelled')
+            = (finished_at IS NOT NULL)
+        ),
+        CONSTRAINT waiting_has_time CHECK (
+            run_at IS NOT NULL OR NOT (state = 'scheduled' OR state = 'failed')
+        ),
+        CONSTRAINT sane_numbers CHECK (
+            attempts >= 0 AND max_retries >= 1 AND timeout >= 0
+            AND (cancel_requested = 0 OR cancel_requested = 1)
+        )
+    );
+INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0);
+INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0);
+INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0);
+CREATE TABLE meta (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "meta" VALUES('min_writer','1');
+INSERT INTO "meta" VALUES('queue_id','00112233445566778899aabbccddeeff');
+CREATE TABLE queues (
+        name         TEXT PRIMARY KEY,
+        paused_at    TEXT,
+        paused_by    TEXT,
+        pause_reason TEXT,
+        job_limit    INTEGER,
+        CONSTRAINT sane_limit CHECK (job_limit IS NULL OR job_limit >= 1)
+    ) WITHOUT ROWID
+    ;
+INSERT INTO "queues" VALUES('later','2026-01-31T12:01:00.000000Z','ann','disk full',NULL);
+INSERT INTO "queues" VALUES('q',NULL,NULL,NULL,2);
+CREATE TABLE workers (
+        id          TEXT PRIMARY KEY,
+        supervisor  TEXT    NOT NULL,
+        pid         INTEGER NOT NULL,
+        start_ticks INTEGER,
+        boot_id     TEXT,
+        host        TEXT    NOT NULL,
+        queues      TEXT    NOT NULL,
+        started_at  TEXT    NOT NULL
+    ) WITHOUT ROWID
+    ;
+CREATE INDEX jobs_processing ON jobs (locked_by)
+     WHERE state = 'processing'
+    ;
+CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
+     WHERE unique_key IS NOT NULL
+       AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending'
+            OR state = 'processing' OR state = 'failed')
+    ;
+CREATE INDEX executions_job ON executions (job_seq)
+    ;
+CREATE INDEX dependencies_needed ON dependencies (needs_seq)
+    ;
+CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
+      WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
+    BEGIN
+        INSERT INTO bad_ends (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+    END;
+CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq, updated_at, state)
+     WHERE state = 'pending'
+    ;
+CREATE INDEX jobs_due ON jobs (run_at, seq, state, queue)
+     WHERE state = 'scheduled' OR state = 'failed'
+    ;
+CREATE INDEX jobs_prunable ON jobs (state, finished_at, seq, queue)
+     WHERE state = 'completed' OR state = 'cancelled'
+    ;
+CREATE INDEX jobs_dead ON jobs (seq, queue, state)
+     WHERE state = 'dead'
+    ;
+CREATE INDEX jobs_blocked ON jobs (seq, queue, state)
+     WHERE state = 'blocked'
+    ;
+CREATE INDEX queue_heads ON job_counts (head_priority DESC, head_seq)
+     WHERE state = 'pending'
+    ;
+CREATE TRIGGER count_new_job AFTER INSERT ON jobs
+    BEGIN
+        INSERT INTO job_counts (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE new.state = 'pending'
+           AND state = 'pending'
+           AND queue = new.queue
+           AND (head_seq IS NULL
+                OR head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));
+    END;
+CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue, priority ON jobs
+      WHEN old.state <> new.state OR old.queue <> new.queue
+        OR (new.state = 'pending' AND old.priority <> new.priority)
+    BEGIN
+        UPDATE job_counts
+           SET jobs = jobs - 1
+         WHERE state = old.state
+           AND queue = old.queue;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+        UPDATE job_counts
+           SET (head_priority, head_seq) = (SELECT head.priority, head.seq
+                 FROM jobs AS head
+                WHERE head.state = 'pending'
+                  AND head.queue = old.queue
+                ORDER BY head.priority DESC, head.seq
+                LIMIT 1)
+         WHERE old.state = 'pending'
+           AND state = 'pending'
+           AND queue = old.queue
+           AND head_seq = old.seq;
+        INSERT INTO job_counts (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE new.state = 'pending'
+           AND state = 'pending'
+           AND queue = new.queue
+           AND (head_seq IS NULL
+                OR head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));
+    END;
+CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
+    BEGIN
+        UPDATE job_counts
+           SET jobs = jobs - 1
+         WHERE state = old.state
+           AND queue = old.queue;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+        UPDATE job_counts
+           SET (head_priority, head_seq) = (SELECT head.priority, head.seq
+                 FROM jobs AS head
+                WHERE head.state = 'pending'
+                  AND head.queue = old.queue
+                ORDER BY head.priority DESC, head.seq
+                LIMIT 1)
+         WHERE old.state = 'pending'
+           AND state = 'pending'
+           AND queue = old.queue
+           AND head_seq = old.seq;
+    END;
+CREATE INDEX jobs_died ON jobs (finished_at, seq, queue, state)
+     WHERE state = 'dead'
+    ;
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('jobs',8);
+INSERT INTO "sqlite_sequence" VALUES('executions',4);
+PRAGMA application_id = 1903518580;
+PRAGMA user_version = 3;
+PRAGMA journal_mode = WAL;
