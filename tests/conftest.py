@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -30,6 +31,10 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+# The local time of the tests, and of everything that they start, is the same everywhere.
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 _LONGEST_FIRST = ("reliability", "benchmarks", "worker", "runner", "with_workers")
 """Directories whose tests take seconds, the longest first."""

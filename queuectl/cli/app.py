@@ -158,7 +158,8 @@ def root(**_queue: Any) -> None:
     queuectl worker start --count 2    run the jobs, two at a time
     queuectl status                    see how many are waiting, running and done
     """
-    click.get_current_context().color = output.wants_color()
+    context = click.get_current_context()
+    context.color = output.wants_color(context.params.get("color"))
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:

@@ -182,12 +182,17 @@ def eager_text_option(
 
 
 def queue_options(*, hidden: bool) -> list[click.Parameter]:
-    """Return --db and --allow-shared, which may come before or after a command's name."""
+    """Return the options that may come before or after a command's name."""
 
     def remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         if value not in (None, False) and param.name is not None:
             ctx.find_root().params[param.name] = value
         return value
+
+    def choose_color(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if value is not None:
+            ctx.color = output.wants_color(value)
+        return remember(ctx, param, value)
 
     return [
         click.Option(
@@ -206,6 +211,14 @@ def queue_options(*, hidden: bool) -> list[click.Parameter]:
             callback=remember,
             hidden=hidden,
             help="Use a queue that other users can write to, so they can run commands as you.",
+        ),
+        click.Option(
+            ["--color"],
+            type=click.Choice(["auto", "always", "never"]),
+            expose_value=False,
+            callback=choose_color,
+            hidden=hidden,
+            help="When to print colours (default: auto, on a terminal).",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""How instants look to people: by their distance on a terminal, in full elsewhere."""
+"""How instants and spans look to people: local times, distances from now, and durations."""
 
 from __future__ import annotations
 
@@ -7,29 +7,85 @@ from datetime import datetime
 from queuectl.cli.output import on_terminal
 from queuectl.core.times import to_text
 
-
-def relative_time(instant: datetime | None, *, now: datetime) -> str:
-    """Return `3 min ago` or `in 2 h` on a terminal, the full time elsewhere, `-` for None."""
-    if instant is None:
-        return "-"
-    return _distance(instant, now) if on_terminal() else to_text(instant)
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_SOON_SECONDS = 3600
 
 
-def local_time(instant: datetime, *, now: datetime) -> str:
-    """Return the local time and its distance on a terminal, the full time elsewhere."""
-    if not on_terminal():
-        return to_text(instant)
-    try:
-        local = f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError):  # the local calendar ends in 9999
-        local = to_text(instant)
-    return f"{local} ({_distance(instant, now)})"
+def local(instant: datetime) -> str:
+    """Return an instant as the local clock shows it: `2026-11-28 07:29:02`."""
+    return _on_the_clock(instant, "%Y-%m-%d %H:%M:%S")
 
 
-def _distance(instant: datetime, now: datetime) -> str:
+def distance(instant: datetime, *, now: datetime) -> str:
+    """Return how far an instant is from now: `3 min ago`, `in 2 h`."""
     seconds = (now - instant).total_seconds()
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+    for unit, length in _UNITS:
         if abs(seconds) >= length or unit == "s":
             count = int(abs(seconds) / length)
             return f"in {count} {unit}" if seconds < 0 else f"{count} {unit} ago"
     raise AssertionError
+
+
+def local_with_distance(instant: datetime, *, now: datetime) -> str:
+    """Return `2026-11-28 07:29:02 (3 min ago)`."""
+    return f"{local(instant)} ({distance(instant, now=now)})"
+
+
+def upcoming(instant: datetime, *, now: datetime) -> str:
+    """Return when something will happen: `in 4 s`, `at 23:59`, `at 2026-11-29 03:00`, or `now`.
+
+    Within the next hour that is the distance, later the local time, with the date if it is not
+    today's.
+    """
+    seconds = (instant - now).total_seconds()
+    if seconds <= 0:
+        return "now"
+    if seconds < _SOON_SECONDS:
+        return distance(instant, now=now)
+    today = _on_the_clock(now, "%Y-%m-%d")
+    at = _on_the_clock(instant, "%Y-%m-%d %H:%M")
+    return f"at {at[len(today) + 1 :] if at.startswith(today) else at}"
+
+
+def lasting(since: datetime, *, now: datetime) -> str:
+    """Return how long something has been going on: `for 12 min`."""
+    return f"for {span(int(max(0.0, (now - since).total_seconds())))}"
+
+
+def span(seconds: float) -> str:
+    """Return a measured time: `0.25 s`, `42 s`, `2 min 05 s`, `12 min`, `1 h 05 min`, `2 d 03 h`.
+
+    (Durations that users set, such as a timeout, are written as users type them: `format_duration`
+    in `core/times.py`.)
+    """
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds != int(seconds) else f"{int(seconds)} s"
+    rest = int(seconds)
+    if rest < 60:
+        return f"{rest} s"
+    if rest < 600:
+        return f"{rest // 60} min {rest % 60:02} s"
+    if rest < 3600:
+        return f"{rest // 60} min"
+    if rest < 86400:
+        return f"{rest // 3600} h {rest % 3600 // 60:02} min"
+    return f"{rest // 86400} d {rest % 86400 // 3600:02} h"
+
+
+def relative_time(instant: datetime | None, *, now: datetime) -> str:
+    """Return the distance from now on a terminal, the local time elsewhere, `-` for None."""
+    if instant is None:
+        return "-"
+    return distance(instant, now=now) if on_terminal() else local(instant)
+
+
+def local_time(instant: datetime, *, now: datetime) -> str:
+    """Return the local time, on a terminal with its distance from now."""
+    return local_with_distance(instant, now=now) if on_terminal() else local(instant)
+
+
+def _on_the_clock(instant: datetime, form: str) -> str:
+    try:
+        return f"{instant.astimezone():{form}}"
+    except (ValueError, OverflowError):  # the local calendar ends in 9999
+        return to_text(instant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, Iterable, Iterator, Mapping, NoReturn
 
 import click
@@ -28,8 +28,13 @@ def prepare_streams() -> None:
         getattr(sys, name).reconfigure(errors=errors)
 
 
-def wants_color() -> bool | None:
-    """Return whether the environment asks for colour; None if colour depends on the terminal."""
+def wants_color(asked: str | None = None) -> bool | None:
+    """Return whether to print colours; None means on terminals only.
+
+    What --color asked for (`auto`, `always` or `never`) comes before the environment.
+    """
+    if asked in ("always", "never"):
+        return asked == "always"
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return True if os.environ.get("FORCE_COLOR") else None
@@ -136,6 +141,12 @@ def message(text: str) -> None:
         pass
 
 
+def styled_message(text: str) -> None:
+    """Print a message that has styles; what a file or a user put into it must be escaped before."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 def error(command: str, text: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
     message(f"{command}: {text}")
@@ -144,6 +155,23 @@ def error(command: str, text: str) -> None:
 def on_terminal() -> bool:
     """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
+
+
+def line_width(*, of_stderr: bool = False) -> int | None:
+    """Return how many cells a line of stdout (or stderr) has; None if it has no limit.
+
+    COLUMNS comes first, for example in `watch`; off a terminal there is no limit without it.
+    """
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given):
+        return int(given)
+    stream = sys.stderr if of_stderr else sys.stdout
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def can_animate() -> bool:

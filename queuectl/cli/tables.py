@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence, TypeVa
 
 import click
 
+from queuectl.cli.cells import cut
+from queuectl.cli.colors import state_word
 from queuectl.cli.moments import relative_time
-from queuectl.cli.output import on_terminal, print_data, print_line
+from queuectl.cli.output import line_width, on_terminal, print_data, print_line
 from queuectl.core.escaping import escape
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -19,14 +21,6 @@ if TYPE_CHECKING:
 _Row = TypeVar("_Row")
 
 _PAGE = 500
-
-_COLORS = {
-    JobState.COMPLETED: "green",
-    JobState.PROCESSING: "cyan",
-    JobState.FAILED: "yellow",
-    JobState.DEAD: "red",
-    JobState.CANCELLED: "bright_black",
-}
 
 
 def print_table(
@@ -45,14 +39,8 @@ def print_table(
 
 
 def _shown(value: object) -> str:
-    """Return a value as text that drives no terminal, a state with the code of its colour.
-
-    click drops that code where colours are not wanted.
-    """
-    if not isinstance(value, JobState):
-        return escape(str(value))
-    color = _COLORS.get(value)
-    return value.value if color is None else click.style(value.value, fg=color)
+    """Return a value as text that drives no terminal, a state with its style."""
+    return state_word(value) if isinstance(value, JobState) else escape(str(value))
 
 
 def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
@@ -138,17 +126,10 @@ def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:
     """On a terminal, cut the last column so that each row fits into one line."""
     if not on_terminal() or not rows:
         return
-    import shutil  # only here
-
-    width = shutil.get_terminal_size().columns
+    width = line_width() or 80
     used = 0
     for column, header in enumerate(headers[:-1]):
         # tabulate makes a column two wider than its header, and puts two spaces between columns.
         used += max(len(header) + 2, *(len(click.unstyle(row[column])) for row in rows)) + 2
     for row in rows:
         row[-1] = cut(row[-1], max(20, width - used))
-
-
-def cut(text: str, width: int) -> str:
-    """Shorten a text to a width."""
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -17,15 +17,15 @@ _ORDER = ["completed", "failed", "dead", "processing", "pending", "scheduled", "
 _TIME = "2026-01-31T12:00:{:02}.000000Z"
 
 _TABLE = """\
-ID          STATE       QUEUE    PRIO    RUNS    UPDATED                      COMMAND
-completed   completed   q        7       1/3     2026-01-31T12:00:11.000000Z  run completed
-failed      failed      default  0       1/5     2026-01-31T12:00:21.000000Z  run failed
-dead        dead        default  0       1/1     2026-01-31T12:00:31.000000Z  run dead
-processing  processing  default  0       1/3     2026-01-31T12:00:40.000000Z  run processing
-pending     pending     default  0       0/3     2026-01-31T12:00:04.000000Z  run pending
-scheduled   scheduled   default  0       0/3     2026-01-31T12:00:05.000000Z  run scheduled
-blocked     blocked     default  0       0/3     2026-01-31T12:00:06.000000Z  run blocked
-cancelled   cancelled   default  0       0/3     2026-01-31T12:00:50.000000Z  run cancelled
+ID          STATE       QUEUE    PRIO    RUNS    UPDATED              COMMAND
+completed   completed   q        7       1/3     2026-01-31 12:00:11  run completed
+failed      failed      default  0       1/5     2026-01-31 12:00:21  run failed
+dead        dead        default  0       1/1     2026-01-31 12:00:31  run dead
+processing  processing  default  0       1/3     2026-01-31 12:00:40  run processing
+pending     pending     default  0       0/3     2026-01-31 12:00:04  run pending
+scheduled   scheduled   default  0       0/3     2026-01-31 12:00:05  run scheduled
+blocked     blocked     default  0       0/3     2026-01-31 12:00:06  run blocked
+cancelled   cancelled   default  0       0/3     2026-01-31 12:00:50  run cancelled
 """
 
 

@@ -21,13 +21,13 @@ Queue:    q
 Priority: 7
 Attempts: 1 of 3
 Timeout:  5m
-Enqueued: 2026-01-31T12:00:00.000000Z
-Finished: 2026-01-31T12:00:11.000000Z
+Enqueued: 2026-01-31 12:00:00
+Finished: 2026-01-31 12:00:11
 Folder:   /tmp
 Env:      TOKEN=***
 
-ATTEMPT    STARTED                      OUTCOME    TIME    CPU     MEMORY    OUTPUT    WORKER
-1          2026-01-31T12:00:10.000000Z  ok         0.25 s  0.01 s  10 MiB    3         5a5a5a5a-1
+ATTEMPT    STARTED              OUTCOME    TIME    CPU     MEMORY    OUTPUT    WORKER
+1          2026-01-31 12:00:10  ok         0.25 s  0.01 s  10 MiB    3         5a5a5a5a-1
 
 Output: queuectl logs completed
 """
@@ -40,13 +40,13 @@ Queue:    default
 Priority: 0
 Attempts: 1 of 3
 Timeout:  5m
-Enqueued: 2026-01-31T12:00:03.000000Z
+Enqueued: 2026-01-31 12:00:03
 Worker:   5a5a5a5a-2
-Since:    2026-01-31T12:00:40.000000Z
+Since:    2026-01-31 12:00:40
 Folder:   /tmp
 
-ATTEMPT    STARTED                      OUTCOME    TIME    CPU    MEMORY    OUTPUT    WORKER
-1          2026-01-31T12:00:40.000000Z  running    -       -      -         0         5a5a5a5a-2
+ATTEMPT    STARTED              OUTCOME    TIME    CPU    MEMORY    OUTPUT    WORKER
+1          2026-01-31 12:00:40  running    -       -      -         0         5a5a5a5a-2
 """
 
 _DEAD = """\
@@ -57,13 +57,13 @@ Queue:      default
 Priority:   0
 Attempts:   1 of 1
 Timeout:    5m
-Enqueued:   2026-01-31T12:00:02.000000Z
-Finished:   2026-01-31T12:00:31.000000Z
+Enqueued:   2026-01-31 12:00:02
+Finished:   2026-01-31 12:00:31
 Folder:     /tmp
 Last error: killed by SIGKILL
 
-ATTEMPT    STARTED                      OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
-1          2026-01-31T12:00:30.000000Z  signal KILL  3 s     -      -         0         5a5a5a5a-1
+ATTEMPT    STARTED              OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
+1          2026-01-31 12:00:30  signal KILL  3 s     -      -         0         5a5a5a5a-1
 """
 
 

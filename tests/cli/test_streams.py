@@ -313,6 +313,9 @@ def _sleeps(queue: Queue, word: str) -> bool:
     return False
 
 
+_DEAD = "\x1b[31m\x1b[1mdead\x1b[0m"
+
+
 class TestColour:
     """Colour codes go to terminals, and elsewhere only if they are asked for."""
 
@@ -340,7 +343,7 @@ class TestColour:
         """
         texts = [queue.ok(*words.split(), env=env) for words in ("list", "show a")]
 
-        assert [("\x1b[31mdead\x1b[0m" in text, "\x1b" in text) for text in texts] == [
+        assert [(_DEAD in text, "\x1b" in text) for text in texts] == [
             (colour, colour),
             (colour, colour),
         ]
@@ -359,7 +362,7 @@ class TestColour:
         """There are colours, unless NO_COLOR or a dumb terminal forbids them."""
         shown = on_terminal(queue, "list", env=env)
 
-        assert ("\x1b[31mdead\x1b[0m" in shown.screen, "\x1b" in shown.screen) == (colour, colour)
+        assert (_DEAD in shown.screen, "\x1b" in shown.screen) == (colour, colour)
 
     def test_output_for_programs_is_never_coloured(self, queue: Queue) -> None:
         """JSON and ids have no colour codes, even with FORCE_COLOR."""

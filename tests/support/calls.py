@@ -133,6 +133,7 @@ def _become(
         )
         os.environ.clear()
         os.environ.update(env)
+        time.tzset()
         os.chdir(cwd)
         sys.argv = [COMMAND, *args]
         # `worker start` executes what it was called as; this list exists since Python 3.10.

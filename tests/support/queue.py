@@ -62,6 +62,7 @@ class Queue:
             "HOME": str(self.home),
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
+            "TZ": "UTC",
             "QUEUECTL_DB": str(self.database),
             "TEST_QUEUE": str(folder),
             "PYTHONPATH": str(_WATCH),

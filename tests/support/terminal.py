@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pty
+import struct
 import subprocess
+import termios
 from typing import (
     Any,
     Iterator,
@@ -32,10 +35,17 @@ def on_terminal(
     streams: str = "stdout",
     typed: str = "",
     env: Mapping[str, str] | None = None,
+    size: tuple[int, int] | None = None,
     **kwargs: Any,
 ) -> Terminal:
-    """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal."""
+    """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal.
+
+    `size` is its columns and lines; without it the terminal does not know its size.
+    """
     ours, theirs = pty.openpty()
+    if size is not None:
+        columns, lines = size
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     chosen: dict[str, Any] = {"stdin": subprocess.DEVNULL}
     chosen.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     chosen.update(dict.fromkeys(streams.split(), theirs))

@@ -6,7 +6,7 @@ import re
 
 from support.queue import Queue
 
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 """A time as `why` prints it, as a regular expression."""
 
 
