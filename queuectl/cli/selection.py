@@ -105,13 +105,17 @@ class Choice(NamedTuple):
     """The jobs that a command is to act on: some by name, or those that options select."""
 
     named: tuple[str, ...]
-    """Ids, or the beginnings of ids."""
+    """Ids, beginnings of ids, or names that begin with `@`."""
     selection: Selection | None
     """What the options select, None if jobs are named."""
+    among: Sequence[JobState]
+    """The states of the jobs that the command can act on."""
 
     def keys(self, storage: Storage) -> Iterable[JobKey | str]:
         """Return the keys of the selected jobs, read page by page, or the names that were given."""
-        return self.named if self.selection is None else storage.keys(self.selection)
+        if self.selection is None:
+            return one_by_one(storage, self.named, self.among)
+        return storage.keys(self.selection)
 
     def finds_any(self, storage: Storage) -> bool:
         """Whether options select a job."""
@@ -120,7 +124,7 @@ class Choice(NamedTuple):
     def jobs(self, storage: Storage) -> Iterator[Job]:
         """Yield the jobs. Raises NoSuchJob or AmbiguousJob for the first name that is wrong."""
         if self.selection is None:
-            return map(storage.get, self.named)
+            return map(storage.get, one_by_one(storage, self.named, self.among))
         return storage.jobs(self.selection)
 
 
@@ -140,19 +144,37 @@ def choose(
     if jobs:
         if queues or states or everything:
             usage_error("job ids and --queue, --state or --all cannot be used together")
-        return Choice(named_jobs(jobs), None)
+        return Choice(named_jobs(jobs), None, among)
     if not (queues or states or everything):
         usage_error("no jobs given (give their ids, --queue, --state or --all)")
     from queuectl.core.models import Selection  # not for enqueue, which imports this module
 
     wanted = [state for state in state_names(states) or among if state in among]
     if not wanted:  # the command cannot act on any of these states: it succeeds with no job
-        return Choice((), None)
-    return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)))
+        return Choice((), None, among)
+    return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)), among)
+
+
+def one_by_one(storage: Storage, names: Iterable[str], among: Sequence[JobState]) -> Iterator[str]:
+    """Yield names of single jobs: instead of `@running` and `@failed` the ids of all such jobs.
+
+    Of these only the jobs in the states `among`, which the command can act on. If there are none,
+    the name is kept, which then means a single job or is an error.
+    """
+    for name in names:
+        ids: Iterable[str] = (name,)
+        if name.startswith("@"):
+            from queuectl.core.models import Selection  # not for enqueue
+            from queuectl.storage.names import group
+
+            states = group(name, among)
+            if states and storage.count(Selection(states=states)):
+                ids = (key.id for key in storage.keys(Selection(states=states)))
+        yield from ids
 
 
 def named_jobs(jobs: Sequence[str]) -> tuple[str, ...]:
-    """Return the given ids without repetitions; `-` stands for those on stdin."""
+    """Return the given names without repetitions; `-` stands for those on stdin."""
     if "-" not in jobs:
         return tuple(dict.fromkeys(jobs))
     if list(jobs) != ["-"]:

@@ -69,10 +69,10 @@ class QueueBusy(QueueError):
 
 
 class NoSuchJob(QueueError):
-    """No job has this id, or this prefix of an id."""
+    """No job has this name. `message` says it in other words, where there are better ones."""
 
-    def __init__(self, job: str) -> None:
-        super().__init__(f"no such job: {job}")
+    def __init__(self, job: str, message: str | None = None) -> None:
+        super().__init__(message or f"no such job: {job}")
         self.job = job
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import (
@@ -219,8 +220,22 @@ def _check_jobs(value: object, what: str) -> tuple[str, ...]:
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, (list, tuple)):
         raise InvalidInput(f"{what} must be a job's id or a list of them, not {_shown(value)}")
-    return tuple(check_name(job, what) for job in listed)
+    return tuple(_check_job(job, what) for job in listed)
 
+
+def _check_job(value: object, what: str) -> str:
+    """Return what names a job: an id or its beginning, or `@` with a number or a word."""
+    if not isinstance(value, str) or not value.startswith("@"):
+        return check_name(value, what)
+    if value not in JOB_WORDS and not re.fullmatch("@[0-9]{1,18}", value):
+        raise InvalidInput(
+            f"{what} names no job: {_shown(value)} (use @NUMBER, {', '.join(JOB_WORDS)} or an id)"
+        )
+    return value
+
+
+JOB_WORDS = ("@last", "@running", "@failed")
+"""Words that name jobs; the storage knows which."""
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "id": check_name,

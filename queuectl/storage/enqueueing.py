@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import datetime
-from typing import Callable, Iterable, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from queuectl.core.errors import InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.core.settings import Settings
@@ -315,8 +315,8 @@ def add_needs(
     """
     unsatisfiable = []
     # If a job is named in both, it has to complete: that is the stronger condition.
-    wanted = dict.fromkeys((find_seq(conn, job, up_to=up_to) for job in after_any), True)
-    wanted.update((find_seq(conn, job, up_to=up_to), False) for job in after)
+    wanted = dict.fromkeys(_find_needed(conn, after_any, by=seq, up_to=up_to), True)
+    wanted.update(dict.fromkeys(_find_needed(conn, after, by=seq, up_to=up_to), False))
     for needed_seq, any_outcome in wanted.items():
         job_id, state = conn.execute(
             "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)
@@ -336,6 +336,19 @@ def add_needs(
         )
     unblock(conn, seq, now=now)
     return tuple(unsatisfiable)
+
+
+def _find_needed(
+    conn: sqlite3.Connection, names: Sequence[str], *, by: int, up_to: int
+) -> Iterator[int]:
+    """Yield the seqs of the jobs that the job with the seq `by` is to wait for."""
+    for name in names:
+        if name.startswith("@"):
+            from queuectl.storage.names import find_needed  # most jobs wait for none
+
+            yield from find_needed(conn, name, by=by, up_to=up_to)
+        else:
+            yield find_seq(conn, name, up_to=up_to)
 
 
 def refuse_cycles(conn: sqlite3.Connection, changed: list[int]) -> None:

@@ -61,6 +61,24 @@ def find_seqs(
     return found[::-1]
 
 
+def find_by_state(conn: sqlite3.Connection, states: Sequence[JobState]) -> list[int]:
+    """Return the seqs of all jobs in these states, ascending."""
+    found: list[int] = []
+    for state in states:
+        index, condition = _INDEXES[state]
+        rows = conn.execute(
+            f"""
+            SELECT seq
+              FROM jobs INDEXED BY {index}
+             WHERE {condition}
+               AND state = '{state.value}'
+             ORDER BY seq
+            """
+        )
+        found.extend(row[0] for row in rows)
+    return sorted(found)
+
+
 def _near_the_end(
     conn: sqlite3.Connection, where: str, values: Sequence[str], wanted: int
 ) -> list[int]:

@@ -18,16 +18,20 @@ def new_id() -> str:
 
 
 def find_seq(conn: sqlite3.Connection, job: str, *, up_to: int = _ANY_SEQ) -> int:
-    """Return the seq of a job, given its id or the first 4 to 11 digits of a generated id.
+    """Return the seq of a job, given its id, the first 4 to 11 digits of a generated id, or a name.
 
-    Raises NoSuchJob, or AmbiguousJob when several generated ids begin so. A complete id wins.
-    Only the ids of jobs up to the seq `up_to` can be abbreviated.
+    Names begin with `@`: see `names`. Raises NoSuchJob, or AmbiguousJob when several generated ids
+    begin so. A complete id wins; anything else means only jobs up to the seq `up_to`.
     """
     try:
         job.encode()
     except UnicodeEncodeError:
         raise NoSuchJob(job) from None
     rows = conn.execute("SELECT seq, id FROM jobs WHERE id = ?", (job,)).fetchall()
+    if not rows and job.startswith("@"):
+        from queuectl.storage.names import find_named  # not for other ids: enqueue starts fast
+
+        return find_named(conn, job, up_to)
     if not rows and re.fullmatch("[0-9a-f]{4,11}", job):
         # Digits sort before "g", so this is the range of ids that begin like `job`.
         rows = conn.execute(

@@ -30,9 +30,10 @@ class Queries(Base):
     """The methods that find, list and count jobs and attempts."""
 
     def get(self, job: str) -> Job:
-        """Return a job, given its id or the first 4 to 11 digits of a generated id.
+        """Return a job, given its id, the first 4 to 11 digits of a generated id, or a name.
 
-        Raises NoSuchJob, or AmbiguousJob when several generated ids begin so. A complete id wins.
+        Names begin with `@`: `@17`, `@last`, `@running`, `@failed`. Raises NoSuchJob, or
+        AmbiguousJob when several generated ids begin so. A complete id wins.
         """
         with self._snapshot() as conn:
             seq = find_seq(conn, job)

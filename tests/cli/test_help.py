@@ -44,7 +44,10 @@ def test_a_command_that_takes_jobs_says_how_to_name_them(name: str) -> None:
     """Four characters of a generated id are enough; `-` reads ids where several may be given."""
     usage, _, text = " ".join(_help(name).split()).partition("Options:")[0].partition(" [OPTIONS]")
     takes_jobs = re.search(r"\bJOB\b", text.partition(".")[0])
-    short = "JOB is an id; the first 4 characters of a generated id are enough."
+    short = (
+        "JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, "
+        "or @last, @running or @failed."
+    )
 
     assert usage.startswith("Usage: queuectl")
     assert (short in text) == bool(takes_jobs or name == "enqueue")

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from queuectl.core.errors import NoSuchJob
 from queuectl.core.models import Selection
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
@@ -144,7 +145,14 @@ def look_at_attempts(storage):
     assert storage.next_execution(job, last.id - 1) == last
 
 
-FLAT = [claim, claim_of_one_queue, claim_in_vain, promote, look, rescue, count, newest]
+def name(storage):
+    assert storage.get("@3").seq == 3
+    assert storage.get("@last").seq > 3
+    with pytest.raises(NoSuchJob):
+        storage.get("@running")
+
+
+FLAT = [claim, claim_of_one_queue, claim_in_vain, promote, look, rescue, count, newest, name]
 WORK = [*FLAT, prune]
 
 
@@ -208,6 +216,15 @@ def test_no_query_goes_over_all_jobs(large, work):
     assert "SEARCH" in found
     # The newest job is read from the end of the table, by its key: a single row.
     assert over_all == (["SCAN jobs"] if work is newest else [])
+
+
+def test_the_job_that_failed_last_is_found_by_indexes(large):
+    """Of many failed jobs only some are read, of the dead ones the last."""
+    text = "\n".join(plans(large, lambda storage: storage.get("@failed")))
+    walks = re.findall(r"SCAN (?:TABLE )?jobs\b.*", text)
+
+    assert all(re.search("INDEX jobs_(due|died)", walk) for walk in walks), walks
+    assert steps(large, lambda storage: storage.get("@failed")) < 500_000
 
 
 @pytest.mark.parametrize(

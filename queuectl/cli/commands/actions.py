@@ -58,7 +58,8 @@ def cancel(
     """End jobs for good and keep their record.
 
     A waiting job ends at once. A running job is killed, with all processes that it started. JOB is
-    an id; the first 4 characters of a generated id are enough. - reads ids from stdin.
+    an id (the first 4 characters of a generated id are enough), a number such as @17, or @last,
+    @running or @failed. - reads ids from stdin.
 
     Example: queuectl cancel --reason 'wrong input' nightly-backup
     """
@@ -141,8 +142,8 @@ retry = retry_command(
     """Run failed or finished jobs again.
 
     A failed job is retried at once. A finished job starts over with all its attempts; its history
-    is kept. JOB is an id; the first 4 characters of a generated id are enough. - reads ids from
-    stdin.
+    is kept. JOB is an id (the first 4 characters of a generated id are enough), a number such as
+    @17, or @last, @running or @failed. - reads ids from stdin.
 
     Example: queuectl retry nightly-backup
     """,
@@ -186,8 +187,8 @@ def edit(
 ) -> None:
     """Change the command or the settings of a waiting or dead job.
 
-    A dead job has the changes when it is retried. JOB is an id; the first 4 characters of a
-    generated id are enough.
+    A dead job has the changes when it is retried. JOB is an id (the first 4 characters of a
+    generated id are enough), a number such as @17, or @last, @running or @failed.
 
     \b
     queuectl edit --priority 10 nightly-backup

@@ -56,8 +56,9 @@ dlq.add_command(
     retry_command(
         """Run dead jobs again.
 
-        They start over with all their attempts; their history is kept. JOB is an id; the first 4
-        characters of a generated id are enough. - reads ids from stdin.
+        They start over with all their attempts; their history is kept. JOB is an id (the first 4
+        characters of a generated id are enough), a number such as @17, or @last, @running or
+        @failed. - reads ids from stdin.
 
         Example: queuectl dlq retry nightly-backup
         """,
@@ -85,7 +86,8 @@ def dlq_purge(
 ) -> int:
     """Delete dead jobs, their history and their output.
 
-    JOB is an id; the first 4 characters of a generated id are enough. - reads ids from stdin.
+    JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
+    @last, @running or @failed. - reads ids from stdin.
 
     Example: queuectl dlq purge --all --yes
     """

@@ -106,7 +106,8 @@ def enqueue(
 
     One word is a shell command as written, or a job as a JSON object (SPEC); several words are one
     command with its arguments. - reads one JSON object per line from stdin. Options come before the
-    command. JOB is an id; the first 4 characters of a generated id are enough.
+    command. JOB is an id (the first 4 characters of a generated id are enough), a number such as
+    @17, or @last, @running or @failed.
 
     \b
     queuectl enqueue 'tar czf home.tgz ~ && echo ok'

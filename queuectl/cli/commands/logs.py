@@ -46,9 +46,9 @@ _POLL_SECONDS = 0.1
 def logs(job: str | None, follow: bool, tail: int | None, attempt: int | None) -> None:
     """Print the output of a job.
 
-    Its bytes are printed unchanged, stdout and stderr in one stream. JOB is an id; the first 4
-    characters of a generated id are enough. On a terminal the default is the job that was enqueued
-    last.
+    Its bytes are printed unchanged, stdout and stderr in one stream. JOB is an id (the first 4
+    characters of a generated id are enough), a number such as @17, or @last, @running or @failed.
+    On a terminal the default is the job that was enqueued last.
 
     Example: queuectl logs --follow nightly-backup
     """

@@ -14,6 +14,7 @@ from queuectl.cli.parameters import DURATION
 from queuectl.cli.selection import (
     jobs_argument,
     named_jobs,
+    one_by_one,
     queue_names,
     queue_option,
     state_names,
@@ -57,8 +58,8 @@ def prune(
     """Delete old jobs, their history and their output.
 
     Without JOB or --state, only completed and cancelled jobs. Unfinished jobs are never deleted,
-    nor jobs that an unfinished job waits for. JOB is an id; the first 4 characters of a generated
-    id are enough. - reads ids from stdin.
+    nor jobs that an unfinished job waits for. JOB is an id (the first 4 characters of a generated
+    id are enough), a number such as @17, or @last, @running or @failed. - reads ids from stdin.
 
     Example: queuectl prune --older-than 7d --dry-run
     """
@@ -133,5 +134,6 @@ def delete_named(
             raise QueueError(f"{job.id} is kept: an unfinished job waits for it")
         deleted += 1
 
-    code = each(names, delete, nullcontext if dry_run else storage.batch)
+    jobs = one_by_one(storage, names, states)
+    code = each(jobs, delete, nullcontext if dry_run else storage.batch)
     return deleted, code

@@ -33,8 +33,8 @@ _MOST_LISTED = 10
 def show(job: str | None, show_env: bool, as_json: bool) -> None:
     """Show one job and its attempts.
 
-    JOB is an id; the first 4 characters of a generated id are enough. On a terminal the default is
-    the job that was enqueued last.
+    JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
+    @last, @running or @failed. On a terminal the default is the job that was enqueued last.
 
     Example: queuectl show nightly-backup
     """

@@ -85,8 +85,9 @@ def wait(
     """Wait until jobs have finished, retries included.
 
     Exits with the code of the job; for several jobs with 0 if all completed, else 1. With --json it
-    prints a list with one object per job, or for --all one object of counts. JOB is an id; the
-    first 4 characters of a generated id are enough. - reads ids from stdin.
+    prints a list with one object per job, or for --all one object of counts. JOB is an id (the
+    first 4 characters of a generated id are enough), a number such as @17, or @last, @running or
+    @failed. - reads ids from stdin.
 
     \b
     Other exit codes:

@@ -34,8 +34,8 @@ class Explanation(NamedTuple):
 def why(job: str | None, as_json: bool) -> None:
     """Explain in one sentence where a job stands, and why.
 
-    JOB is an id; the first 4 characters of a generated id are enough. On a terminal the default is
-    the job that was enqueued last.
+    JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
+    @last, @running or @failed. On a terminal the default is the job that was enqueued last.
 
     Example: queuectl why nightly-backup
     """
