@@ -10,24 +10,10 @@ Text is styled here whether or not colours are wanted: click drops the codes whe
 
 from __future__ import annotations
 
-from typing import Mapping
-
 import click
 
 from queuectl.cli import output
-from queuectl.core.states import JobState
-
-SIGNS: Mapping[JobState, str] = {
-    JobState.BLOCKED: "◌",
-    JobState.SCHEDULED: "◷",
-    JobState.PENDING: "◦",
-    JobState.PROCESSING: "▸",
-    JobState.COMPLETED: "✓",
-    JobState.FAILED: "↻",
-    JobState.DEAD: "✗",
-    JobState.CANCELLED: "⊘",
-}
-"""The sign of each state. All take one cell, also on terminals for East Asian languages."""
+from queuectl.core.states import SIGNS, JobState
 
 
 def good(text: str) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence, TypeVa
 
 import click
 
-from queuectl.cli.cells import cut
 from queuectl.cli.colors import state_word
 from queuectl.cli.moments import relative_time
 from queuectl.cli.output import line_width, on_terminal, print_data, print_line
+from queuectl.core.cells import cut
 from queuectl.core.escaping import escape
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, NoReturn
 
 import click
 
-from queuectl.cli.cells import cut
+from queuectl.core.cells import cut
 from queuectl.core.escaping import escape
 from queuectl.host.signals import die_by
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Mapping
 
 
 class JobState(str, Enum):
@@ -32,3 +33,15 @@ WAITING_STATES = (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING, JobSta
 """A job in one of these states runs later."""
 UNFINISHED_STATES = tuple(state for state in JobState if state not in FINISHED_STATES)
 """The waiting states and PROCESSING."""
+
+SIGNS: Mapping[JobState, str] = {
+    JobState.BLOCKED: "◌",
+    JobState.SCHEDULED: "◷",
+    JobState.PENDING: "◦",
+    JobState.PROCESSING: "▸",
+    JobState.COMPLETED: "✓",
+    JobState.FAILED: "↻",
+    JobState.DEAD: "✗",
+    JobState.CANCELLED: "⊘",
+}
+"""The sign of each state. All take one cell, also on terminals for East Asian languages."""

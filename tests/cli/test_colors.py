@@ -9,7 +9,7 @@ import pytest
 
 import queuectl
 from queuectl.cli import colors
-from queuectl.core.states import JobState
+from queuectl.core.states import SIGNS, JobState
 from support.queue import Queue
 from support.screens import widest
 from support.states import every_state
@@ -31,13 +31,13 @@ def test_a_state_is_a_sign_and_a_word(state: JobState) -> None:
     """So nobody needs to see colours. The sign takes one cell on any terminal."""
     shown = _CODES.sub("", colors.signed_state(state))
 
-    assert shown == f"{colors.SIGNS[state]} {state.value}"
+    assert shown == f"{SIGNS[state]} {state.value}"
     assert widest(shown) == 2 + len(state.value)
 
 
 def test_signs_differ() -> None:
     """No two states have the same one."""
-    assert len(set(colors.SIGNS.values())) == len(JobState)
+    assert len(set(SIGNS.values())) == len(JobState)
 
 
 @pytest.mark.parametrize("words", ["list", "dlq list", "status", "queue list", "show dead"])

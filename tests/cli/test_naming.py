@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queuectl.cli.naming import number, title
+from queuectl.core.naming import number, title
 from support.queue import Queue
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.cli.cells import cut, cut_middle, fit, pad, width
+from queuectl.core.cells import cut, cut_middle, fit, pad, width
 
 _ACCENT = "e\u0301"
 """An `e` with a combining accent: two characters in one cell."""

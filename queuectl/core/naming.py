@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queuectl.cli.cells import cut_middle
+from queuectl.core.cells import cut_middle
 from queuectl.core.escaping import escape
 
 if TYPE_CHECKING:
