@@ -13,7 +13,7 @@ from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import WholeNumber, complete_path
 from queuectl.cli.selection import completer
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
-from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective, is_variable
+from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
 from queuectl.core.specs import (
     check_fields,
     check_folder_name,
@@ -188,26 +188,22 @@ def command_text(words: Sequence[str], *, literal: bool) -> str:
     first = words[0]
     if len(words) == 1 or not first.strip():  # a blank one is refused later: an unset $VARIABLE
         return first
-    program = next((word for word in words if not _assigns(word)), first)
-    if not literal and (program.startswith("-") or any(char.isspace() for char in program)):
+    from queuectl.core.shell_words import join, leading_assignments  # only here
+
+    assignments = leading_assignments(words)
+    if not literal:
+        refuse_late_options(words[assignments : assignments + 1] or words)
+    return join(words, assignments=assignments)
+
+
+def refuse_late_options(command: Sequence[str]) -> None:
+    """End the command if the first of several words is no program, but a quoted command."""
+    program = command[0]
+    if program.startswith("-") or any(char.isspace() for char in program):
         usage_error(
             "options go before the command (or quote the whole command as one word, or put -- "
             "before it)"
         )
-    import shlex  # only here
-
-    texts = []
-    leading = True
-    for word in words:
-        leading = leading and _assigns(word)
-        name, _, value = word.partition("=")
-        texts.append(f"{name}={shlex.quote(value)}" if leading else shlex.quote(word))
-    return " ".join(texts)
-
-
-def _assigns(word: str) -> bool:
-    name, equals, _ = word.partition("=")
-    return bool(equals) and is_variable(name)
 
 
 def current_folder() -> str:

@@ -1,4 +1,4 @@
-"""Jobs as lines of JSON or of shell commands, read from a file or stdin."""
+"""What a file or stdin gives line by line: jobs as JSON, shell commands, or arguments."""
 
 from __future__ import annotations
 
@@ -94,3 +94,36 @@ def open_lines(path: str | None) -> IO[bytes]:
         return open(path, "rb")
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_arguments(path: str | None, separator: bytes) -> Iterator[str]:
+    """Yield the arguments of a file, or of stdin for None; each ends with the separator.
+
+    Blank lines are skipped, but an empty argument between two NUL bytes counts. InvalidInput names
+    the first argument that is wrong.
+    """
+    with open_lines(path) as source:
+        for number, found in enumerate(_separated(source, separator), 1):
+            if separator == b"\n" and not found.strip():
+                continue
+            try:
+                yield found.decode()
+            except UnicodeDecodeError:
+                raise InvalidInput(
+                    f"{path or 'stdin'}: argument {number} is not valid UTF-8"
+                ) from None
+
+
+def _separated(source: IO[bytes], separator: bytes) -> Iterator[bytes]:
+    """Yield what is between separators; the last one may have none after it."""
+    rest = b""
+    while True:
+        chunk = source.read(1 << 16)
+        if not chunk:
+            break
+        *whole, rest = (rest + chunk).split(separator)
+        if len(rest) > _LONGEST_LINE_BYTES:
+            raise InvalidInput(f"an argument is longer than {_LONGEST_LINE_BYTES >> 20} MiB")
+        yield from whole
+    if rest:
+        yield rest

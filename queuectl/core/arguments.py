@@ -7,7 +7,7 @@ from typing import Iterable, Iterator, NamedTuple, Sequence
 
 from queuectl.core.errors import InvalidInput
 
-_SEPARATORS = (":::", "::::", ":::+", "::::+")
+SEPARATORS = (":::", "::::", ":::+", "::::+")
 
 
 class Source(NamedTuple):
@@ -30,7 +30,7 @@ class Source(NamedTuple):
 
 def split(words: Sequence[str]) -> tuple[tuple[str, ...], list[Source]]:
     """Return the words of a command template, and its sources; no sources if it is no template."""
-    starts = [at for at, word in enumerate(words) if word in _SEPARATORS]
+    starts = [at for at, word in enumerate(words) if word in SEPARATORS]
     if not starts:
         return tuple(words), []
     ends = [*starts[1:], len(words)]

@@ -11,7 +11,7 @@ from queuectl.core.settings import is_variable
 _MEANS_MORE_AS_COMMAND = re.compile(
     # The reserved words of POSIX's shell that need no quotes otherwise, and those of bash and zsh.
     r"(?:case|coproc|do|done|elif|else|esac|fi|for|function|if|in|select|then|time|until|while)\Z"
-    r"|\w+\+?=",  # an assignment
+    r"|[A-Za-z_]\w*\+?=",  # an assignment
     re.ASCII,
 )
 

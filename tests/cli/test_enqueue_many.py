@@ -181,7 +181,8 @@ def test_options_for_one_job_are_refused_for_many(queue: Queue, option: list[str
     for source in (["-"], ["--file", "jobs"]):
         line = queue.fails(2, "enqueue", *option, *source, stdin=_lines({}))
         assert line == (
-            f"queuectl enqueue: {option[0]} cannot be used with - or --file: it is for one job"
+            f"queuectl enqueue: {option[0]} cannot be used with -, --file or :::, "
+            "because it is for one job"
         )
     assert queue.ok("enqueue", "-", stdin=_lines({"unique_key": "k"})) != ""
 

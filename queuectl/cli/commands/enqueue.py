@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
-from typing import Any, Mapping, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, NoReturn, Sequence
 
 import click
 
@@ -26,14 +26,18 @@ from queuectl.cli.job_options import (
     held_key_hint,
     job_options,
     option_fields,
+    refuse_late_options,
     split_words,
     warn_unsatisfiable,
 )
 from queuectl.cli.parameters import complete_path
 from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
-from queuectl.core.specs import JobSpec
+from queuectl.core.specs import JobSpec, is_json
 from queuectl.core.times import format_duration, utcnow
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
+
+if TYPE_CHECKING:
+    from queuectl.cli.commands.enqueue_many import Batch
 
 
 class _EnqueueCommand(QueueCommand):
@@ -46,19 +50,34 @@ class _EnqueueCommand(QueueCommand):
         """Parse by what the first word is; `literal` tells whether `--` came before it."""
         options, words = split_words(self, ctx, args)
         literal = options[-1:] == ["--"]
-        ctx.allow_interspersed_args = not literal and _is_json_or_stdin(words)
+        ctx.allow_interspersed_args = not literal and _takes_options_after(words)
         rest = super().parse_args(ctx, args)
         ctx.params["literal"] = literal
         return rest
 
 
-def _is_json_or_stdin(words: Sequence[str]) -> bool:
-    return bool(words) and (words[0] == "-" or words[0].startswith("{"))
+def _takes_options_after(words: Sequence[str]) -> bool:
+    if not words or _is_template(words):
+        return False
+    return words[0] == "-" or words[0].startswith("{")
+
+
+def _is_template(words: Sequence[str]) -> bool:
+    if not any(word.startswith(":::") for word in words):
+        return False
+    from queuectl.core.arguments import SEPARATORS  # only here
+
+    return any(word in SEPARATORS for word in words)
 
 
 @click.command("enqueue", cls=_EnqueueCommand)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="SPEC | COMMAND [ARG]... | -",
-                shell_complete=complete_path())  # fmt: skip
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="SPEC | COMMAND [ARG]... [::: ARG...] | -",
+    shell_complete=complete_path(),
+)
 @click.option("--id", "id", metavar="ID", help="Id of the job (default: 12 random hex digits).")
 @job_options(new=True)
 @click.option(
@@ -90,6 +109,13 @@ def _is_json_or_stdin(words: Sequence[str]) -> bool:
     help="Read jobs from FILE, one JSON object per line.",
 )
 @click.option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")
+@click.option(
+    "-0",
+    "--null",
+    is_flag=True,
+    help="With ::::, arguments end with a NUL byte, as find -print0 writes them.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the commands, and store nothing.")
 @quiet_option
 def enqueue(
     words: tuple[str, ...],
@@ -99,6 +125,8 @@ def enqueue(
     shown: str | None,
     path: str | None,
     lines: bool,
+    null: bool,
+    dry_run: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -109,10 +137,18 @@ def enqueue(
     command. JOB is an id (the first 4 characters of a generated id are enough), a number such as
     @17, or @last, @running or @failed.
 
+    ::: begins arguments, of which each makes one job; :::: FILE reads them from a file, or from
+    stdin for -. They replace {} (as given), {.} (without extension), {/} (file name), {//}
+    (folder), {/.} (file name without extension) and {#} (number of the job), or else come last.
+    Several ::: make all combinations, {1} and {2} tell them apart, and :::+ pairs arguments with
+    those before.
+
     \b
     queuectl enqueue 'tar czf home.tgz ~ && echo ok'
     queuectl enqueue --timeout 1h rsync -a src/ backup:dst/
     queuectl enqueue '{"command": "make", "priority": 5}'
+    queuectl enqueue ffmpeg -nostdin -i {} {.}.mp4 ::: *.mkv
+    find . -name '*.log' -print0 | queuectl enqueue -0 gzip :::: -
     """
     if wait:
         from queuectl.cli.waiting import COULD_NOT_WAIT  # only here
@@ -122,16 +158,29 @@ def enqueue(
     reads_stdin = words[:1] == ("-",) and not literal
     if shown is not None and not wait:
         usage_error("--output requires --wait")
+    is_template = not (literal or reads_stdin) and _is_template(words)
+    if null and not is_template:
+        usage_error("--null requires arguments from a file (::::)")
     defaults = check_options(option_fields(options, env), now=now)
-    if reads_stdin or path is not None:
-        _refuse_for_many(words, path, lines=lines, wait=wait, options=options)
-        from queuectl.cli.commands.enqueue_many import enqueue_lines  # only here
+    if reads_stdin or path is not None or is_template:
+        from queuectl.cli.commands.enqueue_many import Batch, enqueue_lines  # only here
 
-        enqueue_lines(path, defaults, as_commands=lines, quiet=quiet, now=now)
+        _refuse_for_many(wait=wait, options=options)
+        batch = Batch(defaults, now=now, quiet=quiet, dry_run=dry_run)
+        if is_template:
+            if lines or path is not None:
+                usage_error("::: cannot be used with --file or --lines")
+            _enqueue_template(words, null=null, batch=batch)
+        else:
+            _refuse_words(words, path, lines=lines, options=options)
+            enqueue_lines(path, as_commands=lines, batch=batch)
         return
     if lines:
         usage_error("--lines requires - or --file")
     spec = _spec(words, defaults, literal=literal, now=now)
+    if dry_run:
+        output.print_line(spec.command)
+        return
     if wait:
         _enqueue_and_wait(spec, shown or "always", quiet=quiet, now=now)
     # Not all of the storage: to load it takes 8 ms.
@@ -140,23 +189,41 @@ def enqueue(
         _report(enqueued)
 
 
-def _refuse_for_many(
-    words: Sequence[str], path: str | None, *, lines: bool, wait: bool, options: Mapping[str, Any]
-) -> None:
-    """End the command if what was given does not go with many jobs."""
-    if words and path is not None:
-        usage_error("use one of: a command, -, or --file")
-    if len(words) > 1:
-        usage_error(f"only options may follow -, not {words[1]}")
+def _refuse_for_many(*, wait: bool, options: Mapping[str, Any]) -> None:
+    """End the command if an option was given that is for one job."""
     for name, given in (
         ("--wait", wait),
         ("--id", options["id"]),
         ("--unique", options["unique_key"]),
     ):
         if given:
-            usage_error(f"{name} cannot be used with - or --file: it is for one job")
+            usage_error(f"{name} cannot be used with -, --file or :::, because it is for one job")
+
+
+def _refuse_words(
+    words: Sequence[str], path: str | None, *, lines: bool, options: Mapping[str, Any]
+) -> None:
+    """End the command if it has words or options that do not go with lines of a file or stdin."""
+    if words and path is not None:
+        usage_error("use one of: a command, -, or --file")
+    if len(words) > 1:
+        usage_error(f"only options may follow -, not {words[1]}")
     if lines and options["if_dup"]:
         usage_error("--if-dup requires unique_key, which --lines cannot give")
+
+
+def _enqueue_template(words: Sequence[str], *, null: bool, batch: Batch) -> None:
+    from queuectl.cli.commands.enqueue_many import enqueue_template  # only here
+    from queuectl.core.arguments import split  # only here
+
+    template, sources = split(words)
+    if not template:
+        usage_error("no command before ::: (for a command per line, use --lines)")
+    if template[0] != "{}" and is_json(template[0]):
+        usage_error("::: cannot be used with a JSON object")
+    if len(template) > 1:
+        refuse_late_options(template)
+    enqueue_template(template, sources, separator=b"\0" if null else b"\n", batch=batch)
 
 
 def _spec(

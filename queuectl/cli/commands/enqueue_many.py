@@ -1,4 +1,4 @@
-"""`enqueue -` and `enqueue --file`: many jobs, stored in one transaction."""
+"""Many jobs, stored in one transaction: `enqueue` with `-`, `--file` or `:::`."""
 
 from __future__ import annotations
 
@@ -7,45 +7,85 @@ import sys
 import tempfile
 from array import array
 from datetime import datetime
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.command import fail, open_part
 from queuectl.cli.job_options import current_folder, held_key_hint, warn_unsatisfiable
-from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
+from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines, read_arguments
+from queuectl.core.arguments import Source, combinations
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
+from queuectl.core.templates import Template
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
 _BAR_EVERY = 1000
 
 
-def enqueue_lines(
-    path: str | None,
-    defaults: Mapping[str, Any],
-    *,
-    as_commands: bool,
-    quiet: bool,
-    now: datetime,
-) -> None:
-    """Enqueue one job per line of a file, or of stdin for None; print the ids in their order.
+class Batch(NamedTuple):
+    """What all jobs of one call have in common."""
 
-    If one line is refused, no job is stored. All lines are read before the write lock is taken, so
-    that a slow producer does not hold up other writers.
+    defaults: Mapping[str, Any]
+    """The fields that options give; a field of the job itself wins."""
+    now: datetime
+    quiet: bool
+    dry_run: bool
+    """Whether the commands are printed and nothing is stored."""
+
+
+def enqueue_lines(path: str | None, *, as_commands: bool, batch: Batch) -> None:
+    """Enqueue one job per line of a file, or of stdin for None."""
+    with open_lines(path) as source:
+        _enqueue(numbered_fields(source, as_commands=as_commands), "line", batch)
+
+
+def enqueue_template(
+    words: Sequence[str], sources: Sequence[Source], *, separator: bytes, batch: Batch
+) -> None:
+    """Enqueue the command that each combination of arguments makes of a template.
+
+    `separator` ends each argument that is read from a file.
     """
-    if "cwd" not in defaults:
-        defaults = {**defaults, "cwd": current_folder()}
-    specs, numbers = _read(path, defaults, as_commands=as_commands, now=now)
+    template = Template(words, len(sources))
+    arguments = [_arguments(source, separator) for source in sources]
+    commands = (
+        (number, {"command": template.command(chosen, number)})
+        for number, chosen in enumerate(combinations(sources, arguments), 1)
+    )
+    _enqueue(commands, "command", batch)
+
+
+def _arguments(source: Source, separator: bytes) -> Iterable[str]:
+    if not source.names_files:
+        return source.words
+    return (
+        argument
+        for name in source.words
+        for argument in read_arguments(None if name == "-" else name, separator)
+    )
+
+
+def _enqueue(jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Batch) -> None:
+    """Enqueue jobs, given as their numbers and fields; print the ids in their order.
+
+    `each` is what the numbers count. If one job is refused, none is stored. All of them are read
+    before the write lock is taken, so that a slow producer does not hold up other writers.
+    """
+    specs, numbers = _read(jobs, each, batch)
+    if batch.dry_run:
+        for spec in specs:
+            output.print_line(spec.command)
+        return
     if not numbers:
         return
     with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:
 
         def keep(enqueued: Enqueued) -> None:
-            if not quiet:
+            if not batch.quiet:
                 ids.write(enqueued.id + "\n")
 
-        warnings = _store(specs, numbers, keep, now=now)
-        if quiet:
+        warnings = _store(specs, numbers, each, keep, now=batch.now)
+        if batch.quiet:
             return
         for warning in warnings:
             warn_unsatisfiable(warning.id, warning.unsatisfiable)
@@ -57,27 +97,28 @@ def enqueue_lines(
 
 
 def _read(
-    path: str | None, defaults: Mapping[str, Any], *, as_commands: bool, now: datetime
+    jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Batch
 ) -> tuple[Spool[JobSpec], Sequence[int]]:
-    """Return the jobs that the lines describe, and the number of the line of each."""
+    """Return the jobs and the number of each."""
     numbers = array("L")
     specs = Spool(JobSpec)
-    with open_lines(path) as source:
-        for number, fields in numbered_fields(source, as_commands=as_commands):
-            try:
-                specs.add(
-                    JobSpec.from_fields(fields, now=now, defaults=defaults),
-                    len(str(fields.get("command", ""))),
-                )
-            except QueueError as error:
-                raise InvalidInput(f"line {number}: {error}") from None
-            numbers.append(number)
+    defaults = batch.defaults
+    if "cwd" not in defaults:
+        defaults = {**defaults, "cwd": current_folder()}
+    for number, fields in jobs:
+        try:
+            spec = JobSpec.from_fields(fields, now=batch.now, defaults=defaults)
+            specs.add(spec, len(str(fields.get("command", ""))))
+        except QueueError as error:
+            raise InvalidInput(f"{each} {number}: {error}") from None
+        numbers.append(number)
     return specs, numbers
 
 
 def _store(
     specs: Iterable[JobSpec],
     numbers: Sequence[int],
+    each: str,
     report: Callable[[Enqueued], None],
     *,
     now: datetime,
@@ -91,12 +132,12 @@ def _store(
             _bar(specs, len(numbers)) if shows_bar else specs, report, now=now, environ=os.environ
         )
     except QueueError as error:
-        line = "" if error.position is None else f"line {numbers[error.position]}: "
+        place = "" if error.position is None else f"{each} {numbers[error.position]}: "
         taken = isinstance(error, DuplicateId) and error.state is not None
         hint = " (for one at a time use the field unique_key)" if taken else ""
         if isinstance(error, UniqueKeyHeld):
             hint = held_key_hint(error)
-        fail(f"{line}{error}{hint}", error.exit_code)
+        fail(f"{place}{error}{hint}", error.exit_code)
 
 
 def _bar(specs: Iterable[JobSpec], count: int) -> Iterator[JobSpec]:
