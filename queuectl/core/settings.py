@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.times import DECIMAL, leading, parse_duration
@@ -158,18 +158,32 @@ def check_value(key: str, value: str) -> Any:
 
 
 @lru_cache(maxsize=2)
-def effective(stored: tuple[tuple[str, str], ...]) -> Settings:
+def effective(stored: tuple[tuple[object, object], ...]) -> Settings:
     """Build the settings from the stored entries; an unreadable or unknown one counts as unset.
 
-    Only a file that an older tool wrote can hold such an entry: `config set` refuses it. Without
-    any entry, the result is the defaults.
+    Only another program can have written such an entry: `config set` refuses it. Without any
+    entry, the result is the defaults.
     """
-    given: Mapping[str, str] = dict(stored)
+    given = dict(stored)
     values = {}
     for name, key in KEYS.items():
-        try:
-            value = key.read(given.get(name, key.default))
-        except InvalidInput:
-            value = key.read(key.default)
-        values[name.replace("-", "_")] = value
+        readable = name in given and _is_readable(key, given[name])
+        values[name.replace("-", "_")] = key.read(str(given[name]) if readable else key.default)
     return Settings(**values)
+
+
+def unreadable_keys(stored: Sequence[tuple[object, object]]) -> list[str]:
+    """Return the known keys whose stored value cannot be read: their defaults are in force."""
+    return [
+        str(name) for name, value in stored if name in KEYS and not _is_readable(KEYS[name], value)
+    ]
+
+
+def _is_readable(key: Key, value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        key.read(value)
+    except InvalidInput:
+        return False
+    return True

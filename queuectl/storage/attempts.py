@@ -6,14 +6,14 @@ import sqlite3
 from datetime import datetime
 from typing import Any, Sequence
 
-from queuectl.core.errors import QueueUnusable
+from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict
-from queuectl.core.settings import Settings
+from queuectl.core.settings import Settings, unreadable_keys
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.claiming import NEWEST_ATTEMPTS, Claiming, newest_attempts, promote
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.rows import SELECT_JOB, left_processes_text, to_job
+from queuectl.storage.rows import IS_WORKER_ID, SELECT_JOB, left_processes_text, to_job
 
 _PUT_BACK = Verdict(JobState.PENDING)
 _ENDED_BY_ITSELF = frozenset(OutcomeKind) - {
@@ -150,14 +150,18 @@ class Attempts(Claiming):
             if row is None:
                 return None
             job = to_job(row)
-            (own, owner, _), *earlier = newest_attempts(conn, job.seq, 1 + NEWEST_ATTEMPTS)
+            attempts = newest_attempts(conn, job.seq, 1 + NEWEST_ATTEMPTS)
+            (running,) = conn.execute(
+                "SELECT execution_id FROM jobs WHERE seq = ?", (job.seq,)
+            ).fetchone()
+            if not attempts or attempts[0][0] != running:
+                raise UnreadableRow(f"job {job.id}: its running attempt {running} is missing")
+            (own, owner, _), *earlier = attempts
             numbers = tuple(number for number, _, _ in earlier)
             return Claim(job, own, self._settings(conn), owner, numbers)
 
     def set_aside_held_by(self, worker: str, *, now: datetime) -> list[int]:
         """Make the running jobs of a worker dead that cannot be read; return their attempts."""
-        from queuectl.storage.unreadable import set_aside  # almost never needed
-
         with self._transaction(finishing=True) as conn:
             held = conn.execute(
                 """
@@ -169,10 +173,26 @@ class Attempts(Claiming):
                 """,
                 (worker,),
             ).fetchall()
-            for seq, execution_id in held:
-                set_aside(conn, seq, now=now)
-                _end_execution(conn, execution_id, Outcome(OutcomeKind.LOST), to_text(now))
-        return [execution_id for _, execution_id in held]
+            return _set_aside_running(conn, held, now=now)
+
+    def set_aside_ownerless(self, *, now: datetime) -> list[int]:
+        """Make the running jobs dead that no worker can hold; return their attempts.
+
+        Another program wrote something else than the id of a worker, so no lock file can tell
+        whether that worker is alive, and nobody would ever end the job.
+        """
+        query = f"""
+            SELECT seq, execution_id
+              FROM jobs
+             WHERE state = 'processing'
+               AND NOT ({IS_WORKER_ID.format("locked_by")})
+             ORDER BY seq
+            """
+        with self._snapshot() as conn:
+            if not conn.execute(query).fetchall():
+                return []
+        with self._transaction(finishing=True) as conn:
+            return _set_aside_running(conn, conn.execute(query).fetchall(), now=now)
 
     def cancel_requested(self, claim: Claim) -> bool:
         """Whether to end the running attempt, because it is cancelled or superseded."""
@@ -193,6 +213,23 @@ class Attempts(Claiming):
         """Return the configuration in force."""
         with self._snapshot() as conn:
             return self._settings(conn)
+
+    def unreadable_settings(self) -> list[str]:
+        """Return the keys whose stored values cannot be read: their defaults are in force."""
+        with self._snapshot() as conn:
+            return unreadable_keys(self._stored_settings(conn))
+
+
+def _set_aside_running(
+    conn: sqlite3.Connection, running: Sequence[tuple[int, int]], *, now: datetime
+) -> list[int]:
+    """Make running jobs dead, given the seq and the attempt of each; return their attempts."""
+    from queuectl.storage.unreadable import set_aside  # almost never needed
+
+    for seq, execution_id in running:
+        set_aside(conn, seq, now=now)
+        _end_execution(conn, execution_id, Outcome(OutcomeKind.LOST), to_text(now))
+    return [execution_id for _, execution_id in running]
 
 
 def _put_back(

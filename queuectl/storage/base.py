@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from functools import partial
-from typing import Callable, TypeVar
+from typing import Callable, Iterator, TypeVar
 
 from queuectl.core.errors import NoQueue
 from queuectl.core.settings import Settings, effective
 from queuectl.host import places, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.storage.database import WAIT_SECONDS, Database
+from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
 _Self = TypeVar("_Self", bound="Base")
 
@@ -22,6 +24,16 @@ UNFINISHED = (
 
 
 _readable = partial(str, encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def any_bytes(conn: sqlite3.Connection) -> Iterator[None]:
+    """Read text that is not UTF-8 with U+FFFD, for a worker as well."""
+    factory, conn.text_factory = conn.text_factory, _readable
+    try:
+        yield
+    finally:
+        conn.text_factory = factory
 
 
 class Base:
@@ -119,6 +131,15 @@ class Base:
         """Wake all workers; call it after COMMIT, when a job may have become claimable."""
         self._after_commit(wakeup.wake_up, self.files)
 
-    @staticmethod
-    def _settings(conn: sqlite3.Connection) -> Settings:
-        return effective(tuple(conn.execute("SELECT key, value FROM config ORDER BY key")))
+    def _settings(self, conn: sqlite3.Connection) -> Settings:
+        return effective(self._stored_settings(conn))
+
+    def _stored_settings(self, conn: sqlite3.Connection) -> tuple[tuple[object, object], ...]:
+        query = "SELECT key, value FROM config ORDER BY key"
+        try:
+            return tuple(conn.execute(query))
+        except READING_ERRORS as error:
+            if not is_undecodable(error):
+                raise
+        with any_bytes(conn):
+            return tuple(conn.execute(query))

@@ -12,9 +12,8 @@ class Config(Base):
     def stored_settings(self) -> dict[str, str]:
         """Return the keys that are set, with their text, including those of an older tool."""
         with self._snapshot() as conn:
-            return dict(
-                conn.execute("SELECT key, value FROM config WHERE key IS NOT NULL ORDER BY key")
-            )
+            stored = conn.execute("SELECT key, value FROM config ORDER BY key").fetchall()
+        return {str(key): _as_text(value) for key, value in stored if key is not None}
 
     def set_key(self, key: str, value: str) -> None:
         """Store a value; InvalidInput if the key is unknown or the value is out of range."""
@@ -33,3 +32,8 @@ class Config(Base):
             check_key(key)
         with self._transaction() as conn:
             conn.execute("DELETE FROM config WHERE key = ?", (key,))
+
+
+def _as_text(value: object) -> str:
+    """Return a value as text. Another program may have stored bytes, for which a default is used."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

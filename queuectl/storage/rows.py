@@ -24,6 +24,13 @@ SELECT_EXECUTION = (
 )
 
 
+IS_WORKER_ID = (
+    "typeof({0}) = 'text' AND {0} GLOB '*-*' AND NOT {0} GLOB '*[^-0-9A-Za-z]*'"
+    " AND length({0}) <= 64"
+)
+"""An SQL condition: whether a column holds the id of a worker, ID-1, ID-2 …"""
+
+
 def optional_time(text: str | None) -> datetime | None:
     """Read a time that may be absent."""
     return None if text is None else from_text(text)

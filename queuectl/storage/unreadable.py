@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from datetime import datetime
 from typing import Mapping
@@ -12,19 +13,23 @@ from queuectl.core.models import Job
 from queuectl.core.settings import effective
 from queuectl.core.times import to_text
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.rows import JOB_TYPES, SELECT_JOB, is_readable
+from queuectl.storage.rows import IS_WORKER_ID, JOB_TYPES, SELECT_JOB, is_readable
 
-_KEPT = frozenset(("seq", "state", "locked_by", "locked_at", "finished_at", "updated_at"))
+_log = logging.getLogger(__name__)
+
+_KEPT = frozenset(
+    ("seq", "state", "locked_by", "locked_at", "execution_id", "finished_at", "updated_at")
+)
 """Columns that are not repaired: setting the job aside gives them new values, except `seq`."""
 
 
-def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> str:
-    """Make a job dead, whose row cannot be read, and replace the values that cannot; return why.
+def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> None:
+    """Make a job dead, whose row cannot be read, and replace the values that cannot; log why.
 
     Otherwise it would stay at the head of its queue, and no job behind it would ever run; and no
     command could list the jobs.
     """
-    unreadable = _unreadable(conn, seq)
+    unreadable = {**_unreadable(conn, seq), **_of_nobody(conn, seq)}
     defaults = _defaults(seq, now)
     repaired = {
         name: _repair(name, value, defaults)
@@ -49,7 +54,8 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> str:
         {**repaired, "why": why, "now": to_text(now), "job": seq},
     )
     release_dependants(conn, seq, completed=False, now=now)
-    return why
+    (job_id,) = conn.execute("SELECT id FROM jobs WHERE seq = ?", (seq,)).fetchone()
+    _log.warning("%s is set aside as dead: %s", job_id, why)
 
 
 def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
@@ -62,6 +68,25 @@ def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
     if row is None:
         raise QueueUnusable(f"the queue names a job {seq} that is missing")
     return {name: value for name, value in zip(Job._fields, row) if not is_readable(name, value)}
+
+
+def _of_nobody(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
+    """Return the columns of a running job that do not name a worker or an attempt."""
+    row = conn.execute(
+        f"""
+        SELECT {IS_WORKER_ID.format("locked_by")},
+               EXISTS (SELECT 1
+                         FROM executions
+                        WHERE id = jobs.execution_id
+                          AND job_seq = jobs.seq)
+          FROM jobs
+         WHERE seq = ?
+           AND state = 'processing'
+        """,
+        (seq,),
+    ).fetchone()
+    names = ("locked_by", "execution_id")
+    return {} if row is None else {name: None for name, is_good in zip(names, row) if not is_good}
 
 
 def _repair(name: str, value: object, defaults: Mapping[str, object]) -> object:

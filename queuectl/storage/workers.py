@@ -11,7 +11,7 @@ from queuectl.core.times import from_text, to_text
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.storage import schema
-from queuectl.storage.base import Base
+from queuectl.storage.base import Base, any_bytes
 
 
 class Workers(Base):
@@ -45,7 +45,7 @@ class Workers(Base):
 
     def workers(self) -> list[Worker]:
         """Return the registered workers, with the job that each runs, in the order of start."""
-        with self._snapshot() as conn:
+        with self._snapshot() as conn, any_bytes(conn):
             rows = conn.execute(
                 """
                 SELECT workers.id, supervisor, pid, start_ticks, boot_id, host, workers.queues,
@@ -59,7 +59,7 @@ class Workers(Base):
 
     def orphans(self) -> list[str]:
         """Return the ids of workers that hold claims but are not registered."""
-        with self._snapshot() as conn:
+        with self._snapshot() as conn, any_bytes(conn):
             rows = conn.execute(
                 """
                 SELECT DISTINCT locked_by
@@ -86,7 +86,7 @@ class Workers(Base):
 
     def meta(self) -> dict[str, str]:
         """Return facts about the file: `queue_id`, `file`, `min_writer`, `last_worker_at`."""
-        with self._snapshot() as conn:
+        with self._snapshot() as conn, any_bytes(conn):
             return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
 
     def living_workers(self) -> list[Worker]:

@@ -57,7 +57,10 @@ class Chores:
         self._next = time.monotonic() + _PERIOD_SECONDS
 
     def begin_work(self) -> None:
-        """Do at once what must not wait for the first minute: correct retries."""
+        """Do at once what must not wait for the first minute."""
+        for key in _unless_failed(self._storage.unreadable_settings) or ():
+            _log.warning("the value of %s cannot be read: its default is used", key)
+        _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
 
     def tidy(self) -> None:
@@ -68,6 +71,7 @@ class Chores:
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+            _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))
             _unless_failed(lambda: sweep_logs(self._storage))
 
 

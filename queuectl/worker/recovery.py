@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueBusy, QueueChanged, QueueError, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
@@ -144,9 +144,13 @@ class Recovery:
         Each gets a lock file that nobody holds. The supervisors find it as that of any other dead
         worker, and fork an extra worker for each: one worker that watched the jobs of several dead
         ones, one after the other, would leave the others unwatched and claim nothing meanwhile.
-        Errors of the queue are logged: the next call tries again.
+        Jobs of owners that cannot be workers are ended here. Errors of the queue are logged: the
+        next call tries again.
         """
         try:
+            ownerless = self._storage.set_aside_ownerless(now=utcnow())
+            if ownerless:
+                self._end_set_aside(ownerless)
             missing = self._dead_without_lock_file()
             for dead in missing:
                 lockfiles.make_stale(self._files, dead)
@@ -180,8 +184,8 @@ class Recovery:
         """Adopt what a dead worker was running, or record how it ended; None if not adopted."""
         try:
             claim = self._storage.held_by(dead)
-        except UnreadableRow as error:
-            self._set_aside(dead, error)
+        except UnreadableRow:
+            self._end_set_aside(self._storage.set_aside_held_by(dead, now=utcnow()))
             return None
         if claim is None:
             return None
@@ -213,10 +217,8 @@ class Recovery:
             self._remove_files(claim.log_owner)
         return None
 
-    def _set_aside(self, dead: str, error: UnreadableRow) -> None:
-        """End the job of a dead worker whose row cannot be read, and make it dead."""
-        _log.warning("%s; the job of worker %s is set aside as dead", error, dead)
-        attempts = self._storage.set_aside_held_by(dead, now=utcnow())
+    def _end_set_aside(self, attempts: Sequence[int]) -> None:
+        """End what is left of attempts whose job was set aside because it cannot be read."""
         marks = frozenset(map(self._commands.mark, attempts))
         left = process_tree.AttemptProcesses(marks, frozenset())
         process_tree.end(left, _LOST_GRACE_SECONDS, self._events.wait)

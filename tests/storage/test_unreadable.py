@@ -137,3 +137,77 @@ def test_an_error_of_a_damaged_file_is_translated(tmp_path, storage, clock):
     sql(storage, "ALTER TABLE executions RENAME COLUMN worker TO w")
     with pytest.raises(QueueUnusable, match="no such column"):
         storage.log_writers()
+
+
+@pytest.mark.parametrize("text", ["'yesterday'", _NOT_UTF8, _BLOB, "'9'", "'2031-02-30T00:00'"])
+@pytest.mark.parametrize("state", ["scheduled", "failed"])
+def test_a_job_that_would_never_be_due_is_set_aside(storage, worker, clock, state, text):
+    """A drain waits for failed jobs, so it would never end."""
+    add(storage, clock.now, "a", "b", run_at=clock.tick(60))
+    sql(storage, f"UPDATE jobs SET state = '{state}'")
+    _damage(storage, "run_at", text)
+
+    assert worker.set_aside_undue(now=clock.now) == 1
+    assert worker.set_aside_undue(now=clock.now) == 0
+    job = storage.get("a")
+    assert (job.state.value, job.run_at) == ("dead", None)
+    assert job.last_error == "another program wrote what cannot be read: run_at"
+    assert storage.get("b").state.value == state
+
+
+def test_a_time_in_the_format_of_sqlite_is_waited_for(storage, worker, clock):
+    """It can be read, though queuectl writes another one."""
+    add(storage, clock.now, "a", run_at=clock.tick(60))
+    _damage(storage, "run_at", "'2031-01-31 12:00:00'")
+
+    assert worker.set_aside_undue(now=clock.now) == 0
+
+
+@pytest.mark.parametrize("owner", ["'nobody'", "'../x-1'", _NOT_UTF8, _BLOB, "''"])
+def test_a_running_job_of_nobody_is_set_aside(storage, worker, clock, owner):
+    """No lock file can tell whether such a worker is alive, so nobody would end the job.
+
+    Prevents a bug: a drain waited for it without end.
+    """
+    add(storage, clock.now, "a", "b")
+    claim = worker.claim("abc-1", now=clock.now)
+    worker.claim("abc-2", now=clock.now)
+    _damage(storage, "locked_by", owner)
+
+    assert worker.set_aside_ownerless(now=clock.now) == [claim.execution_id]
+    assert worker.set_aside_ownerless(now=clock.now) == []
+    job = storage.get("a")
+    assert job.state.value == "dead"
+    assert job.last_error == "another program wrote what cannot be read: locked_by"
+    assert storage.get("b").state.value == "processing"
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM executions", "UPDATE jobs SET execution_id = 77"])
+def test_a_running_job_without_its_attempt_is_set_aside(storage, worker, clock, damage):
+    """Its result could not be recorded."""
+    add(storage, clock.now, "a")
+    worker.claim("abc-1", now=clock.now)
+    sql(storage, damage)
+    with pytest.raises(UnreadableRow):
+        worker.held_by("abc-1")
+    worker.set_aside_held_by("abc-1", now=clock.now)
+
+    assert storage.get("a").last_error == "another program wrote what cannot be read: execution_id"
+
+
+@pytest.mark.parametrize("value", [_BLOB, _NOT_UTF8, "'abc'", "x'ff'"])
+def test_a_setting_that_cannot_be_read_counts_as_unset(storage, worker, value):
+    """Prevents a bug: workers could not claim any more, or crashed, as did every `enqueue`."""
+    sql(storage, f"INSERT INTO config (key, value) VALUES ('kill-grace', {value})")
+
+    for opened in (storage, worker):
+        assert opened.settings().kill_grace == 10
+        assert opened.unreadable_settings() == ["kill-grace"]
+
+
+def test_an_odd_worker_does_not_hide_the_others(worker, storage, clock):
+    """Prevents a bug: no dead worker was recovered any more."""
+    sql(storage, f"INSERT INTO workers VALUES ('w', 's', 1, 1, 'b', {_NOT_UTF8}, '[]', 'now')")
+
+    assert worker.workers() == []
+    assert worker.orphans() == []
