@@ -42,11 +42,15 @@ class DiskFailure(QueueUnusable):
     """A write did not reach the disk: it is full or broken. The transaction was rolled back."""
 
 
-class QueueDamaged(QueueUnusable):
-    """SQLite cannot read the database, or a part of it."""
+class QueueLost(QueueUnusable):
+    """No process that is connected to the queue can go on, and to try again would not help."""
 
 
-class QueueChanged(QueueUnusable):
+class QueueDamaged(QueueLost):
+    """The database, or a part of it, cannot be read, or contradicts itself."""
+
+
+class QueueChanged(QueueLost):
     """The queue is not the one any more to which this process is connected."""
 
 

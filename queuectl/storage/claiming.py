@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple, Sequence
 
-from queuectl.core.errors import QueueUnusable, UnreadableRow
+from queuectl.core.errors import QueueDamaged, QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Job
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
@@ -149,7 +149,10 @@ class Claiming(Base):
         while True:
             try:
                 row = conn.execute(_best_job(len(queues)), tuple(queues)).fetchone()
-                return None if row is None else to_job(row)
+                job = None if row is None else to_job(row)
+                if job is None or job.state is not JobState.PENDING:
+                    self._refuse_wrong_head(conn, queues)
+                return job
             except (UnreadableRow, *READING_ERRORS) as error:
                 if not isinstance(error, UnreadableRow) and not is_undecodable(error):
                     raise
@@ -157,6 +160,15 @@ class Claiming(Base):
 
             (seq,) = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
             set_aside(conn, seq, now=now)
+
+    def _refuse_wrong_head(self, conn: sqlite3.Connection, queues: Sequence[str]) -> None:
+        """Raise QueueDamaged if a queue is kept to give out a job that is gone or not pending."""
+        head = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
+        if head is not None:
+            raise QueueDamaged(
+                f"{self.files.database} is damaged: job {head[0]} is kept as the next one of its "
+                "queue, but it is not pending"
+            )
 
 
 def _readable_time(text: str) -> datetime | None:

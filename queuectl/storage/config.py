@@ -35,5 +35,5 @@ class Config(Base):
 
 
 def _as_text(value: object) -> str:
-    """Return a value as text. Another program may have stored bytes, for which a default is used."""
+    """Return a value as text. Another program may have stored bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

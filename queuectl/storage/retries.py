@@ -76,7 +76,8 @@ class Retries(Base):
              ORDER BY run_at, seq
             """
         with self._snapshot() as conn, any_bytes(conn):
-            undue = [seq for seq, run_at in conn.execute(query) if not is_readable("run_at", run_at)]
+            waiting = conn.execute(query)
+            undue = [seq for seq, run_at in waiting if not is_readable("run_at", run_at)]
         for start in range(0, len(undue), _MOVED_AT_ONCE):
             with self._transaction() as conn:
                 for seq in undue[start : start + _MOVED_AT_ONCE]:

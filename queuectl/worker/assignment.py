@@ -68,5 +68,11 @@ class WorkerExit(int, Enum):
     REPLACE_ME = 10
     """Somebody asked this one process to exit: another worker takes its place."""
 
-    QUEUE_CHANGED = 11
-    """The queue was upgraded or replaced: no worker of this pool can go on."""
+    QUEUE_UPGRADED = 11
+    """The queue was upgraded: no worker of this pool can go on."""
+
+    QUEUE_REPLACED = 12
+    """The database was removed or replaced: no worker of this pool can go on."""
+
+    QUEUE_DAMAGED = 13
+    """The database is damaged: no worker of this pool can go on."""

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Callable, Sequence, TypeVar
 
 from queuectl.core import retry
-from queuectl.core.errors import QueueChanged, QueueError
+from queuectl.core.errors import QueueError, QueueLost
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host.files import is_unfinished, log_owner, logged_execution
@@ -79,7 +79,7 @@ def _unless_failed(chore: Callable[[], _Result]) -> _Result | None:
     """Return the result of a chore; None, with a warning, if it has to wait until the next time."""
     try:
         return chore()
-    except QueueChanged:
+    except QueueLost:
         raise
     except QueueError as error:
         _log.warning("housekeeping: %s", error)

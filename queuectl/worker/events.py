@@ -9,7 +9,7 @@ import signal
 import time
 from typing import Callable
 
-from queuectl.core.errors import QueueError
+from queuectl.core.errors import QueueError, QueueLost
 from queuectl.core.models import Claim, OutcomeKind
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream, suspend
 from queuectl.host.wakeup import WakeUpFifo
@@ -166,6 +166,8 @@ class JobEvents:
             try:
                 if self._storage.cancel_requested(self._claim):
                     return OutcomeKind.CANCELLED
+            except QueueLost:  # the worker meets that again when it records the end, and leaves
+                pass
             except QueueError as error:
                 _log.warning("cannot look for a cancel of %s: %s", self._claim.job.id, error)
         return None

@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 
 from queuectl.core import retry
-from queuectl.core.errors import NoQueue, QueueChanged, QueueError, QueueReplaced
+from queuectl.core.errors import NoQueue, QueueDamaged, QueueError, QueueLost, QueueUpgraded
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes
@@ -54,15 +54,13 @@ def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
             return _Worker(storage, assignment, events).run()
         finally:
             storage.close()
-    except NoQueue:
-        _log.error("%s was removed or replaced: start the workers again", files.database)
-        return WorkerExit.QUEUE_CHANGED
-    except QueueChanged as error:
-        _log_change(error)
-        return WorkerExit.QUEUE_CHANGED
-    except (QueueError, OSError, *READING_ERRORS) as error:
+    except (NoQueue, QueueLost, *READING_ERRORS) as error:
+        # An error of SQLite that is not translated: another program wrote what no constraint
+        # allows, such as a wrong count of jobs.
+        return _exit_for(error)
+    except (QueueError, OSError) as error:
         # An OSError: the disk is broken, or no descriptor is left. The next worker recovers the
-        # job of this one. An error of SQLite: another program wrote what no constraint allows.
+        # job of this one.
         _log.error("the worker cannot go on: %s", error)
         return WorkerExit.FAILED
 
@@ -202,7 +200,7 @@ class _Worker:
                     return claim
                 if not ready.now and self._assignment.drain and self._is_drained():
                     return None
-            except QueueChanged:
+            except QueueLost:
                 raise
             except QueueError as error:
                 self._warn_once(error)
@@ -348,16 +346,20 @@ class _Worker:
             return self._storage.record_and_claim(
                 claim, outcome, verdict, self._id, self._assignment.queues, now=utcnow()
             )
-        except QueueChanged as error:
+        except (QueueLost, *READING_ERRORS) as error:
+            # Perhaps only the next job cannot be claimed.
             recorded = self._storage.record(claim, outcome, verdict, now=utcnow())
-            _log_change(error)
-            self._events.leaving = WorkerExit.QUEUE_CHANGED
+            self._events.leaving = _exit_for(error)
             return recorded, None
 
 
-def _log_change(error: QueueChanged) -> None:
-    hint = ": start the workers again" if isinstance(error, QueueReplaced) else ""
-    _log.error("%s%s", error, hint)
+def _exit_for(error: Exception) -> WorkerExit:
+    """Return how a worker exits that cannot go on because of its queue."""
+    if isinstance(error, QueueUpgraded):
+        return WorkerExit.QUEUE_UPGRADED
+    if isinstance(error, (QueueDamaged, *READING_ERRORS)):
+        return WorkerExit.QUEUE_DAMAGED
+    return WorkerExit.QUEUE_REPLACED
 
 
 def _idle_seconds(next_due: datetime | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, NamedTuple, Sequence
 
-from queuectl.core.errors import QueueBusy, QueueChanged, QueueError, UnreadableRow
+from queuectl.core.errors import QueueBusy, QueueError, QueueLost, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
@@ -154,7 +154,7 @@ class Recovery:
             missing = self._dead_without_lock_file()
             for dead in missing:
                 lockfiles.make_stale(self._files, dead)
-        except QueueChanged:
+        except QueueLost:
             raise
         except QueueError as error:
             _log.warning("cannot look for dead workers: %s", error)

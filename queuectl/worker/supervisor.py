@@ -25,6 +25,16 @@ _log = logging.getLogger(__name__)
 _SCAN_SECONDS = 2.0
 _READY_POLL_SECONDS = 0.02
 
+_LOST_QUEUES = {
+    WorkerExit.QUEUE_UPGRADED: "the queue was upgraded: start the workers again",
+    WorkerExit.QUEUE_REPLACED: "{path} was removed or replaced: start the workers again",
+    WorkerExit.QUEUE_DAMAGED: (
+        "{path} is damaged: the workers leave (queuectl doctor says more, queuectl restore puts a "
+        "backup in its place)"
+    ),
+}
+"""Why no worker of a pool can go on, by the exit status of a worker."""
+
 WorkerMain = Callable[[QueueFiles, Assignment], WorkerExit]
 
 
@@ -65,6 +75,8 @@ class Supervisor:
         self._children: dict[int, _Child] = {}
         self._forked = 0
         """How many workers had an assignment so far; the next one gets the next number."""
+        self._gave_up = False
+        """Whether the pool ends because its queue was lost."""
         self._failed = False
         """Whether the pool did not do all that it should have: it exits with 1."""
         self._reaps_orphans = False
@@ -201,13 +213,25 @@ class Supervisor:
         """Do what a signal asks for."""
         if number == signal.SIGTSTP:
             signals.suspend()
-        before, self._stop = self._stop, self._stop.after(number)
-        if self._stop == before:
-            return
-        self._restarts.keep_recoveries()
-        if self._stop.mode is not before.mode and self._stop.order is not None:
-            self._order(self._stop.order)
-        _log.warning("%s", stopping.announcement(before, self._stop))
+        before = self._stop
+        self._follow(before.after(number))
+        if self._stop != before:
+            _log.warning("%s", stopping.announcement(before, self._stop))
+
+    def _follow(self, stop: Stop) -> None:
+        """Stop in this way from now on; the same way again changes nothing."""
+        before, self._stop = self._stop, stop
+        if stop != before:
+            self._restarts.keep_recoveries()
+        if stop.mode is not before.mode and stop.order is not None:
+            self._order(stop.order)
+
+    def _give_up(self, code: WorkerExit) -> None:
+        """End the pool, whose queue no worker can serve any more, with one line in the log."""
+        if not self._gave_up:
+            self._gave_up = self._failed = True
+            _log.error("%s", _LOST_QUEUES[code].format(path=self._files.database))
+        self._follow(self._stop.after(signals.STOP_SIGNAL))
 
     def _order(self, order: Order) -> None:
         for child in self._children.values():
@@ -242,13 +266,12 @@ class Supervisor:
         """Decide what follows the end of a worker."""
         assignment = child.assignment
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        if code in _LOST_QUEUES:
+            self._give_up(WorkerExit(code))
         if assignment.recovers_only:
             self._recovery_ended(assignment, code)
-        elif code == WorkerExit.DONE:
+        elif code == WorkerExit.DONE or code in _LOST_QUEUES:
             pass
-        elif code == WorkerExit.QUEUE_CHANGED:
-            self._failed = True
-            self._react(signals.STOP_SIGNAL)
         elif code == WorkerExit.REPLACE_ME:
             if not self._is_stopping:
                 self._fork(self._assignment(assignment.slot))

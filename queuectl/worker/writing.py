@@ -9,8 +9,8 @@ from typing import Callable, TypeVar
 from queuectl.core.errors import (
     DiskFailure,
     QueueBusy,
-    QueueChanged,
     QueueError,
+    QueueLost,
     QueueUnusable,
 )
 from queuectl.storage.for_workers import WorkerStorage
@@ -38,14 +38,14 @@ class Writer:
         """Call `write` until it succeeds; return its result.
 
         `first` says that this connection has not written anything yet, so an error that will never
-        go away is raised at once. QueueChanged is always raised at once.
+        go away is raised at once. QueueLost is always raised at once.
         """
         pause, warned = FIRST_PAUSE_SECONDS, False
         patience = self.patience()
         while True:
             try:
                 return write()
-            except QueueChanged:
+            except QueueLost:
                 raise
             except QueueError as error:
                 if first and _is_permanent(error):
