@@ -1,27 +1,38 @@
-"""Put the manual page into the wheel, made from the commands at build time."""
+"""Put the manual pages into the wheel, made from the commands and the topics at build time."""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class ManualHook(BuildHookInterface):
-    """Adds share/man/man1/queuectl.1."""
+    """Adds share/man/man1/queuectl.1, and share/man/man7/queuectl-TOPIC.7 for each topic."""
 
     def initialize(self, version: str, build_data: dict) -> None:
-        """Make the page before the wheel is packed."""
+        """Make the pages before the wheel is packed."""
         sys.path.insert(0, self.root)
-        from queuectl.cli.manual import page
+        from queuectl.cli.manual import pages
 
         self._folder = tempfile.TemporaryDirectory()
-        path = Path(self._folder.name) / "queuectl.1"
-        path.write_text(page(), encoding="utf-8")
-        build_data["shared_data"][str(path)] = "share/man/man1/queuectl.1"
+        for name, text in pages(date=_build_date()).items():
+            path = Path(self._folder.name) / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            build_data["shared_data"][str(path)] = f"share/man/{name}"
 
     def finalize(self, version: str, build_data: dict, artifact_path: str) -> None:
         """Remove what was made."""
         self._folder.cleanup()
+
+
+def _build_date() -> str:
+    """Return today, or the day that SOURCE_DATE_EPOCH names for a build that can be repeated."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    day = datetime.fromtimestamp(int(epoch), timezone.utc) if epoch else datetime.now(timezone.utc)
+    return day.strftime("%Y-%m-%d")

@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "doctor": "doctor:doctor",
         "completion": "completion:completion",
     },
+    "Get help": {"help": "help:help_", "version": "help:version"},
 }
 """The commands in the sections of the help, each as `module:name` in `cli.commands`."""
 
@@ -142,6 +143,7 @@ class _Root(QueueGroup):
     cls=_Root,
     params=[
         eager_text_option(
+            "-V",
             "--version",
             text=lambda _ctx: f"queuectl {__version__}",
             help="Show the version and exit.",
@@ -156,7 +158,7 @@ def root(**_queue: Any) -> None:
     \b
     queuectl enqueue 'make report'     store a command as a job
     queuectl worker start --count 2    run the jobs, two at a time
-    queuectl status                    see how many are waiting, running and done
+    queuectl status                    see what waits, runs and is done
     """
     context = click.get_current_context()
     context.color = output.wants_color(context.params.get("color"))

@@ -83,8 +83,9 @@ class _Command(click.Command):
         The one of click would also load `locale`, for a translated text: 0.7 ms on Python 3.13.
         """
         names = self.get_help_option_names(ctx)
-        if names and self._own_help_option is None:
-            # Made once: click finds parameters by identity.
+        made = self._own_help_option
+        # Made once: click finds parameters by identity.
+        if names and (made is None or sorted(made.opts) != sorted(names)):
             self._own_help_option = eager_text_option(
                 *names, text=lambda ctx: ctx.get_help(), help="Show this message and exit."
             )

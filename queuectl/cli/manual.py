@@ -1,13 +1,16 @@
-"""The manual page, made from the help of the commands when the package is built."""
+"""The manual pages, made from the help of the commands and the topics at build time."""
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator
+from typing import Iterator
 
 import click
 
 from queuectl import __version__
+from queuectl.cli import topics
 from queuectl.cli.app import SECTIONS, root
+from queuectl.cli.markdown import Heading
+from queuectl.cli.roff import blocks, escaped, line, literal, pairs, title
 from queuectl.core.settings import KEYS
 
 _EXIT_CODES = (
@@ -40,10 +43,18 @@ _FILES = (
 )
 
 
-def page() -> str:
-    """Return the page queuectl(1) in the man(7) macros."""
+def pages(*, date: str) -> dict[str, str]:
+    """Return all pages by the paths below `man/`. `date` is printed at their bottom."""
+    found = {"man1/queuectl.1": page(date=date)}
+    for topic in topics.topics().values():
+        found[f"man7/queuectl-{topic.name}.7"] = topic_page(topic, date=date)
+    return found
+
+
+def page(*, date: str) -> str:
+    """Return the page queuectl(1)."""
     lines = [
-        f'.TH QUEUECTL 1 "" "queuectl {__version__}" "User Commands"',
+        *title("queuectl", 1, date=date, version=__version__),
         ".SH NAME",
         r"queuectl \- run shell commands from a durable queue on this host",
         ".SH SYNOPSIS",
@@ -55,17 +66,39 @@ def page() -> str:
     with click.Context(root, info_name="queuectl") as context:
         lines += [".SH OPTIONS", *_options(root, context)]
         for section, names in SECTIONS.items():
-            lines.append(f".SH {_text(section.upper())}")
+            lines.append(f".SH {escaped(section.upper())}")
             for name in names:
                 command = root.get_command(context, name)
                 if command is not None:
                     lines += _command(command, context, name)
-    lines += [".SH CONFIGURATION", *_pairs((key, f"{known.help} ({known.default})")
-                                           for key, known in KEYS.items())]  # fmt: skip
-    lines += [".SH EXIT STATUS", *_pairs(_EXIT_CODES)]
-    lines += [".SH ENVIRONMENT", *_pairs(_ENVIRONMENT)]
-    lines += [".SH FILES", *_pairs(_FILES)]
+    lines += [".SH CONFIGURATION", *pairs((key, f"{known.help} ({known.default})")
+                                          for key, known in KEYS.items())]  # fmt: skip
+    lines += [".SH EXIT STATUS", *pairs(_EXIT_CODES)]
+    lines += [".SH ENVIRONMENT", *pairs(_ENVIRONMENT)]
+    lines += [".SH FILES", *pairs(_FILES)]
+    lines += [".SH SEE ALSO", *_see_also()]
     return "\n".join(lines) + "\n"
+
+
+def topic_page(topic: topics.Topic, *, date: str) -> str:
+    """Return the page queuectl-TOPIC(7)."""
+    name = f"queuectl-{topic.name}"
+    content = topics.page(topic.name)
+    lines = [
+        *title(name, 7, date=date, version=__version__),
+        ".SH NAME",
+        rf"{escaped(name)} \- {escaped(topic.summary)}",
+    ]
+    below_title = content[1:]
+    if not isinstance(below_title[0], Heading):
+        lines.append(".SH DESCRIPTION")
+    lines += [*blocks(below_title), ".SH SEE ALSO", r"\fBqueuectl\fR(1)"]
+    return "\n".join(lines) + "\n"
+
+
+def _see_also() -> Iterator[str]:
+    names = [rf"\fB{escaped(f'queuectl-{name}')}\fR(7)" for name in topics.topics()]
+    yield ",\n".join(names)
 
 
 def _command(command: click.Command, parent: click.Context, name: str) -> Iterator[str]:
@@ -77,21 +110,14 @@ def _command(command: click.Command, parent: click.Context, name: str) -> Iterat
                 yield from _command(found, context, below)
         return
     usage = " ".join(command.collect_usage_pieces(context))
-    yield f".SS {_text(context.command_path)} {_text(usage)}"
+    yield f".SS {escaped(context.command_path)} {escaped(usage)}"
     yield from _paragraphs(command.help or "")
     yield from _options(command, context)
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     records = (param.get_help_record(context) for param in command.params)
-    yield from _pairs(record for record in records if record is not None and record[1])
-
-
-def _pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    for term, meaning in pairs:
-        yield ".TP"
-        yield rf"\fB{_text(term)}\fR"
-        yield _text(meaning)
+    yield from pairs(record for record in records if record is not None and record[1])
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -100,14 +126,6 @@ def _paragraphs(text: str) -> Iterator[str]:
         rows: list[str] = [row.strip() for row in paragraph.split("\n")]
         yield ".PP"
         if rows[0] == "\b":
-            yield ".nf"
-            yield from (_text(row) for row in rows[1:])
-            yield ".fi"
+            yield from literal(rows[1:])
         else:
-            yield _text(" ".join(rows))
-
-
-def _text(text: str) -> str:
-    """Escape the characters that have a meaning in roff."""
-    escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq")
-    return r"\&" + escaped if escaped.startswith(".") else escaped
+            yield line(escaped(" ".join(rows)))

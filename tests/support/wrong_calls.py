@@ -191,7 +191,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("statu", "queuectl", "no such command: statu (did you mean status?)"),
     ("enqeue true", "queuectl", "no such command: enqeue (did you mean enqueue?)"),
     ("frobnicate", "queuectl", "no such command: frobnicate (known: enqueue worker …"),
-    ("help", "queuectl", "no such command: help (known: enqueue worker …"),
+    ("help nothing", "queuectl help", "no such command or topic: nothing (known: enqueue worker …"),
     ("worker strat", "queuectl worker", "no such command: strat (did you mean start?)"),
     ("worker frobnicate", "queuectl worker", "no such command: frobnicate (known: …"),
     ("dlq lst", "queuectl dlq", "no such command: lst (did you mean list?)"),

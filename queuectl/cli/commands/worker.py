@@ -104,7 +104,7 @@ def worker_start(
 
     \b
     queuectl worker start --count 4
-    * * * * * queuectl worker start --drain --unless-running -q     (in a crontab)
+    * * * * * queuectl worker start --drain --unless-running -q
     """
     from queuectl.host.processes import close_inherited_descriptors
     from queuectl.worker.plan import Plan

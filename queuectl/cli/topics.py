@@ -1,0 +1,52 @@
+"""The topics of `queuectl help`: one Markdown page per topic in the folder `queuectl/help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from queuectl.cli import markdown
+
+FOLDER = Path(__file__).parents[1] / "help"
+_INDEX = "README.md"
+"""The page that a website shows for the folder. It lists every topic, in sections."""
+
+
+class Topic(NamedTuple):
+    """A topic as the index lists it."""
+
+    name: str
+    section: str
+    summary: str
+    """What it is about, in one line."""
+
+
+def topics() -> dict[str, Topic]:
+    """Return the topics by their names, in the order of the index."""
+    found: dict[str, Topic] = {}
+    section = ""
+    for block in markdown.parse(_read(_INDEX)):
+        if isinstance(block, markdown.Heading):
+            section = markdown.plain(block.text)
+        elif isinstance(block, markdown.Items):
+            for link, *rest in block.items:
+                name = link.target[: -len(".md")]
+                summary = "".join(span.text for span in rest).lstrip(": ")
+                found[name] = Topic(name, section, summary)
+    return found
+
+
+def page(name: str) -> list[markdown.Block]:
+    """Return the page of a topic."""
+    return markdown.parse(_read(f"{name}.md"))
+
+
+def topic_of_link(target: str) -> str | None:
+    """Return the topic to which a link on a page leads, None if it leads elsewhere."""
+    name = target.partition("#")[0]
+    is_topic = name.endswith(".md") and "/" not in name and name != _INDEX
+    return name[: -len(".md")] if is_topic else None
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")

@@ -1,0 +1,62 @@
+"""The manual pages that the wheel installs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from queuectl.cli import topics
+from queuectl.cli.manual import pages
+from support.commands import commands
+
+PAGES = pages(date="2026-01-31")
+
+
+def test_there_is_a_page_for_queuectl_and_for_each_topic() -> None:
+    """Their paths are those below share/man."""
+    wanted = [f"man7/queuectl-{name}.7" for name in topics.topics()]
+
+    assert list(PAGES) == ["man1/queuectl.1", *wanted]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_can_be_found_by_its_name(path: str) -> None:
+    """The line below NAME is what `whatis` and `apropos` print."""
+    lines = PAGES[path].splitlines()
+    name = path.partition("/")[2].rpartition(".")[0]
+
+    assert lines[0].startswith(f".TH {name.upper()} ".replace("-", r"\-"))
+    assert " 2026-01-31 " in lines[0]
+    assert lines[lines.index(".SH NAME") + 1].startswith(rf"{name} \- ".replace("l-", r"l\-"))
+    assert {".nh", ".ad l"} <= set(lines)
+
+
+def test_every_command_is_on_the_page() -> None:
+    """Each has its own section."""
+    sections = [line for line in PAGES["man1/queuectl.1"].splitlines() if line.startswith(".SS ")]
+
+    for name in commands():
+        assert [s for s in sections if s.startswith(f".SS queuectl {name} ")] != [], name
+
+
+@pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
+@pytest.mark.parametrize("path", PAGES)
+def test_man_prints_no_warning(path: str, tmp_path: Path) -> None:
+    """No line is longer than 80 columns, and no word is hyphenated."""
+    page = tmp_path / Path(path).name
+    page.write_text(PAGES[path], encoding="utf-8")
+
+    shown = subprocess.run(
+        ["man", "--warnings", "-l", str(page)],
+        env={"MANWIDTH": "80", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert shown.stderr == ""
+    assert "\N{HYPHEN}" not in shown.stdout
+    assert [line for line in shown.stdout.splitlines() if len(line) > 80] == []
