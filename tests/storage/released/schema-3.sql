@@ -145,6 +145,68 @@ CREATE TABLE queues (
     ;
 INSERT INTO "queues" VALUES('later','2026-01-31T12:01:00.000000Z','ann','disk full',NULL);
 INSERT INTO "queues" VALUES('q',NULL,NULL,NULL,2);
+CREATE TABLE stage (
+        only_one   INTEGER PRIMARY KEY DEFAULT 1,
+        token      TEXT    NOT NULL,
+        phase      TEXT    NOT NULL DEFAULT 'filling',
+        first_seq  INTEGER NOT NULL,
+        pid        INTEGER NOT NULL,
+        started_at TEXT    NOT NULL,
+        CONSTRAINT one_at_a_time CHECK (only_one = 1),
+        CONSTRAINT known_phase CHECK (
+            phase = 'filling' OR phase = 'decided' OR phase = 'discarded'
+        )
+    );
+CREATE TABLE staged_jobs (
+        seq              INTEGER PRIMARY KEY,
+        wave             INTEGER NOT NULL DEFAULT 0,
+        id               TEXT    NOT NULL UNIQUE,
+        command          TEXT    NOT NULL,
+        state            TEXT    NOT NULL,
+        queue            TEXT    NOT NULL,
+        priority         INTEGER NOT NULL,
+        attempts         INTEGER NOT NULL DEFAULT 0,
+        interruptions    INTEGER NOT NULL DEFAULT 0,
+        max_retries      INTEGER NOT NULL,
+        timeout          REAL    NOT NULL,
+        run_at           TEXT,
+        created_at       TEXT    NOT NULL,
+        updated_at       TEXT    NOT NULL,
+        finished_at      TEXT,
+        cancel_requested INTEGER NOT NULL DEFAULT 0,
+        cancel_reason    TEXT,
+        exit_code        INTEGER,
+        signal           INTEGER,
+        last_error       TEXT,
+        cwd              TEXT,
+        env              TEXT    NOT NULL,
+        unique_key       TEXT,
+        label            TEXT,
+        id_made          INTEGER NOT NULL,
+        CONSTRAINT known_state CHECK (
+            state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
+            OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
+        ),
+        CONSTRAINT finished_has_time CHECK (
+            (state = 'completed' OR state = 'dead' OR state = 'cancelled')
+            = (finished_at IS NOT NULL)
+        ),
+        CONSTRAINT waiting_has_time CHECK (
+            run_at IS NOT NULL OR NOT (state = 'scheduled' OR state = 'failed')
+        ),
+        CONSTRAINT sane_numbers CHECK (
+            wave >= 0 AND attempts >= 0 AND interruptions >= 0 AND max_retries >= 1
+            AND timeout >= 0 AND (cancel_requested = 0 OR cancel_requested = 1)
+        )
+    );
+CREATE TABLE staged_needs (
+        job_seq   INTEGER NOT NULL,
+        needs_seq INTEGER NOT NULL,
+        however   INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (job_seq, needs_seq),
+        CONSTRAINT not_itself CHECK (job_seq <> needs_seq)
+    ) WITHOUT ROWID
+    ;
 CREATE TABLE workers (
         id          TEXT PRIMARY KEY,
         supervisor  TEXT    NOT NULL,
@@ -268,6 +330,15 @@ CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
     END;
 CREATE INDEX jobs_died ON jobs (finished_at, seq, queue, state)
      WHERE state = 'dead'
+    ;
+CREATE INDEX staged_jobs_later ON staged_jobs (wave, seq)
+     WHERE wave > 0
+    ;
+CREATE UNIQUE INDEX staged_jobs_unique_key ON staged_jobs (unique_key)
+     WHERE unique_key IS NOT NULL
+       AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending' OR state = 'failed')
+    ;
+CREATE INDEX staged_needs_needed ON staged_needs (needs_seq)
     ;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
