@@ -74,8 +74,8 @@ def _options(command: click.Command) -> list[click.Option]:
 def test_a_call_on_a_page_can_be_parsed(call: str) -> None:
     """It names an existing command, with options and values that it accepts."""
     words = shlex.split(call)
-    if words[0] == "--db":
-        del words[:2]
+    while words[0] in ("--db", "--allow-shared"):
+        del words[: 2 if words[0] == "--db" else 1]
     command: click.Command = root
     context = click.Context(root, info_name="queuectl")
     while isinstance(command, click.Group):

@@ -76,5 +76,6 @@ README = Page("README", (CHECKOUT / "README.md").read_text(encoding="utf-8"))
 TOPICS = {
     path.stem: Page(path.stem, path.read_text(encoding="utf-8"))
     for path in sorted(TOPICS_FOLDER.glob("*.md"))
+    if path.stem != "README"  # the index
 }
 PAGES = [README, *TOPICS.values()]

@@ -10,38 +10,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.calls import COMMAND
 from support.pages import README
+from support.pasting import paste, stub
 from support.queue import Queue
 from support.waiting import wait_until
-
-
-def _sh(queue: Queue, script: str, *, cwd: Path | None = None, **env: str) -> Any:
-    """Run a script as if it was pasted into a shell."""
-    return subprocess.run(
-        ["sh", "-c", script],
-        cwd=str(cwd or queue.work),
-        env={**queue.env, **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def _stub(queue: Queue, name: str, script: str) -> str:
-    """Make a program; return a PATH on which it is found."""
-    folder = queue.folder / "bin"
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return f"{folder}:{queue.env['PATH']}"
 
 
 def test_the_quick_start_works(queue: Queue) -> None:
@@ -51,13 +27,13 @@ def test_the_quick_start_works(queue: Queue) -> None:
         line for line in README.block("Quick start").splitlines() if line.startswith("queuectl")
     ]
     enqueued, start, looks = lines[:3], lines[3], lines[4:]
-    ids = [_sh(queue, line).stdout.strip() for line in enqueued]
+    ids = [paste(queue, line).stdout.strip() for line in enqueued]
 
     assert start == "queuectl worker start --count 2"
     workers = queue.start(workers=2)
     queue.until(ids[2], "dead")
     queue.until(ids[1], "completed")
-    shown = [_sh(queue, line) for line in looks]
+    shown = [paste(queue, line) for line in looks]
     workers.send_signal(signal.SIGINT)
 
     assert workers.wait(30) == 0
@@ -70,7 +46,7 @@ def test_the_quick_start_works(queue: Queue) -> None:
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="it calls sha256sum")
 def test_the_real_example_works(queue: Queue) -> None:
     """As pasted: 2 of 200 jobs die, are repaired and retried, and the checksums match."""
-    done = _sh(queue, "set -e\n" + README.block("A real example"), TMPDIR=str(queue.folder))
+    done = paste(queue, "set -e\n" + README.block("A real example"), TMPDIR=str(queue.folder))
 
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()
@@ -104,7 +80,7 @@ def _crontab() -> list[str]:
 def test_the_crontab_lines_print_nothing_on_success(queue: Queue) -> None:
     """Prevents that `enqueue -q --wait` warns about missing workers, which cron would mail."""
     nightly, workers, archive = _crontab()
-    path = _stub(queue, "backup", "echo backing up; echo done >> ledger")
+    path = stub(queue, "backup", "echo backing up; echo done >> ledger")
     waiting = subprocess.Popen(
         ["sh", "-c", nightly],
         cwd=str(queue.work),
@@ -114,9 +90,9 @@ def test_the_crontab_lines_print_nothing_on_success(queue: Queue) -> None:
     )
     with waiting:
         wait_until(lambda: queue.exists() and queue.counts(), what="the job")
-        ran = _sh(queue, workers)
+        ran = paste(queue, workers)
         said, _ = waiting.communicate(timeout=60)
-    archived = _sh(queue, archive)
+    archived = paste(queue, archive)
 
     assert (waiting.returncode, said) == (0, b"")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
@@ -131,11 +107,11 @@ def test_the_crontab_lines_print_nothing_on_success(queue: Queue) -> None:
 def test_the_crontab_line_reports_a_failure(queue: Queue) -> None:
     """After 3 attempts it prints the output of the last one and the reason."""
     nightly, workers, _ = _crontab()
-    path = _stub(queue, "backup", "echo run >> ledger; echo disk full >&2; exit 3")
+    path = stub(queue, "backup", "echo run >> ledger; echo disk full >&2; exit 3")
     queue.ok("config", "set", "backoff-max", "0.05")
     pool = queue.start()
-    failed = _sh(queue, nightly, PATH=path)
-    again = _sh(queue, workers)
+    failed = paste(queue, nightly, PATH=path)
+    again = paste(queue, workers)
     pool.send_signal(signal.SIGTERM)
 
     assert pool.wait(30) == 0
@@ -150,15 +126,15 @@ def test_the_examples_for_shells_work(queue: Queue) -> None:
     bulk, after, wait, check, background = [
         b.text for b in README.blocks if (b.heading, b.language) == ("Shells and cron", "sh")
     ]
-    path = _stub(queue, "make", 'echo "make $*" >> made')
+    path = stub(queue, "make", 'echo "make $*" >> made')
     queue.ok("config", "set", "backoff-max", "0.05")
 
-    stored = [_sh(queue, script, PATH=path) for script in (bulk, after)]
+    stored = [paste(queue, script, PATH=path) for script in (bulk, after)]
     queue.start(workers=2)
-    waited = _sh(queue, wait)
+    waited = paste(queue, wait)
     queue.ok("wait", "--all", "--timeout", "30")
-    checked = _sh(queue, check)
-    detached = _sh(queue, background)
+    checked = paste(queue, check)
+    detached = paste(queue, background)
 
     assert [(done.returncode, done.stderr) for done in stored] == [(0, ""), (0, "")]
     assert [len(done.stdout.split()) for done in stored] == [11, 2]
