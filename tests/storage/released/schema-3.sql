@@ -331,6 +331,9 @@ CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
 CREATE INDEX jobs_died ON jobs (finished_at, seq, queue, state)
      WHERE state = 'dead'
     ;
+CREATE INDEX jobs_labelled ON jobs (label, seq)
+     WHERE label IS NOT NULL
+    ;
 CREATE INDEX staged_jobs_later ON staged_jobs (wave, seq)
      WHERE wave > 0
     ;
