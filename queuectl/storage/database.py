@@ -464,6 +464,15 @@ def _checkpoint_pages(path: str) -> int:
     return min(_CHECKPOINT_PAGES, max(_FEWEST_CHECKPOINT_PAGES, share))
 
 
+def largest_file(path: str) -> int:
+    """Return how large one of the files of a queue may be soon, in bytes: its database or log."""
+    try:
+        size = os.stat(path).st_size
+    except OSError:  # it will be made
+        size = 0
+    return size + 2 * _checkpoint_pages(path) * _PAGE_BYTES
+
+
 def _pragma(conn: sqlite3.Connection, name: str) -> int:
     return int(conn.execute(f"PRAGMA {name}").fetchone()[0])
 

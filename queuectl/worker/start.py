@@ -15,7 +15,7 @@ from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode, without_umask
 from queuectl.host.pools import living_pools, none_starts
 from queuectl.host.program import called_as
-from queuectl.storage.database import WAIT_SECONDS
+from queuectl.storage.database import WAIT_SECONDS, largest_file
 from queuectl.storage.write_lock import WriteLock
 from queuectl.worker.plan import Launch, Plan
 
@@ -23,15 +23,23 @@ _DESCRIPTORS = 24
 """The number of files that a worker has open at most, and a few more."""
 
 
-def refuse_few_descriptors(plan: Plan) -> None:
-    """Raise QueueError if a process of the pool could not open all the files that it needs.
+def refuse_low_limits(files: QueueFiles, plan: Plan) -> None:
+    """Raise QueueError if a limit on this process would keep workers from working.
 
-    The supervisor has a pipe to each worker.
+    Else they would try again for ever: a process cannot get rid of its limits.
     """
-    needed = _DESCRIPTORS + plan.workers
+    # The supervisor has a pipe to each worker.
+    descriptors = _DESCRIPTORS + plan.workers
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed != resource.RLIM_INFINITY and allowed < needed:
-        raise QueueError(f"the limit of {allowed} open files is too low (ulimit -n {needed})")
+    if allowed != resource.RLIM_INFINITY and allowed < descriptors:
+        raise QueueError(f"the limit of {allowed} open files is too low (ulimit -n {descriptors})")
+    largest = largest_file(files.database)
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if allowed != resource.RLIM_INFINITY and allowed < largest:
+        raise QueueError(
+            f"the limit on the size of files is too low: {allowed >> 10} KiB, and workers need "
+            f"{(largest >> 10) + 1} KiB (ulimit -f)"
+        )
 
 
 def start_pool(

@@ -125,6 +125,7 @@ def _env(**values: str) -> Arrange:
 
 
 _TOO_LOW = "cannot write {}/queue.db: the limit on the size of files is too low (ulimit -f)"
+_TOO_LOW_FOR_WORKERS = "the limit on the size of files is too low: "
 
 # Root may do anything with files, unless it drops that capability.
 _UNPRIVILEGED = "unprivileged"
@@ -314,8 +315,12 @@ CASES = [
     Case("the index of the WAL is a folder", _instead("queue.db-shm", "folder"), "{}/queue.db"),
     Case("no file may be written", _nothing, _TOO_LOW, code=1, shell="ulimit -f 0"),
     Case("small files only", _nothing, _TOO_LOW, code=1, shell="ulimit -f 8"),
-    Case("small files only, list", _nothing, _TOO_LOW, _LIST, shell="ulimit -f 8"),
-    Case("small files only, worker start", _nothing, _TOO_LOW, _DRAIN, shell="ulimit -f 8"),
+    Case("small files only, list", _nothing, args=_LIST, code=0, shell="ulimit -f 8"),
+    *(
+        Case("small files only, worker start", _nothing, _TOO_LOW_FOR_WORKERS, _DRAIN, shell=shell)
+        for shell in ("ulimit -f 0", "ulimit -f 8", "ulimit -f 1000")
+    ),
+    Case("large files, worker start", _nothing, args=_DRAIN, code=0, shell="ulimit -f 40000"),
     Case(
         "no home",
         _env(QUEUECTL_DB="", HOME="{}/plain"),
@@ -427,7 +432,7 @@ def test_a_queue_that_another_program_has_locked_is_busy(queue: Queue, args: Seq
     with closing(sqlite3.connect(str(queue.database), isolation_level=None)) as conn:
         conn.execute("PRAGMA locking_mode = EXCLUSIVE")
         conn.execute("BEGIN EXCLUSIVE")
-        line = queue.fails(75, *args, timeout=90)
+        line = queue.fails(75, *args, timeout=90, as_process=True)
         conn.execute("ROLLBACK")
 
     assert "another program" in line

@@ -108,13 +108,13 @@ def worker_start(
     """
     from queuectl.host.processes import close_inherited_descriptors
     from queuectl.worker.plan import Plan
-    from queuectl.worker.start import refuse_few_descriptors, start_pool
+    from queuectl.worker.start import refuse_low_limits, start_pool
 
     close_inherited_descriptors()
     files = queue_files(ctx)
     plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime)
     places.refuse_network(files)
-    refuse_few_descriptors(plan)
+    refuse_low_limits(files, plan)
     # Created or upgraded now, so that what is wrong with the queue is reported here; closed again
     # before any fork.
     storage = open_storage(create=True)
