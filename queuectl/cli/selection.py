@@ -86,9 +86,9 @@ def the_job(storage: Storage, name: str | None) -> Job:
 
 def queue_names(given: Sequence[str]) -> tuple[str, ...]:
     """Return the queues that `--queue` named; InvalidInput for what cannot be a queue."""
-    from queuectl.core.specs import check_name
+    from queuectl.core.specs import check_queue
 
-    return tuple(check_name(name, "--queue") for item in given for name in item.split(","))
+    return tuple(check_queue(name, "--queue") for item in given for name in item.split(","))
 
 
 def state_names(given: Sequence[tuple[JobState, ...]]) -> tuple[JobState, ...]:

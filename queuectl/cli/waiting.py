@@ -7,6 +7,7 @@ from typing import Callable, Container, Iterable, NamedTuple, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.inside_job import own_job
+from queuectl.core.batches import serves
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
@@ -275,7 +276,7 @@ def _warn_busy(storage: Storage, waiting: Callable[[], set[str]]) -> None:
     for queue in storage.queues():
         if queue.name not in queues:
             continue
-        serving = [each for each in workers if not each.queues or queue.name in each.queues]
+        serving = [each for each in workers if serves(each.queues, queue.name)]
         if serving and all(each.job is not None for each in serving):
             _warn_in_job(own, f"all workers for {queue.name} are busy", "worker start --count")
             return

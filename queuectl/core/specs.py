@@ -16,6 +16,7 @@ from typing import (
     Sequence,
 )
 
+from queuectl.core.batches import is_batch
 from queuectl.core.environment import is_for_one_process
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, MAX_RETRIES_LIMIT, is_variable
@@ -65,7 +66,7 @@ def _shown(value: object) -> str:
 
 
 def check_name(value: object, what: str) -> str:
-    """Return an id or the name of a queue, which must be one plain word in a shell.
+    """Return an id or a name, which must be one plain word in a shell.
 
     1 to 128 bytes of printable UTF-8 without white space, comma or slash; it does not begin with
     `-`, `{` or `@`.
@@ -79,6 +80,13 @@ def check_name(value: object, what: str) -> str:
     if not name.isprintable() or any(character in name for character in " ,/"):
         raise InvalidInput(f"{what} must be printable, without white space, comma or slash")
     return name
+
+
+def check_queue(value: object, what: str) -> str:
+    """Return the name of a queue; that of a batch begins with `@`, see `core.batches`."""
+    if isinstance(value, str) and value[1:] and is_batch(value):
+        return value[:1] + check_name(value[1:], what)
+    return check_name(value, what)
 
 
 def check_command(value: object, what: str = "command") -> str:
@@ -240,7 +248,7 @@ JOB_WORDS = ("@last", "@running", "@failed")
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "id": check_name,
     "command": check_command,
-    "queue": check_name,
+    "queue": check_queue,
     "priority": lambda value, what: check_integer(value, what, -PRIORITY_LIMIT, PRIORITY_LIMIT),
     "max_retries": lambda value, what: max(1, check_integer(value, what, 0, MAX_RETRIES_LIMIT)),
     "timeout": check_seconds,

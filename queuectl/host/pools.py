@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from typing import Any, Iterator, NamedTuple, Sequence
 
+from queuectl.core.batches import serves
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import open_private
@@ -30,8 +31,10 @@ class LivingProcess(NamedTuple):
     """The queues that it serves; empty if it serves all, or does not say."""
 
     def serves(self, queues: Sequence[str]) -> bool:
-        """Whether it serves all of these queues; with none given, whether it serves every queue."""
-        return not self.queues or (bool(queues) and set(queues) <= set(self.queues))
+        """Whether it serves all of these queues; with none given, all queues but batches."""
+        if not queues:
+            return not self.queues
+        return all(serves(self.queues, queue) for queue in queues)
 
     @property
     def is_seen(self) -> bool:

@@ -48,12 +48,16 @@ _BEST_HEAD = """
 def _best_head(queues: int) -> str:
     """Return a SELECT of the seq of the job to claim next.
 
-    `queues` is how many queues are named, as parameters; 0 means all queues.
+    `queues` is how many queues are named, as parameters; 0 means all queues but batches.
     """
+    if queues:
+        named = ", ".join("?" * queues)
+        return _BEST_HEAD.format(index="", served=f"AND heads.queue IN ({named})")
     # SQLite guesses that reading all heads and sorting them is faster than reading them in order.
-    index = "" if queues else "INDEXED BY queue_heads"
-    served = f"AND heads.queue IN ({', '.join('?' * queues)})" if queues else ""
-    return _BEST_HEAD.format(index=index, served=served)
+    # Batches are left to the workers that name them.
+    return _BEST_HEAD.format(
+        index="INDEXED BY queue_heads", served="AND substr(heads.queue, 1, 1) <> '@'"
+    )
 
 
 @lru_cache(maxsize=2)
@@ -93,7 +97,9 @@ class Claiming(Base):
             return Ready(head is not None, next_due)
 
     def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Claim | None:
-        """Claim the next job of these queues (of all, if none is named): pending -> processing.
+        """Claim the next job of these queues (of all but batches, if none is named).
+
+        It changes from pending to processing.
 
         The attempt is counted. Returns None if no job can be claimed.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
+from queuectl.core.batches import serves
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
@@ -169,9 +170,9 @@ class Queries(Base):
         return sum(jobs for queue, jobs in rows if not queues or queue in queues)
 
     def unfinished(self, queues: Sequence[str]) -> dict[JobState, int]:
-        """Return how many jobs a drain of these queues (of all, if none is named) still waits for.
+        """Return how many jobs a drain of these queues still waits for.
 
-        Jobs of paused queues count only while they run.
+        None named means all but batches. Jobs of paused queues count only while they run.
         """
         totals = {JobState.PENDING: 0, JobState.FAILED: 0, JobState.PROCESSING: 0}
         with self._snapshot() as conn:
@@ -192,7 +193,7 @@ class Queries(Base):
                 """
             )
             for queue, state, jobs in rows:
-                if not queues or queue in queues:
+                if serves(queues, queue):
                     totals[JobState(state)] += jobs
         return totals
 

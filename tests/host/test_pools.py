@@ -99,3 +99,22 @@ def test_a_process_of_another_user_is_not_proved(queue_files: QueueFiles) -> Non
     lock.remove()
 
     assert (own.is_proved, other.is_proved) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("queues", "asked", "expected"),
+    [
+        ((), (), True),
+        ((), ("a", "b"), True),
+        ((), ("@batch",), False),
+        (("a", "b"), (), False),
+        (("a", "b"), ("a",), True),
+        (("a",), ("a", "b"), False),
+        (("@batch",), ("@batch",), True),
+    ],
+)
+def test_which_queues_a_pool_serves(
+    queues: tuple[str, ...], asked: tuple[str, ...], expected: bool
+) -> None:
+    """Without names it serves all queues, but no batches: these must be named."""
+    assert _UNSAID._replace(queues=queues).serves(asked) is expected

@@ -323,3 +323,18 @@ def test_a_cancel_during_an_undone_claim_is_kept(storage, clock):
 
     assert storage.unclaim(claim, now=clock.now) is Recorded.CANCELLED
     assert storage.get("a").state.value == "cancelled"
+
+
+def test_a_batch_is_left_to_the_workers_that_name_it(storage, clock):
+    """Its jobs are neither claimed nor waited for by workers that serve all queues."""
+    add(storage, clock.now, "in-batch", queue="@gzip-1", priority=9)
+    add(storage, clock.now, "other")
+
+    assert storage.unfinished(()) == {
+        JobState.PENDING: 1, JobState.FAILED: 0, JobState.PROCESSING: 0
+    }  # fmt: skip
+    assert storage.unfinished(("@gzip-1",))[JobState.PENDING] == 1
+    assert claim_ids(storage, clock.now) == ["other"]
+    assert not storage.ready((), now=clock.now).now
+    assert storage.ready(("@gzip-1",), now=clock.now).now
+    assert storage.claim("w2", ("@gzip-1",), now=clock.now).job.id == "in-batch"

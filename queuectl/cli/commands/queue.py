@@ -17,7 +17,7 @@ from queuectl.cli.tables import print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus
-from queuectl.core.specs import check_name, check_reason
+from queuectl.core.specs import check_queue, check_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 
@@ -87,7 +87,7 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
 
     Example: queuectl queue pause --reason 'disk full' backups
     """
-    name = None if name is None else check_name(name, "queue")
+    name = None if name is None else check_queue(name, "queue")
     reason = check_reason(reason, "--reason")
     open_storage(create=True).pause_queue(name, by=_who(), reason=reason, now=utcnow())
     if not quiet:
@@ -104,7 +104,7 @@ def queue_resume(name: str | None, quiet: bool) -> None:
 
     Example: queuectl queue resume backups
     """
-    name = None if name is None else check_name(name, "queue")
+    name = None if name is None else check_queue(name, "queue")
     storage = open_storage(write=True)
     storage.resume_queue(name)
     if not quiet:
@@ -124,7 +124,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
 
     Example: queuectl queue limit downloads 2
     """
-    name = check_name(name, "queue")
+    name = check_queue(name, "queue")
     number = None
     if limit != "none":
         digits = limit.isascii() and limit.isdigit() and len(limit) <= len(str(_LARGEST_LIMIT))

@@ -12,6 +12,7 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.moments import local_time
 from queuectl.cli.selection import job_argument, the_job
 from queuectl.core import retry
+from queuectl.core.batches import serves
 from queuectl.core.models import Job, OutcomeKind
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, utcnow
@@ -174,7 +175,7 @@ def _why_pending(storage: Storage, job: Job, now: datetime) -> Explanation:
         return Explanation(
             "no-worker", f"waits: no worker is running{last} (queuectl worker start)"
         )
-    serving = [worker for worker in workers if not worker.queues or job.queue in worker.queues]
+    serving = [worker for worker in workers if serves(worker.queues, job.queue)]
     if not serving:
         return Explanation(
             "not-served",
