@@ -18,9 +18,8 @@ from typing import (
 
 import click
 
-from queuectl.cli.command import Failure, usage_error
+from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import STATES
-from queuectl.core.errors import QueueError
 from queuectl.core.states import JobState
 from queuectl.host.files import find
 
@@ -59,29 +58,6 @@ def state_option(function: _Function) -> _Function:
 def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
     """Add `[JOB]...`; completion offers ids of jobs in these states, or of all jobs if none."""
     return click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completer(*states))
-
-
-def job_argument(function: _Function) -> _Function:
-    """Add `[JOB]`, which is optional if stdout is a terminal."""
-
-    def check(ctx: click.Context, _param: Any, name: str | None) -> str | None:
-        if name is None and not (ctx.resilient_parsing or sys.stdout.isatty()):
-            raise Failure(ctx.command_path, "no job given (give its id)", 2)
-        return name
-
-    return click.argument(
-        "job", required=False, metavar="[JOB]", callback=check, shell_complete=completer()
-    )(function)
-
-
-def the_job(storage: Storage, name: str | None) -> Job:
-    """Return the job with this id; without one, the job that was enqueued last."""
-    if name is not None:
-        return storage.get(name)
-    newest = storage.newest()
-    if newest is None:
-        raise QueueError("there are no jobs yet")
-    return newest
 
 
 def queue_names(given: Sequence[str]) -> tuple[str, ...]:

@@ -44,6 +44,27 @@ class Queries(Base):
         """Return the job that was enqueued last; None if there are no jobs."""
         return next(self.jobs(Selection(), newest=1), None)
 
+    def ran_last(self) -> Job | None:
+        """Return the running job that started last, else the job that ran last; None without."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                SELECT_JOB
+                + """
+                  INDEXED BY jobs_processing
+                  WHERE state = 'processing'
+                  ORDER BY execution_id DESC
+                  LIMIT 1
+                """
+            ).fetchone()
+            row = (
+                row
+                or conn.execute(
+                    SELECT_JOB
+                    + "WHERE seq = (SELECT job_seq FROM executions ORDER BY id DESC LIMIT 1)"
+                ).fetchone()
+            )
+        return None if row is None else to_job(row)
+
     def executions(self, job: Job) -> Iterator[Execution]:
         """Yield the attempts of a job, oldest first, read page by page as `jobs` reads jobs."""
         after = -1

@@ -1,4 +1,4 @@
-"""`show`: one job and its attempts; and which job `show` and `logs` mean without an argument."""
+"""`show`: jobs and their attempts; and which job is meant without an argument."""
 
 from __future__ import annotations
 
@@ -241,17 +241,7 @@ class TestWithoutAJob:
         assert (shown.code, shown.err) == (0, "")
         assert shown.screen.startswith("ID:         cancelled\n")
 
-    def test_logs_means_the_job_enqueued_last(self, queue: Queue) -> None:
-        """`logs` prints its output."""
-        queue.enqueue("echo first")
-        queue.enqueue("echo last")
-        queue.drain(workers=1)
-
-        shown = on_terminal(queue, "logs")
-
-        assert (shown.code, shown.screen, shown.err) == (0, "last\n", "")
-
-    @pytest.mark.parametrize("verb", ["show", "logs"])
+    @pytest.mark.parametrize("verb", ["show", "logs", "why"])
     def test_an_empty_queue(self, queue: Queue, verb: str) -> None:
         """Without any job the command fails."""
         with queue.opened():
@@ -262,7 +252,7 @@ class TestWithoutAJob:
         assert (shown.code, shown.screen) == (1, "")
         assert shown.err == f"queuectl {verb}: there are no jobs yet\n"
 
-    @pytest.mark.parametrize("verb", ["show", "logs"])
+    @pytest.mark.parametrize("verb", ["show", "logs", "why"])
     def test_a_script_must_name_a_job(self, queue: Queue, verb: str) -> None:
         """In a script the last job may be somebody else's, so a job must be named."""
         queue.enqueue("true")

@@ -30,7 +30,7 @@ def test_a_time_after_the_local_calendar_is_printed_in_utc(queue: Queue, zone: s
 
     face = {"JST-9": "9999-12-31T23:59:59.000000Z", "EST5": "9999-12-31 18:59:59"}
     assert shown.code == 0
-    assert shown.screen.startswith(f"a waits until {face[zone]} (in ")
+    assert shown.screen.startswith(f"@1 a (true) waits until {face[zone]} (in ")
 
 
 def test_a_failed_job_waits_for_its_retry(queue: Queue) -> None:

@@ -209,8 +209,14 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     # Arguments too many or too few
     ("status extra", "queuectl status", "got unexpected extra argument (extra)"),
     ("list extra", "queuectl list", "got unexpected extra argument (extra)"),
-    ("show a b", "queuectl show", "got unexpected extra argument (b)"),
-    ("logs a b", "queuectl logs", "got unexpected extra argument (b)"),
+    (
+        "show a --state dead",
+        "queuectl show",
+        "job ids and --queue, --state or --all cannot be used together",
+    ),
+    ("logs -f a b", "queuectl logs", "--follow takes a single job"),
+    ("logs -f --state dead", "queuectl logs", "--follow takes a single job"),
+    ("logs a -", "queuectl logs", "- cannot be used with other ids: it reads them from stdin"),
     ("dlq list extra", "queuectl dlq list", "got unexpected extra argument (extra)"),
     ("worker start extra", "queuectl worker start", "got unexpected extra argument (extra)"),
     ("worker list extra", "queuectl worker list", "got unexpected extra argument (extra)"),
@@ -224,6 +230,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("completion bash x", "queuectl completion", "got unexpected extra argument (x)"),
     ("show", "queuectl show", "no job given (give its id)"),
     ("logs", "queuectl logs", "no job given (give its id)"),
+    ("why", "queuectl why", "no job given (give its id)"),
     # Values
     ("list --state faild", "queuectl list", "no such state: faild (did you mean failed?)"),
     ("list --state bogus", "queuectl list", "no such state: bogus (known: blocked scheduled …"),

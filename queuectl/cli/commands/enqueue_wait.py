@@ -10,7 +10,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import Failure
-from queuectl.cli.commands.logs import follow_job, print_last_attempt
+from queuectl.cli.job_output import follow_job, print_last_attempt
 from queuectl.cli.waiting import (
     COULD_NOT_WAIT,
     Ending,
@@ -57,7 +57,7 @@ def _follow_to_its_end(storage: Storage, job: Job, shown: str, *, quiet: bool) -
     refuse_own_job(storage, [job])
     warn_of_workers(storage, [job], quiet=quiet)
     if shown == "always":
-        follow_job(storage, job)
+        follow_job(storage, job, quiet=quiet)
     ending = wait_for_jobs(storage, [job], warns=False)[0]
     if shown == "on-failure" and ending.job.state is not JobState.COMPLETED:
         print_last_attempt(storage, ending.job)

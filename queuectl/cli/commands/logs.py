@@ -1,29 +1,33 @@
-"""The command `logs`: what a job printed, byte by byte."""
+"""The command `logs`: what jobs printed, byte by byte."""
 
 from __future__ import annotations
 
-import os
-import time
+import sys
+from typing import Any, Sequence
 
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, open_storage
+from queuectl.cli.colors import strong
+from queuectl.cli.command import QueueCommand, open_storage, usage_error
 from queuectl.cli.inside_job import own_job
+from queuectl.cli.job_output import OutputPrinter, follow_job
+from queuectl.cli.looking import Looking, looking_options, shown_name
 from queuectl.cli.parameters import WholeNumber
-from queuectl.cli.selection import job_argument, the_job
+from queuectl.core.cells import width
 from queuectl.core.errors import QueueError
+from queuectl.core.escaping import escape
 from queuectl.core.models import Execution, Job
+from queuectl.core.naming import title
 from queuectl.core.states import FINISHED_STATES, JobState
-from queuectl.host.filesystem import open_to_read
-from queuectl.runner.output_reader import OutputReader, open_running
 from queuectl.storage import Storage
 
-_POLL_SECONDS = 0.1
+_WITH_ERROR = (JobState.FAILED, JobState.DEAD)
+_SHORTEST_TITLE = 12
 
 
 @click.command("logs", cls=QueueCommand)
-@job_argument
+@looking_options
 @click.option(
     "-f",
     "--follow",
@@ -43,138 +47,102 @@ _POLL_SECONDS = 0.1
     metavar="N",
     help="Print the output of attempt N (default: the latest).",
 )
-def logs(job: str | None, follow: bool, tail: int | None, attempt: int | None) -> None:
-    """Print the output of a job.
+def logs(
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Any],
+    follow: bool,
+    tail: int | None,
+    attempt: int | None,
+) -> int:
+    """Print the output of jobs.
 
-    Its bytes are printed unchanged, stdout and stderr in one stream. JOB is an id (the first 4
-    characters of a generated id are enough), a number such as @17, or @last, @running or @failed.
-    On a terminal the default is the job that was enqueued last.
+    Its bytes are printed unchanged, stdout and stderr in one stream; with several jobs, each output
+    has a header. JOB is an id (the first 4 characters of a generated id are enough), a number such
+    as @17, or @last, @running or @failed. - reads ids from stdin. On a terminal the default is the
+    job that is running, or else ran last.
 
-    Example: queuectl logs --follow nightly-backup
+    \b
+    queuectl logs --follow @running
+    queuectl logs --state dead --tail 5
     """
+    looking = Looking(jobs, queues, states)
+    if follow and not looking.is_single:
+        usage_error("--follow takes a single job")
     storage = open_storage()
-    found = the_job(storage, job)
-    execution = storage.last_execution(found, attempt=attempt)
-    if execution is None and attempt is not None:
-        raise QueueError(f"{found.id} has no attempt {attempt}")
     if follow:
-        _refuse_own(storage, found)
-    if follow and attempt is None:
-        follow_job(storage, found, execution, tail)
-    elif execution is not None:
-        printer = _Printer(storage, execution, tail)
-        (printer.follow if follow else printer.print_once)()
+        _follow(storage, looking, tail, attempt)
+        return 0
+    separator = ""
+    for job in looking.jobs(storage, default=_ran_last):
+        with looking.going_on():
+            if looking.is_several or (looking.is_vague and output.on_terminal()):
+                output.print_data(separator, line_break=False)
+                _print_header(job)
+                separator = "\n"
+            last_byte = _print_output(storage, job, tail, attempt)
+            if looking.is_several and last_byte not in (b"", b"\n"):
+                output.print_data("")
+    return looking.code
 
 
-def _refuse_own(storage: Storage, job: Job) -> None:
-    """Refuse to follow the job that the caller runs inside: it would print what it prints."""
+def _ran_last(storage: Storage) -> Job | None:
+    return storage.ran_last() or storage.newest()
+
+
+def _follow(storage: Storage, looking: Looking, tail: int | None, attempt: int | None) -> None:
+    job = looking.one(storage, default=_ran_last)
     own = own_job(storage)
     if own is not None and own.seq == job.seq and job.state not in FINISHED_STATES:
-        raise QueueError(f"{job.id} cannot follow itself")
+        raise QueueError(f"{job.id} cannot follow itself")  # it would print what it prints
+    execution = _execution(storage, job, attempt)
+    if looking.is_vague and output.on_terminal():
+        _print_header(job)
+    if execution is None and job.state not in FINISHED_STATES:
+        _note(f"waiting for {shown_name(job)} to start (queuectl why {shown_name(job)})")
+    if attempt is None or execution is None:
+        any_output = follow_job(storage, job, execution, tail)
+    else:
+        printer = OutputPrinter(storage, execution, tail)
+        printer.follow()
+        any_output = bool(printer.last_byte)
+    if not any_output and tail != 0:
+        _note(f"{shown_name(job)} has printed nothing")
 
 
-def print_last_attempt(storage: Storage, job: Job) -> None:
-    """Print the output of the last attempt of a job, if there was one."""
-    execution = storage.last_execution(job)
-    if execution is not None:
-        _Printer(storage, execution).print_once()
+def _print_output(storage: Storage, job: Job, tail: int | None, attempt: int | None) -> bytes:
+    """Print the output so far of an attempt of a job; return the last byte of it."""
+    execution = _execution(storage, job, attempt)
+    if execution is None:
+        yet = "" if job.state in FINISHED_STATES else " yet"
+        _note(f"{shown_name(job)} has not run{yet} (queuectl why {shown_name(job)})")
+        return b""
+    printer = OutputPrinter(storage, execution, tail)
+    printer.print_once()
+    if not printer.last_byte and tail != 0:
+        yet = " yet" if execution.outcome is None else ""
+        _note(f"{shown_name(job)} has printed nothing{yet}")
+    return printer.last_byte
 
 
-def follow_job(
-    storage: Storage,
-    job: Job,
-    execution: Execution | None = None,
-    tail: int | None = None,
-) -> None:
-    """Print the output of a job until it has finished, from this attempt on, or from the first.
-
-    Returns early when the job can never finish by itself.
-    """
-    while True:
-        if execution is not None:
-            _Printer(storage, execution, tail).follow()
-            tail = None
-        last = execution.id if execution is not None else 0
-        execution = _next_attempt(storage, job, last)
-        if execution is None:
-            return
+def _execution(storage: Storage, job: Job, attempt: int | None) -> Execution | None:
+    """Return an attempt of a job, the last one if `attempt` is None; None if it never ran."""
+    execution = storage.last_execution(job, attempt=attempt)
+    if execution is None and attempt is not None:
+        raise QueueError(f"{job.id} has no attempt {attempt}")
+    return execution
 
 
-def _next_attempt(storage: Storage, job: Job, last: int) -> Execution | None:
-    """Wait for the attempt after the one with the id `last`; None if there will be none."""
-    while True:
-        current = storage.get(job.id)
-        execution = storage.next_execution(current, last)
-        if execution is not None or current.state in FINISHED_STATES:
-            return execution
-        if current.state is JobState.BLOCKED and storage.stuck_on(current):
-            return None
-        storage.refuse_replaced()
-        time.sleep(_POLL_SECONDS)
+def _print_header(job: Job) -> None:
+    error = f", {job.last_error}" if job.last_error and job.state in _WITH_ERROR else ""
+    begin = escape(f"==> {shown_name(job)} {job.state.value}{error}: ")
+    end = " <=="
+    line = output.line_width()
+    room = None if line is None else max(_SHORTEST_TITLE, line - width(begin + end))
+    output.print_data(strong(begin + title(job, cells=room) + end))
 
 
-class _Printer:
-    """Prints the output of one attempt, while it runs and afterwards."""
-
-    def __init__(self, storage: Storage, execution: Execution, tail: int | None = None) -> None:
-        self._storage = storage
-        self._execution = execution
-        self._reader = OutputReader(tail)
-
-    def print_once(self) -> None:
-        """Print the output so far."""
-        self._print_running()
-        self._print_ended()
-
-    def follow(self) -> None:
-        """Print the output until the attempt ends."""
-        while not self._print_ended():
-            if not self._print_running():
-                self._storage.refuse_replaced()
-                time.sleep(_POLL_SECONDS)
-
-    def _print_running(self) -> bool:
-        """Print new output if the attempt runs; return whether there was any."""
-        if not self._is_running():
-            return False
-        descriptor = open_running(self._storage.files, self._execution)
-        if descriptor is None:
-            return False
-        printed = False
-        limit = self._storage.settings().output_limit
-        try:
-            for chunk in self._reader.running(descriptor, limit, self._is_running):
-                output.print_bytes(chunk)
-                printed = True
-        finally:
-            os.close(descriptor)
-        return printed
-
-    def _is_running(self) -> bool:
-        current = self._storage.execution(self._execution.id)
-        return current is not None and current.outcome is None
-
-    def _print_ended(self) -> bool:
-        """Print the rest of the output if the attempt has ended; return whether it has."""
-        current = self._storage.execution(self._execution.id)
-        if current is None:  # deleted
-            return True
-        if current.outcome is None:
-            return False
-        kept = current.output
-        if not kept.in_file:
-            for chunk in self._reader.kept_in_row(kept):
-                output.print_bytes(chunk)
-            return True
-        path = self._storage.files.execution_log(current.id)
-        try:
-            descriptor = open_to_read(path)
-        except OSError as error:
-            raise QueueError(f"its log is gone: {error.strerror}") from None
-        limit = self._storage.settings().output_limit
-        try:
-            for chunk in self._reader.kept_in_file(descriptor, kept, limit):
-                output.print_bytes(chunk)
-        finally:
-            os.close(descriptor)
-        return True
+def _note(text: str) -> None:
+    """Tell somebody on a terminal why nothing is printed."""
+    if sys.stderr.isatty():
+        output.message(text)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Sequence
+from typing import Any, Iterator, Sequence
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.json_shapes import execution_json, job_json, masked
+from queuectl.cli.looking import Looking, looking_options
 from queuectl.cli.moments import relative_time
-from queuectl.cli.selection import job_argument, the_job
 from queuectl.cli.tables import print_fields, print_pages, print_table
 from queuectl.core.models import Execution, Job, signal_name
 from queuectl.core.times import format_duration, utcnow
@@ -23,41 +23,71 @@ _MOST_LISTED = 10
 
 
 @click.command("show", cls=QueueCommand)
-@job_argument
+@looking_options
 @click.option(
     "--show-env",
     is_flag=True,
     help="Print the values of environment variables (default: ***).",
 )
 @json_option
-def show(job: str | None, show_env: bool, as_json: bool) -> None:
-    """Show one job and its attempts.
+def show(
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Any],
+    show_env: bool,
+    as_json: bool,
+) -> int:
+    """Show jobs and their attempts.
 
     JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
-    @last, @running or @failed. On a terminal the default is the job that was enqueued last.
+    @last, @running or @failed. - reads ids from stdin. On a terminal the default is the job that
+    was enqueued last. With --json, several jobs make a list.
 
-    Example: queuectl show nightly-backup
+    \b
+    queuectl show nightly-backup
+    queuectl show @running
     """
+    looking = Looking(jobs, queues, states)
     storage = open_storage()
-    found = the_job(storage, job)
-    needs, dependants = storage.needs(found), storage.dependants(found)
-    executions = storage.executions(found)
-    pid = _running_pid(storage, found)
     if as_json:
-        shape = {
-            **job_json(found, show_env=show_env),
-            "after": [need.job.id for need in needs if not need.any_outcome],
-            "after_any": [need.job.id for need in needs if need.any_outcome],
-            "needed_by": dependants,
-        }
-        shapes = (execution_json(execution, running_pid=pid) for execution in executions)
-        output.print_json_object(shape, "executions", shapes)
+        _print_json(storage, looking, show_env=show_env)
+        return looking.code
+    separator = ""
+    for job in looking.jobs(storage):
+        output.print_data(separator, line_break=False)
+        _print_job(storage, job, show_env=show_env)
+        separator = "\n"
+    return looking.code
+
+
+def _print_json(storage: Storage, looking: Looking, *, show_env: bool) -> None:
+    if looking.is_several:
+        shapes = (
+            {**shape, "executions": list(executions)}
+            for shape, executions in (
+                _json(storage, job, show_env=show_env) for job in looking.jobs(storage)
+            )
+        )
+        output.print_json_array(shapes)
         return
-    _print_job(found, pid, needs, dependants, show_env=show_env)
-    print_pages(executions, _print_attempts)
-    last = storage.last_execution(found)
-    if last is not None:
-        _print_hints(found, last)
+    shape, executions = _json(storage, looking.one(storage), show_env=show_env)
+    output.print_json_object(shape, "executions", executions)
+
+
+def _json(
+    storage: Storage, job: Job, *, show_env: bool
+) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """Return what JSON shows of a job, and of its attempts."""
+    needs = storage.needs(job)
+    shape = {
+        **job_json(job, show_env=show_env),
+        "after": [need.job.id for need in needs if not need.any_outcome],
+        "after_any": [need.job.id for need in needs if need.any_outcome],
+        "needed_by": storage.dependants(job),
+    }
+    pid = _running_pid(storage, job)
+    executions = storage.executions(job)
+    return shape, (execution_json(execution, running_pid=pid) for execution in executions)
 
 
 def _running_pid(storage: Storage, job: Job) -> int | None:
@@ -68,15 +98,18 @@ def _running_pid(storage: Storage, job: Job) -> int | None:
     return lockfiles.seen_job_pid(storage.files, job.locked_by, last.id)
 
 
-def _print_job(
-    job: Job,
-    pid: int | None,
-    needs: Sequence[Need],
-    dependants: Sequence[str],
-    *,
-    show_env: bool,
-) -> None:
+def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
+    _print_fields(storage, job, show_env=show_env)
+    print_pages(storage.executions(job), _print_attempts)
+    last = storage.last_execution(job)
+    if last is not None:
+        _print_hints(job, last)
+
+
+def _print_fields(storage: Storage, job: Job, *, show_env: bool) -> None:
     now = utcnow()
+    pid = _running_pid(storage, job)
+    needs, dependants = storage.needs(job), storage.dependants(job)
     env = masked(job.env, show_env=show_env)
     print_fields(
         [

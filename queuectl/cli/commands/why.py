@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.looking import Looking, looking_options
 from queuectl.cli.moments import local_time
-from queuectl.cli.selection import job_argument, the_job
 from queuectl.core import retry
 from queuectl.core.batches import serves
 from queuectl.core.models import Job, OutcomeKind
+from queuectl.core.naming import number, title
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, utcnow
 from queuectl.host import lockfiles
 from queuectl.storage import Storage
 
+_TITLE_CELLS = 48
 _CLOCK_WAS_AHEAD = "; the clock was ahead when it {} ({})"
 
 
@@ -30,30 +32,50 @@ class Explanation(NamedTuple):
 
 
 @click.command("why", cls=QueueCommand)
-@job_argument
+@looking_options
 @json_option
-def why(job: str | None, as_json: bool) -> None:
-    """Explain in one sentence where a job stands, and why.
+def why(jobs: Sequence[str], queues: Sequence[str], states: Sequence[Any], as_json: bool) -> int:
+    """Explain in one sentence per job where it stands, and why.
 
     JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
-    @last, @running or @failed. On a terminal the default is the job that was enqueued last.
+    @last, @running or @failed. - reads ids from stdin. On a terminal the default is the job that
+    was enqueued last. With --json, several jobs make a list.
 
-    Example: queuectl why nightly-backup
+    \b
+    queuectl why nightly-backup
+    queuectl why --state blocked
     """
+    looking = Looking(jobs, queues, states)
     storage = open_storage()
-    found = the_job(storage, job)
-    explanation = explain(storage, found, now=utcnow())
-    if as_json:
-        output.print_json(
-            {
-                "id": found.id,
-                "state": found.state.value,
-                "reason": explanation.reason,
-                "message": explanation.message,
-            }
-        )
+    found = looking.jobs(storage)
+    if not as_json:
+        for job in found:
+            _print(job, explain(storage, job, now=utcnow()))
+    elif looking.is_several:
+        shapes = (_json(job, explain(storage, job, now=utcnow())) for job in found)
+        output.print_json_array(shapes)
     else:
-        output.print_line(f"{found.id} {explanation.message}")
+        job = looking.one(storage)
+        output.print_json(_json(job, explain(storage, job, now=utcnow())))
+    return looking.code
+
+
+def _json(job: Job, explanation: Explanation) -> dict[str, str]:
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "reason": explanation.reason,
+        "message": explanation.message,
+    }
+
+
+def _print(job: Job, explanation: Explanation) -> None:
+    """Print the sentence; on a terminal the job has its number and its title, elsewhere its id."""
+    named = job.id
+    if output.on_terminal():
+        id_given = "" if job.id_made else f" {job.id}"
+        named = f"{number(job)}{id_given} ({title(job, cells=_TITLE_CELLS)})"
+    output.print_line(f"{named} {explanation.message}")
 
 
 def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
