@@ -77,6 +77,14 @@ class _Command(click.Command):
     """The exit code when queuectl itself fails, as opposed to the jobs or the caller."""
     _own_help_option: click.Option | None = None
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help."""
+        from queuectl.cli.help_layout import Formatter  # only here
+
+        formatter = Formatter(width=ctx.terminal_width, max_width=ctx.max_content_width)
+        self.format_help(ctx, formatter)
+        return formatter.getvalue().rstrip("\n")
+
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Return --help, which prints as all commands do: a full stdout is an error, in one line.
 
@@ -116,9 +124,19 @@ class _Command(click.Command):
 class QueueCommand(_Command):
     """A command: it has --db, and turns errors of the storage into Failures."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, sections: Mapping[str, str] = MappingProxyType({}), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(queue_options(hidden=True))
+        self.sections = sections
+        """The sections of the options in the help, each with the long names of its options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their sections."""
+        from queuectl.cli import help_layout  # only here
+
+        help_layout.write(self, ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the storage or the system becomes a Failure."""
@@ -141,6 +159,10 @@ class QueueGroup(_Command, click.Group):
         super().__init__(*args, **kwargs)
         if not any(param.name == "db" for param in self.params):
             self.params.extend(queue_options(hidden=True))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands in the order of their definitions, that of use."""
+        return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; without any argument print the help to stderr and end with exit code 2."""
@@ -251,7 +273,9 @@ def open_part(part: type[_Part], *, create: bool = False, write: bool = False) -
     return storage
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON (see queuectl help json)."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
 
 

@@ -29,6 +29,18 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Split = Tuple[List[str], List[str]]
 
 
+JOB_SECTIONS = {
+    "Where it runs": "--queue --cwd --env --shell --input",
+    "When it starts": "--priority --delay --at --after --after-any",
+    "Limits": "--timeout --max-retries --retry-delay --backoff",
+    "Only once": "--unique --if-dup",
+    "Waiting for it": "--wait --output",
+    "Many jobs": "--file --lines --null --dry-run",
+    "Names": "--id --label --batch",
+}
+"""The sections in which the help shows the options of a job."""
+
+
 def job_options(*, new: bool) -> Callable[[_Function], _Function]:
     """Add the options that say how a job runs. Their texts name defaults only for a `new` job."""
 
@@ -48,24 +60,25 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     limit = format_duration(defaults.job_timeout)
     in_queue = described("Put it in this queue", DEFAULT_QUEUE)
     higher_first = described("Jobs with a higher number start first", str(DEFAULT_PRIORITY))
-    at_most = described("Maximum number of attempts", str(defaults.max_retries))
-    kill = described("Kill an attempt after this long: 90, 10m, 1h30m; 0 = no limit", limit)
+    at_most = described("Run it at most N times in all", str(defaults.max_retries))
+    kill = described("Kill an attempt that takes longer; 0 = no limit", limit)
     folder = described("Run it in this folder", "the current one")
     after = "Run it only after JOB has completed (repeatable, or A,B{})."
     after_any = "Run it after JOB has ended in any way (repeatable, or A,B{})."
     none = "" if new else "; '' = after none"
     jobs = completer(*UNFINISHED_STATES)
-    variable = "Set a variable. NAME alone copies its value, '*' copies all (repeatable)."
+    later = "Wait at least this long before the first attempt."
+    variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
     return (
         click.option("--queue", metavar="QUEUE", help=in_queue),
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
         click.option("--timeout", metavar="DURATION", help=kill),
-        click.option("--delay", metavar="DURATION", help="Wait at least this long before it runs."),
-        click.option("--at", metavar="TIME", help="Do not run it before: 18:00, 2026-12-24T18:00."),
+        click.option("--delay", metavar="DURATION", help=later),
+        click.option("--at", metavar="TIME", help="Do not start it before this time."),
         click.option("--cwd", metavar="DIR", shell_complete=complete_path("dir"), help=folder),
         click.option("--env", multiple=True, metavar="NAME[=VALUE]", help=variable),
-        click.option("--label", metavar="TEXT", help="A description for people."),
+        click.option("--label", metavar="TEXT", help="A name to show in lists."),
         click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after.format(none)),
         click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,

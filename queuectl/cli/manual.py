@@ -9,6 +9,8 @@ import click
 from queuectl import __version__
 from queuectl.cli import topics
 from queuectl.cli.app import SECTIONS, root
+from queuectl.cli.command import QueueCommand
+from queuectl.cli.help_layout import option_rows
 from queuectl.cli.markdown import Heading
 from queuectl.cli.roff import blocks, escaped, line, literal, pairs, title
 from queuectl.core.settings import KEYS
@@ -116,16 +118,20 @@ def _command(command: click.Command, parent: click.Context, name: str) -> Iterat
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    records = (param.get_help_record(context) for param in command.params)
-    yield from pairs(record for record in records if record is not None and record[1])
+    if isinstance(command, QueueCommand):
+        records = [row for _, rows in option_rows(command, context) for row in rows]
+    else:
+        found = (param.get_help_record(context) for param in command.params)
+        records = [record for record in found if record is not None]
+    yield from pairs(record for record in records if record[1] and not record[0].startswith("-h,"))
 
 
 def _paragraphs(text: str) -> Iterator[str]:
     """Return a help text. Paragraphs are filled; those marked by \b keep their lines."""
     for paragraph in text.strip().split("\n\n"):
-        rows: list[str] = [row.strip() for row in paragraph.split("\n")]
+        rows = paragraph.split("\n")
         yield ".PP"
         if rows[0] == "\b":
             yield from literal(rows[1:])
         else:
-            yield line(escaped(" ".join(rows)))
+            yield line(escaped(" ".join(row.strip() for row in rows)))

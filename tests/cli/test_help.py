@@ -7,9 +7,12 @@ import re
 import click
 import pytest
 
+from queuectl.cli.help_layout import JOB
 from queuectl.core.settings import KEYS
+from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, parse_duration
 from support.commands import commands
+from support.pages import calls_in, parse_call
 
 COMMANDS = commands(groups=True)
 GROUPS = [name for name, command in COMMANDS.items() if isinstance(command, click.Group)]
@@ -42,16 +45,91 @@ def test_a_summary_of_a_command_is_one_line(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_takes_jobs_says_how_to_name_them(name: str) -> None:
     """Four characters of a generated id are enough; `-` reads ids where several may be given."""
-    usage, _, text = " ".join(_help(name).split()).partition("Options:")[0].partition(" [OPTIONS]")
-    takes_jobs = re.search(r"\bJOB\b", text.partition(".")[0])
-    short = (
-        "JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, "
-        "or @last, @running or @failed."
-    )
+    text = " ".join(_help(name).split())
+    usage = _help(name).splitlines()[0]
+    metavars = " ".join(param.metavar or "" for param in COMMANDS[name].params)
 
     assert usage.startswith("Usage: queuectl")
-    assert (short in text) == bool(takes_jobs or name == "enqueue")
-    assert ("- reads ids from stdin." in text) == text.startswith(" [JOB]...")
+    assert (f" JOB {JOB}" in text) == bool(re.search(r"\bJOB\b", metavars))
+    assert (f" JOB {JOB} - reads jobs from stdin." in text) == ("[JOB]..." in usage)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_words_that_stand_for_a_value_are_explained(name: str) -> None:
+    """DURATION, TIME and STATE are written in more ways than a reader can guess."""
+    values = _help(name).partition("\nValues:\n")[2]
+
+    for param in COMMANDS[name].params:
+        for word in ("DURATION", "TIME", "STATE", "WARN", "CRIT"):
+            if word in re.findall("[A-Z]+", param.metavar or "") and not param.hidden:
+                assert word in values
+    assert not re.search(r"\[x?<|[<>]=", _help(name))
+
+
+def test_the_states_are_named() -> None:
+    """All of them, so that nobody has to provoke an error to learn them."""
+    words = re.findall(r"\w+", _help("list").partition("STATE   ")[2])
+
+    assert words == [state.value for state in JobState]
+
+
+@pytest.mark.parametrize("name", commands())
+def test_a_command_shows_examples(name: str) -> None:
+    """They can be parsed, and end the text above the options."""
+    text = _help(name).partition("\n  Examples:\n")[2].partition("\n\n")[0]
+    lines = text.splitlines()
+    calls = [call for line in lines for call in calls_in(line.strip().partition("   ")[0])]
+
+    assert [line for line in lines if not line.startswith("    ")] == []
+    assert calls
+    for call in calls:
+        parse_call(call)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_short_option_has_a_long_form(name: str) -> None:
+    """A script reads better with long forms."""
+    short = [
+        param.opts
+        for param in COMMANDS[name].params
+        if isinstance(param, click.Option) and not param.opts[-1].startswith("--")
+    ]
+
+    assert short == []
+
+
+@pytest.mark.parametrize("name", ["enqueue", "edit", "worker start", "list", "dlq list"])
+def test_options_are_grouped_by_purpose(name: str) -> None:
+    """Only a few options belong to no section, and these come last."""
+    titles = re.findall(r"^(\w.*):$", _help(name), re.MULTILINE)
+    options = _help(name).partition("Other options:\n")[2].partition("\n\n")[0]
+
+    assert len(titles) >= 3
+    assert [title for title in titles if title != "Values"][-1] == "Other options"
+    assert set(re.findall(r"--[a-z-]+", options)) <= {"--quiet", "--help"}
+
+
+def test_commands_of_a_group_are_in_the_order_of_use() -> None:
+    """Not in that of the alphabet, in which `start` would come after `list`."""
+    context = click.Context(COMMANDS["worker"])
+    orders = {
+        name: command.list_commands(context)
+        for name, command in COMMANDS.items()
+        if name and isinstance(command, click.Group)
+    }
+
+    assert orders == {
+        "worker": ["start", "stop", "list"],
+        "queue": ["list", "pause", "resume", "limit"],
+        "dlq": ["list", "retry", "purge"],
+        "config": ["list", "get", "set", "unset"],
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_line_breaks_at_a_hyphen(name: str) -> None:
+    """An option or a key would be torn apart. (Only a dash, or `-` for stdin, ends a line.)"""
+    assert re.findall(r"[\w]-\n", _help(name)) == []
 
 
 def test_an_argument_that_may_be_left_out_is_in_brackets() -> None:

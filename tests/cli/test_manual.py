@@ -10,6 +10,7 @@ import pytest
 
 from queuectl.cli import topics
 from queuectl.cli.manual import pages
+from queuectl.cli.markdown import Code
 from support.commands import commands
 
 PAGES = pages(date="2026-01-31")
@@ -30,7 +31,7 @@ def test_a_page_can_be_found_by_its_name(path: str) -> None:
 
     assert lines[0].startswith(f".TH {name.upper()} ".replace("-", r"\-"))
     assert " 2026-01-31 " in lines[0]
-    assert lines[lines.index(".SH NAME") + 1].startswith(rf"{name} \- ".replace("l-", r"l\-"))
+    assert lines[lines.index(".SH NAME") + 1].startswith(name.replace("-", r"\-") + r" \- ")
     assert {".nh", ".ad l"} <= set(lines)
 
 
@@ -45,7 +46,7 @@ def test_every_command_is_on_the_page() -> None:
 @pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
 @pytest.mark.parametrize("path", PAGES)
 def test_man_prints_no_warning(path: str, tmp_path: Path) -> None:
-    """No line is longer than 80 columns, and no word is hyphenated."""
+    """No word is hyphenated, and only code is wider than 80 columns."""
     page = tmp_path / Path(path).name
     page.write_text(PAGES[path], encoding="utf-8")
 
@@ -59,4 +60,7 @@ def test_man_prints_no_warning(path: str, tmp_path: Path) -> None:
 
     assert shown.stderr == ""
     assert "\N{HYPHEN}" not in shown.stdout
-    assert [line for line in shown.stdout.splitlines() if len(line) > 80] == []
+    wide = [line.strip() for line in shown.stdout.splitlines() if len(line) > 80]
+    name = page.stem.partition("-")[2]
+    code = [block for block in topics.page(name) if isinstance(block, Code)] if name else []
+    assert set(wide) <= {line.strip() for block in code for line in block.lines}

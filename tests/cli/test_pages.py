@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import click
 import pytest
 
 import queuectl
-from queuectl.cli.app import root
 from queuectl.core.settings import KEYS
 from support.commands import commands
-from support.pages import PAGES, TOPICS, code
+from support.pages import PAGES, TOPICS, calls_in, code, parse_call
 
 LEAVES = commands()
-PLACEHOLDERS = {"N": "1", "DURATION": "1h", "TIME": "18:00", "STATE": "dead"}
-"""Words in sentences that stand for a value of an option, each with such a value."""
 
 
 def _calls() -> list[str]:
@@ -41,26 +37,9 @@ def _calls() -> list[str]:
         texts += [
             word.replace("\\|", "|") for word in code(outside) if word.startswith("queuectl ")
         ]
-        calls += [call for text in texts for call in _calls_in(text)]
+        calls += [call for text in texts for call in calls_in(text)]
     known = {name.split()[0] for name in LEAVES} | {"--db", "--version"}
     return [call for call in dict.fromkeys(calls) if call.split(" ")[0] in known]
-
-
-def _calls_in(text: str) -> list[str]:
-    """Return the calls of queuectl in one line of shell, without the word queuectl."""
-    calls = []
-    words: list[str] | None = None
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    for word in [*lexer, ";"]:
-        if words is None:
-            words = [] if re.fullmatch(r"(.*/)?queuectl", word) else None
-        elif set(word) <= set("();<>|&"):
-            calls.append(" ".join(map(shlex.quote, words)))
-            words = None
-        else:
-            words.append(PLACEHOLDERS.get(word, word))
-    return calls
 
 
 def _options(command: click.Command) -> list[click.Option]:
@@ -73,20 +52,7 @@ def _options(command: click.Command) -> list[click.Option]:
 @pytest.mark.parametrize("call", _calls())
 def test_a_call_on_a_page_can_be_parsed(call: str) -> None:
     """It names an existing command, with options and values that it accepts."""
-    words = shlex.split(call)
-    while words[0] in ("--db", "--allow-shared"):
-        del words[: 2 if words[0] == "--db" else 1]
-    command: click.Command = root
-    context = click.Context(root, info_name="queuectl")
-    while isinstance(command, click.Group):
-        name = words.pop(0)
-        found = command.get_command(context, name)
-        assert found is not None, name
-        command, parent = found, context
-        context = click.Context(command, info_name=name, parent=parent)
-
-    if words:  # a sentence may name a command without its arguments
-        command.make_context(name, words, parent=parent)
+    parse_call(call)
 
 
 def test_the_calls_are_found() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+import click
+
 import queuectl
+from queuectl.cli.app import root
 
 CHECKOUT = Path(__file__).parents[2]
 TOPICS_FOLDER = Path(queuectl.__file__).parent / "help"
@@ -79,3 +83,44 @@ TOPICS = {
     if path.stem != "README"  # the index
 }
 PAGES = [README, *TOPICS.values()]
+
+
+PLACEHOLDERS = {"N": "1", "DURATION": "1h", "TIME": "18:00", "STATE": "dead"}
+"""Words in sentences that stand for a value of an option, each with such a value."""
+
+
+def calls_in(text: str) -> list[str]:
+    """Return the calls of queuectl in one line of shell, without the word queuectl."""
+    calls = []
+    words: list[str] | None = None
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    for word in [*lexer, ";"]:
+        if words is None:
+            words = [] if re.fullmatch(r"(.*/)?queuectl", word) else None
+        elif word and set(word) <= set("();<>|&"):
+            calls.append(" ".join(map(shlex.quote, words)))
+            words = None
+        else:
+            words.append(PLACEHOLDERS.get(word, word))
+    return calls
+
+
+def parse_call(call: str) -> None:
+    """Parse a call without running it. It must name an existing command, with what it accepts."""
+    words = shlex.split(call)
+    if words[:1] == ["--db"]:
+        del words[:2]
+    command: click.Command = root
+    parent: click.Context | None = None
+    context = click.Context(root, info_name="queuectl")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, name
+        command, parent = found, context
+        context = click.Context(command, info_name=name, parent=parent)
+
+    # A sentence may name a command without its arguments, or an option without its command.
+    if words and parent is not None:
+        command.make_context(str(command.name), words, parent=parent)

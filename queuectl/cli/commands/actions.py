@@ -9,6 +9,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
 from queuectl.cli.job_options import (
+    JOB_SECTIONS,
     check_options,
     command_text,
     job_options,
@@ -57,11 +58,14 @@ def cancel(
 ) -> int:
     """End jobs for good and keep their record.
 
-    A waiting job ends at once. A running job is killed, with all processes that it started. JOB is
-    an id (the first 4 characters of a generated id are enough), a number such as @17, or @last,
-    @running or @failed. - reads ids from stdin.
+    A waiting job ends at once. A running job is killed, with all processes that it started.
 
-    Example: queuectl cancel --reason 'wrong input' nightly-backup
+    \b
+    Examples:
+      queuectl cancel @17 @18
+      queuectl cancel --reason 'wrong input' nightly-backup
+      queuectl cancel --cascade build                also what waits for build
+      queuectl cancel --queue photos --state pending
     """
     reason = check_reason(reason, "--reason")
     choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
@@ -142,10 +146,13 @@ retry = retry_command(
     """Run failed or finished jobs again.
 
     A failed job is retried at once. A finished job starts over with all its attempts; its history
-    is kept. JOB is an id (the first 4 characters of a generated id are enough), a number such as
-    @17, or @last, @running or @failed. - reads ids from stdin.
+    is kept.
 
-    Example: queuectl retry nightly-backup
+    \b
+    Examples:
+      queuectl retry @17
+      queuectl retry --all                           all failed and dead jobs
+      queuectl list --ids --state cancelled | queuectl retry -
     """,
     retryable=RETRYABLE_STATES,
     by_default=(JobState.FAILED, JobState.DEAD),
@@ -171,7 +178,7 @@ class _EditCommand(QueueCommand):
         return rest
 
 
-@click.command("edit", cls=_EditCommand)
+@click.command("edit", cls=_EditCommand, sections=JOB_SECTIONS)
 @click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES, JobState.DEAD))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]",
                 shell_complete=complete_path())  # fmt: skip
@@ -187,13 +194,13 @@ def edit(
 ) -> None:
     """Change the command or the settings of a waiting or dead job.
 
-    A dead job has the changes when it is retried. JOB is an id (the first 4 characters of a
-    generated id are enough), a number such as @17, or @last, @running or @failed.
+    A dead job has the changes when it is retried.
 
     \b
-    queuectl edit --priority 10 nightly-backup
-    queuectl edit nightly-backup 'make report'
-    queuectl edit --after '' nightly-backup
+    Examples:
+      queuectl edit --priority 10 @17
+      queuectl edit nightly-backup 'make report'     a new command
+      queuectl edit --after '' @17                   wait for no other job
     """
     cleared = {name: () for name in ("after", "after_any") if options[name] == ("",)}
     fields = option_fields({**options, **cleared}, env)

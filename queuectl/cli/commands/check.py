@@ -93,11 +93,20 @@ class _CheckCommand(QueueCommand):
 def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
     """Check the queue against limits, for monitoring.
 
-    Prints one line and exits as Nagios plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A limit
-    is CRIT, or WARN:CRIT. A value at a limit is still OK. A worker that lives but can run nothing
-    (see `worker list`) is a WARNING, and does not count for --min-workers.
+    A value at a limit is still OK. A worker that lives but can run nothing (see `queuectl worker
+    list`) is a WARNING, and does not count for --min-workers.
 
-    Example: queuectl check --max-dlq 0 --max-wait 5m:1h --min-workers 1
+    \b
+    Exit codes, which are those of Nagios plugins:
+      0  OK
+      1  WARNING
+      2  CRITICAL
+      3  UNKNOWN: the queue cannot be read, or an option is wrong
+
+    \b
+    Examples:
+      queuectl check
+      queuectl check --max-dlq 0 --max-wait 5m:1h --min-workers 1
     """
     ctx = click.get_current_context()
     names = queue_names(queues)

@@ -15,9 +15,10 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script for a shell.
 
     \b
-    eval "$(queuectl completion bash)"     in ~/.bashrc
-    eval "$(queuectl completion zsh)"      in ~/.zshrc
-    queuectl completion fish > ~/.config/fish/completions/queuectl.fish
+    Examples:
+      eval "$(queuectl completion bash)"             in ~/.bashrc
+      eval "$(queuectl completion zsh)"              in ~/.zshrc
+      queuectl completion fish > ~/.config/fish/completions/queuectl.fish
     """
     from click.shell_completion import get_completion_class  # only here
 

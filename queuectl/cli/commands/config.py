@@ -30,13 +30,48 @@ def config() -> None:
     """Read and change the queue's configuration."""
 
 
+@config.command("list", cls=QueueCommand)
+@json_option
+def config_list(as_json: bool) -> None:
+    """List all keys with their values and meanings.
+
+    \b
+    Examples:
+      queuectl config list
+    """
+    stored = open_storage().stored_settings()
+    if as_json:
+        shown = {
+            key: {"value": stored.get(key, known.default), "default": known.default,
+                  "set": key in stored}
+            for key, known in KEYS.items()
+        }  # fmt: skip
+        for key in stored.keys() - KEYS.keys():
+            shown[key] = {"value": stored[key], "default": None, "set": True}
+        output.print_json(shown)
+        return
+    rows = [
+        [key, stored.get(key, known.default), "" if key in stored else "default",
+         known.help]
+        for key, known in KEYS.items()
+    ]  # fmt: skip
+    rows += [
+        [key, value, "", "unknown (an older tool stored it)"]
+        for key, value in stored.items()
+        if key not in KEYS
+    ]
+    print_table(("KEY", "VALUE", "", "MEANING"), rows)
+
+
 @config.command("get", cls=QueueCommand)
 @_key_argument
 @json_option
 def config_get(key: str, as_json: bool) -> None:
     """Print the value of a key and nothing else.
 
-    Example: queuectl config get max-retries
+    \b
+    Examples:
+      queuectl config get max-retries
     """
     stored = _open_for(key).stored_settings()
     value = stored[key] if key in stored else check_key(key).default
@@ -62,9 +97,12 @@ def _open_for(key: str, *, write: bool = False) -> Storage:
 def config_set(key: str, value: str, quiet: bool) -> None:
     """Give a key a value.
 
-    `queuectl config list` shows all keys.
+    `queuectl help configuration` says what each key does.
 
-    Example: queuectl config set max-retries 5
+    \b
+    Examples:
+      queuectl config set max-retries 5
+      queuectl config set job-timeout 2h
     """
     check_value(key, value)
     open_storage(create=True).set_key(key, value)
@@ -78,40 +116,11 @@ def config_set(key: str, value: str, quiet: bool) -> None:
 def config_unset(key: str, quiet: bool) -> None:
     """Give a key its default again.
 
-    Example: queuectl config unset max-retries
+    \b
+    Examples:
+      queuectl config unset max-retries
     """
     _open_for(key, write=True).unset_key(key)
     if not quiet:
         known = KEYS.get(key)
         output.print_line(f"{key} = {known.default} (default)" if known else f"{key} is unset")
-
-
-@config.command("list", cls=QueueCommand)
-@json_option
-def config_list(as_json: bool) -> None:
-    """List all keys with their values and meanings.
-
-    Example: queuectl config list
-    """
-    stored = open_storage().stored_settings()
-    if as_json:
-        shown = {
-            key: {"value": stored.get(key, known.default), "default": known.default,
-                  "set": key in stored}
-            for key, known in KEYS.items()
-        }  # fmt: skip
-        for key in stored.keys() - KEYS.keys():
-            shown[key] = {"value": stored[key], "default": None, "set": True}
-        output.print_json(shown)
-        return
-    rows = [
-        [key, stored.get(key, known.default), "" if key in stored else "default",
-         known.help]
-        for key, known in KEYS.items()
-    ]  # fmt: skip
-    rows += [
-        [key, value, "", "unknown (an older tool stored it)"]
-        for key, value in stored.items()
-        if key not in KEYS
-    ]
-    print_table(("KEY", "VALUE", "", "MEANING"), rows)

@@ -15,7 +15,7 @@ from queuectl.cli.command import (
     quiet_option,
 )
 from queuectl.cli.commands.actions import retry_command
-from queuectl.cli.commands.list import list_options, print_list
+from queuectl.cli.commands.list import LIST_SECTIONS, list_options, print_list
 from queuectl.cli.commands.prune import delete_named
 from queuectl.cli.selection import (
     all_option,
@@ -41,12 +41,16 @@ def dlq() -> None:
     """
 
 
-@dlq.command("list", cls=QueueCommand)
+@dlq.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
 @list_options(default_number="all")
 def dlq_list(queues: Sequence[str], **shown: Any) -> None:
     """List the dead jobs and why each of them failed.
 
-    Example: queuectl dlq list
+    \b
+    Examples:
+      queuectl dlq list
+      queuectl dlq list --last 5
+      queuectl dlq list --json | jq -r '.[] | [.id, .last_error] | @tsv'
     """
     dead = Selection(queues=queue_names(queues), states=_DEAD)
     print_list(dead, print_dead_jobs, none="no dead jobs", **shown)
@@ -56,11 +60,12 @@ dlq.add_command(
     retry_command(
         """Run dead jobs again.
 
-        They start over with all their attempts; their history is kept. JOB is an id (the first 4
-        characters of a generated id are enough), a number such as @17, or @last, @running or
-        @failed. - reads ids from stdin.
+        They start over with all their attempts; their history is kept.
 
-        Example: queuectl dlq retry nightly-backup
+        \b
+        Examples:
+          queuectl dlq retry @17
+          queuectl dlq retry --all
         """,
         retryable=_DEAD,
         by_default=_DEAD,
@@ -86,10 +91,11 @@ def dlq_purge(
 ) -> int:
     """Delete dead jobs, their history and their output.
 
-    JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
-    @last, @running or @failed. - reads ids from stdin.
-
-    Example: queuectl dlq purge --all --yes
+    \b
+    Examples:
+      queuectl dlq purge @17
+      queuectl dlq purge --queue photos
+      queuectl dlq purge --all --yes
     """
     choice = choose(jobs, queues, states, everything=everything, among=_DEAD)
     if choice.selection is not None and not queues and not yes:

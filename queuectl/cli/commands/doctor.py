@@ -49,7 +49,9 @@ def doctor(as_json: bool) -> None:
 
     Prints one line per check: ok, warn or fail. Exits with 1 if a check fails.
 
-    Example: queuectl doctor
+    \b
+    Examples:
+      queuectl doctor
     """
     files = queue_files()
     findings = list(_examine(files))

@@ -20,6 +20,7 @@ from queuectl.cli.command import (
     usage_error,
 )
 from queuectl.cli.job_options import (
+    JOB_SECTIONS,
     check_options,
     current_folder,
     fields_of_words,
@@ -70,7 +71,7 @@ def _is_template(words: Sequence[str]) -> bool:
     return any(word in SEPARATORS for word in words)
 
 
-@click.command("enqueue", cls=_EnqueueCommand)
+@click.command("enqueue", cls=_EnqueueCommand, sections=JOB_SECTIONS)
 @click.argument(
     "words",
     nargs=-1,
@@ -84,16 +85,16 @@ def _is_template(words: Sequence[str]) -> bool:
     "--unique",
     "unique_key",
     metavar="KEY",
-    help="Do not enqueue if an unfinished job has this key (see --if-dup).",
+    help="Store nothing if an unfinished job has this key (see --if-dup).",
 )
 @click.option(
     "--if-dup",
     type=click.Choice(["skip", "replace", "error"]),
-    help="If there is such a job: print its id (skip, the default), also give it this command "
-    "(replace, which fails if it is running), or fail (error).",
+    help="What to do then: print its id (skip, the default); also give that job this command, "
+    "unless it is running (replace); or fail (error).",
 )
 @click.option(
-    "-w", "--wait", is_flag=True, help="Wait for its end; print its output, exit with its code."
+    "-w", "--wait", is_flag=True, help="Wait for its end; print its output and exit with its code."
 )
 @click.option(
     "--output",
@@ -132,10 +133,9 @@ def enqueue(
 ) -> None:
     """Store a shell command as a job and print its id.
 
-    One word is a shell command as written, or a job as a JSON object (SPEC); several words are one
-    command with its arguments. - reads one JSON object per line from stdin. Options come before the
-    command. JOB is an id (the first 4 characters of a generated id are enough), a number such as
-    @17, or @last, @running or @failed.
+    One word is a shell command as written; several words are one command with its arguments.
+    Options come before the command. A word that begins with { is a job as a JSON object (SPEC).
+    With - each line of stdin is such an object; either all of them are stored or none.
 
     ::: begins arguments, of which each makes one job; :::: FILE reads them from a file, or from
     stdin for -. They replace {} (as given), {.} (without extension), {/} (file name), {//}
@@ -144,11 +144,17 @@ def enqueue(
     those before.
 
     \b
-    queuectl enqueue 'tar czf home.tgz ~ && echo ok'
-    queuectl enqueue --timeout 1h rsync -a src/ backup:dst/
-    queuectl enqueue '{"command": "make", "priority": 5}'
-    queuectl enqueue ffmpeg -nostdin -i {} {.}.mp4 ::: *.mkv
-    find . -name '*.log' -print0 | queuectl enqueue -0 gzip :::: -
+    Examples:
+      queuectl enqueue 'tar czf home.tgz ~ && echo ok'
+      queuectl enqueue --timeout 1h rsync -a src/ backup:dst/
+      queuectl enqueue --at 18:00 --label report make report
+      queuectl enqueue --after @last make install
+      queuectl enqueue --unique sync --wait --output on-failure rsync -a a/ b/
+      queuectl enqueue '{"command": "make", "priority": 5}'
+      queuectl enqueue --lines - < commands.txt
+      queuectl enqueue --file jobs.jsonl
+      queuectl enqueue ffmpeg -nostdin -i {} {.}.mp4 ::: *.mkv
+      find . -name '*.log' -print0 | queuectl enqueue -0 gzip :::: -
     """
     if wait:
         from queuectl.cli.waiting import COULD_NOT_WAIT  # only here

@@ -43,9 +43,10 @@ def help_(ctx: click.Context, names: Sequence[str]) -> None:
     terminal.
 
     \b
-    queuectl help                  all commands and topics
-    queuectl help worker start     a command, as with -h
-    queuectl help states           a topic
+    Examples:
+      queuectl help
+      queuectl help worker start                     as worker start -h
+      queuectl help states
     """
     listed = topics()
     if names and names[0] in listed:
@@ -112,6 +113,7 @@ def version() -> None:
     """Show the version.
 
     \b
-    queuectl version
+    Examples:
+      queuectl version
     """
     output.print_data(f"queuectl {__version__}")

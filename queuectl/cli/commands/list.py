@@ -21,16 +21,24 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MOST_ON_A_TERMINAL = 100
 
 
+LIST_SECTIONS = {
+    "Which jobs": "--state --queue --label --batch --since --last",
+    "What is printed": "--ids --show-env --json",
+}
+"""The sections of the options of `list` and `dlq list`."""
+
+
 def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
     """Add the options of a command that lists jobs, all but `--state`."""
     options = [
         queue_option,
         click.option(
             "-n",
+            "--last",
             "newest",
             type=WholeNumber(1),
             metavar="N",
-            help=f"List only the newest N jobs (default: {default_number}).",
+            help=f"Only the newest N jobs (default: {default_number}).",
         ),
         click.option("--ids", is_flag=True, help="Print only the ids."),
         click.option(
@@ -85,13 +93,18 @@ def print_list(
     return storage
 
 
-@click.command("list", cls=QueueCommand)
+@click.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
 @state_option
 @list_options(default_number=f"{_MOST_ON_A_TERMINAL} on a terminal, else all")
 def list_jobs(states: Sequence[Any], queues: Sequence[str], **shown: Any) -> None:
     """List jobs in the order they were enqueued, newest last.
 
-    Example: queuectl list --state failed,dead
+    \b
+    Examples:
+      queuectl list
+      queuectl list --state failed,dead --last 20
+      queuectl list --queue photos --ids
+      queuectl list --json | jq -r '.[] | [.id, .state] | @tsv'
     """
     selection = Selection(queues=queue_names(queues), states=state_names(states))
     storage = print_list(

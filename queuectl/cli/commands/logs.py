@@ -58,13 +58,14 @@ def logs(
     """Print the output of jobs.
 
     Its bytes are printed unchanged, stdout and stderr in one stream; with several jobs, each output
-    has a header. JOB is an id (the first 4 characters of a generated id are enough), a number such
-    as @17, or @last, @running or @failed. - reads ids from stdin. On a terminal the default is the
-    job that is running, or else ran last.
+    has a header. On a terminal the default is the job that is running, or else ran last.
 
     \b
-    queuectl logs --follow @running
-    queuectl logs --state dead --tail 5
+    Examples:
+      queuectl logs @17
+      queuectl logs --follow @running
+      queuectl logs --state dead --tail 5
+      queuectl logs --attempt 1 nightly-backup
     """
     looking = Looking(jobs, queues, states)
     if follow and not looking.is_single:

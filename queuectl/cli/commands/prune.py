@@ -57,11 +57,15 @@ def prune(
 ) -> int:
     """Delete old jobs, their history and their output.
 
-    Without JOB or --state, only completed and cancelled jobs. Unfinished jobs are never deleted,
-    nor jobs that an unfinished job waits for. JOB is an id (the first 4 characters of a generated
-    id are enough), a number such as @17, or @last, @running or @failed. - reads ids from stdin.
+    Without JOB or --state, only completed and cancelled jobs are deleted. A job that is unfinished,
+    or that an unfinished job waits for, is never deleted.
 
-    Example: queuectl prune --older-than 7d --dry-run
+    \b
+    Examples:
+      queuectl prune                                 as the key retention says
+      queuectl prune --older-than 7d --dry-run
+      queuectl prune --state dead --older-than 90d
+      queuectl list --ids --state completed | queuectl prune -
     """
     wanted = state_names(states)
     unfinished = [state.value for state in wanted if state not in FINISHED_STATES]

@@ -40,7 +40,9 @@ def queue() -> None:
 def queue_list(as_json: bool) -> None:
     """List the queues with their pauses, limits and numbers of jobs.
 
-    Example: queuectl queue list
+    \b
+    Examples:
+      queuectl queue list
     """
     storage = open_storage()
     queues = storage.queues()
@@ -85,7 +87,10 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     Running jobs are not affected. Without QUEUE, one switch pauses all queues, those to come
     included.
 
-    Example: queuectl queue pause --reason 'disk full' backups
+    \b
+    Examples:
+      queuectl queue pause
+      queuectl queue pause --reason 'disk full' backups
     """
     name = None if name is None else check_queue(name, "queue")
     reason = check_reason(reason, "--reason")
@@ -102,7 +107,10 @@ def queue_resume(name: str | None, quiet: bool) -> None:
 
     Without QUEUE, every pause is lifted.
 
-    Example: queuectl queue resume backups
+    \b
+    Examples:
+      queuectl queue resume backups
+      queuectl queue resume
     """
     name = None if name is None else check_queue(name, "queue")
     storage = open_storage(write=True)
@@ -122,7 +130,10 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
 
     The limit holds for all workers together; none removes it.
 
-    Example: queuectl queue limit downloads 2
+    \b
+    Examples:
+      queuectl queue limit downloads 2
+      queuectl queue limit downloads none
     """
     name = check_queue(name, "queue")
     number = None

@@ -39,13 +39,14 @@ def show(
 ) -> int:
     """Show jobs and their attempts.
 
-    JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
-    @last, @running or @failed. - reads ids from stdin. On a terminal the default is the job that
-    was enqueued last. With --json, several jobs make a list.
+    On a terminal the default is the job that was enqueued last. With --json, several jobs make a
+    list.
 
     \b
-    queuectl show nightly-backup
-    queuectl show @running
+    Examples:
+      queuectl show @17
+      queuectl show --json nightly-backup
+      queuectl show --state dead
     """
     looking = Looking(jobs, queues, states)
     storage = open_storage()

@@ -37,7 +37,10 @@ _OPTIONAL_ROWS = (
 def status(watch: bool, as_json: bool) -> None:
     """Show how many jobs are in each state, and what the workers do.
 
-    Example: queuectl status --watch
+    \b
+    Examples:
+      queuectl status
+      queuectl status --watch
     """
     if watch and as_json:
         usage_error("--watch and --json cannot be used together")

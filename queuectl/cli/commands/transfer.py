@@ -38,7 +38,10 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
     They go to stdout, or to a new FILE that only you can read. Environment variables are not
     masked.
 
-    Example: queuectl export --state dead dead.jsonl
+    \b
+    Examples:
+      queuectl export jobs.jsonl
+      queuectl export --state dead --mask-env | gzip > dead.jsonl.gz
     """
     storage = open_storage()
     selection = Selection(queues=queue_names(queues), states=state_names(states))
@@ -66,7 +69,10 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
 
     If one of them is refused, none is stored. A running job arrives as pending.
 
-    Example: queuectl import dead.jsonl
+    \b
+    Examples:
+      queuectl import jobs.jsonl
+      zcat dead.jsonl.gz | queuectl import --skip-existing -
     """
     now = utcnow()
     arriving = Spool(TransferredJob)
@@ -95,7 +101,9 @@ def backup(path: str, quiet: bool) -> None:
     In the copy, jobs that are running now count as lost: their attempt counts, and they are
     retried. Outputs of more than 4 KiB are not copied.
 
-    Example: queuectl backup /backup/queue.db
+    \b
+    Examples:
+      queuectl backup /backup/queue.db
     """
     storage = open_storage()
     with cleaned_up():
@@ -114,7 +122,9 @@ def restore(path: str, yes: bool, quiet: bool) -> None:
     What the queue holds now is lost. Its workers must be stopped first. FILE stays as it is, and
     the restored queue gets an id of its own. Jobs that ran when the backup was taken are retried.
 
-    Example: queuectl restore /backup/queue.db
+    \b
+    Examples:
+      queuectl restore /backup/queue.db
     """
     from queuectl.storage import restoring
 

@@ -84,21 +84,25 @@ def wait(
 ) -> None:
     """Wait until jobs have finished, retries included.
 
-    Exits with the code of the job; for several jobs with 0 if all completed, else 1. With --json it
-    prints a list with one object per job, or for --all one object of counts. JOB is an id (the
-    first 4 characters of a generated id are enough), a number such as @17, or @last, @running or
-    @failed. - reads ids from stdin.
+    With --json it prints a list with one object per job, or for --all one object of counts.
 
     \b
-    Other exit codes:
-      124    the time ran out, or the job exceeded its timeout
-      125    queuectl itself failed, or the job can never finish
-      126    the job could not be started
-      137    the job was lost with its worker
-      143    the job was cancelled
-      128+N  the job was killed by signal N
+    Exit codes:
+      of one job   the exit code of the job
+      of several   0 if all of them completed, else 1
+      124          the time ran out, or the job exceeded its timeout
+      125          queuectl itself failed, or the job can never finish
+      126          the job could not be started
+      137          the job was lost with its worker
+      143          the job was cancelled
+      128+N        the job was killed by signal N
 
-    Example: queuectl wait "$id" && echo done
+    \b
+    Examples:
+      queuectl wait "$id" && echo done
+      queuectl wait --timeout 10m @17
+      queuectl enqueue --lines - < commands.txt | queuectl wait -
+      queuectl wait --all --queue photos
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     if everything and not (jobs or states or any_one):

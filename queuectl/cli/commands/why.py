@@ -37,13 +37,14 @@ class Explanation(NamedTuple):
 def why(jobs: Sequence[str], queues: Sequence[str], states: Sequence[Any], as_json: bool) -> int:
     """Explain in one sentence per job where it stands, and why.
 
-    JOB is an id (the first 4 characters of a generated id are enough), a number such as @17, or
-    @last, @running or @failed. - reads ids from stdin. On a terminal the default is the job that
-    was enqueued last. With --json, several jobs make a list.
+    On a terminal the default is the job that was enqueued last. With --json, several jobs make a
+    list.
 
     \b
-    queuectl why nightly-backup
-    queuectl why --state blocked
+    Examples:
+      queuectl why @17
+      queuectl why nightly-backup
+      queuectl why --state blocked
     """
     looking = Looking(jobs, queues, states)
     storage = open_storage()

@@ -31,12 +31,20 @@ from queuectl.host import places
 _TIME_RAN_OUT = 124
 
 
+_SECTIONS = {
+    "Which workers": "--count --queue",
+    "When they exit": "--drain --max-jobs --max-runtime --fail",
+    "How they are started": "--unless-running --detach --log-file",
+}
+"""The sections of the options of `worker start`."""
+
+
 @click.group("worker", cls=QueueGroup)
 def worker() -> None:
     """Start, stop and list workers."""
 
 
-@worker.command("start", cls=QueueCommand)
+@worker.command("start", cls=QueueCommand, sections=_SECTIONS)
 @click.option(
     "-c",
     "--count",
@@ -103,8 +111,11 @@ def worker_start(
     puts them back in the queue; the interrupted attempt does not count.
 
     \b
-    queuectl worker start --count 4
-    * * * * * queuectl worker start --drain --unless-running -q
+    Examples:
+      queuectl worker start --count 4
+      queuectl worker start --count 4 --detach
+      queuectl worker start --drain && queuectl status
+      * * * * * queuectl worker start --drain --unless-running -q
     """
     from queuectl.host.processes import close_inherited_descriptors
     from queuectl.worker.plan import Plan
@@ -179,7 +190,10 @@ def worker_stop(
     for all its workers (default: all workers). Inside a job, the worker that runs the job exits
     after it and is not waited for.
 
-    Example: queuectl worker stop --timeout 1m
+    \b
+    Examples:
+      queuectl worker stop
+      queuectl worker stop --timeout 1m || queuectl worker stop --now
     """
     if now and leave_jobs:
         usage_error("--now and --leave-jobs cannot be used together")
@@ -225,7 +239,9 @@ def worker_stop(
 def worker_list(as_json: bool) -> None:
     """List the running workers and their jobs.
 
-    Example: queuectl worker list
+    \b
+    Examples:
+      queuectl worker list
     """
     living: list[Worker] = open_storage().living_workers()
     if as_json:
