@@ -105,6 +105,9 @@ KEYS: dict[str, Key] = {
     "durability": Key(
         _choice("full", "normal"), "full", "normal: a power cut may take back the last results"
     ),
+    "log-commands": Key(
+        _choice("off", "on"), "off", "whether logs of workers name jobs by label or command, too"
+    ),
     "capture-env": Key(
         _variables, "PATH", "variables that a job takes over at enqueue; * = all, empty = none"
     ),
@@ -136,6 +139,8 @@ class Settings(NamedTuple):
     """`keep` or `kill`: what to do with processes that a finished job left running."""
     durability: str
     """`full` or `normal`: whether workers wait for the disk when they commit."""
+    log_commands: str
+    """`on` or `off`: whether logs of workers name the label or the command of each job."""
     capture_env: tuple[str, ...]
     """Names of the variables that a new job takes over from where it is enqueued, or `*`."""
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from queuectl.core import retry
 from queuectl.core.errors import NoQueue, QueueDamaged, QueueError, QueueLost, QueueUpgraded
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict, Worker
+from queuectl.core.states import JobState
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
@@ -23,7 +24,6 @@ from queuectl.runner.run import HostCannotStart
 from queuectl.runner.run import run as run_command
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.sqlite_errors import READING_ERRORS
-from queuectl.worker import reporting
 from queuectl.worker.assignment import Assignment, WorkerExit
 from queuectl.worker.chores import Chores
 from queuectl.worker.commands import CommandBuilder
@@ -31,6 +31,8 @@ from queuectl.worker.events import JobEvents, JobLeft, WorkerEvents
 from queuectl.worker.pausing import Pause
 from queuectl.worker.presence import Presence
 from queuectl.worker.recovery import Recovery
+from queuectl.worker.reporting import Reporter
+from queuectl.worker.tally import Left
 from queuectl.worker.writing import Writer
 
 _log = logging.getLogger(__name__)
@@ -40,18 +42,21 @@ _LOCK_WAIT_SECONDS = 1.0
 
 _IDLE_SECONDS = 1.0
 
+_COUNT_SECONDS = 5.0
+"""How often the supervisor is told how many jobs are left, if it wants to know."""
+
 _MOST_MISSES = 100
 """How often in a row a worker looks again at once for a job that it could not claim."""
 
 
-def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
+def work(files: QueueFiles, assignment: Assignment, reporter: Reporter | None = None) -> WorkerExit:
     """Serve the queue until there is a reason to exit. Runs in a forked process of its own."""
     events = WorkerEvents(assignment.orders)
     try:
         storage = WorkerStorage.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
         try:
             storage.refuse_copy()
-            return _Worker(storage, assignment, events).run()
+            return _Worker(storage, assignment, events, reporter or Reporter()).run()
         finally:
             storage.close()
     except (NoQueue, QueueLost, *READING_ERRORS) as error:
@@ -69,11 +74,17 @@ class _Worker:
     """One worker with everything that it holds."""
 
     def __init__(
-        self, storage: WorkerStorage, assignment: Assignment, events: WorkerEvents
+        self,
+        storage: WorkerStorage,
+        assignment: Assignment,
+        events: WorkerEvents,
+        reporter: Reporter,
     ) -> None:
         self._storage = storage
         self._assignment = assignment
         self._events = events
+        self._reporter = reporter
+        self._next_count = 0.0
         self._files = storage.files
         self._id = assignment.worker
         self._jobs_left = assignment.max_jobs
@@ -113,7 +124,7 @@ class _Worker:
         fifo = WakeUpFifo(self._files, self._id)
         self._events.listen_to(fifo)
         presence = Presence(self._storage, self._id, self._lock, fifo)
-        self._events.each_second(presence.keep)
+        self._events.each_second(lambda: self._look(presence))
         try:
             if self._assignment.recovers is not None:
                 self._recovery.recover(self._assignment.recovers)
@@ -164,9 +175,33 @@ class _Worker:
         remove_quietly(self._files.worker_status(self._id))
         fifo.remove()
         self._lock.remove()
+        self._tell_counts()
         if self._assignment.drain:
             # The other workers of the pool may be waiting for the same end.
             wake_up(self._files)
+
+    def _look(self, presence: Presence) -> None:
+        """Do what is done about once a second, busy or idle."""
+        presence.keep()
+        self._reporter.look()
+        # One worker per pool is enough.
+        if self._assignment.slot == 0 and time.monotonic() >= self._next_count:
+            self._next_count = time.monotonic() + _COUNT_SECONDS
+            self._tell_counts()
+
+    def _tell_counts(self) -> None:
+        """Tell the supervisor, if it wants to know, how many jobs are left."""
+        if self._reporter.tally is None:
+            return
+        try:
+            counts = self._storage.counts()
+        except QueueError:  # it is told the next time
+            return
+        queues = self._assignment.queues
+        served = [one for one in counts if not queues or one.queue in queues]
+        states = (JobState.PROCESSING, JobState.PENDING, JobState.FAILED)
+        left = (sum(one.jobs for one in served if one.state is state) for state in states)
+        self._reporter.left(Left(*left))
 
     def _wants_more(self) -> bool:
         until = self._assignment.until
@@ -238,8 +273,7 @@ class _Worker:
 
         Raises HostCannotStart if no job could be started now.
         """
-        job = claim.job
-        _log.info("%s started (attempt %d of %d)", job.id, job.attempts, job.max_retries)
+        self._reporter.started(claim)
         kept_log = self._files.execution_log(claim.execution_id)
         try:
             unended = self._prepare(claim, kept_log)
@@ -286,6 +320,7 @@ class _Worker:
     def _unclaim(self, claim: Claim, reason: str) -> None:
         """Put a job back that could not be started through no fault of its own, and pause."""
         self._writer.until_written(lambda: self._storage.unclaim(claim, now=utcnow()))
+        self._reporter.not_started()
         self._pause.begin(reason)
 
     def _end_earlier(self, claim: Claim) -> tuple[ProcessName, ...]:
@@ -316,12 +351,12 @@ class _Worker:
             recorded = self._writer.until_written(
                 lambda: self._storage.release(claim, outcome, verdict, now=utcnow())
             )
-            reporting.log_release(claim, verdict, recorded)
+            self._reporter.released(claim, verdict, recorded)
         else:
             recorded, following = self._writer.until_written(
                 lambda: self._write_end(claim, outcome, verdict, claim_next=claim_next)
             )
-            reporting.log_end(claim, outcome, verdict, recorded)
+            self._reporter.ended(claim, outcome, verdict, recorded)
         self._output_log.clear()
         return following
 

@@ -6,15 +6,26 @@ import logging
 import os
 import signal
 import sys
-from typing import Callable, NoReturn
+from typing import NoReturn
 
 from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.host import lockfiles, processes
+from queuectl.host.files import QueueFiles
 from queuectl.worker import loop, titles
-from queuectl.worker.plan import Launch
+from queuectl.worker.announcing import (
+    Announcer,
+    CallerAnnouncer,
+    ServiceAnnouncer,
+    TerminalAnnouncer,
+)
+from queuectl.worker.assignment import Assignment, WorkerExit
+from queuectl.worker.plan import Launch, Plan
+from queuectl.worker.reporting import Reporter
+from queuectl.worker.screen import Screen, ScreenReporter
 from queuectl.worker.supervisor import Supervisor
+from queuectl.worker.tally import Tally
 
 _log = logging.getLogger(__name__)
 
@@ -37,65 +48,104 @@ def run() -> NoReturn:
 def _supervise(launch: Launch) -> int:
     # A FIFO or pipe whose reader has just left, or a log that nobody reads, must end no process.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    _begin_log(quiet=launch.quiet)
+    # Removed from the environment in any case: it is not meant for jobs.
+    address = os.environ.pop("NOTIFY_SOCKET", "")
     files, supervisor_id, plan = launch.files, launch.supervisor_id, launch.plan
     titles.set_title(f"queuectl supervisor {supervisor_id}")
-    _log.info(
-        "%d worker%s on %s of %s; stop with Ctrl+C or: queuectl worker stop %s",
-        plan.workers, "" if plan.workers == 1 else "s",
-        ", ".join(plan.queues) or "all queues", files.database, supervisor_id,
-    )  # fmt: skip
+    screen = _screen(launch)
+    _begin_log(quiet=launch.quiet, on_screen=screen is not None)
+    if screen is not None:
+        _greet(screen, launch)
+    else:
+        _log.info(
+            "%s of %s; stop with Ctrl+C or: queuectl worker stop %s",
+            _workers(plan), files.database, supervisor_id,
+        )  # fmt: skip
     if processes.are_hidden():
         _log.warning("%s", processes.HIDDEN)
+    reporter, announcer = _speakers(launch, screen, address)
     lock = lockfiles.ProcessLock.inherited(files, supervisor_id, launch.lock)
-    return Supervisor(files, supervisor_id, plan, lock, loop.work).run(_announcer(launch))
+
+    def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
+        return loop.work(files, assignment, reporter)
+
+    return Supervisor(files, supervisor_id, plan, lock, work, announcer).run()
 
 
-def _begin_log(*, quiet: bool) -> None:
+def _screen(launch: Launch) -> Screen | None:
+    """Return the terminal that the pool speaks on; None if it writes a log, or says little."""
+    if launch.quiet or not os.isatty(2):
+        return None
+    return Screen(colored=launch.colored is not False)
+
+
+def _greet(screen: Screen, launch: Launch) -> None:
+    """Say what was started and what stops it."""
+    screen.say(f"{_workers(launch.plan)} of {_short(launch.files.database)}")
+    them = "it" if launch.plan.workers == 1 else "them"
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        screen.say(f"Ctrl+C stops {them}")
+    else:
+        screen.say(f"Ctrl+C or closing this terminal stops {them}; --detach keeps {them} running")
+
+
+def _workers(plan: Plan) -> str:
+    plural = "" if plan.workers == 1 else "s"
+    return f"{plan.workers} worker{plural} on {', '.join(plan.queues) or 'all queues'}"
+
+
+def _short(path: str) -> str:
+    """Return a path with `~` for the home folder."""
+    home = os.path.expanduser("~").rstrip("/")
+    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
+
+
+def _speakers(
+    launch: Launch, screen: Screen | None, notify_address: str
+) -> tuple[Reporter, Announcer]:
+    """Return what reports on jobs, in workers, and what reports on the pool, in the supervisor."""
+    if launch.announce is not None:
+        return Reporter(), CallerAnnouncer(launch.announce, launch.supervisor_id)
+    is_service = notify_address.startswith(("/", "@"))
+    if screen is None and not is_service:
+        return Reporter(), Announcer()
+    tally = Tally()
+    reporter = Reporter(tally) if screen is None else ScreenReporter(screen, tally)
+    if is_service:
+        return reporter, ServiceAnnouncer(notify_address, tally)
+    assert screen is not None
+    return reporter, TerminalAnnouncer(screen.say, tally)
+
+
+def _begin_log(*, quiet: bool, on_screen: bool) -> None:
     """Log to stderr from now on."""
     # A line that cannot be logged, on a full disk for example, is dropped. By default Python would
     # print a traceback for each.
     logging.raiseExceptions = False
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    if on_screen:
+        # The terminal may have written ^C at the beginning of this line.
+        handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S", before="\r"))
+    elif _is_journal(2):
+        handler.setFormatter(_OneLine("%(message)s"))  # systemd adds the time
+    else:
+        handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])
+
+
+def _is_journal(descriptor: int) -> bool:
+    """Whether a descriptor leads to the journal of systemd, see systemd.exec(5)."""
+    status = os.fstat(descriptor)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 class _OneLine(logging.Formatter):
     """Prints each message as one line, whatever names are in it; a traceback keeps its lines."""
 
+    def __init__(self, form: str, times: str | None = None, *, before: str = "") -> None:
+        super().__init__(form, times)
+        self._before = before
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is given)
         """Return the line."""
-        return escape(super().formatMessage(record))
-
-
-def _announcer(launch: Launch) -> Callable[[], None]:
-    """Return the function that tells the waiting caller that the workers are ready."""
-    # Removed from the environment in any case: it is not meant for jobs.
-    address = os.environ.pop("NOTIFY_SOCKET", "")
-    pipe = launch.announce
-    if pipe is None:
-        return lambda: _notify(address)
-
-    def announce() -> None:
-        try:
-            os.write(pipe, f"{launch.supervisor_id}\n".encode("ascii"))
-        except OSError:  # the caller does not wait any more; the workers stay
-            pass
-        os.close(pipe)
-
-    return announce
-
-
-def _notify(address: str) -> None:
-    """Tell a service manager that the pool is ready, see sd_notify(3)."""
-    if not address.startswith(("/", "@")):
-        return
-    import socket  # only a service manager asks for it
-
-    path = "\0" + address[1:] if address[0] == "@" else address
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-            notifier.sendto(b"READY=1", path)
-    except OSError:  # it does not listen; nothing depends on it
-        pass
+        return self._before + escape(super().formatMessage(record))

@@ -51,6 +51,9 @@ class Launch(NamedTuple):
     Without one, a service manager is told instead, if it asked for that.
     """
 
+    colored: bool | None = None
+    """Whether to use colours on a terminal; None if nobody said no."""
+
     def to_text(self) -> str:
         """Return this as text, for `from_text`."""
         return json.dumps(self)

@@ -50,6 +50,7 @@ def start_pool(
     detach: bool = False,
     unless_running: bool = False,
     quiet: bool = False,
+    colored: bool | None = None,
 ) -> str | None:
     """Become a pool; with `detach`, start one in the background and wait until it is ready.
 
@@ -79,7 +80,7 @@ def start_pool(
         return None
     supervisor_id, lock = opened
     try:
-        _become(Launch(files, supervisor_id, plan, quiet, lock.fileno(), announce))
+        _become(Launch(files, supervisor_id, plan, quiet, lock.fileno(), announce, colored))
     finally:
         lock.remove()
 

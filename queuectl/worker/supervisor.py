@@ -15,6 +15,7 @@ from queuectl.host import lockfiles, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.processes import become_subreaper, load_libc
 from queuectl.worker import orphans, restarts, stopping, titles
+from queuectl.worker.announcing import Announcer
 from queuectl.worker.assignment import Assignment, Order, WorkerExit
 from queuectl.worker.plan import Plan
 from queuectl.worker.scan import Scan
@@ -61,6 +62,7 @@ class Supervisor:
         plan: Plan,
         lock: lockfiles.ProcessLock,
         worker_main: WorkerMain,
+        announcer: Announcer | None = None,
     ) -> None:
         """`worker_main` is called in each forked process; its result is the exit status."""
         self._files = files
@@ -68,6 +70,7 @@ class Supervisor:
         self._plan = plan
         self._lock = lock
         self._worker_main = worker_main
+        self._announcer = announcer or Announcer()
         self._until = None if plan.max_runtime is None else time.monotonic() + plan.max_runtime
         self._scan = Scan(files)
         self._restarts = restarts.Restarts()
@@ -84,11 +87,8 @@ class Supervisor:
         self._left_behind: set[str] = set()
         """Dead workers that could not be recovered after a stop: the next pool does it."""
 
-    def run(self, ready: Callable[[], None] = lambda: None) -> int:
-        """Run the pool to its end; return the exit code, or end by the signal that killed it.
-
-        `ready` is called once, when the workers can be seen and woken, or one has ended already.
-        """
+    def run(self) -> int:
+        """Run the pool to its end; return the exit code, or end by the signal that killed it."""
         stream = signals.SignalStream((*stopping.SIGNALS, signal.SIGCHLD, signal.SIGTSTP))
         # Loaded here, so that the workers share it: each of them becomes a subreaper as well.
         load_libc()
@@ -108,6 +108,7 @@ class Supervisor:
                 next_scan = now + _SCAN_SECONDS
                 self._keep_lock()
                 self._recover_other_pools()
+                self._announcer.look(now)
             self._start_due(now)
             wake = min(next_scan, self._restarts.next_at())
             if not announced:
@@ -118,11 +119,11 @@ class Supervisor:
             self._reap()
             if not announced and self._are_ready():
                 announced = True
-                ready()
+                self._announcer.ready()
         self._lock.remove()
+        self._announcer.left()
         if self._stop.killed_by is not None:
             signals.die_by(self._stop.killed_by)
-        _log.info("all workers have left")
         return 1 if self._failed else 0
 
     def _keep_lock(self) -> None:
@@ -223,6 +224,7 @@ class Supervisor:
         before, self._stop = self._stop, stop
         if stop != before:
             self._restarts.keep_recoveries()
+            self._announcer.stopping()
         if stop.mode is not before.mode and stop.order is not None:
             self._order(stop.order)
 

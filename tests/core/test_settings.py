@@ -17,6 +17,7 @@ DEFAULTS = dict(  # noqa: C408 (names as they are in the settings)
     output_limit=10 * 1024 * 1024,
     retention=30 * 86400.0,
     leftovers="keep",
+    log_commands="off",
     capture_env=("PATH",),
 )
 

@@ -147,6 +147,7 @@ def worker_start(
         detach=detach,
         unless_running=unless_running,
         quiet=quiet,
+        colored=output.wants_color(ctx.find_root().params.get("color")),
     )
     if supervisor_id is not None and not quiet:
         output.print_line(supervisor_id)

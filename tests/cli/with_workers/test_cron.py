@@ -241,6 +241,23 @@ def listening() -> Iterator[socket.socket]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("is_journal", [True, False])
+def test_the_journal_adds_the_time_itself(queue: Queue, is_journal: bool) -> None:
+    """The time is left out only if stderr is what JOURNAL_STREAM names, see systemd.exec(5)."""
+    queue.add("true", id="a")
+    with open(queue.folder / "journal", "w+") as journal:
+        status = os.fstat(journal.fileno())
+        stream = f"{status.st_dev}:{status.st_ino if is_journal else status.st_ino + 1}"
+        pool = queue.spawn(
+            "worker", "start", "--drain", env={"JOURNAL_STREAM": stream}, stderr=journal
+        )
+        assert pool.wait(30) == 0
+        journal.seek(0)
+        line = journal.readlines()[1]
+
+    assert line == "a started (attempt 1 of 3)\n" if is_journal else line.startswith("20")
+
+
 def test_a_service_manager_is_told_when_the_workers_are_ready(
     queue: Queue, listening: socket.socket
 ) -> None:
@@ -253,6 +270,28 @@ def test_a_service_manager_is_told_when_the_workers_are_ready(
     seen = queue.ok("enqueue", "--wait", 'echo "${NOTIFY_SOCKET-none}"')
 
     assert (told, len(listed), seen) == (b"READY=1", 2, "none")
+
+
+def test_a_service_manager_is_told_what_the_pool_does(
+    queue: Queue, listening: socket.socket
+) -> None:
+    """`systemctl status` shows how many jobs run and wait, and that the service stops."""
+    queue.add("sleep 60")
+    queue.add_many("true", "true")
+    env = {"NOTIFY_SOCKET": listening.getsockname()}
+    pool = queue.spawn("worker", "start", env=env, stderr=subprocess.DEVNULL)
+    told = {listening.recv(100)}
+    while b"STATUS=1 running, 2 pending" not in told:
+        told.add(listening.recv(100))
+    pool.send_signal(signal.SIGINT)
+    pool.send_signal(signal.SIGINT)
+    while b"STOPPING=1" not in told:
+        told.add(listening.recv(100))
+
+    assert pool.wait(30) == -signal.SIGINT
+    assert told <= {
+        b"READY=1", b"STATUS=0 running, 3 pending", b"STATUS=1 running, 2 pending", b"STOPPING=1"
+    }  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract addresses are Linux's own")
