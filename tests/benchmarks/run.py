@@ -1,6 +1,6 @@
 """Measure queuectl against the limits of the machine and against its peers.
 
-    python tests/benchmarks/run.py [--short] [--rounds 7] [--json FILE] [--plot FILE.svg]
+    python tests/benchmarks/run.py [--short] [--rounds 7] [--json FILE] [--plot FILE.svg] [--page]
 
 It measures the queuectl that is installed beside the Python that runs it. Each round measures
 everything once, so that other work on the machine affects all figures alike. The table has medians
@@ -33,6 +33,7 @@ import limits
 import losses
 import ours
 import outputs
+import page
 import plot
 from measurement import Measurement, Missing
 from place import Place
@@ -79,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         Path(given.json).write_text(json.dumps(results.as_json(), indent=2) + "\n")
     if given.plot:
         plot.draw(results, given.plot)
+    if given.page:
+        page.write(results.as_json())
     return 0
 
 
@@ -99,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE", help="write all values of all rounds to a file")
     parser.add_argument("--plot", metavar="FILE.svg", help="draw a picture (requires matplotlib)")
+    parser.add_argument(
+        "--page", action="store_true", help=f"write the tables into {page.PAGE.name} beside this"
+    )
     parser.add_argument("--dir", help="measure on the file system of this folder")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", default=[],

@@ -95,7 +95,7 @@ class Results:
             ratio = self.ratio(name)
             tail = f" {ratio:6.2f}  {figure.against}" if ratio is not None else ""
             lines.append(
-                f"{figure.title:<{width}} {_number(value):>12} {figure.unit:<7}{tail}".rstrip()
+                f"{figure.title:<{width}} {number(value):>12} {figure.unit:<7}{tail}".rstrip()
             )
         if self.skipped:
             lines += ["", "not measured"]
@@ -116,7 +116,8 @@ def circumstances(folder: str, rounds: int, size: str) -> dict[str, str]:
     }
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure with as many digits as say something."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 0.1 or not value else f"{value:.4f}"

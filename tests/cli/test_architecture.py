@@ -17,7 +17,11 @@ PACKAGE = Path(queuectl.__file__).parent
 CHECKOUT = Path(__file__).parents[2]
 PAGE = CHECKOUT / ".github" / "ARCHITECTURE.md"
 CONTRIBUTING = PAGE.with_name("CONTRIBUTING.md")
-README = CHECKOUT / "README.md"
+PAGES = [
+    PAGE,
+    CONTRIBUTING,
+    *(CHECKOUT / folder / "README.md" for folder in (".", "tests/reliability", "tests/benchmarks")),
+]
 NAMED = re.compile(r"`((?:[\w.]+/)*\w+\.py)(?::([\w.]+))?`")
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="an unpacked sdist lacks it")
@@ -67,7 +71,7 @@ def test_every_module_is_on_the_page() -> None:
     assert modules - {path for path, _ in _named(PAGE)} == set()
 
 
-@pytest.mark.parametrize("page", [PAGE, CONTRIBUTING, README], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
 def test_what_the_page_says_of_the_checkout_exists(page: Path) -> None:
     """Folders and files of tests, scripts and workflows are where the page says."""
     text = page.read_text("utf-8")
@@ -80,9 +84,10 @@ def test_what_the_page_says_of_the_checkout_exists(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_reliability_tests_of_the_readme_exist() -> None:
-    """Each file that the README's table names is there."""
-    named = re.findall(r"`(test_\w+\.py)`", README.read_text("utf-8"))
-    assert named
+def test_the_page_about_reliability_names_every_file() -> None:
+    """Each file of the folder is in the table, once, and nothing else is."""
+    folder = CHECKOUT / "tests" / "reliability"
+    page = (folder / "README.md").read_text("utf-8")
+    named = re.findall(r"^\| `(test_\w+\.py)` \|", page, re.MULTILINE)
 
-    assert {name for name in named if not list((CHECKOUT / "tests").rglob(name))} == set()
+    assert sorted(named) == sorted(path.name for path in folder.glob("test_*.py"))
