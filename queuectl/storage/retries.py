@@ -65,8 +65,6 @@ class Retries(Base):
 
         They would never become due. This reads the times of all waiting jobs: 0.1 s for 1,000,000.
         """
-        from queuectl.storage.unreadable import set_aside  # almost never needed
-
         # Not GLOB alone: times in the format of SQLite can be read, too.
         query = f"""
             SELECT seq, run_at
@@ -78,6 +76,10 @@ class Retries(Base):
         with self._snapshot() as conn, any_bytes(conn):
             waiting = conn.execute(query)
             undue = [seq for seq, run_at in waiting if not is_readable("run_at", run_at)]
+        if not undue:
+            return 0
+        from queuectl.storage.unreadable import set_aside  # almost never needed
+
         for start in range(0, len(undue), _MOVED_AT_ONCE):
             with self._transaction() as conn:
                 for seq in undue[start : start + _MOVED_AT_ONCE]:
