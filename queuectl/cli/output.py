@@ -147,6 +147,27 @@ def styled_message(text: str) -> None:
         click.echo(text, err=True)
 
 
+def hint(*parts: str) -> None:
+    """Print what only helps a person: parts joined by semicolons, as many on one line as fit.
+
+    Prints nothing if stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        return
+    from queuectl.core.cells import width  # only on a terminal
+
+    room = line_width(of_stderr=True) or 80
+    line = ""
+    for part in parts:
+        joined = f"{line}; {part}" if line else part
+        if line and width(escape(joined)) > room:
+            message(line)
+            joined = part
+        line = joined
+    if line:
+        message(line)
+
+
 def error(command: str, text: str) -> None:
     """Print an error as one line: `queuectl COMMAND: what (what to do)`."""
     message(f"{command}: {text}")

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import Sequence
+from typing import Callable, Sequence
 
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
@@ -18,6 +18,9 @@ from queuectl.storage import Storage
 
 _POLL_SECONDS = 0.02
 _LOOK_SECONDS = 0.5
+
+_SOON_SECONDS = 0.5
+"""Idle workers have exited by then."""
 
 
 class Target:
@@ -136,10 +139,16 @@ def hidden_workers(storage: Storage) -> list[Worker]:
 
 
 def stop(
-    chosen: Sequence[Target], *, now: bool, leave_jobs: bool, timeout_seconds: float | None
+    chosen: Sequence[Target],
+    *,
+    now: bool,
+    leave_jobs: bool,
+    timeout_seconds: float | None,
+    waits_for: Callable[[Sequence[Target]], None] | None = None,
 ) -> bool:
     """Stop processes and wait until they have exited; False if that took too long.
 
+    `waits_for` is called once with those that have not exited soon.
     Raises QueueError if one cannot be stopped from here; the others are stopped all the same.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -151,8 +160,12 @@ def stop(
         except QueueError as error:
             errors.append(str(error))
     next_look = 0.0
+    soon = time.monotonic() + _SOON_SECONDS
     while any(target.is_running for target in waiting):
         now_seconds = time.monotonic()
+        if waits_for is not None and now_seconds >= soon:
+            waits_for([target for target in waiting if target.is_running])
+            waits_for = None
         if now_seconds >= next_look:
             next_look = now_seconds + _LOOK_SECONDS
             for target in waiting:

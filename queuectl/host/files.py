@@ -124,6 +124,12 @@ class QueueFiles(NamedTuple):
         return True
 
 
+def with_tilde(path: str) -> str:
+    """Return a path as people write it: with `~` for their home folder."""
+    home = os.path.expanduser("~").rstrip("/")
+    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
+
+
 def find(path: str | None, environment_path: str | None, allow_shared: bool) -> QueueFiles:
     """Return the files of the queue at `path`, else at `environment_path`, else the default one.
 

@@ -12,7 +12,7 @@ from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.host import lockfiles, processes
-from queuectl.host.files import QueueFiles
+from queuectl.host.files import QueueFiles, with_tilde
 from queuectl.worker import loop, titles
 from queuectl.worker.announcing import (
     Announcer,
@@ -81,7 +81,7 @@ def _screen(launch: Launch) -> Screen | None:
 
 def _greet(screen: Screen, launch: Launch) -> None:
     """Say what was started and what stops it."""
-    screen.say(f"{_workers(launch.plan)} of {_short(launch.files.database)}")
+    screen.say(f"{_workers(launch.plan)} of {with_tilde(launch.files.database)}")
     them = "it" if launch.plan.workers == 1 else "them"
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
         screen.say(f"Ctrl+C stops {them}")
@@ -92,12 +92,6 @@ def _greet(screen: Screen, launch: Launch) -> None:
 def _workers(plan: Plan) -> str:
     plural = "" if plan.workers == 1 else "s"
     return f"{plan.workers} worker{plural} on {', '.join(plan.queues) or 'all queues'}"
-
-
-def _short(path: str) -> str:
-    """Return a path with `~` for the home folder."""
-    home = os.path.expanduser("~").rstrip("/")
-    return f"~{path[len(home) :]}" if home and path.startswith(f"{home}/") else path
 
 
 def _speakers(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import os
+import sys
+from typing import Iterable, Sequence
 
 import click
 
@@ -19,14 +21,17 @@ from queuectl.cli.command import (
 )
 from queuectl.cli.inside_job import own_job, own_worker
 from queuectl.cli.json_shapes import worker_json
+from queuectl.cli.moments import lasting
 from queuectl.cli.parameters import DURATION, WholeNumber
 from queuectl.cli.selection import queue_names
 from queuectl.cli.tables import print_workers
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Worker
+from queuectl.core.naming import number
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host import places
+from queuectl.host.files import with_tilde
 
 _TIME_RAN_OUT = 124
 
@@ -151,6 +156,9 @@ def worker_start(
     )
     if supervisor_id is not None and not quiet:
         output.print_line(supervisor_id)
+        plural = "s run" if count > 1 else " runs"
+        output.hint(f"{count} worker{plural} in the background (to stop: queuectl worker stop)")
+        output.hint(f"log: {with_tilde(os.path.abspath(log_file or files.detached_log))}")
 
 
 @worker.command("stop", cls=QueueCommand)
@@ -223,7 +231,10 @@ def worker_stop(
         return
     own = None if leave_jobs else own_worker(files)
     others = stopping.without_own(files, targets, own, now=now)
-    if not stopping.stop(others, now=now, leave_jobs=leave_jobs, timeout_seconds=timeout):
+    tell = None if quiet or now or leave_jobs else _tell_running_jobs
+    if not stopping.stop(
+        others, now=now, leave_jobs=leave_jobs, timeout_seconds=timeout, waits_for=tell
+    ):
         fail("still running, time ran out; nothing was killed", _TIME_RAN_OUT)
     if quiet:
         return
@@ -233,6 +244,30 @@ def worker_stop(
     for target in targets:
         if target not in others:
             output.print_line(f"stopping {target.id}; this job is not waited for")
+
+
+def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
+    """Say on a terminal which jobs the workers finish before they exit."""
+    if not sys.stderr.isatty():
+        return
+    ids = {target.id for target in targets}
+    try:
+        storage = open_storage()
+        running = [
+            (worker.job_since, storage.get(worker.job))
+            for worker in storage.living_workers()
+            if worker.job is not None and worker.job_since and ids & {worker.id, worker.supervisor}
+        ]
+    except QueueError:  # workers can be stopped while the queue cannot be read
+        return
+    if not running:
+        return
+    since, job = min(running, key=lambda found: found[0])
+    what = f"{number(job)} (running {lasting(since, now=utcnow())})"
+    if len(running) > 1:
+        output.hint(f"waiting for {len(running)} jobs, the longest {what}; --now ends them")
+    else:
+        output.hint(f"waiting for {what}; --now ends it")
 
 
 @worker.command("list", cls=QueueCommand)
