@@ -69,13 +69,14 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     jobs = completer(*UNFINISHED_STATES)
     later = "Wait at least this long before the first attempt."
     variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
+    not_before = "Do not start it before this time: 18:00, 'monday 9:00', 2026-12-24T18:00."
     return (
         click.option("--queue", metavar="QUEUE", help=in_queue),
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
         click.option("--timeout", metavar="DURATION", help=kill),
         click.option("--delay", metavar="DURATION", help=later),
-        click.option("--at", metavar="TIME", help="Do not start it before this time."),
+        click.option("--at", metavar="TIME", help=not_before),
         click.option("--cwd", metavar="DIR", shell_complete=complete_path("dir"), help=folder),
         click.option("--env", multiple=True, metavar="NAME[=VALUE]", help=variable),
         click.option("--label", metavar="TEXT", help="A name to show in lists."),
@@ -172,6 +173,8 @@ def fields_of_words(words: Sequence[str], *, literal: bool) -> dict[str, object]
     if not words:
         usage_error("no command given (example: queuectl enqueue 'make report')")
     first = words[0]
+    if not literal:
+        _refuse_split_value(first)
     if first.startswith("{") and (len(words) == 1 or not literal):
         try:
             fields = parse_object(first)
@@ -209,9 +212,25 @@ def command_text(words: Sequence[str], *, literal: bool) -> str:
     return join(words, assignments=assignments)
 
 
+def _refuse_split_value(first: str) -> None:
+    """End the command if its first word is part of an option's value: `--delay 2 hours make`."""
+    params = click.get_current_context().params
+    for name in ("at", "delay", "timeout"):
+        if params.get(name):
+            from queuectl.core.time_words import continues  # only here
+
+            if continues(first):
+                rest = "+ 1 hour" if first == "+" else first
+                usage_error(
+                    f"put the value of --{name} in quotes: --{name} '{params[name]} {rest}' (or "
+                    "put -- before the command)"
+                )
+
+
 def refuse_late_options(command: Sequence[str]) -> None:
     """End the command if the first of several words is no program, but a quoted command."""
     program = command[0]
+    _refuse_split_value(program)
     if program.startswith("-") or any(char.isspace() for char in program):
         usage_error(
             "options go before the command (or quote the whole command as one word, or put -- "

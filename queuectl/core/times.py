@@ -10,6 +10,9 @@ from queuectl.core.errors import InvalidInput, QueueUnusable
 MAX_DURATION = 10 * 366 * 86400.0
 """The longest duration, in seconds: about ten years, so that no sum of times overflows."""
 
+DURATION_EXAMPLES = "(examples: 90, 30s, 5min, 1h30m, 2 hours, 1d 12h)"
+TIME_EXAMPLES = "(examples: 18:00, tomorrow 9:00, monday 6pm, 2026-12-24T18:00, in 20m)"
+
 DECIMAL = "0123456789."
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 # Do not compile these here: each takes half a millisecond, at the start of every command.
@@ -76,23 +79,32 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
     """Read a time in the future as an aware one; a time in the past becomes `now`.
 
     `18:00` is the next moment at which the local clock shows that. `2026-12-24`,
-    `2026-12-24T18:00` and other ISO-8601 are local unless they name a zone. InvalidInput if the
-    text is none of these.
+    `2026-12-24T18:00` and other ISO-8601 are local unless they name a zone. Words are read as
+    `time_words.instant` says: `tomorrow 9:00`, `in 20m`. InvalidInput if the text is none of these.
     """
-    refusal = InvalidInput(
-        f"not a time: {text!r} (use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
-    )
+    refusal = InvalidInput(f"not a time: {text!r} {TIME_EXAMPLES}")
     clock = re.fullmatch(_CLOCK, text.strip(), re.ASCII)
     try:
         if clock:
             hour, minute, second = (int(part or 0) for part in clock.groups())
             return _next_on_the_clock(time(hour, minute, second), now)
-        instant = parse_iso(text)
-        if instant.tzinfo is None:
-            instant = _from_local(instant, now)
-        return max(instant.astimezone(timezone.utc), now)
+        return max(_written_out(text, now).astimezone(timezone.utc), now)
     except (ValueError, OverflowError, OSError):
         raise refusal from None
+
+
+def _written_out(text: str, now: datetime) -> datetime:
+    """Read an ISO-8601 date or time, or words, as an aware time. ValueError if it is neither."""
+    try:
+        instant = parse_iso(text)
+    except ValueError:
+        from queuectl.core import time_words  # only for words
+
+        found = time_words.instant(text, now=now, from_local=lambda shown: _from_local(shown, now))
+        if found is None:
+            raise
+        return found
+    return _from_local(instant, now) if instant.tzinfo is None else instant
 
 
 def _next_on_the_clock(at: time, now: datetime) -> datetime:
@@ -120,7 +132,7 @@ def _from_local(shown: datetime, now: datetime) -> datetime:
 
 
 def parse_duration(text: str) -> float:
-    """Read a duration in seconds: `90`, `500ms`, `90s`, `10m`, `1h30m`, `1.5h`, `2d`.
+    """Read a duration in seconds: `90`, `500ms`, `90s`, `10m`, `1h30m`, `1.5h`, `2d`, `2 hours`.
 
     InvalidInput if the text is no duration, or is longer than MAX_DURATION.
     """
@@ -134,9 +146,12 @@ def parse_duration(text: str) -> float:
             unit, rest = leading(rest, "mshdw")
             seconds += float(number) * _UNITS[unit]
     except (ValueError, KeyError):
-        raise InvalidInput(
-            f"not a duration: {text!r} (use seconds, or 500ms 90s 10m 1h30m 2d)"
-        ) from None
+        from queuectl.core import time_words  # only for words
+
+        found = time_words.duration(text)
+        if found is None:
+            raise InvalidInput(f"not a duration: {text!r} {DURATION_EXAMPLES}") from None
+        seconds = found
     return check_duration(seconds)
 
 

@@ -129,7 +129,11 @@ def test_a_name_must_be_one_word(name, value):
         ("timeout", -1, "timeout: a duration is 0 to 10 years, not -1 s"),
         ("timeout", float("nan"), "timeout: a duration is 0 to 10 years, not nan s"),
         ("timeout", float("inf"), "timeout: a duration is 0 to 10 years, not inf s"),
-        ("timeout", "1x", "timeout: not a duration: '1x' (use seconds, or 500ms 90s 10m 1h30m 2d)"),
+        (
+            "timeout",
+            "1x",
+            "timeout: not a duration: '1x' (examples: 90, 30s, 5min, 1h30m, 2 hours, 1d 12h)",
+        ),
         ("delay", "3", 'delay must be a number of seconds or text like "10m", not "3"'),
         ("delay", -1, "delay: a duration is 0 to 10 years, not -1 s"),
         ("delay", 1e300, "delay: a duration is 0 to 10 years, not 1e+300 s"),

@@ -118,6 +118,17 @@ def test_text_that_is_no_time_is_named(text):
         ("1w", 604800.0),
         ("1d2h3m4s5ms", 93784.005),
         (" 10m ", 600.0),
+        ("5min", 300.0),
+        ("30sec", 30.0),
+        ("2 hours", 7200.0),
+        ("1 Hour", 3600.0),
+        ("1d 12h", 129600.0),
+        ("1 h 05 min", 3900.0),
+        ("1 day, 2 hours and 30 minutes", 95400.0),
+        ("1.5 hrs", 5400.0),
+        (".5 days", 43200.0),
+        ("250 msec", 0.25),
+        ("2\tweeks", 1209600.0),
         ("3660d", MAX_DURATION),
     ],
 )
@@ -128,8 +139,10 @@ def test_a_duration_is_seconds_or_numbers_with_units(text, seconds):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "x", "m", "1x", "-1", "-1s", "+5", "1 h", "1h 30m", "1e3", "inf", "nan", "1h30",
-     "1,5h", "0x10", "1_000", "٣", "²", "1h\0", "٣m", ".", "s10", "10M", "infinity"],
+    ["", " ", "x", "m", "1x", "-1", "-1s", "+5", "1e3", "inf", "nan", "1h30", "1h 30", "1 2 h",
+     "1,5h", "0x10", "1_000", "٣", "²", "1h\0", "٣m", ".", "s10", "10M", "10 M", "infinity",
+     "an hour", "2 months", "1h -5m", "1h,", "and 1h", "1 hour5", "hours 2", "1h;2h",
+     "1" * 99 + "x", "1" * 10**6 + " x"],
 )  # fmt: skip
 def test_text_that_is_no_duration_is_refused(text):
     """The error shows the value, and examples of the right form."""
@@ -137,7 +150,7 @@ def test_text_that_is_no_duration_is_refused(text):
         parse_duration(text)
 
     assert str(refused.value) == (
-        f"not a duration: {text!r} (use seconds, or 500ms 90s 10m 1h30m 2d)"
+        f"not a duration: {text!r} (examples: 90, 30s, 5min, 1h30m, 2 hours, 1d 12h)"
     )
 
 
@@ -149,7 +162,7 @@ def test_a_duration_has_a_limit(text):
 
 
 @settings(deadline=None, max_examples=300, database=None)
-@given(st.text() | st.from_regex(r"\A[0-9.smhdw ]{0,12}\Z"))
+@given(st.text() | st.from_regex(r"\A[0-9.smhdw, ]{0,12}\Z"))
 def test_any_text_is_a_duration_in_range_or_refused(text):
     """Whatever the text, reading it returns a duration or raises InvalidInput."""
     try:
@@ -297,6 +310,97 @@ def test_no_job_starts_before_the_clock_shows_its_time(zone, change, minutes, cl
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("now", (12, 25, 10, 30)),
+        ("in 20m", (12, 25, 10, 50)),
+        ("in 2 hours", (12, 25, 12, 30)),
+        ("now + 1 hour", (12, 25, 11, 30)),
+        ("now+90min", (12, 25, 12, 0)),
+        ("+1d", (12, 26, 10, 30)),
+        ("today 18:00", (12, 25, 17, 0)),
+        ("today 9:00", (12, 25, 10, 30)),  # past: now
+        ("today", (12, 25, 10, 30)),
+        ("tomorrow", (12, 25, 23, 0)),
+        ("tomorrow 9:00", (12, 26, 8, 0)),
+        ("Tomorrow at 9am", (12, 26, 8, 0)),
+        ("9:30 pm tomorrow", (12, 26, 20, 30)),
+        ("at 18:00", (12, 25, 17, 0)),
+        ("9am", (12, 26, 8, 0)),
+        ("11:45am", (12, 25, 10, 45)),
+        ("12am", (12, 25, 23, 0)),
+        ("12:15 pm", (12, 25, 11, 15)),
+        # It is Friday, 11:30.
+        ("friday", (12, 31, 23, 0)),
+        ("friday 11:30", (12, 25, 10, 30)),
+        ("friday 11:29", (1, 1, 10, 29)),
+        ("fri 18:00", (12, 25, 17, 0)),
+        ("monday 18:00", (12, 28, 17, 0)),
+        ("18:00 monday", (12, 28, 17, 0)),
+        ("thurs 6pm", (12, 31, 17, 0)),
+        ("2026-12-28 9:00", (12, 28, 8, 0)),
+        ("2026-12-28 9am", (12, 28, 8, 0)),
+    ],
+)
+def test_a_time_in_words(central_europe, text, expected):
+    """A day of the week is the next one; a day without a time begins at 0:00, as a date does."""
+    now = datetime(2026, 12, 25, 10, 30, tzinfo=UTC)
+    year = 2026 if expected[0] == 12 else 2027
+
+    assert parse_instant(text, now=now) == datetime(year, *expected, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("where", "now", "text", "expected"),
+    [
+        # The clock is set forward on Sunday, at 02:00: that time is counted on.
+        (CENTRAL_EUROPE, (2026, 3, 28, 12), "tomorrow 2:30", (2026, 3, 29, 1, 30)),
+        (CENTRAL_EUROPE, (2026, 3, 27, 12), "sunday 2:30", (2026, 3, 29, 1, 30)),
+        (CENTRAL_EUROPE, (2026, 3, 29, 1, 10), "sunday 2:30", (2026, 4, 5, 0, 30)),
+        # 18:00 is 18:00 on the other side of the change; a day from now is 24 hours.
+        (CENTRAL_EUROPE, (2026, 3, 28, 17), "tomorrow 18:00", (2026, 3, 29, 16)),
+        (CENTRAL_EUROPE, (2026, 3, 28, 17), "in 1 day", (2026, 3, 29, 17)),
+        # The clock shows 02:30 twice.
+        (CENTRAL_EUROPE, (2026, 10, 24, 12), "tomorrow 2:30", (2026, 10, 25, 0, 30)),
+        (CENTRAL_EUROPE, (2026, 10, 25, 0, 45), "sunday 2:30", (2026, 10, 25, 1, 30)),
+        (CENTRAL_EUROPE, (2026, 10, 25, 1, 45), "sunday 2:30", (2026, 11, 1, 1, 30)),
+        # A day without midnight begins at 01:00.
+        (SAO_PAULO, (2026, 10, 31, 12), "tomorrow", (2026, 11, 1, 3)),
+        (SAO_PAULO, (2026, 10, 31, 12), "sunday", (2026, 11, 1, 3)),
+        # At 00:01 on Sunday the clock goes back to Saturday.
+        (ST_JOHNS, (2026, 11, 1, 2, 30, 30), "saturday 23:30", (2026, 11, 1, 3)),
+        # 30 December, a Wednesday, is skipped as a whole.
+        (APIA, (2026, 12, 29, 22), "tomorrow 10:00", (2026, 12, 30, 20)),
+        (APIA, (2026, 12, 29, 22), "wednesday 10:00", (2026, 12, 30, 20)),
+    ],
+)
+def test_words_where_the_local_clock_changes(zone, where, now, text, expected):
+    """As for a date and for `18:00`: nothing starts before the clock shows its time."""
+    zone(where)
+    assert parse_instant(text, now=datetime(*now, tzinfo=UTC)) == datetime(*expected, tzinfo=UTC)
+
+
+@settings(deadline=None, max_examples=150, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(st.sampled_from(CHANGES), st.integers(-3000, 3000), st.integers(0, 1439),
+       st.sampled_from(["tomorrow", "sunday", "mon"]))  # fmt: skip
+def test_words_mean_what_the_same_date_means(zone, change, minutes, clock, day):
+    """Near any change, and for any time of that day."""
+    where, at = change
+    zone(where)
+    now = at + timedelta(minutes=minutes)
+    today = now.astimezone().date()
+    text = f"{clock // 60}:{clock % 60:02}"
+    found = parse_instant(f"{day} {text}", now=now)
+
+    ahead = range(-1, 16) if day != "tomorrow" else [1]
+    days = [today + timedelta(days=days) for days in ahead]
+    named = [one for one in days if day == "tomorrow" or f"{one:%A}".lower().startswith(day)]
+    assert found >= now
+    assert found in [parse_instant(f"{one} {text}", now=now) for one in named]
+
+
 def test_a_time_in_the_past_means_now():
     """A job with such a time can start at once."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -306,8 +410,10 @@ def test_a_time_in_the_past_means_now():
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "x", "tomorrow", "24:00", "25:00", "18:60", "18", "1800", "2026-13-01", "2026-02-30",
-     "2026-12-24T25:00", "-1:00", "18:00pm", "18:00\0", "٣:00", "9999-12-31T23:59:59-12:00",
+    ["", " ", "x", "yesterday", "tomorrow 25:00", "mo 18:00", "monday 18", "in 5", "in", "now 1h",
+     "now +", "18:00 18:00", "13pm", "0am", "tomorrow monday", "monday tomorrow 9:00", "24:00",
+     "25:00", "18:60", "18", "1800", "2026-13-01", "2026-02-30", "2026-12-24T25:00",
+     "in " + "1" * 99, "-1:00", "18:00pm", "18:00\0", "٣:00", "9999-12-31T23:59:59-12:00",
      "1h", "99999-01-01", "2026-12-24T18:00+99:00"],
 )  # fmt: skip
 def test_text_that_is_no_time_is_refused(text):
@@ -316,12 +422,22 @@ def test_text_that_is_no_time_is_refused(text):
         parse_instant(text, now=datetime(2026, 1, 1, tzinfo=UTC))
 
     assert str(refused.value) == (
-        f"not a time: {text!r} (use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
+        f"not a time: {text!r} "
+        "(examples: 18:00, tomorrow 9:00, monday 6pm, 2026-12-24T18:00, in 20m)"
     )
 
 
 @settings(deadline=None, max_examples=300, database=None)
-@given(st.text() | st.from_regex(r"\A[0-9TZ:.+ -]{0,30}\Z"))
+@given(
+    st.text()
+    | st.from_regex(r"\A[0-9TZ:.+ -]{0,30}\Z")
+    | st.lists(
+        st.sampled_from(
+            "now in + at today tomorrow mon sunday 9:00 9 am pm 6pm 2h min 9999d 2026-01-02".split()
+        ),
+        max_size=4,
+    ).map(" ".join)
+)
 def test_any_text_is_a_time_or_refused(text):
     """Whatever the text, reading it returns an aware time from now on, or raises InvalidInput."""
     now = datetime(2026, 1, 1, tzinfo=UTC)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_TIMES = "(use 18:00, 2026-12-24, 2026-12-24T18:00 or ISO-8601 with a zone)"
+_TIMES = "(examples: 18:00, tomorrow 9:00, monday 6pm, 2026-12-24T18:00, in 20m)"
 
-_DURATIONS = "(use seconds, or 500ms 90s 10m 1h30m 2d)"
+_DURATIONS = "(examples: 90, 30s, 5min, 1h30m, 2 hours, 1d 12h)"
 
 _NAMES = "must be printable, without white space, comma or slash"
 
@@ -133,10 +133,22 @@ WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     (["--timeout", "-5", "true"], f"--timeout: not a duration: '-5' {_DURATIONS}"),
     (["--timeout", "nan", "true"], f"--timeout: not a duration: 'nan' {_DURATIONS}"),
     (["--timeout", "1e3", "true"], f"--timeout: not a duration: '1e3' {_DURATIONS}"),
+    (
+        ["--delay", "2", "hours", "make"],
+        "put the value of --delay in quotes: --delay '2 hours' (or put -- before the command)",
+    ),
+    (
+        ["--at", "tomorrow", "9:00"],
+        "put the value of --at in quotes: --at 'tomorrow 9:00' (or put -- before the command)",
+    ),
+    (
+        ["--at", "now", "+", "1", "hour", "make"],
+        "put the value of --at in quotes: --at 'now + 1 hour' (or put -- before the command)",
+    ),
     (["--delay", "10 parsecs", "true"], f"--delay: not a duration: '10 parsecs' {_DURATIONS}"),
     (_object('"delay": "1h30"'), f"delay: not a duration: '1h30' {_DURATIONS}"),
     (["--at", "", "true"], f"--at: not a time: '' {_TIMES}"),
-    (["--at", "tomorrow", "true"], f"--at: not a time: 'tomorrow' {_TIMES}"),
+    (["--at", "yesterday", "true"], f"--at: not a time: 'yesterday' {_TIMES}"),
     (["--at", "25:00", "true"], f"--at: not a time: '25:00' {_TIMES}"),
     (["--at", "2026-02-30", "true"], f"--at: not a time: '2026-02-30' {_TIMES}"),
     (_object('"run_at": "soon"'), f"run_at: not a time: 'soon' {_TIMES}"),
@@ -179,7 +191,7 @@ WRONG_ENQUEUES: list[tuple[list[str | bytes], str]] = [
     (['{"command": "true"}', "--queue"], "option '--queue' requires an argument"),
 ]
 
-_DURATIONS = "(use seconds, or 500ms 90s 10m 1h30m 2d)"
+_DURATIONS = "(examples: 90, 30s, 5min, 1h30m, 2 hours, 1d 12h)"
 
 _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout …"
 
