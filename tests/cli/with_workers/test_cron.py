@@ -284,9 +284,9 @@ def test_a_service_manager_is_told_what_the_pool_does(
     while b"STATUS=1 running, 2 pending" not in told:
         told.add(listening.recv(100))
     pool.send_signal(signal.SIGINT)
-    pool.send_signal(signal.SIGINT)
     while b"STOPPING=1" not in told:
         told.add(listening.recv(100))
+    pool.send_signal(signal.SIGINT)
 
     assert pool.wait(30) == -signal.SIGINT
     assert told <= {
