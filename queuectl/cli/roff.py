@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Sequence
 
 from queuectl.cli.markdown import Block, Code, Heading, Items, Paragraph, Span, Table, Text, plain
-from queuectl.cli.topics import topic_of_link
+from queuectl.cli.topics import without_links
 
 _FONTS = {"code": "B", "strong": "B", "emphasis": "I"}
 
@@ -67,17 +67,16 @@ def line(text: str) -> str:
 
 
 def _inline(text: Text) -> str:
-    return "".join(map(_span, text))
+    return "".join(map(_span, without_links(text, _reference)))
+
+
+def _reference(topic: str) -> Span:
+    return Span("page", f"queuectl-{topic}")
 
 
 def _span(span: Span) -> str:
-    if span.kind == "link":
-        topic = topic_of_link(span.target)
-        if topic is None:
-            place = f" ({escaped(span.target)})" if "://" in span.target else ""
-            return escaped(span.text) + place
-        reference = rf"\fBqueuectl\-{escaped(topic)}\fR(7)"
-        return reference if span.text == topic else f"{escaped(span.text)} ({reference})"
+    if span.kind == "page":
+        return rf"\fB{escaped(span.text)}\fR(7)"
     font = _FONTS.get(span.kind)
     return rf"\f{font}{escaped(span.text)}\fR" if font else escaped(span.text)
 

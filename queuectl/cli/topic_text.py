@@ -9,7 +9,7 @@ from typing import Iterator, List, Sequence, Tuple
 import click
 
 from queuectl.cli.markdown import Block, Code, Heading, Items, Paragraph, Span, Table
-from queuectl.cli.topics import topic_of_link
+from queuectl.cli.topics import without_links
 
 _WIDEST = 80
 """Longer lines are hard to read, however wide the window is."""
@@ -78,10 +78,11 @@ class _Writer:
                 yield from self._filled(cell, _CODE_INDENT, _CODE_INDENT)
 
     def _length(self, text: Sequence[Span]) -> int:
-        return sum(len(self._shown(span)) for span in text)
+        return sum(len(self._shown(span)) for span in without_links(tuple(text), _reference))
 
     def _one_line(self, text: Sequence[Span]) -> str:
-        return "".join(self._style(self._shown(span), span.kind) for span in text)
+        spans = without_links(tuple(text), _reference)
+        return "".join(self._style(self._shown(span), span.kind) for span in spans)
 
     def _filled(
         self, text: Sequence[Span], first: str, others: str, length: int | None = None
@@ -111,7 +112,7 @@ class _Writer:
     def _words(self, text: Sequence[Span]) -> Iterator[_Word]:
         """Yield what must not be broken."""
         word: _Word = []
-        for span in text:
+        for span in without_links(tuple(text), _reference):
             shown = self._shown(span)
             if span.kind == "code" and len(shown) <= _UNBROKEN:
                 word.append((shown, span.kind))
@@ -126,12 +127,10 @@ class _Writer:
             yield word
 
     def _shown(self, span: Span) -> str:
-        if span.kind == "link":
-            return _link(span)
         return f"`{span.text}`" if span.kind == "code" and not self._styled else span.text
 
     def _style(self, text: str, kind: str) -> str:
-        if not self._styled or kind in ("text", "link"):
+        if not self._styled or kind == "text":
             return text
         return (
             click.style(text, underline=True)
@@ -140,10 +139,5 @@ class _Writer:
         )
 
 
-def _link(span: Span) -> str:
-    """A link to a topic is the command that shows it; any other one keeps its address."""
-    topic = topic_of_link(span.target)
-    if topic is None:
-        return f"{span.text} ({span.target})" if "://" in span.target else span.text
-    command = f"queuectl help {topic}"
-    return command if span.text == topic else f"{span.text} ({command})"
+def _reference(topic: str) -> Span:
+    return Span("code", f"queuectl help {topic}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from queuectl.cli import markdown
 
@@ -39,6 +40,33 @@ def topics() -> dict[str, Topic]:
 def page(name: str) -> list[markdown.Block]:
     """Return the page of a topic."""
     return markdown.parse(_read(f"{name}.md"))
+
+
+def without_links(
+    text: markdown.Text, reference: Callable[[str], markdown.Span]
+) -> list[markdown.Span]:
+    """Return a text in which links to topics are references, and others keep their address.
+
+    A reference takes the place of a link if that reads well: `see [times](times.md)`. Otherwise it
+    follows in parentheses.
+    """
+    spans: list[markdown.Span] = []
+    for span in text:
+        topic = topic_of_link(span.target) if span.kind == "link" else None
+        if topic is not None:
+            before = spans[-1].text if spans else ""
+            alone = span.text == topic and re.search(r"\b(see|also|in|and|or) $", before)
+            if not alone:
+                spans.append(markdown.Span("text", f"{span.text} ("))
+            spans.append(reference(topic))
+            if not alone:
+                spans.append(markdown.Span("text", ")"))
+        elif span.kind == "link":
+            address = f" ({span.target})" if "://" in span.target else ""
+            spans.append(markdown.Span("text", span.text + address))
+        else:
+            spans.append(span)
+    return spans
 
 
 def topic_of_link(target: str) -> str | None:

@@ -138,8 +138,8 @@ def test_plain_text() -> None:
         == """\
 Jobs
 
-  A job has a `state`, see queuectl help states, more about
-  it (queuectl help ids), or the web
+  A job has a `state`, see `queuectl help states`, more
+  about it (`queuectl help ids`), or the web
   (https://example.org/a). It is never lost.
 
 Runs
