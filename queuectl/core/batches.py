@@ -10,8 +10,6 @@ import os.path
 import re
 from typing import Sequence
 
-from queuectl.core.shell_words import leading_assignments
-
 PREFIX = "@"
 """What the name of a batch begins with; no other queue can be named so."""
 
@@ -34,6 +32,8 @@ def series_name(words: Sequence[str], folder: str) -> str:
     It is the name of the program, and a hash that tells templates and folders apart.
     """
     import hashlib  # only here
+
+    from queuectl.core.shell_words import leading_assignments  # every command imports this module
 
     program = " ".join(words[leading_assignments(words) :]).split()[:1]
     shown = re.sub(r"[^\w.-]+", "", os.path.basename("".join(program)), flags=re.ASCII).strip("-.")
