@@ -55,40 +55,6 @@ SECTIONS: dict[str, dict[str, str]] = {
 """The commands in the sections of the help, each as `module:name` in `cli.commands`."""
 
 _COMMANDS = {name: place for names in SECTIONS.values() for name, place in names.items()}
-_FOREIGN_WORDS = {
-    "add": "enqueue",
-    "submit": "enqueue",
-    "push": "enqueue",
-    "run": "worker start",
-    "start": "worker start",
-    "stop": "worker stop",
-    "workers": "worker list",
-    "pause": "queue pause",
-    "resume": "queue resume",
-    "limit": "queue limit",
-    "queues": "queue list",
-    "ps": "list",
-    "ls": "list",
-    "jobs": "list",
-    "follow": "logs --follow",
-    "tail": "logs --follow",
-    "log": "logs",
-    "info": "show",
-    "stats": "status",
-    "kill": "cancel",
-    "abort": "cancel",
-    "rm": "prune",
-    "remove": "prune",
-    "delete": "prune",
-    "clean": "prune",
-    "clear": "prune",
-    "purge": "dlq purge",
-    "restart": "retry",
-    "requeue": "retry",
-    "dump": "export",
-    "load": "import",
-}
-
 
 _COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
 """The variable by which a shell asks click for completions."""
@@ -96,8 +62,6 @@ _COMPLETION_VARIABLE = "_QUEUECTL_COMPLETE"
 
 class _Root(QueueGroup):
     """The commands. Each is imported only when it is called, so that every command starts fast."""
-
-    foreign_words = _FOREIGN_WORDS
 
     def make_context(
         self, info_name: str | None, args: list[str], *rest: Any, **extra: Any

@@ -65,6 +65,10 @@ def line_of(error: click.ClickException) -> str:
     message = error.format_message()
     if isinstance(error, Failure):  # it has our form, and may begin with a word of the user
         return message
+    if isinstance(error, click.NoSuchOption):
+        from queuectl.cli.hints import of_option  # only on the way to an error
+
+        return f"no such option: {error.option_name}{of_option(error)}"
     # click prints each choice on its own line, after a tab.
     text = message.replace("\n\t", " ").strip().rstrip(".")
     return text[:1].lower() + text[1:]
@@ -152,8 +156,6 @@ class QueueGroup(_Command, click.Group):
     """A group of commands: it suggests a command for a wrong word; alone it prints its help."""
 
     command_class = QueueCommand
-    foreign_words: Mapping[str, str] = MappingProxyType({})
-    """Words that other tools have for a command, and our command for each."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -178,12 +180,27 @@ class QueueGroup(_Command, click.Group):
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             if name.startswith("-"):
                 raise click.NoSuchOption(name, ctx=ctx)
-            if name in self.foreign_words:
-                hint = f" (use: {ctx.command_path} {self.foreign_words[name]})"
-            else:
-                hint = suggestion(name, self.list_commands(ctx))
+            hint = self._hint(ctx, name)
             raise Failure(ctx.command_path, f"no such command: {name}{hint}", 2)
         return super().resolve_command(ctx, args)
+
+    def foreign_word(self, name: str) -> str | None:
+        """Return our command for a word that other tools have for it; None if there is none."""
+        from queuectl.cli.hints import FOREIGN_COMMANDS  # only on the way to an error
+
+        return FOREIGN_COMMANDS.get(self.name or "", {}).get(name)
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        """Return what to do about a word that is no command."""
+        from queuectl.cli.hints import EXPLANATIONS  # only on the way to an error
+
+        explanation = EXPLANATIONS.get(self.name or "", {}).get(name)
+        if explanation is not None:
+            return f" ({explanation})"
+        ours = self.foreign_word(name)
+        if ours is not None:
+            return f" (use: {ctx.command_path} {ours})"
+        return suggestion(name, self.list_commands(ctx))
 
 
 QueueGroup.group_class = QueueGroup

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import click
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.specs import suggestion
-from queuectl.core.states import JobState
+from queuectl.core.states import CALLED, JobState
 from queuectl.core.times import parse_duration
 
 _LARGEST = 1_000_000_000
@@ -63,12 +63,9 @@ class _States(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
         """Return the states that the text names."""
         if isinstance(value, tuple):
             return value
-        known = [state.value for state in JobState]
-        states = []
+        states: list[JobState] = []
         for word in str(value).split(","):
-            if word not in known:
-                raise InvalidInput(f"no such state: {word}{suggestion(word, known)}")
-            states.append(JobState(word))
+            states.extend(_states(word))
         return tuple(states)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
@@ -76,6 +73,19 @@ class _States(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
         from click.shell_completion import CompletionItem  # only for completion
 
         return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
+
+
+def _states(word: str) -> Sequence[JobState]:
+    """Return the states that a word means, which may be what people call them elsewhere."""
+    known = [state.value for state in JobState]
+    name = word.strip().lower()
+    if name in known:
+        return [JobState(name)]
+    if name in CALLED:
+        return CALLED[name]
+    if name in ("error", "errored", "failure"):
+        raise InvalidInput(f"no such state: {word} (failed: is retried; dead: has failed for good)")
+    raise InvalidInput(f"no such state: {word}{suggestion(name, known)}")
 
 
 STATES = _States()

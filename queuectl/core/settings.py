@@ -145,10 +145,20 @@ class Settings(NamedTuple):
     """Names of the variables that a new job takes over from where it is enqueued, or `*`."""
 
 
+def key_name(text: str) -> str:
+    """Return the name of a key, which may be written as in JSON: `max_retries`."""
+    name = text.strip().lower().replace("_", "-")
+    return name if name in KEYS else text
+
+
 def check_key(key: str) -> Key:
     """Return what is known of a key; InvalidInput, naming all keys, if it is unknown."""
     if key not in KEYS:
-        raise InvalidInput(f"unknown key {key!r} (known: {' '.join(KEYS)})")
+        import difflib  # only on the way to an error
+
+        near = difflib.get_close_matches(key, KEYS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {' '.join(KEYS)}"
+        raise InvalidInput(f"unknown key {key!r} ({hint})")
     return KEYS[key]
 
 

@@ -45,3 +45,16 @@ SIGNS: Mapping[JobState, str] = {
     JobState.CANCELLED: "⊘",
 }
 """The sign of each state. All take one cell, also on terminals for East Asian languages."""
+
+CALLED: Mapping[str, tuple[JobState, ...]] = {
+    **dict.fromkeys(("running", "active"), (JobState.PROCESSING,)),
+    **dict.fromkeys(("queued", "ready"), (JobState.PENDING,)),
+    **dict.fromkeys(("done", "success", "succeeded", "successful"), (JobState.COMPLETED,)),
+    **dict.fromkeys(("canceled", "aborted"), (JobState.CANCELLED,)),
+    **dict.fromkeys(("delayed",), (JobState.SCHEDULED,)),
+    **dict.fromkeys(("retrying",), (JobState.FAILED,)),
+    **dict.fromkeys(("waiting",), WAITING_STATES),
+    **dict.fromkeys(("finished", "ended"), FINISHED_STATES),
+    **dict.fromkeys(("unfinished",), UNFINISHED_STATES),
+}
+"""What people call a state, or several states, by other names than ours."""

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
+from queuectl.cli.hints import FOREIGN_COMMANDS
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
 from support.calls import assert_refused
 from support.queue import Queue
-from support.states import everything, tree
+from support.states import every_state, everything, tree
 from support.wrong_calls import WRONG_USAGE
 
 _KEYS = "(known: max-retries backoff-base backoff-max backoff-jitter job-timeout …"
@@ -118,22 +119,94 @@ def test_a_group_without_a_command_prints_its_help(queue: Queue, words: str) -> 
 
 
 @pytest.mark.parametrize(
-    "word",
-    [
-        *["add", "submit", "push", "run", "start", "stop", "workers", "clean", "restart"],
-        *["ps", "ls", "jobs", "follow", "tail", "log", "info", "stats", "kill", "rm", "remove"],
-    ],
+    ("group", "word"),
+    [(group, word) for group, words in FOREIGN_COMMANDS.items() for word in words],
 )
-def test_a_word_of_another_tool_suggests_our_command(queue: Queue, word: str) -> None:
-    """The command that the message names exists."""
-    called = queue.run(word)
+def test_a_word_of_another_tool_suggests_our_command(queue: Queue, group: str, word: str) -> None:
+    """The command and the option that the message names exist."""
+    called = queue.run(*([] if group == "queuectl" else [group]), word)
 
+    path = "queuectl" if group == "queuectl" else f"queuectl {group}"
     found = re.fullmatch(
-        rf"queuectl: no such command: {word} \(use: queuectl ([a-z -]+)\)\n", called.err
+        rf"{path}: no such command: {word} \(use: queuectl ([a-z ,&-]+)\)\n", called.err
     )
     assert (called.code, called.out) == (2, "")
     assert found
-    assert queue.run(*found.group(1).split(), "--help").code == 0
+    for command in found.group(1).split(" && queuectl "):
+        names = [name for name in command.split() if name.islower() and "-" not in name]
+        options = [name for name in command.split() if name.startswith("--")]
+        text = queue.ok(*(names[: 2 if names[0] in FOREIGN_COMMANDS else 1]), "--help")
+        assert all(option in text for option in options)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("restart", "queuectl: no such command: restart (use: queuectl retry)"),
+        ("stash", "queuectl: no such command: stash (use: queuectl edit --delay)"),
+        ("switch", "queuectl: no such command: switch (use: queuectl edit --priority)"),
+        ("parallel 4", "queuectl: no such command: parallel (use: queuectl worker start --count)"),
+        ("group add x", "queuectl: no such command: group (use: queuectl queue list)"),
+        ("follow", "queuectl: no such command: follow (use: queuectl logs --follow)"),
+        ("send 3 y", "queuectl: no such command: send (a job gets no input while it runs)"),
+        (
+            "worker restart",
+            "queuectl worker: no such command: restart (use: queuectl worker stop && queuectl "
+            "worker start)",
+        ),
+        (
+            "queue add x",
+            "queuectl queue: no such command: add (its first job makes a queue: queuectl enqueue "
+            "--queue NAME)",
+        ),
+        ("status --label x", "queuectl status: no such option: --label (queuectl status --help …"),
+        ("worker start --jobs 4", "queuectl worker start: no such option: --jobs (did you mean …"),
+        ("enqueue --retries 4 x", "queuectl enqueue: no such option: --retries (did you mean …"),
+        ("enqueue --max_retries 4 x", "queuectl enqueue: no such option: --max_retries (did …"),
+        ("enqueue -j 4 x", "queuectl enqueue: no such option: -j (queuectl enqueue --help lists …"),
+        ("list --stat dead", "queuectl list: no such option: --stat (did you mean --state?)"),
+        ("cancel -j 3", "queuectl cancel: no such option: -j (queuectl cancel --help lists them)"),
+    ],
+)
+def test_what_is_not_there_has_a_sensible_hint(queue: Queue, words: str, line: str) -> None:
+    """Words and options of other tools, and misspelt ones."""
+    found = queue.fails(2, *words.split())
+
+    assert found.startswith(line[:-1]) if line.endswith("…") else found == line
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("running", "processing"),
+        ("queued", "pending"),
+        ("done", "completed"),
+        ("success", "completed"),
+        ("canceled", "cancelled"),
+        ("Dead", "dead"),
+        ("waiting", "blocked,scheduled,pending,failed"),
+        ("finished", "completed,dead,cancelled"),
+        ("running, queued", "processing,pending"),
+    ],
+)
+def test_states_may_be_called_as_people_call_them(queue: Queue, given: str, meant: str) -> None:
+    """The same jobs are found."""
+    every_state(queue)
+
+    found = queue.ok("list", "--ids", "--state", given)
+
+    assert found == queue.ok("list", "--ids", "--state", meant)
+    assert found
+
+
+def test_a_key_may_be_written_as_in_json(queue: Queue) -> None:
+    """`max_retries` is max-retries, for all three commands; a misspelt key has a hint."""
+    assert queue.ok("config", "set", "max_retries", "7") == "max-retries = 7"
+    assert queue.ok("config", "get", "MAX_RETRIES") == "7"
+    assert queue.ok("config", "unset", "max_retries") == "max-retries = 3 (default)"
+    assert queue.fails(2, "config", "set", "max-retry", "7") == (
+        "queuectl config set: unknown key 'max-retry' (did you mean max-retries?)"
+    )
 
 
 @pytest.mark.parametrize(

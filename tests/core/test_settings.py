@@ -131,10 +131,19 @@ def test_an_unknown_key_in_the_file_changes_nothing():
     assert subset(effective((("backoff-initial-delay", "5"), (None, "x")))) == DEFAULTS
 
 
-@pytest.mark.parametrize("key", ["max_retries", "MAX-RETRIES", "nonsense", ""])
-def test_an_unknown_key_is_refused_and_the_error_lists_all_keys(key):
-    """So a user who mistypes a key sees the right one."""
-    expected = f"unknown key {key!r} (known: {' '.join(KEYS)})"
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("max_retries", "did you mean max-retries?"),
+        ("timeout", "did you mean job-timeout?"),
+        ("MAX-RETRIES", f"known: {' '.join(KEYS)}"),
+        ("nonsense", f"known: {' '.join(KEYS)}"),
+        ("", f"known: {' '.join(KEYS)}"),
+    ],
+)
+def test_an_unknown_key_is_refused_and_the_error_names_the_right_one(key, hint):
+    """A similar key if there is one, else all keys."""
+    expected = f"unknown key {key!r} ({hint})"
     for refused in (lambda: check_key(key), lambda: check_value(key, "1")):
         with pytest.raises(InvalidInput) as error:
             refused()

@@ -10,7 +10,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.cli.tables import print_table
 from queuectl.core.errors import QueueError
-from queuectl.core.settings import KEYS, check_key, check_value
+from queuectl.core.settings import KEYS, check_key, check_value, key_name
 
 if TYPE_CHECKING:
     from queuectl.storage import Storage
@@ -22,7 +22,13 @@ def _complete_key(_ctx: click.Context, _param: Any, incomplete: str) -> list[Any
     return [CompletionItem(key) for key in KEYS if key.startswith(incomplete)]
 
 
-_key_argument = click.argument("key", metavar="KEY", shell_complete=_complete_key)
+def _read_key(_ctx: click.Context, _param: Any, key: str) -> str:
+    return key_name(key)
+
+
+_key_argument = click.argument(
+    "key", metavar="KEY", callback=_read_key, shell_complete=_complete_key
+)
 
 
 @click.group("config", cls=QueueGroup)

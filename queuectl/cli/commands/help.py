@@ -91,8 +91,9 @@ def _refuse(command: click.Command, context: click.Context, rest: Sequence[str])
     known = command.list_commands(context)
     if before:
         usage_error(f"{before} has no command {name}{suggestion(name, known)}")
-    if name in command.foreign_words:
-        words = command.foreign_words[name].partition(" -")[0]
+    ours = command.foreign_word(name)
+    if ours is not None:
+        words = ours.partition(" -")[0]
         usage_error(f"no such command or topic: {name} (use: queuectl help {words})")
     usage_error(f"no such command or topic: {name}{suggestion(name, [*known, *topics()])}")
 

@@ -1,0 +1,131 @@
+"""What people type who know other tools, and what it is called here: commands and options.
+
+Only loaded on the way to an error.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping
+
+import click
+
+FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
+    "queuectl": {
+        **dict.fromkeys(("add", "submit", "push", "put", "create", "new", "batch"), "enqueue"),
+        **dict.fromkeys(("exec", "execute", "run"), "enqueue --wait"),
+        **dict.fromkeys(("schedule", "at"), "enqueue --at"),
+        "start": "worker start",
+        "stop": "worker stop",
+        "shutdown": "worker stop",
+        "parallel": "worker start --count",
+        "scale": "worker start --count",
+        "drain": "worker start --drain",
+        "workers": "worker list",
+        **dict.fromkeys(("pause", "hold"), "queue pause"),
+        **dict.fromkeys(("resume", "unpause", "release"), "queue resume"),
+        "limit": "queue limit",
+        **dict.fromkeys(("queues", "group", "groups"), "queue list"),
+        **dict.fromkeys(("ps", "ls", "jobs", "history", "atq", "queued"), "list"),
+        **dict.fromkeys(("running", "processing"), "list --state processing"),
+        "pending": "list --state pending",
+        "failed": "list --state failed,dead",
+        "dead": "dlq list",
+        **dict.fromkeys(("follow", "tail"), "logs --follow"),
+        **dict.fromkeys(("log", "output", "cat"), "logs"),
+        **dict.fromkeys(("info", "inspect", "describe", "view", "details"), "show"),
+        "explain": "why",
+        "stats": "status",
+        **dict.fromkeys(("top", "watch", "monitor", "progress"), "status --watch"),
+        **dict.fromkeys(("kill", "abort", "atrm"), "cancel"),
+        "reset": "cancel --all",
+        **dict.fromkeys(("rm", "remove", "delete", "clean", "cleanup", "clear"), "prune"),
+        "vacuum": "prune --vacuum",
+        "purge": "dlq purge",
+        **dict.fromkeys(("restart", "requeue", "rerun"), "retry"),
+        "stash": "edit --delay",
+        **dict.fromkeys(("switch", "swap", "priority", "prioritize"), "edit --priority"),
+        **dict.fromkeys(("update", "change", "modify"), "edit"),
+        **dict.fromkeys(("settings", "options"), "config list"),
+        "set": "config set",
+        "get": "config get",
+        "health": "doctor",
+        "dump": "export",
+        "load": "import",
+        **dict.fromkeys(("completions", "complete"), "completion"),
+    },
+    "worker": {
+        **dict.fromkeys(("run", "add", "up"), "start"),
+        **dict.fromkeys(("kill", "down", "shutdown"), "stop"),
+        **dict.fromkeys(("ps", "ls", "status", "show"), "list"),
+        "scale": "start --count",
+        "restart": "stop && queuectl worker start",
+    },
+    "queue": {
+        **dict.fromkeys(("ls", "show", "status"), "list"),
+        **dict.fromkeys(("stop", "hold"), "pause"),
+        **dict.fromkeys(("start", "unpause", "release"), "resume"),
+        **dict.fromkeys(("set", "parallel", "scale"), "limit"),
+    },
+    "dlq": {
+        **dict.fromkeys(("ls", "show", "status"), "list"),
+        **dict.fromkeys(("restart", "requeue", "rerun"), "retry"),
+        **dict.fromkeys(("rm", "remove", "delete", "clean", "clear", "prune"), "purge"),
+    },
+    "config": {
+        **dict.fromkeys(("ls", "show"), "list"),
+        **dict.fromkeys(("rm", "remove", "delete", "reset"), "unset"),
+    },
+}
+"""By the name of a group: a word that is none of its commands, and our command for it."""
+
+EXPLANATIONS: Mapping[str, Mapping[str, str]] = {
+    "queuectl": {"send": "a job gets no input while it runs"},
+    "queue": {
+        **dict.fromkeys(
+            ("add", "create", "new"), "its first job makes a queue: queuectl enqueue --queue NAME"
+        ),
+        **dict.fromkeys(("rm", "remove", "delete"), "a queue without jobs is forgotten by itself"),
+    },
+}
+"""By the name of a group: a word for something that no command of ours does, and what to know."""
+
+_FOREIGN_OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("--jobs", "--parallel", "--workers", "--concurrency", "-j", "-P"), "--count"),
+    **dict.fromkeys(("--retries", "--retry", "--attempts", "--tries"), "--max-retries"),
+    **dict.fromkeys(("--dir", "--directory", "--chdir", "--workdir", "-C"), "--cwd"),
+    **dict.fromkeys(("--group", "-g"), "--queue"),
+    **dict.fromkeys(("--depends", "--depends-on", "--dependency", "--needs"), "--after"),
+    **dict.fromkeys(("--name", "--title", "--tag"), "--label"),
+    **dict.fromkeys(("--time", "--when", "--start-at"), "--at"),
+    **dict.fromkeys(("--lines", "--last"), "--tail"),
+    **dict.fromkeys(("--force", "--no-confirm"), "--yes"),
+    **dict.fromkeys(("--background", "--daemon", "--daemonize", "-d"), "--detach"),
+    **dict.fromkeys(("--status", "-s"), "--state"),
+    **dict.fromkeys(("--silent", "--no-output"), "--quiet"),
+    **dict.fromkeys(("--number", "--limit"), "-n"),
+    "--older": "--older-than",
+    "--burst": "--drain",
+}
+_SIMILAR = 0.7
+"""How similar an option must be. (By click's 0.6, `--label` is similar to `--help`.)"""
+
+
+def of_option(error: click.NoSuchOption) -> str:
+    """Return ` (did you mean --…?)`; nothing if no option of the command is similar."""
+    if error.ctx is None:
+        return ""
+    known = [
+        name
+        for param in error.ctx.command.get_params(error.ctx)
+        for name in param.opts
+        if isinstance(param, click.Option)
+    ]
+    wanted = error.option_name.partition("=")[0]
+    near = _FOREIGN_OPTIONS.get(wanted)
+    if near not in known:
+        from difflib import get_close_matches  # costs 10 ms
+
+        long = [name for name in known if name.startswith("--")] if wanted[:2] == "--" else []
+        matches = get_close_matches(wanted.replace("_", "-"), long, n=1, cutoff=_SIMILAR)
+        near = matches[0] if matches else None
+    return f" (did you mean {near}?)" if near else f" ({error.ctx.command_path} --help lists them)"
