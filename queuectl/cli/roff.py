@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Iterable, Iterator, Sequence
 
 from queuectl.cli.markdown import Block, Code, Heading, Items, Paragraph, Span, Table, Text, plain
 from queuectl.cli.topics import without_links
 
+_TERM = ".TP 7"
+"""A term with its meaning. Without the number, it would be indented as the list above it."""
 _FONTS = {"code": "B", "strong": "B", "emphasis": "I"}
 
 
@@ -23,9 +26,7 @@ def title(name: str, section: int, *, date: str, version: str) -> list[str]:
 def pairs(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Return terms, each with its meaning."""
     for term, meaning in rows:
-        yield ".TP"
-        yield rf"\fB{escaped(term)}\fR"
-        yield line(escaped(meaning))
+        yield from (_TERM, rf"\fB{escaped(term)}\fR", line(marked(meaning)))
 
 
 def literal(rows: Iterable[str]) -> Iterator[str]:
@@ -35,14 +36,14 @@ def literal(rows: Iterable[str]) -> Iterator[str]:
     yield ".fi"
 
 
-def blocks(page: Sequence[Block]) -> Iterator[str]:
-    """Return the blocks of a topic's page, below its title."""
+def blocks(page: Sequence[Block], *, is_part: bool = False) -> Iterator[str]:
+    """Return the blocks of a page, below its title; if it `is_part` of another, as a section."""
     for block in page:
         if isinstance(block, Heading):
             text = plain(block.text)
-            if block.level == 2:
+            if block.level == 2 and not is_part:
                 yield f".SH {escaped(text.upper())}"
-            elif block.level == 3:
+            elif block.level > 1:
                 yield f".SS {escaped(text)}"
         elif isinstance(block, Paragraph):
             yield from (".PP", line(_inline(block.text)))
@@ -59,6 +60,11 @@ def escaped(text: str) -> str:
     for char, name in (("\\", r"\e"), ("-", r"\-"), ("'", r"\(aq"), ("^", r"\(ha"), ("~", r"\(ti")):
         text = text.replace(char, name)
     return text.replace("`", r"\(ga")
+
+
+def marked(text: str) -> str:
+    """Escape a text of the help, in which backquotes enclose code."""
+    return re.sub(r"\\\(ga(.+?)\\\(ga", r"\\fB\1\\fR", escaped(text))
 
 
 def line(text: str) -> str:
@@ -90,7 +96,7 @@ def _items(block: Items) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     """A term with its meaning; further columns follow below it, each with its header."""
     for term, *cells in table.rows:
-        yield from (".TP", rf"\fB{escaped(plain(term))}\fR")
+        yield from (_TERM, rf"\fB{escaped(plain(term))}\fR")
         for number, (header, cell) in enumerate(zip(table.header[1:], cells)):
             if number:
                 yield ".br"

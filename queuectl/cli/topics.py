@@ -55,7 +55,9 @@ def without_links(
         topic = topic_of_link(span.target) if span.kind == "link" else None
         if topic is not None:
             before = spans[-1].text if spans else ""
-            alone = span.text == topic and re.search(r"\b(see|also|in|and|or) $", before)
+            alone = span.text == topic and re.search(
+                r"\b(see|also|in|and|or) $", before, re.IGNORECASE
+            )
             if not alone:
                 spans.append(markdown.Span("text", f"{span.text} ("))
             spans.append(reference(topic))

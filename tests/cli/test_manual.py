@@ -8,10 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.cli import topics
+from queuectl.cli import manual, topics
+from queuectl.cli.app import SECTIONS
 from queuectl.cli.manual import pages
-from queuectl.cli.markdown import Code
+from queuectl.cli.markdown import Code, parse
+from queuectl.cli.roff import escaped, marked
 from support.commands import commands
+from support.pages import calls_in, parse_call
+
+
+def _examples() -> list[str]:
+    blocks = parse(manual._EXAMPLES)
+    return [line for block in blocks if isinstance(block, Code) for line in block.lines]
+
 
 PAGES = pages(date="2026-01-31")
 
@@ -64,3 +73,27 @@ def test_man_prints_no_warning(path: str, tmp_path: Path) -> None:
     name = page.stem.partition("-")[2]
     code = [block for block in topics.page(name) if isinstance(block, Code)] if name else []
     assert set(wide) <= {line.strip() for block in code for line in block.lines}
+
+
+def test_the_sections_of_the_page() -> None:
+    """A manual page is read by its sections, and these are the usual ones."""
+    lines = PAGES["man1/queuectl.1"].splitlines()
+    sections = [line[len(".SH ") :] for line in lines if line.startswith(".SH ")]
+
+    commands_by_purpose = [escaped(section.upper()) for section in SECTIONS]
+    assert sections == [
+        "NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", *commands_by_purpose, "JOBS",
+        "TIMES AND SIZES", "FIELDS OF A JOB", "SIGNALS", "CONFIGURATION", "EXIT STATUS",
+        "ENVIRONMENT", "FILES", "EXAMPLES", "SECURITY", "BUGS", "SEE ALSO",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", [call for text in _examples() for call in calls_in(text)])
+def test_an_example_can_be_parsed(call: str) -> None:
+    """The examples of the page are calls that work."""
+    parse_call(call)
+
+
+def test_backquotes_of_a_help_text_become_bold() -> None:
+    """A manual page prints code in bold."""
+    assert marked("`a-b` and `c`") == r"\fBa\-b\fR and \fBc\fR"

@@ -208,10 +208,10 @@ The first item is long enough that it has to go on in a second line, which is in
 One
 .IP 2. 4
 Two
-.TP
+.TP 7
 \fBa\fR
 A word | another \fBb|c\fR; and it goes on for long enough to need a second line.
-.TP
+.TP 7
 \fB\(ti/\-x\fR
 \&.
 """.strip()  # noqa: E501 (roff fills lines, so ours may have any length)
@@ -222,4 +222,4 @@ def test_a_wide_table_in_a_manual_page() -> None:
     """Further columns stand below the first, each with its header."""
     page = "| Code | When | Then |\n|---|---|---|\n| 1 | a | b |"
 
-    assert list(blocks(parse(page))) == [".TP", r"\fB1\fR", "When: a", ".br", "Then: b"]
+    assert list(blocks(parse(page))) == [".TP 7", r"\fB1\fR", "When: a", ".br", "Then: b"]
