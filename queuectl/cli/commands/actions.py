@@ -64,7 +64,7 @@ def cancel(
     Examples:
       queuectl cancel @17 @18
       queuectl cancel --reason 'wrong input' nightly-backup
-      queuectl cancel --cascade build                also what waits for build
+      queuectl cancel --cascade build            and what waits for it
       queuectl cancel --queue photos --state pending
     """
     reason = check_reason(reason, "--reason")
@@ -151,7 +151,7 @@ retry = retry_command(
     \b
     Examples:
       queuectl retry @17
-      queuectl retry --all                           all failed and dead jobs
+      queuectl retry --all                       all failed and dead jobs
       queuectl list --ids --state cancelled | queuectl retry -
     """,
     retryable=RETRYABLE_STATES,
@@ -199,8 +199,8 @@ def edit(
     \b
     Examples:
       queuectl edit --priority 10 @17
-      queuectl edit nightly-backup 'make report'     a new command
-      queuectl edit --after '' @17                   wait for no other job
+      queuectl edit nightly-backup 'make report'   a new command
+      queuectl edit --after '' @17                 wait for no other job
     """
     cleared = {name: () for name in ("after", "after_any") if options[name] == ("",)}
     fields = option_fields({**options, **cleared}, env)

@@ -149,7 +149,7 @@ def enqueue(
       queuectl enqueue --timeout 1h rsync -a src/ backup:dst/
       queuectl enqueue --at 18:00 --label report make report
       queuectl enqueue --after @last make install
-      queuectl enqueue --unique sync --wait --output on-failure rsync -a a/ b/
+      queuectl enqueue --unique sync --wait rsync -a src/ backup:dst/
       queuectl enqueue '{"command": "make", "priority": 5}'
       queuectl enqueue --lines - < commands.txt
       queuectl enqueue --file jobs.jsonl

@@ -62,7 +62,7 @@ def prune(
 
     \b
     Examples:
-      queuectl prune                                 as the key retention says
+      queuectl prune                             what is too old
       queuectl prune --older-than 7d --dry-run
       queuectl prune --state dead --older-than 90d
       queuectl list --ids --state completed | queuectl prune -
