@@ -55,7 +55,7 @@ def test_each_worker_has_a_line(queue: Queue) -> None:
 
     assert re.fullmatch(
         r"Workers: 1\n"
-        rf"  [0-9a-f]{{8}}-1 \(pid \d+, default, other\): runs {job}, started \S+Z\n"
+        rf"  [0-9a-f]{{8}}-1 \(pid \d+, default, other\): runs {job}, started [-0-9]+ [:0-9]+\n"
         rf"Database: {re.escape(str(queue.database))}",
         tail,
     ), tail
