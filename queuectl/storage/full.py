@@ -9,6 +9,7 @@ from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.integrity import Integrity
+from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
@@ -22,6 +23,7 @@ class Storage(
     Explaining,
     Actions,
     Queues,
+    Progress,
     Config,
     Integrity,
     Space,

@@ -152,8 +152,19 @@ def name(storage):
         storage.get("@running")
 
 
+def progress(storage):
+    """Ask what `status --watch` asks each second."""
+    for queue in ("x", "nobody"):
+        found = storage.newest_ends({queue}, after=NOW, until=FUTURE, of_each=10)
+        assert len(found[queue]) <= 10
+        storage.oldest_unfinished_at(queue)
+        assert storage.ended_since([queue], FUTURE) is not None
+    assert len(storage.died_last(2)) == 2
+    assert len(storage.jobs_by_seq([job.seq for job in storage.running_jobs()])) < 9
+
+
 FLAT = [claim, claim_of_one_queue, claim_in_vain, promote, look, rescue, count, newest, name]
-WORK = [*FLAT, prune]
+WORK = [*FLAT, prune, progress]
 
 
 def steps(storage, work):
@@ -211,7 +222,11 @@ def test_no_query_goes_over_all_jobs(large, work):
     found = "\n".join(plans(large, work))
     # Tables are named by their alias, before SQLite 3.36 with the word TABLE.
     walks = re.findall(r"SCAN (?:TABLE )?(?:jobs|head|running|executions)\b(?! AS).*", found)
-    over_all = [walk for walk in walks if not re.search("INDEX jobs_(due|processing|dead)", walk)]
+    over_all = [
+        walk
+        for walk in walks
+        if not re.search("INDEX jobs_(due|processing|dead|died|blocked)", walk)
+    ]
 
     assert "SEARCH" in found
     # The newest job is read from the end of the table, by its key: a single row.
@@ -236,6 +251,7 @@ def test_the_job_that_failed_last_is_found_by_indexes(large):
         (look, {"jobs_due"}),
         (rescue, {"jobs_processing"}),
         (prune, {"jobs_prunable", "jobs_dead"}),
+        (progress, {"jobs_prunable", "jobs_died", "jobs_processing", "jobs_pending"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -460,6 +476,18 @@ def test_pages_of_many_jobs_are_read_in_one_pass(mixed):
     work = steps(mixed, lambda storage: list(storage.keys(selection)))
 
     assert work < 30 * (ROWS + 20_000)
+
+
+def test_the_progress_of_a_long_history(small, large):
+    """Of the newest ends 5,000 are looked at, however many there are, and no row is read for it."""
+    few, many = steps(small, progress), steps(large, progress)
+    text = "\n".join(plans(large, progress))
+
+    assert many < few + 200_000, (few, many)
+    assert "USING COVERING INDEX jobs_died" in text
+    assert re.search("USING COVERING INDEX jobs_prunable", text)
+    # Only the few jobs that run are sorted.
+    assert text.count("TEMP B-TREE") == 1
 
 
 @pytest.mark.parametrize("queues", [(), ("small",), ("x",)])
