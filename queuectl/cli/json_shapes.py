@@ -9,6 +9,7 @@ from queuectl.core.times import to_text
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from queuectl.cli.progress import QueueProgress
     from queuectl.core.models import Execution, Job, Worker
 
 MASK = "***"
@@ -77,6 +78,31 @@ def worker_json(worker: Worker) -> dict[str, Any]:
         "job": worker.job,
         "job_pid": worker.job_pid,
         "problem": worker.problem,
+    }
+
+
+def progress_json(progress: QueueProgress) -> dict[str, Any]:
+    """Return how far a queue has come as JSON shows it."""
+    estimate = progress.estimate
+    return {
+        "name": progress.status.name,
+        "left": progress.left,
+        "per_second": estimate.per_second,
+        "seconds_left": estimate.seconds,
+        "held_by": None if estimate.hold is None else estimate.hold.value,
+    }
+
+
+def running_json(job: Job) -> dict[str, Any]:
+    """Return a running job as `status` shows it as JSON."""
+    return {
+        "id": job.id,
+        "number": job.seq,
+        "queue": job.queue,
+        "label": job.label,
+        "command": job.command,
+        "started_at": time_or_none(job.locked_at),
+        "worker": job.locked_by,
     }
 
 

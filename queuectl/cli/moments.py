@@ -19,11 +19,12 @@ def local(instant: datetime) -> str:
 def distance(instant: datetime, *, now: datetime) -> str:
     """Return how far an instant is from now: `3 min ago`, `in 2 h`."""
     seconds = (now - instant).total_seconds()
-    for unit, length in _UNITS:
-        if abs(seconds) >= length or unit == "s":
-            count = int(abs(seconds) / length)
-            return f"in {count} {unit}" if seconds < 0 else f"{count} {unit} ago"
-    raise AssertionError
+    return f"in {_in_one_unit(-seconds)}" if seconds < 0 else f"{_in_one_unit(seconds)} ago"
+
+
+def _in_one_unit(seconds: float) -> str:
+    unit, length = next((each for each in _UNITS if seconds >= each[1]), _UNITS[-1])
+    return f"{int(seconds / length)} {unit}"
 
 
 def local_with_distance(instant: datetime, *, now: datetime) -> str:
@@ -31,26 +32,30 @@ def local_with_distance(instant: datetime, *, now: datetime) -> str:
     return f"{local(instant)} ({distance(instant, now=now)})"
 
 
-def upcoming(instant: datetime, *, now: datetime, short: bool = False) -> str:
+def upcoming(instant: datetime, *, now: datetime) -> str:
     """Return when something will happen: `in 4 s`, `at 23:59`, `at 2026-11-29 03:00`, or `now`.
 
     Within the next hour that is the distance, later the local time, with the date if it is not
-    today's. The `short` form of a date lacks the year if it is this one: `at 11-29 03:00`.
+    today's.
     """
     seconds = (instant - now).total_seconds()
     if seconds <= 0:
         return "now"
     if seconds < _SOON_SECONDS:
         return distance(instant, now=now)
-    today = _on_the_clock(now, "%Y-%m-%d ")
+    today = _on_the_clock(now, "%Y-%m-%d")
     at = _on_the_clock(instant, "%Y-%m-%d %H:%M")
-    known = today if at.startswith(today) else today[:5] if short else ""
-    return f"at {at[len(known) :] if at.startswith(known) else at}"
+    return f"at {at[len(today) + 1 :] if at.startswith(today) else at}"
 
 
 def lasting(since: datetime, *, now: datetime) -> str:
     """Return how long something has been going on: `for 12 min`."""
     return f"for {span(int(max(0.0, (now - since).total_seconds())))}"
+
+
+def lasting_in_short(since: datetime, *, now: datetime) -> str:
+    """Return the same in the largest unit: `for 9 min` also after 9 min 50 s."""
+    return f"for {_in_one_unit(max(0.0, (now - since).total_seconds()))}"
 
 
 def span(seconds: float) -> str:

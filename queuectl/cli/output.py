@@ -78,6 +78,11 @@ def print_line(text: str) -> None:
     print_data(escape(text))
 
 
+def print_styled(text: str) -> None:
+    """Print a line that has styles; what a file or a user put into it must be escaped before."""
+    print_data(text)
+
+
 def print_bytes(chunk: bytes) -> None:
     """Print bytes to stdout as they are. Raises QueueError if that fails."""
     with writing_to_stdout():

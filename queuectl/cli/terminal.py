@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -11,28 +12,30 @@ from typing import Callable, Iterator, NoReturn
 
 import click
 
-from queuectl.core.cells import cut
-from queuectl.core.escaping import escape
-from queuectl.host.signals import die_by
+from queuectl.host.signals import SignalStream, die_by
 
 _EVERY_SECONDS = 1.0
+_SHARE = 20
+"""An update that takes long is made less often, so that it takes one part in so many of a core."""
+
 # Control sequences of ECMA-48 and xterm. Enter: alternate screen, hide the cursor.
 _ENTER = "\x1b[?1049h\x1b[?25l"
 _SHOW_CURSOR = "\x1b[?25h"
 _LEAVE = _SHOW_CURSOR + "\x1b[?1049l"
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Cursor to the top left; erase the rest of a line and begin the next; erase everything below.
-_HOME, _LINE_END, _BELOW = "\x1b[H", "\x1b[K\r\n", "\x1b[J"
+# Cursor to the top left; erase the rest of a line; begin the next; erase everything below.
+_HOME, _LINE_END, _NEXT_LINE, _BELOW = "\x1b[H", "\x1b[K", "\r\n", "\x1b[J"
 
 
 class _Left(BaseException):
     """A signal asked the display to end."""
 
 
-def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
-    """Show what `lines` returns, updated once a second, until a signal ends the process.
+def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
+    """Show what `lines` returns for a width and a height, until a signal ends the process.
 
-    Each update is written over the last one in a single write, so nothing flickers.
+    It is updated once a second, and when the window gets another size. Each update is written over
+    the last one in a single write, so nothing flickers. Ctrl+Z leaves the display meanwhile.
     """
     ended_by = signal.SIGINT
 
@@ -41,23 +44,38 @@ def watch_lines(lines: Callable[[], list[str]]) -> NoReturn:
         ended_by = signal.Signals(number)
         raise _Left
 
+    def suspend(number: int, _frame: object) -> None:
+        os.write(out.fileno(), _LEAVE.encode("ascii"))
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # returns when we are continued
+        signal.signal(number, suspend)
+        os.write(out.fileno(), _ENTER.encode("ascii"))
+
+    out = sys.stdout
+    plain = click.get_current_context().color is False
+    stream = SignalStream((signal.SIGWINCH, signal.SIGCONT))
     for number in _ENDING_SIGNALS:
         signal.signal(number, leave)
-    out = sys.stdout
+    if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+        signal.signal(signal.SIGTSTP, suspend)
     try:
         out.write(_ENTER)
         while True:
             began = time.monotonic()
             width, height = _size()
-            # A line that wraps would push the first lines off the screen.
-            fitting = _fitting(lines(), max(1, height - 1))
-            shown = [cut(escape(line), max(1, width)) for line in fitting]
-            out.write(_HOME + "".join(line + _LINE_END for line in shown) + _BELOW)
+            # In the last column of a line, erasing the rest of the line would erase what is there.
+            shown = lines(max(1, width - 1), max(1, height))
+            text = (_LINE_END + _NEXT_LINE).join(map(click.unstyle, shown) if plain else shown)
+            out.write(_HOME + text + _LINE_END + _BELOW)
             out.flush()
-            time.sleep(max(0.0, _EVERY_SECONDS - (time.monotonic() - began)))
+            pause = max(_EVERY_SECONDS, _SHARE * (time.monotonic() - began))
+            select.select([stream], [], [], pause)
+            stream.read()
     except _Left:
         pass
     finally:
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt this
         out.write(_LEAVE)
         out.flush()
     die_by(ended_by)
@@ -85,13 +103,6 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _fitting(lines: list[str], height: int) -> list[str]:
-    """Return as many lines as there is room for; the last of them says how many are missing."""
-    if len(lines) <= height:
-        return lines
-    return [*lines[: height - 1], f"… {len(lines) - height + 1} more lines: enlarge the window"]
 
 
 def _size() -> tuple[int, int]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import click
+import pytest
+
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from support import screens
 from support.clock import noon
 from support.queue import Queue
 from support.states import every_state
+from support.terminal import on_terminal
 
 _STATES = ["blocked", "scheduled", "pending", "processing", "completed", "failed", "dead",
            "cancelled"]  # fmt: skip
@@ -130,6 +135,47 @@ def test_json_of_every_state(queue: Queue) -> None:
         "failure_rate": 0.125,
         "workers": [],
     }
+
+
+def test_json_says_what_holds_up_each_queue(queue: Queue) -> None:
+    """Queues without unfinished jobs are left out."""
+    every_state(queue)
+    queue.enqueue("true", "--queue", "later", "--delay", "9h")
+    queue.enqueue("true", "--queue", "p")
+    queue.ok("queue", "pause", "p")
+    shown = queue.json("status")
+
+    assert shown["queues"] == [
+        {
+            "name": name,
+            "left": left,
+            "per_second": None,
+            "seconds_left": None,
+            "held_by": held_by,
+        }
+        for name, left, held_by in [
+            ("default", 4, "no_worker"),
+            ("later", 0, "scheduled"),
+            ("p", 1, "paused"),
+        ]
+    ]
+    assert [job["id"] for job in shown["running"]] == ["processing"]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_on_a_terminal(queue: Queue, columns: int) -> None:
+    """The block comes first, and no line of what follows wraps."""
+    every_state(queue)
+    shown = on_terminal(queue, "status", size=(columns, 24)).screen
+    block, _, rest = click.unstyle(shown).partition("=\nOf 2 ended")
+
+    assert block.startswith("Job Queue Status\n=====")
+    assert screens.widest(rest) <= columns
+    lines = rest.splitlines()
+    assert lines[0] == ": 1 completed, 1 dead (1 cancelled)"
+    assert lines[2].startswith("default")
+    assert [line[:15] for line in lines[4:7:2]] == ["▸ processing  @", "✗ dead        @"]
+    assert lines[-1].startswith("no workers · queuectl worker start")
 
 
 def _json(queue: Queue) -> dict[str, Any]:

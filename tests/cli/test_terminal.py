@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
+import termios
 from typing import Iterator, Mapping, Sequence
 
 import pytest
 
+from queuectl.host.processes import is_suspended
 from support.calls import COMMAND
+from support.processes import linux_only
 from support.queue import Queue
 from support.terminal import on_terminal
 from support.waiting import wait_until
@@ -27,16 +32,23 @@ class Watch:
         queue: Queue,
         env: Mapping[str, str] | None = None,
         args: Sequence[str] = ("status", "--watch"),
+        start_new_session: bool = True,
     ) -> None:
         self._ours, theirs = pty.openpty()
         os.set_blocking(self._ours, False)
         self.process = subprocess.Popen(
             [COMMAND, *args],
             env={**queue.env, "TERM": "xterm", **(env or {})}, cwd=str(queue.work),
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=start_new_session,
+            preexec_fn=None if start_new_session else os.setpgrp,  # noqa: PLW1509 (one thread)
         )  # fmt: skip
         os.close(theirs)
         self._screen = b""
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the window another size; the kernel tells the process."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)
 
     @property
     def screen(self) -> str:
@@ -54,8 +66,12 @@ class Watch:
         return self.screen.split(_HOME)[1:]
 
     def until(self, pattern: str) -> None:
-        """Wait until the last picture matches a pattern."""
-        wait_until(lambda: re.search(pattern, "".join(self.pictures()[-1:])), what=pattern)
+        """Wait until the last picture, without its styles, matches a pattern."""
+        wait_until(lambda: re.search(pattern, self.picture()), what=pattern)
+
+    def picture(self) -> str:
+        """Return the last picture without its styles."""
+        return re.sub(r"\x1b\[[0-9;]*[mK]", "", "".join(self.pictures()[-1:]))
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -74,9 +90,9 @@ def watch(queue: Queue) -> Iterator[Watch]:
 
 def test_each_picture_overwrites_the_last_one(queue: Queue, watch: Watch) -> None:
     """The display has a screen of its own and shows changes."""
-    watch.until(r"Total: +1\b")
+    watch.until(r"default .*0 of 1\b")
     queue.enqueue("true")
-    watch.until(r"Total: +2\b")
+    watch.until(r"default .*0 of 2\b")
 
     assert watch.screen.startswith(_ENTER + _HOME)
     assert watch.screen.count(_ENTER) == 1
@@ -85,31 +101,51 @@ def test_each_picture_overwrites_the_last_one(queue: Queue, watch: Watch) -> Non
     assert "\x1b[2J" not in watch.screen
 
 
-def test_a_line_that_is_too_long_is_cut(queue: Queue, watch: Watch) -> None:
-    """A line that wraps would push the first lines off the screen."""
-    watch.until("Database:")
-    picture = watch.pictures()[-1].partition("\x1b[J")[0]
+def test_the_picture_fits_the_window(watch: Watch) -> None:
+    """A line that wraps, or a line too many, would push the first lines off the screen."""
+    watch.until("queuectl worker start")
+    picture = watch.picture().partition("\x1b[J")[0]
 
-    lines = [line.replace("\x1b[K", "").rstrip("\r") for line in picture.split("\n")]
-    assert max(map(len, lines)) == 50
-    assert len(str(queue.database)) > 40
+    lines = [line.rstrip("\r") for line in picture.split("\n")]
+    assert max(map(len, lines)) <= 49
+    assert len(lines) <= 40
+    assert not picture.endswith("\n")
 
 
-def test_the_last_line_says_how_many_are_missing(queue: Queue) -> None:
-    """Regression: in a low window the workers were missing without a hint."""
+def test_another_size_of_the_window_is_followed_at_once(queue: Queue) -> None:
+    """The picture is drawn anew when the window changes, not a second later."""
     queue.enqueue("true")
-    low = Watch(queue, {"COLUMNS": "80", "LINES": "10"})
+    watch = Watch(queue)
     try:
-        low.until(r"… \d+ more lines: enlarge the window")
-        assert low.pictures()[-1].count("\r\n") == 9
+        watch.resize(60, 20)
+        watch.until(r"default  ░+  0 of 1")
+        wait_until(lambda: _bar(watch) == 30, what="the bar")
+        watch.resize(40, 20)
+        wait_until(lambda: _bar(watch) < 30, what="a shorter bar", timeout=0.9)
     finally:
-        low.close()
+        watch.close()
+
+
+def _bar(watch: Watch) -> int:
+    return "".join(watch.pictures()[-1:]).count("░")
+
+
+@pytest.mark.parametrize("color", ["never", "always"])
+def test_colours_can_be_turned_off(queue: Queue, color: str) -> None:
+    """`--color never` and NO_COLOR hold for the display as well."""
+    queue.enqueue("true")
+    watch = Watch(queue, args=("status", "--watch", "--color", color))
+    try:
+        watch.until("no worker")
+        assert ("\x1b[1m" in watch.screen) == (color == "always")
+    finally:
+        watch.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_terminal_is_restored(watch: Watch, number: int) -> None:
     """Cursor and screen are restored, and the signal itself ends the command."""
-    watch.until("Total:")
+    watch.until("default")
     watch.process.send_signal(number)
     watch.process.wait(30)
 
@@ -118,14 +154,34 @@ def test_the_terminal_is_restored(watch: Watch, number: int) -> None:
     assert watch.screen.count(_LEAVE) == 1
 
 
+@linux_only
+def test_a_suspended_display_gives_the_screen_back(queue: Queue) -> None:
+    """After Ctrl+Z the shell has its screen and its cursor; when continued, the display returns."""
+    queue.enqueue("true")
+    # In a session of its own, nobody could continue it, so that the kernel would not stop it.
+    watch = Watch(queue, start_new_session=False)
+    try:
+        watch.until("default")
+        watch.process.send_signal(signal.SIGTSTP)
+        wait_until(lambda: is_suspended(watch.process.pid), what="the stop")
+        assert watch.screen.endswith(_LEAVE)
+        pictures = len(watch.pictures())
+        watch.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(watch.pictures()) > pictures, what="the display")
+        assert watch.screen.count(_ENTER) == 2
+    finally:
+        watch.close()
+
+
 def test_off_a_terminal_the_status_is_printed_once(queue: Queue) -> None:
     """The same holds on a terminal that cannot redraw."""
     queue.enqueue("true")
-    once = queue.ok("status")
 
-    assert queue.ok("status", "--watch") == once
-    dumb = on_terminal(queue, "status", "--watch", env={"TERM": "dumb"})
-    assert (dumb.code, dumb.screen.rstrip("\n")) == (0, once)
+    assert queue.ok("status", "--watch") == queue.ok("status")
+    dumb = {"TERM": "dumb"}
+    once = on_terminal(queue, "status", env=dumb)
+    assert on_terminal(queue, "status", "--watch", env=dumb) == once
+    assert (once.code, once.screen.count("\x1b")) == (0, 0)
 
 
 def test_watch_and_json_cannot_be_used_together(queue: Queue) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+import os
+from typing import TYPE_CHECKING, Mapping, NoReturn, Sequence
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
-from queuectl.cli.json_shapes import worker_json
-from queuectl.cli.moments import relative_time
-from queuectl.core.models import Worker
-from queuectl.core.states import JobState
+from queuectl.cli.json_shapes import progress_json, running_json, worker_json
+from queuectl.cli.moments import local
+from queuectl.core.escaping import escape
+from queuectl.core.models import Job, Worker
+from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 
+if TYPE_CHECKING:
+    from queuectl.cli.status_screen import Snapshot
+
+_MOST_RUNNING = 200
+_MOST_QUEUES = 20
 _RULE = "=" * 50
 _THIN_RULE = "-" * 50
 _ROWS = (
@@ -45,21 +52,83 @@ def status(watch: bool, as_json: bool) -> None:
     if watch and as_json:
         usage_error("--watch and --json cannot be used together")
     storage = open_storage()
-    if watch and output.can_animate():
-        from queuectl.cli.terminal import watch_lines  # only here
-
-        watch_lines(lambda: _lines(storage))
     if as_json:
         output.print_json(_json(storage))
+    elif watch and output.can_animate():
+        _watch(storage)
+    elif output.on_terminal():
+        _print_for_terminal(storage)
     else:
         for line in _lines(storage):
             output.print_line(line)
 
 
+def _watch(storage: Storage) -> NoReturn:
+    from queuectl.cli.status_screen import screen  # only on a terminal
+    from queuectl.cli.terminal import watch_lines
+
+    taking = _Snapshots(storage)
+    watch_lines(lambda width, height: screen(taking.take(), width, height))
+
+
+def _print_for_terminal(storage: Storage) -> None:
+    from queuectl.cli.status_screen import screen  # only on a terminal
+
+    snapshot = _Snapshots(storage).take()
+    for line in [*_block(snapshot.counts), *_ended(snapshot.counts), ""]:
+        output.print_line(line)
+    for line in screen(snapshot, output.line_width() or 80):
+        output.print_styled(line)
+
+
+class _Snapshots:
+    """Takes what there is to show, again and again."""
+
+    def __init__(self, storage: Storage) -> None:
+        from queuectl.cli.progress import EndedJobs  # only on a terminal
+
+        self._storage = storage
+        self._ended = EndedJobs(storage)
+
+    def take(self) -> Snapshot:
+        """Return what there is to show now."""
+        from queuectl.cli.progress import measure
+        from queuectl.cli.status_screen import MOST_DEAD, MOST_QUEUES, DeadJob, Snapshot
+
+        storage, now = self._storage, utcnow()
+        running, workers = storage.running_jobs(), storage.living_workers()
+        queues = measure(storage, workers, running, now=now)
+        return Snapshot(
+            now=now,
+            counts=storage.by_state(),
+            queues=[*self._ended.add_to(queues[:MOST_QUEUES]), *queues[MOST_QUEUES:]],
+            running=storage.jobs_by_seq([job.seq for job in running[:_MOST_RUNNING]]),
+            dead=[DeadJob(job, _last_line(storage, job)) for job in storage.died_last(MOST_DEAD)],
+            workers=workers,
+            database=_shown_path(storage),
+        )
+
+
+def _last_line(storage: Storage, job: Job) -> str | None:
+    from queuectl.runner.output_reader import last_line  # only on a terminal
+
+    last = storage.last_execution(job)
+    return None if last is None else last_line(last.output)
+
+
+def _shown_path(storage: Storage) -> str:
+    """Return the path of the database, with `~` for the home folder."""
+    path, home = escape(storage.files.database), os.path.expanduser("~")
+    shown = f"~{path[len(home) :]}" if home != "/" and path.startswith(f"{home}/") else path
+    return shown if storage.files.exists() else f"{shown} (not created yet)"
+
+
 def _lines(storage: Storage) -> list[str]:
     counts = storage.by_state()
-    lines = [*_block(counts), "", *_workers(storage.living_workers(), counts)]
+    workers = storage.living_workers()
+    lines = [*_block(counts), *_ended(counts), "", *_workers(workers, counts)]
     lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage)]
+    lines += _time_left(storage, workers)
     if counts[JobState.DEAD]:
         lines.append("Dead jobs: queuectl dlq list")
     absent = "" if storage.files.exists() else " (not created yet)"
@@ -93,6 +162,15 @@ def _block(counts: Mapping[JobState, int]) -> list[str]:
     ]
 
 
+def _ended(counts: Mapping[JobState, int]) -> list[str]:
+    """Return a line that says how jobs ended; the rates above also count those that did not."""
+    completed, dead, cancelled = (counts[state] for state in FINISHED_STATES)
+    if not completed + dead:
+        return []
+    others = f" ({cancelled} cancelled)" if cancelled else ""
+    return [f"Of {completed + dead} ended: {completed} completed, {dead} dead{others}"]
+
+
 def _rate(part: int, total: int) -> str:
     return f"  {100 * part / total if total else 0:.1f}% ({part}/{total})"
 
@@ -102,16 +180,32 @@ def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[
         to_run = (JobState.PENDING, JobState.FAILED, JobState.SCHEDULED, JobState.PROCESSING)
         hint = " (start some: queuectl worker start)" if any(counts[s] for s in to_run) else ""
         return [f"Workers: none{hint}"]
-    now = utcnow()
     lines = [f"Workers: {len(workers)}"]
     for worker in workers:
         queues = ", ".join(worker.queues) or "all queues"
         doing = "idle"
         if worker.job is not None:
-            started = relative_time(worker.job_since, now=now)
+            started = "-" if worker.job_since is None else local(worker.job_since)
             doing = f"runs {worker.job}, started {started}"
         problem = "" if worker.problem is None else f"; {worker.problem}"
         lines.append(f"  {worker.id} (pid {worker.pid}, {queues}): {doing}{problem}")
+    return lines
+
+
+def _time_left(storage: Storage, workers: Sequence[Worker]) -> list[str]:
+    """Return a line per queue that says how many jobs are left, and about how long they take."""
+    from queuectl.cli.progress import HOLD_WORDS, about, measure  # only here
+
+    measured = measure(storage, workers, storage.running_jobs(), now=utcnow())
+    lines = []
+    for queue in measured[:_MOST_QUEUES]:
+        seconds, hold = queue.estimate.seconds, queue.estimate.hold
+        words = "" if hold is None else f", {HOLD_WORDS[hold]}"
+        if seconds is not None:
+            words = f", {about(seconds)}"
+        lines.append(f"Left in {queue.status.name}: {queue.left} job(s){words}")
+    if len(measured) > _MOST_QUEUES:
+        lines.append(f"Left in {len(measured) - _MOST_QUEUES} more queues: queuectl queue list")
     return lines
 
 
@@ -122,8 +216,11 @@ def _paused(storage: Storage) -> list[str]:
 
 
 def _json(storage: Storage) -> dict[str, object]:
+    from queuectl.cli.progress import measure  # only here
+
     counts = storage.by_state()
     total = sum(counts.values())
+    workers, running = storage.living_workers(), storage.running_jobs()
 
     def rate(state: JobState) -> float | None:
         return counts[state] / total if total else None
@@ -134,5 +231,9 @@ def _json(storage: Storage) -> dict[str, object]:
         "total": total,
         "completion_rate": rate(JobState.COMPLETED),
         "failure_rate": rate(JobState.DEAD),
-        "workers": [worker_json(worker) for worker in storage.living_workers()],
+        "queues": [
+            progress_json(progress) for progress in measure(storage, workers, running, now=utcnow())
+        ],
+        "running": [running_json(job) for job in storage.jobs_by_seq([job.seq for job in running])],
+        "workers": [worker_json(worker) for worker in workers],
     }
