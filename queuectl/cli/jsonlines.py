@@ -52,12 +52,13 @@ class Spool(Iterable[_Item]):
 
 
 def numbered_fields(
-    source: IO[bytes], *, as_commands: bool = False
+    source: IO[bytes], *, as_commands: bool = False, text_hint: str = ""
 ) -> Iterator[tuple[int, dict[str, object]]]:
     """Yield the number and the fields of each line that holds a job.
 
     With `as_commands` a line is a shell command, and a line that begins with # is skipped. Blank
-    lines are always skipped. InvalidInput names the first line that is wrong.
+    lines are always skipped. InvalidInput names the first line that is wrong, and says `text_hint`
+    if that is no JSON at all.
     """
     for number, line in enumerate(iter(lambda: source.readline(_LONGEST_LINE_BYTES + 1), b""), 1):
         if len(line) > _LONGEST_LINE_BYTES:
@@ -75,15 +76,19 @@ def numbered_fields(
         except UnicodeDecodeError:
             raise InvalidInput(f"line {number}: it is not valid UTF-8") from None
         except ValueError as error:
-            hint = _split_hint(stripped)
-            raise InvalidInput(f"line {number}: not a JSON object: {error}{hint}") from None
+            why = _why_no_object(stripped, error, text_hint)
+            raise InvalidInput(f"line {number}: not a JSON object{why}") from None
 
 
-def _split_hint(line: bytes) -> str:
-    """Return how JSON that is not one object per line can be made so."""
+def _why_no_object(line: bytes, error: ValueError, text_hint: str) -> str:
+    """Return what is wrong with a line, and what to do about it."""
     if line.startswith(b"["):
-        return " (give one object per line: jq -c '.[]')"
-    return " (give each object in one line: jq -c .)" if line == b"{" else ""
+        return f": {error} (give one object per line: jq -c '.[]')"
+    if line == b"{":
+        return f": {error} (give each object in one line: jq -c .)"
+    if text_hint and not line.startswith(b"{") and str(error).startswith("Expecting value"):
+        return f" ({text_hint})"
+    return f": {error}"
 
 
 def open_lines(path: str | None) -> IO[bytes]:

@@ -202,7 +202,8 @@ def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
     assert "enqueueing" in shown.screen
     assert "100%" in shown.screen
     assert (len(shown.out.split()), len(piped.out.split())) == (2000, 2000)
-    assert (piped.err, dumb.screen) == ("", "")
+    queued = "2000 jobs queued in default (@4001 to @6000); timeout 5m each; up to 3 attempts\n"
+    assert (piped.err, dumb.screen) == ("", queued)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -55,8 +55,7 @@ def on_terminal(
             env={**queue.env, **(env or {})},
             cwd=str(queue.work),
             start_new_session=True,
-            **chosen,
-            **kwargs,
+            **{**chosen, **kwargs},
         ) as process:
             os.close(theirs)
             if typed:

@@ -15,7 +15,6 @@ from queuectl.cli.command import (
     fail,
     open_part,
     open_storage,
-    queue_files,
     quiet_option,
     usage_error,
 )
@@ -34,7 +33,7 @@ from queuectl.cli.job_options import (
 from queuectl.cli.parameters import complete_path
 from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec, is_json
-from queuectl.core.times import format_duration, utcnow
+from queuectl.core.times import utcnow
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
 if TYPE_CHECKING:
@@ -192,7 +191,12 @@ def enqueue(
     # Not all of the storage: to load it takes 8 ms.
     enqueued = _store(open_part(Enqueueing, create=True), spec, quiet=quiet, now=now)
     if not quiet:
-        _report(enqueued)
+        _report(enqueued, now=now)
+        if sys.stderr.isatty() and not literal:
+            from queuectl.cli.commands import enqueue_notes  # only on a terminal
+
+            enqueue_notes.say_swallowed_options(words)
+            enqueue_notes.say_stdin_is_not_read()
 
 
 def _refuse_for_many(*, wait: bool, options: Mapping[str, Any]) -> None:
@@ -265,25 +269,14 @@ def _store(storage: Enqueueing, spec: JobSpec, *, quiet: bool, now: datetime) ->
     return enqueued
 
 
-def _report(enqueued: Enqueued) -> None:
+def _report(enqueued: Enqueued, *, now: datetime) -> None:
     try:
         output.print_line(enqueued.id)
     except QueueError as error:
         raise QueueError(f"job {enqueued.id} is enqueued, but {error}") from None
     if sys.stderr.isatty():
-        output.message(_summary(enqueued))
+        from queuectl.cli.commands.enqueue_notes import Notes  # only on a terminal
 
-
-def _summary(enqueued: Enqueued) -> str:
-    """Return what became of the job, as one line for a person."""
-    if enqueued.existing:
-        done = "was given this command" if enqueued.replaced else "was left as it is"
-        return f"an unfinished job has this key: {enqueued.id} {done}"
-    limit = f"timeout {format_duration(enqueued.timeout)}" if enqueued.timeout else "no timeout"
-    attempts = f"up to {enqueued.max_retries} attempt{'s' if enqueued.max_retries > 1 else ''}"
-    parts = [f"queued in {enqueued.queue}", limit, attempts]
-    from queuectl.host.pools import living_pools  # only on a terminal
-
-    if not any(pool.serves([enqueued.queue]) for pool in living_pools(queue_files())):
-        parts.append("no worker is running (queuectl worker start)")
-    return "; ".join(parts)
+        notes = Notes()
+        notes.add(enqueued)
+        notes.say(now=now)

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Seque
 
 from queuectl.cli import output
 from queuectl.cli.command import fail, open_part
+from queuectl.cli.commands.enqueue_notes import Notes, say_what_is_read
 from queuectl.cli.job_options import current_folder, held_key_hint, warn_unsatisfiable
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines, read_arguments
 from queuectl.core.arguments import Source, combinations
@@ -35,8 +36,12 @@ class Batch(NamedTuple):
 
 def enqueue_lines(path: str | None, *, as_commands: bool, batch: Batch) -> None:
     """Enqueue one job per line of a file, or of stdin for None."""
+    if path is None and not batch.quiet:
+        say_what_is_read(as_commands=as_commands)
     with open_lines(path) as source:
-        _enqueue(numbered_fields(source, as_commands=as_commands), "line", batch)
+        hint = "use --lines if each line is a shell command"
+        lines = numbered_fields(source, as_commands=as_commands, text_hint=hint)
+        _enqueue(lines, "line", batch)
 
 
 def enqueue_template(
@@ -78,11 +83,13 @@ def _enqueue(jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Ba
         return
     if not numbers:
         return
+    notes = Notes()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:
 
         def keep(enqueued: Enqueued) -> None:
             if not batch.quiet:
                 ids.write(enqueued.id + "\n")
+                notes.add(enqueued)
 
         warnings = _store(specs, numbers, each, keep, now=batch.now)
         if batch.quiet:
@@ -94,6 +101,8 @@ def _enqueue(jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Ba
             output.print_file(ids)
         except QueueError as error:
             raise QueueError(f"the {len(numbers)} jobs are enqueued, but {error}") from None
+    if sys.stderr.isatty():
+        notes.say(now=batch.now)
 
 
 def _read(

@@ -8,9 +8,6 @@ import os
 import pytest
 
 from support.queue import Queue
-from support.terminal import on_terminal
-
-_NO_WORKER = "no worker is running (queuectl worker start)"
 
 
 def test_several_words_reach_the_command_unchanged(queue: Queue) -> None:
@@ -24,47 +21,13 @@ def test_several_words_reach_the_command_unchanged(queue: Queue) -> None:
     assert json.loads(queue.ok("logs", job)) == ["b ar", words]
 
 
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        ([], f"queued in default; timeout 5m; up to 3 attempts; {_NO_WORKER}"),
-        (
-            ["--queue", "q", "--timeout", "0", "--max-retries", "1"],
-            f"queued in q; no timeout; up to 1 attempt; {_NO_WORKER}",
-        ),
-        (
-            ["--timeout", "1h30m", "--max-retries", "2"],
-            f"queued in default; timeout 1h30m; up to 2 attempts; {_NO_WORKER}",
-        ),
-    ],
-)
-def test_a_terminal_shows_what_became_of_the_job(
-    queue: Queue, options: list[str], line: str
-) -> None:
-    """stdout has only the id; stderr names queue, timeout, attempts and missing workers."""
-    shown = on_terminal(queue, "enqueue", "--id", "mine", *options, "true", streams="stderr")
-
-    assert (shown.code, shown.out, shown.screen) == (0, "mine\n", line + "\n")
-
-
-def test_the_line_mentions_workers_only_if_none_serves_the_queue(queue: Queue) -> None:
-    """A worker that serves another queue would not run the job."""
-    queue.start("--queue", "served")
-
-    served = on_terminal(queue, "enqueue", "--queue", "served", "true", streams="stderr")
-    other = on_terminal(queue, "enqueue", "--queue", "other", "true", streams="stderr")
-
-    assert served.screen == "queued in served; timeout 5m; up to 3 attempts\n"
-    assert other.screen == f"queued in other; timeout 5m; up to 3 attempts; {_NO_WORKER}\n"
-
-
 class TestVariables:
     """The environment variables that a job keeps from its enqueue."""
 
     @pytest.fixture(autouse=True)
     def _unwatched(self, queue: Queue) -> None:
         """Remove the variables that the tests add for themselves."""
-        for name in ("PYTHONPATH", "TEST_WATCH"):
+        for name in ("PYTHONPATH", "TEST_WATCH", "TZ"):
             del queue.env[name]
 
     @pytest.mark.parametrize(
