@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
 import click
 
+from queuectl.cli.parameters import States
 from queuectl.core.settings import KEYS
-from queuectl.core.states import JobState
 
 if TYPE_CHECKING:
     from queuectl.cli.command import QueueCommand
 
 JOB = (
     "An id, or the first 4 characters of a generated id; the number that lists show, as in @17; "
-    "or @last, @running, @failed."
+    "or @last, @running, @failed"
 )
-_FROM_STDIN = " - reads jobs from stdin."
+_FROM_STDIN = "; - means jobs from stdin"
 VALUES = {
-    "DURATION": "Seconds, or 500ms, 90s, 10m, 1h30m, 2d.",
-    "TIME": "18:00 (the next one), 2026-12-24, 2026-12-24T18:00; local time.",
-    "STATE": f"{', '.join(state.value for state in JobState)}.",
+    "DURATION": "Seconds, or 500ms, 90s, 10m, 1h30m, 2d, '2\u00a0hours'.",
+    "TIME": (
+        "18:00 (the next one), 'tomorrow\u00a09:00', 'monday\u00a06pm', 'in\u00a020m', "
+        "2026-12-24T18:00."
+    ),
+    "SHELL": "bash, zsh or fish.",
     "CRIT": "A number, for --max-wait a duration: CRITICAL beyond it; beyond WARN it is a WARNING.",
 }
-"""What the words in usage lines and options stand for. (JOB depends on the command.)"""
+"""What some words in usage lines and options stand for."""
 _WIDEST_TERM = 24
 _HYPHEN = "\ue000"
 """Stands for a hyphen while lines are filled."""
@@ -33,7 +36,7 @@ Rows = Sequence["tuple[str, str]"]
 
 
 class Formatter(click.HelpFormatter):
-    """Breaks no line at a hyphen: an option or a key would be torn apart."""
+    """Breaks no line at a hyphen or a no-break space: an option or a value would be torn apart."""
 
     def write_text(self, text: str) -> None:
         """Write a paragraph."""
@@ -47,7 +50,7 @@ class Formatter(click.HelpFormatter):
 
     def getvalue(self) -> str:
         """Return what was written."""
-        return super().getvalue().replace(_HYPHEN, "-")
+        return super().getvalue().replace(_HYPHEN, "-").replace("\u00a0", " ")
 
 
 def option_rows(command: QueueCommand, ctx: click.Context) -> Iterator[tuple[str, Rows]]:
@@ -67,6 +70,7 @@ def option_rows(command: QueueCommand, ctx: click.Context) -> Iterator[tuple[str
 def value_rows(command: click.Command) -> Rows:
     """Return what the words stand for that the help of this command uses."""
     rows = [("JOB", text) for text in _job_text(command)]
+    rows += [("STATE", text) for text in _state_text(command)]
     metavars = " ".join(param.metavar or "" for param in command.params)
     rows += [(word, text) for word, text in VALUES.items() if re.search(rf"\b{word}\b", metavars)]
     if any(isinstance(param, click.Argument) and param.name == "key" for param in command.params):
@@ -78,8 +82,14 @@ def _job_text(command: click.Command) -> Iterator[str]:
     for param in command.params:
         if re.search(r"\bJOB\b", param.metavar or ""):
             many = isinstance(param, click.Argument) and param.nargs == -1
-            yield JOB + (_FROM_STDIN if many else "")
+            yield f"{JOB}{_FROM_STDIN if many else ''}."
             return
+
+
+def _state_text(command: click.Command) -> Iterator[str]:
+    for param in command.params:
+        if isinstance(param.type, States):
+            yield f"{', '.join(state.value for state in param.type.among)}."
 
 
 def write(command: QueueCommand, ctx: click.Context, formatter: click.HelpFormatter) -> None:

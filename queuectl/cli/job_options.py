@@ -69,7 +69,7 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     jobs = completer(*UNFINISHED_STATES)
     later = "Wait at least this long before the first attempt."
     variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
-    not_before = "Do not start it before this time: 18:00, 'monday 9:00', 2026-12-24T18:00."
+    not_before = "Do not start it before this time."
     return (
         click.option("--queue", metavar="QUEUE", help=in_queue),
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),

@@ -32,7 +32,7 @@ _Default = Callable[["Storage"], "Job | None"]
 
 def looking_options(function: _Function) -> _Function:
     """Add `[JOB]...`, `--queue` and `--state`."""
-    return jobs_argument()(queue_option(state_option(function)))
+    return jobs_argument()(queue_option(state_option()(function)))
 
 
 def shown_name(job: Job) -> str:

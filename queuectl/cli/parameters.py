@@ -54,10 +54,13 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 DURATION = _Duration()
 
 
-class _States(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """One or several states: `failed`, `failed,dead`."""
+class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """One or several states: `failed`, `failed,dead`. Help and completion offer only `among`."""
 
     name = "state"
+
+    def __init__(self, among: Sequence[JobState]) -> None:
+        self.among = among
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[JobState, ...]:
         """Return the states that the text names."""
@@ -72,7 +75,7 @@ class _States(click.ParamType):  # type: ignore[type-arg]  # generic in newer cl
         """Offer the names of the states."""
         from click.shell_completion import CompletionItem  # only for completion
 
-        return [CompletionItem(s.value) for s in JobState if s.value.startswith(incomplete)]
+        return [CompletionItem(s.value) for s in self.among if s.value.startswith(incomplete)]
 
 
 def _states(word: str) -> Sequence[JobState]:
@@ -86,9 +89,6 @@ def _states(word: str) -> Sequence[JobState]:
     if name in ("error", "errored", "failure"):
         raise InvalidInput(f"no such state: {word} (failed: is retried; dead: has failed for good)")
     raise InvalidInput(f"no such state: {word}{suggestion(name, known)}")
-
-
-STATES = _States()
 
 
 def _name(param: click.Parameter) -> str:

@@ -19,7 +19,7 @@ from typing import (
 import click
 
 from queuectl.cli.command import usage_error
-from queuectl.cli.parameters import STATES
+from queuectl.cli.parameters import States
 from queuectl.core.states import JobState
 from queuectl.host.files import find
 
@@ -43,16 +43,19 @@ def queue_option(function: _Function) -> _Function:
     )(function)
 
 
-def state_option(function: _Function) -> _Function:
-    """Add `--state`, which may be repeated or given as `a,b`."""
+def state_option(*among: JobState) -> Callable[[_Function], _Function]:
+    """Add `--state`, which may be repeated or given as `a,b`. The help names the states `among`.
+
+    Without any, it names all states.
+    """
     return click.option(
         "--state",
         "states",
-        type=STATES,
+        type=States(among or tuple(JobState)),
         multiple=True,
         metavar="STATE",
         help="Only jobs in this state (repeatable, or A,B).",
-    )(function)
+    )
 
 
 def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:

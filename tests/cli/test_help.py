@@ -9,7 +9,7 @@ import pytest
 
 from queuectl.cli.help_layout import JOB
 from queuectl.core.settings import KEYS
-from queuectl.core.states import JobState
+from queuectl.core.states import UNFINISHED_STATES, JobState
 from queuectl.core.times import format_duration, parse_duration
 from support.commands import commands
 from support.pages import calls_in, parse_call
@@ -51,7 +51,7 @@ def test_a_command_that_takes_jobs_says_how_to_name_them(name: str) -> None:
 
     assert usage.startswith("Usage: queuectl")
     assert (f" JOB {JOB}" in text) == bool(re.search(r"\bJOB\b", metavars))
-    assert (f" JOB {JOB} - reads jobs from stdin." in text) == ("[JOB]..." in usage)
+    assert (f" JOB {JOB}; - means jobs from stdin." in text) == ("[JOB]..." in usage)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -68,9 +68,13 @@ def test_words_that_stand_for_a_value_are_explained(name: str) -> None:
 
 def test_the_states_are_named() -> None:
     """All of them, so that nobody has to provoke an error to learn them."""
-    words = re.findall(r"\w+", _help("list").partition("STATE   ")[2])
+    assert _states("list") == [state.value for state in JobState]
+    assert _states("cancel") == [state.value for state in UNFINISHED_STATES]
+    assert _states("dlq retry") == ["dead"]
 
-    assert words == [state.value for state in JobState]
+
+def _states(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", _help(name).rpartition("STATE   ")[2])
 
 
 @pytest.mark.parametrize("name", commands())

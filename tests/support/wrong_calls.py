@@ -203,7 +203,11 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("statu", "queuectl", "no such command: statu (did you mean status?)"),
     ("enqeue true", "queuectl", "no such command: enqeue (did you mean enqueue?)"),
     ("frobnicate", "queuectl", "no such command: frobnicate (known: enqueue worker …"),
-    ("help nothing", "queuectl help", "no such command or topic: nothing (known: enqueue worker …"),
+    (
+        "help nothing",
+        "queuectl help",
+        "no such command or topic: nothing (queuectl help lists all)",
+    ),
     ("worker strat", "queuectl worker", "no such command: strat (did you mean start?)"),
     ("worker frobnicate", "queuectl worker", "no such command: frobnicate (known: …"),
     ("dlq lst", "queuectl dlq", "no such command: lst (did you mean list?)"),
@@ -238,7 +242,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("config set max-retries", "queuectl config set", "missing argument 'VALUE'"),
     ("config set max-retries 1 2", "queuectl config set", "got unexpected extra argument (2)"),
     ("config unset", "queuectl config unset", "missing argument 'KEY'"),
-    ("completion", "queuectl completion", "missing argument '{bash|zsh|fish}'. Choose from: b…"),
+    ("completion", "queuectl completion", "missing argument 'SHELL'. Choose from: bash, zsh, …"),
     ("completion bash x", "queuectl completion", "got unexpected extra argument (x)"),
     ("show", "queuectl show", "no job given (give its id)"),
     ("logs", "queuectl logs", "no job given (give its id)"),
@@ -295,7 +299,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ),
     ("worker stop --queue a/b", "queuectl worker stop", f"--queue {_NAMES}"),
     ("dlq purge --all", "queuectl dlq purge", "this deletes all dead jobs (confirm with --yes)"),
-    ("completion tcsh", "queuectl completion", "invalid value for '{bash|zsh|fish}': 'tcsh' i…"),
+    ("completion tcsh", "queuectl completion", "invalid value for 'SHELL': 'tcsh' is not one …"),
     # Keys
     ("config set bogus 1", "queuectl config set", f"unknown key 'bogus' {_KEYS}"),
     (

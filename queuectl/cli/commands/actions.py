@@ -38,7 +38,7 @@ from queuectl.storage.actions import RETRYABLE_STATES
 @click.command("cancel", cls=QueueCommand)
 @jobs_argument(*UNFINISHED_STATES)
 @queue_option
-@state_option
+@state_option(*UNFINISHED_STATES)
 @all_option("Cancel all unfinished jobs.")
 @click.option(
     "--cascade",
@@ -116,7 +116,7 @@ def retry_command(
     @click.command("retry", cls=QueueCommand, help=text)
     @jobs_argument(*retryable)
     @queue_option
-    @state_option
+    @state_option(*retryable)
     @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
     @quiet_option
     def command(

@@ -77,7 +77,7 @@ dlq.add_command(
 @dlq.command("purge", cls=QueueCommand)
 @jobs_argument(JobState.DEAD)
 @queue_option
-@state_option
+@state_option(*_DEAD)
 @all_option("Delete all dead jobs.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @quiet_option

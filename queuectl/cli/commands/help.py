@@ -95,18 +95,22 @@ def _refuse(command: click.Command, context: click.Context, rest: Sequence[str])
     if ours is not None:
         words = ours.partition(" -")[0]
         usage_error(f"no such command or topic: {name} (use: queuectl help {words})")
-    usage_error(f"no such command or topic: {name}{suggestion(name, [*known, *topics()])}")
+    hint = suggestion(name, [*known, *topics()])
+    if hint.startswith(" (known"):
+        hint = " (queuectl help lists all)"
+    usage_error(f"no such command or topic: {name}{hint}")
 
 
 def _list_of_topics(ctx: click.Context) -> str:
     listed = topics().values()
     formatter = ctx.make_formatter()
+    widest = max(len(topic.name) for topic in listed)
     for section in dict.fromkeys(topic.section for topic in listed):
         with formatter.section(section):
-            rows = [(topic.name, topic.summary) for topic in listed if topic.section == section]
-            formatter.write_dl(rows)
+            here = [topic for topic in listed if topic.section == section]
+            formatter.write_dl([(topic.name.ljust(widest), topic.summary) for topic in here])
     formatter.write("\nShow one with: queuectl help COMMAND, queuectl help TOPIC\n")
-    return formatter.getvalue()
+    return "\n" + formatter.getvalue()
 
 
 @click.command("version", cls=QueueCommand)

@@ -94,7 +94,7 @@ def print_list(
 
 
 @click.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
-@state_option
+@state_option()
 @list_options(default_number=f"{_MOST_ON_A_TERMINAL} on a terminal, else all")
 def list_jobs(states: Sequence[Any], queues: Sequence[str], **shown: Any) -> None:
     """List jobs in the order they were enqueued, newest last.

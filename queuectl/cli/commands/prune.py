@@ -37,7 +37,7 @@ _BY_DEFAULT = (JobState.COMPLETED, JobState.CANCELLED)
     help="Only jobs that ended longer ago than this (default: 30d, the key retention; any age for "
     "JOB).",
 )
-@state_option
+@state_option(*FINISHED_STATES)
 @queue_option
 @click.option("--dry-run", is_flag=True, help="Only print how many jobs would be deleted.")
 @click.option(

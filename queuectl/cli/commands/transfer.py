@@ -30,7 +30,7 @@ from queuectl.host.signals import cleaned_up
 @click.command("export", cls=QueueCommand)
 @click.argument("path", required=False, metavar="[FILE]", shell_complete=complete_path())
 @queue_option
-@state_option
+@state_option()
 @click.option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
 def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_env: bool) -> None:
     """Write jobs as JSON, one object per line.

@@ -59,7 +59,7 @@ class _WaitCommand(QueueCommand):
 @click.command("wait", cls=_WaitCommand)
 @jobs_argument(*UNFINISHED_STATES)
 @queue_option
-@state_option
+@state_option()
 @click.option("--all", "everything", is_flag=True, help="Wait until no job is unfinished.")
 @click.option(
     "--any", "any_one", is_flag=True, help="Return when the first job finishes; print its id."
