@@ -32,20 +32,21 @@ def local_with_distance(instant: datetime, *, now: datetime) -> str:
     return f"{local(instant)} ({distance(instant, now=now)})"
 
 
-def upcoming(instant: datetime, *, now: datetime) -> str:
+def upcoming(instant: datetime, *, now: datetime, short: bool = False) -> str:
     """Return when something will happen: `in 4 s`, `at 23:59`, `at 2026-11-29 03:00`, or `now`.
 
     Within the next hour that is the distance, later the local time, with the date if it is not
-    today's.
+    today's. The `short` form of a date lacks the year if it is this one: `at 11-29 03:00`.
     """
     seconds = (instant - now).total_seconds()
     if seconds <= 0:
         return "now"
     if seconds < _SOON_SECONDS:
         return distance(instant, now=now)
-    today = _on_the_clock(now, "%Y-%m-%d")
+    today = _on_the_clock(now, "%Y-%m-%d ")
     at = _on_the_clock(instant, "%Y-%m-%d %H:%M")
-    return f"at {at[len(today) + 1 :] if at.startswith(today) else at}"
+    known = today if at.startswith(today) else today[:5] if short else ""
+    return f"at {at[len(known) :] if at.startswith(known) else at}"
 
 
 def lasting(since: datetime, *, now: datetime) -> str:

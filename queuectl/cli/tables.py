@@ -1,135 +1,227 @@
-"""How jobs, attempts and workers look to people: tables, two-column lists and colours."""
+"""Tables whose rows take one line each, and lists of names and values.
+
+Columns are measured in cells of the terminal and narrowed until a row fits into a line. tabulate
+lays out the table, but it counts characters: where wide ones are, its columns shift. So it is given
+stand-ins of the right width, and the texts take their places afterwards.
+"""
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Sequence, TypeVar
+from itertools import chain, islice
+from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Union
 
-import click
-
-from queuectl.cli.colors import state_word
-from queuectl.cli.moments import relative_time
-from queuectl.cli.output import line_width, on_terminal, print_data, print_line
-from queuectl.core.cells import cut
+from queuectl.cli import output
+from queuectl.cli.colors import signed_state, state_word
+from queuectl.cli.similar import Similar
+from queuectl.core.cells import cut, fit, pad, width
 from queuectl.core.escaping import escape
-from queuectl.core.states import JobState
-from queuectl.core.times import utcnow
-
-if TYPE_CHECKING:
-    from queuectl.core.models import Job, Worker
-
-_Row = TypeVar("_Row")
+from queuectl.core.states import SIGNS, JobState
 
 _PAGE = 500
+"""So many rows are held in memory. The first ones decide how wide the columns are."""
+
+_GAP = "  "
+_STAND_IN = "x"
+
+
+class Styled(NamedTuple):
+    """A value with a style; the style is a function of the text that is left after cutting."""
+
+    text: str
+    style: Callable[[str], str]
+
+
+Cell = Union[str, int, Styled]
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    header: str
+    """Its name."""
+    least: int | None = None
+    """How narrow it may become where a row would not fit into a line; None: it stays whole."""
+    shorten: Callable[[str, int], str] = cut
+    """How a value is cut that takes too many cells."""
+    says_nothing: Callable[[set[str]], bool] | None = None
+    """Whether these values, of all rows, are not worth a column; None: it is always shown."""
+    alike: bool = False
+    """Whether the values are commands, which may be shortened where they are alike."""
+    right: bool = False
+    """Whether its values are aligned on the right, as numbers are."""
+
+
+def only(value: str) -> Callable[[set[str]], bool]:
+    """Return a test for a column in which every row has the same value, this one."""
+    return lambda values: values == {value}
+
+
+def all_the_same(values: set[str]) -> bool:
+    """Tell whether every row of a column has the same value, whichever it is."""
+    return len(values) == 1
+
+
+def state_cell(state: JobState) -> Cell:
+    """Return a state as tables show it: with its sign on a terminal, as a word elsewhere."""
+    if not output.on_terminal():
+        return Styled(state.value, lambda text: state_word(state) if text == state.value else text)
+    whole = state.value if output.needs_ascii() else f"{SIGNS[state]} {state.value}"
+    return Styled(whole, lambda text: signed_state(state) if text == whole else text)
 
 
 def print_table(
-    headers: Sequence[str], rows: Iterable[Sequence[object]], *, fits: bool = False
-) -> None:
-    """Print a table; with `fits`, each row is cut on a terminal so that it takes one line.
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    longest: Callable[[], Mapping[str, int]] = dict,
+) -> bool:
+    """Print a table, each row on one line; return whether there are any rows.
 
-    Every cell is escaped: a queue may come from anybody, with any value in any column.
+    Where lines have no limit (not on a terminal, without COLUMNS) nothing is cut or left out. A
+    table of several pages has the columns of its first page, all of them. For such a table
+    `longest` returns what is known of later pages: how many cells a column needs, by its header.
+
+    Every value is escaped: a queue may come from anybody, with anything in any column.
     """
-    from tabulate import tabulate  # costs 60 ms
-
-    cells = [[_shown(cell) for cell in row] for row in rows]
-    if fits:
-        _fit_last_column(headers, cells)
-    print_data(tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True))
-
-
-def _shown(value: object) -> str:
-    """Return a value as text that drives no terminal, a state with its style."""
-    return state_word(value) if isinstance(value, JobState) else escape(str(value))
+    pages = _pages(rows)
+    first, second = next(pages, None), next(pages, None)
+    if first is None:
+        return False
+    known = longest() if second is not None else {}
+    layout = _layout(columns, first, known, is_whole=second is None)
+    output.print_data("\n".join([layout.header(), *layout.lines(first)]))
+    if second is not None:
+        for page in chain([second], pages):
+            output.print_data("\n".join(layout.lines(page)))
+    return True
 
 
 def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and escaped values in two columns, without the names whose value is None."""
     present = [(name, value) for name, value in pairs if value is not None]
-    width = max((len(name) for name, _ in present), default=0) + 1
+    space = max((width(name) for name, _ in present), default=0) + 1
     for name, value in present:
-        print_data(f"{name + ':':<{width}} {_shown(value)}")
+        shown = state_word(value) if isinstance(value, JobState) else escape(str(value))
+        output.print_data(f"{name + ':':<{space}} {shown}")
 
 
-def print_pages(rows: Iterator[_Row], show: Callable[[Sequence[_Row], bool], None]) -> bool:
-    """Print a table page by page, so that memory stays flat; return whether it has any rows.
-
-    `show` prints one page; it is told whether to print the header.
-    """
-    first = True
-    page = list(islice(rows, _PAGE))
+def _pages(rows: Iterable[Sequence[Cell]]) -> Iterator[list[list[Styled]]]:
+    escaped = ([_as_styled(cell) for cell in row] for row in rows)
+    page = list(islice(escaped, _PAGE))
     while page:
-        show(page, first)
-        first = False
-        page = list(islice(rows, _PAGE))
-    return not first
+        yield page
+        page = list(islice(escaped, _PAGE))
 
 
-def print_jobs(jobs: Sequence[Job], first: bool = True) -> None:
-    """Print jobs, one per line; on a terminal, commands are cut to its width."""
-    now = utcnow()
-    rows = [
-        [
-            job.id,
-            job.state,
-            job.queue,
-            job.priority,
-            f"{job.attempts}/{job.max_retries}",
-            relative_time(job.updated_at, now=now),
-            job.command,
+def _as_styled(cell: Cell) -> Styled:
+    if isinstance(cell, Styled):
+        return cell._replace(text=escape(cell.text))
+    return Styled(escape(str(cell)), str)
+
+
+class _Shown(NamedTuple):
+    """A column that is shown."""
+
+    column: Column
+    at: int
+    """Its place in the rows."""
+    cells: int
+    """Its width; a value that takes more is cut, or shifts the rest of its row."""
+    similar: Similar | None
+    """How commands that are alike are shortened; None if the values are no commands."""
+
+
+class _Layout:
+    """Which columns a table has, and how wide they are."""
+
+    def __init__(self, shown: Sequence[_Shown], *, cuts: bool) -> None:
+        self._shown = shown
+        self._cuts = cuts
+
+    def header(self) -> str:
+        return self._render([self._header_row()])[0]
+
+    def lines(self, page: Sequence[Sequence[Styled]]) -> list[str]:
+        """Return the lines of some rows."""
+        rows = [[self._fitted(one, row[one.at]) for one in self._shown] for row in page]
+        # The first row makes tabulate give each page the same columns.
+        return self._render([self._header_row(), *rows])[1:]
+
+    def _header_row(self) -> list[Styled]:
+        texts = (cut(one.column.header, one.cells) for one in self._shown)
+        return [
+            Styled(text.rjust(one.cells) if one.column.right else pad(text, one.cells), str)
+            for text, one in zip(texts, self._shown)
         ]
-        for job in jobs
+
+    def _fitted(self, one: _Shown, cell: Styled) -> Styled:
+        text = cell.text
+        if self._cuts and width(text) > one.cells:
+            text = text if one.similar is None else one.similar.shorten(text)
+            text = one.column.shorten(text, one.cells)
+        return cell._replace(text=text)
+
+    def _render(self, rows: Sequence[Sequence[Styled]]) -> list[str]:
+        import re  # tabulate needs it, too
+
+        from tabulate import tabulate  # costs 60 ms
+
+        # A value that takes more cells than its column has shifts the rest of its own row only.
+        table = tabulate(
+            [list(map(_stand_in, row, self._shown)) for row in rows],
+            tablefmt="plain",
+            disable_numparse=True,
+            colalign=["right" if one.column.right else "left" for one in self._shown],
+        )
+        texts = (cell for row in rows for cell in row if width(cell.text))
+        filled = re.sub(f"{_STAND_IN}+", lambda _found: _styled(next(texts)), table)
+        return [line.rstrip(" ") for line in filled.split("\n")]
+
+
+def _stand_in(cell: Styled, one: _Shown) -> str:
+    return _STAND_IN * min(width(cell.text), one.cells)
+
+
+def _styled(cell: Styled) -> str:
+    return cell.style(cell.text)
+
+
+def _layout(
+    columns: Sequence[Column],
+    page: Sequence[Sequence[Styled]],
+    known: Mapping[str, int],
+    *,
+    is_whole: bool,
+) -> _Layout:
+    """Decide which columns a table has, and their widths; `page` is its first or its only page."""
+    room = output.line_width()
+    values = [[row[at].text for row in page] for at in range(len(columns))]
+    kept = [
+        at
+        for at, column in enumerate(columns)
+        if room is None
+        or not is_whole
+        or column.says_nothing is None
+        or not column.says_nothing(set(values[at]))
     ]
-    headers = ("ID", "STATE", "QUEUE", "PRIO", "RUNS", "UPDATED", "COMMAND")
-    print_table(headers if first else (), rows, fits=True)
-
-
-def print_dead_jobs(jobs: Sequence[Job], first: bool = True) -> None:
-    """Print dead jobs with the reasons of their deaths, one per line."""
-    now = utcnow()
-    rows = [
-        [
-            job.id,
-            job.queue,
-            f"{job.attempts}/{job.max_retries}",
-            relative_time(job.finished_at, now=now),
-            job.last_error or "-",
-            job.command,
+    natural = [
+        max(1, width(columns[at].header), known.get(columns[at].header, 0), *map(width, values[at]))
+        for at in kept
+    ]
+    if room is None:
+        # Nothing stands to the right of the last column, so its width does not matter.
+        widths = [*natural[:-1], width(columns[kept[-1]].header)]
+    else:
+        least = [
+            cells if columns[at].least is None else min(cells, columns[at].least or 0)
+            for at, cells in zip(kept, natural)
         ]
-        for job in jobs
-    ]
-    headers = ("ID", "QUEUE", "RUNS", "DIED", "REASON", "COMMAND")
-    print_table(headers if first else (), rows, fits=True)
-
-
-def print_workers(workers: Sequence[Worker]) -> None:
-    """Print workers, one per line."""
-    now = utcnow()
-    rows = [
-        [
-            worker.id,
-            worker.pid,
-            relative_time(worker.started_at, now=now),
-            ", ".join(worker.queues) or "all",
-            worker.job or "-",
-            relative_time(worker.job_since, now=now),
-        ]
-        for worker in workers
-    ]
-    print_table(("WORKER", "PID", "STARTED", "QUEUES", "JOB", "SINCE"), rows)
-    for worker in workers:
-        if worker.problem is not None:
-            print_line(f"worker {worker.id}: {worker.problem}")
-
-
-def _fit_last_column(headers: Sequence[str], rows: list[list[str]]) -> None:
-    """On a terminal, cut the last column so that each row fits into one line."""
-    if not on_terminal() or not rows:
-        return
-    width = line_width() or 80
-    used = 0
-    for column, header in enumerate(headers[:-1]):
-        # tabulate makes a column two wider than its header, and puts two spaces between columns.
-        used += max(len(header) + 2, *(len(click.unstyle(row[column])) for row in rows)) + 2
-    for row in rows:
-        row[-1] = cut(row[-1], max(20, width - used))
+        widths = fit(natural, least, room - len(_GAP) * (len(kept) - 1))
+        if not is_whole:  # a later page may have longer values
+            widths[-1] += room - sum(widths) - len(_GAP) * (len(kept) - 1)
+    shown = []
+    for at, cells in zip(kept, widths):
+        is_alike = columns[at].alike and room is not None
+        similar = Similar(values[at], cells) if is_alike else None
+        shown.append(_Shown(columns[at], at, cells, similar))
+    return _Layout(shown, cuts=room is not None)

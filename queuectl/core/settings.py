@@ -85,32 +85,22 @@ class Key(NamedTuple):
 
 KEYS: dict[str, Key] = {
     "max-retries": Key(_count, "3", "maximum number of attempts; taken at enqueue"),
-    "backoff-base": Key(_number(1, 1000), "2", "the delay before retry n is base ** n seconds"),
-    "backoff-max": Key(parse_duration, "1h", "the longest delay before a retry"),
+    "backoff-base": Key(_number(1, 1000), "2", "delay before retry n: base ** n seconds"),
+    "backoff-max": Key(parse_duration, "1h", "longest delay before a retry"),
     "backoff-jitter": Key(_number(0, 1), "0.1", "share by which a delay varies at random"),
-    "job-timeout": Key(
-        parse_duration, "300", "kill an attempt after this time; 0 = never; taken at enqueue"
-    ),
-    "kill-grace": Key(parse_duration, "10", "time between TERM and KILL when a job is ended"),
-    "output-limit": Key(_size, "10MiB", "how much output is kept: the first and the last half"),
-    "retention": Key(
-        parse_duration, "30d", "how long completed and cancelled jobs are kept; 0 = for ever"
-    ),
+    "job-timeout": Key(parse_duration, "300", "time limit, taken at enqueue; 0 = no limit"),
+    "kill-grace": Key(parse_duration, "10", "time from TERM to KILL when a job is ended"),
+    "output-limit": Key(_size, "10MiB", "kept output: its first and its last half"),
+    "retention": Key(parse_duration, "30d", "time to keep ended jobs, except dead ones"),
     "on-worker-death": Key(
-        _choice("adopt", "kill"), "adopt", "running job of a dead worker: adopt, or kill and retry"
+        _choice("adopt", "kill"), "adopt", "adopt or kill the job of a dead worker"
     ),
-    "leftovers": Key(
-        _choice("keep", "kill"), "keep", "what to do with processes that a job left running"
-    ),
+    "leftovers": Key(_choice("keep", "kill"), "keep", "keep or kill what a job left running"),
     "durability": Key(
-        _choice("full", "normal"), "full", "normal: a power cut may take back the last results"
+        _choice("full", "normal"), "full", "normal: a power cut may undo last results"
     ),
-    "log-commands": Key(
-        _choice("off", "on"), "off", "whether logs of workers name jobs by label or command, too"
-    ),
-    "capture-env": Key(
-        _variables, "PATH", "variables that a job takes over at enqueue; * = all, empty = none"
-    ),
+    "log-commands": Key(_choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
+    "capture-env": Key(_variables, "PATH", "variables, taken at enqueue; * = all"),
 }
 
 

@@ -155,6 +155,12 @@ class Queries(Base):
                 return
             after = rows[-1][0]
 
+    def longest_id(self) -> int:
+        """Return the number of characters in the longest id; 0 if there are no jobs."""
+        with self._snapshot() as conn:
+            row = conn.execute("SELECT max(length(id)) FROM jobs").fetchone()
+        return row[0] or 0
+
     def count(self, selection: Selection) -> int:
         """Return how many jobs are selected; the kept counts tell, so that it costs nothing."""
         return sum(

@@ -52,10 +52,10 @@ def test_only_legible_styles_are_printed(queue: Queue, words: str) -> None:
     assert re.findall("\x1b\\[32m[^\x1b]{2,}", screen) == []
 
 
-def test_text_is_styled_in_one_place() -> None:
-    """Only `cli/colors.py` knows the codes of colours."""
+def test_colours_are_in_one_place() -> None:
+    """Only `cli/colors.py` has any."""
     sources = Path(queuectl.__file__).parent.rglob("*.py")
-    users = [path.name for path in sources if re.search(r"click\.(style|secho)", path.read_text())]
+    users = [path.name for path in sources if re.search(r"\b[fb]g=", path.read_text())]
 
     assert users == ["colors.py"]
 

@@ -15,8 +15,8 @@ from support.states import every_state
 from support.terminal import on_terminal
 
 _TABLE = """\
-ID    QUEUE    RUNS    DIED                 REASON             COMMAND
-dead  default  1/1     2026-01-31 12:00:31  killed by SIGKILL  run dead
+ID    QUEUE    RUNS  DIED                 REASON             LABEL  COMMAND
+dead  default  1/1   2026-01-31 12:00:31  killed by SIGKILL  -      run dead
 """
 
 

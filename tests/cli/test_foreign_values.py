@@ -80,7 +80,8 @@ def test_text_in_any_column_is_escaped(queue: Queue, column: str) -> None:
 
 def test_tables_fields_and_lines_escape_what_they_print(capsys: pytest.CaptureFixture[str]) -> None:
     """Each value, of any type; a state may have its colour."""
-    tables.print_table(("A", "B"), [[_TEXT, 7], [None, JobState.DEAD]])
+    columns = [tables.Column("A"), tables.Column("B")]
+    tables.print_table(columns, [[_TEXT, 7], ["None", tables.state_cell(JobState.DEAD)]])
     tables.print_fields([("Name", _TEXT), ("Number", 7), ("Absent", None)])
     output.print_line(_TEXT)
 

@@ -26,8 +26,8 @@ Finished: 2026-01-31 12:00:11
 Folder:   /tmp
 Env:      TOKEN=***
 
-ATTEMPT    STARTED              OUTCOME    TIME    CPU     MEMORY    OUTPUT    WORKER
-1          2026-01-31 12:00:10  ok         0.25 s  0.01 s  10 MiB    3         5a5a5a5a-1
+ATTEMPT  STARTED              OUTCOME  TIME    CPU     MEMORY  OUTPUT  WORKER
+1        2026-01-31 12:00:10  ok       0.25 s  0.01 s  10 MiB  3       5a5a5a5a-1
 
 Output: queuectl logs completed
 """
@@ -45,8 +45,8 @@ Worker:   5a5a5a5a-2
 Since:    2026-01-31 12:00:40
 Folder:   /tmp
 
-ATTEMPT    STARTED              OUTCOME    TIME    CPU    MEMORY    OUTPUT    WORKER
-1          2026-01-31 12:00:40  running    -       -      -         0         5a5a5a5a-2
+ATTEMPT  STARTED              OUTCOME  TIME  CPU  MEMORY  OUTPUT  WORKER
+1        2026-01-31 12:00:40  running  -     -    -       0       5a5a5a5a-2
 """
 
 _DEAD = """\
@@ -62,8 +62,8 @@ Finished:   2026-01-31 12:00:31
 Folder:     /tmp
 Last error: killed by SIGKILL
 
-ATTEMPT    STARTED              OUTCOME      TIME    CPU    MEMORY    OUTPUT    WORKER
-1          2026-01-31 12:00:30  signal KILL  3 s     -      -         0         5a5a5a5a-1
+ATTEMPT  STARTED              OUTCOME      TIME  CPU  MEMORY  OUTPUT  WORKER
+1        2026-01-31 12:00:30  signal KILL  3 s   -    -       0       5a5a5a5a-1
 """
 
 

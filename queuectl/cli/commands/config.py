@@ -8,7 +8,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
-from queuectl.cli.tables import print_table
+from queuectl.cli.tables import Column, print_table
 from queuectl.core.errors import QueueError
 from queuectl.core.settings import KEYS, check_key, check_value, key_name
 
@@ -66,7 +66,8 @@ def config_list(as_json: bool) -> None:
         for key, value in stored.items()
         if key not in KEYS
     ]
-    print_table(("KEY", "VALUE", "", "MEANING"), rows)
+    columns = [Column("KEY"), Column("VALUE", least=8), Column(""), Column("MEANING")]
+    print_table(columns, rows)
 
 
 @config.command("get", cls=QueueCommand)

@@ -17,6 +17,7 @@ from queuectl.cli.command import (
 from queuectl.cli.commands.actions import retry_command
 from queuectl.cli.commands.list import LIST_SECTIONS, list_options, print_list
 from queuectl.cli.commands.prune import delete_named
+from queuectl.cli.listings import print_dead_jobs
 from queuectl.cli.selection import (
     all_option,
     choose,
@@ -25,7 +26,6 @@ from queuectl.cli.selection import (
     queue_option,
     state_option,
 )
-from queuectl.cli.tables import print_dead_jobs
 from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import job_json
+from queuectl.cli.listings import Longest, print_jobs
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
-from queuectl.cli.tables import print_jobs, print_pages
+from queuectl.core.cells import width
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import JobState
 from queuectl.storage import Storage
@@ -59,7 +60,7 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
 
 def print_list(
     selection: Selection,
-    table: Callable[[Sequence[Job], bool], None],
+    table: Callable[[Iterable[Job], Longest], bool],
     *,
     none: str,
     newest: int | None,
@@ -86,11 +87,17 @@ def print_list(
         if newest is None and most_on_a_terminal is not None and output.on_terminal():
             newest = most_on_a_terminal
             hidden = storage.count(selection) - newest
-        if not print_pages(storage.jobs(selection, newest=newest), table):
+        if not table(storage.jobs(selection, newest=newest), lambda: _longest(storage)):
             output.message(none)
         if hidden > 0:
             output.message(f"{hidden} more (queuectl list -n N)")
     return storage
+
+
+def _longest(storage: Storage) -> Mapping[str, int]:
+    """Return how many cells two columns of a long list need, about: most names are ASCII."""
+    queues = {count.queue for count in storage.counts()}
+    return {"ID": storage.longest_id(), "QUEUE": max(map(width, queues), default=0)}
 
 
 @click.command("list", cls=QueueCommand, sections=LIST_SECTIONS)

@@ -13,7 +13,7 @@ from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_sto
 from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import completing
-from queuectl.cli.tables import print_table
+from queuectl.cli.tables import Cell, Column, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus
@@ -22,6 +22,18 @@ from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 
 _LARGEST_LIMIT = 1_000_000
+_COLUMNS = (
+    Column("QUEUE", least=8),
+    Column("PENDING", right=True),
+    Column("RUNNING", right=True),
+    Column("RETRY", right=True, says_nothing=only("0")),
+    Column("SCHEDULED", right=True, says_nothing=only("0")),
+    Column("BLOCKED", right=True, says_nothing=only("0")),
+    Column("DONE", right=True),
+    Column("DEAD", right=True),
+    Column("LIMIT", right=True, says_nothing=only("-")),
+    Column("PAUSED", least=7, says_nothing=only("-")),
+)
 
 
 _complete_queue = completing(lambda storage: [found.name for found in storage.queues()])
@@ -49,16 +61,13 @@ def queue_list(as_json: bool) -> None:
     if as_json:
         output.print_json([_queue_json(found) for found in queues])
         return
-    headers = ("QUEUE", "PAUSED", "LIMIT", "PENDING", "RUNNING", "LATER", "DONE", "DEAD")
-    if queues:
-        print_table(headers, map(_row, queues))
-    else:
+    if not print_table(_COLUMNS, map(_row, queues)):
         output.message("no queues yet")
     if storage.all_paused():
         output.message("all queues are paused (queuectl queue resume)")
 
 
-def _row(found: QueueStatus) -> list[object]:
+def _row(found: QueueStatus) -> list[Cell]:
     """Return what the table shows of a queue."""
     pause = "-"
     if found.paused:
@@ -69,12 +78,14 @@ def _row(found: QueueStatus) -> list[object]:
     numbers = (
         counts[JobState.PENDING],
         counts[JobState.PROCESSING],
-        counts[JobState.FAILED] + counts[JobState.SCHEDULED] + counts[JobState.BLOCKED],
+        counts[JobState.FAILED],
+        counts[JobState.SCHEDULED],
+        counts[JobState.BLOCKED],
         counts[JobState.COMPLETED] + counts[JobState.CANCELLED],
         counts[JobState.DEAD],
     )
     limit = "-" if found.limit is None else found.limit
-    return [found.name, pause, limit, *numbers]
+    return [found.name, *numbers, limit, pause]
 
 
 @queue.command("pause", cls=QueueCommand)

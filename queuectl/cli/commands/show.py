@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain
 from typing import Any, Iterator, Sequence
 
 import click
@@ -12,7 +13,7 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.looking import Looking, looking_options
 from queuectl.cli.moments import relative_time
-from queuectl.cli.tables import print_fields, print_pages, print_table
+from queuectl.cli.tables import Cell, Column, print_fields, print_table
 from queuectl.core.models import Execution, Job, signal_name
 from queuectl.core.times import format_duration, utcnow
 from queuectl.host import lockfiles
@@ -101,7 +102,7 @@ def _running_pid(storage: Storage, job: Job) -> int | None:
 
 def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
     _print_fields(storage, job, show_env=show_env)
-    print_pages(storage.executions(job), _print_attempts)
+    _print_attempts(storage.executions(job))
     last = storage.last_execution(job)
     if last is not None:
         _print_hints(job, last)
@@ -162,27 +163,29 @@ def _time(instant: datetime | None, now: datetime) -> str | None:
     return None if instant is None else relative_time(instant, now=now)
 
 
-def _print_attempts(executions: Sequence[Execution], first: bool) -> None:
+def _print_attempts(executions: Iterator[Execution]) -> None:
+    first = next(executions, None)
+    if first is None:
+        return
     now = utcnow()
-    if first:
-        output.print_data("")
-    rows = []
-    for execution in executions:
-        memory = execution.max_rss_bytes
-        rows.append(
-            [
-                execution.attempt,
-                relative_time(execution.started_at, now=now),
-                _ending(execution),
-                _duration(execution.seconds),
-                _duration(execution.cpu_seconds),
-                "-" if memory is None else f"{memory / 1048576:.0f} MiB",
-                execution.output.size_bytes,
-                execution.worker,
-            ]
-        )
-    headers = ("ATTEMPT", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
-    print_table(headers if first else (), rows)
+    output.print_data("")
+    names = ("ATTEMPT", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
+    rows = (_attempt_row(execution, now) for execution in chain([first], executions))
+    print_table([Column(name, least=6) for name in names], rows)
+
+
+def _attempt_row(execution: Execution, now: datetime) -> list[Cell]:
+    memory = execution.max_rss_bytes
+    return [
+        execution.attempt,
+        relative_time(execution.started_at, now=now),
+        _ending(execution),
+        _duration(execution.seconds),
+        _duration(execution.cpu_seconds),
+        "-" if memory is None else f"{memory / 1048576:.0f} MiB",
+        execution.output.size_bytes,
+        execution.worker,
+    ]
 
 
 def _duration(seconds: float | None) -> str:

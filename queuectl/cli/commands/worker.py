@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Iterable, Sequence
 
 import click
@@ -21,17 +22,18 @@ from queuectl.cli.command import (
 )
 from queuectl.cli.inside_job import own_job, own_worker
 from queuectl.cli.json_shapes import worker_json
+from queuectl.cli.listings import print_workers
 from queuectl.cli.moments import lasting
 from queuectl.cli.parameters import DURATION, WholeNumber
 from queuectl.cli.selection import queue_names
-from queuectl.cli.tables import print_workers
-from queuectl.core.errors import QueueError
-from queuectl.core.models import Worker
+from queuectl.core.errors import NoSuchJob, QueueError
+from queuectl.core.models import Job, Worker
 from queuectl.core.naming import number
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host import places
 from queuectl.host.files import with_tilde
+from queuectl.storage import Storage
 
 _TIME_RAN_OUT = 124
 
@@ -279,10 +281,18 @@ def worker_list(as_json: bool) -> None:
     Examples:
       queuectl worker list
     """
-    living: list[Worker] = open_storage().living_workers()
+    storage = open_storage()
+    living: list[Worker] = storage.living_workers()
     if as_json:
         output.print_json([worker_json(worker) for worker in living])
     elif living:
-        print_workers(living)
+        print_workers(living, lambda worker: _job_of(storage, worker))
     else:
         output.message("no worker is running (queuectl worker start)")
+
+
+def _job_of(storage: Storage, worker: Worker) -> Job | None:
+    """Return the job that a worker runs; None if it is idle, or if its job is gone by now."""
+    with suppress(NoSuchJob):
+        return None if worker.job is None else storage.get(worker.job)
+    return None

@@ -51,8 +51,8 @@ def test_the_real_example_works(queue: Queue) -> None:
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()
     dead = [row.split()[0] for row in rows[1:3]]
-    assert [" ".join(row.split()[4:]) for row in rows[1:3]] == [
-        f"exit 1 gzip -f 'tree/file {number}'" for number in _numbers(rows[1:3])
+    assert [" ".join(row.split()[5:]) for row in rows[1:3]] == [
+        f"exit 1 - gzip -f 'tree/file {number}'" for number in _numbers(rows[1:3])
     ]
     assert sorted(_numbers(rows[1:3])) == [77, 177]
     assert rows[3:5] == [f"{job} is pending again" for job in dead]
