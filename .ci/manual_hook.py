@@ -12,7 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class ManualHook(BuildHookInterface):
-    """Adds share/man/man1/queuectl.1, and share/man/man7/queuectl-TOPIC.7 for each topic."""
+    """Adds the pages queuectl(1), queuectl-COMMAND(1) and queuectl-TOPIC(7) to share/man."""
 
     def initialize(self, version: str, build_data: dict) -> None:
         """Make the pages before the wheel is packed."""

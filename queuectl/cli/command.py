@@ -81,6 +81,10 @@ class _Command(click.Command):
     """The exit code when queuectl itself fails, as opposed to the jobs or the caller."""
     _own_help_option: click.Option | None = None
 
+    def get_short_help_str(self, limit: int = 200) -> str:
+        """Return the first sentence of the help whole: click would cut it for completion."""
+        return super().get_short_help_str(max(limit, 200))
+
     def get_help(self, ctx: click.Context) -> str:
         """Return the help."""
         from queuectl.cli.help_layout import Formatter  # only here

@@ -11,7 +11,7 @@ from queuectl import __version__
 from queuectl.cli import topics
 from queuectl.cli.app import SECTIONS, root
 from queuectl.cli.command import QueueCommand
-from queuectl.cli.help_layout import option_rows
+from queuectl.cli.help_layout import option_rows, value_rows
 from queuectl.cli.markdown import Block, Heading, parse, plain, texts_of
 from queuectl.cli.roff import blocks, escaped, line, literal, marked, pairs, title
 
@@ -69,8 +69,12 @@ _OTHER_PROGRAMS = ("at(1)", "cron(8)", "flock(1)", "parallel(1)", "tsp(1)")
 
 
 def pages(*, date: str) -> dict[str, str]:
-    """Return all pages by the paths below `man/`. `date` is printed at their bottom."""
+    """Return all pages by their paths below `man/`. `date` is printed at the bottom of each."""
     found = {"man1/queuectl.1": page(date=date)}
+    with click.Context(root, info_name="queuectl") as context:
+        for command, below in _leaves(root, context):
+            name = below.command_path.replace(" ", "-")
+            found[f"man1/{name}.1"] = _command_page(command, below, name, date=date)
     for topic in topics.topics().values():
         found[f"man7/queuectl-{topic.name}.7"] = topic_page(topic, date=date)
     return found
@@ -125,6 +129,28 @@ def page(*, date: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _command_page(command: click.Command, context: click.Context, name: str, *, date: str) -> str:
+    """Return the page queuectl-COMMAND(1); man(1) also finds it as `man queuectl enqueue`."""
+    summary, *texts = cleandoc(command.help or "").split("\n\n")
+    usage = command.collect_usage_pieces(context)
+    lines = [
+        *title(name, 1, date=date, version=__version__),
+        ".SH NAME",
+        rf"{escaped(name)} \- {marked(summary[0].lower() + summary[1:].rstrip('.'))}",
+        ".SH SYNOPSIS",
+        rf"\fB{escaped(context.command_path)}\fR {escaped(' '.join(usage))}",
+        ".SH DESCRIPTION",
+        *_paragraphs("\n\n".join([summary, *texts])),
+        ".SH OPTIONS",
+        *_options(command, context),
+    ]
+    values = value_rows(command)
+    if values:
+        lines += [".SH VALUES", *pairs(values)]
+    lines += [".SH SEE ALSO", *_references(["queuectl(1)"])]
+    return "\n".join(lines) + "\n"
+
+
 def topic_page(topic: topics.Topic, *, date: str) -> str:
     """Return the page queuectl-TOPIC(7)."""
     name = f"queuectl-{topic.name}"
@@ -163,23 +189,25 @@ def _commands(context: click.Context) -> Iterator[str]:
     for section, names in SECTIONS.items():
         yield f".SH {escaped(section.upper())}"
         for name in names:
-            command = root.get_command(context, name)
-            if command is not None:
-                yield from _command(command, context, name)
+            for command, below in _leaves(root, context, only=name):
+                usage = " ".join(command.collect_usage_pieces(below))
+                yield f".SS {escaped(below.command_path)} {escaped(usage)}"
+                yield from _paragraphs(command.help or "")
+                yield from _options(command, below)
 
 
-def _command(command: click.Command, parent: click.Context, name: str) -> Iterator[str]:
-    context = click.Context(command, info_name=name, parent=parent)
-    if isinstance(command, click.Group):
-        for below in command.list_commands(context):
-            found = command.get_command(context, below)
-            if found is not None:
-                yield from _command(found, context, below)
-        return
-    usage = " ".join(command.collect_usage_pieces(context))
-    yield f".SS {escaped(context.command_path)} {escaped(usage)}"
-    yield from _paragraphs(command.help or "")
-    yield from _options(command, context)
+def _leaves(
+    group: click.Group, context: click.Context, *, only: str | None = None
+) -> Iterator[tuple[click.Command, click.Context]]:
+    """Yield the commands of a group and of the groups in it, each with its context."""
+    for name in group.list_commands(context) if only is None else [only]:
+        command = group.get_command(context, name)
+        assert command is not None
+        below = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from _leaves(command, below)
+        else:
+            yield command, below
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:

@@ -57,6 +57,7 @@ def blocks(page: Sequence[Block], *, is_part: bool = False) -> Iterator[str]:
 
 def escaped(text: str) -> str:
     """Escape the characters that have a meaning in roff."""
+    text = text.replace("\u00a0", " ")
     for char, name in (("\\", r"\e"), ("-", r"\-"), ("'", r"\(aq"), ("^", r"\(ha"), ("~", r"\(ti")):
         text = text.replace(char, name)
     return text.replace("`", r"\(ga")

@@ -25,11 +25,12 @@ def _examples() -> list[str]:
 PAGES = pages(date="2026-01-31")
 
 
-def test_there_is_a_page_for_queuectl_and_for_each_topic() -> None:
+def test_there_is_a_page_for_queuectl_and_for_each_command_and_topic() -> None:
     """Their paths are those below share/man."""
-    wanted = [f"man7/queuectl-{name}.7" for name in topics.topics()]
+    of_commands = [f"man1/queuectl-{name.replace(' ', '-')}.1" for name in commands()]
+    of_topics = [f"man7/queuectl-{name}.7" for name in topics.topics()]
 
-    assert list(PAGES) == ["man1/queuectl.1", *wanted]
+    assert list(PAGES) == ["man1/queuectl.1", *of_commands, *of_topics]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -70,7 +71,7 @@ def test_man_prints_no_warning(path: str, tmp_path: Path) -> None:
     assert shown.stderr == ""
     assert "\N{HYPHEN}" not in shown.stdout
     wide = [line.strip() for line in shown.stdout.splitlines() if len(line) > 80]
-    name = page.stem.partition("-")[2]
+    name = page.stem.partition("-")[2] if page.suffix == ".7" else ""
     code = [block for block in topics.page(name) if isinstance(block, Code)] if name else []
     assert set(wide) <= {line.strip() for block in code for line in block.lines}
 
