@@ -14,6 +14,7 @@ from queuectl.cli.markdown import Code
 from support.calls import assert_refused
 from support.commands import commands
 from support.queue import Queue
+from support.screens import SIZES, compare
 from support.states import tree
 from support.terminal import Terminal, on_terminal
 
@@ -163,3 +164,14 @@ def test_completion(queue: Queue, words: str, expected: list[str]) -> None:
 
     offered = [line.partition(",")[2] for line in called.out.splitlines() if line]
     assert (called.code, called.err, sorted(offered)) == (0, "", expected)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("words", ["help", "help states", "help worker stop"])
+def test_screens(queue: Queue, words: str, size: tuple[int, int]) -> None:
+    """What a person sees, in windows of three sizes."""
+    shown = on_terminal(
+        queue, *words.split(), streams="stdin stdout", size=size, env={"PAGER": "", "TERM": "xterm"}
+    )
+
+    compare(shown.screen, words.replace(" ", "-"), size)
