@@ -23,7 +23,7 @@ from queuectl.cli.command import (
 from queuectl.core.errors import QueueError
 
 SECTIONS: dict[str, dict[str, str]] = {
-    "Put work in": {"enqueue": "enqueue:enqueue"},
+    "Put work in": {"enqueue": "enqueue:enqueue", "run": "run:run"},
     "Run it": {"worker": "worker:worker", "queue": "queue:queue"},
     "Look": {
         "status": "status:status",

@@ -12,7 +12,7 @@ import click
 FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
     "queuectl": {
         **dict.fromkeys(("add", "submit", "push", "put", "create", "new", "batch"), "enqueue"),
-        **dict.fromkeys(("exec", "execute", "run"), "enqueue --wait"),
+        **dict.fromkeys(("exec", "execute"), "run"),
         **dict.fromkeys(("schedule", "at"), "enqueue --at"),
         "start": "worker start",
         "stop": "worker stop",

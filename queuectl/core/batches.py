@@ -31,9 +31,10 @@ def series_name(words: Sequence[str], folder: str) -> str:
 
     It is the name of the program, and a hash that tells templates and folders apart.
     """
-    import hashlib  # only here
+    # Only `run` needs these.
+    import hashlib
 
-    from queuectl.core.shell_words import leading_assignments  # every command imports this module
+    from queuectl.core.shell_words import leading_assignments
 
     program = " ".join(words[leading_assignments(words) :]).split()[:1]
     shown = re.sub(r"[^\w.-]+", "", os.path.basename("".join(program)), flags=re.ASCII).strip("-.")

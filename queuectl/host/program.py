@@ -17,6 +17,12 @@ def called_as() -> list[str]:
     return [sys.executable, *given[1:]]
 
 
+def another_call(*words: str) -> list[str]:
+    """Return the words that call this program with other arguments."""
+    called = called_as()
+    return [*called[: len(called) - len(sys.argv[1:])], *words]
+
+
 def run_in_utf_8() -> None:
     """Replace this process by one whose encoding is UTF-8; return if that is impossible.
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Mapping, NoReturn, Sequence
+from typing import Any, Mapping, NoReturn, Sequence
 
 import click
 
 from queuectl.cli import output
 from queuectl.cli.command import (
-    QueueCommand,
     fail,
     open_part,
     open_storage,
     quiet_option,
     usage_error,
 )
+from queuectl.cli.command_line import CommandLine, is_template, template_of
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
     check_options,
@@ -26,51 +26,16 @@ from queuectl.cli.job_options import (
     held_key_hint,
     job_options,
     option_fields,
-    refuse_late_options,
-    split_words,
     warn_unsatisfiable,
 )
 from queuectl.cli.parameters import complete_path
 from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
-from queuectl.core.specs import JobSpec, is_json
+from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
-if TYPE_CHECKING:
-    from queuectl.cli.commands.enqueue_many import Batch
 
-
-class _EnqueueCommand(QueueCommand):
-    """Options come before the command; everything from its first word on belongs to it.
-
-    After a JSON object or `-`, which are one word, options may still follow.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse by what the first word is; `literal` tells whether `--` came before it."""
-        options, words = split_words(self, ctx, args)
-        literal = options[-1:] == ["--"]
-        ctx.allow_interspersed_args = not literal and _takes_options_after(words)
-        rest = super().parse_args(ctx, args)
-        ctx.params["literal"] = literal
-        return rest
-
-
-def _takes_options_after(words: Sequence[str]) -> bool:
-    if not words or _is_template(words):
-        return False
-    return words[0] == "-" or words[0].startswith("{")
-
-
-def _is_template(words: Sequence[str]) -> bool:
-    if not any(word.startswith(":::") for word in words):
-        return False
-    from queuectl.core.arguments import SEPARATORS  # only here
-
-    return any(word in SEPARATORS for word in words)
-
-
-@click.command("enqueue", cls=_EnqueueCommand, sections=JOB_SECTIONS)
+@click.command("enqueue", cls=CommandLine, sections=JOB_SECTIONS)
 @click.argument(
     "words",
     nargs=-1,
@@ -163,19 +128,23 @@ def enqueue(
     reads_stdin = words[:1] == ("-",) and not literal
     if shown is not None and not wait:
         usage_error("--output requires --wait")
-    is_template = not (literal or reads_stdin) and _is_template(words)
-    if null and not is_template:
+    templated = not (literal or reads_stdin) and is_template(words)
+    if null and not templated:
         usage_error("--null requires arguments from a file (::::)")
     defaults = check_options(option_fields(options, env), now=now)
-    if reads_stdin or path is not None or is_template:
-        from queuectl.cli.commands.enqueue_many import Batch, enqueue_lines  # only here
+    if reads_stdin or path is not None or templated:
+        from queuectl.cli.commands.enqueue_many import (  # only here
+            Batch,
+            enqueue_lines,
+            enqueue_template,
+        )
 
         _refuse_for_many(wait=wait, options=options)
         batch = Batch(defaults, now=now, quiet=quiet, dry_run=dry_run)
-        if is_template:
+        if templated:
             if lines or path is not None:
                 usage_error("::: cannot be used with --file or --lines")
-            _enqueue_template(words, null=null, batch=batch)
+            enqueue_template(*template_of(words), null=null, batch=batch)
         else:
             _refuse_words(words, path, lines=lines, options=options)
             enqueue_lines(path, as_commands=lines, batch=batch)
@@ -220,20 +189,6 @@ def _refuse_words(
         usage_error(f"only options may follow -, not {words[1]}")
     if lines and options["if_dup"]:
         usage_error("--if-dup requires unique_key, which --lines cannot give")
-
-
-def _enqueue_template(words: Sequence[str], *, null: bool, batch: Batch) -> None:
-    from queuectl.cli.commands.enqueue_many import enqueue_template  # only here
-    from queuectl.core.arguments import split  # only here
-
-    template, sources = split(words)
-    if not template:
-        usage_error("no command before ::: (for a command per line, use --lines)")
-    if template[0] != "{}" and is_json(template[0]):
-        usage_error("::: cannot be used with a JSON object")
-    if len(template) > 1:
-        refuse_late_options(template)
-    enqueue_template(template, sources, separator=b"\0" if null else b"\n", batch=batch)
 
 
 def _spec(

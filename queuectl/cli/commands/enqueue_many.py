@@ -7,7 +7,7 @@ import sys
 import tempfile
 from array import array
 from datetime import datetime
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from queuectl.cli import output
 from queuectl.cli.command import fail, open_part
@@ -21,6 +21,9 @@ from queuectl.core.templates import Template
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
 
 _BAR_EVERY = 1000
+
+NumberedFields = Tuple[int, Mapping[str, Any]]
+"""A job that is to be enqueued: its number among all of them, and its fields."""
 
 
 class Batch(NamedTuple):
@@ -38,26 +41,40 @@ def enqueue_lines(path: str | None, *, as_commands: bool, batch: Batch) -> None:
     """Enqueue one job per line of a file, or of stdin for None."""
     if path is None and not batch.quiet:
         say_what_is_read(as_commands=as_commands)
-    with open_lines(path) as source:
-        hint = "use --lines if each line is a shell command"
-        lines = numbered_fields(source, as_commands=as_commands, text_hint=hint)
-        _enqueue(lines, "line", batch)
+    _enqueue(line_jobs(path, as_commands=as_commands), "line", batch)
 
 
 def enqueue_template(
-    words: Sequence[str], sources: Sequence[Source], *, separator: bytes, batch: Batch
+    words: Sequence[str], sources: Sequence[Source], *, null: bool, batch: Batch
 ) -> None:
     """Enqueue the command that each combination of arguments makes of a template.
 
-    `separator` ends each argument that is read from a file.
+    With `null`, a NUL byte ends each argument that is read from a file, not a line break.
+    """
+    _enqueue(template_jobs(words, sources, null=null), "command", batch)
+
+
+def line_jobs(path: str | None, *, as_commands: bool) -> Iterator[NumberedFields]:
+    """Yield the jobs that the lines of a file describe, or those of stdin for None."""
+    with open_lines(path) as source:
+        hint = "use --lines if each line is a shell command"
+        yield from numbered_fields(source, as_commands=as_commands, text_hint=hint)
+
+
+def template_jobs(
+    words: Sequence[str], sources: Sequence[Source], *, null: bool
+) -> Iterator[NumberedFields]:
+    """Return the jobs that the combinations of arguments make of a template.
+
+    InvalidInput, at once, if the template is wrong.
     """
     template = Template(words, len(sources))
+    separator = b"\0" if null else b"\n"
     arguments = [_arguments(source, separator) for source in sources]
-    commands = (
+    return (
         (number, {"command": template.command(chosen, number)})
         for number, chosen in enumerate(combinations(sources, arguments), 1)
     )
-    _enqueue(commands, "command", batch)
 
 
 def _arguments(source: Source, separator: bytes) -> Iterable[str]:
@@ -70,13 +87,13 @@ def _arguments(source: Source, separator: bytes) -> Iterable[str]:
     )
 
 
-def _enqueue(jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Batch) -> None:
+def _enqueue(jobs: Iterable[NumberedFields], each: str, batch: Batch) -> None:
     """Enqueue jobs, given as their numbers and fields; print the ids in their order.
 
     `each` is what the numbers count. If one job is refused, none is stored. All of them are read
     before the write lock is taken, so that a slow producer does not hold up other writers.
     """
-    specs, numbers = _read(jobs, each, batch)
+    specs, numbers = read_jobs(jobs, each, batch)
     if batch.dry_run:
         for spec in specs:
             output.print_line(spec.command)
@@ -105,10 +122,10 @@ def _enqueue(jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Ba
         notes.say(now=batch.now)
 
 
-def _read(
-    jobs: Iterable[tuple[int, Mapping[str, Any]]], each: str, batch: Batch
+def read_jobs(
+    jobs: Iterable[NumberedFields], each: str, batch: Batch
 ) -> tuple[Spool[JobSpec], Sequence[int]]:
-    """Return the jobs and the number of each."""
+    """Return the jobs and the number of each; InvalidInput names the first wrong one."""
     numbers = array("L")
     specs = Spool(JobSpec)
     defaults = batch.defaults

@@ -39,8 +39,10 @@ def documents(queue: Queue) -> dict[str, Any]:
         "doctor": "doctor",
     }
     calls["wait --all"] = "wait --all --timeout 0"
+    batch = queue.run("run", "--json", "true", as_process=True)
     # Some of them do not exit with 0: a job is dead, and another one still runs.
-    return {n: json.loads(queue.run(*words.split(), "--json").out) for n, words in calls.items()}
+    printed = {name: queue.run(*words.split(), "--json").out for name, words in calls.items()}
+    return {name: json.loads(out) for name, out in {**printed, "run": batch.out}.items()}
 
 
 def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> None:
@@ -59,6 +61,8 @@ def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> Non
     assert list(documents["status"]["jobs"]) == _STATES
     assert {tuple(found) for found in documents["status"]["workers"]} == {tuple(worker)}
     assert {tuple(found) for found in documents["queue list"]} == {(*keys("A queue"), *_STATES)}
+    assert list(documents["run"]) == keys("A batch")
+    assert list(documents["run"]["jobs"]) == _STATES
     assert list(documents["why"]) == keys("An explanation")
     endings = documents["wait"]
     of_one, of_all = keys("An ending")[:6], keys("An ending")[6:]

@@ -1,0 +1,199 @@
+"""Running a batch in the foreground: a pool of its own, and what becomes of each job."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+from queuectl.cli import output
+from queuectl.cli.job_output import print_last_attempt
+from queuectl.cli.status_line import StatusLine
+from queuectl.core.cells import cut_middle
+from queuectl.core.models import Job, Selection
+from queuectl.core.naming import number, title
+from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
+from queuectl.host.pools import living_pools
+from queuectl.host.program import another_call
+from queuectl.runner.output_reader import last_line
+from queuectl.storage import Storage
+
+_POLL_SECONDS = 0.1
+_LOOKED_AT = 2000
+"""How many jobs are looked at, from the first one that was not reported: they end about in order,
+and to look at all of 100,000 jobs each time would take 0.1 s."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Reporting:
+    """What is printed about a job that has ended, and how far the batch has come."""
+
+    def __init__(self, storage: Storage, queue: str, *, shown: str, quiet: bool) -> None:
+        self._storage = storage
+        self._queue = queue
+        self._shown = shown
+        self._quiet = quiet
+        self._line = StatusLine(wanted=not quiet)
+
+    def counts(self) -> dict[JobState, int]:
+        """Return how many jobs of the batch are in which state."""
+        found = dict.fromkeys(JobState, 0)
+        for count in self._storage.counts():
+            if count.queue == self._queue:
+                found[count.state] += count.jobs
+        return found
+
+    def ended(self, job: Job) -> None:
+        """Print what a job printed, if that is wanted, and a line if it did not complete."""
+        failed = job.state is not JobState.COMPLETED
+        prints = self._shown == "always" or (failed and self._shown == "on-failure")
+        if failed or prints:
+            self._line.clear()
+        if prints:
+            print_last_attempt(self._storage, job)
+        if failed:
+            output.message(self._failure(job, with_last_line=not prints))
+
+    def _failure(self, job: Job, *, with_last_line: bool) -> str:
+        why = job.last_error or job.state.value
+        execution = self._storage.last_execution(job) if with_last_line else None
+        said = last_line(execution.output) if execution is not None else None
+        begins = f"{number(job)} {job.state.value}: {why}: "
+        width = output.line_width(of_stderr=True)
+        room = None if width is None else max(20, width - len(begins))
+        text = begins + title(job, cells=room)
+        if said is None:
+            return text
+        # Each on a line of its own, so that neither is cut for the other.
+        output.message(text)
+        return "  " + (said if width is None else cut_middle(said, width - 2))
+
+    def note(self, text: str) -> None:
+        """Print a line for people."""
+        self._line.clear()
+        output.message(text)
+
+    def progress(self) -> None:
+        """Show how far the batch has come."""
+        counts = self.counts()
+        left = sum(counts[state] for state in UNFINISHED_STATES)
+        total = sum(counts.values())
+        parts = [f"{total - left} of {total}"]
+        for state, word in ((JobState.DEAD, "dead"), (JobState.FAILED, "to be retried")):
+            if counts[state]:
+                parts.append(f"{counts[state]} {word}")
+        if counts[JobState.PROCESSING]:
+            parts.append(f"{counts[JobState.PROCESSING]} running")
+        self._line.show(f"{_bar(total - left, total)}  {'   '.join(parts)}")
+
+    def clear(self) -> None:
+        """Erase the progress."""
+        self._line.clear()
+
+
+def _bar(done: int, total: int, length: int = 20) -> str:
+    filled = length * done // total if total else length
+    return "[" + "#" * filled + "-" * (length - filled) + "]"
+
+
+class BatchRun:
+    """The run of one batch, from the start of its workers to the summary."""
+
+    def __init__(
+        self, storage: Storage, queue: str, reporting: Reporting, *, in_order: bool
+    ) -> None:
+        self._storage = storage
+        self._queue = queue
+        self._reporting = reporting
+        self._in_order = in_order
+        self._unreported = [
+            key.seq for key in storage.keys(Selection(queues=(queue,), states=UNFINISHED_STATES))
+        ]
+        self._signals: list[int] = []
+
+    def run(self, workers: int) -> None:
+        """Run the jobs to their end, or until a signal has asked for less."""
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for each, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(each, lambda received, _frame: self._signals.append(received))
+        try:
+            self._follow(workers)
+            self._in_order = False  # what an unfinished job held up
+            self._report()
+        finally:
+            self._reporting.clear()
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    @property
+    def stopped_by(self) -> int | None:
+        """The first signal that asked to stop; None if there was none."""
+        return self._signals[0] if self._signals else None
+
+    def _follow(self, workers: int) -> None:
+        pool = None if self._is_served() else self._start_pool(workers)
+        passed_on = 0
+        while True:
+            for received in self._signals[passed_on:]:
+                passed_on += 1
+                if pool is not None and pool.poll() is None:
+                    pool.send_signal(signal.SIGTERM if passed_on > 1 else received)
+                self._reporting.note(_stopping(passed_on))
+            ended = pool.poll() is not None if pool is not None else not self._is_served()
+            self._report()
+            if ended and (pool is not None or self._signals or not self._has_work()):
+                break
+            if ended:  # it was the pool of an earlier call that has died since
+                pool = self._start_pool(workers)
+            self._reporting.progress()
+            time.sleep(_POLL_SECONDS)
+
+    def _is_served(self) -> bool:
+        """Whether a pool runs the batch already, for example that of a call that was killed."""
+        return any(self._queue in pool.queues for pool in living_pools(self._storage.files))
+
+    def _has_work(self) -> bool:
+        counts = self._reporting.counts()
+        return any(counts[state] for state in UNFINISHED_STATES)
+
+    def _start_pool(self, workers: int) -> subprocess.Popen[bytes]:
+        files = self._storage.files
+        shared = ["--allow-shared"] if files.allow_shared else []
+        # What it says of itself would come in between what we say.
+        options = ["--drain", "-q", "--count", str(workers), "--queue", self._queue]
+        options += ["--log-file", files.detached_log]
+        return subprocess.Popen(
+            another_call("--db", files.database, *shared, "worker", "start", *options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            # A session of its own: Ctrl+C reaches only us, and we pass it on.
+            start_new_session=True,
+        )
+
+    def _report(self) -> None:
+        """Report the jobs that have ended since the last look."""
+        while True:
+            looked_at = self._unreported[:_LOOKED_AT]
+            states = self._storage.states_of(looked_at)
+            reported = 0
+            kept: list[int] = []
+            for seq in looked_at:
+                is_over = states.get(seq) in FINISHED_STATES or seq not in states
+                if not is_over or (self._in_order and kept):
+                    kept.append(seq)
+                    continue
+                reported += 1
+                if seq in states:
+                    job = self._storage.get(f"@{seq}")
+                    if job.state in FINISHED_STATES:
+                        self._reporting.ended(job)
+            self._unreported[:_LOOKED_AT] = kept
+            if not reported or len(looked_at) < _LOOKED_AT:
+                return
+
+
+def _stopping(signals: int) -> str:
+    if signals == 1:
+        return "stopping after the running jobs (again: put them back)"
+    return "putting the running jobs back"
