@@ -28,7 +28,7 @@ VALUES = {
     "CRIT": "A number, for --max-wait a duration: CRITICAL beyond it; beyond WARN it is a WARNING.",
 }
 """What some words in usage lines and options stand for."""
-_WIDEST_TERM = 24
+_WIDEST_TERM = 26
 _HYPHEN = "\ue000"
 """Stands for a hyphen while lines are filled."""
 

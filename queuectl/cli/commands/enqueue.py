@@ -58,7 +58,10 @@ from queuectl.storage.enqueueing import Enqueued, Enqueueing
     "unless it is running (replace); or fail (error).",
 )
 @click.option(
-    "-w", "--wait", is_flag=True, help="Wait for its end; print its output and exit with its code."
+    "-w",
+    "--wait",
+    is_flag=True,
+    help="Wait for its end; print its output and exit with its code (see queuectl wait -h).",
 )
 @click.option(
     "--output",
