@@ -112,5 +112,10 @@ def time_or_none(instant: datetime | None) -> str | None:
 
 
 def masked(env: Mapping[str, str], *, show_env: bool) -> dict[str, str]:
-    """Return environment variables; their values, which may be secret, only if asked for."""
-    return dict(env) if show_env else dict.fromkeys(env, MASK)
+    """Return environment variables; their values, which may be secret, only if asked for.
+
+    PATH is no secret, and explains why a command was not found.
+    """
+    if show_env:
+        return dict(env)
+    return {name: value if name == "PATH" else MASK for name, value in env.items()}

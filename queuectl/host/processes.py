@@ -19,6 +19,10 @@ _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 """A process is gone, or not ours to look at. Any other error, for example when no descriptor is
 left to open a file in /proc, says nothing about the process and is raised."""
 
+# Places in what _stat returns: utime, stime, cutime and cstime; rss.
+_CPU_TICKS = slice(11, 15)
+_RESIDENT_PAGES = 21
+
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _NO_PIDFD = (errno.ENOSYS, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """The kernel or a sandbox has no pidfd_open, or no descriptor is left for one."""
@@ -84,6 +88,25 @@ def describe(pid: int) -> Process | None:
         return None
     parent, group, session = map(int, fields[1:4])
     return Process(pid, parent, group, session, int(fields[19]))
+
+
+class Usage(NamedTuple):
+    """What a living process has used."""
+
+    cpu_seconds: float
+    """Its CPU time, and that of the children that it has waited for."""
+    memory_bytes: int
+    """Its memory now (resident set)."""
+
+
+def usage(pid: int) -> Usage | None:
+    """Return what a process has used; None if it has ended or is not visible."""
+    fields = _stat(pid) if are_visible() else []
+    if not _is_alive(fields) or len(fields) <= _RESIDENT_PAGES:
+        return None
+    ticks = sum(map(int, fields[_CPU_TICKS]))
+    pages = int(fields[_RESIDENT_PAGES])
+    return Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _pids(since: int | None) -> Iterator[int]:

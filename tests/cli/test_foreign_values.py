@@ -107,13 +107,20 @@ def test_commands_print_text_only_through_what_escapes_it() -> None:
     }
 
     assert raw == {
-        # help and version; the empty line; JSON that is escaped; a script of click
+        # help and version; empty lines; JSON that is escaped; a script of click
         "command.py: output.print_data(text(ctx))",
         "command.py: click.echo(ctx.get_help(), err=True)",
+        'commands/help.py: output.print_data(f"queuectl {__version__}")',
+        "pager.py: output.print_data(text, line_break=False)",
         'commands/show.py: output.print_data("")',
+        "commands/show.py: output.print_data(separator, line_break=False)",
+        'commands/logs.py: output.print_data("")',
+        "commands/logs.py: output.print_data(separator, line_break=False)",
         "commands/transfer.py: output.print_data(line)",
         "commands/completion.py: output.print_data(made.source_template % made.source_vars())",
-        # escaped, and a constant
+        # escaped, and constants
+        "commands/show.py: output.print_data(faint(_MEMORY))",
+        "commands/logs.py: output.print_data(strong(begin + title(job, cells=room) + end))",
         'command.py: click.echo(f"{escape(question)} [y/N]: ", nl=False, err=True)',
         r'commands/enqueue_wait.py: click.echo("\r", nl=False, err=True)  '
         "# over the ^C that the terminal shows",

@@ -3,79 +3,154 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
+from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
 from support.clock import noon
 from support.queue import Queue
+from support.screens import SIZES, compare, widest
 from support.states import every_state
 from support.terminal import on_terminal
 
 _COMPLETED = """\
 ID:       completed
+Number:   @1
 Label:    a label
 Command:  run completed
 State:    completed
 Queue:    q
 Priority: 7
 Attempts: 1 of 3
-Timeout:  5m
+Timeout:  5m per attempt
 Enqueued: 2026-01-31 12:00:00
 Finished: 2026-01-31 12:00:11
 Folder:   /tmp
 Env:      TOKEN=***
 
-ATTEMPT  STARTED              OUTCOME  TIME    CPU     MEMORY  OUTPUT  WORKER
-1        2026-01-31 12:00:10  ok       0.25 s  0.01 s  10 MiB  3       5a5a5a5a-1
+RUN  STARTED              OUTCOME    TIME     CPU  MEMORY  OUTPUT  WORKER
+1    2026-01-31 12:00:10  ok       0.25 s  0.01 s  10 MiB     3 B  5a5a5a5a-1
 
 Output: queuectl logs completed
 """
 
 _PROCESSING = """\
 ID:       processing
+Number:   @4
 Command:  run processing
 State:    processing
 Queue:    default
 Priority: 0
 Attempts: 1 of 3
-Timeout:  5m
+Timeout:  5m per attempt
 Enqueued: 2026-01-31 12:00:03
+Started:  2026-01-31 12:00:40
 Worker:   5a5a5a5a-2
-Since:    2026-01-31 12:00:40
 Folder:   /tmp
 
-ATTEMPT  STARTED              OUTCOME  TIME  CPU  MEMORY  OUTPUT  WORKER
-1        2026-01-31 12:00:40  running  -     -    -       0       5a5a5a5a-2
+RUN  STARTED              OUTCOME  TIME  CPU  MEMORY  OUTPUT  WORKER
+1    2026-01-31 12:00:40  running     -    -       -       -  5a5a5a5a-2
+
+Output: queuectl logs --follow processing
 """
 
 _DEAD = """\
 ID:         dead
+Number:     @3
 Command:    run dead
 State:      dead
 Queue:      default
 Priority:   0
 Attempts:   1 of 1
-Timeout:    5m
+Timeout:    5m per attempt
 Enqueued:   2026-01-31 12:00:02
 Finished:   2026-01-31 12:00:31
 Folder:     /tmp
 Last error: killed by SIGKILL
 
-ATTEMPT  STARTED              OUTCOME      TIME  CPU  MEMORY  OUTPUT  WORKER
-1        2026-01-31 12:00:30  signal KILL  3 s   -    -       0       5a5a5a5a-1
+RUN  STARTED              OUTCOME      TIME  CPU  MEMORY  OUTPUT  WORKER
+1    2026-01-31 12:00:30  signal KILL   3 s    -       -     0 B  5a5a5a5a-1
+"""
+
+_SCHEDULED = """\
+ID:         scheduled
+Number:     @6
+Command:    run scheduled
+State:      scheduled
+Queue:      default
+Priority:   0
+Attempts:   0 of 3
+Timeout:    5m per attempt
+Enqueued:   2026-01-31 12:00:05
+Not before: 2057-10-09 13:46:40
+Folder:     /tmp
 """
 
 
 @pytest.mark.parametrize(
     ("job", "text"),
-    [("completed", _COMPLETED), ("processing", _PROCESSING), ("dead", _DEAD)],
+    [
+        ("completed", _COMPLETED),
+        ("processing", _PROCESSING),
+        ("dead", _DEAD),
+        ("scheduled", _SCHEDULED),
+    ],
 )
 def test_a_job_as_text(queue: Queue, job: str, text: str) -> None:
     """One line per field of the job, then a table of its attempts."""
     every_state(queue)
 
     assert queue.run("show", job) == (0, text, "")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("job", ["completed", "dead", "processing"])
+def test_a_job_on_a_terminal(queue: Queue, job: str, size: tuple[int, int]) -> None:
+    """Times are shown with their distance; the worker of each attempt only where there is room."""
+    every_state(queue)
+
+    shown = on_terminal(queue, "show", job, size=size)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert widest(shown.screen) <= size[0]
+    compare(re.sub(r"\(\d+ \w+ ago\)", "(3 min ago)", shown.screen), f"show-{job}", size)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        (Outcome(OutcomeKind.EXIT, exit_code=3, reason="exit 3"), None),
+        (
+            Outcome(OutcomeKind.EXIT, exit_code=127, reason="exit 127"),
+            "Last error: exit 127 (command not found, see PATH)",
+        ),
+        (
+            Outcome(OutcomeKind.EXIT, exit_code=126, reason="exit 126"),
+            "Last error: exit 126 (it cannot be executed)",
+        ),
+        (Outcome(OutcomeKind.SIGNAL, signal=9, reason="killed by signal 9 (KILL)"), None),
+        (
+            Outcome(OutcomeKind.TIMEOUT, signal=15, reason="killed after 5m by its timeout"),
+            "Last error: killed after 5m by its timeout",
+        ),
+    ],
+)
+def test_the_last_error_is_shown_if_it_says_more_than_the_table(
+    queue: Queue, outcome: Outcome, line: str | None
+) -> None:
+    """Prevents a bug: `exit 3` stood there twice."""
+    queue.add("x", id="a")
+    with queue.opened() as storage:
+        claim = storage.claim("w-1", now=noon(0))
+        assert claim is not None
+        storage.record(claim, outcome, Verdict(JobState.DEAD, None, outcome.reason), now=noon(1))
+
+    found = [text for text in queue.ok("show", "a").splitlines() if text.startswith("Last error")]
+
+    assert found == ([] if line is None else [line])
 
 
 def test_every_state_can_be_shown(queue: Queue) -> None:
@@ -177,6 +252,14 @@ def test_attempts_are_listed_oldest_first(queue: Queue) -> None:
         (2, "exit", 2),
         (3, "exit", 3),
     ]
+
+
+def test_path_is_not_masked(queue: Queue) -> None:
+    """Prevents a bug: it was masked just where a command was not found."""
+    job = queue.enqueue("true", "--env", "PATH=/opt/bin:/bin", "--env", "TOKEN=secret")
+
+    assert "\nEnv:      PATH=/opt/bin:/bin TOKEN=***\n" in queue.run("show", job).out
+    assert queue.json("show", job)["env"] == {"PATH": "/opt/bin:/bin", "TOKEN": "***"}
 
 
 def test_env_is_masked(queue: Queue) -> None:

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import chain
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Sequence, Tuple
 
 import click
 
 from queuectl.cli import output
+from queuectl.cli.colors import bad, faint
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.json_shapes import execution_json, job_json, masked
-from queuectl.cli.looking import Looking, looking_options
-from queuectl.cli.moments import relative_time
-from queuectl.cli.tables import Cell, Column, print_fields, print_table
-from queuectl.core.models import Execution, Job, signal_name
+from queuectl.cli.looking import Looking, looking_options, shown_name
+from queuectl.cli.moments import local, local_time, span
+from queuectl.cli.sizes import size
+from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
+from queuectl.core.models import Execution, Job, OutcomeKind, signal_name
+from queuectl.core.naming import number
+from queuectl.core.states import WAITING_STATES
 from queuectl.core.times import format_duration, utcnow
 from queuectl.host import lockfiles
+from queuectl.runner.usage import so_far
 from queuectl.storage import Storage
 from queuectl.storage.explaining import Need
 
+_Field = Tuple[str, object]
+
 _MOST_LISTED = 10
+_ATTEMPT = (
+    Column("RUN"),
+    Column("STARTED"),
+    Column("OUTCOME", least=7),
+    *(Column(name, right=True) for name in ("TIME", "CPU", "MEMORY", "OUTPUT")),
+    Column("WORKER"),
+)
+_ROOM_FOR_WORKERS = 100
+"""Narrower terminals do not show which worker ran an attempt."""
+_MEMORY = "MEMORY: peak of the largest process, which begins as a copy of the worker."
+_FINE = (None, OutcomeKind.OK, OutcomeKind.CANCELLED, OutcomeKind.INTERRUPTED)
+"""The outcomes that are no failure; None: it is running."""
+_MEANINGS = {"exit 126": "it cannot be executed", "exit 127": "command not found, see PATH"}
+"""What shells mean by these exit codes."""
 
 
 @click.command("show", cls=QueueCommand)
@@ -101,44 +121,95 @@ def _running_pid(storage: Storage, job: Job) -> int | None:
 
 
 def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
-    _print_fields(storage, job, show_env=show_env)
-    _print_attempts(storage.executions(job))
     last = storage.last_execution(job)
+    print_fields(
+        [
+            *_identity(job),
+            *_times(job),
+            *_running(storage, job, last),
+            *_settings(job, show_env=show_env),
+            ("Last error", _last_error(job, last)),
+            ("Cancel reason", job.cancel_reason or None),
+            ("Waits for", _listed([_need(need) for need in storage.needs(job)])),
+            ("Needed by", _listed(storage.dependants(job))),
+        ]
+    )
+    if last is not None:
+        _print_attempts(storage.executions(job))
     if last is not None:
         _print_hints(job, last)
 
 
-def _print_fields(storage: Storage, job: Job, *, show_env: bool) -> None:
+def _identity(job: Job) -> list[_Field]:
+    counted = f"{job.attempts} of {job.max_retries}"
+    return [
+        ("ID", job.id),
+        ("Number", number(job)),
+        ("Label", job.label or None),
+        ("Command", job.command),
+        ("State", job.state),
+        ("Queue", job.queue),
+        ("Priority", job.priority),
+        ("Attempts", counted),
+        ("Interrupted", _uncounted(job.interruptions)),
+        ("Timeout", f"{format_duration(job.timeout)} per attempt" if job.timeout else "none"),
+    ]
+
+
+def _times(job: Job) -> list[_Field]:
     now = utcnow()
-    pid = _running_pid(storage, job)
-    needs, dependants = storage.needs(job), storage.dependants(job)
+
+    def shown(instant: datetime | None) -> str | None:
+        return None if instant is None else local_time(instant, now=now)
+
+    starts = job.run_at if job.state in WAITING_STATES else None
+    return [
+        ("Enqueued", shown(job.created_at)),
+        ("Not before", shown(starts)),
+        ("Started", shown(job.locked_at)),
+        ("Finished", shown(job.finished_at)),
+    ]
+
+
+def _running(storage: Storage, job: Job, last: Execution | None) -> list[_Field]:
+    """Return the fields of a running job: its worker, and what it has used so far."""
+    if job.locked_by is None or last is None:
+        return []
+    used = so_far(storage.files, last, job.locked_by)
+    if used is None:
+        return [("Worker", job.locked_by)]
+    several = used.processes > 1
+    process = f"{used.pid} ({used.processes} processes)" if several else str(used.pid)
+    cpu, memory, printed = used.cpu_seconds, used.memory_bytes, used.output_bytes
+    return [
+        ("Worker", job.locked_by),
+        ("Process", process),
+        ("CPU", None if cpu is None else f"{span(cpu)} so far"),
+        ("Memory", None if memory is None else f"{size(memory)} now"),
+        ("Output", None if printed is None else f"{size(printed)} so far"),
+    ]
+
+
+def _settings(job: Job, *, show_env: bool) -> list[_Field]:
     env = masked(job.env, show_env=show_env)
-    print_fields(
-        [
-            ("ID", job.id),
-            ("Label", job.label or None),
-            ("Command", job.command),
-            ("State", job.state),
-            ("Queue", job.queue),
-            ("Priority", job.priority),
-            ("Attempts", f"{job.attempts} of {job.max_retries}"),
-            ("Interrupted", _times(job.interruptions)),
-            ("Timeout", format_duration(job.timeout) if job.timeout else "none"),
-            ("Not before", _time(job.run_at, now)),
-            ("Enqueued", _time(job.created_at, now)),
-            ("Finished", _time(job.finished_at, now)),
-            ("Worker", job.locked_by),
-            ("Since", _time(job.locked_at, now)),
-            ("Process", pid),
-            ("Folder", job.cwd or "the worker's"),
-            ("Env", " ".join(f"{name}={env[name]}" for name in sorted(env)) or None),
-            ("Unique key", job.unique_key or None),
-            ("Last error", job.last_error or None),
-            ("Cancel reason", job.cancel_reason or None),
-            ("Waits for", _listed([_need(need) for need in needs])),
-            ("Needed by", _listed(dependants)),
-        ]
-    )
+    return [
+        ("Folder", job.cwd or "the worker's"),
+        ("Env", " ".join(f"{name}={env[name]}" for name in sorted(env)) or None),
+        ("Unique key", job.unique_key or None),
+    ]
+
+
+def _last_error(job: Job, last: Execution | None) -> str | None:
+    """Return why the job did not complete, unless the table of attempts says the same."""
+    error = job.last_error or None
+    if error is None or last is None:
+        return error
+    if last.outcome is OutcomeKind.EXIT and error == f"exit {last.exit_code}":
+        return f"{error} ({_MEANINGS[error]})" if error in _MEANINGS else None
+    if last.outcome is OutcomeKind.SIGNAL and last.signal is not None:
+        name = signal_name(last.signal)
+        return None if error == f"killed by signal {last.signal} ({name})" else error
+    return error
 
 
 def _need(need: Need) -> str:
@@ -153,43 +224,31 @@ def _listed(names: Sequence[str]) -> str | None:
     return (", ".join(names[:_MOST_LISTED]) + more) or None
 
 
-def _times(number: int) -> str | None:
-    if not number:
+def _uncounted(times: int) -> str | None:
+    if not times:
         return None
-    return "once (not counted)" if number == 1 else f"{number} times (not counted)"
-
-
-def _time(instant: datetime | None, now: datetime) -> str | None:
-    return None if instant is None else relative_time(instant, now=now)
+    return "once (not counted)" if times == 1 else f"{times} times (not counted)"
 
 
 def _print_attempts(executions: Iterator[Execution]) -> None:
-    first = next(executions, None)
-    if first is None:
-        return
-    now = utcnow()
     output.print_data("")
-    names = ("ATTEMPT", "STARTED", "OUTCOME", "TIME", "CPU", "MEMORY", "OUTPUT", "WORKER")
-    rows = (_attempt_row(execution, now) for execution in chain([first], executions))
-    print_table([Column(name, least=6) for name in names], rows)
+    width = output.line_width()
+    shown = _ATTEMPT[:-1] if width is not None and width < _ROOM_FOR_WORKERS else _ATTEMPT
+    print_table(shown, (_attempt(execution)[: len(shown)] for execution in executions))
 
 
-def _attempt_row(execution: Execution, now: datetime) -> list[Cell]:
-    memory = execution.max_rss_bytes
+def _attempt(execution: Execution) -> list[Cell]:
+    seconds, cpu, memory = execution.seconds, execution.cpu_seconds, execution.max_rss_bytes
     return [
         execution.attempt,
-        relative_time(execution.started_at, now=now),
-        _ending(execution),
-        _duration(execution.seconds),
-        _duration(execution.cpu_seconds),
-        "-" if memory is None else f"{memory / 1048576:.0f} MiB",
-        execution.output.size_bytes,
+        local(execution.started_at),
+        Styled(_ending(execution), str if execution.outcome in _FINE else bad),
+        "-" if seconds is None else span(seconds),
+        "-" if cpu is None else span(cpu),
+        "-" if memory is None else size(memory),
+        "-" if execution.outcome is None else size(execution.output.size_bytes),
         execution.worker,
     ]
-
-
-def _duration(seconds: float | None) -> str:
-    return "-" if seconds is None else format_duration(seconds)
 
 
 def _ending(execution: Execution) -> str:
@@ -203,9 +262,14 @@ def _ending(execution: Execution) -> str:
 
 
 def _print_hints(job: Job, last: Execution) -> None:
+    hints = []
+    if last.max_rss_bytes is not None and output.on_terminal():
+        output.print_data(faint(_MEMORY))
     if last.leftovers:
+        hints.append("The last attempt left processes running (config key: leftovers).")
+    if last.output.size_bytes or last.outcome is None:
+        follow = "--follow " if last.outcome is None else ""
+        hints.append(f"Output: queuectl logs {follow}{shown_name(job)}")
+    for hint in hints:
         output.print_data("")
-        output.print_line("The last attempt left processes running (config key: leftovers).")
-    if last.output.size_bytes:
-        output.print_data("")
-        output.print_line(f"Output: queuectl logs {job.id}")
+        output.print_line(hint)
