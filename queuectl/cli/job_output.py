@@ -7,9 +7,11 @@ import sys
 import time
 
 from queuectl.cli import output
+from queuectl.cli.moments import upcoming
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Execution, Job
 from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import utcnow
 from queuectl.host.filesystem import open_to_read
 from queuectl.runner.output_reader import OutputReader, open_running
 from queuectl.storage import Storage
@@ -37,33 +39,55 @@ def follow_job(
     Returns whether there was any; returns early when the job can never finish by itself. On a
     terminal a line says where the next attempt begins, unless `quiet`.
     """
-    says_more = sys.stderr.isatty() and not quiet
     any_output = False
+    last_byte = b"\n"
     while True:
         if execution is not None:
             printer = OutputPrinter(storage, execution, tail)
             printer.follow()
             any_output = any_output or bool(printer.last_byte)
+            last_byte = printer.last_byte or last_byte
             tail = None
         last = execution.id if execution is not None else 0
-        execution = _next_attempt(storage, job, last)
+        says_more = last > 0 and sys.stderr.isatty() and not quiet
+        execution = _next_attempt(storage, job, last, after=last_byte if says_more else None)
         if execution is None:
             return any_output
-        if says_more and last:
-            output.message(f"attempt {execution.attempt} of {job.max_retries}")
 
 
-def _next_attempt(storage: Storage, job: Job, last: int) -> Execution | None:
-    """Wait for the attempt after the one with the id `last`; None if there will be none."""
+def _next_attempt(
+    storage: Storage, job: Job, last: int, *, after: bytes | None
+) -> Execution | None:
+    """Wait for the attempt after the one with the id `last`; None if there will be none.
+
+    A line says when it begins, unless `after` is None. That is the last byte that was printed.
+    """
     while True:
         current = storage.get(job.id)
         execution = storage.next_execution(current, last)
-        if execution is not None or current.state in FINISHED_STATES:
+        if execution is not None:
+            if after is not None:
+                _say_attempt(execution.attempt, current, after)
             return execution
+        if current.state in FINISHED_STATES:
+            return None
+        if after is not None and current.state is JobState.FAILED:
+            _say_attempt(current.attempts + 1, current, after)
+            after = None
         if current.state is JobState.BLOCKED and storage.stuck_on(current):
             return None
         storage.refuse_replaced()
         time.sleep(_POLL_SECONDS)
+
+
+def _say_attempt(number: int, job: Job, after: bytes) -> None:
+    """Say which attempt comes next, and when; on a line of its own."""
+    if after != b"\n" and sys.stdout.isatty():
+        output.message("")
+    when = ""
+    if job.state is JobState.FAILED and job.run_at is not None:
+        when = f" {upcoming(job.run_at, now=utcnow())}"
+    output.message(f"attempt {number} of {job.max_retries}{when}")
 
 
 class OutputPrinter:

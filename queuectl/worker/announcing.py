@@ -57,11 +57,12 @@ class ServiceAnnouncer(Announcer):
         self._address = address
         self._tally = tally
         self._status: str | None = None
-        self._next_status = 0.0
+        self._next_status = float("inf")
 
     def ready(self) -> None:
         """Tell that the service has started."""
         self._tell("READY=1")
+        self._next_status = 0.0
 
     def look(self, now: float) -> None:
         """Tell how many jobs run and wait, now and then, if that has changed."""

@@ -21,9 +21,13 @@ from queuectl.cli.waiting import (
 )
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Job
+from queuectl.core.naming import title
 from queuectl.core.states import JobState
+from queuectl.host import processes
 from queuectl.host.signals import die_by
 from queuectl.storage import Storage
+
+_MOST_CELLS = 100
 
 
 def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> NoReturn:
@@ -48,8 +52,16 @@ def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> 
         die_by(signal.SIGINT)
         raise
     if ending.code:
-        raise Failure(ctx.command_path, f"{job_id} {ending.why}", ending.code)
+        raise Failure(ctx.command_path, _failure(ending), ending.code)
     ctx.exit(0)
+
+
+def _failure(ending: Ending) -> str:
+    """Return how the job ended, in one line that still tells what it was in a mail from cron."""
+    job = ending.job
+    number = f"; attempt {job.attempts} of {job.max_retries}" if job.attempts else ""
+    name = title(job, cells=_MOST_CELLS)
+    return f"{job.id} on {processes.host_name()} {ending.why}{number}: {name}"
 
 
 def _follow_to_its_end(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Ending:

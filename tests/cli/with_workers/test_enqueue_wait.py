@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from itertools import count
@@ -12,10 +13,12 @@ import pytest
 
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
+from queuectl.host import processes
 from queuectl.storage import Storage
 from support.calls import COMMAND
 from support.held import UNTIL_GO
 from support.queue import Queue
+from support.terminal import on_terminal
 from support.waiting import wait_until
 
 
@@ -79,7 +82,37 @@ def test_the_exit_code_is_that_of_wait(
     )
 
     assert (done.code, done.out) == (code, "")
-    assert done.err == f"queuectl enqueue: c{code} {why}\n"
+    where = f"c{code} on {processes.host_name()}"
+    assert done.err == f"queuectl enqueue: {where} {why}; attempt 1 of 1: {command}\n"
+
+
+def test_a_failure_names_the_label_and_the_attempts(served: Queue) -> None:
+    """In a mail from cron, an id alone says nothing. A long command is cut in its middle."""
+    told = served.run("enqueue", "-q", "--wait", "--label", "nightly backup", "exit 3")
+    long = served.run("enqueue", "-q", "--wait", "--max-retries", "1", f"exit 3 # {'x' * 200}")
+    host = processes.host_name()
+
+    assert re.fullmatch(
+        rf"queuectl enqueue: \w{{12}} on {host} is dead: exit 3; attempt 3 of 3: nightly backup\n",
+        told.err,
+    )
+    assert long.err.endswith(f"attempt 1 of 1: exit 3 # {'x' * 40}…{'x' * 50}\n")
+
+
+def test_between_attempts_a_terminal_says_when_the_next_begins(queue: Queue) -> None:
+    """Regression: the outputs of three attempts followed each other without a word."""
+    queue.configure(backoff_jitter="0")
+    queue.start(workers=2)
+    words = ("--wait", "--max-retries", "2", "printf one; exit 3")
+    shown = on_terminal(queue, "enqueue", *words, streams="stdout stderr")
+    queue.configure(backoff_max="0")
+    quiet = on_terminal(queue, "enqueue", "-q", *words, streams="stdout stderr")
+    piped = queue.run("enqueue", *words)
+
+    assert shown.screen.splitlines()[:2] == ["one", "attempt 2 of 2 in 1 s"]
+    assert shown.screen.count("attempt 2 of 2 in") == 1
+    assert quiet.screen.startswith("oneone")
+    assert piped.err.count("\n") == 1
 
 
 def test_it_does_not_wait_for_a_job_that_can_never_end(queue: Queue) -> None:

@@ -116,7 +116,10 @@ def test_the_crontab_line_reports_a_failure(queue: Queue) -> None:
 
     assert pool.wait(30) == 0
     assert (failed.returncode, failed.stdout) == (3, "disk full\n")
-    assert re.fullmatch(r"queuectl enqueue: [0-9a-f]{12} is dead: exit 3\n", failed.stderr)
+    assert re.fullmatch(
+        r"queuectl enqueue: [0-9a-f]{12} on \S+ is dead: exit 3; attempt 3 of 3: .*backup.*\n",
+        failed.stderr,
+    )
     assert (queue.work / "ledger").read_text() == "run\n" * 3
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
