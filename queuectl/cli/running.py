@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 from queuectl.cli import output
 from queuectl.cli.job_output import print_last_attempt
 from queuectl.cli.status_line import StatusLine
 from queuectl.core.cells import cut_middle
+from queuectl.core.errors import NoSuchJob
 from queuectl.core.models import Job, Selection
 from queuectl.core.naming import number, title
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
-from queuectl.host.pools import living_pools
+from queuectl.host.pools import LivingProcess, living_pools
 from queuectl.host.program import another_call
 from queuectl.runner.output_reader import last_line
 from queuectl.storage import Storage
@@ -132,15 +135,14 @@ class BatchRun:
         return self._signals[0] if self._signals else None
 
     def _follow(self, workers: int) -> None:
-        pool = None if self._is_served() else self._start_pool(workers)
+        pool = None if self._pools() else self._start_pool(workers)
         passed_on = 0
         while True:
-            for received in self._signals[passed_on:]:
+            while passed_on < len(self._signals):
                 passed_on += 1
-                if pool is not None and pool.poll() is None:
-                    pool.send_signal(signal.SIGTERM if passed_on > 1 else received)
+                self._stop(pool)
                 self._reporting.note(_stopping(passed_on))
-            ended = pool.poll() is not None if pool is not None else not self._is_served()
+            ended = pool.poll() is not None if pool is not None else not self._pools()
             self._report()
             if ended and (pool is not None or self._signals or not self._has_work()):
                 break
@@ -149,9 +151,21 @@ class BatchRun:
             self._reporting.progress()
             time.sleep(_POLL_SECONDS)
 
-    def _is_served(self) -> bool:
-        """Whether a pool runs the batch already, for example that of a call that was killed."""
-        return any(self._queue in pool.queues for pool in living_pools(self._storage.files))
+    def _pools(self) -> list[LivingProcess]:
+        """Return the pools that run the batch: ours, or that of an earlier call that was killed."""
+        pools = living_pools(self._storage.files)
+        return [pool for pool in pools if self._queue in pool.queues]
+
+    def _stop(self, ours: subprocess.Popen[bytes] | None) -> None:
+        """Tell the pool to stop: at first after the running jobs, at once when told again."""
+        if ours is not None:
+            if ours.poll() is None:
+                ours.send_signal(signal.SIGTERM)
+            return
+        for pool in self._pools():
+            if pool.pid is not None and pool.is_proved:
+                with suppress(ProcessLookupError):
+                    os.kill(pool.pid, signal.SIGTERM)
 
     def _has_work(self) -> bool:
         counts = self._reporting.counts()
@@ -184,7 +198,7 @@ class BatchRun:
                     kept.append(seq)
                     continue
                 reported += 1
-                if seq in states:
+                with suppress(NoSuchJob):  # it was deleted
                     job = self._storage.get(f"@{seq}")
                     if job.state in FINISHED_STATES:
                         self._reporting.ended(job)

@@ -14,7 +14,7 @@ import pytest
 
 from support.calls import Called
 from support.held import UNTIL_GO
-from support.processes import linux_only
+from support.processes import linux_only, status_field
 from support.queue import Queue
 from support.terminal import on_terminal
 from support.waiting import wait_until
@@ -293,3 +293,30 @@ def test_progress_and_summary_on_a_terminal(queue: Queue) -> None:
         f"{queue.get('@1').queue}: 1 completed, 1 dead",
         "the same command with --resume goes on",
     ]
+
+
+@linux_only
+def test_the_workers_of_a_killed_run_are_stopped_by_the_next_one(queue: Queue) -> None:
+    """Ctrl+C at the second run reaches the pool of the first."""
+    words = ["echo {} >> ran; " + UNTIL_GO, ":::", "a", "b"]
+    process = _started(queue, "-j", "1", *words)
+    queue.text("ran")
+    process.kill()
+    process.wait(timeout=60)
+    again = queue.spawn("run", "--resume", *words)
+    bit = 1 << (signal.SIGHUP - 1)
+    wait_until(
+        lambda: int(status_field(again.pid, "SigCgt"), 16) & bit,
+        what="the handlers of the second run",
+    )
+    for line in (
+        "stopping after the running jobs (again: put them back)",
+        "putting the running jobs back",
+    ):
+        again.send_signal(signal.SIGINT)
+        _said(again, line)
+    again.communicate(timeout=60)
+
+    assert again.returncode == -signal.SIGINT
+    assert [job.state.value for job in queue.jobs()] == ["pending", "pending"]
+    assert queue.workers() == []
