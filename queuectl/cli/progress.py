@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
+from queuectl.core.batches import serves
 from queuectl.core.states import UNFINISHED_STATES, JobState
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def measure(
     able = [worker for worker in workers if worker.problem is None]
     measured = []
     for queue in queues:
-        serving = [each for each in able if not each.queues or queue.name in each.queues]
+        serving = [each for each in able if serves(each.queues, queue.name)]
         load = Load(
             counts=queue.counts,
             running_for=running_for.get(queue.name, ()),

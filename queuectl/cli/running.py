@@ -10,18 +10,21 @@ from contextlib import suppress
 
 from queuectl.cli import output
 from queuectl.cli.job_output import print_last_attempt
+from queuectl.cli.progress import time_left
 from queuectl.cli.status_line import StatusLine
 from queuectl.core.cells import cut_middle
 from queuectl.core.errors import NoSuchJob
 from queuectl.core.models import Job, Selection
 from queuectl.core.naming import number, title
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
+from queuectl.core.times import utcnow
 from queuectl.host.pools import LivingProcess, living_pools
 from queuectl.host.program import another_call
 from queuectl.runner.output_reader import last_line
 from queuectl.storage import Storage
 
 _POLL_SECONDS = 0.1
+_ESTIMATE_SECONDS = 2.0
 _LOOKED_AT = 2000
 """How many jobs are looked at, from the first one that was not reported: they end about in order,
 and to look at all of 100,000 jobs each time would take 0.1 s."""
@@ -37,6 +40,8 @@ class Reporting:
         self._shown = shown
         self._quiet = quiet
         self._line = StatusLine(wanted=not quiet)
+        self._time_left: str | None = None
+        self._estimate_at = time.monotonic() + _ESTIMATE_SECONDS
 
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs of the batch are in which state."""
@@ -77,8 +82,11 @@ class Reporting:
         output.message(text)
 
     def progress(self) -> None:
-        """Show how far the batch has come."""
+        """Show how far the batch has come, and about how long the rest will take."""
         counts = self.counts()
+        if time.monotonic() >= self._estimate_at:
+            self._estimate_at = time.monotonic() + _ESTIMATE_SECONDS
+            self._time_left = time_left(self._storage, self._queue, now=utcnow())
         left = sum(counts[state] for state in UNFINISHED_STATES)
         total = sum(counts.values())
         parts = [f"{total - left} of {total}"]
@@ -87,6 +95,8 @@ class Reporting:
                 parts.append(f"{counts[state]} {word}")
         if counts[JobState.PROCESSING]:
             parts.append(f"{counts[JobState.PROCESSING]} running")
+        if self._time_left is not None:
+            parts.append(f"{self._time_left} left")
         self._line.show(f"{_bar(total - left, total)}  {'   '.join(parts)}")
 
     def clear(self) -> None:
