@@ -12,6 +12,7 @@ import pytest
 import queuectl
 from queuectl.cli import waiting
 from queuectl.cli.commands import check, why
+from queuectl.cli.progress import Hold
 from queuectl.core import jobfile
 from queuectl.core.errors import QueueError
 from queuectl.core.models import SPAWN_FAILED, OutcomeKind
@@ -147,6 +148,14 @@ def test_reasons_of_why() -> None:
     reasons |= set(re.findall(r'Explanation\("([a-z-]+)" if \w+ else "([a-z-]+)"', source)[0])
 
     assert set(keys("An explanation", "Reason")) == reasons
+
+
+def test_what_holds_up_a_queue() -> None:
+    """The page names all reasons."""
+    cells = rows(TOPICS["json"].section("The progress of a queue"))
+    [meaning] = [row[1] for row in cells if "held_by" in row[0]]
+
+    assert code(meaning) == [hold.value for hold in Hold]
 
 
 def test_outcomes() -> None:

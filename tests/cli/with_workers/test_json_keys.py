@@ -60,6 +60,9 @@ def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> Non
     assert list(documents["status"]) == keys("The status")
     assert list(documents["status"]["jobs"]) == _STATES
     assert {tuple(found) for found in documents["status"]["workers"]} == {tuple(worker)}
+    progress, running = keys("The progress of a queue"), keys("A running job")
+    assert {tuple(found) for found in documents["status"]["queues"]} == {tuple(progress)}
+    assert {tuple(found) for found in documents["status"]["running"]} == {tuple(running)}
     assert {tuple(found) for found in documents["queue list"]} == {(*keys("A queue"), *_STATES)}
     assert list(documents["run"]) == keys("A batch")
     assert list(documents["run"]["jobs"]) == _STATES
