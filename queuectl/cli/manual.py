@@ -16,12 +16,16 @@ from queuectl.cli.markdown import Block, Heading, parse, plain, texts_of
 from queuectl.cli.roff import blocks, escaped, line, literal, marked, pairs, title
 
 _EXAMPLES = """\
-Encode 300 files overnight, four at a time, without a limit of time:
+Convert files four at a time, and wait until all of them are done:
 
 ```sh
-for f in *.mkv; do
-    queuectl enqueue -q --timeout 0 ffmpeg -i "$f" "${f%.mkv}.mp4"
-done
+queuectl run --jobs 4 ffmpeg -nostdin -i {} {.}.mp4 ::: *.mkv
+```
+
+Convert them overnight in the background, without a limit of time:
+
+```sh
+queuectl enqueue -q --timeout 0 ffmpeg -nostdin -i {} {.}.mp4 ::: *.mkv
 queuectl worker start --count 4 --detach
 ```
 
