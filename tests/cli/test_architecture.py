@@ -75,7 +75,7 @@ def test_every_module_is_on_the_page() -> None:
 def test_what_the_page_says_of_the_checkout_exists(page: Path) -> None:
     """Folders and files of tests, scripts and workflows are where the page says."""
     text = page.read_text("utf-8")
-    places = re.findall(r"(?<![\w./])(?:tests|queuectl|\.ci|\.github)/[\w./]*\w", text)
+    places = re.findall(r"(?<![\w./])(?:tests|queuectl|\.ci|\.github)/[\w./-]*\w", text)
     links = re.findall(r"\]\(([\w./-]+)\)", text)
     assert places
 

@@ -11,13 +11,14 @@ import pytest
 import queuectl
 from queuectl.core.settings import KEYS
 from support.commands import commands
-from support.pages import PAGES, TOPICS, calls_in, code, parse_call
+from support.pages import CHECKOUT, PAGES, TOPICS, calls_in, code, parse_call
 
 LEAVES = commands()
+_DEMO = CHECKOUT / ".ci" / "demo.py"
 
 
 def _calls() -> list[str]:
-    """Return every call of queuectl in the blocks, tables and sentences, quoted for the shell."""
+    """Return every call of queuectl in the blocks, tables and sentences, and in the demo."""
     calls = []
     for page in PAGES:
         texts = [
@@ -38,6 +39,9 @@ def _calls() -> list[str]:
             word.replace("\\|", "|") for word in code(outside) if word.startswith("queuectl ")
         ]
         calls += [call for text in texts for call in calls_in(text)]
+    if _DEMO.exists():  # an unpacked sdist lacks it
+        typed = re.findall(r"Step\(\s*\"([^\"]+)\"", _DEMO.read_text("utf-8"))
+        calls += [call for command in typed for call in calls_in(command)]
     known = {name.split()[0] for name in LEAVES} | {"--db", "--version"}
     return [call for call in dict.fromkeys(calls) if call.split(" ")[0] in known]
 
@@ -61,7 +65,8 @@ def test_the_calls_are_found() -> None:
 
     assert len(calls) > 50
     assert {
-        "worker start --count 4 --drain -q",
+        "logs @failed",
+        "worker start --count 4 --detach",
         "enqueue --at 18:00 make",
         "config list",
     } <= set(calls)

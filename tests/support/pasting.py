@@ -7,6 +7,18 @@ from pathlib import Path
 
 from support.queue import Queue
 
+PROGRAMS = {
+    "make": 'echo "make $*" >> made',
+    "rsync": "exit 0",
+    "ffmpeg": 'for last; do :; done; : > "$last"',
+    "notify-send": 'echo "$1" >> notified',
+    "systemd-inhibit": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
+    "sudo": "exit 0",
+    "systemctl": "exit 0",
+    "loginctl": "exit 0",
+}
+"""Programs that the examples call, as far as a test cannot run the real ones."""
+
 
 def paste(
     queue: Queue, script: str, *, cwd: Path | None = None, **env: str
@@ -32,3 +44,8 @@ def stub(queue: Queue, name: str, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return f"{folder}:{queue.env['PATH']}"
+
+
+def stubs(queue: Queue) -> str:
+    """Make all PROGRAMS; return a PATH on which they are found."""
+    return [stub(queue, name, script) for name, script in PROGRAMS.items()][-1]

@@ -14,6 +14,7 @@ from typing import (
     Iterator,
     Mapping,
     NamedTuple,
+    Sequence,
 )
 
 from support.calls import COMMAND
@@ -36,11 +37,13 @@ def on_terminal(
     typed: str = "",
     env: Mapping[str, str] | None = None,
     size: tuple[int, int] | None = None,
+    program: Sequence[str] = (COMMAND,),
     **kwargs: Any,
 ) -> Terminal:
     """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal.
 
-    `size` is its columns and lines; without it the terminal does not know its size.
+    `size` is its columns and lines; without it the terminal does not know its size. `program` is
+    what is run with ARGS in the place of queuectl.
     """
     ours, theirs = pty.openpty()
     if size is not None:
@@ -51,7 +54,7 @@ def on_terminal(
     chosen.update(dict.fromkeys(streams.split(), theirs))
     try:
         with subprocess.Popen(
-            [COMMAND, *args],
+            [*program, *args],
             env={**queue.env, **(env or {})},
             cwd=str(queue.work),
             start_new_session=True,

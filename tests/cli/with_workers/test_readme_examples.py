@@ -1,177 +1,67 @@
-"""The examples of the README work as pasted."""
+"""The examples of the README work as pasted, and print what it shows."""
 
 from __future__ import annotations
 
-import re
-import shlex
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from support.calls import COMMAND
-from support.pages import README
-from support.pasting import paste, stub
+from support.pages import CHECKOUT, README, TOPICS
+from support.pasting import PROGRAMS, paste, stubs
 from support.queue import Queue
-from support.waiting import wait_until
+from support.transcripts import check
 
 
-def test_the_quick_start_works(queue: Queue) -> None:
-    """Its lines do what the comments beside them say, with workers in another terminal."""
-    queue.ok("config", "set", "backoff-max", "0.05")
-    lines = [
-        line for line in README.block("Quick start").splitlines() if line.startswith("queuectl")
-    ]
-    enqueued, start, looks = lines[:3], lines[3], lines[4:]
-    ids = [paste(queue, line).stdout.strip() for line in enqueued]
-
-    assert start == "queuectl worker start --count 2"
-    workers = queue.start(workers=2)
-    queue.until(ids[2], "dead")
-    queue.until(ids[1], "completed")
-    shown = [paste(queue, line) for line in looks]
-    workers.send_signal(signal.SIGINT)
-
-    assert workers.wait(30) == 0
-    assert [(done.returncode, done.stderr) for done in shown] == [(0, "")] * 3
-    assert re.search(r"Completed: +2\n", shown[0].stdout)
-    assert [line.split()[0] for line in shown[1].stdout.splitlines()[1:]] == ids
-    assert [line.split()[0] for line in shown[2].stdout.splitlines()[1:]] == [ids[2]]
+@pytest.mark.skipif(sys.platform != "linux", reason="gzip says it differently elsewhere")
+def test_the_session_shows_what_the_program_prints(queue: Queue) -> None:
+    """Every command of the tour works, and shows what the README says."""
+    check(queue, README, CHECKOUT / "README.md", "One minute")
 
 
-@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="it calls sha256sum")
-def test_the_real_example_works(queue: Queue) -> None:
-    """As pasted: 2 of 200 jobs die, are repaired and retried, and the checksums match."""
-    done = paste(queue, "set -e\n" + README.block("A real example"), TMPDIR=str(queue.folder))
+def test_the_recipe_for_many_files_works(queue: Queue) -> None:
+    """One job per file, whatever its name; nothing is left when the workers are done."""
+    for name in ("clip 1.mkv", "it's.mkv"):
+        (queue.work / name).touch()
+    done = paste(queue, "set -e\n" + README.block("300 files overnight"), PATH=stubs(queue))
+    queue.ok("wait", "--all", "--timeout", "30")
+    queue.ok("worker", "stop")
 
     assert done.returncode == 0, done.stderr
-    rows = done.stdout.splitlines()
-    dead = [row.split()[0] for row in rows[1:3]]
-    assert [" ".join(row.split()[5:]) for row in rows[1:3]] == [
-        f"exit 1 - gzip -f 'tree/file {number}'" for number in _numbers(rows[1:3])
-    ]
-    assert sorted(_numbers(rows[1:3])) == [77, 177]
-    assert rows[3:5] == [f"{job} is pending again" for job in dead]
-    assert "  Total:          200" in rows
-    assert "  100.0% (200/200)" in rows
-    assert rows[-1] == "all 200 files are intact"
+    assert {job["timeout"] for job in queue.json("list")} == {0}
+    assert {path.name for path in queue.work.glob("*.mp4")} == {"clip 1.mp4", "it's.mp4"}
 
 
-def _numbers(rows: list[str]) -> list[int]:
-    return [int(re.findall(r"file (\d+)", row)[0]) for row in rows]
+def test_the_crontab_is_that_of_the_topic() -> None:
+    """Its lines are tried out there."""
+    lines = README.block("A cron job that mails only when it fails", "crontab").splitlines()
+
+    assert len(lines) == 3
+    assert set(lines) <= set(TOPICS["cron"].text.splitlines())
 
 
-def _crontab() -> list[str]:
-    """Return the commands of the crontab lines that call queuectl, as cron passes them to sh."""
-    lines = [
-        line
-        for block in README.blocks
-        if block.language == "crontab"
-        for line in block.text.splitlines()
-        if " queuectl " in line
-    ]
-    return [line.split(None, 5)[5].replace("\\%", "%") for line in lines]
+def test_the_unit_is_a_part_of_that_of_the_topic() -> None:
+    """It is tried out there, too."""
+    lines = README.block("Workers as a service", "ini").splitlines()
+
+    assert len(lines) == 7
+    assert set(lines) <= set(TOPICS["systemd"].block("For one user", "ini").splitlines())
 
 
-def test_the_crontab_lines_print_nothing_on_success(queue: Queue) -> None:
-    """Prevents that `enqueue -q --wait` warns about missing workers, which cron would mail."""
-    nightly, workers, archive = _crontab()
-    path = stub(queue, "backup", "echo backing up; echo done >> ledger")
-    waiting = subprocess.Popen(
-        ["sh", "-c", nightly],
-        cwd=str(queue.work),
-        env={**queue.env, "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    with waiting:
-        wait_until(lambda: queue.exists() and queue.counts(), what="the job")
-        ran = paste(queue, workers)
-        said, _ = waiting.communicate(timeout=60)
-    archived = paste(queue, archive)
+@pytest.mark.parametrize("line", README.block("Cheat sheet").splitlines())
+def test_a_line_of_the_cheat_sheet_works(queue: Queue, line: str) -> None:
+    """It exits with 0 while a job runs and another one waits."""
+    (queue.work / "commands.txt").write_text("true\n")
+    queue.start()
+    queue.until(queue.enqueue("sleep 4"), "processing")
+    queue.enqueue("echo second")
 
-    assert (waiting.returncode, said) == (0, b"")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-    assert (queue.work / "ledger").read_text() == "done\n"
-    assert (archived.returncode, archived.stdout, archived.stderr) == (0, "", "")
-    assert re.fullmatch(
-        r"tar czf /var/backups/home-\d{4}-\d\d-\d\d\.tgz /home",
-        queue.json("list", "--state", "pending")[0]["command"],
-    )
+    done = paste(queue, line, PATH=stubs(queue))
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_crontab_line_reports_a_failure(queue: Queue) -> None:
-    """After 3 attempts it prints the output of the last one and the reason."""
-    nightly, workers, _ = _crontab()
-    path = stub(queue, "backup", "echo run >> ledger; echo disk full >&2; exit 3")
-    queue.ok("config", "set", "backoff-max", "0.05")
-    pool = queue.start()
-    failed = paste(queue, nightly, PATH=path)
-    again = paste(queue, workers)
-    pool.send_signal(signal.SIGTERM)
+def test_the_cheat_sheet_uses_every_program_that_it_stubs() -> None:
+    """Prevents stubs for programs that no example calls any more."""
+    texts = [block.text for page in (README, *TOPICS.values()) for block in page.blocks]
 
-    assert pool.wait(30) == 0
-    assert (failed.returncode, failed.stdout) == (3, "disk full\n")
-    assert re.fullmatch(
-        r"queuectl enqueue: [0-9a-f]{12} on \S+ is dead: exit 3; attempt 3 of 3: .*backup.*\n",
-        failed.stderr,
-    )
-    assert (queue.work / "ledger").read_text() == "run\n" * 3
-    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-
-
-def test_the_examples_for_shells_work(queue: Queue) -> None:
-    """Many jobs, dependencies, waiting, monitoring and workers in the background."""
-    bulk, after, wait, check, background = [
-        b.text for b in README.blocks if (b.heading, b.language) == ("Shells and cron", "sh")
-    ]
-    path = stub(queue, "make", 'echo "make $*" >> made')
-    queue.ok("config", "set", "backoff-max", "0.05")
-
-    stored = [paste(queue, script, PATH=path) for script in (bulk, after)]
-    queue.start(workers=2)
-    waited = paste(queue, wait)
-    queue.ok("wait", "--all", "--timeout", "30")
-    checked = paste(queue, check)
-    detached = paste(queue, background)
-
-    assert [(done.returncode, done.stderr) for done in stored] == [(0, ""), (0, "")]
-    assert [len(done.stdout.split()) for done in stored] == [11, 2]
-    assert waited.stdout == "it ended with 3\n"
-    assert waited.returncode == 0
-    pages = {f"page-{number}.txt": f"page {number}\n" for number in range(1, 10)}
-    made = {path.name: path.read_text() for path in queue.work.glob("page-*")}
-    assert made == pages
-    assert {path.name for path in queue.work.iterdir()} == {*pages, "build-ended", "made"}
-    assert (queue.work / "made").read_text() == "make \nmake install\n"
-    assert checked.returncode == 2
-    assert checked.stdout.startswith("QUEUECTL CRITICAL - 1 dead job (limit 0) | dlq=1;;0;0 ")
-    assert (detached.returncode, detached.stderr) == (0, "")
-    assert detached.stdout.splitlines()[1].startswith("stopped ")
-    assert queue.json("worker", "list") == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="systemd is there only")
-def test_the_unit_tells_systemd_when_its_workers_are_ready(queue: Queue) -> None:
-    """READY=1 is sent when jobs can run, and after TERM the exit code is 0."""
-    unit = dict(line.split("=", 1) for line in README.block("Shells and cron", "ini").splitlines()
-                if "=" in line)  # fmt: skip
-    program, *arguments = shlex.split(unit["ExecStart"])
-    assert (unit["Type"], unit["KillMode"]) == ("notify", "mixed")
-    assert Path(program).name == Path(COMMAND).name
-    address = str(queue.folder / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service_manager:
-        service_manager.bind(address)
-        service_manager.settimeout(30)
-        service = queue.spawn(*arguments, env={"NOTIFY_SOCKET": address})
-        told = service_manager.recv(100)
-    workers = queue.json("worker", "list")
-    service.send_signal(signal.SIGTERM)
-
-    assert told == b"READY=1"
-    assert len(workers) == 2
-    assert service.wait(30) == 0
+    assert [name for name in PROGRAMS if not any(name in text for text in texts)] == []

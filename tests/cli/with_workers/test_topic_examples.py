@@ -15,20 +15,9 @@ import pytest
 
 from support.calls import COMMAND
 from support.pages import TOPICS, TOPICS_FOLDER, Block
-from support.pasting import paste, stub
+from support.pasting import paste, stub, stubs
 from support.queue import Queue
 from support.waiting import wait_until
-
-_STUBS = {
-    "make": 'echo "make $*" >> made',
-    "ffmpeg": 'for last; do :; done; : > "$last"',
-    "notify-send": 'echo "$1" >> notified',
-    "systemd-inhibit": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
-    "sudo": "exit 0",
-    "systemctl": "exit 0",
-    "loginctl": "exit 0",
-}
-"""Programs that the examples call, as far as a test cannot run the real ones."""
 
 
 def _examples(*topics: str) -> list[object]:
@@ -48,8 +37,6 @@ def test_an_example_works_as_pasted(queue: Queue, block: Block) -> None:
     """It exits with 0 and prints no error. What it needs is there: a dead job, or workers."""
     if "jq" in block.text and shutil.which("jq") is None:
         pytest.skip("it calls jq")
-    for name, script in _STUBS.items():
-        path = stub(queue, name, script)
     for name in ("clip 1.mkv", "it's.mkv", "a b.log", "names.txt"):
         (queue.work / name).write_text("text\n")
     (queue.work / "a").mkdir()
@@ -62,7 +49,7 @@ def test_an_example_works_as_pasted(queue: Queue, block: Block) -> None:
         queue.start(workers=2)
 
     script = re.sub(r"queuectl --db \S+ ", "queuectl ", block.text)
-    done = paste(queue, f"set -e\n{script}", PATH=path)
+    done = paste(queue, f"set -e\n{script}", PATH=stubs(queue))
     queue.run("worker", "stop", "--now")
 
     assert (done.returncode, _without_messages(done.stderr)) == (0, "")
@@ -108,8 +95,8 @@ def test_the_trap_in_the_scripts_is_there(queue: Queue) -> None:
     assert paste(queue, "set -e\n" + "\n".join(commands)).stdout == "0\n"
 
 
-def test_the_loop_over_files_quotes_their_names(queue: Queue) -> None:
-    """Both ways store one job per file, whatever its name holds."""
+def test_the_names_of_files_are_quoted(queue: Queue) -> None:
+    """Each way stores one job per file, whatever its name holds."""
     if shutil.which("jq") is None:
         pytest.skip("it calls jq")
     for name in ("a b.log", "it's $HOME.log"):
@@ -118,7 +105,7 @@ def test_the_loop_over_files_quotes_their_names(queue: Queue) -> None:
     assert paste(queue, block).returncode == 0
     queue.drain(workers=2)
 
-    assert queue.counts() == {"completed": 4}
+    assert queue.counts() == {"completed": 6}
     assert len(list(queue.work.glob("*.gz"))) == 2
 
 
