@@ -25,9 +25,15 @@ class Spool(Iterable[_Item]):
         self._held: list[_Item] = []
         self._held_bytes = 0
         self._file: IO[bytes] | None = None
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Return how many items were added."""
+        return self._count
 
     def add(self, item: _Item, size_bytes: int) -> None:
         """Append an item that takes about this much memory."""
+        self._count += 1
         self._held.append(item)
         self._held_bytes += size_bytes + 200
         if self._held_bytes >= _HELD_BYTES:

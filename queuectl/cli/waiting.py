@@ -112,7 +112,9 @@ def wait_for_all(
 
     def look() -> bool:
         nonlocal left
-        before, left = left, storage.count(unfinished)
+        # Asked first: a job that is moved from there to here must not be missed.
+        to_come = storage.jobs_to_come()
+        before, left = left, storage.count(unfinished) + to_come
         advance(max(0, before - left))
         return not left
 

@@ -137,6 +137,13 @@ class UniqueKeyHeld(QueueError):
         self.until_it_ends = until_it_ends
 
 
+class Reserved(QueueError):
+    """An id or a unique key belongs to a job that another process is enqueueing with many others.
+
+    Whether that job will exist is not decided yet, so the caller has to try again.
+    """
+
+
 class WrongState(QueueError):
     """The job's state does not allow this action.
 

@@ -70,6 +70,11 @@ class QueueFiles(NamedTuple):
         return f"{self.folder}/start.lock"
 
     @property
+    def stage_lock(self) -> str:
+        """The file that a process keeps locked while it enqueues or imports many jobs."""
+        return f"{self.folder}/stage.lock"
+
+    @property
     def detached_log(self) -> str:
         """The log of detached workers, unless they are given another."""
         return f"{self.folder}/workers.log"

@@ -11,7 +11,7 @@ from typing import Any, Mapping, NamedTuple
 from queuectl.core.errors import QueueUnusable
 from queuectl.host import processes
 from queuectl.host.files import QueueFiles, is_unfinished, lock_owner
-from queuectl.host.filesystem import make, open_to_read, unlink_quietly
+from queuectl.host.filesystem import make, open_private, open_to_read, unlink_quietly
 from queuectl.host.processes import is_pid, user
 
 _JOB_BYTES = 64
@@ -280,6 +280,44 @@ def seen_job_pid(files: QueueFiles, owner: str, execution_id: int | None = None)
     except OSError:
         return None
     return job.pid if seen else None
+
+
+def try_hold(path: str) -> int | None:
+    """Lock a file, which is created if needed; None if another process holds it.
+
+    Returns a descriptor for `let_go`. Raises QueueUnusable.
+    """
+    descriptor = open_private(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError as error:
+        os.close(descriptor)
+        raise QueueUnusable(f"cannot lock {path}: {error.strerror}") from None
+    return descriptor
+
+
+def is_held(path: str) -> bool:
+    """Whether a process holds the lock of a file, which need not exist."""
+    descriptor = _open(path)
+    if descriptor is None:
+        return False
+    try:
+        # Shared, as in `is_alive`.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def let_go(descriptor: int) -> None:
+    """Release a lock that `try_hold` took; the file stays."""
+    os.close(descriptor)
 
 
 def _open_existing(path: str) -> int | None:

@@ -12,10 +12,11 @@ from queuectl.core.models import Job, JobKey
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host import wakeup
+from queuectl.storage.adding import key_holder, staged_key_holder
 from queuectl.storage.base import Base
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
 from queuectl.storage.ids import last_seq
+from queuectl.storage.needs import add_needs, refuse_cycles
 from queuectl.storage.rows import SELECT_JOB, to_job
 
 RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
@@ -42,9 +43,7 @@ class Actions(Base):
                 only = states[0].value if len(states) == 1 else None
                 raise WrongState(job.id, current.state.value, "retry", only)
             if current.unique_key is not None and current.state in FINISHED_STATES:
-                holder = key_holder(conn, current.unique_key)
-                if holder is not None:
-                    raise UniqueKeyHeld(current.unique_key, holder[1], refused=job.id)
+                _refuse_held_key(conn, current.unique_key, refused=job.id)
             conn.execute(
                 """
                 UPDATE jobs
@@ -144,6 +143,16 @@ class Actions(Base):
             edited = _current(conn, job)
         self._wake_workers()
         return edited
+
+
+def _refuse_held_key(conn: sqlite3.Connection, key: str, *, refused: str) -> None:
+    """Raise UniqueKeyHeld if an unfinished job, or one that is staged, has a unique key."""
+    holder = key_holder(conn, key)
+    if holder is not None:
+        raise UniqueKeyHeld(key, holder.id, refused=refused)
+    staged = staged_key_holder(conn, key)
+    if staged is not None:
+        raise UniqueKeyHeld(key, staged.id, "is being enqueued", refused=refused)
 
 
 def _refuse_edit(job: Job, changes: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from queuectl.host.filesystem import new_file, scratch_file
 from queuectl.host.trust import weak_folder
 from queuectl.storage import schema
 from queuectl.storage.dependencies import release_dependants
+from queuectl.storage.moving import finish_in_copy
 from queuectl.storage.sqlite_errors import translated
 from queuectl.storage.workers import Workers
 
@@ -65,6 +66,7 @@ class Copies(Workers):
             schema.set_meta(copy, "file", "backup")
             copy.execute("DELETE FROM workers")
             give_up_running_jobs(copy, now, "lost: it ran when the backup was taken")
+            finish_in_copy(copy, now=now)
             copy.execute("COMMIT")
             _compact(copy)
         except sqlite3.Error as error:

@@ -1,22 +1,28 @@
-"""Enqueueing jobs: in one transaction, all or none."""
+"""Enqueueing jobs: all or none, in one transaction or, if they are many, through a stage."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from datetime import datetime
-from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
+from itertools import chain, islice
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sized, Tuple, TypeVar
 
-from queuectl.core.errors import InvalidInput, QueueError, UniqueKeyHeld
+from queuectl.core.errors import QueueError, UniqueKeyHeld
 from queuectl.core.settings import Settings
 from queuectl.core.specs import JobSpec, captured_variables
-from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
+from queuectl.core.states import WAITING_STATES, JobState
 from queuectl.core.times import to_text
-from queuectl.storage.base import UNFINISHED, Base
-from queuectl.storage.dependencies import unblock
-from queuectl.storage.ids import duplicate, find_seq, last_seq, new_id
+from queuectl.storage.adding import Adding
+from queuectl.storage.ids import last_seq
+from queuectl.storage.needs import refuse_cycles
+from queuectl.storage.stages import Stages
 
-_CACHE_KIB = 8192
+MOST_AT_ONCE = 2000
+"""How many jobs are stored in one transaction. More are staged, so that others need not wait."""
+MOST_BYTES_AT_ONCE = 4 << 20
+"""How large their commands and variables are together."""
+
+_Item = TypeVar("_Item")
 
 
 class Enqueued(NamedTuple):
@@ -53,8 +59,12 @@ class _Call(NamedTuple):
     """The variables that each job takes over."""
     encoded: str
     """`captured` as JSON."""
-    before: int
-    """The seq of the last job that was there before this call."""
+
+    @classmethod
+    def of(cls, settings: Settings, now: datetime, environ: Mapping[str, str]) -> _Call:
+        """Return the call that is made now, in this environment."""
+        captured = captured_variables(settings.capture_env, environ)
+        return cls(settings, now, to_text(now), captured, json.dumps(captured))
 
     def env(self, spec: JobSpec) -> str:
         """Return the variables of a job as JSON."""
@@ -82,7 +92,7 @@ _Waiting = Tuple[int, Enqueued, JobSpec]
 became of it, and its spec. (Defining a named tuple takes 0.1 ms, at the start of each enqueue.)"""
 
 
-class Enqueueing(Base):
+class Enqueueing(Stages):
     """The methods that add jobs."""
 
     def enqueue(
@@ -111,46 +121,119 @@ class Enqueueing(Base):
         now: datetime,
         environ: Mapping[str, str] | None = None,
     ) -> list[Enqueued]:
-        """Store jobs in the given order and in one transaction; call `report` for each spec.
+        """Store jobs in the given order, all or none; call `report` for each spec.
 
-        Nothing is committed until this returns. It returns the jobs that depend on a job which
-        cannot complete by itself. `environ` supplies the variables that the key capture-env names.
-        `after` may name any job of the same call by its id, and earlier jobs also as `find_seq`
-        allows. Raises DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a
-        cycle), with the `position` of the spec, and then stores nothing.
+        Many jobs are staged: others can write meanwhile, and nobody sees any of the jobs before it
+        is certain that all will be there. All can be claimed when this returns. It returns the jobs
+        that depend on a job which cannot complete by itself. `environ` supplies the variables that
+        the key capture-env names. `after` may name any job of the same call by its id, and earlier
+        jobs also as `find_seq` allows. Raises DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob
+        or InvalidInput (a cycle), with the `position` of the spec, and then stores nothing.
         """
+        count = len(specs) if isinstance(specs, Sized) else 0
+        first, rest = split(specs, _size)
+        if rest is not None and self._database.connection.in_transaction:
+            first, rest = [*first, *rest], None  # a batch of transactions commits as one
+        if rest is None:
+            done, warnings = self.unless_reserved(lambda: self._enqueue(first, now, environ or {}))
+            for enqueued in done:
+                report(enqueued)
+            return warnings
+        return self._stage(chain(first, rest), count, report, now, environ or {})
+
+    def _enqueue(
+        self, specs: list[JobSpec], now: datetime, environ: Mapping[str, str]
+    ) -> tuple[list[Enqueued], list[Enqueued]]:
+        """Store jobs in one transaction; return what became of each, and the warnings."""
+        done: list[Enqueued] = []
+        waiting: dict[int, _Waiting] = {}
         with self._transaction() as conn:
-            # Ids are random, so each new one changes another page of their index. With SQLite's
-            # cache of 2 MiB, many jobs would write each of these pages again and again.
-            conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            settings = self._settings(conn)
-            captured = captured_variables(settings.capture_env, environ or {})
-            call = _Call(
-                settings, now, to_text(now), captured, json.dumps(captured), last_seq(conn)
-            )
-            waiting = _store(conn, specs, report, call)
-            warnings = _add_all_needs(conn, waiting.values(), call)
+            into = Adding(conn, before=last_seq(conn), now=now)
+            call = _Call.of(self._settings(conn), now, environ)
+            _store(into, enumerate(specs), done.append, call, waiting)
+            warnings = _add_all_needs(into, waiting.values())
             refuse_cycles(conn, list(waiting))
         self._wake_workers()
+        return done, warnings
+
+    def _stage(
+        self,
+        specs: Iterator[JobSpec],
+        count: int,
+        report: Callable[[Enqueued], None],
+        now: datetime,
+        environ: Mapping[str, str],
+    ) -> list[Enqueued]:
+        """Store jobs through a stage; `count` is how many, 0 if that is unknown."""
+        from queuectl.storage.staging import Stage  # only for many jobs
+
+        waiting: dict[int, _Waiting] = {}
+        warnings: list[Enqueued] = []
+        with Stage.opened(self, count=count, now=now) as stage:
+            with self._snapshot() as conn:
+                call = _Call.of(self._settings(conn), now, environ)
+            numbered = enumerate(specs)
+            while portion := stage.take(numbered, lambda item: _size(item[1]) + len(call.encoded)):
+                with stage.filling():
+                    _store(stage, portion, report, call, waiting)
+            left = iter(waiting.values())
+            while some := stage.take(left, lambda item: 1 + len(item[2].after)):
+                with stage.filling():
+                    warnings += _add_all_needs(stage, some)
+            stage.finish()
         return warnings
 
 
+def split(
+    items: Iterable[_Item], size: Callable[[_Item], int]
+) -> tuple[list[_Item], Iterator[_Item] | None]:
+    """Return the first items, and the others; None if one transaction can write all of them."""
+    iterator = iter(items)
+    first = take(iterator, MOST_AT_ONCE + 1, MOST_BYTES_AT_ONCE, size)
+    following = list(islice(iterator, 1))
+    if not following and len(first) <= MOST_AT_ONCE:
+        return first, None
+    return first, chain(following, iterator)
+
+
+def take(
+    items: Iterator[_Item], most: int, most_bytes: int, size: Callable[[_Item], int]
+) -> list[_Item]:
+    """Return the next items: at most so many, and no more after they are so large together."""
+    taken: list[_Item] = []
+    total = 0
+    while len(taken) < most and total < most_bytes:
+        item = next(items, None)
+        if item is None:
+            break
+        taken.append(item)
+        total += size(item)
+    return taken
+
+
+def _size(spec: JobSpec) -> int:
+    return len(spec.command) + sum(map(len, chain.from_iterable(spec.env.items())))
+
+
 def _store(
-    conn: sqlite3.Connection,
-    specs: Iterable[JobSpec],
+    into: Adding,
+    specs: Iterable[tuple[int, JobSpec]],
     report: Callable[[Enqueued], None],
     call: _Call,
-) -> dict[int, _Waiting]:
-    """Store jobs; return, by their seq, those whose dependencies are still to be added."""
-    waiting: dict[int, _Waiting] = {}
-    position = -1
+    waiting: dict[int, _Waiting],
+) -> None:
+    """Store jobs, each with the index of its spec in the input.
+
+    Those whose dependencies are still to be added are put into `waiting`, by their seq.
+    """
+    position = None
     try:
-        for position, spec in enumerate(specs):
+        for position, spec in specs:
             enqueued = None
             if spec.unique_key is not None:
-                enqueued = _existing(conn, spec, spec.unique_key, call)
+                enqueued = _existing(into, spec, spec.unique_key, call)
             if enqueued is None:
-                enqueued = _insert(conn, spec, call)
+                enqueued = _insert(into, spec, call)
             if enqueued.replaced or not enqueued.existing:
                 # A later spec of this call may replace the job: then only its needs count.
                 waiting.pop(enqueued.seq, None)
@@ -160,19 +243,16 @@ def _store(
     except QueueError as error:
         error.position = position
         raise
-    return waiting
 
 
-def _add_all_needs(
-    conn: sqlite3.Connection, waiting: Iterable[_Waiting], call: _Call
-) -> list[Enqueued]:
+def _add_all_needs(into: Adding, waiting: Iterable[_Waiting]) -> list[Enqueued]:
     """Store what new jobs wait for; return the jobs that depend on a dead or cancelled one."""
     warnings = []
     for position, enqueued, spec in waiting:
         try:
-            # An abbreviated id can only refer to a job from before this call, hence `up_to`.
-            unsatisfiable = add_needs(
-                conn, enqueued.seq, spec.after, spec.after_any, up_to=call.before, now=call.now
+            # An abbreviated id can only refer to a job from before this call.
+            unsatisfiable = into.add_needs(
+                enqueued.seq, spec.after, spec.after_any, abbreviated=True
             )
         except QueueError as error:
             error.position = position
@@ -182,199 +262,81 @@ def _add_all_needs(
     return warnings
 
 
-def key_holder(conn: sqlite3.Connection, key: str) -> tuple[int, str, str] | None:
-    """Return seq, id and state of the unfinished job that holds a unique key, if any."""
-    row: tuple[int, str, str] | None = conn.execute(
-        "SELECT seq, id, state FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
-        + UNFINISHED
-        + " ORDER BY seq",
-        (key,),
-    ).fetchone()
-    return row
-
-
-def _existing(conn: sqlite3.Connection, spec: JobSpec, key: str, call: _Call) -> Enqueued | None:
+def _existing(into: Adding, spec: JobSpec, key: str, call: _Call) -> Enqueued | None:
     """Return the unfinished job that holds the unique key, replaced if the spec says so.
 
     None if there is none. Raises UniqueKeyHeld if that job cannot do what the spec asks for: the
     caller would take it for done, and nothing would ever do it.
     """
-    holder = key_holder(conn, key)
+    holder = into.key_holder(key)
     if holder is None:
         return None
-    seq, job_id, state = holder
     if spec.if_dup == "error":
-        raise UniqueKeyHeld(key, job_id)
+        raise UniqueKeyHeld(key, holder.id)
     replaced = spec.if_dup == "replace"
-    if replaced and JobState(state) not in WAITING_STATES:
-        raise UniqueKeyHeld(key, job_id, "is running")
+    if replaced and JobState(holder.state) not in WAITING_STATES:
+        raise UniqueKeyHeld(key, holder.id, "is running")
     if replaced:
-        _replace(conn, seq, spec, call)
-    queue, timeout, max_retries, cancel_requested = conn.execute(
-        "SELECT queue, timeout, max_retries, cancel_requested FROM jobs WHERE seq = ?", (seq,)
-    ).fetchone()
-    if cancel_requested:
-        raise UniqueKeyHeld(key, job_id, "is being cancelled")
-    return Enqueued(seq, job_id, queue, timeout, max_retries, existing=True, replaced=replaced)
-
-
-def _insert(conn: sqlite3.Connection, spec: JobSpec, call: _Call) -> Enqueued:
-    timeout, max_retries = call.timeout(spec), call.max_retries(spec)
-    while True:
-        job_id = spec.id or new_id()
-        inserted = conn.execute(
-            """
-            INSERT INTO jobs (id, id_made, command, state, queue, priority, max_retries, timeout,
-                              run_at, created_at, updated_at, cwd, env, unique_key, label)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (id) DO NOTHING
-            """,
-            (
-                job_id,
-                int(spec.id is None),
-                spec.command,
-                call.first_state(spec).value,
-                spec.queue,
-                spec.priority,
-                max_retries,
-                timeout,
-                None if spec.run_at is None else to_text(spec.run_at),
-                call.at,
-                call.at,
-                spec.cwd,
-                call.env(spec),
-                spec.unique_key,
-                spec.label,
-            ),
-        )
-        if inserted.rowcount:
-            assert inserted.lastrowid is not None
-            return Enqueued(inserted.lastrowid, job_id, spec.queue, timeout, max_retries)
-        taken = duplicate(conn, job_id, before=call.before)
-        if spec.id is not None and taken is not None:
-            raise taken
-
-
-def _replace(conn: sqlite3.Connection, seq: int, spec: JobSpec, call: _Call) -> None:
-    """Give a waiting job the command and settings of a spec; it keeps its id and place.
-
-    Its dependencies are deleted; the caller adds those of the spec.
-    """
-    conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (seq,))
-    conn.execute(
-        """
-        UPDATE jobs
-           SET command = :command,
-               state = :state,
-               queue = :queue,
-               priority = :priority,
-               attempts = 0,
-               interruptions = 0,
-               max_retries = :max_retries,
-               timeout = :timeout,
-               run_at = :run_at,
-               updated_at = :now,
-               exit_code = NULL,
-               signal = NULL,
-               last_error = NULL,
-               cwd = :cwd,
-               env = :env,
-               label = :label
-         WHERE seq = :seq
-           AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending' OR state = 'failed')
-        """,
-        {
-            "command": spec.command,
-            "state": call.first_state(spec).value,
-            "queue": spec.queue,
-            "priority": spec.priority,
-            "max_retries": call.max_retries(spec),
-            "timeout": call.timeout(spec),
-            "run_at": None if spec.run_at is None else to_text(spec.run_at),
-            "now": call.at,
-            "cwd": spec.cwd,
-            "env": call.env(spec),
-            "label": spec.label,
-            "seq": seq,
-        },
+        into.replace(holder, _replacement(holder.seq, spec, call))
+    queue, timeout, max_retries, is_being_cancelled = into.limits(holder)
+    if is_being_cancelled:
+        raise UniqueKeyHeld(key, holder.id, "is being cancelled")
+    return Enqueued(
+        holder.seq, holder.id, queue, timeout, max_retries, existing=True, replaced=replaced
     )
 
 
-def add_needs(
-    conn: sqlite3.Connection,
-    seq: int,
-    after: Sequence[str],
-    after_any: Sequence[str],
-    *,
-    up_to: int,
-    now: datetime,
-) -> tuple[str, ...]:
-    """Store what a new job waits for; return the ids of those that cannot complete by themselves.
+def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
+    timeout, max_retries = call.timeout(spec), call.max_retries(spec)
 
-    `up_to`: see `find_seq`.
-    """
-    unsatisfiable = []
-    # If a job is named in both, it has to complete: that is the stronger condition.
-    wanted = dict.fromkeys(_find_needed(conn, after_any, by=seq, up_to=up_to), True)
-    wanted.update(dict.fromkeys(_find_needed(conn, after, by=seq, up_to=up_to), False))
-    for needed_seq, any_outcome in wanted.items():
-        job_id, state = conn.execute(
-            "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)
-        ).fetchone()
-        if needed_seq == seq:
-            raise InvalidInput(f"{job_id} waits for itself")
-        if state == "completed" or (any_outcome and state in FINISHED_STATES):
-            continue
-        if state in FINISHED_STATES:
-            unsatisfiable.append(job_id)
-        conn.execute(
-            """
-            INSERT INTO dependencies (job_seq, needs_seq, however)
-            VALUES (:job, :needs, :any_outcome)
-            """,
-            {"job": seq, "needs": needed_seq, "any_outcome": int(any_outcome)},
+    def values(job_id: str) -> tuple[Any, ...]:
+        return (
+            None,
+            job_id,
+            spec.command,
+            call.first_state(spec).value,
+            spec.queue,
+            spec.label,
+            spec.priority,
+            0,
+            0,
+            max_retries,
+            timeout,
+            None if spec.run_at is None else to_text(spec.run_at),
+            call.at,
+            call.at,
+            None,
+            spec.cwd,
+            call.env(spec),
+            spec.unique_key,
+            None,
+            None,
+            None,
+            0,
+            None,
+            int(spec.id is None),
         )
-    unblock(conn, seq, now=now)
-    return tuple(unsatisfiable)
+
+    if spec.id is None:
+        seq, job_id = into.insert_named(values)
+    else:
+        seq, job_id = into.insert(values(spec.id)), spec.id
+    return Enqueued(seq, job_id, spec.queue, timeout, max_retries)
 
 
-def _find_needed(
-    conn: sqlite3.Connection, names: Sequence[str], *, by: int, up_to: int
-) -> Iterator[int]:
-    """Yield the seqs of the jobs that the job with the seq `by` is to wait for."""
-    for name in names:
-        if name.startswith("@"):
-            from queuectl.storage.names import find_needed  # most jobs wait for none
-
-            yield from find_needed(conn, name, by=by, up_to=up_to)
-        else:
-            yield find_seq(conn, name, up_to=up_to)
-
-
-def refuse_cycles(conn: sqlite3.Connection, changed: list[int]) -> None:
-    """Raise InvalidInput if one of these jobs waits, through others, for itself."""
-    needs: dict[int, list[int]] = {}
-    done = set()
-    for start in changed:
-        # Depth first without recursion: a chain may have 100,000 links.
-        trail, on_trail = [start], {start}
-        while trail:
-            seq = trail[-1]
-            if seq not in needs:
-                rows = conn.execute(
-                    "SELECT needs_seq FROM dependencies WHERE job_seq = ? ORDER BY needs_seq",
-                    (seq,),
-                )
-                needs[seq] = [row[0] for row in rows]
-            if not needs[seq] or seq in done:
-                done.add(seq)
-                on_trail.discard(seq)
-                trail.pop()
-                continue
-            following = needs[seq].pop()
-            if following in on_trail:
-                row = conn.execute("SELECT id FROM jobs WHERE seq = ?", (following,)).fetchone()
-                raise InvalidInput(f"the dependencies form a cycle through {row[0]}")
-            if following not in done:
-                trail.append(following)
-                on_trail.add(following)
+def _replacement(seq: int, spec: JobSpec, call: _Call) -> Mapping[str, Any]:
+    """Return what a waiting job gets from a spec that replaces it."""
+    return {
+        "command": spec.command,
+        "state": call.first_state(spec).value,
+        "queue": spec.queue,
+        "priority": spec.priority,
+        "max_retries": call.max_retries(spec),
+        "timeout": call.timeout(spec),
+        "run_at": None if spec.run_at is None else to_text(spec.run_at),
+        "now": call.at,
+        "cwd": spec.cwd,
+        "env": call.env(spec),
+        "label": spec.label,
+        "seq": seq,
+    }

@@ -6,10 +6,11 @@ from queuectl.storage.attempts import Attempts
 from queuectl.storage.queries import Queries
 from queuectl.storage.retention import Retention
 from queuectl.storage.retries import Retries
+from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
 
-class WorkerStorage(Attempts, Workers, Queries, Retention, Retries):
+class WorkerStorage(Attempts, Workers, Queries, Retention, Retries, Stages):
     """One open queue of one worker, with the methods that a worker needs."""
 
     of_worker = True

@@ -16,6 +16,7 @@ from queuectl.storage import schema
 from queuectl.storage.connecting import connect, file_id, refuse_foreign_wal
 from queuectl.storage.copies import give_up_running_jobs
 from queuectl.storage.database import WAIT_SECONDS
+from queuectl.storage.moving import finish_in_copy
 from queuectl.storage.queries import Queries
 from queuectl.storage.sqlite_errors import translated
 from queuectl.storage.write_lock import WriteLock
@@ -132,6 +133,7 @@ def _make_own(copy: sqlite3.Connection, own_file: str, now: datetime) -> int:
     schema.set_meta(copy, "file", own_file)
     copy.execute("DELETE FROM workers")
     give_up_running_jobs(copy, now, "lost: it ran when the copy was made")
+    finish_in_copy(copy, now=now)
     (jobs,) = copy.execute("SELECT coalesce(sum(jobs), 0) FROM job_counts").fetchone()
     copy.execute("COMMIT")
     return int(jobs)

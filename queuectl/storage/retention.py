@@ -198,6 +198,7 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
             pieces.append(f"{column} IN ({', '.join('?' * len(wanted))})")
             values.extend(wanted)
     pieces.append("NOT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = jobs.seq)")
+    pieces.append("NOT EXISTS (SELECT 1 FROM staged_needs WHERE needs_seq = jobs.seq)")
     return " AND ".join(pieces), values
 
 

@@ -240,6 +240,36 @@ def _read(row: Sequence[Any], readers: _Readers) -> list[Any]:
     return values
 
 
+def values_of(job: Job) -> tuple[Any, ...]:
+    """Return the values of a new job, as `adding` inserts them; it gets a seq of its own."""
+    return (
+        None,
+        job.id,
+        job.command,
+        job.state.value,
+        job.queue,
+        job.label,
+        job.priority,
+        job.attempts,
+        job.interruptions,
+        job.max_retries,
+        job.timeout,
+        optional_text(job.run_at),
+        to_text(job.created_at),
+        to_text(job.updated_at),
+        optional_text(job.finished_at),
+        job.cwd,
+        json.dumps(dict(job.env)),
+        job.unique_key,
+        job.exit_code,
+        job.signal,
+        job.last_error,
+        job.cancel_requested,
+        job.cancel_reason,
+        job.id_made,
+    )
+
+
 def insert_job(conn: sqlite3.Connection, values: Mapping[str, object]) -> int:
     """Insert a job, given the values of its columns; return its seq."""
     columns, parameters = ", ".join(values), ", ".join(f":{name}" for name in values)

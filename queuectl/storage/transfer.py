@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from datetime import datetime
-from typing import Iterable, Iterator
+from itertools import chain
+from typing import Iterable, Iterator, Sequence, Tuple
 
 from queuectl.core.errors import NoSuchJob, UniqueKeyHeld
 from queuectl.core.jobfile import TransferredJob
-from queuectl.core.models import Job, Selection
+from queuectl.core.models import Selection
 from queuectl.core.states import FINISHED_STATES, JobState
-from queuectl.storage.enqueueing import add_needs, key_holder, refuse_cycles
+from queuectl.storage.adding import Adding
+from queuectl.storage.enqueueing import split
 from queuectl.storage.explaining import Explaining
-from queuectl.storage.ids import duplicate, last_seq
+from queuectl.storage.ids import last_seq
+from queuectl.storage.needs import refuse_cycles
 from queuectl.storage.queries import Queries
-from queuectl.storage.rows import insert_job, optional_text
-
-_SET_BY_THE_QUEUE = ("seq", "locked_by", "locked_at")
-_TIMES = ("run_at", "created_at", "updated_at", "finished_at")
+from queuectl.storage.rows import values_of
+from queuectl.storage.stages import Stages
 
 
-class Transfer(Queries, Explaining):
+class Transfer(Queries, Explaining, Stages):
     """The methods that copy complete jobs, with their true values."""
 
     def export(self, selection: Selection) -> Iterator[TransferredJob]:
@@ -44,46 +43,80 @@ class Transfer(Queries, Explaining):
     def import_jobs(
         self, arriving: Iterable[TransferredJob], *, skip_existing: bool, now: datetime
     ) -> tuple[int, int]:
-        """Add jobs, all or none, in one transaction; return how many were added and skipped.
+        """Add jobs, all or none; return how many were added and skipped. Many are staged.
 
         Raises DuplicateId for a taken id unless `skip_existing`, UniqueKeyHeld for a key that an
         unfinished job holds, and NoSuchJob or InvalidInput for impossible dependencies.
         """
-        added = skipped = 0
-        waiting: list[tuple[int, TransferredJob]] = []
+        first, rest = split(arriving, _size)
+        if rest is None:
+            return self.unless_reserved(lambda: self._import(first, skip_existing, now))
+        return self._import_staged(chain(first, rest), skip_existing, now)
+
+    def _import(
+        self, arriving: Sequence[TransferredJob], skip_existing: bool, now: datetime
+    ) -> tuple[int, int]:
+        """Add jobs in one transaction; return how many were added and skipped."""
+        waiting: list[_Waiting] = []
         with self._transaction() as conn:
-            before = last_seq(conn)
-            for transferred in arriving:
-                job = transferred.job
-                taken = duplicate(conn, job.id, before=before)
-                if taken is not None:
-                    if not skip_existing:
-                        raise taken
-                    skipped += 1
-                    continue
-                seq = _insert(conn, job)
-                added += 1
-                if job.state is JobState.BLOCKED:
-                    waiting.append((seq, transferred))
-            for seq, transferred in waiting:
-                # An export holds complete ids, so never take one for an abbreviation.
-                add_needs(conn, seq, transferred.after, transferred.after_any, up_to=0, now=now)
+            into = Adding(conn, before=last_seq(conn), now=now)
+            added = sum(_add(into, job, skip_existing, waiting) for job in arriving)
+            _add_needs(into, waiting)
             refuse_cycles(conn, [seq for seq, _ in waiting])
         self._wake_workers()
-        return added, skipped
+        return added, len(arriving) - added
+
+    def _import_staged(
+        self, arriving: Iterator[TransferredJob], skip_existing: bool, now: datetime
+    ) -> tuple[int, int]:
+        """Add jobs through a stage; return how many were added and skipped."""
+        from queuectl.storage.staging import Stage  # only for many jobs
+
+        waiting: list[_Waiting] = []
+        added = total = 0
+        with Stage.opened(self, count=0, now=now) as stage:
+            while portion := stage.take(arriving, _size):
+                with stage.filling():
+                    added += sum(_add(stage, job, skip_existing, waiting) for job in portion)
+                total += len(portion)
+            left = iter(waiting)
+            while some := stage.take(left, lambda item: 1 + len(item[1].after)):
+                with stage.filling():
+                    _add_needs(stage, some)
+            stage.finish()
+        return added, total - added
 
 
-def _insert(conn: sqlite3.Connection, job: Job) -> int:
+_Waiting = Tuple[int, TransferredJob]
+"""The seq of a stored job whose dependencies are still to be added, and the job."""
+
+
+def _size(transferred: TransferredJob) -> int:
+    job = transferred.job
+    return len(job.command) + sum(map(len, chain.from_iterable(job.env.items())))
+
+
+def _add(
+    into: Adding, transferred: TransferredJob, skip_existing: bool, waiting: list[_Waiting]
+) -> bool:
+    """Add a job and return True; False if it is skipped, since its id is taken."""
+    job = transferred.job
+    taken = into.duplicate(job.id)
+    if taken is not None:
+        if not skip_existing:
+            raise taken
+        return False
     if job.unique_key is not None and job.state not in FINISHED_STATES:
-        holder = key_holder(conn, job.unique_key)
+        holder = into.key_holder(job.unique_key)
         if holder is not None:
-            raise UniqueKeyHeld(job.unique_key, holder[1])
-    return insert_job(
-        conn,
-        {
-            **{name: getattr(job, name) for name in Job._fields if name not in _SET_BY_THE_QUEUE},
-            "state": job.state.value,
-            "env": json.dumps(dict(job.env)),
-            **{name: optional_text(getattr(job, name)) for name in _TIMES},
-        },
-    )
+            raise UniqueKeyHeld(job.unique_key, holder.id)
+    seq = into.insert(values_of(job))
+    if job.state is JobState.BLOCKED:
+        waiting.append((seq, transferred))
+    return True
+
+
+def _add_needs(into: Adding, waiting: Iterable[_Waiting]) -> None:
+    for seq, transferred in waiting:
+        # An export holds complete ids, so never take one for an abbreviation.
+        into.add_needs(seq, transferred.after, transferred.after_any, abbreviated=False)

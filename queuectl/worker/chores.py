@@ -1,4 +1,4 @@
-"""What each worker does for the queue once a minute: pruning, correcting retries, sweeping logs."""
+"""What each worker does for the queue once a minute: pruning, corrections, sweeping logs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _Result = TypeVar("_Result")
 
 _PERIOD_SECONDS = 60.0
 _MORE_SECONDS = 1.0
-"""The time until the next portion, if there is more to prune."""
+"""The time until the next portion, if there is more to prune, or to move from a stage."""
+
+_STAGE_SECONDS = 1.0
+"""How long a worker moves jobs from a stage; it cannot run jobs meanwhile."""
 
 _SWEEP_SECONDS = 3600.0
 """A sweep looks at every kept log, and only a process that was killed at a bad moment leaves stray
@@ -62,13 +65,22 @@ class Chores:
             _log.warning("the value of %s cannot be read: its default is used", key)
         _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
+        self.finish_stage()
+
+    def finish_stage(self) -> None:
+        """Finish a bulk enqueue or import whose process is dead, or a part of it."""
+        if _unless_failed(
+            lambda: self._storage.finish_dead_stage(now=utcnow(), seconds=_STAGE_SECONDS)
+        ):
+            self._next = time.monotonic() + _MORE_SECONDS
 
     def tidy(self) -> None:
-        """Prune, correct retries, sweep. If there is more to prune, it is due again soon."""
+        """Prune, correct retries, finish a stage, sweep. More to prune is due again soon."""
         pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))
         if pruned == PRUNED_AT_ONCE:
             self._next = time.monotonic() + _MORE_SECONDS
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
+        self.finish_stage()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
             _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))

@@ -251,6 +251,10 @@ class _Worker:
                 self._events.wait(_idle_seconds(ready.next_due))
 
     def _is_drained(self) -> bool:
+        # Asked first: the jobs of a stage are moved, and counted, before it is removed.
+        if self._storage.has_decided_stage():
+            self._chores.finish_stage()  # if its process is dead, nobody else may come by
+            return False
         return not any(self._storage.unfinished(self._assignment.queues).values())
 
     def _warn_once(self, error: QueueError) -> None:

@@ -17,7 +17,7 @@ from support.calls import COMMAND
 from support.small_disk import on_small_disk
 
 _EVERY_CHECK = {
-    "unused space",
+    "unused space", "bulk enqueue",
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",
     "jobs", "workers", "clock", "retries", "PATH", "owner and mode",
 }  # fmt: skip

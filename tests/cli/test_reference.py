@@ -122,7 +122,8 @@ def test_files() -> None:
     """Every file that a queue keeps has the name that the page says."""
     queue = QueueFiles("queue.db")
     kept = {
-        queue.wal, queue.shm, queue.write_lock, queue.start_lock, queue.detached_log,
+        queue.wal, queue.shm, queue.write_lock, queue.start_lock, queue.stage_lock,
+        queue.detached_log,
         queue.before_upgrade, f"{queue.folder}/", f"{queue.workers}/", f"{queue.logs}/",
     }  # fmt: skip
 

@@ -17,6 +17,14 @@ from queuectl.storage.enqueueing import Enqueued
 from support.clock import later
 from support.outcomes import EXIT_1, retry_at
 from support.rows import add, add_generated, finish, sql
+from support.stages import stage_all
+
+
+@pytest.fixture(autouse=True, params=["at once", "staged"])
+def way(request, monkeypatch):
+    """Many jobs are staged first; that makes no difference to anybody."""
+    if request.param == "staged":
+        stage_all(monkeypatch)
 
 
 def ids(storage):
@@ -164,6 +172,7 @@ def test_a_taken_id_is_refused(storage, clock, state):
 
 def test_a_generated_id_that_is_taken_is_generated_again(storage, clock, monkeypatch):
     """The user does not notice the collision."""
+    monkeypatch.setattr("queuectl.storage.enqueueing.MOST_AT_ONCE", 10)
     numbers = iter([b"\1" * 6, b"\1" * 6, b"\2" * 6])
     monkeypatch.setattr(os, "urandom", lambda _: next(numbers))
     made = storage.enqueue([JobSpec(command="x"), JobSpec(command="y")], now=clock.now)
@@ -315,7 +324,8 @@ def test_a_complete_id_of_the_batch_wins_over_an_abbreviation(storage, clock):
 def test_ids_generated_by_the_same_call_cannot_be_abbreviated(storage, clock, monkeypatch):
     """The user does not know them yet, but one could begin like the id that is meant."""
     add_generated(storage, clock.now, "abcd11111111")
-    monkeypatch.setattr("queuectl.storage.enqueueing.new_id", lambda: "abcd22222222")
+    monkeypatch.setattr("queuectl.storage.adding.new_id", lambda: "abcd22222222")
+    monkeypatch.setattr("queuectl.storage.staging.SpreadIds.next", lambda _: "abcd22222222")
     storage.enqueue([JobSpec(command="x", after=("abcd",))], now=clock.now)
 
     needs = storage.needs(storage.get("abcd22222222"))

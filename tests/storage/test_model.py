@@ -27,6 +27,7 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.host.files import find
 from queuectl.storage import Storage
 from support.rows import sql
+from support.stages import stage_all
 
 QUEUES = ("x", "y", "z")
 WAITING = (JobState.BLOCKED, JobState.SCHEDULED, JobState.PENDING, JobState.FAILED)
@@ -61,8 +62,11 @@ class StorageModel(RuleBasedStateMachine):
 
     ids = Bundle("ids")
 
-    @initialize(target=ids)
-    def make(self):
+    @initialize(target=ids, staged=st.booleans())
+    def make(self, staged):
+        self.patch = pytest.MonkeyPatch()
+        if staged:
+            stage_all(self.patch)
         self.folder = tempfile.mkdtemp()
         files = find(str(Path(self.folder) / "queue.db"), None, False)
         self.storage = Storage.open(files, create=True)
@@ -79,6 +83,7 @@ class StorageModel(RuleBasedStateMachine):
         return multiple(*[self.enqueue_one(queue, 0, 2, None, None) for queue in QUEUES])
 
     def teardown(self):
+        self.patch.undo()
         self.storage.close()
         shutil.rmtree(self.folder)
 

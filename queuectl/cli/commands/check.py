@@ -116,10 +116,11 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
         storage = _open(ctx)
         workers = _workers(storage, names)
         figures = _measure(storage, names, workers)
+        to_come = 0 if storage.is_stage_alive() else storage.jobs_to_come()
     except QueueError as error:
         output.print_line(f"QUEUECTL UNKNOWN - {error}")
         ctx.exit(UNKNOWN)
-    level, summary = _judge(figures, limits, [w for w in workers if w.problem is not None])
+    level, summary = _judge(figures, limits, [w for w in workers if w.problem is not None], to_come)
     perfdata = " ".join(_perfdata(figure, limits.get(figure.option)) for figure in figures)
     output.print_line(f"QUEUECTL {_WORDS[level]} - {summary} | {perfdata}")
     ctx.exit(level)
@@ -195,10 +196,12 @@ def _judge(
     figures: Sequence[_Figure],
     limits: Mapping[str, Limits | None],
     held_up: Sequence[Worker],
+    to_come: int,
 ) -> tuple[int, str]:
     """Return the worst level, and what is beyond its limit, or else a summary.
 
-    Workers that are `held_up` by a problem are a warning, whatever the limits are.
+    Workers that are `held_up` by a problem are a warning, whatever the limits are, and so are jobs
+    `to_come` whose enqueue was cut short.
     """
     worst, problems = _OK, []
     for figure in figures:
@@ -212,6 +215,9 @@ def _judge(
         worst = max(worst, _WARNING)
         others = f" and {len(held_up) - 1} more" if len(held_up) > 1 else ""
         problems.append(f"worker {held_up[0].id}: {held_up[0].problem}{others}")
+    if to_come:
+        worst = max(worst, _WARNING)
+        problems.append(f"an enqueue was cut short, {to_come} of its jobs are not visible yet")
     if problems:
         return worst, "; ".join(problems)
     value = {figure.label: _plain(figure.value) for figure in figures}

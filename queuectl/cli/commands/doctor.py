@@ -74,8 +74,8 @@ def _examine(files: QueueFiles) -> Iterator[Finding]:
         yield Finding("database", FAIL, str(error))
         return
     checks: Sequence[Callable[[Storage], Finding]] = (
-        _integrity, _schema, _sqlite, _counts, _wal, _unused, _jobs, _workers, _clock, _retries,
-        _path
+        _integrity, _schema, _sqlite, _counts, _wal, _unused, _jobs, _stage, _workers, _clock,
+        _retries, _path
     )  # fmt: skip
     for check in checks:
         try:
@@ -221,6 +221,20 @@ def _jobs(storage: Storage) -> Finding:
     for _ in storage.jobs(Selection()):
         pass
     return Finding("jobs", OK, "all can be read")
+
+
+def _stage(storage: Storage) -> Finding:
+    """Look for a bulk enqueue or import that was cut short."""
+    stage, to_come = storage.stage(), storage.jobs_to_come()
+    if stage is None:
+        return Finding("bulk enqueue", OK, "none was cut short")
+    if storage.is_stage_alive():
+        return Finding("bulk enqueue", OK, "one is in progress")
+    if stage.is_decided:
+        message = f"one was cut short: {to_come} of its jobs are enqueued, but not visible yet"
+        return Finding("bulk enqueue", WARN, f"{message} (queuectl worker start shows them)")
+    message = "one was cut short, and none of its jobs is enqueued"
+    return Finding("bulk enqueue", WARN, f"{message} (queuectl worker start removes the rest)")
 
 
 def _workers(storage: Storage) -> Finding:

@@ -1,4 +1,4 @@
-"""Many jobs, stored in one transaction: `enqueue` with `-`, `--file` or `:::`."""
+"""Many jobs, stored all or none: `enqueue` with `-`, `--file` or `:::`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from array import array
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
@@ -142,7 +143,7 @@ def read_jobs(
 
 
 def _store(
-    specs: Iterable[JobSpec],
+    specs: Spool[JobSpec],
     numbers: Sequence[int],
     each: str,
     report: Callable[[Enqueued], None],
@@ -151,12 +152,14 @@ def _store(
 ) -> list[Enqueued]:
     """Store the jobs; return those that wait for jobs that will not complete."""
     enqueueing = open_part(Enqueueing, create=True)
-    on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    shows_bar = on_terminal and len(numbers) >= _BAR_EVERY
     try:
-        return enqueueing.enqueue_each(
-            _bar(specs, len(numbers)) if shows_bar else specs, report, now=now, environ=os.environ
-        )
+        with _bar(len(numbers)) as advance:
+
+            def report_and_advance(enqueued: Enqueued) -> None:
+                report(enqueued)
+                advance()
+
+            return enqueueing.enqueue_each(specs, report_and_advance, now=now, environ=os.environ)
     except QueueError as error:
         place = "" if error.position is None else f"{each} {numbers[error.position]}: "
         taken = isinstance(error, DuplicateId) and error.state is not None
@@ -166,13 +169,22 @@ def _store(
         fail(f"{place}{error}{hint}", error.exit_code)
 
 
-def _bar(specs: Iterable[JobSpec], count: int) -> Iterator[JobSpec]:
-    """Yield the jobs, and show on the terminal how many are done."""
+@contextmanager
+def _bar(count: int) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how many of many jobs are done; yield what is called for each of them."""
+    on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if not on_terminal or count < _BAR_EVERY:
+        yield lambda: None
+        return
     from queuectl.cli.terminal import progress  # only here
 
     with progress(count, "enqueueing") as advance:
-        for done, spec in enumerate(specs, 1):
-            yield spec
-            if done % _BAR_EVERY == 0:
-                advance(_BAR_EVERY)
-        advance(count % _BAR_EVERY)
+        done = 0
+
+        def one_more() -> None:
+            nonlocal done
+            done += 1
+            if done % _BAR_EVERY == 0 or done == count:
+                advance(done - (done - 1) // _BAR_EVERY * _BAR_EVERY)
+
+        yield one_more

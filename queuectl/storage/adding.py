@@ -1,0 +1,192 @@
+"""Adding rows to `jobs`, whose ids and unique keys are free."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+from queuectl.core.errors import DuplicateId, Reserved
+from queuectl.storage.base import UNFINISHED
+from queuectl.storage.ids import duplicate, new_id
+from queuectl.storage.needs import add_needs
+
+JOB_COLUMNS = (
+    "seq", "id", "command", "state", "queue", "label", "priority", "attempts", "interruptions",
+    "max_retries", "timeout", "run_at", "created_at", "updated_at", "finished_at", "cwd", "env",
+    "unique_key", "exit_code", "signal", "last_error", "cancel_requested", "cancel_reason",
+    "id_made",
+)  # fmt: skip
+"""The columns of a job that is added, in the order of Job. (To load Job would take 3 ms.)"""
+ID_PLACE = JOB_COLUMNS.index("id")
+INSERT_JOB = {
+    table: f"INSERT INTO {table} ({', '.join(JOB_COLUMNS)})"
+    f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
+    for table in ("jobs", "staged_jobs")
+}
+"""The statements that add a job, unless its id is taken. Without a seq it gets the next one."""
+
+
+class Holder(NamedTuple):
+    """The unfinished job that holds a unique key."""
+
+    seq: int
+    id: str
+    state: str
+    is_staged: bool = False
+    """Whether it is in `staged_jobs`, and not in `jobs`."""
+
+
+def key_holder(conn: sqlite3.Connection, key: str) -> Holder | None:
+    """Return the unfinished job that holds a unique key, if any."""
+    row = conn.execute(
+        "SELECT seq, id, state FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
+        + UNFINISHED
+        + " ORDER BY seq",
+        (key,),
+    ).fetchone()
+    return None if row is None else Holder(*row)
+
+
+def staged_key_holder(conn: sqlite3.Connection, key: str) -> Holder | None:
+    """Return the staged job that will hold a unique key, if any."""
+    row = conn.execute(
+        """
+        SELECT seq, id, state
+          FROM staged_jobs
+         WHERE unique_key IS NOT NULL
+           AND unique_key = ?
+           AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending' OR state = 'failed')
+         ORDER BY seq
+        """,
+        (key,),
+    ).fetchone()
+    return None if row is None else Holder(row[0], row[1], row[2], is_staged=True)
+
+
+def replace_row(conn: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> bool:
+    """Give a waiting job in `jobs` or `staged_jobs` another command; return whether it waits.
+
+    It keeps its id and place, and its dependencies, too: those are up to the caller.
+    """
+    return bool(
+        conn.execute(
+            f"""
+            UPDATE {table}
+               SET command = :command,
+                   state = :state,
+                   queue = :queue,
+                   priority = :priority,
+                   attempts = 0,
+                   interruptions = 0,
+                   max_retries = :max_retries,
+                   timeout = :timeout,
+                   run_at = :run_at,
+                   updated_at = :now,
+                   exit_code = NULL,
+                   signal = NULL,
+                   last_error = NULL,
+                   cwd = :cwd,
+                   env = :env,
+                   label = :label
+             WHERE seq = :seq
+               AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending'
+                    OR state = 'failed')
+            """,
+            values,
+        ).rowcount
+    )
+
+
+class Adding:
+    """Adds jobs within one transaction: they are in the queue when it commits."""
+
+    def __init__(self, conn: sqlite3.Connection, *, before: int, now: datetime) -> None:
+        """`before` is the seq of the last job that was there before this call."""
+        self.conn = conn
+        self.before = before
+        self.now = now
+        # Usually no jobs are staged. Then there is nothing more to ask.
+        staged = conn.execute("SELECT EXISTS (SELECT 1 FROM stage)").fetchone()
+        self._beside_stage = bool(staged[0])
+
+    def key_holder(self, key: str) -> Holder | None:
+        """Return the unfinished job that holds a unique key, if any.
+
+        Raises Reserved if a staged job of another process will hold it.
+        """
+        holder = key_holder(self.conn, key)
+        if holder is None and self._beside_stage and staged_key_holder(self.conn, key) is not None:
+            raise Reserved(f"another process is enqueueing a job with the unique key {key}")
+        return holder
+
+    def duplicate(self, job_id: str) -> DuplicateId | None:
+        """Return the error for an id that is taken; None if it is free.
+
+        Raises Reserved if a staged job of another process has it.
+        """
+        taken = duplicate(self.conn, job_id, before=self.before)
+        if taken is None and self._is_staged(job_id):
+            raise Reserved(f"another process is enqueueing a job {job_id}")
+        return taken
+
+    def insert(self, values: Sequence[Any]) -> int:
+        """Insert a job, given the values for INSERT_JOB; return its seq.
+
+        Raises DuplicateId for an id that is taken, or Reserved.
+        """
+        if self._is_staged(values[ID_PLACE]):
+            raise Reserved(f"another process is enqueueing a job {values[ID_PLACE]}")
+        inserted = self.conn.execute(INSERT_JOB["jobs"], values)
+        if not inserted.rowcount:
+            taken = self.duplicate(values[ID_PLACE])
+            assert taken is not None
+            raise taken
+        assert inserted.lastrowid is not None
+        return inserted.lastrowid
+
+    def insert_named(self, values: Callable[[str], Sequence[Any]]) -> tuple[int, str]:
+        """Insert a job with a generated id, given a function of the id; return its seq and id."""
+        while True:
+            job_id = self.new_id()
+            try:
+                return self.insert(values(job_id)), job_id
+            except (DuplicateId, Reserved):
+                continue
+
+    def new_id(self) -> str:
+        """Return an id that may be free."""
+        return new_id()
+
+    def replace(self, holder: Holder, values: Mapping[str, Any]) -> None:
+        """Give a waiting job another command and other settings; its dependencies are deleted."""
+        self.conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (holder.seq,))
+        replace_row(self.conn, "jobs", values)
+
+    def limits(self, holder: Holder) -> tuple[str, float, int, bool]:
+        """Return queue, timeout and max_retries of a job, and whether it is being cancelled."""
+        queue, timeout, max_retries, cancel_requested = self.conn.execute(
+            "SELECT queue, timeout, max_retries, cancel_requested FROM jobs WHERE seq = ?",
+            (holder.seq,),
+        ).fetchone()
+        return queue, timeout, max_retries, bool(cancel_requested)
+
+    def add_needs(
+        self, seq: int, after: Sequence[str], after_any: Sequence[str], *, abbreviated: bool
+    ) -> tuple[str, ...]:
+        """Store what a job waits for; return the ids of those that cannot complete by themselves.
+
+        With `abbreviated`, earlier jobs may be named by the first digits of their ids.
+        """
+        return add_needs(
+            self.conn, seq, after, after_any, up_to=self.before if abbreviated else 0, now=self.now
+        )
+
+    def _is_staged(self, job_id: str) -> bool:
+        return self._beside_stage and is_staged(self.conn, job_id)
+
+
+def is_staged(conn: sqlite3.Connection, job_id: str) -> bool:
+    """Whether a staged job has this id."""
+    row = conn.execute("SELECT 1 FROM staged_jobs WHERE id = ?", (job_id,)).fetchone()
+    return row is not None
