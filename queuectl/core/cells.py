@@ -45,6 +45,18 @@ def pad(text: str, cells: int) -> str:
     return text + " " * (cells - width(text))
 
 
+def wrap(text: str, cells: int) -> list[str]:
+    """Return the lines of a text that is broken between words; a longer word has its own line."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and width(longer) > cells:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
 def fit(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """Return the widths of columns, narrowed until all of them take at most `room` cells.
 

@@ -192,14 +192,14 @@ class Explaining(Base):
             ]
         return min((from_text(row[0]) for row in rows if row and row[0]), default=None)
 
-    def running_in(self, queue: str) -> list[str]:
-        """Return the ids of the running jobs of a queue, in the order of entry."""
+    def running_in(self, queue: str) -> list[Job]:
+        """Return the running jobs of a queue, in the order of entry."""
         with self._snapshot() as conn:
             rows = conn.execute(
-                "SELECT id FROM jobs WHERE state = 'processing' AND queue = ? ORDER BY seq",
+                SELECT_JOB + "WHERE state = 'processing' AND queue = ? ORDER BY seq",
                 (queue,),
             )
-            return [row[0] for row in rows]
+            return list(map(to_job, rows))
 
     def states_of(self, seqs: Sequence[int]) -> dict[int, JobState]:
         """Return the present states of jobs by their seq; deleted jobs are left out."""

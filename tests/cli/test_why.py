@@ -7,9 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from queuectl.core.models import Outcome, OutcomeKind, Output, Verdict
+from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from support.queue import Queue
 from support.rows import sql
+from support.screens import SIZES, compare, stable, widest
+from support.states import every_state
 from support.terminal import on_terminal
 from support.why import TIME, assert_why
 
@@ -42,7 +46,7 @@ def test_a_failed_job_waits_for_its_retry(queue: Queue) -> None:
 
     assert_why(
         queue, "a", "retry",
-        r"waits for its retry: attempt 2 of 5 failed \(exit 1\), the next is at TIME",
+        r"waits for its retry: attempt 2 of 5 failed \(exit 1\); the next is at TIME",
     )  # fmt: skip
 
 
@@ -56,7 +60,7 @@ def test_a_time_that_a_clock_which_was_ahead_has_set(queue: Queue) -> None:
 
     assert_why(
         queue, "a", "retry",
-        r"waits for its retry: attempt 1 of 3 failed \(exit 1\), the next is at TIME; the clock "
+        r"waits for its retry: attempt 1 of 3 failed \(exit 1\); the next is at TIME; the clock "
         r"was ahead when it failed \(a running worker corrects this, or queuectl retry a\)",
     )  # fmt: skip
     assert_why(
@@ -96,13 +100,18 @@ def test_a_blocked_job_names_what_it_waits_for(queue: Queue) -> None:
 
 @pytest.mark.parametrize("names", [["default"], []])
 def test_a_paused_queue_says_who_when_and_why(queue: Queue, names: list[str]) -> None:
-    """This also holds when all queues are paused at once."""
+    """This also holds when all queues are paused at once. It says how to go on, too."""
     queue.enqueue("true", "--id", "a")
     queue.ok("queue", "pause", *names, "--reason", "disk full", env={"LOGNAME": "operator"})
 
+    resume = " ".join(["queuectl queue resume", *names])
     assert_why(
-        queue, "a", "paused", "waits: its queue default was paused by operator at TIME: disk full"
-    )
+        queue, "a", "paused",
+        r"waits: its queue default was paused by operator at TIME: disk full "
+        rf"\({resume}\)",
+    )  # fmt: skip
+    queue.ok(*resume.split()[1:])
+    assert_why(queue, "a", "no-worker", r"waits: no worker is running \(queuectl worker start\)")
 
 
 def test_a_full_limit_names_the_running_jobs(queue: Queue) -> None:
@@ -114,7 +123,11 @@ def test_a_full_limit_names_the_running_jobs(queue: Queue) -> None:
         for _ in range(2):
             storage.claim("5a5a5a5a-1", now=utcnow())
 
-    assert_why(queue, "c", "limit", "waits: the limit of its queue, 2/2, is used by a and b")
+    assert_why(
+        queue, "c", "limit",
+        r"waits: the limit of its queue, 2/2, is used by a and b "
+        r"\(queuectl queue limit default N changes it\)",
+    )  # fmt: skip
 
 
 def test_without_workers_it_says_when_the_last_one_was_seen(queue: Queue) -> None:
@@ -155,3 +168,49 @@ def test_an_unknown_job(queue: Queue) -> None:
     queue.enqueue("true")
 
     assert queue.fails(1, "why", "zz") == "queuectl why: no such job: zz"
+
+
+@pytest.mark.parametrize(
+    ("reason", "printed", "expected"),
+    [
+        ("exit 127", b"sh: ffmpeg: not found\n", r"\(exit 127: not found\) and printed last: sh: "
+         "ffmpeg: not found"),
+        ("killed after 5m by its timeout", b"", r"\(timeout 5m\)"),
+        ("killed by signal 9 (KILL)", b"10 %\r20 %\r\n\n",
+         r"\(signal KILL\) and printed last: 20 %"),
+    ],
+)  # fmt: skip
+def test_a_failure_says_why_and_what_was_printed_last(
+    queue: Queue, reason: str, printed: bytes, expected: str
+) -> None:
+    """In a few words; the last line is not blank."""
+    queue.add("x", id="a")
+    with queue.opened() as storage:
+        claim = storage.claim("w-1", now=utcnow())
+        assert claim is not None
+        text = Output(len(printed), False, printed, False)
+        outcome = Outcome(OutcomeKind.EXIT, exit_code=1, reason=reason, output=text)
+        storage.record(claim, outcome, Verdict(JobState.DEAD, None, reason), now=utcnow())
+
+    assert_why(
+        queue, "a", "dead",
+        rf"is dead since TIME: attempt 1 of 3 failed {expected}; queuectl dlq retry a runs it "
+        "again",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sentences_on_a_terminal(queue: Queue, size: tuple[int, int]) -> None:
+    """They name jobs by their numbers, and are broken between words."""
+    every_state(queue)
+    queue.add("long " * 30, queue="q")
+    queue.add("x", after=("@1", "@9"), label="nightly build")
+    queue.ok("queue", "pause", "q", env={"LOGNAME": "operator"})
+
+    names = ["@10", "@9", "failed", "dead", "scheduled", "completed", "processing"]
+    shown = on_terminal(queue, "why", *names, size=size)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert widest(shown.screen) <= size[0]
+    fixed = re.sub(r"\d+ \w+ ago", "3 min ago", stable(shown.screen))
+    compare(re.sub(r"in \d+ d", "in 9999 d", fixed), "why", size)

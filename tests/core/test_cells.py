@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuectl.core.cells import cut, cut_middle, fit, pad, width
+from queuectl.core.cells import cut, cut_middle, fit, pad, width, wrap
 
 _ACCENT = "e\u0301"
 """An `e` with a combining accent: two characters in one cell."""
@@ -87,3 +87,19 @@ def test_columns_are_narrowed_until_they_fit(
 ) -> None:
     """The widest one first, down to its least width; below that only if nothing else helps."""
     assert fit(widths, least, room) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "lines"),
+    [
+        ("", 5, [""]),
+        ("one two three", 7, ["one two", "three"]),
+        ("one two three", 6, ["one", "two", "three"]),
+        ("abcdefgh i", 4, ["abcdefgh", "i"]),
+        ("夏休み 夏休み", 12, ["夏休み", "夏休み"]),
+        ("夏休み 夏休み", 13, ["夏休み 夏休み"]),
+    ],
+)
+def test_a_text_is_broken_between_words(text: str, cells: int, lines: list[str]) -> None:
+    """Where wide characters take two cells; a word that is too long is not broken."""
+    assert wrap(text, cells) == lines

@@ -9,18 +9,24 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
-from queuectl.cli.looking import Looking, looking_options
+from queuectl.cli.looking import Looking, looking_options, shown_name
 from queuectl.cli.moments import local_time
 from queuectl.core import retry
 from queuectl.core.batches import serves
+from queuectl.core.cells import cut_middle, wrap
+from queuectl.core.escaping import escape
 from queuectl.core.models import Job, OutcomeKind
 from queuectl.core.naming import number, title
+from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, utcnow
 from queuectl.host import lockfiles
+from queuectl.runner.output_reader import last_line
 from queuectl.storage import Storage
 
 _TITLE_CELLS = 48
+_LAST_LINE_CELLS = 60
+_USUAL_WIDTH = 80
 _CLOCK_WAS_AHEAD = "; the clock was ahead when it {} ({})"
 
 
@@ -72,11 +78,14 @@ def _json(job: Job, explanation: Explanation) -> dict[str, str]:
 
 def _print(job: Job, explanation: Explanation) -> None:
     """Print the sentence; on a terminal the job has its number and its title, elsewhere its id."""
-    named = job.id
-    if output.on_terminal():
-        id_given = "" if job.id_made else f" {job.id}"
-        named = f"{number(job)}{id_given} ({title(job, cells=_TITLE_CELLS)})"
-    output.print_line(f"{named} {explanation.message}")
+    if not output.on_terminal():
+        output.print_line(f"{job.id} {explanation.message}")
+        return
+    id_given = "" if job.id_made else f" {job.id}"
+    named = f"{number(job)}{id_given} ({title(job, cells=_TITLE_CELLS)})"
+    sentence = escape(f"{named} {explanation.message}")
+    for line in wrap(sentence, output.line_width() or _USUAL_WIDTH):
+        output.print_line(line)
 
 
 def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
@@ -101,8 +110,8 @@ def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
     if job.state is JobState.FAILED:
         return Explanation(
             "retry",
-            f"waits for its retry: attempt {job.attempts} of {job.max_retries} failed "
-            f"({job.last_error}), the next is at {run_at}{_wrong_retry(storage, job, now)}",
+            f"waits for its retry: {_failure(storage, job)}; the next is at {run_at}"
+            f"{_wrong_retry(storage, job, now)}",
         )
     return _pending(storage, job, now)
 
@@ -111,7 +120,9 @@ def _wrong_start(job: Job, now: datetime) -> str:
     """Return that the clock was ahead when a job was enqueued, and how to start the job now."""
     if job.created_at <= now + retry.CLOCK_TOLERANCE:
         return ""
-    return _CLOCK_WAS_AHEAD.format("was enqueued", f"queuectl edit --delay 0 {job.id} starts it")
+    return _CLOCK_WAS_AHEAD.format(
+        "was enqueued", f"queuectl edit --delay 0 {shown_name(job)} starts it"
+    )
 
 
 def _wrong_retry(storage: Storage, job: Job, now: datetime) -> str:
@@ -121,7 +132,7 @@ def _wrong_retry(storage: Storage, job: Job, now: datetime) -> str:
     if retry.corrected_retry(job.updated_at, job.run_at, settings, now=now) is None:
         return ""
     return _CLOCK_WAS_AHEAD.format(
-        "failed", f"a running worker corrects this, or queuectl retry {job.id}"
+        "failed", f"a running worker corrects this, or queuectl retry {shown_name(job)}"
     )
 
 
@@ -139,16 +150,19 @@ def _finished(storage: Storage, job: Job, now: datetime) -> Explanation:
     if job.state is JobState.CANCELLED:
         reason = f": {job.cancel_reason}" if job.cancel_reason else ""
         return Explanation("cancelled", f"was cancelled at {when}{reason}")
-    if _was_interrupted(storage, job):
-        return Explanation(
-            "dead",
-            f"is dead since {when}: {job.last_error}; queuectl dlq retry {job.id} runs it again",
-        )
-    return Explanation(
-        "dead",
-        f"is dead since {when}: attempt {job.attempts} of {job.max_retries} failed "
-        f"({job.last_error}); queuectl dlq retry {job.id} runs it again",
-    )
+    interrupted = _was_interrupted(storage, job)
+    cause = job.last_error if interrupted else _failure(storage, job)
+    again = f"queuectl dlq retry {shown_name(job)} runs it again"
+    return Explanation("dead", f"is dead since {when}: {cause}; {again}")
+
+
+def _failure(storage: Storage, job: Job) -> str:
+    """Return how the last attempt failed, with the last line that it printed."""
+    last = storage.last_execution(job)
+    line = None if last is None else last_line(last.output)
+    printed = "" if line is None else f" and printed last: {cut_middle(line, _LAST_LINE_CELLS)}"
+    reason = short_reason(job.last_error or "unknown").replace(" (", ": ").rstrip(")")
+    return f"attempt {job.attempts} of {job.max_retries} failed ({reason}){printed}"
 
 
 def _running(storage: Storage, job: Job, now: datetime) -> Explanation:
@@ -171,10 +185,10 @@ def _blocked(storage: Storage, job: Job) -> Explanation:
         if need.job.state in FINISHED_STATES and not need.any_outcome:
             return Explanation(
                 "blocked-for-good",
-                f"is blocked by {need.job.id}, which is {need.job.state.value} "
-                f"(queuectl retry {need.job.id})",
+                f"is blocked by {shown_name(need.job)}, which is {need.job.state.value} "
+                f"(queuectl retry {shown_name(need.job)})",
             )
-    named = [f"{need.job.id}, which is {need.job.state.value}" for need in needs[:3]]
+    named = [f"{shown_name(need.job)}, which is {need.job.state.value}" for need in needs[:3]]
     more = f" and {len(needs) - 3} more" if len(needs) > 3 else ""
     return Explanation("blocked", f"is blocked by {'; by '.join(named)}{more}")
 
@@ -209,11 +223,20 @@ def _why_pending(storage: Storage, job: Job, now: datetime) -> Explanation:
     if not able:
         return Explanation("worker-problem", f"waits: worker {serving[0].id}: {serving[0].problem}")
     serving = able
-    busy = sum(worker.job is not None for worker in serving)
-    doing = f"; {busy} of {len(serving)} workers are busy" if busy else ""
     ahead = storage.ahead_of(job)
-    jobs = f"{ahead} job{' is' if ahead == 1 else 's are'} ahead of it in {job.queue}"
+    jobs = f"{ahead:,} job{' is' if ahead == 1 else 's are'} ahead of it in {job.queue}"
+    if not ahead:
+        jobs = f"it is the next in {job.queue}"
+    doing = _busy(sum(worker.job is not None for worker in serving), len(serving))
     return Explanation("ahead" if ahead else "next", f"waits for a worker: {jobs}{doing}")
+
+
+def _busy(busy: int, workers: int) -> str:
+    if not busy:
+        return ""
+    if workers == 1:
+        return "; the only worker is busy"
+    return f"; {'all' if busy == workers else f'{busy} of'} {workers} workers are busy"
 
 
 def _held_back(storage: Storage, job: Job, now: datetime) -> Explanation | None:
@@ -224,16 +247,20 @@ def _held_back(storage: Storage, job: Job, now: datetime) -> Explanation | None:
     if queue.paused:
         when = "" if queue.paused_at is None else f" at {local_time(queue.paused_at, now=now)}"
         reason = f": {queue.pause_reason}" if queue.pause_reason else ""
+        # One pause may hold all queues; `resume` without a name lifts every pause.
+        name = "" if storage.all_paused() else f" {queue.name}"
         return Explanation(
-            "paused", f"waits: its queue {queue.name} was paused by {queue.paused_by}{when}{reason}"
+            "paused",
+            f"waits: its queue {queue.name} was paused by {queue.paused_by}{when}{reason} "
+            f"(queuectl queue resume{name})",
         )
     if queue.limit is not None:
-        running = storage.running_in(job.queue)
+        running = [shown_name(one) for one in storage.running_in(job.queue)]
         if len(running) >= queue.limit:
             return Explanation(
                 "limit",
                 f"waits: the limit of its queue, {len(running)}/{queue.limit}, is used by "
-                f"{_listed(running)}",
+                f"{_listed(running)} (queuectl queue limit {job.queue} N changes it)",
             )
     return None
 

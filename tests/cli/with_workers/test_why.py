@@ -20,10 +20,8 @@ def test_a_pending_job_says_how_many_are_ahead(queue: Queue) -> None:
         queue, "other", "not-served",
         r"waits: no worker serves its queue other \(queuectl worker start --queue other\)",
     )  # fmt: skip
-    busy = "; 1 of 1 workers are busy"
+    busy = "; the only worker is busy"
     assert_why(queue, "c", "ahead", f"waits for a worker: 2 jobs are ahead of it in default{busy}")
     assert_why(queue, "b", "ahead", f"waits for a worker: 1 job is ahead of it in default{busy}")
-    assert_why(
-        queue, "first", "next", f"waits for a worker: 0 jobs are ahead of it in default{busy}"
-    )
+    assert_why(queue, "first", "next", f"waits for a worker: it is the next in default{busy}")
     assert_why(queue, "long", "running", f"is running since TIME on worker {worker}")
