@@ -83,6 +83,15 @@ def print_styled(text: str) -> None:
     print_data(text)
 
 
+def for_terminal(text: str) -> str:
+    """Return a text for a terminal that is redrawn: without its styles, if none are wanted.
+
+    click would drop the control sequences that redraw as well.
+    """
+    context = click.get_current_context(silent=True)
+    return click.unstyle(text) if context is not None and context.color is False else text
+
+
 def print_bytes(chunk: bytes) -> None:
     """Print bytes to stdout as they are. Raises QueueError if that fails."""
     with writing_to_stdout():

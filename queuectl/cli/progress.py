@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Mapping, NamedTuple, Sequence
 
+from queuectl.cli import colors, output
 from queuectl.core.batches import serves
+from queuectl.core.escaping import escape
 from queuectl.core.states import UNFINISHED_STATES, JobState
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ _OF_EACH = 200
 """How many of the last jobs of each queue count at most."""
 
 _SHORTEST_SECONDS = 0.0005
+SHORTEST_BAR, LONGEST_BAR = 8, 30
+"""Between so many cells a bar is long."""
+
 _UNITS = (("s", 1), ("min", 60), ("h", 3600))
 
 
@@ -121,11 +126,13 @@ def measure(
     running: Sequence[RunningJob],
     *,
     now: datetime,
-    among: Sequence[str] = (),
+    among: Collection[str] = (),
+    up_to: Mapping[str, int] | None = None,
 ) -> list[QueueProgress]:
     """Return how far the queues with unfinished jobs have come, those with running jobs first.
 
-    Only the queues `among`, if any is named. All their ended jobs count (see EndedJobs).
+    Only the queues `among`, if any is named. All their ended jobs count (see EndedJobs). `up_to` is
+    for a wait for some jobs only: the last seq in each queue, of which later jobs do not count.
     """
     queues = [
         queue
@@ -143,8 +150,11 @@ def measure(
     measured = []
     for queue in queues:
         serving = [each for each in able if serves(each.queues, queue.name)]
+        counts = dict(queue.counts)
+        if up_to is not None:
+            counts[JobState.PENDING] = storage.pending_up_to(queue.name, up_to[queue.name])
         load = Load(
-            counts=queue.counts,
+            counts=counts,
             running_for=running_for.get(queue.name, ()),
             idle=sum(worker.job is None for worker in serving),
             serving=len(serving),
@@ -257,6 +267,44 @@ def time_left(storage: Storage, queue: str, *, now: datetime) -> str | None:
     )
     seconds = progress[0].estimate.seconds if progress else None
     return None if seconds is None else about(seconds)
+
+
+def overall(measured: Sequence[QueueProgress]) -> str:
+    """Return about how long all these queues need, or what holds one up; empty if unknown."""
+    for queue in measured:
+        hold = queue.estimate.hold
+        if hold is not None:
+            name = f"{escape(queue.status.name)}: " if len(measured) > 1 else ""
+            return name + HOLD_WORDS[hold]
+    seconds = [queue.estimate.seconds for queue in measured]
+    known = [each for each in seconds if each is not None]
+    return f"{about(max(known))} left" if known and len(known) == len(seconds) else ""
+
+
+def bar(done: int, dead: int, total: int, length: int) -> str:
+    """Return a styled bar of at most LONGEST_BAR cells; empty if there is no room for one."""
+    length = min(length, LONGEST_BAR)
+    if length < SHORTEST_BAR:
+        return ""
+    return "".join(style(text) for text, style in bar_pieces(done, dead, total, length) if text)
+
+
+def bar_pieces(
+    done: int, dead: int, total: int, length: int
+) -> list[tuple[str, Callable[[str], str]]]:
+    """Return the pieces of a bar with their styles: completed jobs, dead ones, those left.
+
+    `done` counts the dead ones as well.
+    """
+    full, empty = ("#", "-") if output.needs_ascii() else ("█", "░")
+    # Rounded down: a bar is full only when nothing is left.
+    filled = done * length // total
+    red = min(filled, -(-dead * length // total))
+    return [
+        (full * (filled - red), colors.good),
+        (full * red, colors.bad),
+        (empty * (length - filled), colors.faint),
+    ]
 
 
 def about(seconds: float) -> str:

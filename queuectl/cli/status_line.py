@@ -21,12 +21,18 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         """Replace the line by a text without control characters, cut to the width."""
-        if not self._can_draw:
-            return
+        self.show_styled(cut(text, self.width))
+
+    @property
+    def width(self) -> int:
+        """How many cells the line has."""
         # A line of the full width would make some terminals scroll.
-        text = cut(text, (output.line_width(of_stderr=True) or 80) - 1)
-        if text != self._shown:
-            self._write(_ERASE + text)
+        return max(1, (output.line_width(of_stderr=True) or 80) - 1)
+
+    def show_styled(self, text: str) -> None:
+        """Replace the line by a text that fits into its width and may have styles."""
+        if self._can_draw and text != self._shown:
+            self._write(_ERASE + output.for_terminal(text))
             self._shown = text
 
     def clear(self) -> None:

@@ -7,7 +7,15 @@ from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tupl
 
 from queuectl.cli import colors, output
 from queuectl.cli.moments import distance, lasting_in_short
-from queuectl.cli.progress import HOLD_WORDS, QueueProgress, about, rate
+from queuectl.cli.progress import (
+    HOLD_WORDS,
+    LONGEST_BAR,
+    SHORTEST_BAR,
+    QueueProgress,
+    about,
+    bar_pieces,
+    rate,
+)
 from queuectl.core import naming
 from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
@@ -24,7 +32,6 @@ MOST_QUEUES = 10
 _MOST_RUNNING = 20
 _NO_LIMIT = 1000
 _WIDEST_NAME, _WIDEST_REASON = 20, 24
-_SHORTEST_BAR, _LONGEST_BAR = 8, 30
 _GAP = 2
 
 _SHORTEST_PATH = 10
@@ -115,13 +122,13 @@ def _bars(queues: Sequence[QueueProgress], width: int) -> list[_Line]:
     for left_out in _LEFT_OUT:
         shown = [column for column in _COLUMNS if widths[column] and column not in left_out]
         room = width - name_width - _GAP - sum(widths[column] + _GAP for column in shown)
-        if room >= _SHORTEST_BAR:
+        if room >= SHORTEST_BAR:
             break
     lines: list[_Line] = []
     for at, queue in enumerate(queues):
         line: _Line = [(pad(names[at], name_width), colors.strong)]
-        if room >= _SHORTEST_BAR:
-            line += [_SPACE, *_bar(queue, min(room, _LONGEST_BAR))]
+        if room >= SHORTEST_BAR:
+            line += [_SPACE, *_bar(queue, min(room, LONGEST_BAR))]
         for column in shown:
             text, style = columns[column][at]
             line += [_SPACE, (pad(text, widths[column]), style)]
@@ -130,19 +137,10 @@ def _bars(queues: Sequence[QueueProgress], width: int) -> list[_Line]:
 
 
 def _bar(queue: QueueProgress, length: int) -> _Line:
-    """Return a bar: completed jobs, then dead ones, then those that are left."""
     total = queue.done + queue.left
     if not total:
         return [(" " * length, None)]
-    full, empty = ("#", "-") if output.needs_ascii() else ("█", "░")
-    # Rounded down: a bar is full only when nothing is left.
-    done = queue.done * length // total
-    dead = min(done, -(-queue.ended[JobState.DEAD] * length // total))
-    return [
-        (full * (done - dead), colors.good),
-        (full * dead, colors.bad),
-        (empty * (length - done), colors.faint),
-    ]
+    return [*bar_pieces(queue.done, queue.ended[JobState.DEAD], total, length)]
 
 
 def _done(queue: QueueProgress) -> _Piece:

@@ -1,4 +1,4 @@
-"""A display that is redrawn in place, and a progress bar; both restore the terminal at the end."""
+"""A display that is redrawn in place, and a line that is; both restore the terminal at the end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import select
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Callable, Iterator, NoReturn
 
-import click
-
+from queuectl.cli import output
+from queuectl.cli.status_line import StatusLine
 from queuectl.host.signals import SignalStream, die_by
 
 _EVERY_SECONDS = 1.0
@@ -25,6 +25,7 @@ _LEAVE = _SHOW_CURSOR + "\x1b[?1049l"
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Cursor to the top left; erase the rest of a line; begin the next; erase everything below.
 _HOME, _LINE_END, _NEXT_LINE, _BELOW = "\x1b[H", "\x1b[K", "\r\n", "\x1b[J"
+_LINE_EVERY_SECONDS = 0.5
 
 
 class _Left(BaseException):
@@ -52,7 +53,6 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
         os.write(out.fileno(), _ENTER.encode("ascii"))
 
     out = sys.stdout
-    plain = click.get_current_context().color is False
     stream = SignalStream((signal.SIGWINCH, signal.SIGCONT))
     for number in _ENDING_SIGNALS:
         signal.signal(number, leave)
@@ -64,9 +64,8 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
             began = time.monotonic()
             width, height = _size()
             # In the last column of a line, erasing the rest of the line would erase what is there.
-            shown = lines(max(1, width - 1), max(1, height))
-            text = (_LINE_END + _NEXT_LINE).join(map(click.unstyle, shown) if plain else shown)
-            out.write(_HOME + text + _LINE_END + _BELOW)
+            shown = map(output.for_terminal, lines(max(1, width - 1), max(1, height)))
+            out.write(_HOME + (_LINE_END + _NEXT_LINE).join(shown) + _LINE_END + _BELOW)
             out.flush()
             pause = max(_EVERY_SECONDS, _SHARE * (time.monotonic() - began))
             select.select([stream], [], [], pause)
@@ -83,26 +82,61 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
 
 
 @contextmanager
-def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar on stderr. Yields a function that is told how many more are done.
+def progress_line() -> Iterator[Callable[[Callable[[int], str]], None]]:
+    """Keep a line on stderr up to date, and erase it at the end.
 
-    click hides the cursor meanwhile, so a signal that ends us must show it again first.
+    Yields a function to call as often as there may be news. It is given what returns the line for
+    a width, and calls that twice a second, or less often if it takes long. The cursor stays
+    visible, so that even a killed process leaves a good terminal.
     """
+    line = StatusLine()
+    next_at = 0.0
 
     def leave(number: int, _frame: object) -> None:
-        os.write(2, f"{_SHOW_CURSOR}\n".encode("ascii"))
+        with suppress(OSError):
+            os.write(2, f"\r{_LINE_END}".encode("ascii"))
         die_by(number)
+
+    def show(text: Callable[[int], str]) -> None:
+        nonlocal next_at
+        began = time.monotonic()
+        if began < next_at:
+            return
+        line.show_styled(text(line.width))
+        ended = time.monotonic()
+        next_at = ended + max(_LINE_EVERY_SECONDS, _SHARE * (ended - began))
 
     before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, leave)
     try:
-        with click.progressbar(length=length, label=label, file=sys.stderr, show_eta=False) as bar:
-            yield bar.update
+        yield show
     finally:
+        line.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Draw a progress bar on stderr. Yields a function that is told how many more are done."""
+    from queuectl.cli.progress import bar
+
+    done = 0
+
+    def line(width: int) -> str:
+        counted = f"{done} of {length}"
+        return f"{label}  {bar(done, 0, length, width - len(label) - len(counted) - 4)}  {counted}"
+
+    with progress_line() as show:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            show(line)
+
+        yield advance
 
 
 def _size() -> tuple[int, int]:

@@ -50,22 +50,23 @@ def wait_for_jobs(
     *,
     any_one: bool = False,
     deadline: float | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    report: Callable[[WaitedFor], None] = lambda _: None,
     warns: bool = True,
 ) -> list[Ending]:
     """Wait until all of these jobs have finished, and return their endings in the same order.
 
     With `any_one`, return the ending of the first one to finish. `deadline` is a time of the
     monotonic clock; when it has passed, jobs that have not finished have an ending with the code
-    TIME_RAN_OUT. `advance` is told how many have just finished. Raises WaitFailure if one of the
-    jobs is deleted or can never finish by itself, or if the caller runs inside one of them.
+    TIME_RAN_OUT. `report` is called with the present state of things, many times a second. Raises
+    WaitFailure if one of the jobs is deleted or can never finish by itself, or if the caller runs
+    inside one of them.
     """
     refuse_own_job(storage, jobs)
     if warns:
         warn_of_workers(storage, jobs)
-    waited_for = _WaitedFor(storage, jobs, any_one=any_one, advance=advance)
+    waited_for = WaitedFor(storage, jobs, any_one=any_one)
     stuck = _StuckJobs(storage, among=waited_for.unfinished)
-    while not _poll(storage, waited_for.look, stuck, deadline):
+    while not _poll(storage, waited_for.look, stuck, deadline, lambda: report(waited_for)):
         states = storage.states_of(list(waited_for.unfinished))
         # If one has finished or was deleted after the last look, the next look finds it.
         if states.keys() == waited_for.unfinished.keys() and not set(FINISHED_STATES) & set(
@@ -86,13 +87,13 @@ def wait_for_all(
     queues: Sequence[str],
     *,
     deadline: float | None,
-    advance: Callable[[int], None],
+    report: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Wait until no job of these queues (none named: of all) is unfinished, or until the deadline.
 
-    Returns how many are unfinished then. Reads the counts that the database keeps, so the number of
-    jobs makes no difference. Raises WaitFailure if a job can never finish by itself, or if the
-    caller runs inside a job of these queues.
+    Returns how many are unfinished then; `report` is told so many times a second. Reads the counts
+    that the database keeps, so the number of jobs makes no difference. Raises WaitFailure if a job
+    can never finish by itself, or if the caller runs inside a job of these queues.
     """
     own = own_job(storage)
     if own is not None and (not queues or own.queue in queues):
@@ -114,18 +115,21 @@ def wait_for_all(
         nonlocal left
         # Asked first: a job that is moved from there to here must not be missed.
         to_come = storage.jobs_to_come()
-        before, left = left, storage.count(unfinished) + to_come
-        advance(max(0, before - left))
+        left = storage.count(unfinished) + to_come
         return not left
 
-    _poll(storage, look, _StuckJobs(storage, queues), deadline)
+    _poll(storage, look, _StuckJobs(storage, queues), deadline, lambda: report(left))
     return left
 
 
 def _poll(
-    storage: Storage, look: Callable[[], bool], stuck: _StuckJobs, deadline: float | None
+    storage: Storage,
+    look: Callable[[], bool],
+    stuck: _StuckJobs,
+    deadline: float | None,
+    report: Callable[[], None],
 ) -> bool:
-    """Look at the queue whenever it has changed until `look` returns True.
+    """Look at the queue whenever it has changed until `look` returns True; call `report` often.
 
     Returns False when the deadline has passed. Raises WaitFailure when a job is stuck.
     """
@@ -136,13 +140,14 @@ def _poll(
         if changed and look():
             return True
         stuck.refuse(changed=changed)
+        report()
         if deadline is not None and time.monotonic() >= deadline:
             return False
         storage.refuse_replaced()
         time.sleep(_POLL_SECONDS)
 
 
-class _WaitedFor:
+class WaitedFor:
     """The jobs that are waited for: the unfinished ones, and the endings of the others by seq."""
 
     def __init__(
@@ -151,13 +156,11 @@ class _WaitedFor:
         jobs: Sequence[Job],
         *,
         any_one: bool,
-        advance: Callable[[int], None],
     ) -> None:
         self.unfinished: dict[int, Job] = {job.seq: job for job in jobs}
         self.endings: dict[int, Ending] = {}
         self._storage = storage
         self._any_one = any_one
-        self._advance = advance
 
     def look(self) -> bool:
         """Note which jobs have finished; return whether these are enough."""
@@ -177,7 +180,6 @@ class _WaitedFor:
             return  # it was retried or deleted meanwhile: the next look tells
         self.endings[job.seq] = ending_of(self._storage, finished)
         del self.unfinished[job.seq]
-        self._advance(1)
 
 
 def late(job: Job) -> Ending:

@@ -192,9 +192,18 @@ class Queries(Base):
         counts. A job counts in the queue in which it ended. One that was imported as dead does not
         count.
         """
+        return sum(self.bad_ends_by_state(queues).values())
+
+    def bad_ends_by_state(self, queues: Sequence[str] = ()) -> dict[JobState, int]:
+        """Return the same for dead and for cancelled jobs."""
+        ended = {JobState.DEAD: 0, JobState.CANCELLED: 0}
         with self._snapshot() as conn:
-            rows = conn.execute("SELECT queue, jobs FROM bad_ends ORDER BY state, queue").fetchall()
-        return sum(jobs for queue, jobs in rows if not queues or queue in queues)
+            for state, queue, jobs in conn.execute(
+                "SELECT state, queue, jobs FROM bad_ends ORDER BY state, queue"
+            ):
+                if not queues or queue in queues:
+                    ended[JobState(state)] += jobs
+        return ended
 
     def unfinished(self, queues: Sequence[str]) -> dict[JobState, int]:
         """Return how many jobs a drain of these queues still waits for.

@@ -12,6 +12,7 @@ import subprocess
 import termios
 from typing import Iterator, Mapping, Sequence
 
+import click
 import pytest
 
 from queuectl.host.processes import is_suspended
@@ -195,12 +196,12 @@ def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
     """The bar is on stderr, so stdout has only ids. Off a terminal there is no bar."""
     (queue.work / "jobs").write_text("true\n" * 2000)
     args = ("enqueue", "--lines", "--file", "jobs")
-    shown = on_terminal(queue, *args, streams="stderr")
+    shown = on_terminal(queue, *args, streams="stderr", env={"TERM": "xterm"})
     piped = queue.run(*args)
     dumb = on_terminal(queue, *args, streams="stderr", env={"TERM": "dumb"})
 
-    assert "enqueueing" in shown.screen
-    assert "100%" in shown.screen
+    assert re.search(r"enqueueing  [█░]+  1000 of 2000", click.unstyle(shown.screen))
+    assert "\r\x1b[K2000 jobs queued" in shown.screen  # nothing of it is left at the end
     assert (len(shown.out.split()), len(piped.out.split())) == (2000, 2000)
     queued = "2000 jobs queued in default (@4001 to @6000); timeout 5m each; up to 3 attempts\n"
     assert (piped.err, dumb.screen) == ("", queued)
@@ -208,17 +209,20 @@ def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("args", [("wait", "a", "b"), ("wait", "--all")])
-def test_an_interrupted_progress_bar_restores_the_cursor(
+def test_an_interrupted_wait_leaves_a_good_terminal(
     queue: Queue, number: int, args: Sequence[str]
 ) -> None:
-    """Regression: the cursor stayed hidden. The signal itself ends the command."""
+    """Regression: the cursor stayed hidden. The line of progress is erased, and the signal itself
+    ends the command.
+    """
     for name in ("a", "b"):
         queue.enqueue("true", "--id", name)
     waiting = Watch(queue, args=args)
     try:
-        wait_until(lambda: "[?25l" in waiting.screen, what="the bar")
+        wait_until(lambda: "0 of 2  no worker" in waiting.screen, what="the line")
         waiting.process.send_signal(number)
         assert waiting.process.wait(30) == -number
-        assert waiting.screen.rindex("\x1b[?25h") > waiting.screen.rindex("\x1b[?25l")
+        assert waiting.screen.endswith("\r\x1b[K")
+        assert "\x1b[?25l" not in waiting.screen
     finally:
         waiting.close()

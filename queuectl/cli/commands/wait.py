@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator, NoReturn, Sequence
+from typing import Any, NoReturn, Sequence
 
 import click
 
@@ -20,6 +17,13 @@ from queuectl.cli.selection import (
     queue_names,
     queue_option,
     state_option,
+)
+from queuectl.cli.wait_progress import (
+    WaitForAll,
+    progress_of,
+    reporter_of_jobs,
+    sum_up,
+    tally_of,
 )
 from queuectl.cli.waiting import (
     COULD_NOT_WAIT,
@@ -153,9 +157,10 @@ def _endings(
 ) -> list[Ending]:
     """Wait for jobs and return their endings, which are printed before, if as JSON."""
     try:
-        with _progress(len(jobs)) as advance:
+        with progress_of(1 if any_one else len(jobs)) as show:
+            report = reporter_of_jobs(storage, show)
             endings = wait_for_jobs(
-                storage, jobs, any_one=any_one, deadline=deadline, advance=advance
+                storage, jobs, any_one=any_one, deadline=deadline, report=report
             )
     except WaitFailure as failure:
         if as_json:
@@ -164,6 +169,7 @@ def _endings(
         raise
     if as_json:
         output.print_json([_ending_json(ending) for ending in endings])
+    sum_up(1 if any_one else len(jobs), lambda: tally_of(endings))
     return endings
 
 
@@ -192,10 +198,12 @@ def _wait_for_all(
 ) -> None:
     unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
     ended_badly, total = storage.bad_ends(queues), storage.count(unfinished)
+    everything = WaitForAll(storage, queues, total)
     given_up: WaitFailure | None = None
     try:
-        with _progress(total) as advance:
-            left = wait_for_all(storage, queues, deadline=deadline, advance=advance)
+        with progress_of(total) as show:
+            report = everything.reporter(show)
+            left = wait_for_all(storage, queues, deadline=deadline, report=report)
     except WaitFailure as failure:
         given_up, left = failure, storage.count(unfinished)
     failed = storage.bad_ends(queues) - ended_badly if total else 0
@@ -203,6 +211,7 @@ def _wait_for_all(
         output.print_json({"waited_for": total, "not_completed": failed, "unfinished": left})
     if given_up is not None:
         raise given_up
+    sum_up(total, lambda: everything.tally(left))
     if left:
         _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
     if failed:
@@ -211,18 +220,6 @@ def _wait_for_all(
 
 def _fail(ctx: click.Context, message: str, code: int) -> NoReturn:
     raise Failure(ctx.command_path, message, code)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar, on a terminal and for several jobs; yield what moves it."""
-    if total < 2 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
-        return
-    from queuectl.cli.terminal import progress  # only here
-
-    with progress(total, "jobs") as advance:
-        yield advance
 
 
 def _ending_json(ending: Ending) -> dict[str, Any]:

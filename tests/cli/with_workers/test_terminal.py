@@ -1,20 +1,45 @@
-"""A progress bar while jobs are waited for."""
+"""What `wait` shows on a terminal: a line of progress, and a summary."""
 
 from __future__ import annotations
+
+import re
+
+import click
+import pytest
 
 from support.queue import Queue
 from support.terminal import on_terminal
 
 
-def test_waiting_for_several_jobs_shows_progress_on_a_terminal(queue: Queue) -> None:
-    """For a single job there is no bar."""
+def test_the_end_of_several_jobs_is_summed_up(queue: Queue) -> None:
+    """On a terminal, and not for a single job; then the line that says why the code is not 0."""
     queue.enqueue("true", "--id", "a")
-    queue.enqueue("true", "--id", "b")
+    queue.enqueue("exit 3", "--id", "b", "--max-retries", "1")
     queue.drain()
     shown = on_terminal(queue, "wait", "a", "b", streams="stderr")
     piped = queue.run("wait", "a", "b")
     single = on_terminal(queue, "wait", "a", streams="stderr")
+    any_one = on_terminal(queue, "wait", "--any", "a", "b", streams="stderr")
+    why = "queuectl wait: 1 of 2 did not complete: b is dead: exit 3\n"
 
-    assert "100%" in shown.screen
-    assert (shown.code, shown.out) == (0, "")
-    assert (piped.err, single.screen) == ("", "")
+    assert (shown.code, shown.out, shown.screen) == (1, "", f"1 completed, 1 dead\n{why}")
+    assert (piped.code, piped.err) == (1, why)
+    assert (single.screen, any_one.screen) == ("", "")
+
+
+@pytest.mark.parametrize("args", [["--all"], ["a", "b", "c"]])
+def test_a_wait_shows_its_progress(queue: Queue, args: list[str]) -> None:
+    """A line counts the jobs that have ended; it is replaced by the summary."""
+    queue.enqueue("exit 1", "--id", "a", "--max-retries", "1")
+    queue.enqueue("sleep 2", "--id", "b")
+    queue.enqueue("true", "--id", "c")
+    queue.start()
+    shown = on_terminal(
+        queue, "wait", *args, streams="stderr", size=(80, 24), env={"TERM": "xterm"}
+    )
+    said = click.unstyle(shown.screen)
+
+    # With --all, what ended before the wait began does not count.
+    assert re.search(r"waiting  [█░]{30}  (0 of 2\b|[01] of 3\b|1 of 3  1 dead)", said), said
+    assert re.search(r"(2 completed, 1 dead|2 completed)\n", said), said
+    assert "1 dead" in said or args == ["--all"]
