@@ -314,13 +314,14 @@ def each(
     items: Iterable[_Item],
     act: Callable[[_Item], str | None],
     batch: Callable[[], ContextManager[None]] = nullcontext,
+    report: Callable[[str], None] = output.print_line,
 ) -> int:
-    """Do something to each of several jobs; print what `act` returns, unless it is None.
+    """Do something to each of several jobs; report what `act` returns, unless it is None.
 
     Prints an error for each job that is refused. Returns the exit code: 1 if one was refused. The
     error of a single job is raised instead. When the queue is busy, the remaining jobs are not
     tried. `batch` is a context in which some hundred jobs are done, for a limited time; only after
-    that is anything printed.
+    that is anything reported.
     """
     code = 0
     remaining = iter(items)
@@ -344,14 +345,19 @@ def each(
                 output.error(click.get_current_context().command_path, str(result))
                 code = 1
             elif result is not None:
-                output.print_line(result)
+                report(result)
         chunk = chunk[len(results) :] or list(islice(remaining, _MOST_PER_BATCH))
     return code
 
 
+def can_ask() -> bool:
+    """Whether somebody can be asked: both ends of a question are on a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(consequence: str, question: str, otherwise: str) -> None:
     """Ask on a terminal. Ends the command unless the answer is yes, and where nobody can answer."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         usage_error(f"{consequence} (confirm with --yes)")
     # Not click.confirm: before 8.2 it prints a blank to stdout even with err=True.
     click.echo(f"{escape(question)} [y/N]: ", nl=False, err=True)

@@ -218,9 +218,20 @@ class TestPurge:
         shown = on_terminal(queue, "dlq", "purge", "--all", streams="stdin stderr", typed=answer)
 
         end = "queuectl dlq purge: nothing was deleted\n" if left else ""
-        assert shown.screen == f"{answer}Delete all dead jobs? [y/N]: {end}"
+        assert shown.screen == f"{answer}Delete the dead job? [y/N]: {end}"
         assert (shown.code, shown.out) == ((1, "") if left else (0, "1 deleted\n"))
         assert _ids(queue) == left
+
+    def test_the_question_says_how_many_and_is_not_asked_for_none(self, queue: Queue) -> None:
+        """Regression: it asked also if there was no dead job, and never said how many."""
+        queue.ok("enqueue", "true")
+        none = on_terminal(queue, "dlq", "purge", "--all", streams="stdin stderr")
+        assert (none.code, none.out, none.screen) == (0, "0 deleted\n", "")
+
+        _dead(queue, "a", "b")
+        asked = on_terminal(queue, "dlq", "purge", "--all", streams="stdin stderr", typed="y\n")
+        assert asked.screen == "y\nDelete all 2 dead jobs? [y/N]: "
+        assert asked.out == "2 deleted\n"
 
     def test_yes_does_not_ask(self, queue: Queue) -> None:
         """With --yes it does not ask, even on a terminal."""

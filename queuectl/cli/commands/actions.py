@@ -26,6 +26,7 @@ from queuectl.cli.selection import (
     queue_option,
     state_option,
 )
+from queuectl.cli.summary import Summary, verbose_option
 from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
 from queuectl.core.models import JobKey
 from queuectl.core.specs import check_reason
@@ -46,6 +47,7 @@ from queuectl.storage.actions import RETRYABLE_STATES
     help="Also cancel all jobs that wait for them (--after, --after-any), directly or not.",
 )
 @click.option("--reason", metavar="TEXT", help="Why; `queuectl show` prints it.")
+@verbose_option
 @quiet_option
 def cancel(
     jobs: Sequence[str],
@@ -54,6 +56,7 @@ def cancel(
     everything: bool,
     cascade: bool,
     reason: str | None,
+    verbose: bool,
     quiet: bool,
 ) -> int:
     """End jobs for good and keep their record.
@@ -80,7 +83,11 @@ def cancel(
     chosen = choice.keys(storage)
     if cascade:
         chosen = _with_dependants(storage, chosen)
-    return each(chosen, cancel_one, storage.batch)
+    summary = Summary(choice, verbose=verbose)
+    code = each(chosen, cancel_one, storage.batch, summary.add)
+    if not quiet:
+        summary.show(storage, none="no unfinished jobs")
+    return code
 
 
 def _with_dependants(storage: Storage, chosen: Iterable[JobKey | str]) -> list[JobKey | str]:
@@ -105,12 +112,13 @@ def retry_command(
     *,
     retryable: Sequence[JobState],
     by_default: Sequence[JobState],
-    none: str | None = None,
+    says_none: bool = False,
 ) -> click.Command:
     """Return a command that retries jobs: `retry` or `dlq retry`.
 
     It retries jobs in the states `retryable`. Without --state, options choose only jobs in the
-    states `by_default`. `none` is the message if they choose no job.
+    states `by_default`. With `says_none`, a message says that they choose no job, also off a
+    terminal.
     """
 
     @click.command("retry", cls=QueueCommand, help=text)
@@ -118,12 +126,14 @@ def retry_command(
     @queue_option
     @state_option(*retryable)
     @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
+    @verbose_option
     @quiet_option
     def command(
         jobs: Sequence[str],
         queues: Sequence[str],
         states: Sequence[Any],
         everything: bool,
+        verbose: bool,
         quiet: bool,
     ) -> int:
         among = retryable if states else by_default
@@ -135,9 +145,12 @@ def retry_command(
             storage.retry(job, now=utcnow(), states=retryable)
             return None if quiet else f"{job.id} is pending again"
 
-        if none is not None and not (jobs or quiet or choice.finds_any(storage)):
-            output.message(none)
-        return each(choice.keys(storage), retry_one, storage.batch)
+        summary = Summary(choice, verbose=verbose)
+        code = each(choice.keys(storage), retry_one, storage.batch, summary.add)
+        if not quiet:
+            none = f"no {' or '.join(state.value for state in among)} jobs"
+            summary.show(storage, none=none, on_terminal_only=not says_none)
+        return code
 
     return command
 

@@ -10,9 +10,11 @@ from queuectl.cli import output
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
+    can_ask,
     confirm,
     open_storage,
     quiet_option,
+    usage_error,
 )
 from queuectl.cli.commands.actions import retry_command
 from queuectl.cli.commands.list import LIST_SECTIONS, list_options, print_list
@@ -69,7 +71,7 @@ dlq.add_command(
         """,
         retryable=_DEAD,
         by_default=_DEAD,
-        none="no dead jobs",
+        says_none=True,
     )
 )
 
@@ -98,14 +100,21 @@ def dlq_purge(
       queuectl dlq purge --all --yes
     """
     choice = choose(jobs, queues, states, everything=everything, among=_DEAD)
-    if choice.selection is not None and not queues and not yes:
-        confirm("this deletes all dead jobs", "Delete all dead jobs?", "nothing was deleted")
+    asks = choice.selection is not None and not queues and not yes
+    if asks and not can_ask():
+        usage_error("this deletes all dead jobs (confirm with --yes)")
     storage = open_storage(write=True)
     code = 0
     if choice.selection is None:
         purged, code = delete_named(storage, choice.named, _DEAD, 0.0)
     else:
-        purged = storage.prune(states=_DEAD, before=utcnow(), queues=choice.selection.queues)
+        # A job that dies while the question waits for its answer is not among those counted.
+        counted_at = utcnow()
+        count = storage.count(choice.selection) if asks else 0
+        if count:
+            them = "the dead job" if count == 1 else f"all {count} dead jobs"
+            confirm(f"this deletes {them}", f"Delete {them}?", "nothing was deleted")
+        purged = storage.prune(states=_DEAD, before=counted_at, queues=choice.selection.queues)
     if not quiet:
         output.print_line(f"{purged} deleted")
     return code

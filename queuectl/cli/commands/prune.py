@@ -21,6 +21,7 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.core.errors import QueueError, WrongState
+from queuectl.core.models import Selection
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import format_duration, utcnow
 from queuectl.storage import Storage
@@ -96,7 +97,29 @@ def prune(
         storage.vacuum()
     if not quiet:
         output.print_line(f"{count} {'would be ' if dry_run else ''}deleted")
+        if not (count or jobs or older_than is None):
+            chosen = Selection(queues=queue_names(queues), states=wanted or _BY_DEFAULT)
+            _explain_none(storage, chosen, older_than)
     return code
+
+
+def _explain_none(storage: Storage, chosen: Selection, older_than: float) -> None:
+    """Say on a terminal why no job was deleted."""
+    if not output.on_terminal():
+        return
+    names = " or ".join(state.value for state in chosen.states)
+    kept = storage.count(chosen)
+    if not kept:
+        output.hint(f"there are no {names} jobs")
+    elif older_than:
+        age = format_duration(older_than)
+        output.hint(
+            f"{kept} {names} job{'' if kept == 1 else 's'} ended less than {age} ago",
+            "--older-than 0 deletes jobs of any age",
+        )
+    else:
+        are = "is" if kept == 1 else "are"
+        output.hint(f"unfinished jobs wait for the {kept} that {are} {names}")
 
 
 def _retention(storage: Storage, *, quiet: bool) -> float | None:

@@ -16,7 +16,7 @@ from queuectl.cli.selection import completing
 from queuectl.cli.tables import Cell, Column, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable
-from queuectl.core.models import QueueStatus
+from queuectl.core.models import QueueStatus, Selection
 from queuectl.core.specs import check_queue, check_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -105,9 +105,13 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     """
     name = None if name is None else check_queue(name, "queue")
     reason = check_reason(reason, "--reason")
-    open_storage(create=True).pause_queue(name, by=_who(), reason=reason, now=utcnow())
-    if not quiet:
-        output.print_line(f"paused {name or 'all queues'}")
+    storage = open_storage(create=True)
+    storage.pause_queue(name, by=_who(), reason=reason, now=utcnow())
+    if quiet:
+        return
+    output.print_line(f"paused {name or 'all queues'}")
+    if name is not None and not storage.count(Selection(queues=(name,))):
+        output.message(f"there are no jobs in {name} yet (queuectl queue list shows the queues)")
 
 
 @queue.command("resume", cls=QueueCommand)

@@ -56,8 +56,12 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
             output.print_data(line)
         return
     with cleaned_up(), new_file(path) as new:
+        written = 0
         with open(new.descriptor, "w", encoding="utf-8", closefd=False) as target:
-            target.writelines(line + "\n" for line in lines)
+            for line in lines:
+                target.write(line + "\n")
+                written += 1
+    output.hint(f"{written} job{'' if written == 1 else 's'} written to {path}")
 
 
 @click.command("import", cls=QueueCommand)
