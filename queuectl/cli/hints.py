@@ -17,8 +17,7 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "start": "worker start",
         "stop": "worker stop",
         "shutdown": "worker stop",
-        "parallel": "worker start --count",
-        "scale": "worker start --count",
+        **dict.fromkeys(("parallel", "scale"), "worker scale"),
         "drain": "worker start --drain",
         "workers": "worker list",
         **dict.fromkeys(("pause", "hold"), "queue pause"),
@@ -57,7 +56,6 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("run", "add", "up"), "start"),
         **dict.fromkeys(("kill", "down", "shutdown"), "stop"),
         **dict.fromkeys(("ps", "ls", "status", "show"), "list"),
-        "scale": "start --count",
         "restart": "stop && queuectl worker start",
     },
     "queue": {

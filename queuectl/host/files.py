@@ -15,6 +15,7 @@ _PROCESS_LOCK = ".lock"
 # "bell" was the first word for the wake-up FIFO. The name stays: workers and commands of different
 # versions use one queue at the same time, and must find each other's FIFOs.
 _WAKEUP_FIFO = ".bell"
+_POOL_SIZE = ".size"
 _LOG = ".log"
 _STATUS = ".status"
 _TURN = ".turn"
@@ -100,6 +101,10 @@ class QueueFiles(NamedTuple):
     def wakeup_fifo(self, worker_id: str) -> str:
         """The FIFO that wakes a worker."""
         return f"{self.workers}/{_entry(worker_id)}{_WAKEUP_FIFO}"
+
+    def pool_size(self, supervisor: str) -> str:
+        """The file that tells a supervisor how many workers it is to have."""
+        return f"{self.workers}/{_entry(supervisor)}{_POOL_SIZE}"
 
     def worker_log(self, worker_id: str) -> str:
         """The file into which the running job of a worker prints."""

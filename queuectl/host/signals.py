@@ -20,7 +20,11 @@ STOP_SIGNAL = signal.SIGURG
 """Tells a supervisor to stop as its first TERM does, however often it is sent: a second `worker
 stop` must not kill the jobs. A process without a handler ignores this signal."""
 
-_NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL, STOP_SIGNAL))
+SCALE_SIGNAL = signal.SIGWINCH
+"""Tells a supervisor to read how many workers it is to have. The terminal of a pool sends it as
+well, when its window gets another size; then there is nothing to read."""
+
+_NEVER_IGNORED = frozenset((signal.SIGCHLD, LEAVE_SIGNAL, KILL_SIGNAL, STOP_SIGNAL, SCALE_SIGNAL))
 
 
 def do_nothing(_number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Iterator
+
 from queuectl.worker.assignment import Assignment
 
 FIRST_DELAY_SECONDS = 1.0
@@ -29,6 +31,10 @@ class Restarts:
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    def __iter__(self) -> Iterator[Assignment]:
+        """Yield the workers that wait to be started."""
+        return (one for _, one in self._waiting)
 
     def hold_back(self, assignment: Assignment, now: float) -> None:
         """Start a worker at once the first time, then after 1, 2, 4 … 60 seconds."""

@@ -11,7 +11,7 @@ import time
 from typing import Callable, NamedTuple, NoReturn
 
 from queuectl.core.errors import QueueError
-from queuectl.host import lockfiles, signals, wakeup
+from queuectl.host import lockfiles, pool_size, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.processes import become_subreaper, load_libc
 from queuectl.worker import orphans, restarts, stopping, titles
@@ -76,6 +76,10 @@ class Supervisor:
         self._restarts = restarts.Restarts()
         self._stop = Stop()
         self._children: dict[int, _Child] = {}
+        self._size = plan.workers
+        """How many workers the pool is to have, in the slots 0 to N-1."""
+        self._leaving: set[str] = set()
+        """Workers that exit after their jobs because the pool was made smaller."""
         self._forked = 0
         """How many workers had an assignment so far; the next one gets the next number."""
         self._gave_up = False
@@ -89,15 +93,16 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the pool to its end; return the exit code, or end by the signal that killed it."""
-        stream = signals.SignalStream((*stopping.SIGNALS, signal.SIGCHLD, signal.SIGTSTP))
+        stream = signals.SignalStream(
+            (*stopping.SIGNALS, signals.SCALE_SIGNAL, signal.SIGCHLD, signal.SIGTSTP)
+        )
         # Loaded here, so that the workers share it: each of them becomes a subreaper as well.
         load_libc()
         # Frozen before the forks, objects are not touched by the collector, so that the memory
         # that they are in stays shared by all workers.
         gc.collect()
         gc.freeze()
-        for slot in range(self._plan.workers):
-            self._fork(self._assignment(slot))
+        self._fill_slots()
         self._reaps_orphans = become_subreaper()
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
@@ -120,11 +125,34 @@ class Supervisor:
             if not announced and self._are_ready():
                 announced = True
                 self._announcer.ready()
+        pool_size.forget(self._files, self._id)
         self._lock.remove()
         self._announcer.left()
         if self._stop.killed_by is not None:
             signals.die_by(self._stop.killed_by)
         return 1 if self._failed else 0
+
+    def _fill_slots(self) -> None:
+        """Fork a worker for each slot that has none, and none that waits to be started."""
+        children = [child.assignment for child in self._children.values()]
+        taken = {one.slot for one in (*children, *self._restarts) if not one.recovers_only}
+        for slot in range(self._size):
+            if slot not in taken:
+                self._fork(self._assignment(slot))
+
+    def _scale(self) -> None:
+        """Give the pool the size that `worker scale` asked for, if it did."""
+        wanted = pool_size.take(self._files, self._id)
+        if wanted is None or wanted == self._size or self._is_stopping:
+            return
+        _log.warning("scaled from %d to %d workers", self._size, wanted)
+        self._size = wanted
+        for child in self._children.values():
+            one = child.assignment
+            if one.slot >= wanted and not one.recovers_only and one.worker not in self._leaving:
+                self._leaving.add(one.worker)
+                _tell(child, Order.STOP)
+        self._fill_slots()
 
     def _keep_lock(self) -> None:
         """Create the lock file again if somebody removed it."""
@@ -214,6 +242,8 @@ class Supervisor:
         """Do what a signal asks for."""
         if number == signal.SIGTSTP:
             signals.suspend()
+        if number == signals.SCALE_SIGNAL:
+            self._scale()
         before = self._stop
         self._follow(before.after(number))
         if self._stop != before:
@@ -237,10 +267,7 @@ class Supervisor:
 
     def _order(self, order: Order) -> None:
         for child in self._children.values():
-            try:
-                os.write(child.orders, order.value)
-            except BrokenPipeError:  # it is just exiting
-                pass
+            _tell(child, order)
 
     def _reap(self) -> None:
         """Reap all children that have ended."""
@@ -263,6 +290,7 @@ class Supervisor:
             if child is not None:
                 os.close(child.orders)
                 self._worker_ended(child, status)
+                self._leaving.discard(child.assignment.worker)
 
     def _worker_ended(self, child: _Child, status: int) -> None:
         """Decide what follows the end of a worker."""
@@ -273,15 +301,18 @@ class Supervisor:
         if assignment.recovers_only:
             self._recovery_ended(assignment, code)
         elif code == WorkerExit.DONE or code in _LOST_QUEUES:
-            pass
+            if assignment.worker in self._leaving and not self._is_stopping:
+                self._fill_slots()  # the pool may have been made larger again meanwhile
         elif code == WorkerExit.REPLACE_ME:
-            if not self._is_stopping:
+            if not self._is_stopping and assignment.slot < self._size:
                 self._fork(self._assignment(assignment.slot))
         else:
             how = f"exit {code}" if code is not None else f"signal {os.WTERMSIG(status)}"
             _log.warning("worker %s died (%s)", assignment.worker, how)
             if self._is_stopping:
                 self._failed = self._failed or code is not None
+                self._recover(assignment.worker)
+            elif assignment.slot >= self._size:
                 self._recover(assignment.worker)
             else:
                 self._replace(child)
@@ -328,7 +359,8 @@ class Supervisor:
 
     def _start_due(self, now: float) -> None:
         for assignment in self._restarts.take_due(now):
-            if not self._is_stopping and not assignment.recovers_only:
+            has_slot = not assignment.recovers_only and assignment.slot < self._size
+            if has_slot and not self._is_stopping:
                 self._fork(assignment)
             elif assignment.recovers is not None:
                 self._recover(assignment.recovers)
@@ -350,3 +382,11 @@ class Supervisor:
         known = workers | self._restarts.recovered() | self._left_behind | {self._id}
         for dead in self._scan.dead_workers(known):
             self._recover(dead)
+
+
+def _tell(child: _Child, order: Order) -> None:
+    """Give a worker an order."""
+    try:
+        os.write(child.orders, order.value)
+    except BrokenPipeError:  # it is just exiting
+        pass

@@ -123,7 +123,7 @@ def test_commands_of_a_group_are_in_the_order_of_use() -> None:
     }
 
     assert orders == {
-        "worker": ["start", "stop", "list"],
+        "worker": ["start", "stop", "scale", "list"],
         "queue": ["list", "pause", "resume", "limit"],
         "dlq": ["list", "retry", "purge"],
         "config": ["list", "get", "set", "unset"],

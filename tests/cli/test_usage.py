@@ -145,7 +145,7 @@ def test_a_word_of_another_tool_suggests_our_command(queue: Queue, group: str, w
         ("restart", "queuectl: no such command: restart (use: queuectl retry)"),
         ("stash", "queuectl: no such command: stash (use: queuectl edit --delay)"),
         ("switch", "queuectl: no such command: switch (use: queuectl edit --priority)"),
-        ("parallel 4", "queuectl: no such command: parallel (use: queuectl worker start --count)"),
+        ("parallel 4", "queuectl: no such command: parallel (use: queuectl worker scale)"),
         ("group add x", "queuectl: no such command: group (use: queuectl queue list)"),
         ("follow", "queuectl: no such command: follow (use: queuectl logs --follow)"),
         ("send 3 y", "queuectl: no such command: send (a job gets no input while it runs)"),

@@ -1,4 +1,4 @@
-"""The commands `worker start`, `worker stop` and `worker list`."""
+"""The commands that start, stop, scale and list workers."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host import places
 from queuectl.host.files import with_tilde
+from queuectl.host.pool_size import MOST_WORKERS
 from queuectl.storage import Storage
 
 _TIME_RAN_OUT = 124
@@ -48,14 +49,14 @@ _SECTIONS = {
 
 @click.group("worker", cls=QueueGroup)
 def worker() -> None:
-    """Start, stop and list workers."""
+    """Start, stop, scale and list workers."""
 
 
 @worker.command("start", cls=QueueCommand, sections=_SECTIONS)
 @click.option(
     "-c",
     "--count",
-    type=WholeNumber(1, 1000),
+    type=WholeNumber(1, MOST_WORKERS),
     default=1,
     metavar="N",
     help="Number of worker processes (default: 1).",
@@ -246,6 +247,35 @@ def worker_stop(
     for target in targets:
         if target not in others:
             output.print_line(f"stopping {target.id}; this job is not waited for")
+
+
+@worker.command("scale", cls=QueueCommand)
+@click.argument("workers", type=WholeNumber(1, MOST_WORKERS), metavar="N")
+@click.argument("pool", required=False, metavar="[POOL]")
+@quiet_option
+def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
+    """Give running workers another number.
+
+    POOL is the id that `queuectl worker start --detach` printed; it is needed only if there are
+    several pools. A pool that becomes smaller lets running jobs end first.
+
+    \b
+    Examples:
+      queuectl worker scale 8
+    """
+    from queuectl.cli import scaling  # only here
+
+    files = queue_files()
+    # What the lock files say is acted on, so nobody else may be able to write them.
+    places.refuse_shared(files)
+    try:
+        found = scaling.the_pool(files, pool)
+    except scaling.SeveralPools as error:
+        raise QueueError(f"{error} (name one: queuectl worker scale {workers} POOL)") from None
+    before = scaling.workers_of(files, found)
+    scaling.scale(files, found, workers)
+    if not quiet:
+        output.print_line(f"{found.id}: {before} -> {workers} workers")
 
 
 def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
