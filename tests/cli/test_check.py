@@ -167,3 +167,16 @@ def test_a_queue_that_another_program_locks_is_unknown(queue: Queue) -> None:
 
     assert (done.code, done.err) == (3, "")
     assert done.out.startswith("QUEUECTL UNKNOWN - ")
+
+
+def test_thousands_are_separated_for_people_only(queue: Queue) -> None:
+    """In the text, not in the performance data, which programs read."""
+    with queue.opened() as storage:
+        storage.enqueue([JobSpec(command="true")] * 1234, now=utcnow())
+
+    line = queue.run("check", "--max-pending", "1000").out
+
+    assert line.startswith(
+        "QUEUECTL CRITICAL - 1,234 pending jobs (limit 1,000) | dlq=0;;;0 pending=1234;;1000;0 "
+    )
+    assert queue.run("check").out.startswith("QUEUECTL OK - 1,234 pending, 0 dead, 0 workers | ")

@@ -14,7 +14,9 @@ import pytest
 from queuectl.cli.commands.doctor import _has_wal_reset_bug
 from queuectl.storage import schema
 from support.calls import COMMAND
+from support.screens import SIZES
 from support.small_disk import on_small_disk
+from support.terminal import on_terminal
 
 _EVERY_CHECK = {
     "unused space", "bulk enqueue",
@@ -55,6 +57,32 @@ def test_a_healthy_queue_passes_every_check(queue):
     queue.drain()
 
     assert levels(queue) == dict.fromkeys(_EVERY_CHECK, "ok")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_findings_on_a_terminal(queue, size):
+    """They are the same, broken between words; a last line says how many problems there are."""
+    queue.enqueue("true")
+    shown = on_terminal(queue, "doctor", size=size, env={"NO_COLOR": "1"})
+
+    *lines, summary = shown.screen.splitlines()
+    one_by_one = re.sub(r"\n {6}", " ", "\n".join(lines))
+    assert one_by_one == queue.ok("doctor")
+    assert summary == "no problems found"
+    assert max(map(len, lines)) <= max(size[0], len(str(queue.database)) + 30)
+
+
+def test_problems_are_counted_on_a_terminal(queue):
+    """Warnings and failures, which are bold, each with the right number of the noun."""
+    queue.enqueue("true")
+    queue.database.chmod(0o644)
+    sql(queue, "UPDATE jobs SET updated_at = '2099' || substr(updated_at, 5)")
+    shown = on_terminal(queue, "doctor", size=(80, 24))
+
+    assert shown.code == 1
+    assert shown.screen.endswith("\n1 problem and 1 warning found\n")
+    assert "\x1b[31m\x1b[1mfail\x1b[0m  owner and mode: others can read" in shown.screen
+    assert "\x1b[1mwarn\x1b[0m  clock: the system clock is " in shown.screen
 
 
 def test_findings_as_json(queue):
@@ -227,7 +255,7 @@ def test_a_queue_that_left_wal_mode_is_named(queue):
     queue.enqueue("true")
 
     assert warned == "off, as in every backup: the next command that writes turns it on"
-    assert message(queue, "WAL").startswith("the write-ahead log takes ")
+    assert message(queue, "WAL").startswith("the write-ahead log ")
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_commands_print_text_only_through_what_escapes_it() -> None:
         "commands/completion.py: output.print_data(made.source_template % made.source_vars())",
         # escaped, and constants
         "commands/show.py: output.print_data(faint(_MEMORY))",
+        "commands/doctor.py: output.print_data(level + line)",
         "commands/logs.py: output.print_data(strong(begin + title(job, cells=room) + end))",
         'command.py: click.echo(f"{escape(question)} [y/N]: ", nl=False, err=True)',
         r'commands/enqueue_wait.py: click.echo("\r", nl=False, err=True)  '

@@ -220,12 +220,14 @@ def _judge(
         problems.append(f"an enqueue was cut short, {to_come} of its jobs are not visible yet")
     if problems:
         return worst, "; ".join(problems)
-    value = {figure.label: _plain(figure.value) for figure in figures}
-    return _OK, "{pending} pending, {dlq} dead, {workers} workers".format_map(value)
+    value = {figure.label: figure.value for figure in figures}
+    workers = f"{_separated(value['workers'])} worker{'' if value['workers'] == 1 else 's'}"
+    counts = f"{_separated(value['pending'])} pending, {_separated(value['dlq'])} dead"
+    return _OK, f"{counts}, {workers}"
 
 
 def _problem(figure: _Figure, bound: float) -> str:
-    show = format_duration if figure.in_seconds else _plain
+    show = format_duration if figure.in_seconds else _separated
     plural = "" if figure.value == 1 else "s"
     return figure.problem.format(value=show(figure.value), limit=show(bound), s=plural)
 
@@ -247,6 +249,11 @@ def _perfdata(figure: _Figure, limit: Limits | None) -> str:
         bounds = ["" if bound is None else f"{_plain(bound)}{end}" for bound in limit]
     unit = "s" if figure.in_seconds else ""
     return f"{figure.label}={_plain(figure.value)}{unit};{bounds[0]};{bounds[1]};0"
+
+
+def _separated(value: float) -> str:
+    """Write a number for people: `1,234`."""
+    return f"{int(value):,}"
 
 
 def _plain(value: float) -> str:

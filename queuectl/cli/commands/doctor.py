@@ -6,13 +6,17 @@ import os
 import resource
 import stat
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, Sequence
+from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import click
 
 from queuectl.cli import output
+from queuectl.cli.colors import bad, good, strong
 from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_files
+from queuectl.cli.sizes import size
+from queuectl.core.cells import wrap
 from queuectl.core.errors import QueueError
+from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
 from queuectl.core.retry import CLOCK_TOLERANCE, corrected_retry
 from queuectl.core.states import JobState
@@ -25,6 +29,11 @@ from queuectl.host.trust import WeakPlace, weak_place
 from queuectl.storage import Storage
 
 OK, WARN, FAIL = "ok", "warn", "fail"
+
+_STYLES: Mapping[str, Callable[[str], str]] = {OK: good, WARN: strong, FAIL: bad}
+_INDENT = 6
+_SHORTEST_LINE = 20
+_USUAL_WIDTH = 80
 
 _WAL_WARN_BYTES = 64 << 20
 _FREE_FAIL_BYTES, _FREE_WARN_BYTES = 16 << 20, 256 << 20
@@ -58,9 +67,32 @@ def doctor(as_json: bool) -> None:
     if as_json:
         output.print_json([finding._asdict() for finding in findings])
     else:
+        _print(findings)
+    click.get_current_context().exit(any(finding.level == FAIL for finding in findings))
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """Print a line per finding; on a terminal broken between words, and with a summary."""
+    if not output.on_terminal():
         for finding in findings:
             output.print_line(f"{finding.level:<5} {finding.check}: {finding.message}")
-    click.get_current_context().exit(any(finding.level == FAIL for finding in findings))
+        return
+    room = max(_SHORTEST_LINE, (output.line_width() or _USUAL_WIDTH) - _INDENT)
+    for finding in findings:
+        level = _STYLES[finding.level](finding.level) + " " * (_INDENT - len(finding.level))
+        for line in wrap(escape(f"{finding.check}: {finding.message}"), room):
+            output.print_data(level + line)
+            level = " " * _INDENT
+    output.print_line(_summary([finding.level for finding in findings]))
+
+
+def _summary(levels: Sequence[str]) -> str:
+    bad = [
+        f"{levels.count(level)} {word}{'' if levels.count(level) == 1 else 's'}"
+        for level, word in ((FAIL, "problem"), (WARN, "warning"))
+        if level in levels
+    ]
+    return f"{' and '.join(bad)} found" if bad else "no problems found"
 
 
 def _examine(files: QueueFiles) -> Iterator[Finding]:
@@ -108,7 +140,7 @@ def _environment(files: QueueFiles) -> Iterator[Finding]:
         yield Finding(
             "free space",
             FAIL if no_inodes else level,
-            f"{_size(free)} in {folder}" + (", but no inodes are left (df -i)" * no_inodes),
+            f"{size(free)} in {folder}" + (", but no inodes are left (df -i)" * no_inodes),
         )
     if processes.are_hidden():
         yield Finding("processes", WARN, processes.HIDDEN)
@@ -119,14 +151,6 @@ def _environment(files: QueueFiles) -> Iterator[Finding]:
         WARN if limited and descriptors < _FEW_DESCRIPTORS else OK,
         f"at most {descriptors:,} per process (ulimit -n)" if limited else "no limit (ulimit -n)",
     )
-
-
-def _size(size_bytes: int) -> str:
-    """Return a size for people, with a unit that leaves at least two digits."""
-    for unit, shift in (("GiB", 30), ("MiB", 20)):
-        if size_bytes >= 10 << shift:
-            return f"{size_bytes >> shift} {unit}"
-    return f"{size_bytes >> 10} KiB"
 
 
 def _integrity(storage: Storage) -> Finding:
@@ -179,8 +203,8 @@ def _counts(storage: Storage) -> Finding:
         return Finding(
             "counts",
             FAIL,
-            f"{len(wrong)} of the kept counts are wrong: {first.kept} jobs instead of "
-            f"{first.counted} are {first.state.value} in {first.queue}",
+            f"{len(wrong):,} of the kept counts are wrong: {first.kept:,} jobs instead of "
+            f"{first.counted:,} are {first.state.value} in {first.queue}",
         )
     heads = storage.wrong_heads()
     if heads:
@@ -198,11 +222,12 @@ def _wal(storage: Storage) -> Finding:
             "WAL", OK, "off, as in every backup: the next command that writes turns it on"
         )
     try:
-        size = os.stat(storage.files.wal).st_size
+        taken = os.stat(storage.files.wal).st_size
     except FileNotFoundError:
-        size = 0
-    level = WARN if size > _WAL_WARN_BYTES else OK
-    return Finding("WAL", level, f"the write-ahead log takes {_size(size)}")
+        taken = 0
+    level = WARN if taken > _WAL_WARN_BYTES else OK
+    shown = f"takes {size(taken)}" if taken else "is empty"
+    return Finding("WAL", level, f"the write-ahead log {shown}")
 
 
 def _unused(storage: Storage) -> Finding:
@@ -211,16 +236,15 @@ def _unused(storage: Storage) -> Finding:
         return Finding(
             "unused space",
             WARN,
-            f"{100 * unused // total} % of the {_size(total)} of the file are unused "
+            f"{100 * unused // total} % of the {size(total)} of the file are unused "
             "(queuectl prune --vacuum gives them back)",
         )
-    return Finding("unused space", OK, f"{_size(unused)} of {_size(total)}")
+    return Finding("unused space", OK, f"{size(unused)} of {size(total)}")
 
 
 def _jobs(storage: Storage) -> Finding:
-    for _ in storage.jobs(Selection()):
-        pass
-    return Finding("jobs", OK, "all can be read")
+    read = sum(1 for _ in storage.jobs(Selection()))
+    return Finding("jobs", OK, f"all {read:,} jobs can be read" if read else "there are none")
 
 
 def _stage(storage: Storage) -> Finding:
@@ -231,7 +255,7 @@ def _stage(storage: Storage) -> Finding:
     if storage.is_stage_alive():
         return Finding("bulk enqueue", OK, "one is in progress")
     if stage.is_decided:
-        message = f"one was cut short: {to_come} of its jobs are enqueued, but not visible yet"
+        message = f"one was cut short: {to_come:,} of its jobs are enqueued, but not visible yet"
         return Finding("bulk enqueue", WARN, f"{message} (queuectl worker start shows them)")
     message = "one was cut short, and none of its jobs is enqueued"
     return Finding("bulk enqueue", WARN, f"{message} (queuectl worker start removes the rest)")
@@ -263,8 +287,8 @@ def _workers(storage: Storage) -> Finding:
     return Finding(
         "workers",
         WARN,
-        f"{len(orphans)} running jobs have lost their worker: {', '.join(orphans[:3])} "
-        "(queuectl worker start recovers them)",
+        f"{len(orphans):,} running job{' has' if len(orphans) == 1 else 's have'} lost the worker: "
+        f"{', '.join(orphans[:3])} (queuectl worker start recovers)",
     )
 
 
@@ -292,7 +316,8 @@ def _retries(storage: Storage) -> Finding:
         return Finding(
             "retries",
             WARN,
-            f"the clock was ahead when {wrong} jobs failed: their retries are far off "
+            f"the clock was ahead when {wrong:,} job{'' if wrong == 1 else 's'} failed: the next "
+            f"attempt{' is' if wrong == 1 else 's are'} far off "
             "(a running worker corrects this, or queuectl retry --state failed)",
         )
     return Finding("retries", OK, "no retry was put off by a clock that was ahead")
