@@ -24,6 +24,11 @@ VALUES = {
         "18:00 (the next one), 'tomorrow\u00a09:00', 'monday\u00a06pm', 'in\u00a020m', "
         "2026-12-24T18:00."
     ),
+    "WHEN": (
+        "How long ago: 90s, 2h, 1d; or a time: 18:00 (the last one), today, yesterday, "
+        "2026-12-24T18:00."
+    ),
+    "GLOB": "A pattern as in a shell: * is any text, ? one character, [a-z] one of these.",
     "SHELL": "bash, zsh or fish.",
     "CRIT": "A number, for --max-wait a duration: CRITICAL beyond it; beyond WARN it is a WARNING.",
 }

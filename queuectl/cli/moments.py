@@ -36,7 +36,8 @@ def upcoming(instant: datetime, *, now: datetime, short: bool = False) -> str:
     """Return when something will happen: `in 4 s`, `at 23:59`, `at 2026-11-29 03:00`, or `now`.
 
     Within the next hour that is the distance, later the local time, with the date if it is not
-    today's. The `short` form of a date lacks the year if it is this one: `at 11-29 03:00`.
+    today's. The `short` form of a date lacks the year if it is this one, else the time of the day:
+    `at 11-29 03:00`, `on 2027-01-01`.
     """
     seconds = (instant - now).total_seconds()
     if seconds <= 0:
@@ -45,8 +46,11 @@ def upcoming(instant: datetime, *, now: datetime, short: bool = False) -> str:
         return distance(instant, now=now)
     today = _on_the_clock(now, "%Y-%m-%d ")
     at = _on_the_clock(instant, "%Y-%m-%d %H:%M")
-    known = today if at.startswith(today) else today[:5] if short else ""
-    return f"at {at[len(known) :] if at.startswith(known) else at}"
+    if at.startswith(today):
+        return f"at {at[len(today) :]}"
+    if not short:
+        return f"at {at}"
+    return f"at {at[5:]}" if at.startswith(today[:5]) else f"on {at[:10]}"
 
 
 def lasting(since: datetime, *, now: datetime) -> str:

@@ -209,6 +209,17 @@ def line_width(*, of_stderr: bool = False) -> int | None:
         return 80
 
 
+def screen_lines() -> int | None:
+    """Return how many lines the terminal on stdout shows; None if it does not tell."""
+    given = os.environ.get("LINES", "")
+    if given.isascii() and given.isdigit() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines or None
+    except OSError:
+        return None
+
+
 def can_animate() -> bool:
     """Return whether stdout is a terminal that can redraw."""
     return on_terminal() and os.environ.get("TERM", "dumb") != "dumb"

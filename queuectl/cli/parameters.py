@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Callable, Sequence
 
 import click
@@ -9,10 +10,11 @@ import click
 from queuectl.core.errors import InvalidInput
 from queuectl.core.specs import suggestion
 from queuectl.core.states import CALLED, JobState
-from queuectl.core.times import parse_duration
+from queuectl.core.times import parse_duration, parse_past, utcnow
 
 _LARGEST = 1_000_000_000
 """An unlimited number would overflow in SQLite, and no queue holds more jobs or lines."""
+_LONGEST_PATTERN = 1000
 
 
 class WholeNumber(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
@@ -52,6 +54,43 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
 
 DURATION = _Duration()
+
+
+class _Since(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A time in the past, or how long ago it is."""
+
+    name = "duration or time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        """Return the time."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_past(str(value), now=utcnow())
+        except InvalidInput as error:
+            raise InvalidInput(f"{_name(param)}: {error}") from None
+
+
+SINCE = _Since()
+
+
+class _Pattern(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A pattern as in a shell: `*`, `?` and `[a-z]`."""
+
+    name = "glob"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the pattern."""
+        if len(str(value)) > _LONGEST_PATTERN:  # SQLite refuses one of 50,000 bytes
+            raise InvalidInput(f"{_name(param)}: at most {_LONGEST_PATTERN} characters")
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{_name(param)}: {value!r} is not UTF-8") from None
+        return str(value)
+
+
+PATTERN = _Pattern()
 
 
 class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only

@@ -19,7 +19,7 @@ from typing import (
 import click
 
 from queuectl.cli.command import usage_error
-from queuectl.cli.parameters import States
+from queuectl.cli.parameters import PATTERN, SINCE, States
 from queuectl.core.states import JobState
 from queuectl.host.files import find
 
@@ -56,6 +56,26 @@ def state_option(*among: JobState) -> Callable[[_Function], _Function]:
         metavar="STATE",
         help="Only jobs in this state (repeatable, or A,B).",
     )
+
+
+def label_option(function: _Function) -> _Function:
+    """Add `--label`, a pattern as in a shell."""
+    return click.option(
+        "--label",
+        type=PATTERN,
+        metavar="GLOB",
+        help="Only jobs with such a label, for example 'nightly*'.",
+    )(function)
+
+
+def since_option(function: _Function) -> _Function:
+    """Add `--since`, a time in the past or how long ago it is."""
+    return click.option(
+        "--since",
+        type=SINCE,
+        metavar="WHEN",
+        help="Only jobs that were added, started or ended since then.",
+    )(function)
 
 
 def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:

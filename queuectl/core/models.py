@@ -293,3 +293,12 @@ class Selection(NamedTuple):
     """Only jobs in these queues; empty means all."""
     states: tuple[JobState, ...] = ()
     """Only jobs in these states; empty means all."""
+    label: str | None = None
+    """Only jobs whose label fits this pattern (`*`, `?`, `[a-z]`); None means any, or no label."""
+    since: datetime | None = None
+    """Only jobs that ended at this time or later, or that are unfinished and changed since then."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the kept counts tell how many jobs are selected."""
+        return self.label is None and self.since is None

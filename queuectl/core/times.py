@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime, time, timedelta, timezone
 
 from queuectl.core.errors import InvalidInput, QueueUnusable
@@ -91,6 +92,45 @@ def parse_instant(text: str, *, now: datetime) -> datetime:
         return max(_written_out(text, now).astimezone(timezone.utc), now)
     except (ValueError, OverflowError, OSError):
         raise refusal from None
+
+
+def parse_past(text: str, *, now: datetime) -> datetime:
+    """Read a time in the past as an aware one: a time, or a duration, which ends now.
+
+    `1h30m` is so long ago. `18:00` is the last moment at which the local clock showed that.
+    `today` and `yesterday` begin at midnight. `2026-12-24`, `2026-12-24T18:00` and other ISO-8601
+    are local unless they name a zone. InvalidInput if the text is none of these.
+    """
+    word = text.strip()
+    clock = re.fullmatch(_CLOCK, word, re.ASCII)
+    try:
+        if clock:
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            return _last_on_the_clock(time(hour, minute, second), now)
+        if word in ("today", "yesterday"):
+            day = now.astimezone().date() - timedelta(days=word == "yesterday")
+            return _shown_first(datetime.combine(day, time()))
+        with suppress(InvalidInput):
+            return now - timedelta(seconds=parse_duration(word))
+        instant = parse_iso(word)
+        return _shown_first(instant) if instant.tzinfo is None else instant.astimezone(timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidInput(
+            f"not a duration or a time: {text!r} (use 2h, 18:00, yesterday, 2026-12-24 or "
+            "2026-12-24T18:00)"
+        ) from None
+
+
+def _last_on_the_clock(at: time, now: datetime) -> datetime:
+    # To tomorrow, since a clock that is set back at midnight shows that hour again.
+    days = (now.astimezone().date() + timedelta(days=days) for days in (1, 0, -1, -2))
+    instants = (_shown_first(datetime.combine(day, at)) for day in days)
+    return max(instant for instant in instants if instant <= now)
+
+
+def _shown_first(shown: datetime) -> datetime:
+    """Return when the local clock showed a naive time first."""
+    return datetime.fromtimestamp(shown.timestamp(), timezone.utc)
 
 
 def _written_out(text: str, now: datetime) -> datetime:

@@ -7,7 +7,8 @@ from heapq import merge
 from typing import Sequence
 
 from queuectl.core.models import Selection
-from queuectl.core.states import JobState
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import to_text
 
 _NEAR = 10_000
 """How many of the newest jobs are looked at first, without an index."""
@@ -30,19 +31,40 @@ _INDEXES = {
 """The index that holds the jobs of a state, and its condition, which a query has to repeat."""
 
 
+def conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:
+    """Return conditions, which all must hold, and their values; no value is in their text."""
+    found: list[str] = []
+    values: list[str] = []
+    if selection.queues:
+        found.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
+        values.extend(selection.queues)
+    if selection.states:
+        # Literals: a partial index does not serve a query whose state is a parameter.
+        states = " OR ".join(f"state = '{state.value}'" for state in selection.states)
+        found.append(f"({states})")
+    if selection.label is not None:
+        found.append("label GLOB ?")
+        # SQLite negates a set of characters by ^ only, shells by ! as well.
+        values.append(selection.label.replace("[!", "[^"))
+    if selection.since is not None:
+        found.append("coalesce(finished_at, updated_at) >= ?")
+        values.append(to_text(selection.since))
+    return found, tuple(values)
+
+
 def find_seqs(
-    conn: sqlite3.Connection,
-    selection: Selection,
-    conditions: Sequence[str],
-    values: Sequence[str],
-    newest: int | None,
+    conn: sqlite3.Connection, selection: Selection, newest: int | None
 ) -> Sequence[int] | None:
     """Return the seqs of the selected jobs, ascending; with `newest`, of so many of the last ones.
 
-    Returns None if it is better to read all jobs. `conditions` and their `values` say in SQL what
-    the selection says.
+    Returns None if it is better to read all jobs.
     """
-    where = " AND ".join(conditions)
+    if not selection.is_counted:
+        find = _since if selection.label is None else _labelled
+        found = sorted(find(conn, selection))
+        return found if newest is None else found[-newest:]
+    parts, values = conditions(selection)
+    where = " AND ".join(parts)
     counts: dict[str, int] = dict(
         conn.execute(
             f"SELECT state, sum(jobs) FROM job_counts WHERE {where} GROUP BY state", values
@@ -59,6 +81,50 @@ def find_seqs(
     if len(found) < wanted:
         found = _by_index(conn, selection, values, counts, wanted)
     return found[::-1]
+
+
+def _labelled(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+    parts, values = conditions(selection)
+    rows = conn.execute(
+        f"""
+        SELECT seq
+          FROM jobs INDEXED BY jobs_labelled
+         WHERE label IS NOT NULL
+           AND {" AND ".join(parts)}
+         ORDER BY label, seq
+        """,
+        values,
+    )
+    return [row[0] for row in rows]
+
+
+def _since(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+    """Return the seqs of jobs that ended or changed since a time, state by state.
+
+    The times of finished and pending jobs are in the indexes. The rows of other jobs are read.
+    """
+    since = "" if selection.since is None else to_text(selection.since)
+    queues = f"AND queue IN ({', '.join('?' * len(selection.queues))})" if selection.queues else ""
+    found: list[int] = []
+    for state in selection.states or JobState:
+        index, condition = _INDEXES[state]
+        if state is JobState.DEAD:
+            index = "jobs_died"
+        at = "finished_at" if state in FINISHED_STATES else "updated_at"
+        rows = conn.execute(
+            f"""
+            SELECT seq
+              FROM jobs INDEXED BY {index}
+             WHERE {condition}
+               AND state = '{state.value}'
+               AND {at} >= ?
+                   {queues}
+             ORDER BY seq
+            """,
+            (since, *selection.queues),
+        )
+        found.extend(row[0] for row in rows)
+    return found
 
 
 def find_by_state(conn: sqlite3.Connection, states: Sequence[JobState]) -> list[int]:

@@ -9,6 +9,7 @@ from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.integrity import Integrity
+from queuectl.storage.overview import Overview
 from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
 from queuectl.storage.space import Space
@@ -23,6 +24,7 @@ class Storage(
     Explaining,
     Actions,
     Queues,
+    Overview,
     Progress,
     Config,
     Integrity,

@@ -9,7 +9,7 @@ from queuectl.core.batches import serves
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
-from queuectl.storage.finding import find_seqs
+from queuectl.storage.finding import conditions, find_seqs
 from queuectl.storage.ids import find_seq
 from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
 
@@ -123,18 +123,18 @@ class Queries(Base):
 
     def _rows(self, select: str, selection: Selection, newest: int | None) -> Iterator[Any]:
         """Yield the rows of jobs, whose first column is the seq, in the order of entry."""
-        conditions, values = _conditions(selection)
+        parts, values = conditions(selection)
         seqs = None
         with self._snapshot() as conn:
-            if conditions:
-                seqs = find_seqs(conn, selection, conditions, values, newest)
+            if parts:
+                seqs = find_seqs(conn, selection, newest)
             after = -1 if newest is None else _before_the_last(conn, newest)
         if seqs is None:
-            yield from self._all_rows(select, conditions, values, after)
+            yield from self._all_rows(select, parts, values, after)
             return
         for start in range(0, len(seqs), _PAGE):
             page = seqs[start : start + _PAGE]
-            where = " AND ".join([f"seq IN ({', '.join('?' * len(page))})", *conditions])
+            where = " AND ".join([f"seq IN ({', '.join('?' * len(page))})", *parts])
             with self._snapshot() as conn:
                 rows = conn.execute(
                     f"{select} WHERE {where} ORDER BY seq", (*page, *values)
@@ -142,10 +142,10 @@ class Queries(Base):
             yield from rows
 
     def _all_rows(
-        self, select: str, conditions: Sequence[str], values: Sequence[str], after: int
+        self, select: str, parts: Sequence[str], values: Sequence[str], after: int
     ) -> Iterator[Any]:
         # Without NOT INDEXED, SQLite may collect and sort all jobs of a state, for each page again.
-        where = " AND ".join([*conditions, "seq > ?"])
+        where = " AND ".join([*parts, "seq > ?"])
         query = f"{select} NOT INDEXED WHERE {where} ORDER BY seq LIMIT ?"
         while True:
             with self._snapshot() as conn:
@@ -162,7 +162,13 @@ class Queries(Base):
         return row[0] or 0
 
     def count(self, selection: Selection) -> int:
-        """Return how many jobs are selected; the kept counts tell, so that it costs nothing."""
+        """Return how many jobs are selected.
+
+        The kept counts tell, so that it costs nothing, unless a label or a time selects jobs.
+        """
+        if not selection.is_counted:
+            with self._snapshot() as conn:
+                return len(find_seqs(conn, selection, None) or ())
         return sum(
             count.jobs
             for count in self.counts()
@@ -240,17 +246,3 @@ def _before_the_last(conn: sqlite3.Connection, jobs: int) -> int:
         "SELECT min(seq) FROM (SELECT seq FROM jobs ORDER BY seq DESC LIMIT ?)", (jobs,)
     ).fetchone()
     return -1 if row[0] is None else int(row[0]) - 1
-
-
-def _conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:
-    """Return conditions, which all must hold, and their values; no value is in their text."""
-    conditions: list[str] = []
-    values: list[str] = []
-    if selection.queues:
-        conditions.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
-        values.extend(selection.queues)
-    if selection.states:
-        # Literals: a partial index does not serve a query whose state is a parameter.
-        states = " OR ".join(f"state = '{state.value}'" for state in selection.states)
-        conditions.append(f"({states})")
-    return conditions, tuple(values)

@@ -74,7 +74,7 @@ def test_the_states_are_named() -> None:
 
 
 def _states(name: str) -> list[str]:
-    return re.findall(r"[a-z]+", _help(name).rpartition("STATE   ")[2])
+    return re.findall(r"[a-z]+", _help(name).rpartition("STATE   ")[2].partition(".\n")[0])
 
 
 @pytest.mark.parametrize("name", commands())

@@ -65,6 +65,42 @@ def test_options_select_jobs(queue: Queue, options: str, expected: list[str]) ->
     assert [job["id"] for job in json.loads(whole.out)] == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--label a*", ["completed"]),
+        ("--label b*", []),
+        ("--label * --queue default", []),
+        ("--since 1h", []),
+        ("--since 2026-01-31T12:00:31Z", ["dead", "processing", "cancelled"]),
+        ("--since 2026-01-31T12:00:31Z -n 1", ["cancelled"]),
+        ("--since 2026-01-31 --state dead,pending", ["dead", "pending"]),
+        ("--since 2026-01-31 --label *", ["completed"]),
+    ],
+)
+def test_jobs_are_selected_by_label_and_time(
+    queue: Queue, options: str, expected: list[str]
+) -> None:
+    """--since means the end of a finished job, and else its last change."""
+    every_state(queue)
+
+    assert queue.run("list", "--ids", *options.split()).out.split() == expected
+    dead = queue.run("dlq", "list", "--ids", *options.split()).out.split()
+    if "--state" not in options and "-n" not in options:
+        assert dead == [job for job in expected if job == "dead"]
+
+
+def test_wrong_values(queue: Queue) -> None:
+    """The error names the option and what it accepts."""
+    assert queue.fails(2, "list", "--since", "soon") == (
+        "queuectl list: --since: not a duration or a time: 'soon' "
+        "(use 2h, 18:00, yesterday, 2026-12-24 or 2026-12-24T18:00)"
+    )
+    assert queue.fails(2, "list", "--label", "x" * 1001) == (
+        "queuectl list: --label: at most 1000 characters"
+    )
+
+
 def test_jobs_stay_in_the_order_they_were_enqueued(queue: Queue) -> None:
     """Neither a priority nor a later change moves a job in the list."""
     with queue.opened() as storage:
@@ -139,18 +175,39 @@ def test_show_env(queue: Queue) -> None:
 class TestOnATerminal:
     """On a terminal a list stays readable."""
 
-    def test_the_newest_hundred_are_listed(self, queue: Queue) -> None:
-        """The newest 100 are listed, and stderr says how many more there are; -n changes that."""
+    def test_what_a_person_looks_for_comes_first(self, queue: Queue) -> None:
+        """Running jobs, then failed ones, then those that are next, then the finished ones."""
+        every_state(queue)
+
+        shown = on_terminal(queue, "list")
+
+        assert (shown.err, _ids(shown.screen)) == (
+            "",
+            ["processing", "failed", "pending", "scheduled", "blocked", "cancelled", "dead",
+             "completed"],
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(("lines", "rows"), [(24, 21), (5, 10), (50, 47), (500, 100)])
+    def test_a_list_has_room_on_the_screen(self, queue: Queue, lines: int, rows: int) -> None:
+        """With its header and the line that says how many more there are; at most 100 jobs."""
         with queue.opened() as storage:
             specs = [JobSpec(command="true", id=f"j{n}") for n in range(103)]
             storage.enqueue(specs, now=noon(0))
 
-        some = on_terminal(queue, "list")
-        more = on_terminal(queue, "list", "-n", "102")
+        shown = on_terminal(queue, "list", size=(80, lines))
 
-        assert some.err == "3 more (queuectl list -n N)\n"
-        assert _ids(some.screen) == [f"j{n}" for n in range(3, 103)]
-        assert (more.err, _ids(more.screen)) == ("", [f"j{n}" for n in range(1, 103)])
+        assert shown.err == f"{103 - rows} more (queuectl list --last N)\n"
+        assert _ids(shown.screen) == [f"j{n}" for n in range(rows)]
+
+    def test_a_number_means_the_newest(self, queue: Queue) -> None:
+        """As off a terminal: in the order they were enqueued, and without a limit."""
+        with queue.opened() as storage:
+            specs = [JobSpec(command="true", id=f"j{n}") for n in range(103)]
+            storage.enqueue(specs, now=noon(0))
+
+        shown = on_terminal(queue, "list", "-n", "102", size=(80, 24))
+
+        assert (shown.err, _ids(shown.screen)) == ("", [f"j{n}" for n in range(1, 103)])
 
     def test_ids_and_json_are_never_cut(self, queue: Queue) -> None:
         """Output for programs is complete on a terminal, too."""

@@ -59,6 +59,14 @@ def test_upcoming(seconds: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("days", "expected"), [(1, "at 02-01 07:00"), (334, "at 12-31 07:00"), (335, "on 2027-01-01")]
+)
+def test_upcoming_in_short(days: int, expected: str) -> None:
+    """In a table this year goes without saying, and the time of the day in another year."""
+    assert moments.upcoming(noon(days * 86400), now=NOW, short=True) == expected
+
+
+@pytest.mark.parametrize(
     ("seconds", "expected"),
     [
         (0, "0 s"), (0.25, "0.25 s"), (9, "9 s"), (42.7, "42 s"), (60, "1 min 00 s"),

@@ -16,6 +16,7 @@ from queuectl.core.times import (
     from_text,
     parse_duration,
     parse_instant,
+    parse_past,
     to_text,
     utcnow,
 )
@@ -52,6 +53,44 @@ def zone(monkeypatch):
 @pytest.fixture
 def central_europe(zone):
     zone(CENTRAL_EUROPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1h30m", (2026, 1, 15, 10, 30)),
+        ("90", (2026, 1, 15, 11, 58, 30)),
+        ("2d", (2026, 1, 13, 12)),
+        ("13:00", (2026, 1, 15, 12)),  # the local time now is 13:00
+        ("12:59:30", (2026, 1, 15, 11, 59, 30)),
+        ("13:01", (2026, 1, 14, 12, 1)),
+        ("today", (2026, 1, 14, 23)),
+        (" yesterday ", (2026, 1, 13, 23)),
+        ("2025-12-24", (2025, 12, 23, 23)),
+        ("2025-07-01T18:00", (2025, 7, 1, 16)),
+        ("2025-12-24T18:00:00.5Z", (2025, 12, 24, 18, 0, 0, 500000)),
+        ("2027-01-01", (2026, 12, 31, 23)),
+    ],
+)
+def test_a_time_in_the_past(central_europe, text, expected):
+    """A duration ends now, and a time of the day is the last one."""
+    now = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+    assert parse_past(text, now=now) == datetime(*expected, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "25:00", "2026-13-01", "-1h", "99999999d", "tomorrow"]
+)
+def test_what_is_no_time_in_the_past(text):
+    """The error names what can be given."""
+    with pytest.raises(InvalidInput) as refused:
+        parse_past(text, now=datetime(2026, 1, 15, 12, tzinfo=UTC))
+
+    assert str(refused.value) == (
+        f"not a duration or a time: {text!r} (use 2h, 18:00, yesterday, 2026-12-24 or "
+        "2026-12-24T18:00)"
+    )
 
 
 def test_the_present_is_aware():

@@ -77,6 +77,68 @@ def test_jobs_are_listed_in_the_order_of_entry(storage, clock):
     assert listed(storage) == [f"j{n}" for n in range(1203)]
 
 
+_LABELS = [None, "", "nightly", "nightly 1", "nightly 22", "Nightly", "a*b", "夜"]
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("*", [1, 2, 3, 4, 5, 6, 7]), ("", [1]), ("nightly", [2]), ("nightly*", [2, 3, 4]),
+        ("nightly ?", [3]), ("[Nn]ightly", [2, 5]), ("[!n]*", [5, 6, 7]), ("[^n]*", [5, 6, 7]),
+        ("a[*]b", [6]), ("夜", [7]), ("x", []), ("%", []),
+    ],
+)  # fmt: skip
+def test_jobs_are_selected_by_a_pattern_of_labels(storage, clock, label, expected):
+    """It is one as in a shell. Jobs without a label never fit."""
+    specs = [JobSpec(command="x", id=str(n), label=each) for n, each in enumerate(_LABELS)]
+    storage.enqueue(specs, now=clock.now)
+    selection = Selection(label=label)
+
+    assert listed(storage, label=label) == [str(number) for number in expected]
+    assert [int(key.id) for key in storage.keys(selection)] == expected
+    assert listed(storage, newest=1, label=label) == [str(number) for number in expected[-1:]]
+    assert listed(storage, label=label, states=(JobState.DEAD,)) == []
+    assert listed(storage, label=label, queues=("default", "q"), newest=9) == [
+        str(number) for number in expected
+    ]
+    assert storage.count(selection) == len(expected)
+
+
+def test_jobs_are_selected_by_the_time_of_their_last_change(storage, clock):
+    """The end counts for finished jobs: a dead job that was edited is not new."""
+    every = ("dead", "completed", "cancelled", "failed", "processing", "pending", "scheduled",
+             "blocked")  # fmt: skip
+    for at, name in enumerate(every):
+        fields = {"after": ("pending",)} if name == "blocked" else {}
+        if name == "scheduled":
+            fields = {"run_at": later(clock.now, 9999)}
+        storage.enqueue([JobSpec(command="x", id=name, max_retries=1, **fields)], now=clock.now)
+        if name in ("dead", "completed", "failed", "processing"):
+            claim = storage.claim(f"w{at}", now=clock.tick(1))
+            outcome, verdict = {
+                "dead": (EXIT_1, DEAD),
+                "completed": (OK, COMPLETED),
+                "failed": (EXIT_1, retry_at(later(clock.now, 9999))),
+            }.get(name, (None, None))
+            if outcome is not None:
+                storage.record(claim, outcome, verdict, now=clock.tick(1))
+        if name == "cancelled":
+            storage.cancel(storage.get(name), now=clock.tick(1))
+        clock.tick(10)
+    jobs = list(storage.jobs(Selection()))
+
+    assert [job.state.value for job in jobs] == list(every)
+    for one in jobs:
+        since = one.finished_at or one.updated_at
+        expected = [job.id for job in jobs if (job.finished_at or job.updated_at) >= since]
+        assert listed(storage, since=since) == expected
+        assert listed(storage, since=since, newest=2) == expected[-2:]
+        assert storage.count(Selection(since=since)) == len(expected)
+        assert listed(storage, since=later(since, 1), states=(one.state,)) == []
+        assert listed(storage, since=since, queues=("q",)) == []
+        assert listed(storage, since=since, label="*") == []
+
+
 @pytest.mark.parametrize("newest", [1, 2, 500, 501, 1203, 5000])
 def test_only_the_newest_are_listed(storage, clock, newest):
     """That many of the last jobs, still with the newest last."""

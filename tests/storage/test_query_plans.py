@@ -434,6 +434,38 @@ def mixed(tmp_path_factory):
     storage.close()
 
 
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(),
+        Selection(queues=("x", "default")),
+        Selection(states=(JobState.FAILED, JobState.DEAD)),
+        Selection(label="one"),
+        Selection(label="one*", states=(JobState.DEAD,)),
+        Selection(since=NOW + timedelta(hours=1)),
+        Selection(since=NOW + timedelta(hours=1), queues=("x",)),
+    ],
+    ids=str,
+)
+def test_the_jobs_shown_first_are_found_by_indexes(large, selection):
+    """Whatever the history holds. The indexes have the order, too, except of running jobs."""
+    sql(large, "UPDATE jobs SET label = 'one' WHERE seq = 1")
+
+    def look(storage):
+        storage.overview(selection, 50, now=NOW)
+        assert storage.count(selection) < 10 or selection.is_counted
+
+    found = [plan for plan in plans(large, look) if re.search(r"\bjobs\b", plan)]
+
+    assert found
+    for plan in found:
+        assert re.search(r"jobs USING (COVERING |INTEGER )?(INDEX|PRIMARY KEY)", plan), plan
+    if selection.is_counted:
+        unsorted = [plan for plan in found if "jobs_processing" not in plan]
+        assert [plan for plan in unsorted if "TEMP B-TREE" in plan] == []
+        assert steps(large, look) < 40_000
+
+
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
 @pytest.mark.parametrize("newest", [None, 1, 5])
 def test_few_jobs_are_found_among_many(mixed, selection, newest):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Sequence
 
 import click
@@ -45,7 +46,9 @@ def dlq() -> None:
 
 @dlq.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
 @list_options(default_number="all")
-def dlq_list(queues: Sequence[str], **shown: Any) -> None:
+def dlq_list(
+    queues: Sequence[str], label: str | None, since: datetime | None, **shown: Any
+) -> None:
     """List the dead jobs and why each of them failed.
 
     \b
@@ -54,7 +57,7 @@ def dlq_list(queues: Sequence[str], **shown: Any) -> None:
       queuectl dlq list --last 5
       queuectl dlq list --json | jq -r '.[] | [.id, .last_error] | @tsv'
     """
-    dead = Selection(queues=queue_names(queues), states=_DEAD)
+    dead = Selection(queue_names(queues), _DEAD, label, since)
     print_list(dead, print_dead_jobs, none="no dead jobs", **shown)
 
 

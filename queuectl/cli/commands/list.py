@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
 
 import click
@@ -11,10 +12,18 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_
 from queuectl.cli.json_shapes import job_json
 from queuectl.cli.listings import Longest, print_jobs
 from queuectl.cli.parameters import WholeNumber
-from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
+from queuectl.cli.selection import (
+    label_option,
+    queue_names,
+    queue_option,
+    since_option,
+    state_names,
+    state_option,
+)
 from queuectl.core.cells import width
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -33,6 +42,8 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
     """Add the options of a command that lists jobs, all but `--state`."""
     options = [
         queue_option,
+        label_option,
+        since_option,
         click.option(
             "-n",
             "--last",
@@ -67,11 +78,12 @@ def print_list(
     ids: bool,
     show_env: bool,
     as_json: bool,
-    most_on_a_terminal: int | None = None,
+    has_overview: bool = False,
 ) -> Storage:
     """Print jobs in the order they were enqueued; return the storage, which stays open.
 
-    `none` is the message when there are no such jobs.
+    With `has_overview` a terminal shows the most interesting ones instead. `none` is the message
+    when there are no such jobs.
     """
     if ids and as_json:
         usage_error("--ids and --json cannot be used together")
@@ -83,15 +95,21 @@ def print_list(
         for job in storage.jobs(selection, newest=newest):
             output.print_line(job.id)
     else:
-        hidden = 0
-        if newest is None and most_on_a_terminal is not None and output.on_terminal():
-            newest = most_on_a_terminal
-            hidden = storage.count(selection) - newest
-        if not table(storage.jobs(selection, newest=newest), lambda: _longest(storage)):
+        jobs, hidden = storage.jobs(selection, newest=newest), 0
+        if newest is None and has_overview and output.on_terminal():
+            chosen = storage.overview(selection, _most_rows(), now=utcnow())
+            jobs, hidden = iter(chosen), storage.count(selection) - len(chosen)
+        if not table(jobs, lambda: _longest(storage)):
             output.message(none)
         if hidden > 0:
-            output.message(f"{hidden} more (queuectl list -n N)")
+            output.message(f"{hidden} more (queuectl list --last N)")
     return storage
+
+
+def _most_rows() -> int:
+    """Return how many jobs to list so that header and last line stay on the screen, at most 100."""
+    lines = output.screen_lines()
+    return _MOST_ON_A_TERMINAL if lines is None else max(10, min(_MOST_ON_A_TERMINAL, lines - 3))
 
 
 def _longest(storage: Storage) -> Mapping[str, int]:
@@ -102,9 +120,19 @@ def _longest(storage: Storage) -> Mapping[str, int]:
 
 @click.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
 @state_option()
-@list_options(default_number=f"{_MOST_ON_A_TERMINAL} on a terminal, else all")
-def list_jobs(states: Sequence[Any], queues: Sequence[str], **shown: Any) -> None:
-    """List jobs in the order they were enqueued, newest last.
+@list_options(default_number="as many as a terminal has room for, else all")
+def list_jobs(
+    states: Sequence[Any],
+    queues: Sequence[str],
+    label: str | None,
+    since: datetime | None,
+    **shown: Any,
+) -> None:
+    """List jobs.
+
+    On a terminal, as many as it has room for: first those that run, then those that failed, then
+    those that start next, then those that ended last. Elsewhere, and with --last, in the order
+    they were enqueued, newest last.
 
     \b
     Examples:
@@ -113,10 +141,8 @@ def list_jobs(states: Sequence[Any], queues: Sequence[str], **shown: Any) -> Non
       queuectl list --queue photos --ids
       queuectl list --json | jq -r '.[] | [.id, .state] | @tsv'
     """
-    selection = Selection(queues=queue_names(queues), states=state_names(states))
-    storage = print_list(
-        selection, print_jobs, none="no jobs", most_on_a_terminal=_MOST_ON_A_TERMINAL, **shown
-    )
+    selection = Selection(queue_names(queues), state_names(states), label, since)
+    storage = print_list(selection, print_jobs, none="no jobs", has_overview=True, **shown)
     if not (shown["ids"] or shown["as_json"]):
         _mention_dead(storage, selection)
 
@@ -125,6 +151,6 @@ def _mention_dead(storage: Storage, selection: Selection) -> None:
     """Tell somebody who looks for failed jobs, and finds none, about the dead ones."""
     if selection.states != (JobState.FAILED,) or storage.count(selection):
         return
-    dead = storage.count(Selection(queues=selection.queues, states=(JobState.DEAD,)))
+    dead = storage.count(selection._replace(states=(JobState.DEAD,)))
     if dead:
         output.message(f"{dead} {'is' if dead == 1 else 'are'} dead: queuectl dlq list")
