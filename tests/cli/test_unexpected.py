@@ -93,8 +93,8 @@ def test_completion_prints_no_traceback(queue: Queue, shell: str, env: dict[str,
 @pytest.mark.parametrize(
     ("words", "option", "low"),
     [
-        ("list -n", "-n", 1),
-        ("dlq list -n", "-n", 1),
+        ("list -n", "--last", 1),
+        ("dlq list -n", "--last", 1),
         ("logs here --tail", "--tail", 0),
         ("logs here --attempt", "--attempt", 1),
         ("worker start --drain --max-jobs", "--max-jobs", 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -69,6 +70,15 @@ def rows(text: str) -> list[list[str]]:
         [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         for line in lines
     ]
+
+
+def leads_to_a_file(folder: str, link: str) -> bool:
+    """Whether a link on a page in this folder of the checkout leads to a file or a folder.
+
+    Where the installed package is tested, the checkout does not hold the package.
+    """
+    path = os.path.normpath(f"{folder}/{link}")
+    return any((root / path).exists() for root in (CHECKOUT, TOPICS_FOLDER.parents[1]))
 
 
 def code(text: str) -> list[str]:
