@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import datetime, time, timedelta, timezone
+from functools import lru_cache
 
 from queuectl.core.errors import InvalidInput, QueueUnusable
 
@@ -26,6 +27,7 @@ def utcnow() -> datetime:
     return datetime.now(timezone.utc)
 
 
+@lru_cache(maxsize=4)
 def to_text(instant: datetime) -> str:
     """Write an aware time as `2026-01-31T12:00:00.000000Z`: the order of texts is that of times."""
     if instant.tzinfo is not timezone.utc:
@@ -33,6 +35,7 @@ def to_text(instant: datetime) -> str:
     return instant.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
+@lru_cache(maxsize=16)
 def from_text(text: str) -> datetime:
     """Read a time that `to_text` wrote, or another program, such as SQLite's CURRENT_TIMESTAMP.
 

@@ -11,7 +11,7 @@ from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.settings import Settings, unreadable_keys
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
-from queuectl.storage.claiming import NEWEST_ATTEMPTS, Claiming, newest_attempts, promote
+from queuectl.storage.claiming import NEWEST_ATTEMPTS, Claiming, newest_attempts
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.rows import IS_WORKER_ID, SELECT_JOB, left_processes_text, to_job
 
@@ -51,14 +51,13 @@ class Attempts(Claiming):
     ) -> tuple[Recorded, Claim | None]:
         """Record, then claim the next job in the same transaction: one fsync per job.
 
-        If many jobs are due, none is claimed: the next call of `claim` makes all of them pending.
+        If much has to be put right first, none is claimed: the next call of `claim` does it.
         """
         claimed = None
         with self._transaction() as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
             try:
-                if not promote(conn, to_text(now)):
-                    claimed = self._claim(conn, worker, queues, now)
+                claimed, _ = self._claim(conn, worker, queues, now=now)
             except QueueUnusable:  # that job cannot be read; `claim` will report it
                 claimed = None
         if freed:
@@ -335,11 +334,19 @@ def _end_attempt(
         cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
         return _end_attempt(conn, claim, outcome, cancelled, now=now)
     _end_execution(conn, claim.execution_id, outcome, at)
-    freed = finished and release_dependants(
-        conn, claim.job.seq, completed=verdict.state is JobState.COMPLETED, now=now
-    )
+    is_needed, limit = conn.execute(
+        """
+        SELECT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = :job),
+               (SELECT job_limit FROM queues WHERE name = :queue)
+        """,
+        {"job": claim.job.seq, "queue": claim.job.queue},
+    ).fetchone()
+    freed = limit is not None
+    if finished and is_needed:
+        completed = verdict.state is JobState.COMPLETED
+        freed = release_dependants(conn, claim.job.seq, completed=completed, now=now) or freed
     recorded = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
-    return recorded, freed or _is_limited(conn, claim.job.queue)
+    return recorded, freed
 
 
 def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:
@@ -354,11 +361,6 @@ def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:
         {"job": claim.job.seq, "execution": claim.execution_id},
     ).fetchone()
     return row is not None
-
-
-def _is_limited(conn: sqlite3.Connection, queue: str) -> bool:
-    row = conn.execute("SELECT job_limit FROM queues WHERE name = ?", (queue,)).fetchone()
-    return row is not None and row[0] is not None
 
 
 def _end_execution(conn: sqlite3.Connection, execution_id: int, outcome: Outcome, at: str) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple, Sequence
 
-from queuectl.core.errors import QueueDamaged, QueueUnusable, UnreadableRow
+from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Job
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
+from queuectl.storage import heads
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, left_processes, optional_time, to_job
+from queuectl.storage.rows import left_processes, optional_time, to_job
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
 _PROMOTED_AT_ONCE = 1000
@@ -22,47 +22,7 @@ NEWEST_ATTEMPTS = 16
 """Starting an attempt kills the leftover processes of earlier attempts. So only attempts since the
 last one that was started can have any, and the newest 16 are enough."""
 
-# The first job of each queue that is neither paused nor full. `job_counts` names it, so neither the
-# other jobs of a queue nor the number of queues matters: a paused queue with 100,000 waiting jobs
-# costs a claim one step.
-_BEST_HEAD = """
-    SELECT head_seq
-      FROM job_counts AS heads {index}
-     WHERE heads.state = 'pending'
-       AND NOT EXISTS (SELECT 1
-                         FROM queues
-                        WHERE queues.name = heads.queue
-                          AND (queues.paused_at IS NOT NULL
-                               OR queues.job_limit <= (SELECT running.jobs
-                                                         FROM job_counts AS running
-                                                        WHERE running.state = 'processing'
-                                                          AND running.queue = heads.queue)))
-       AND NOT EXISTS (SELECT 1 FROM queues WHERE name = '' AND paused_at IS NOT NULL)
-           {served}
-     ORDER BY heads.head_priority DESC, heads.head_seq
-     LIMIT 1
-"""
-
-
-@lru_cache(maxsize=2)
-def _best_head(queues: int) -> str:
-    """Return a SELECT of the seq of the job to claim next.
-
-    `queues` is how many queues are named, as parameters; 0 means all queues but batches.
-    """
-    if queues:
-        named = ", ".join("?" * queues)
-        return _BEST_HEAD.format(index="", served=f"AND heads.queue IN ({named})")
-    # SQLite guesses that reading all heads and sorting them is faster than reading them in order.
-    # Batches are left to the workers that name them.
-    return _BEST_HEAD.format(
-        index="INDEXED BY queue_heads", served="AND substr(heads.queue, 1, 1) <> '@'"
-    )
-
-
-@lru_cache(maxsize=2)
-def _best_job(queues: int) -> str:
-    return f"{SELECT_JOB} WHERE seq = ({_best_head(queues)})"
+_JOB_COLUMNS = ", ".join(f"jobs.{name}" for name in Job._fields)
 
 
 class Ready(NamedTuple):
@@ -93,8 +53,7 @@ class Claiming(Base):
             next_due = _readable_time(due[0]) if due else None
             if due and str(due[0]) <= to_text(now):
                 return Ready(True, next_due)
-            head = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
-            return Ready(head is not None, next_due)
+            return Ready(heads.is_any(conn, queues), next_due)
 
     def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Claim | None:
         """Claim the next job of these queues (of all but batches, if none is named).
@@ -105,18 +64,56 @@ class Claiming(Base):
         """
         while True:
             with self._transaction() as conn:
-                # Which due job is the best one is known only when all of them are pending.
-                if not promote(conn, to_text(now)):
-                    return self._claim(conn, worker, queues, now)
+                claim, is_final = self._claim(conn, worker, queues, now=now)
+            if is_final:
+                return claim
 
     def _claim(
-        self, conn: sqlite3.Connection, worker: str, queues: Sequence[str], now: datetime
-    ) -> Claim | None:
+        self, conn: sqlite3.Connection, worker: str, queues: Sequence[str], *, now: datetime
+    ) -> tuple[Claim | None, bool]:
+        """Claim the next job; None if there is none.
+
+        Also returns whether that is final: if so much had to be put right that nothing was claimed,
+        the rest is left to another transaction. Jobs that cannot be read are set aside.
+        """
         at = to_text(now)
-        job = self._best_readable(conn, queues, now)
-        if job is None:
-            return None
-        attempts = newest_attempts(conn, job.seq)
+        while True:
+            try:
+                found = heads.find(conn, queues, _JOB_COLUMNS, at)
+                if found.are_due or found.row is None:
+                    # Which due job is the best one is known only when all of them are pending.
+                    promoted = promote(conn, at)
+                    if promoted == _PROMOTED_AT_ONCE:
+                        return None, False
+                    if promoted:
+                        continue
+                if found.row is None or not found.is_final:
+                    return None, found.is_final
+                job = to_job(found.row)
+            except (UnreadableRow, *READING_ERRORS) as error:
+                if not isinstance(error, UnreadableRow) and not is_undecodable(error):
+                    raise
+                from queuectl.storage.unreadable import set_aside  # almost never needed
+
+                row = heads.find(conn, queues, "jobs.seq", at).row
+                if row is None:
+                    raise
+                set_aside(conn, row[0], now=now)
+            else:
+                attempts = newest_attempts(conn, job.seq) if found.has_run else ()
+                return self._take(conn, job, attempts, worker, now=now), True
+
+    def _take(
+        self,
+        conn: sqlite3.Connection,
+        job: Job,
+        attempts: Sequence[tuple[int, str, str | None]],
+        worker: str,
+        *,
+        now: datetime,
+    ) -> Claim:
+        """Claim a job that has these attempts: count one more, and note its worker."""
+        at = to_text(now)
         execution_id = conn.execute(
             """
             INSERT INTO executions (job_seq, attempt, worker, started_at)
@@ -148,34 +145,6 @@ class Claiming(Base):
             tuple(left for _, _, text in attempts if text for left in left_processes(text)),
         )
 
-    def _best_readable(
-        self, conn: sqlite3.Connection, queues: Sequence[str], now: datetime
-    ) -> Job | None:
-        """Return the job to claim next; those before it that cannot be read are set aside."""
-        while True:
-            try:
-                row = conn.execute(_best_job(len(queues)), tuple(queues)).fetchone()
-                job = None if row is None else to_job(row)
-                if job is None or job.state is not JobState.PENDING:
-                    self._refuse_wrong_head(conn, queues)
-                return job
-            except (UnreadableRow, *READING_ERRORS) as error:
-                if not isinstance(error, UnreadableRow) and not is_undecodable(error):
-                    raise
-            from queuectl.storage.unreadable import set_aside  # almost never needed
-
-            (seq,) = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
-            set_aside(conn, seq, now=now)
-
-    def _refuse_wrong_head(self, conn: sqlite3.Connection, queues: Sequence[str]) -> None:
-        """Raise QueueDamaged if a queue is kept to give out a job that is gone or not pending."""
-        head = conn.execute(_best_head(len(queues)), tuple(queues)).fetchone()
-        if head is not None:
-            raise QueueDamaged(
-                f"{self.files.database} is damaged: job {head[0]} is kept as the next one of its "
-                "queue, but it is not pending"
-            )
-
 
 def _readable_time(text: str) -> datetime | None:
     try:
@@ -194,21 +163,9 @@ def _claimed(job: Job, worker: str, now: datetime) -> Job:
     )
 
 
-def promote(conn: sqlite3.Connection, at: str) -> bool:
-    """Make due jobs claimable, scheduled and failed -> pending; return whether more are due."""
-    # Usually nothing is due, and asking costs a third of an UPDATE that finds nothing.
-    due = conn.execute(
-        """
-        SELECT EXISTS (SELECT 1
-                         FROM jobs
-                        WHERE (state = 'scheduled' OR state = 'failed')
-                          AND run_at <= ?)
-        """,
-        (at,),
-    ).fetchone()
-    if not due[0]:
-        return False
-    promoted = conn.execute(
+def promote(conn: sqlite3.Connection, at: str) -> int:
+    """Make due jobs claimable, scheduled and failed -> pending; return how many, at most 1,000."""
+    return conn.execute(
         """
         UPDATE jobs
            SET state = 'pending',
@@ -222,7 +179,6 @@ def promote(conn: sqlite3.Connection, at: str) -> bool:
         """,
         {"now": at, "most": _PROMOTED_AT_ONCE},
     ).rowcount
-    return promoted == _PROMOTED_AT_ONCE
 
 
 def newest_attempts(

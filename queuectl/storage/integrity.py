@@ -63,19 +63,21 @@ class Integrity(Base):
         ]  # fmt: skip
 
     def wrong_heads(self) -> list[str]:
-        """Return the queues for which another job is kept as the next one than a search finds."""
+        """Return the queues whose kept head comes after a pending job, or is missing."""
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
                 SELECT queue
                   FROM job_counts
                  WHERE state = 'pending'
-                   AND head_seq IS NOT (SELECT head.seq
-                                          FROM jobs AS head
-                                         WHERE head.state = 'pending'
-                                           AND head.queue = job_counts.queue
-                                         ORDER BY head.priority DESC, head.seq
-                                         LIMIT 1)
+                   AND NOT coalesce((SELECT head_priority > head.priority
+                                            OR (head_priority = head.priority
+                                                AND head_seq <= head.seq)
+                                       FROM jobs AS head
+                                      WHERE head.state = 'pending'
+                                        AND head.queue = job_counts.queue
+                                      ORDER BY head.priority DESC, head.seq
+                                      LIMIT 1), 0)
                  ORDER BY queue
                 """
             )

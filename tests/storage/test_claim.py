@@ -212,6 +212,52 @@ def test_each_queue_knows_the_job_to_claim_next(storage, clock):
     assert sql(storage, "SELECT queue FROM job_counts WHERE state = 'pending'") == []
 
 
+@pytest.mark.parametrize("queues", [(), ("z", "x", "y")])
+def test_many_queues_take_turns_in_the_order_of_their_jobs(storage, clock, queues):
+    """A claim leaves the kept head of its queue behind; the next one must not go by it."""
+    for number in range(4):
+        for queue in ("x", "y", "z"):
+            add(storage, clock.now, f"{queue}{number}", queue=queue, priority=number % 2)
+
+    assert claim_ids(storage, clock.now, *queues) == [
+        f"{queue}{number}" for number in (1, 3, 0, 2) for queue in ("x", "y", "z")
+    ]
+
+
+@pytest.mark.parametrize("queues", [(), ("x", "y")])
+def test_a_job_that_went_and_came_back_has_its_new_place(storage, clock, queues):
+    """Its old place may still be kept as the head of the queue."""
+    add(storage, clock.now, "a", queue="x", priority=5)
+    add(storage, clock.now, "b", queue="x", priority=2)
+    add(storage, clock.now, "c", queue="y", priority=3)
+    storage.edit(storage.get("a"), {"queue": "y"}, now=clock.now)
+    storage.edit(storage.get("a"), {"priority": 1}, now=clock.now)
+    storage.edit(storage.get("a"), {"queue": "x"}, now=clock.now)
+
+    assert claim_ids(storage, clock.now, *queues) == ["c", "b", "a"]
+
+
+def test_thousands_of_heads_that_were_cancelled_are_passed_by_once(storage, clock):
+    """They are moved in several transactions, each of them short."""
+    add(storage, clock.now, "other", queue="last")
+    specs = [
+        JobSpec(command="true", id=f"{name}{number}", queue=f"q{number}", priority=priority)
+        for name, priority in (("first", 9), ("second", -1))
+        for number in range(2500)
+    ]
+    storage.enqueue(specs, now=clock.now)
+    with storage.batch():
+        for number in range(2500):
+            storage.cancel(storage.get(f"first{number}"), now=clock.now)
+    ids = []
+    said = statements(storage, lambda: ids.append(storage.claim("w1", now=clock.now).job.id))
+
+    assert ids == ["other"]
+    assert said.count("COMMIT") == 3
+    assert storage.wrong_heads() == []
+    assert storage.claim("w1", now=clock.now).job.id == "second0"
+
+
 def test_a_paused_queue_gives_nothing(storage, clock):
     """Its jobs wait, and those of other queues do not. After the pause they run in their order."""
     add(storage, clock.now, "a", queue="x", priority=9)

@@ -420,8 +420,8 @@ class StorageModel(RuleBasedStateMachine):
         assert kept == counted
 
     @invariant()
-    def each_queue_names_its_head(self):
-        """The job of a queue that is claimed next is kept; there are no counts of zero."""
+    def no_job_comes_before_the_kept_head_of_its_queue(self):
+        """A claim searches each queue from there; there are no counts of zero."""
         pending: dict[str, list[tuple[int, int, str]]] = {}
         for job_id, job in self.jobs.items():
             if job.state is JobState.PENDING:
@@ -429,15 +429,19 @@ class StorageModel(RuleBasedStateMachine):
         kept = sql(
             self.storage,
             """
-            SELECT job_counts.queue, jobs.id, jobs.priority = head_priority
+            SELECT queue, -head_priority, head_seq
               FROM job_counts
-              LEFT JOIN jobs ON jobs.seq = head_seq
-             WHERE job_counts.state = 'pending'
-                OR job_counts.jobs = 0
-             ORDER BY job_counts.queue
+             WHERE state = 'pending'
+                OR jobs = 0
+             ORDER BY queue
             """,
         )
-        assert kept == [(queue, min(pending[queue])[2], 1) for queue in sorted(pending)]
+        seqs = dict(sql(self.storage, "SELECT id, seq FROM jobs"))
+        heads = {queue: min(waiting) for queue, waiting in pending.items()}
+        assert [queue for queue, _, _ in kept] == sorted(heads)
+        assert self.storage.wrong_heads() == []
+        for queue, priority, seq in kept:
+            assert (priority, seq) <= (heads[queue][0], seqs[heads[queue][2]])
 
     @invariant()
     def the_total_of_bad_ends_is_right(self):

@@ -255,79 +255,6 @@ CREATE INDEX jobs_blocked ON jobs (seq, queue, state)
 CREATE INDEX queue_heads ON job_counts (head_priority DESC, head_seq)
      WHERE state = 'pending'
     ;
-CREATE TRIGGER count_new_job AFTER INSERT ON jobs
-    BEGIN
-        INSERT INTO job_counts (state, queue, jobs)
-        VALUES (new.state, new.queue, 1)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
-        UPDATE job_counts
-           SET head_priority = new.priority,
-               head_seq = new.seq
-         WHERE new.state = 'pending'
-           AND state = 'pending'
-           AND queue = new.queue
-           AND (head_seq IS NULL
-                OR head_priority < new.priority
-                OR (head_priority = new.priority AND head_seq > new.seq));
-    END;
-CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue, priority ON jobs
-      WHEN old.state <> new.state OR old.queue <> new.queue
-        OR (new.state = 'pending' AND old.priority <> new.priority)
-    BEGIN
-        UPDATE job_counts
-           SET jobs = jobs - 1
-         WHERE state = old.state
-           AND queue = old.queue;
-        DELETE FROM job_counts
-         WHERE state = old.state
-           AND queue = old.queue
-           AND jobs = 0;
-        UPDATE job_counts
-           SET (head_priority, head_seq) = (SELECT head.priority, head.seq
-                 FROM jobs AS head
-                WHERE head.state = 'pending'
-                  AND head.queue = old.queue
-                ORDER BY head.priority DESC, head.seq
-                LIMIT 1)
-         WHERE old.state = 'pending'
-           AND state = 'pending'
-           AND queue = old.queue
-           AND head_seq = old.seq;
-        INSERT INTO job_counts (state, queue, jobs)
-        VALUES (new.state, new.queue, 1)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
-        UPDATE job_counts
-           SET head_priority = new.priority,
-               head_seq = new.seq
-         WHERE new.state = 'pending'
-           AND state = 'pending'
-           AND queue = new.queue
-           AND (head_seq IS NULL
-                OR head_priority < new.priority
-                OR (head_priority = new.priority AND head_seq > new.seq));
-    END;
-CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
-    BEGIN
-        UPDATE job_counts
-           SET jobs = jobs - 1
-         WHERE state = old.state
-           AND queue = old.queue;
-        DELETE FROM job_counts
-         WHERE state = old.state
-           AND queue = old.queue
-           AND jobs = 0;
-        UPDATE job_counts
-           SET (head_priority, head_seq) = (SELECT head.priority, head.seq
-                 FROM jobs AS head
-                WHERE head.state = 'pending'
-                  AND head.queue = old.queue
-                ORDER BY head.priority DESC, head.seq
-                LIMIT 1)
-         WHERE old.state = 'pending'
-           AND state = 'pending'
-           AND queue = old.queue
-           AND head_seq = old.seq;
-    END;
 CREATE INDEX jobs_died ON jobs (finished_at, seq, queue, state)
      WHERE state = 'dead'
     ;
@@ -343,6 +270,64 @@ CREATE UNIQUE INDEX staged_jobs_unique_key ON staged_jobs (unique_key)
     ;
 CREATE INDEX staged_needs_needed ON staged_needs (needs_seq)
     ;
+CREATE TRIGGER count_new_job AFTER INSERT ON jobs
+    BEGIN
+        INSERT INTO job_counts (state, queue, jobs, head_priority, head_seq)
+        VALUES (new.state, new.queue, 1,
+                CASE new.state WHEN 'pending' THEN new.priority END,
+                CASE new.state WHEN 'pending' THEN new.seq END)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+    END;
+CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue ON jobs
+      WHEN old.state <> new.state OR old.queue <> new.queue
+    BEGIN
+        UPDATE job_counts
+           SET jobs = jobs - 1
+         WHERE state = old.state
+           AND queue = old.queue;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+        INSERT INTO job_counts (state, queue, jobs, head_priority, head_seq)
+        VALUES (new.state, new.queue, 1,
+                CASE new.state WHEN 'pending' THEN new.priority END,
+                CASE new.state WHEN 'pending' THEN new.seq END)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+    END;
+CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
+    BEGIN
+        UPDATE job_counts
+           SET jobs = jobs - 1
+         WHERE state = old.state
+           AND queue = old.queue;
+        DELETE FROM job_counts
+         WHERE state = old.state
+           AND queue = old.queue
+           AND jobs = 0;
+    END;
+CREATE TRIGGER move_head_new_job AFTER INSERT ON jobs
+      WHEN new.state = 'pending'
+    BEGIN
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE state = 'pending'
+           AND queue = new.queue
+           AND (head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));
+    END;
+CREATE TRIGGER move_head_moved_job AFTER UPDATE OF state, queue, priority ON jobs
+      WHEN new.state = 'pending'
+    BEGIN
+        UPDATE job_counts
+           SET head_priority = new.priority,
+               head_seq = new.seq
+         WHERE state = 'pending'
+           AND queue = new.queue
+           AND (head_priority < new.priority
+                OR (head_priority = new.priority AND head_seq > new.seq));
+    END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
 INSERT INTO "sqlite_sequence" VALUES('executions',4);
