@@ -106,7 +106,7 @@ def result(work, *, staged):
             (*row[:id_place], None if row[made_place] else row[id_place], *row[id_place + 1 :])
             for row in jobs
         ]
-        counts = sql(storage, "SELECT * FROM job_counts ORDER BY state, queue")
+        counts = sql(storage, "SELECT state, queue, jobs FROM job_counts ORDER BY state, queue")
         needs = sql(storage, "SELECT * FROM dependencies ORDER BY job_seq, needs_seq")
         left = [
             sql(storage, f"SELECT count(*) FROM {table}")[0][0]
