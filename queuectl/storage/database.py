@@ -24,7 +24,7 @@ from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode
 from queuectl.storage import schema
 from queuectl.storage.connecting import as_text, connect, connected, identity, refuse_foreign_wal
-from queuectl.storage.sqlite_errors import READING_ERRORS, is_busy, translated
+from queuectl.storage.sqlite_errors import READING_ERRORS, disk_full, is_busy, translated
 from queuectl.storage.write_lock import WriteLock
 
 WAIT_SECONDS = 30.0
@@ -163,6 +163,20 @@ class Database:
         """Raise DiskFailure if nothing may wait with this connection: it locks others out."""
         if self._locks_others_out:
             raise DiskFailure(f"cannot write {self.files.database}: the disk is full")
+
+    def refuse_full_disk(self, needed_bytes: int) -> None:
+        """Raise DiskFailure if so much, and twice the usual log, does not fit on the disk any more.
+
+        So some space is left for others, and for undoing what was begun.
+        """
+        path = self.files.database
+        try:
+            place = os.statvfs(path)
+        except OSError:
+            return
+        free = place.f_bavail * place.f_frsize
+        if free < needed_bytes + 2 * _checkpoint_pages(path) * _PAGE_BYTES:
+            raise disk_full(path)
 
     def set_durability(self, *, waits_for_disk: bool) -> None:
         """Choose whether a commit waits for the disk, as it does at first; not in a transaction.

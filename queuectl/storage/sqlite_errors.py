@@ -35,6 +35,13 @@ def is_undecodable(error: Exception) -> bool:
     return isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error)
 
 
+def disk_full(path: str) -> DiskFailure:
+    """Return the error for a disk on which a queue has no space left."""
+    return DiskFailure(
+        f"cannot write {path}: the disk is full (queuectl prune deletes finished jobs)"
+    )
+
+
 def translated(error: Exception, path: str) -> Exception:
     """Return the error to raise instead of SQLite's; one that shows a bug is returned as it is."""
     text = str(error)
@@ -47,9 +54,7 @@ def translated(error: Exception, path: str) -> Exception:
     if is_busy(error):
         return QueueBusy(f"the queue is busy: another program has {path} locked (try again)")
     if "full" in text or ("disk I/O error" in text and _is_disk_full(path)):
-        return DiskFailure(
-            f"cannot write {path}: the disk is full (queuectl prune deletes finished jobs)"
-        )
+        return disk_full(path)
     if "disk I/O error" in text and _is_file_too_large(path):
         return DiskFailure(
             f"cannot write {path}: the limit on the size of files is too low (ulimit -f)"

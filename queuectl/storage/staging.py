@@ -55,6 +55,8 @@ _Item = TypeVar("_Item")
 
 _BYTES_AT_ONCE = 256 << 10
 """How large the commands and variables of one transaction are."""
+_MORE_BYTES = 64
+"""How much more space a job needs in `jobs` than it needed before, with its entries in indexes."""
 _POLL_SECONDS = 0.05
 
 
@@ -134,6 +136,8 @@ class Stage(Adding):
     @contextmanager
     def filling(self) -> Iterator[None]:
         """Run one transaction that stages jobs."""
+        staged = self._reserved - self._state.first_seq + 1
+        self._database.refuse_full_disk(staged * _MORE_BYTES)
         with self._pace.timed(self._database) as conn:
             self._refuse_lost()
             self._seq = _last_reserved(conn)

@@ -14,6 +14,8 @@ from support.calls import Called
 from support.held import UNTIL_GO
 from support.history import assert_sound
 from support.queue import Queue
+from support.small_disk import on_small_disk
+from support.stages import STAGING, assert_no_stage
 from support.tracing import (
     Fault,
     announced,
@@ -60,6 +62,32 @@ def test_an_enqueue_that_meets_a_fault_succeeds_or_fails_with_one_line(queue: Qu
         finally:
             queue.close_storage()
     queue.drain(workers=1)
+
+
+@needs_strace
+def test_many_jobs_that_meet_a_fault_are_all_there_or_none(queue: Queue) -> None:
+    """Whichever call fails while they are staged: success, or 1 or 75 and one line.
+
+    If it says that they are enqueued, then they are. The next pool clears up.
+    """
+    path = queue.folder / "many"
+    path.write_text("true\n" * 7)
+    words = ("enqueue", "--lines", "--file", str(path))
+    prefix = queue.folder / "trace"
+    queue.enqueue("true")
+    assert strace(queue, recording(prefix), *words, before=STAGING).code == 0
+    for fault in announced(faults(points(prefix, queue))):
+        without_queue(queue)
+        queue.enqueue("true")
+        done = strace(queue, fault.options, *words, before=STAGING)
+        _assert_one_clear_line(fault, done)
+        queue.drain(workers=1)
+        assert (fault, queue.counts()) in ((fault, {"completed": 1}), (fault, {"completed": 8}))
+        if done.code == 0 or "are enqueued" in done.err:
+            assert (fault, queue.counts()) == (fault, {"completed": 8})
+        assert_no_stage(queue)
+        assert_sound(queue)
+        queue.close_storage()
 
 
 @needs_strace
@@ -152,6 +180,22 @@ def test_an_enqueue_on_a_full_disk_fails_and_harms_nothing(small_disk: Path, que
         kept, "completed"
     )
     assert queue.run("doctor").code in (0, 1)  # it may complain about so small a disk
+
+
+def test_many_jobs_that_do_not_fit_on_the_disk_leave_nothing(queue: Queue) -> None:
+    """One line says that the disk is full; none of them is there, and fewer of them fit."""
+    with on_small_disk(queue, "8m"):
+        kept = queue.enqueue("true")
+        line = queue.fails(1, "enqueue", "--lines", "-", stdin="true\n" * 100_000)
+        assert line == (
+            f"queuectl enqueue: cannot write {queue.database}: the disk is full "
+            "(queuectl prune deletes finished jobs)"
+        )
+        assert queue.ids() == [kept]
+        queue.ok("enqueue", "--lines", "-q", "-", stdin="true\n" * 2100)
+
+        assert queue.counts() == {"pending": 2101}
+        assert_no_stage(queue)
 
 
 def test_a_queue_can_be_created_after_the_disk_was_full(small_disk: Path, queue: Queue) -> None:

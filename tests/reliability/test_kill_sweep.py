@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from support.history import (
 )
 from support.processes import status_field
 from support.queue import Queue
+from support.stages import STAGING, assert_no_stage
 from support.tracing import (
     Point,
     Tracer,
@@ -53,6 +55,49 @@ def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
             queue.close_storage()
     queue.drain(workers=1)
     assert set(queue.counts()) == {"completed"}
+
+
+@pytest.mark.parametrize("command", ["enqueue", "import"])
+def test_many_jobs_killed_anywhere_are_all_there_or_none(queue: Queue, command: str) -> None:
+    """They go through a stage, two at a time. What is left of it is discarded or finished.
+
+    The next pool does that. A file that was imported, or ids that were printed, are there.
+    """
+    words, ids = _many_jobs(queue, command)
+    queue.enqueue("true")  # the queue is there
+    prefix = queue.folder / "trace"
+    done = strace(queue, recording(prefix), *words, before=STAGING)
+    assert done.code == 0, done.err
+    every = points(prefix, queue)
+    assert len(every) > 50
+    for point in sample(every, 16):
+        without_queue(queue)
+        (queue.work / "ledger").unlink(missing_ok=True)
+        other = queue.enqueue("true", "--id", "other")
+        killed = strace(queue, point.inject(_KILL), *words, before=STAGING)
+        seen = queue.ids()
+        assert set(seen) <= {other, *ids}
+        queue.drain(workers=1)
+        there = queue.ids()
+        assert (point, there) in ((point, [other]), (point, [other, *ids]))
+        if killed.out or killed.code == 0 or len(seen) > 1:
+            assert (point, there) == (point, [other, *ids])
+        assert_nothing_lost_nothing_twice(queue, there[1:])
+        assert_no_stage(queue)
+        assert_sound(queue)
+        queue.close_storage()
+
+
+def _many_jobs(queue: Queue, command: str) -> tuple[list[str], list[str]]:
+    """Write a file with jobs; return the command that adds them, and their ids."""
+    ids = [f"j{number}" for number in range(7)]
+    lines: list[dict[str, object]] = [
+        {"id": job, "command": keeping_a_ledger("true"), "cwd": str(queue.work)} for job in ids
+    ]
+    lines[1].update(after=["j5"], **({"state": "blocked"} if command == "import" else {}))
+    path = queue.folder / "many.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return (["enqueue", "--file", str(path)] if command == "enqueue" else [command, str(path)]), ids
 
 
 def _start_afresh(queue: Queue, *, hides: bool = False) -> list[str]:

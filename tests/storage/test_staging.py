@@ -29,7 +29,7 @@ from queuectl.storage.adding import JOB_COLUMNS
 from queuectl.storage.staging import SpreadIds
 from support.clock import later
 from support.rows import add, claim_ids, finish, sql
-from support.stages import stage_all
+from support.stages import leave_decided, leave_undecided, stage_all
 
 STAGE_TABLES = ("stage", "staged_jobs", "staged_needs")
 
@@ -56,10 +56,6 @@ def at_once(monkeypatch):
         yield
 
 
-class Died(BaseException):
-    """The process was killed."""
-
-
 def specs(*ids, **fields):
     return [JobSpec(command="true", id=job_id, **fields) for job_id in ids]
 
@@ -70,41 +66,6 @@ def ids(storage):
 
 def left(storage):
     return [sql(storage, f"SELECT count(*) FROM {table}")[0][0] for table in STAGE_TABLES]
-
-
-@contextmanager
-def dying(monkeypatch, place, after):
-    """Let the process die when a function has been called so often; it cannot tidy up either."""
-    owner, _, name = place.rpartition(".")
-    module, _, kind = owner.rpartition(".")
-    target = getattr(__import__(module, fromlist=[kind]), kind)
-    original = getattr(target, name)
-    calls = 0
-
-    def once_too_often(*args, **kwargs):
-        nonlocal calls
-        calls += 1
-        if calls > after:
-            raise Died
-        return original(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(target, name, once_too_often)
-        patch.setattr("queuectl.storage.staging.Stage._discard", lambda self: None)
-        with pytest.raises(Died):
-            yield
-
-
-def die_undecided(storage, clock, monkeypatch, jobs):
-    """Let a process die when it has staged jobs."""
-    with dying(monkeypatch, "queuectl.storage.staging.Stage._decide", 0):
-        storage.enqueue(jobs, now=clock.now)
-
-
-def die_decided(storage, clock, monkeypatch, jobs, moved=0):
-    """Let a process die when it has decided, and has moved some of its jobs, two at a time."""
-    with dying(monkeypatch, "queuectl.storage.moving.Mover.move", moved):
-        storage.enqueue(jobs, now=clock.now)
 
 
 def test_nobody_sees_a_job_before_all_are_decided(storage, other, clock):
@@ -172,7 +133,7 @@ def test_seqs_are_not_given_back_if_others_were_given(storage, other, clock, mon
 
 def test_a_dead_undecided_stage_is_discarded(storage, other, clock, monkeypatch):
     """None of its jobs appears, and the next enqueue of many jobs gets its turn."""
-    die_undecided(storage, clock, monkeypatch, specs(*"abcde"))
+    leave_undecided(storage, specs(*"abcde"), now=clock.now)
     assert (left(storage)[:2], other.jobs_to_come()) == ([1, 5], 0)
 
     other.enqueue(specs("x", "y", "a"), now=clock.now)
@@ -185,7 +146,7 @@ def test_a_dead_undecided_stage_is_discarded(storage, other, clock, monkeypatch)
 def test_a_dead_decided_stage_is_finished(storage, other, clock, monkeypatch, moved):
     """All its jobs appear, each once and in order, however many had been moved."""
     jobs = [*specs("a", "b"), *specs("c", after=("e",)), *specs("d", "e")]
-    die_decided(storage, clock, monkeypatch, jobs, moved)
+    leave_decided(storage, jobs, moved=moved, now=clock.now)
     assert other.has_decided_stage()
     assert other.jobs_to_come() == 5 - len(ids(other))
 
@@ -259,7 +220,7 @@ def test_what_is_staged_is_reserved(storage, other, clock, monkeypatch, fields):
 
 def test_what_a_dead_process_reserved_is_free(storage, other, clock, monkeypatch):
     """The next job with the same id or unique key clears up."""
-    die_undecided(storage, clock, monkeypatch, specs("a", "b", "c"))
+    leave_undecided(storage, specs("a", "b", "c"), now=clock.now)
     with at_once(monkeypatch):
         add(other, clock.now, "b")
 
@@ -301,7 +262,7 @@ def test_a_retry_does_not_take_a_staged_key(storage, other, clock):
 def test_a_job_that_staged_ones_wait_for_is_not_pruned(storage, other, clock, monkeypatch):
     """Nor when it is one of them that has ended before the others are moved."""
     add(storage, clock.now, "old")
-    die_decided(storage, clock, monkeypatch, specs("a", "b", "c", after=("old",)))
+    leave_decided(storage, specs("a", "b", "c", after=("old",)), now=clock.now)
     finish(other, clock.now, "old", JobState.COMPLETED)
 
     def prune():
@@ -320,7 +281,7 @@ def test_a_need_is_met_if_it_ends_before_the_move(storage, other, clock, monkeyp
         *specs("a", after=("done",)), *specs("b", after=("failed",)),
         *specs("c", after_any=("failed",)), *specs("d"),
     ]  # fmt: skip
-    die_decided(storage, clock, monkeypatch, jobs)
+    leave_decided(storage, jobs, now=clock.now)
     finish(other, clock.now, "done", JobState.COMPLETED)
     finish(other, clock.now, "failed", JobState.DEAD)
 
@@ -443,10 +404,10 @@ def test_a_copy_has_no_stage(storage, clock, monkeypatch, tmp_path):
     """In a backup decided jobs are there, and undecided ones are not."""
     path = tmp_path / "copies"
     path.mkdir(mode=0o700)
-    die_undecided(storage, clock, monkeypatch, specs("a", "b", "c"))
+    leave_undecided(storage, specs("a", "b", "c"), now=clock.now)
     storage.back_up(str(path / "undecided.db"), now=clock.now)
     storage.finish_dead_stage(now=clock.now)
-    die_decided(storage, clock, monkeypatch, specs("d", "e", "f", after=()), moved=1)
+    leave_decided(storage, specs("d", "e", "f", after=()), moved=1, now=clock.now)
     storage.back_up(str(path / "decided.db"), now=clock.now)
 
     found = {}
@@ -462,7 +423,7 @@ def test_a_copy_has_no_stage(storage, clock, monkeypatch, tmp_path):
 
 def test_a_worker_finishes_a_part_at_a_time(storage, other, clock, monkeypatch):
     """It is told to stop after a while, so that it can run jobs and hear signals."""
-    die_decided(storage, clock, monkeypatch, specs(*"abcde"))
+    leave_decided(storage, specs(*"abcde"), now=clock.now)
 
     assert other.finish_dead_stage(now=clock.now, seconds=0.0)
     assert ids(storage) == []

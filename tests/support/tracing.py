@@ -204,13 +204,13 @@ def without_queue(queue: Queue) -> None:
             pass
 
 
-def strace(queue: Queue, options: Sequence[str], *args: str) -> Called:
-    """Run `queuectl ARGS` under strace to its end."""
+def strace(queue: Queue, options: Sequence[str], *args: str, before: Sequence[str] = ()) -> Called:
+    """Run `BEFORE queuectl ARGS` under strace to its end."""
     if "-o" not in options:
         options = [*options, "-o", "/dev/null"]
     if _can_filter():
         options = [*_WITH_A_FILTER, *options]
-    return queue.run(*args, before=["strace", *options])
+    return queue.run(*args, before=["strace", *options, *before])
 
 
 class Tracer:

@@ -1,0 +1,165 @@
+"""Many jobs that are enqueued beside others, and what is left if their process was killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
+from support.history import assert_nothing_lost_nothing_twice, keeping_a_ledger
+from support.queue import Queue
+from support.stages import STAGING, assert_no_stage, leave_decided, leave_undecided
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+JOBS = [JobSpec(command="true", id=f"j{number}") for number in range(5)]
+
+
+@pytest.fixture
+def decided(queue: Queue) -> None:
+    """Leave a stage whose five jobs are part of the queue, and one of them can be seen already."""
+    queue.enqueue("true", "--id", "other")
+    leave_decided(queue.storage, JOBS, moved=1, now=utcnow())
+    queue.close_storage()
+
+
+@pytest.fixture
+def undecided(queue: Queue) -> None:
+    """Leave a stage whose jobs are not part of the queue."""
+    queue.enqueue("true", "--id", "other")
+    leave_undecided(queue.storage, JOBS, now=utcnow())
+    queue.close_storage()
+
+
+@pytest.mark.usefixtures("decided")
+def test_a_pool_finishes_a_stage_as_it_starts(queue: Queue) -> None:
+    """All jobs are run, though nobody else comes by."""
+    queue.start()
+    wait_until(lambda: queue.counts() == {"completed": 6}, what="all jobs to be run")
+    assert_no_stage(queue)
+
+
+@pytest.mark.usefixtures("undecided")
+def test_a_pool_discards_a_stage_as_it_starts(queue: Queue) -> None:
+    """The id of a job that never existed is free again."""
+    queue.drain()
+    assert_no_stage(queue)
+    queue.enqueue("true", "--id", "j0")
+    assert queue.counts() == {"completed": 1, "pending": 1}
+
+
+@pytest.mark.usefixtures("decided")
+def test_wait_waits_for_jobs_that_cannot_be_seen_yet(queue: Queue) -> None:
+    """They count as unfinished."""
+    queue.ok("cancel", "--all")
+    done = queue.run("wait", "--all", "--timeout", "0.2")
+    assert (done.code, done.err) == (124, "queuectl wait: time ran out, 3 unfinished\n")
+    waiting = queue.spawn("wait", "--all")
+    queue.drain()
+    assert waiting.wait(timeout=30) == 0
+
+
+@pytest.mark.usefixtures("decided")
+def test_doctor_and_check_report_jobs_that_cannot_be_seen_yet(queue: Queue) -> None:
+    """They say how many, until a pool has come by."""
+    found = {one["check"]: one for one in queue.json("doctor")}
+    assert found["bulk enqueue"] == {
+        "check": "bulk enqueue",
+        "level": "warn",
+        "message": "one was cut short: 3 of its jobs are enqueued, but not visible yet "
+        "(queuectl worker start shows them)",
+    }
+    done = queue.run("check")
+    assert done.code == 1
+    assert "an enqueue was cut short, 3 of its jobs are not visible yet" in done.out
+
+    queue.drain()
+    assert {one["check"]: one["level"] for one in queue.json("doctor")}["bulk enqueue"] == "ok"
+    assert queue.run("check").code == 0
+
+
+@pytest.mark.usefixtures("undecided")
+def test_doctor_reports_what_is_left_of_jobs_that_never_existed(queue: Queue) -> None:
+    """That takes space, but no job is missing: `check` is content."""
+    found = {one["check"]: one["message"] for one in queue.json("doctor")}
+    assert found["bulk enqueue"] == (
+        "one was cut short, and none of its jobs is enqueued (queuectl worker start removes the "
+        "rest)"
+    )
+    assert queue.run("check").code == 0
+
+
+def test_doctor_sees_a_living_process(queue: Queue) -> None:
+    """Nothing is wrong while it works."""
+    queue.enqueue("true")
+    process = queue.spawn(
+        "enqueue", "--lines", "-", before=_stopping_before_it_decides(), stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write("true\n" * 5)
+    process.stdin.close()
+    process.stdin = None
+    wait_until(lambda: queue.storage.stage() is not None and _is_stopped(process.pid))
+    found = {one["check"]: one for one in queue.json("doctor")}["bulk enqueue"]
+    assert (found["level"], found["message"]) == ("ok", "one is in progress")
+
+    # Another bulk enqueue waits; a single job does not.
+    queue.enqueue("true")
+    other = queue.spawn("enqueue", "--lines", "--file", _file(queue, 3), before=STAGING)
+    assert queue.counts() == {"pending": 2}
+    process.send_signal(signal.SIGCONT)
+    assert (process.wait(timeout=30), other.wait(timeout=30)) == (0, 0)
+    assert queue.counts() == {"pending": 10}
+    assert_no_stage(queue)
+
+
+def _stopping_before_it_decides() -> list[str]:
+    """Return what to put before a command that then stops itself when all jobs are staged."""
+    *words, program = STAGING
+    stops = (
+        "import os, signal; from queuectl.storage.staging import Stage; decide = Stage._decide; "
+        "Stage._decide = lambda self: [os.kill(os.getpid(), signal.SIGSTOP), decide(self)]; "
+    )
+    return [*words, stops + program]
+
+
+def _is_stopped(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "T"
+
+
+def _file(queue: Queue, jobs: int) -> str:
+    path = queue.folder / "commands"
+    path.write_text("true\n" * jobs)
+    return str(path)
+
+
+def test_several_processes_enqueue_many_jobs_beside_workers(queue: Queue) -> None:
+    """Nothing is lost, nothing runs twice, and each prints its ids in the order of its jobs."""
+    queue.enqueue("true")
+    supervisor = queue.start(workers=2)
+    line = json.dumps({"command": keeping_a_ledger("true"), "cwd": str(queue.work)}) + "\n"
+    path = queue.folder / "many.jsonl"
+    path.write_text(line * 25)
+    processes = [
+        queue.spawn("enqueue", "--file", str(path), before=STAGING if number % 2 else ())
+        for number in range(4)
+    ]
+    printed = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    queue.ok("wait", "--all", timeout=120)
+    supervisor.terminate()
+    supervisor.wait(timeout=30)
+
+    ids = [job for each in printed for job in each]
+    assert len(set(ids)) == 100
+    order = queue.ids()
+    for each in printed:
+        assert [job for job in order if job in each] == each
+    assert_nothing_lost_nothing_twice(queue, ids)
+    assert_no_stage(queue)
