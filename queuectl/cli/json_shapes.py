@@ -10,15 +10,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from queuectl.cli.progress import QueueProgress
-    from queuectl.core.models import Execution, Job, Worker
+    from queuectl.core.models import Execution, Job, LastRun, Worker
 
 MASK = "***"
 
 
-def job_json(job: Job, *, show_env: bool) -> dict[str, Any]:
-    """Return a job as JSON shows it; the values of its variables are masked unless asked for."""
+def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any]:
+    """Return a job and its last attempt as JSON shows them.
+
+    The values of its variables are masked unless asked for.
+    """
     return {
         "id": job.id,
+        "number": job.seq,
         "queue": job.queue,
         "label": job.label,
         "command": job.command,
@@ -31,7 +35,10 @@ def job_json(job: Job, *, show_env: bool) -> dict[str, Any]:
         "run_at": time_or_none(job.run_at),
         "created_at": to_text(job.created_at),
         "updated_at": to_text(job.updated_at),
+        "started_at": None if last is None else to_text(last.started_at),
         "finished_at": time_or_none(job.finished_at),
+        "seconds": None if last is None else last.seconds,
+        "output_bytes": None if last is None else last.output_bytes,
         "locked_by": job.locked_by,
         "locked_at": time_or_none(job.locked_at),
         "cwd": job.cwd,

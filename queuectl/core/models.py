@@ -197,6 +197,17 @@ class Execution(NamedTuple):
     """As in Outcome; empty while it runs."""
 
 
+class LastRun(NamedTuple):
+    """The last attempt of a job, as far as lists show it."""
+
+    started_at: datetime
+    """When it was claimed."""
+    seconds: float | None
+    """How long it ran; None while it runs, or if nobody knows."""
+    output_bytes: int | None
+    """How much it printed; None while it runs."""
+
+
 class Claim(NamedTuple):
     """The right of a worker to run one attempt of a job, and to record how it ended."""
 

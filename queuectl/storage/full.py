@@ -9,6 +9,7 @@ from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.integrity import Integrity
+from queuectl.storage.last_runs import LastRuns
 from queuectl.storage.overview import Overview
 from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
@@ -25,6 +26,7 @@ class Storage(
     Actions,
     Queues,
     Overview,
+    LastRuns,
     Progress,
     Config,
     Integrity,

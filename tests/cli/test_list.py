@@ -131,7 +131,8 @@ def test_a_job_as_json(queue: Queue) -> None:
     [shown] = json.loads(queue.run("list", "--json", "--queue", "q").out)
 
     expected = {
-        "id": "completed", "queue": "q", "label": "a label", "command": "run completed",
+        "id": "completed", "number": 1, "started_at": _TIME.format(10), "seconds": 0.25,
+        "output_bytes": 3, "queue": "q", "label": "a label", "command": "run completed",
         "state": "completed", "priority": 7, "attempts": 1, "interruptions": 0,
         "max_retries": 3, "timeout": 300.0,
         "run_at": None, "created_at": _TIME.format(0), "updated_at": _TIME.format(11),
@@ -152,6 +153,10 @@ def test_jobs_in_other_states_as_json(queue: Queue) -> None:
         "5a5a5a5a-2",
         _TIME.format(40),
     )
+    last = ("started_at", "seconds", "output_bytes")
+    assert [shown["processing"][key] for key in last] == [_TIME.format(40), None, None]
+    assert [shown["dead"][key] for key in last] == [_TIME.format(30), 3.0, 0]
+    assert [shown["pending"][key] for key in last] == [None, None, None]
     assert shown["scheduled"]["run_at"] == "2057-10-09T13:46:40.000000Z"
     assert (shown["failed"]["exit_code"], shown["failed"]["signal"]) == (3, None)
     assert (shown["dead"]["exit_code"], shown["dead"]["signal"]) == (None, 9)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from queuectl.core.errors import NoSuchJob
-from queuectl.core.models import Selection
+from queuectl.core.models import LastRun, Selection
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
@@ -464,6 +464,30 @@ def test_the_jobs_shown_first_are_found_by_indexes(large, selection):
         unsorted = [plan for plan in found if "jobs_processing" not in plan]
         assert [plan for plan in unsorted if "TEMP B-TREE" in plan] == []
         assert steps(large, look) < 40_000
+
+
+def test_the_last_attempts_of_jobs_are_found_by_their_index(storage):
+    """However often a job ran, only its last attempt is read."""
+    sizes = []
+    storage.enqueue([JobSpec(command="true", id="again")], now=NOW)
+    job = storage.get("again")
+    assert list(storage.with_last_runs([job])) == [(job, None)]
+    for attempts in (50, 5_000):
+        sql(
+            storage,
+            """
+            WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+            INSERT INTO executions (job_seq, attempt, worker, started_at, seconds, finished_at,
+                                    outcome)
+            SELECT 1, i, 'w1', ?, i, ?, 'exit' FROM n
+            """,
+            attempts,
+            *[to_text(NOW)] * 2,
+        )
+        assert list(storage.with_last_runs([job])) == [(job, LastRun(NOW, attempts, 0))]
+        sizes.append(steps(storage, lambda storage: list(storage.with_last_runs([job]))))
+
+    assert sizes[1] <= sizes[0] * 1.2 + 20, sizes
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)

@@ -90,7 +90,8 @@ def print_list(
     storage = open_storage()
     if as_json:
         jobs = storage.jobs(selection, newest=newest)
-        output.print_json_array(job_json(job, show_env=show_env) for job in jobs)
+        both = storage.with_last_runs(jobs)
+        output.print_json_array(job_json(job, last, show_env=show_env) for job, last in both)
     elif ids:
         for job in storage.jobs(selection, newest=newest):
             output.print_line(job.id)

@@ -101,8 +101,9 @@ def _json(
 ) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """Return what JSON shows of a job, and of its attempts."""
     needs = storage.needs(job)
+    [(_, last)] = storage.with_last_runs([job])
     shape = {
-        **job_json(job, show_env=show_env),
+        **job_json(job, last, show_env=show_env),
         "after": [need.job.id for need in needs if not need.any_outcome],
         "after_any": [need.job.id for need in needs if need.any_outcome],
         "needed_by": storage.dependants(job),
