@@ -219,8 +219,8 @@ def _check_cwd(value: object, what: str) -> str:
 
 
 def _check_if_dup(value: object, what: str) -> str:
-    if value not in ("skip", "replace", "error"):
-        raise InvalidInput(f"{what} is skip, replace or error, not {_shown(value)}")
+    if value not in ("skip", "join", "replace", "error"):
+        raise InvalidInput(f"{what} is skip, join, replace or error, not {_shown(value)}")
     return str(value)
 
 

@@ -1,4 +1,4 @@
-"""One unfinished job per key: `enqueue --unique KEY --if-dup skip|replace|error`."""
+"""One unfinished job per key: `enqueue --unique KEY --if-dup skip|join|replace|error`."""
 
 from __future__ import annotations
 

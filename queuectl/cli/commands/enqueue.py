@@ -53,9 +53,9 @@ from queuectl.storage.enqueueing import Enqueued, Enqueueing
 )
 @click.option(
     "--if-dup",
-    type=click.Choice(["skip", "replace", "error"]),
-    help="What to do then: print its id (skip, the default); also give that job this command, "
-    "unless it is running (replace); or fail (error).",
+    type=click.Choice(["skip", "join", "replace", "error"]),
+    help="What to do then: print its id (skip, the default); with --wait, also wait for that job "
+    "(join); give it this command, unless it is running (replace); or fail (error).",
 )
 @click.option(
     "-w",
@@ -212,6 +212,11 @@ def _enqueue_and_wait(spec: JobSpec, shown: str, *, quiet: bool, now: datetime) 
 
     storage = open_storage(create=True)
     enqueued = _store(storage, spec, quiet=quiet, now=now)
+    if enqueued.existing and spec.if_dup == "skip":
+        # A line of a crontab must not report the failure of an earlier run once more.
+        if sys.stderr.isatty() and not quiet:
+            output.hint(f"{enqueued.id} has this key: not waited for (--if-dup join waits)")
+        click.get_current_context().exit(0)
     wait_attached(storage, enqueued.id, shown, quiet=quiet)
 
 

@@ -131,7 +131,7 @@ def test_it_does_not_wait_for_a_job_that_can_never_end(queue: Queue) -> None:
 def test_a_job_does_not_wait_for_itself(queue: Queue) -> None:
     """If the caller holds the key, the exit code is 1 at once."""
     queue.enqueue(
-        "queuectl enqueue --wait --unique k true 2> said; echo $? >> said",
+        "queuectl enqueue --wait --unique k --if-dup join true 2> said; echo $? >> said",
         "--id", "me", "--unique", "k",
     )  # fmt: skip
     queue.drain()

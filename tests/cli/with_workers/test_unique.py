@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+from support.calls import Called
+from support.held import UNTIL_GO
 from support.queue import Queue
 
 _REPLACEMENT = '{"command": "new", "unique_key": "k", "if_dup": "replace"}'
@@ -118,3 +120,35 @@ def test_a_finished_job_releases_its_key_and_cannot_take_it_back(queue: Queue, s
     assert fresh != "holder"
     assert fresh in line
     assert (queue.state("holder"), queue.state(fresh)) == (state, "pending")
+
+
+@pytest.mark.parametrize("options", [(), ("--if-dup", "skip")])
+def test_a_wait_with_a_held_key_returns_at_once(queue: Queue, options: tuple[str, ...]) -> None:
+    """A line of a crontab reports only the failure of the job that it enqueued itself."""
+    queue.ok("enqueue", "--id", "holder", "--unique", "k", "sleep 60")
+
+    done = queue.run("enqueue", "--wait", "--unique", "k", *options, "false")
+    assert done == Called(0, "", "")
+
+
+def test_a_wait_can_join_the_job_that_has_the_key(queue: Queue) -> None:
+    """It prints the output of that job and exits with its code."""
+    queue.start()
+    queue.ok("enqueue", "--id", "holder", "--unique", "k", "--max-retries", "1",
+             f"echo began; {UNTIL_GO}; echo joined; exit 7")  # fmt: skip
+    waiting = queue.spawn("enqueue", "-q", "--wait", "--unique", "k", "--if-dup", "join", "false")
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "began\n"
+    queue.let_go()
+    out, err = waiting.communicate(timeout=60)
+
+    assert (waiting.returncode, out) == (7, "joined\n")
+    assert err.startswith("queuectl enqueue: holder on ")
+
+
+def test_to_join_without_waiting_prints_the_id(queue: Queue) -> None:
+    """Then it is the same as skip."""
+    queue.ok("enqueue", "--id", "holder", "--unique", "k", "true")
+
+    assert queue.ok("enqueue", "--unique", "k", "--if-dup", "join", "false") == "holder"
+    assert queue.ids() == ["holder"]
