@@ -30,6 +30,7 @@ def states(queue: Queue) -> Queue:
         ("cancel --all", "4 cancelled, 1 being cancelled (-v prints one line per job)"),
         ("cancel --state pending", "1 cancelled"),
         ("cancel --queue none", "no unfinished jobs"),
+        ("cancel --queue none --state pending,failed", "no pending or failed jobs"),
         ("retry --all", "2 pending again (-v prints one line per job)"),
         ("retry --state completed", "1 pending again"),
         ("retry --queue none", "no failed or dead jobs"),

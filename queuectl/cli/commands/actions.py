@@ -24,6 +24,7 @@ from queuectl.cli.selection import (
     completer,
     jobs_argument,
     queue_option,
+    state_names,
     state_option,
 )
 from queuectl.cli.summary import Summary, verbose_option
@@ -86,7 +87,8 @@ def cancel(
     summary = Summary(choice, verbose=verbose)
     code = each(chosen, cancel_one, storage.batch, summary.add)
     if not quiet:
-        summary.show(storage, none="no unfinished jobs")
+        names = " or ".join(state.value for state in state_names(states))
+        summary.show(storage, none=f"no {names or 'unfinished'} jobs")
     return code
 
 
