@@ -129,17 +129,18 @@ def list_jobs(
     since: datetime | None,
     **shown: Any,
 ) -> None:
-    """List jobs.
+    """List jobs: those that run, failed, are next, or have ended.
 
-    On a terminal, as many as it has room for: first those that run, then those that failed, then
-    those that start next, then those that ended last. Elsewhere, and with --last, in the order
-    they were enqueued, newest last.
+    On a terminal it lists as many as there is room for: first those that run, then those that
+    failed, then those that start next, then those that ended last. Elsewhere, and with --last, it
+    lists them in the order in which they were enqueued, the newest last.
 
     \b
     Examples:
       queuectl list
       queuectl list --state failed,dead --last 20
       queuectl list --queue photos --ids
+      queuectl list --label 'nightly*' --since yesterday
       queuectl list --json | jq -r '.[] | [.id, .state] | @tsv'
     """
     selection = Selection(queue_names(queues), state_names(states), label, since)

@@ -42,7 +42,7 @@ _OPTIONAL_ROWS = (
 @click.option("--watch", is_flag=True, help="On a terminal, update the display once a second.")
 @json_option
 def status(watch: bool, as_json: bool) -> None:
-    """Show how many jobs are in each state, and what the workers do.
+    """Show how many jobs are in each state, what runs, and time left.
 
     \b
     Examples:

@@ -254,7 +254,7 @@ def worker_stop(
 @click.argument("pool", required=False, metavar="[POOL]")
 @quiet_option
 def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
-    """Give running workers another number.
+    """Change how many workers a running pool has.
 
     POOL is the id that `queuectl worker start --detach` printed; it is needed only if there are
     several pools. A pool that becomes smaller lets running jobs end first.
@@ -262,6 +262,7 @@ def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
     \b
     Examples:
       queuectl worker scale 8
+      queuectl worker scale 2 4bae92f0
     """
     from queuectl.cli import scaling  # only here
 
