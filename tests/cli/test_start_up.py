@@ -21,7 +21,8 @@ _OURS = {
     "queuectl.runner.attempt", "queuectl.runner.process_tree", "queuectl.runner.run",
     "queuectl.cli.commands.config", "queuectl.cli.commands.enqueue_many",
     "queuectl.cli.commands.completion", "queuectl.cli.commands.dlq", "queuectl.cli.commands.logs",
-    "queuectl.cli.commands.worker", "click.shell_completion",
+    "queuectl.cli.commands.worker", "queuectl.cli.help_layout", "queuectl.cli.markdown",
+    "click.shell_completion",
 }  # fmt: skip
 
 
