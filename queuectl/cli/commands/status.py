@@ -102,7 +102,11 @@ class _Snapshots:
             now=now,
             counts=storage.by_state(),
             queues=[*self._ended.add_to(queues[:MOST_QUEUES]), *queues[MOST_QUEUES:]],
-            running=storage.jobs_by_seq([job.seq for job in running[:_MOST_RUNNING]]),
+            running=[
+                job
+                for job in storage.jobs_by_seq([job.seq for job in running[:_MOST_RUNNING]])
+                if job.state is JobState.PROCESSING  # others have ended since
+            ],
             dead=[DeadJob(job, _last_line(storage, job)) for job in storage.died_last(MOST_DEAD)],
             workers=workers,
             database=_shown_path(storage),
