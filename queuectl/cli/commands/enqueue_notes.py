@@ -65,12 +65,24 @@ class Notes:
             parts.append(f"{self._existing} had an unfinished job with their key")
         try:
             outlook = open_part(Outlooks).outlook(self._first, self._last)
+            time_left = self._time_left(now)
         except QueueError:  # the jobs are stored: this must not look like an error
             output.hint(*parts)
             return
         parts += self._starts(outlook, now)
         parts += self._obstacles(outlook, now)
+        if time_left is not None:
+            parts.append(f"done in {time_left}")
         output.hint(*parts)
+
+    def _time_left(self, now: datetime) -> str | None:
+        """Return about how long several jobs take, as far as those before them tell it."""
+        if self._count < 2 or len(self._queues) > 1:
+            return None
+        from queuectl.cli.progress import time_left  # only for several jobs
+        from queuectl.storage import Storage
+
+        return time_left(open_part(Storage), *self._queues, now=now)
 
     def _say_existing(self) -> None:
         if self._existing == 1 and self._only is not None:

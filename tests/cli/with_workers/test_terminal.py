@@ -43,3 +43,16 @@ def test_a_wait_shows_its_progress(queue: Queue, args: list[str]) -> None:
     assert re.search(r"waiting  [█░]{30}  (0 of 2\b|[01] of 3\b|1 of 3  1 dead)", said), said
     assert re.search(r"(2 completed, 1 dead|2 completed)\n", said), said
     assert "1 dead" in said or args == ["--all"]
+
+
+def test_many_new_jobs_have_an_estimate(queue: Queue) -> None:
+    """It is made from the jobs of their queue that have just ended, and only for several jobs."""
+    queue.start()
+    ids = queue.ok("enqueue", "--lines", "-", stdin="sleep 0.1\n" * 5).split()
+    queue.ok("wait", *ids)
+    (queue.work / "jobs").write_text("sleep 60\n" * 3)
+    shown = on_terminal(queue, "enqueue", "--lines", "--file", "jobs", streams="stderr").screen
+    single = on_terminal(queue, "enqueue", "true", streams="stderr").screen
+
+    assert " ".join(shown.split()).endswith("; up to 3 attempts; done in a few seconds")
+    assert "done in" not in single
