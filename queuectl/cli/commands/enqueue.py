@@ -148,6 +148,7 @@ def enqueue(
             if lines or path is not None:
                 usage_error("::: cannot be used with --file or --lines")
             enqueue_template(*template_of(words), null=null, batch=batch)
+            _point_out_mistakes(words, quiet=quiet)
         else:
             _refuse_words(words, path, lines=lines, options=options)
             enqueue_lines(path, as_commands=lines, batch=batch)
@@ -159,16 +160,22 @@ def enqueue(
         output.print_line(spec.command)
         return
     if wait:
+        _point_out_mistakes(words, quiet=quiet or literal)
         _enqueue_and_wait(spec, shown or "always", quiet=quiet, now=now)
     # Not all of the storage: to load it takes 8 ms.
     enqueued = _store(open_part(Enqueueing, create=True), spec, quiet=quiet, now=now)
     if not quiet:
         _report(enqueued, now=now)
-        if sys.stderr.isatty() and not literal:
-            from queuectl.cli.commands import enqueue_notes  # only on a terminal
+    _point_out_mistakes(words, quiet=quiet or literal)
 
-            enqueue_notes.say_swallowed_options(words)
-            enqueue_notes.say_stdin_is_not_read()
+
+def _point_out_mistakes(words: Sequence[str], *, quiet: bool) -> None:
+    """Say on a terminal what the caller may not have meant; the job is stored as it was given."""
+    if not quiet and sys.stderr.isatty():
+        from queuectl.cli.commands import enqueue_notes  # only on a terminal
+
+        enqueue_notes.say_swallowed_options(words)
+        enqueue_notes.say_stdin_is_not_read(words)
 
 
 def _refuse_for_many(*, wait: bool, options: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import open_part, queue_files
 from queuectl.cli.moments import local_with_distance
+from queuectl.core.arguments import SEPARATORS
 from queuectl.core.errors import QueueError
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration
@@ -174,12 +175,17 @@ def _unserved(queues: set[str]) -> Iterator[str]:
 
 def say_swallowed_options(words: Sequence[str]) -> None:
     """Say that the command ends with options of `enqueue`, which were stored as part of it."""
-    swallowed = swallowed_options(click.get_current_context().command, words)
-    if swallowed:
-        output.hint(
-            f"note: {' '.join(swallowed)} is part of the command",
-            "options of enqueue go before it",
-        )
+    command = click.get_current_context().command
+    # A template ends before `:::`, and the last argument may be followed by options as well.
+    ends = [at for at, word in enumerate(words) if word in SEPARATORS] + [len(words)]
+    for end in ends:
+        swallowed = swallowed_options(command, words[:end])
+        if swallowed:
+            output.hint(
+                f"note: {' '.join(swallowed)} is part of the command",
+                "options of enqueue go before it",
+            )
+            return
 
 
 def swallowed_options(command: click.Command, words: Sequence[str]) -> Sequence[str]:
@@ -234,14 +240,14 @@ def _is_value(option: click.Option, value: str) -> bool:
     return True
 
 
-def say_stdin_is_not_read() -> None:
+def say_stdin_is_not_read(words: Sequence[str]) -> None:
     """Say that data on stdin is lost, if somebody piped it to this command.
 
     In `ls | while read name; do queuectl enqueue …; done` stdin is the loop's, and its data is not
     for us. So this looks whether the process that called us has the same stdin (Linux only).
     """
-    if not sys.stderr.isatty() or not _has_pipe_of_its_own():
-        return
+    if any(word in SEPARATORS for word in words) or not _has_pipe_of_its_own():
+        return  # arguments may come from stdin
     if select.select([0], [], [], 0)[0] and not _is_at_end():
         output.hint("note: stdin is not read", "a job has an empty stdin (use: COMMAND < FILE)")
 

@@ -194,6 +194,17 @@ def test_options_after_the_command_are_pointed_out(queue: Queue) -> None:
     assert queue.run("enqueue", "make", "--queue", "builds").err == ""
 
 
+def test_they_are_pointed_out_in_batches_and_before_a_wait(queue: Queue) -> None:
+    """Before or after `:::`, they become part of each command, or jobs of their own."""
+    note = "note: --queue x is part of the command; options of enqueue go before it"
+    queue.start()
+
+    assert note in _shown(queue, "true", "--queue", "x", ":::", "a")
+    assert note in _shown(queue, "true", ":::", "a", "--queue", "x")
+    assert note in _shown(queue, "--wait", "true", "--queue", "x")
+    assert note not in _shown(queue, "-q", "true", ":::", "a", "--queue", "x")
+
+
 @pytest.mark.parametrize(
     ("words", "swallowed"),
     [
