@@ -9,12 +9,17 @@ import click
 import pytest
 
 import queuectl
+from queuectl.core.retry import MAX_INTERRUPTIONS
 from queuectl.core.settings import KEYS
+from queuectl.storage.database import WAIT_SECONDS
+from queuectl.worker import start
 from support.commands import commands
-from support.pages import CHECKOUT, PAGES, TOPICS, calls_in, code, parse_call
+from support.pages import CHECKOUT, PAGES, README, TOPICS, calls_in, code, parse_call
 
 LEAVES = commands()
 _DEMO = CHECKOUT / ".ci" / "demo.py"
+_WORDS = {3: "three", 10: "ten"}
+_DEFAULT_DELAYS = [float(KEYS["backoff-base"].default) ** retry for retry in (1, 2)]
 
 
 def _calls() -> list[str]:
@@ -108,3 +113,31 @@ def test_all_variables_of_queuectl_are_on_a_page() -> None:
     named = {name for page in PAGES for name in variable.findall(page.text)}
 
     assert named == used
+
+
+def test_all_promises_are_in_their_topic() -> None:
+    """There are ten, by their numbers, and the README has six lines of them."""
+    topic = TOPICS["promises"].text
+    numbers = re.findall(r"^## P(\d+): \w", topic, re.MULTILINE)
+
+    assert numbers == [str(number) for number in range(1, 11)]
+    assert len(re.findall(r"^- ", README.section("Promises"), re.MULTILINE)) == 6
+
+
+@pytest.mark.parametrize(
+    ("topic", "sentence"),
+    [
+        ("promises", f"interrupted {_WORDS[MAX_INTERRUPTIONS]} times in a row"),
+        ("troubleshooting", f"held the lock of the database for {WAIT_SECONDS:g} seconds"),
+        ("troubleshooting", f"needs {start._DESCRIPTORS} open files and one more for each worker"),
+        ("troubleshooting", f"tried {_WORDS[int(KEYS['max-retries'].default)]} times in all"),
+        ("troubleshooting", f"are kept ({KEYS['output-limit'].default.replace('MiB', ' MiB')})"),
+        ("scripts", f"the queue was locked for {WAIT_SECONDS:g} seconds"),
+        ("coming-from", f"and tried {_WORDS[int(KEYS['max-retries'].default)]} times"),
+        ("recipes", f"deleted after {KEYS['retention'].default.replace('d', ' days')}"),
+        ("cron", "retried after {:g} and {:g} seconds".format(*_DEFAULT_DELAYS)),
+    ],
+)
+def test_numbers_in_a_guide_are_those_of_the_code(topic: str, sentence: str) -> None:
+    """A limit or default that changes has to be changed in the guides, too."""
+    assert sentence in " ".join(TOPICS[topic].text.split())
