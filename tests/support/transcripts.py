@@ -21,7 +21,7 @@ _HOME = "/home/me"
 _CONTROL = re.compile("\x1b\\[[0-9;?]*[a-zA-Z]|\r")
 _CLOCK = re.compile(r"\b\d\d:\d\d:\d\d\b")
 _BATCH = re.compile(r"(?<=-)[0-9a-f]{6}(?![0-9a-z])")
-_ANY_TIME = re.compile(r"\b\d+(\.\d+)?(?= (s|ms|min|h)\b)")
+_ANY_TIME = re.compile(r"\b\d+(\.\d+)? (s|ms|min|h)\b")
 
 
 def check(queue: Queue, page: Page, path: Path, heading: str) -> None:
@@ -54,6 +54,11 @@ def _typed(queue: Queue, session: str) -> Iterator[str]:
 
 
 def _comparable(text: str) -> str:
-    """Return a text in which ids, times, durations and the widths of columns are the same."""
+    """Return a text in which ids, times, durations and the widths of columns are the same.
+
+    The lines that a command shows are sorted: jobs that run at the same time end in any order.
+    """
     text = _BATCH.sub("a1b2c3", _CLOCK.sub("12:00:00", stable(text)))
-    return re.sub(r"[ \t]+", " ", _ANY_TIME.sub("1", text))
+    text = re.sub(r"[ \t]+", " ", _ANY_TIME.sub("1 s", text))
+    parts = re.split(r"^(\$ .*\n)", text, flags=re.MULTILINE)
+    return "".join("".join(sorted(part.splitlines(keepends=True))) for part in parts)
