@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Iterable, Mapping, Sequence
 
 from queuectl.cli.colors import strong
-from queuectl.cli.moments import distance, lasting, local, relative_time, upcoming
+from queuectl.cli.moments import distance, lasting_in_short, local, relative_time, upcoming
 from queuectl.cli.output import on_terminal, print_line
 from queuectl.cli.tables import (
     Cell,
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 _NONE = "-"
 
 _NUMBER = Column("JOB")
-_ID = Column("ID", least=8, shorten=cut_middle)
+_ID = Column("ID", least=6, shorten=cut_middle)
 _GIVEN_ID = _ID._replace(says_nothing=only(_NONE))
 _STATE = Column("STATE")
-_QUEUE = Column("QUEUE", least=6, says_nothing=all_the_same)
+_QUEUE = Column("QUEUE", least=7, says_nothing=all_the_same)
 _PRIORITY = Column("PRIO", says_nothing=only("0"))
 _RUNS = Column("RUNS")
 _WHEN = Column("WHEN")
 _REASON = Column("REASON", least=11)
 _LABEL = Column("LABEL", least=6, says_nothing=only(_NONE))
-_COMMAND = Column("COMMAND", least=10, shorten=cut_middle, alike=True)
+_COMMAND = Column("COMMAND", least=24, shorten=cut_middle, alike=True)
 
 Longest = Callable[[], Mapping[str, int]]
 """Returns how many cells a column of a long table needs, by its header."""
@@ -95,12 +95,12 @@ def when(job: Job, *, now: datetime) -> str:
     (when it ended).
     """
     if job.state is JobState.PROCESSING and job.locked_at is not None:
-        return lasting(job.locked_at, now=now)
+        return lasting_in_short(job.locked_at, now=now)
     if job.state in (JobState.SCHEDULED, JobState.FAILED) and job.run_at is not None:
         return upcoming(job.run_at, now=now, short=True)
     if job.finished_at is not None:
         return distance(job.finished_at, now=now)
-    return lasting(job.updated_at, now=now)
+    return lasting_in_short(job.updated_at, now=now)
 
 
 def _row(job: Job) -> list[Cell]:
@@ -147,14 +147,16 @@ def _dead_row_for_people(job: Job, now: datetime) -> list[Cell]:
 
 
 def _worker_row(worker: Worker, now: datetime) -> list[Cell]:
-    since = worker.job_since
+    since = relative_time(worker.job_since, now=now)
+    if worker.job_since is not None and on_terminal():
+        since = lasting_in_short(worker.job_since, now=now)
     return [
         worker.id,
         worker.pid,
         relative_time(worker.started_at, now=now),
         ", ".join(worker.queues) or "all",
         worker.job or _NONE,
-        lasting(since, now=now) if since and on_terminal() else relative_time(since, now=now),
+        since,
     ]
 
 

@@ -157,8 +157,10 @@ class _Layout:
     def _fitted(self, one: _Shown, cell: Styled) -> Styled:
         text = cell.text
         if self._cuts and width(text) > one.cells:
-            text = text if one.similar is None else one.similar.shorten(text)
-            text = one.column.shorten(text, one.cells)
+            shorter = text if one.similar is None else one.similar.shorten(text)
+            text = one.column.shorten(shorter, one.cells)
+            if text != shorter != cell.text:  # cut twice, perhaps at the same place
+                text = text.replace("……", "…")
         return cell._replace(text=text)
 
     def _render(self, rows: Sequence[Sequence[Styled]]) -> list[str]:

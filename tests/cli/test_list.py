@@ -184,7 +184,7 @@ class TestOnATerminal:
         """Running jobs, then failed ones, then those that are next, then the finished ones."""
         every_state(queue)
 
-        shown = on_terminal(queue, "list")
+        shown = on_terminal(queue, "list", size=(120, 40))
 
         assert (shown.err, _ids(shown.screen)) == (
             "",
@@ -245,7 +245,7 @@ class TestOnATerminal:
         dull = {"NO_COLOR": "1"}
         screen = on_terminal(queue, "list", "--state", "pending", env=dull).screen
 
-        assert re.search(r"pending +◦ pending +0/3 +for \d+ d \d\d h +run pending", screen)
+        assert re.search(r"pending +◦ pending +0/3 +for \d+ d +run pending", screen)
 
 
 def _ids(screen: str) -> list[str]:
