@@ -23,6 +23,16 @@ def another_call(*words: str) -> list[str]:
     return [*called[: len(called) - len(sys.argv[1:])], *words]
 
 
+def words_for_services() -> list[str]:
+    """Return the words by which a service manager calls this program: from anywhere, without PATH.
+
+    A link to the program, as pipx makes it, is kept: what it leads to changes with an upgrade.
+    """
+    program = os.path.abspath(sys.argv[0])
+    is_module = os.path.basename(program) in ("__main__.py", "-c")
+    return [sys.executable, "-m", "queuectl"] if is_module else [program]
+
+
 def run_in_utf_8() -> None:
     """Replace this process by one whose encoding is UTF-8; return if that is impossible.
 

@@ -34,6 +34,7 @@ from queuectl.core.times import utcnow
 from queuectl.host import places
 from queuectl.host.files import with_tilde
 from queuectl.host.pool_size import MOST_WORKERS
+from queuectl.host.program import words_for_services
 from queuectl.storage import Storage
 
 _TIME_RAN_OUT = 124
@@ -301,6 +302,64 @@ def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
         output.hint(f"waiting for {len(running)} jobs, the longest {what}; --now ends them")
     else:
         output.hint(f"waiting for {what}; --now ends it")
+
+
+@worker.command("unit", cls=QueueCommand)
+@click.option(
+    "--user",
+    "scope",
+    flag_value="user",
+    default="user",
+    help="Print a unit of your own (the default).",
+)
+@click.option(
+    "--system",
+    "scope",
+    flag_value="system",
+    help="Print a unit of the system, which runs jobs as you.",
+)
+@click.option(
+    "-c",
+    "--count",
+    type=WholeNumber(1, MOST_WORKERS),
+    default=1,
+    metavar="N",
+    help="Number of worker processes (default: 1).",
+)
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="QUEUE",
+    help="Run only jobs of this queue (repeatable, or A,B; default: all).",
+)
+def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
+    """Print a unit by which systemd keeps workers running.
+
+    At a stop, running jobs have 90 seconds to end; then they are put back in the queue. See
+    `queuectl help systemd`.
+
+    \b
+    Examples:
+      queuectl worker unit --count 4 > queuectl.service
+    """
+    import getpass  # only here
+
+    from queuectl.cli.systemd_unit import Service, unit  # only here
+
+    files = queue_files()
+    is_system = scope == "system"
+    text = unit(
+        Service(
+            program=words_for_services(),
+            workers=count,
+            queues=queue_names(queues),
+            database=files.database if is_system or not files.is_default else None,
+            user=getpass.getuser() if is_system else None,
+        )
+    )
+    for line in text.splitlines():
+        output.print_line(line)
 
 
 @worker.command("list", cls=QueueCommand)
