@@ -289,7 +289,7 @@ def _workers(snapshot: Snapshot) -> str:
     busy = sum(worker.job is not None and worker.problem is None for worker in workers)
     idle = sum(worker.job is None and worker.problem is None for worker in workers)
     said = [f"{many} {word}" for many, word in ((busy, "busy"), (idle, "idle")) if many]
-    problems = [worker.problem for worker in workers if worker.problem is not None]
+    problems = [escape(worker.problem) for worker in workers if worker.problem is not None]
     said += [f"{problems.count(problem)} {problem}" for problem in dict.fromkeys(problems)]
     return f"{len(workers)} worker{'s' if len(workers) > 1 else ''}: {', '.join(said)}"
 

@@ -174,6 +174,21 @@ def test_a_low_window_says_what_is_missing() -> None:
     assert lines[-1].startswith("16 workers: 16 busy")
 
 
+def test_nothing_drives_the_terminal() -> None:
+    """Names, commands, reasons, output and problems may hold anything."""
+    evil = "a\x1b]0;b\x07\r\n\u202e"
+    shown = _snapshot(
+        [_queue(evil, Estimate(), pending=1, processing=1), _queue("b", Estimate(), pending=1)],
+        [running(1, evil, _minutes(1), queue=evil), running(2, "x", _minutes(1), label=evil)],
+        [DeadJob(dead(3, "x", _minutes(1), last_error=evil, queue=evil), evil)],
+        [a_worker(1, problem=evil)],
+    )
+    lines = [click.unstyle(line) for line in screen(shown, 200)]
+
+    assert all(line.isprintable() for line in lines)
+    assert sum("a\\x1b]0;b" in line for line in lines) == 5
+
+
 def test_many_queues() -> None:
     """The last line about queues says how many are missing."""
     many = [_queue(f"q{n:02}", Estimate(), pending=1) for n in range(40)]

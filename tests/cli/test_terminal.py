@@ -131,6 +131,32 @@ def _bar(watch: Watch) -> int:
     return "".join(watch.pictures()[-1:]).count("░")
 
 
+def test_the_default_queue_is_shown_once_it_is_there(queue: Queue) -> None:
+    """The display may be started before the first job is enqueued."""
+    env = {"QUEUECTL_DB": ""}
+    watch = Watch(queue, env)
+    try:
+        watch.until("no jobs yet")
+        queue.ok("enqueue", "-q", "true", env=env)
+        watch.until("0 of 1")
+    finally:
+        watch.close()
+
+
+def test_a_queue_that_is_removed_ends_the_display(queue: Queue) -> None:
+    """Nobody would see what happens to a file that has no name any more."""
+    queue.enqueue("true")
+    watch = Watch(queue)
+    try:
+        watch.until("0 of 1")
+        queue.database.unlink()
+        assert watch.process.wait(30) == 1
+        assert watch.screen.endswith("was removed or replaced\r\n")
+        assert _LEAVE in watch.screen
+    finally:
+        watch.close()
+
+
 @pytest.mark.parametrize("color", ["never", "always"])
 def test_colours_can_be_turned_off(queue: Queue, color: str) -> None:
     """`--color never` and NO_COLOR hold for the display as well."""

@@ -11,6 +11,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import progress_json, running_json, worker_json
 from queuectl.cli.moments import local
+from queuectl.core.errors import UnreadableRow
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -20,7 +21,7 @@ from queuectl.storage import Storage
 if TYPE_CHECKING:
     from queuectl.cli.status_screen import Snapshot
 
-_MOST_RUNNING = 200
+_MOST_RUNNING = 60
 _MOST_QUEUES = 20
 _RULE = "=" * 50
 _THIN_RULE = "-" * 50
@@ -85,9 +86,13 @@ class _Snapshots:
     """Takes what there is to show, again and again."""
 
     def __init__(self, storage: Storage) -> None:
+        self._open(storage)
+
+    def _open(self, storage: Storage) -> None:
         from queuectl.cli.progress import EndedJobs  # only on a terminal
 
         self._storage = storage
+        self._is_absent = not storage.files.exists()
         self._ended = EndedJobs(storage)
 
     def take(self) -> Snapshot:
@@ -95,6 +100,7 @@ class _Snapshots:
         from queuectl.cli.progress import measure
         from queuectl.cli.status_screen import MOST_DEAD, MOST_QUEUES, DeadJob, Snapshot
 
+        self._follow_the_file()
         storage, now = self._storage, utcnow()
         running, workers = storage.running_jobs(), storage.living_workers()
         queues = measure(storage, workers, running, now=now)
@@ -112,11 +118,21 @@ class _Snapshots:
             database=_shown_path(storage),
         )
 
+    def _follow_the_file(self) -> None:
+        """Open the queue at the default place once it is there; refuse one that was replaced."""
+        if not self._is_absent:
+            self._storage.refuse_replaced()
+        elif self._storage.files.exists():
+            self._open(open_storage())
+
 
 def _last_line(storage: Storage, job: Job) -> str | None:
     from queuectl.runner.output_reader import last_line  # only on a terminal
 
-    last = storage.last_execution(job)
+    try:
+        last = storage.last_execution(job)
+    except UnreadableRow:
+        return None
     return None if last is None else last_line(last.output)
 
 
