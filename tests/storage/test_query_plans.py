@@ -366,6 +366,7 @@ def test_a_claim_costs_the_same_whatever_is_due(small, large):
         storage.enqueue([JobSpec(command="true", queue="x", run_at=due)] * rows, now=NOW)
         first = storage.claim("w1", now=due)
         sizes[name] = steps(storage, claim_next)
+        storage.record(storage.held_by("w1"), OK, COMPLETED, now=due)  # other tests want no claim
 
     assert sizes["many"] <= sizes["few"] * 1.2 + 20, sizes
 
