@@ -19,7 +19,7 @@ from table import number
 PAGE = Path(__file__).with_name("README.md")
 
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_GROUPS = ("limits", "ours", "output", "history")
+_GROUPS = ("limits", "ours", "output", "history", "beside")
 _COLUMNS = {
     "Drain": "rate",
     "One enqueue": "enqueue",

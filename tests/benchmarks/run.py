@@ -27,6 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Iterator
 
+import beside
 import comparison
 import history
 import limits
@@ -45,6 +46,7 @@ _GROUPS = {
     "ours": ours.measurements,
     "output": outputs.measurements,
     "history": history.measurements,
+    "beside": beside.measurements,
     "peers": comparison.measurements,
     "losses": losses.measurements,
 }

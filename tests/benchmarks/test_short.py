@@ -29,6 +29,8 @@ _FIGURES = {
         for queue in ("history-0", "history-500", "future-500")
         for work in ("drain", "enqueue", "status", "list")
     ),
+    *(f"beside-{command}-{figure}" for command in ("enqueue", "import")
+      for figure in ("wait", "gap")),
     "loss-ours-jobs",
 }  # fmt: skip
 
@@ -42,7 +44,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Measure once; return the file with all figures."""
     folder = tmp_path_factory.mktemp("benchmark")
     report = folder / "report.json"
-    only = ["limits", "ours", "output", "history", "loss-ours-jobs"]
+    only = ["limits", "ours", "output", "history", "beside", "loss-ours-jobs"]
     words = ["--size", "tiny", "--dir", str(folder), "--json", str(report), "--only", *only]
     subprocess.run([sys.executable, str(_BENCHMARK), *words], check=True, timeout=100)
     return report
@@ -67,7 +69,7 @@ def test_the_tables_of_the_page_are_made_from_the_figures(report: Path, tmp_path
 
     before, after = _tables(_PAGE), _tables(page)
     figures: list[dict[str, Any]] = json.loads(report.read_text())["figures"]
-    shown = [line.split(" | ")[0][2:] for name in ("limits", "ours", "output", "history")
+    shown = [line.split(" | ")[0][2:] for name in ("limits", "ours", "output", "history", "beside")
              for line in after[name].splitlines()[3:] if line.startswith("| ")]  # fmt: skip
     assert shown == [f["title"].replace("|", r"\|") for f in figures if f["group"] != "losses"]
     assert "| queuectl | - | all ended, 2 ran again |" in after["losses"]
@@ -79,7 +81,7 @@ def test_the_commands_of_the_page_are_accepted() -> None:
     """Every call of run.py on the page has options that it knows, and groups that exist."""
     calls = re.findall(r"python (tests/benchmarks/run\.py [^`#\n\\]*)(?:\\\n([^`\n]*))?",
                        _PAGE.read_text("utf-8"))  # fmt: skip
-    assert len(calls) == 9
+    assert len(calls) == 10
     for first, second in calls:
         words = shlex.split(f"{first} {second}")[1:]
         check = "import run, sys; run._parser().parse_args(sys.argv[1:])"
@@ -87,7 +89,9 @@ def test_the_commands_of_the_page_are_accepted() -> None:
         if "--only" in words:
             groups = words[words.index("--only") + 1 :]
             groups = groups[: next((n for n, w in enumerate(groups) if w[:2] == "--"), None)]
-            assert set(groups) <= {"limits", "ours", "output", "history", "peers", "losses"}
+            assert set(groups) <= {
+                "limits", "ours", "output", "history", "beside", "peers", "losses"
+            }  # fmt: skip
 
 
 def _tables(page: Path) -> dict[str, str]:
