@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Callable, Iterator, NoReturn
 
 from queuectl.cli import output
@@ -92,10 +93,14 @@ def progress_line() -> Iterator[Callable[[Callable[[int], str]], None]]:
     line = StatusLine()
     next_at = 0.0
 
-    def leave(number: int, _frame: object) -> None:
+    def leave(number: int, frame: FrameType | None) -> None:
         with suppress(OSError):
             os.write(2, f"\r{_LINE_END}".encode("ascii"))
-        die_by(number)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            die_by(number)
 
     def show(text: Callable[[int], str]) -> None:
         nonlocal next_at

@@ -88,7 +88,7 @@ def restore(mask: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-class _Ended(BaseException):
+class Ended(BaseException):
     """A signal that ends this process arrived."""
 
     def __init__(self, number: int) -> None:
@@ -104,7 +104,7 @@ def cleaned_up() -> Iterator[None]:
     """
 
     def end(number: int, _frame: FrameType | None) -> None:
-        raise _Ended(number)
+        raise Ended(number)
 
     before = {
         number: signal.signal(number, end)
@@ -113,7 +113,7 @@ def cleaned_up() -> Iterator[None]:
     }
     try:
         yield
-    except _Ended as ended:
+    except Ended as ended:
         die_by(ended.number)
         raise
     finally:

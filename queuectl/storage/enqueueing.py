@@ -120,14 +120,17 @@ class Enqueueing(Stages):
         *,
         now: datetime,
         environ: Mapping[str, str] | None = None,
+        moved: Callable[[int], None] = lambda _: None,
     ) -> list[Enqueued]:
         """Store jobs in the given order, all or none; call `report` for each spec.
 
         Many jobs are staged: others can write meanwhile, and nobody sees any of the jobs before it
         is certain that all will be there. All can be claimed when this returns. It returns the jobs
         that depend on a job which cannot complete by itself. `environ` supplies the variables that
-        the key capture-env names. `after` may name any job of the same call by its id, and earlier
-        jobs also as `find_seq` allows. Raises DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob
+        the key capture-env names. `moved` is called as soon as the jobs are part of the queue, and
+        with the number of each few that can be seen. `after` may name any job of the same call by
+        its id, and earlier jobs also as `find_seq` allows. Raises DuplicateId, UniqueKeyHeld,
+        NoSuchJob, AmbiguousJob
         or InvalidInput (a cycle), with the `position` of the spec, and then stores nothing.
         """
         count = len(specs) if isinstance(specs, Sized) else 0
@@ -136,10 +139,11 @@ class Enqueueing(Stages):
             first, rest = [*first, *rest], None  # a batch of transactions commits as one
         if rest is None:
             done, warnings = self.unless_reserved(lambda: self._enqueue(first, now, environ or {}))
+            moved(len(done))
             for enqueued in done:
                 report(enqueued)
             return warnings
-        return self._stage(chain(first, rest), count, report, now, environ or {})
+        return self._stage(chain(first, rest), count, report, now, environ or {}, moved)
 
     def _enqueue(
         self, specs: list[JobSpec], now: datetime, environ: Mapping[str, str]
@@ -163,6 +167,7 @@ class Enqueueing(Stages):
         report: Callable[[Enqueued], None],
         now: datetime,
         environ: Mapping[str, str],
+        moved: Callable[[int], None],
     ) -> list[Enqueued]:
         """Store jobs through a stage; `count` is how many, 0 if that is unknown."""
         from queuectl.storage.staging import Stage  # only for many jobs
@@ -180,7 +185,7 @@ class Enqueueing(Stages):
             while some := stage.take(left, lambda item: 1 + len(item[2].after)):
                 with stage.filling():
                     warnings += _add_all_needs(stage, some)
-            stage.finish()
+            stage.finish(moved)
         return warnings
 
 

@@ -47,8 +47,8 @@ class Mover:
         self._after: int | None = 0
         """The last seq of the first wave that was moved; None when all of that wave are moved."""
 
-    def move(self, conn: sqlite3.Connection, most: int) -> bool:
-        """Move the next jobs, at most so many; return whether there may be more.
+    def move(self, conn: sqlite3.Connection, most: int) -> int:
+        """Move the next jobs, at most so many; return how many. 0 means that there are no more.
 
         Each job arrives with its dependencies, and after the jobs that it waits for.
         """
@@ -68,7 +68,7 @@ class Mover:
             values = {"after": self._after, "last": last}
             self._after = last
             if last is not None:
-                return self._move(conn, "wave = 0 AND seq > :after AND seq <= :last", values) > 0
+                return self._move(conn, "wave = 0 AND seq > :after AND seq <= :last", values)
         # Later waves exist only if a job waits for a later line of the input.
         chosen = """
             seq IN (SELECT seq
@@ -76,7 +76,7 @@ class Mover:
                      WHERE wave > 0
                      ORDER BY wave, seq
                      LIMIT :most)"""
-        return self._move(conn, chosen, {"most": most}) > 0
+        return self._move(conn, chosen, {"most": most})
 
     def _move(self, conn: sqlite3.Connection, chosen: str, which: Mapping[str, int]) -> int:
         """Move the jobs that a condition chooses; return how many these are."""
@@ -123,31 +123,26 @@ class Mover:
 
 
 def move_all(
-    database: Database,
-    stage: StageState,
-    wake_workers: Callable[[], None],
-    *,
-    now: datetime,
-    until: float = NEVER,
-) -> None:
+    database: Database, stage: StageState, *, now: datetime, until: float = NEVER
+) -> Iterator[int]:
     """Move all jobs of a decided stage into `jobs`, then remove the stage.
 
-    Stops at a time of the monotonic clock.
+    Yields the number of jobs after each transaction. Stops at a time of the monotonic clock.
     """
     mover, pace = Mover(now), Pace()
-    more = True
-    while more and time.monotonic() < until:
+    moved = 1
+    while moved and time.monotonic() < until:
         try:
             with pace.timed(database) as conn:
                 current = read_stage(conn)
                 if current is None or current.token != stage.token:
                     return  # another process has finished it
-                more = mover.move(conn, pace.rows)
-                if not more:
+                moved = mover.move(conn, pace.rows)
+                if not moved:
                     remove(conn)
         except sqlite3.IntegrityError as error:  # another program has written into the tables
             raise QueueError(f"jobs that were staged cannot be added: {error}") from error
-        wake_workers()
+        yield moved
 
 
 def discard_all(database: Database, stage: StageState, *, until: float = NEVER) -> None:
@@ -212,7 +207,8 @@ def finish(
     if stage is None:
         return False
     if stage.is_decided:
-        move_all(database, stage, wake_workers, now=now, until=until)
+        for _ in move_all(database, stage, now=now, until=until):
+            wake_workers()
     else:
         discard_all(database, stage, until=until)
     return True

@@ -146,14 +146,20 @@ class Stage(Adding):
             conn.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'jobs'", (self._seq,))
         self._reserved = self._seq
 
-    def finish(self) -> None:
-        """Decide that all staged jobs are part of the queue, then move them there."""
+    def finish(self, moved: Callable[[int], None]) -> None:
+        """Decide that all staged jobs are part of the queue, then move them there.
+
+        `moved` is called with 0 when it is decided, and then with the number of each few jobs.
+        """
         self._put_in_waves()
         self._database.set_durability(waits_for_disk=True)
         self._decide()
+        moved(0)
         self._database.set_durability(waits_for_disk=False)
         try:
-            move_all(self._database, self._state, self._storage._wake_workers, now=self.now)
+            for jobs in move_all(self._database, self._state, now=self.now):
+                self._storage._wake_workers()
+                moved(jobs)
         except QueueError as error:
             raise QueueError(
                 f"the jobs are enqueued, but cannot be shown and run yet: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import chain
-from typing import Iterable, Iterator, Sequence, Tuple
+from typing import Callable, Iterable, Iterator, Sequence, Tuple
 
 from queuectl.core.errors import NoSuchJob, UniqueKeyHeld
 from queuectl.core.jobfile import TransferredJob
@@ -41,17 +41,27 @@ class Transfer(Queries, Explaining, Stages):
             )
 
     def import_jobs(
-        self, arriving: Iterable[TransferredJob], *, skip_existing: bool, now: datetime
+        self,
+        arriving: Iterable[TransferredJob],
+        *,
+        skip_existing: bool,
+        now: datetime,
+        added: Callable[[TransferredJob], None] = lambda _: None,
+        moved: Callable[[int], None] = lambda _: None,
     ) -> tuple[int, int]:
         """Add jobs, all or none; return how many were added and skipped. Many are staged.
+
+        `added` is called for each job, and `moved` as by `enqueue_each`.
 
         Raises DuplicateId for a taken id unless `skip_existing`, UniqueKeyHeld for a key that an
         unfinished job holds, and NoSuchJob or InvalidInput for impossible dependencies.
         """
-        first, rest = split(arriving, _size)
+        first, rest = split(_telling(arriving, added), _size)
         if rest is None:
-            return self.unless_reserved(lambda: self._import(first, skip_existing, now))
-        return self._import_staged(chain(first, rest), skip_existing, now)
+            done = self.unless_reserved(lambda: self._import(first, skip_existing, now))
+            moved(done[0])
+            return done
+        return self._import_staged(chain(first, rest), skip_existing, now, moved)
 
     def _import(
         self, arriving: Sequence[TransferredJob], skip_existing: bool, now: datetime
@@ -67,28 +77,40 @@ class Transfer(Queries, Explaining, Stages):
         return added, len(arriving) - added
 
     def _import_staged(
-        self, arriving: Iterator[TransferredJob], skip_existing: bool, now: datetime
+        self,
+        arriving: Iterator[TransferredJob],
+        skip_existing: bool,
+        now: datetime,
+        moved: Callable[[int], None],
     ) -> tuple[int, int]:
         """Add jobs through a stage; return how many were added and skipped."""
         from queuectl.storage.staging import Stage  # only for many jobs
 
         waiting: list[_Waiting] = []
-        added = total = 0
+        imported = total = 0
         with Stage.opened(self, count=0, now=now) as stage:
             while portion := stage.take(arriving, _size):
                 with stage.filling():
-                    added += sum(_add(stage, job, skip_existing, waiting) for job in portion)
+                    imported += sum(_add(stage, job, skip_existing, waiting) for job in portion)
                 total += len(portion)
             left = iter(waiting)
             while some := stage.take(left, lambda item: 1 + len(item[1].after)):
                 with stage.filling():
                     _add_needs(stage, some)
-            stage.finish()
-        return added, total - added
+            stage.finish(moved)
+        return imported, total - imported
 
 
 _Waiting = Tuple[int, TransferredJob]
 """The seq of a stored job whose dependencies are still to be added, and the job."""
+
+
+def _telling(
+    arriving: Iterable[TransferredJob], added: Callable[[TransferredJob], None]
+) -> Iterator[TransferredJob]:
+    for transferred in arriving:
+        yield transferred
+        added(transferred)
 
 
 def _size(transferred: TransferredJob) -> int:

@@ -218,6 +218,16 @@ def test_watch_and_json_cannot_be_used_together(queue: Queue) -> None:
     )
 
 
+def test_more_jobs_are_prepared_first(queue: Queue) -> None:
+    """They go through a stage: one bar until all are certain, and one until all are there."""
+    (queue.work / "jobs").write_text("true\n" * 3000)
+    args = ("enqueue", "--lines", "--file", "jobs")
+    shown = on_terminal(queue, *args, streams="stderr", env={"TERM": "xterm"})
+
+    bars = re.findall(r"(\w+)  [█░]+  (\d+) of 3000", click.unstyle(shown.screen))
+    assert list(dict(bars)) == ["preparing", "enqueueing"]
+
+
 def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
     """The bar is on stderr, so stdout has only ids. Off a terminal there is no bar."""
     (queue.work / "jobs").write_text("true\n" * 2000)

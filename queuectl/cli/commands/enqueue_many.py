@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 from array import array
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
@@ -15,13 +14,12 @@ from queuectl.cli.command import fail, open_part
 from queuectl.cli.commands.enqueue_notes import Notes, say_what_is_read
 from queuectl.cli.job_options import current_folder, held_key_hint, warn_unsatisfiable
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines, read_arguments
+from queuectl.cli.storing import storing
 from queuectl.core.arguments import Source, combinations
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
 from queuectl.core.templates import Template
 from queuectl.storage.enqueueing import Enqueued, Enqueueing
-
-_BAR_EVERY = 1000
 
 NumberedFields = Tuple[int, Mapping[str, Any]]
 """A job that is to be enqueued: its number among all of them, and its fields."""
@@ -153,13 +151,15 @@ def _store(
     """Store the jobs; return those that wait for jobs that will not complete."""
     enqueueing = open_part(Enqueueing, create=True)
     try:
-        with _bar(len(numbers)) as advance:
+        with storing(len(numbers)) as state:
 
-            def report_and_advance(enqueued: Enqueued) -> None:
+            def report_and_count(enqueued: Enqueued) -> None:
                 report(enqueued)
-                advance()
+                state.added()
 
-            return enqueueing.enqueue_each(specs, report_and_advance, now=now, environ=os.environ)
+            return enqueueing.enqueue_each(
+                specs, report_and_count, now=now, environ=os.environ, moved=state.moved
+            )
     except QueueError as error:
         place = "" if error.position is None else f"{each} {numbers[error.position]}: "
         taken = isinstance(error, DuplicateId) and error.state is not None
@@ -167,24 +167,3 @@ def _store(
         if isinstance(error, UniqueKeyHeld):
             hint = held_key_hint(error)
         fail(f"{place}{error}{hint}", error.exit_code)
-
-
-@contextmanager
-def _bar(count: int) -> Iterator[Callable[[], None]]:
-    """Show on a terminal how many of many jobs are done; yield what is called for each of them."""
-    on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    if not on_terminal or count < _BAR_EVERY:
-        yield lambda: None
-        return
-    from queuectl.cli.terminal import progress  # only here
-
-    with progress(count, "enqueueing") as advance:
-        done = 0
-
-        def one_more() -> None:
-            nonlocal done
-            done += 1
-            if done % _BAR_EVERY == 0 or done == count:
-                advance(done - (done - 1) // _BAR_EVERY * _BAR_EVERY)
-
-        yield one_more

@@ -86,9 +86,18 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
                 arriving.add(from_fields(fields, now=now), len(str(fields)))
             except QueueError as error:
                 raise InvalidInput(f"line {number}: {error}") from None
+    from queuectl.cli.storing import storing  # not for the other commands here
+
     storage = open_storage(create=True)
     try:
-        made, skipped = storage.import_jobs(arriving, skip_existing=skip_existing, now=now)
+        with storing(len(arriving)) as state:
+            made, skipped = storage.import_jobs(
+                arriving,
+                skip_existing=skip_existing,
+                now=now,
+                added=state.added,
+                moved=state.moved,
+            )
     except DuplicateId as error:
         hint = "" if error.state is None else " (to leave it out use --skip-existing)"
         fail(f"{error}{hint}", error.exit_code)

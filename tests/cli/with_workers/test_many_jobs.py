@@ -97,14 +97,7 @@ def test_doctor_reports_what_is_left_of_jobs_that_never_existed(queue: Queue) ->
 def test_doctor_sees_a_living_process(queue: Queue) -> None:
     """Nothing is wrong while it works."""
     queue.enqueue("true")
-    process = queue.spawn(
-        "enqueue", "--lines", "-", before=_stopping_before_it_decides(), stdin=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    process.stdin.write("true\n" * 5)
-    process.stdin.close()
-    process.stdin = None
-    wait_until(lambda: queue.storage.stage() is not None and _is_stopped(process.pid))
+    process = _stopped(queue, "staging.Stage._decide")
     found = {one["check"]: one for one in queue.json("doctor")}["bulk enqueue"]
     assert (found["level"], found["message"]) == ("ok", "one is in progress")
 
@@ -118,14 +111,44 @@ def test_doctor_sees_a_living_process(queue: Queue) -> None:
     assert_no_stage(queue)
 
 
-def _stopping_before_it_decides() -> list[str]:
-    """Return what to put before a command that then stops itself when all jobs are staged."""
+@pytest.mark.parametrize(
+    ("place", "said", "jobs"),
+    [
+        ("staging.Stage._decide", "nothing was stored", 0),
+        ("moving.Mover.move", "the 5 jobs are stored, and workers make them visible", 5),
+    ],
+)
+def test_an_interrupted_command_says_whether_the_jobs_are_enqueued(
+    queue: Queue, place: str, said: str, jobs: int
+) -> None:
+    """Ctrl+C ends it at once; before the decision it leaves nothing behind."""
+    queue.enqueue("true")
+    process = _stopped(queue, place)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, out) == (-signal.SIGINT, "")
+    assert err == f"interrupted; {said}\n"
+    if not jobs:
+        assert_no_stage(queue)
+    queue.drain()
+    assert queue.counts() == {"completed": 1 + jobs}
+
+
+def _stopped(queue: Queue, place: str) -> subprocess.Popen[str]:
+    """Let a process enqueue five jobs; return when it has stopped before it calls `place`."""
+    module, kind, name = place.split(".")
     *words, program = STAGING
     stops = (
-        "import os, signal; from queuectl.storage.staging import Stage; decide = Stage._decide; "
-        "Stage._decide = lambda self: [os.kill(os.getpid(), signal.SIGSTOP), decide(self)]; "
+        f"import os, signal; from queuectl.storage.{module} import {kind}; go_on = {kind}.{name}; "
+        f"{kind}.{name} = lambda *given: [os.kill(os.getpid(), signal.SIGSTOP), go_on(*given)][1]; "
     )
-    return [*words, stops + program]
+    process = queue.spawn(
+        "enqueue", "--lines", "--file", _file(queue, 5), before=[*words, stops + program]
+    )
+    wait_until(lambda: _is_stopped(process.pid), what="the process to stop")
+    return process
 
 
 def _is_stopped(pid: int) -> bool:
