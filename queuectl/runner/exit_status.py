@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import NamedTuple
 
 from queuectl.host.filesystem import open_private, open_to_read
 
 _LINE_BYTES = 256
-# `command`, because a job may define a function named echo.
-_REPORT = 'command echo "$QUEUECTL_EXECUTION {}" 1<>"$QUEUECTL_STATUS"'
 _FATAL_SIGNALS = "ABRT ALRM PIPE SYS TRAP USR1 USR2 VTALRM XCPU XFSZ"
+SHELL = "/bin/sh"
 
 
-def _prelude() -> str:
-    # The report overwrites the file in place and never truncates it: one file serves job after job,
-    # so a job costs no change of the folder.
+def _report(execution_id: object) -> str:
+    # `command`, because a job may define a function named echo. The report overwrites the file in
+    # place and never truncates it: one file serves job after job, so a job costs no change of the
+    # folder.
+    return f"""_qctl(){{ command echo "/{execution_id} $1" 1<>"$QUEUECTL_STATUS";}};"""
+
+
+def _traps(*, is_dash: bool) -> str:
     # First the shell tells its own PID: the command may kill the worker before that has noted the
     # PID, and then hide from the worker that looks for it.
-    traps = [_REPORT.format("p$$"), f"trap '{_REPORT.format('$?')}' EXIT"]
+    traps = ["_qctl p$$", "trap '_qctl $?' 0"]
     # Without a trap for the signal, bash reports 0 for a job that TERM killed. After its report,
     # the shell kills itself by the same signal, so that a living worker sees what it always saw.
-    # KILL leaves no report.
-    for number, name in ((1, "HUP"), (2, "INT"), (15, "TERM")):
-        report = _REPORT.format(f"s{number}")
-        traps.append(f"trap 'trap - EXIT {name}; {report}; kill -{name} $$' {name}")
-    # For other signals bash would report 0 as well. So it reports nothing. SEGV and similar signals
-    # must not be trapped: a shell that traps its own fault runs into it again for ever.
-    silent = 'trap "trap - EXIT $queuectl_signal; kill -$queuectl_signal \\$\\$" $queuectl_signal'
-    # Quoted, so that other shells need not parse it: this saves 5 us per job.
-    traps.append(
-        f"case $BASH_VERSION in ?*) eval 'for queuectl_signal in {_FATAL_SIGNALS}; "
-        f"do {silent}; done; unset queuectl_signal';; esac"
-    )
-    return "; ".join(traps) + "; "
+    # KILL leaves no report. HUP, INT and TERM, by their numbers, because each character of this
+    # text takes the shell of each job 20 ns.
+    traps += [f"trap 'trap - 0 {n};_qctl s{n};kill -{n} $$' {n}" for n in (1, 2, 15)]
+    if not is_dash:
+        # For other signals bash would report 0 as well. So it reports nothing. SEGV and similar
+        # signals must not be trapped: a shell that traps its own fault runs into it again for ever.
+        silent = 'trap "trap - 0 $queuectl_signal; kill -$queuectl_signal \\$\\$" $queuectl_signal'
+        traps.append(
+            f"case $BASH_VERSION in ?*) eval 'for queuectl_signal in {_FATAL_SIGNALS}; "
+            f"do {silent}; done; unset queuectl_signal';; esac"
+        )
+    return ";".join(traps) + ";"
 
 
-_PRELUDE = _prelude()
-"""Shell text that goes before a command: it reports its PID, and sets traps that report the end.
+_VARIABLE = "_QUEUECTL_PROLOGUE"
+"""The environment variable with the shell text that goes before a command, and calls it: it reports
+its PID, and sets traps that report the end. It is in the environment, and unset before the command
+begins, so that `ps` shows the command and not this text.
 
 A job that uses `exec`, or sets its own EXIT trap, leaves no report. Then only the process that
 reaps it knows how it ended.
@@ -48,14 +54,30 @@ LOCK_DESCRIPTOR = 8
 redirect: the lock proves that the job runs. Not 9, which shell scripts use for flock(1)."""
 
 
-def arguments(command: str, *, passes_lock: bool = False) -> list[str]:
-    """Return the arguments of the shell that runs a command and reports how it ended.
+def arguments(command: str) -> list[str]:
+    """Return the arguments of the shell that runs a command, with `variables`, and reports its end.
+
+    `ps` shows them.
+    """
+    return ["sh", "-c", f'eval "${_VARIABLE}"', "sh", command]
+
+
+def variables(
+    execution_id: object, *, shell: str = SHELL, passes_lock: bool = False
+) -> dict[str, str]:
+    """Return the variables that the shell with `arguments` needs, and hides from the command.
 
     What the command starts does not get LOCK_DESCRIPTOR unless `passes_lock`: programs such as LVM
     complain of it. The shell itself keeps it, under a number that it closes at each exec.
     """
     close = "" if passes_lock else f" {LOCK_DESCRIPTOR}>&-"
-    return ["sh", "-c", f'{_PRELUDE}eval "shift; $1"{close}', "sh", command]
+    text = f'{_report(execution_id)}{_traps_of(shell)}unset {_VARIABLE};eval "shift; $1"{close}'
+    return {_VARIABLE: text}
+
+
+@lru_cache(maxsize=4)
+def _traps_of(shell: str) -> str:
+    return _traps(is_dash=os.path.basename(os.path.realpath(shell)) == "dash")
 
 
 class Status(NamedTuple):

@@ -188,8 +188,10 @@ def _start(command: Command, log: OutputLog) -> int:
     try:
         # Where processes are not visible, the lock alone proves that one of a job is alive.
         passes_lock = not processes.are_visible()
-        argv = exit_status.arguments(command.shell_text, passes_lock=passes_lock)
-        return _spawn(argv, command.environ, log.descriptor)
+        argv = exit_status.arguments(command.shell_text)
+        execution_id = command.mark.rpartition("/")[2]
+        added = exit_status.variables(execution_id, passes_lock=passes_lock)
+        return _spawn(argv, {**command.environ, **added}, log.descriptor)
     except MemoryError:
         raise HostCannotStart(os.strerror(errno.ENOMEM)) from None
     except ValueError as error:
@@ -208,7 +210,7 @@ def _start(command: Command, log: OutputLog) -> int:
 def _spawn(argv: list[str], environ: Mapping[str, str], log: int) -> int:
     try:
         return os.posix_spawn(
-            "/bin/sh",
+            exit_status.SHELL,
             argv,
             environ,
             file_actions=(
@@ -239,7 +241,7 @@ def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> in
 
     process = subprocess.Popen(
         argv,
-        executable="/bin/sh",
+        executable=exit_status.SHELL,
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=log,
