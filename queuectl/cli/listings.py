@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Iterable, Mapping, Sequence
 
-from queuectl.cli.colors import strong
+from queuectl.cli.colors import bad, strong
 from queuectl.cli.moments import distance, lasting_in_short, local, relative_time, upcoming
 from queuectl.cli.output import on_terminal, print_line
 from queuectl.cli.tables import (
@@ -36,7 +36,7 @@ _QUEUE = Column("QUEUE", least=7, says_nothing=all_the_same)
 _PRIORITY = Column("PRIO", says_nothing=only("0"))
 _RUNS = Column("RUNS")
 _WHEN = Column("WHEN")
-_REASON = Column("REASON", least=11)
+_REASON = Column("REASON", least=20)
 _LABEL = Column("LABEL", least=6, says_nothing=only(_NONE))
 _COMMAND = Column("COMMAND", least=24, shorten=cut_middle, alike=True)
 
@@ -169,8 +169,8 @@ def _given_id(job: Job) -> str:
     return _NONE if job.id_made else job.id
 
 
-def _reason(job: Job) -> str:
-    return short_reason(job.last_error) if job.last_error else _NONE
+def _reason(job: Job) -> Cell:
+    return Styled(short_reason(job.last_error), bad) if job.last_error else _NONE
 
 
 def _title(job: Job) -> Cell:

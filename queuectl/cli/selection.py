@@ -132,6 +132,7 @@ def choose(
     queues: Sequence[str],
     states: Sequence[tuple[JobState, ...]] = (),
     *,
+    label: str | None = None,
     everything: bool,
     among: Sequence[JobState],
 ) -> Choice:
@@ -143,15 +144,17 @@ def choose(
     if jobs:
         if queues or states or everything:
             usage_error("job ids and --queue, --state or --all cannot be used together")
+        if label is not None:
+            usage_error("job ids and --label cannot be used together")
         return Choice(named_jobs(jobs), None, among)
-    if not (queues or states or everything):
+    if not (queues or states or everything or label is not None):
         usage_error("no jobs given (give their ids, --queue, --state or --all)")
     from queuectl.core.models import Selection  # not for enqueue, which imports this module
 
     wanted = [state for state in state_names(states) or among if state in among]
     if not wanted:  # the command cannot act on any of these states: it succeeds with no job
         return Choice((), None, among)
-    return Choice((), Selection(queues=queue_names(queues), states=tuple(wanted)), among)
+    return Choice((), Selection(queue_names(queues), tuple(wanted), label), among)
 
 
 def one_by_one(storage: Storage, names: Iterable[str], among: Sequence[JobState]) -> Iterator[str]:

@@ -90,6 +90,9 @@ def test_a_waiting_or_running_job_cannot_be_retried(states: Queue, state: str) -
     ("args", "changed"),
     [
         (["cancel", "--all"], [*_WAITING, "processing"]),
+        (["cancel", "--label", "a*"], []),
+        (["retry", "--label", "a*", "--state", "completed"], ["completed"]),
+        (["retry", "--label", "b*", "--state", "completed"], []),
         (["cancel", "--state", "pending"], ["pending"]),
         (["cancel", "--state", "pending,failed", "--state", "blocked"],
          ["pending", "failed", "blocked"]),

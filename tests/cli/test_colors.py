@@ -70,6 +70,9 @@ def test_colours_are_in_one_place() -> None:
         ("--color always list --color never", {}, False),
         ("list --color auto", {}, False),
         ("list --color auto", {"FORCE_COLOR": "1"}, True),
+        ("dlq list --color always", {}, True),
+        ("dlq --color always list", {}, True),
+        ("queue list --color always", {}, True),
     ],
 )
 def test_the_option(queue: Queue, words: str, env: dict[str, str], colored: bool) -> None:

@@ -23,6 +23,7 @@ from queuectl.cli.selection import (
     choose,
     completer,
     jobs_argument,
+    label_option,
     queue_option,
     state_names,
     state_option,
@@ -41,6 +42,7 @@ from queuectl.storage.actions import RETRYABLE_STATES
 @jobs_argument(*UNFINISHED_STATES)
 @queue_option
 @state_option(*UNFINISHED_STATES)
+@label_option
 @all_option("Cancel all unfinished jobs.")
 @click.option(
     "--cascade",
@@ -54,6 +56,7 @@ def cancel(
     jobs: Sequence[str],
     queues: Sequence[str],
     states: Sequence[Any],
+    label: str | None,
     everything: bool,
     cascade: bool,
     reason: str | None,
@@ -72,7 +75,8 @@ def cancel(
       queuectl cancel --queue photos --state pending
     """
     reason = check_reason(reason, "--reason")
-    choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
+    among = UNFINISHED_STATES
+    choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
     storage = open_storage(write=True)
 
     def cancel_one(key: JobKey | str) -> str | None:
@@ -127,6 +131,7 @@ def retry_command(
     @jobs_argument(*retryable)
     @queue_option
     @state_option(*retryable)
+    @label_option
     @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
     @verbose_option
     @quiet_option
@@ -134,12 +139,13 @@ def retry_command(
         jobs: Sequence[str],
         queues: Sequence[str],
         states: Sequence[Any],
+        label: str | None,
         everything: bool,
         verbose: bool,
         quiet: bool,
     ) -> int:
         among = retryable if states else by_default
-        choice = choose(jobs, queues, states, everything=everything, among=among)
+        choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
         storage = open_storage(write=True)
 
         def retry_one(key: JobKey | str) -> str | None:

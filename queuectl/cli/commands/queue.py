@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from queuectl.cli import output
+from queuectl.cli.colors import bad, strong
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.moments import relative_time
 from queuectl.cli.selection import completing
-from queuectl.cli.tables import Cell, Column, only, print_table
+from queuectl.cli.tables import Cell, Column, Styled, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus, Selection
@@ -69,11 +70,11 @@ def queue_list(as_json: bool) -> None:
 
 def _row(found: QueueStatus) -> list[Cell]:
     """Return what the table shows of a queue."""
-    pause = "-"
+    pause: Cell = "-"
     if found.paused:
         reason = f": {found.pause_reason}" if found.pause_reason else ""
         since = relative_time(found.paused_at, now=utcnow())
-        pause = f"by {found.paused_by}, {since}{reason}"
+        pause = Styled(f"by {found.paused_by}, {since}{reason}", strong)
     counts = found.counts
     numbers = (
         counts[JobState.PENDING],
@@ -82,7 +83,7 @@ def _row(found: QueueStatus) -> list[Cell]:
         counts[JobState.SCHEDULED],
         counts[JobState.BLOCKED],
         counts[JobState.COMPLETED] + counts[JobState.CANCELLED],
-        counts[JobState.DEAD],
+        Styled(str(counts[JobState.DEAD]), bad) if counts[JobState.DEAD] else 0,
     )
     limit = "-" if found.limit is None else found.limit
     return [found.name, *numbers, limit, pause]

@@ -14,6 +14,7 @@ from queuectl.cli.selection import (
     Choice,
     choose,
     jobs_argument,
+    label_option,
     queue_names,
     queue_option,
     state_option,
@@ -64,6 +65,7 @@ class _WaitCommand(QueueCommand):
 @jobs_argument(*UNFINISHED_STATES)
 @queue_option
 @state_option()
+@label_option
 @click.option("--all", "everything", is_flag=True, help="Wait until no job is unfinished.")
 @click.option(
     "--any", "any_one", is_flag=True, help="Return when the first job finishes; print its id."
@@ -81,6 +83,7 @@ def wait(
     jobs: Sequence[str],
     queues: Sequence[str],
     states: Sequence[Any],
+    label: str | None,
     everything: bool,
     any_one: bool,
     timeout: float | None,
@@ -109,10 +112,11 @@ def wait(
       queuectl wait --all --queue photos
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    if everything and not (jobs or states or any_one):
+    if everything and not (jobs or states or any_one or label is not None):
         _wait_for_all(ctx, open_storage(), queue_names(queues), deadline, as_json=as_json)
         return
-    choice = choose(jobs, queues, states, everything=everything, among=UNFINISHED_STATES)
+    among = UNFINISHED_STATES
+    choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
     if jobs and not choice.named:  # the command that should have printed ids has failed
         _fail(ctx, "no ids on stdin", COULD_NOT_WAIT)
     storage = open_storage()

@@ -591,3 +591,15 @@ def test_the_timeout_holds_while_the_jobs_are_read(queue: Queue) -> None:
 
     assert (done.code, len(json.loads(done.out))) == (124, 500)
     assert done.err == "queuectl wait: time ran out while the jobs were read from the queue\n"
+
+
+@pytest.mark.parametrize("everything", [[], ["--all"]])
+def test_jobs_with_a_label(queue: Queue, everything: list[str]) -> None:
+    """Only those are waited for."""
+    queue.enqueue("true", "--label", "nightly 1")
+    other = queue.enqueue("sleep 60", "--label", "other")
+    waiting = queue.spawn("wait", "--label", "nightly*", *everything)
+    queue.start(workers=2)
+
+    assert waiting.wait(30) == 0
+    assert queue.state(other) in ("pending", "processing")
