@@ -20,6 +20,7 @@ import click
 
 from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import PATTERN, SINCE, States
+from queuectl.core.batches import PREFIX, is_batch
 from queuectl.core.states import JobState
 from queuectl.host.files import find
 
@@ -30,17 +31,50 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Completion = Callable[[click.Context, Any, str], List[Any]]
 _COMPLETED_AT_MOST = 200
+_BATCHES = "queuectl.batches"
 
 
 def queue_option(function: _Function) -> _Function:
-    """Add `--queue`, which may be repeated or given as `a,b`."""
-    return click.option(
+    """Add `--queue`, which may be repeated or given as `a,b`, and `--batch`, a queue of `run`."""
+    queue = click.option(
         "--queue",
         "queues",
         multiple=True,
         metavar="QUEUE",
+        callback=_with_batches,
         help="Only this queue (repeatable, or A,B).",
-    )(function)
+    )
+    batch = click.option(
+        "--batch",
+        multiple=True,
+        metavar="NAME",
+        expose_value=False,
+        callback=_as_queues,
+        shell_complete=completing(_batches),
+        help="Only this batch of queuectl run (repeatable, or A,B).",
+    )
+    return queue(batch(function))
+
+
+def _with_batches(ctx: click.Context, _param: Any, queues: tuple[str, ...]) -> tuple[str, ...]:
+    batches: tuple[str, ...] = ctx.meta.get(_BATCHES, ())
+    return queues + batches
+
+
+def _as_queues(ctx: click.Context, _param: Any, names: tuple[str, ...]) -> None:
+    """Add the queues of batches to those of `--queue`, whichever option is read first."""
+    batches = tuple(
+        name if is_batch(name) else PREFIX + name for item in names for name in item.split(",")
+    )
+    if "queues" in ctx.params:
+        ctx.params["queues"] += batches
+    else:
+        ctx.meta[_BATCHES] = batches
+
+
+def _batches(storage: Storage) -> list[str]:
+    names = {count.queue for count in storage.counts() if is_batch(count.queue)}
+    return sorted(name[len(PREFIX) :] for name in names)
 
 
 def state_option(*among: JobState) -> Callable[[_Function], _Function]:

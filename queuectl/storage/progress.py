@@ -97,8 +97,11 @@ class Progress(Base):
             for queue, ends in found.items()
         }
 
-    def running_jobs(self) -> list[RunningJob]:
-        """Return the jobs that run, the one that has run longest first."""
+    def running_jobs(self, queues: Sequence[str] = ()) -> list[RunningJob]:
+        """Return the jobs that run, the one that has run longest first.
+
+        Only jobs of these queues, if any is named.
+        """
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -110,6 +113,8 @@ class Progress(Base):
             ).fetchall()
         running = []
         for seq, queue, since in rows:
+            if queues and queue not in queues:
+                continue
             with suppress(QueueUnusable):  # another program wrote the time
                 running.append(RunningJob(seq, queue, from_text(since)))
         return running
@@ -130,17 +135,22 @@ class Progress(Base):
                 jobs.update((job.seq, job) for job in _readable(rows))
         return [jobs[seq] for seq in seqs if seq in jobs]
 
-    def died_last(self, at_most: int) -> list[Job]:
-        """Return the dead jobs that died last, newest first."""
+    def died_last(self, at_most: int, queues: Sequence[str] = ()) -> list[Job]:
+        """Return the dead jobs that died last, newest first.
+
+        Only jobs of these queues, if any is named.
+        """
+        among = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
             rows = conn.execute(
                 f"""
                 {SELECT_JOB} INDEXED BY jobs_died
                  WHERE state = 'dead'
+                       {among}
                  ORDER BY finished_at DESC, seq DESC
-                 LIMIT :at_most
+                 LIMIT ?
                 """,
-                {"at_most": at_most},
+                (*queues, at_most),
             ).fetchall()
         return list(_readable(rows))
 

@@ -184,11 +184,12 @@ class Queries(Base):
             )
             return [Count(queue, JobState(state), jobs) for queue, state, jobs in rows]
 
-    def by_state(self) -> dict[JobState, int]:
-        """Return the number of jobs in each of the eight states."""
+    def by_state(self, queues: Sequence[str] = ()) -> dict[JobState, int]:
+        """Return the number of jobs of these queues (of all, if none is named) in each state."""
         totals = dict.fromkeys(JobState, 0)
         for count in self.counts():
-            totals[count.state] += count.jobs
+            if not queues or count.queue in queues:
+                totals[count.state] += count.jobs
         return totals
 
     def bad_ends(self, queues: Sequence[str] = ()) -> int:

@@ -11,6 +11,8 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import progress_json, running_json, worker_json
 from queuectl.cli.moments import local
+from queuectl.cli.selection import queue_names, queue_option
+from queuectl.core.batches import serves
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
@@ -41,41 +43,44 @@ _OPTIONAL_ROWS = (
 
 @click.command("status", cls=QueueCommand)
 @click.option("--watch", is_flag=True, help="On a terminal, update the display once a second.")
+@queue_option
 @json_option
-def status(watch: bool, as_json: bool) -> None:
+def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:
     """Show how many jobs are in each state, what runs, and time left.
 
     \b
     Examples:
       queuectl status
       queuectl status --watch
+      queuectl status --queue photos
     """
     if watch and as_json:
         usage_error("--watch and --json cannot be used together")
+    among = queue_names(queues)
     storage = open_storage()
     if as_json:
-        output.print_json(_json(storage))
+        output.print_json(_json(storage, among))
     elif watch and output.can_animate():
-        _watch(storage)
+        _watch(storage, among)
     elif output.on_terminal():
-        _print_for_terminal(storage)
+        _print_for_terminal(storage, among)
     else:
-        for line in _lines(storage):
+        for line in _lines(storage, among):
             output.print_line(line)
 
 
-def _watch(storage: Storage) -> NoReturn:
+def _watch(storage: Storage, among: Sequence[str]) -> NoReturn:
     from queuectl.cli.status_screen import screen  # only on a terminal
     from queuectl.cli.terminal import watch_lines
 
-    taking = _Snapshots(storage)
+    taking = _Snapshots(storage, among)
     watch_lines(lambda width, height: screen(taking.take(), width, height))
 
 
-def _print_for_terminal(storage: Storage) -> None:
+def _print_for_terminal(storage: Storage, among: Sequence[str]) -> None:
     from queuectl.cli.status_screen import screen  # only on a terminal
 
-    snapshot = _Snapshots(storage).take()
+    snapshot = _Snapshots(storage, among).take()
     for line in [*_block(snapshot.counts), *_ended(snapshot.counts), ""]:
         output.print_line(line)
     for line in screen(snapshot, output.line_width() or 80):
@@ -83,9 +88,10 @@ def _print_for_terminal(storage: Storage) -> None:
 
 
 class _Snapshots:
-    """Takes what there is to show, again and again."""
+    """Takes what there is to show, again and again; only of some queues, if any is named."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, among: Sequence[str]) -> None:
+        self._among = among
         self._open(storage)
 
     def _open(self, storage: Storage) -> None:
@@ -101,19 +107,22 @@ class _Snapshots:
         from queuectl.cli.status_screen import MOST_DEAD, MOST_QUEUES, DeadJob, Snapshot
 
         self._follow_the_file()
-        storage, now = self._storage, utcnow()
-        running, workers = storage.running_jobs(), storage.living_workers()
-        queues = measure(storage, workers, running, now=now)
+        storage, now, among = self._storage, utcnow(), self._among
+        running, workers = storage.running_jobs(among), _serving(storage, among)
+        queues = measure(storage, workers, running, now=now, among=among)
         return Snapshot(
             now=now,
-            counts=storage.by_state(),
+            counts=storage.by_state(among),
             queues=[*self._ended.add_to(queues[:MOST_QUEUES]), *queues[MOST_QUEUES:]],
             running=[
                 job
                 for job in storage.jobs_by_seq([job.seq for job in running[:_MOST_RUNNING]])
                 if job.state is JobState.PROCESSING  # others have ended since
             ],
-            dead=[DeadJob(job, _last_line(storage, job)) for job in storage.died_last(MOST_DEAD)],
+            dead=[
+                DeadJob(job, _last_line(storage, job))
+                for job in storage.died_last(MOST_DEAD, among)
+            ],
             workers=workers,
             database=_shown_path(storage),
         )
@@ -124,6 +133,14 @@ class _Snapshots:
             self._storage.refuse_replaced()
         elif self._storage.files.exists():
             self._open(open_storage())
+
+
+def _serving(storage: Storage, among: Sequence[str]) -> list[Worker]:
+    """Return the living workers, or those that serve one of these queues."""
+    workers = storage.living_workers()
+    if not among:
+        return workers
+    return [each for each in workers if any(serves(each.queues, queue) for queue in among)]
 
 
 def _last_line(storage: Storage, job: Job) -> str | None:
@@ -143,12 +160,12 @@ def _shown_path(storage: Storage) -> str:
     return shown if storage.files.exists() else f"{shown} (not created yet)"
 
 
-def _lines(storage: Storage) -> list[str]:
-    counts = storage.by_state()
-    workers = storage.living_workers()
+def _lines(storage: Storage, among: Sequence[str]) -> list[str]:
+    counts = storage.by_state(among)
+    workers = _serving(storage, among)
     lines = [*_block(counts), *_ended(counts), "", *_workers(workers, counts)]
-    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage)]
-    lines += _time_left(storage, workers)
+    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage, among)]
+    lines += _time_left(storage, workers, among)
     if counts[JobState.DEAD]:
         lines.append("Dead jobs: queuectl dlq list")
     absent = "" if storage.files.exists() else " (not created yet)"
@@ -212,11 +229,11 @@ def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[
     return lines
 
 
-def _time_left(storage: Storage, workers: Sequence[Worker]) -> list[str]:
+def _time_left(storage: Storage, workers: Sequence[Worker], among: Sequence[str]) -> list[str]:
     """Return a line per queue that says how many jobs are left, and about how long they take."""
     from queuectl.cli.progress import HOLD_WORDS, about, measure  # only here
 
-    measured = measure(storage, workers, storage.running_jobs(), now=utcnow())
+    measured = measure(storage, workers, storage.running_jobs(), now=utcnow(), among=among)
     lines = []
     for queue in measured[:_MOST_QUEUES]:
         seconds, hold = queue.estimate.seconds, queue.estimate.hold
@@ -229,18 +246,19 @@ def _time_left(storage: Storage, workers: Sequence[Worker]) -> list[str]:
     return lines
 
 
-def _paused(storage: Storage) -> list[str]:
+def _paused(storage: Storage, among: Sequence[str]) -> list[str]:
     if storage.all_paused():
         return ["all queues"]
-    return [queue.name for queue in storage.queues() if queue.paused]
+    paused = [queue.name for queue in storage.queues() if queue.paused]
+    return [name for name in paused if not among or name in among]
 
 
-def _json(storage: Storage) -> dict[str, object]:
+def _json(storage: Storage, among: Sequence[str]) -> dict[str, object]:
     from queuectl.cli.progress import measure  # only here
 
-    counts = storage.by_state()
+    counts = storage.by_state(among)
     total = sum(counts.values())
-    workers, running = storage.living_workers(), storage.running_jobs()
+    workers, running = _serving(storage, among), storage.running_jobs(among)
 
     def rate(state: JobState) -> float | None:
         return counts[state] / total if total else None
@@ -252,7 +270,8 @@ def _json(storage: Storage) -> dict[str, object]:
         "completion_rate": rate(JobState.COMPLETED),
         "failure_rate": rate(JobState.DEAD),
         "queues": [
-            progress_json(progress) for progress in measure(storage, workers, running, now=utcnow())
+            progress_json(progress)
+            for progress in measure(storage, workers, running, now=utcnow(), among=among)
         ],
         "running": [running_json(job) for job in storage.jobs_by_seq([job.seq for job in running])],
         "workers": [worker_json(worker) for worker in workers],
