@@ -213,7 +213,12 @@ def test_a_running_worker(queue: Queue) -> None:
 def test_pages_have_the_same_columns(queue: Queue) -> None:
     """Regression: each page of 500 rows had its own widths."""
     specs = [
-        JobSpec(command=f"run {n}", id=f"job-{n}" + "x" * (n == 1700) * 9, queue=f"q{n // 500}")
+        JobSpec(
+            command=f"run {n}",
+            id=f"job-{n}" + "x" * (n == 1700) * 9,
+            queue=f"q{n // 500}",
+            label=f"number {n}" if n > 900 else None,
+        )
         for n in range(2000)
     ]
     queue.storage.enqueue(specs, now=utcnow())

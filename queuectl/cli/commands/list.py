@@ -114,9 +114,10 @@ def _most_rows() -> int:
 
 
 def _longest(storage: Storage) -> Mapping[str, int]:
-    """Return how many cells two columns of a long list need, about: most names are ASCII."""
+    """Return how many cells some columns of a long list need, about: most names are ASCII."""
     queues = {count.queue for count in storage.counts()}
-    return {"ID": storage.longest_id(), "QUEUE": max(map(width, queues), default=0)}
+    identity, label = storage.longest()
+    return {"ID": identity, "LABEL": label, "QUEUE": max(map(width, queues), default=0)}
 
 
 @click.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
