@@ -60,6 +60,9 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     limit = format_duration(defaults.job_timeout)
     in_queue = described("Put it in this queue", DEFAULT_QUEUE)
     higher_first = described("Jobs with a higher number start first", str(DEFAULT_PRIORITY))
+    fixed = "Wait this long before each retry, in place of the backoff{}."
+    base = "Wait BASE, BASE**2, BASE**3 ... seconds before the retries"
+    base = described(base, f"{defaults.backoff_base:g}")
     at_most = described("Run it at most N times in all", str(defaults.max_retries))
     kill = described("Kill an attempt that takes longer; 0 = no limit", limit)
     folder = described("Run it in this folder", "the current one")
@@ -74,6 +77,9 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--queue", metavar="QUEUE", help=in_queue),
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
+        click.option("--retry-delay", metavar="DURATION",
+                     help=fixed.format("" if new else "; '' = as configured")),
+        click.option("--backoff", metavar="BASE", help=base),
         click.option("--timeout", metavar="DURATION", help=kill),
         click.option("--delay", metavar="DURATION", help=later),
         click.option("--at", metavar="TIME", help=not_before),
@@ -92,6 +98,8 @@ _OPTION_OF = {
     "queue": "--queue",
     "priority": "--priority",
     "max_retries": "--max-retries",
+    "retry_delay": "--retry-delay",
+    "backoff": "--backoff",
     "timeout": "--timeout",
     "delay": "--delay",
     "run_at": "--at",
@@ -121,16 +129,25 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
     fields: dict[str, object] = {"run_at": options["at"]}
     for name in ("id", "queue", "priority", "max_retries", "cwd", "label", "unique_key", "if_dup"):
         fields[name] = options.get(name)
-    for name in ("timeout", "delay"):
+    for name in ("timeout", "delay", "retry_delay"):
         # JSON has a number where an option has digits.
-        text = options[name]
+        text: str | None = options.get(name)
         bare = text is not None and text.isascii() and text.strip().isdigit()
-        fields[name] = float(text) if bare else text
+        fields[name] = float(text) if text is not None and bare else text
+    fields["backoff"] = _number(options.get("backoff"))
     fields["env"] = _variables(env)
     for name in ("after", "after_any"):
         listed = options.get(name) or ()
         fields[name] = [job for item in listed for job in item.split(",")] or None
     return fields
+
+
+def _number(text: str | None) -> object:
+    """Return the number that an option gives; the text itself if it is none."""
+    try:
+        return text and float(text)
+    except ValueError:
+        return text
 
 
 def _variables(given: Sequence[str]) -> dict[str, str]:
@@ -215,14 +232,15 @@ def command_text(words: Sequence[str], *, literal: bool) -> str:
 def _refuse_split_value(first: str) -> None:
     """End the command if its first word is part of an option's value: `--delay 2 hours make`."""
     params = click.get_current_context().params
-    for name in ("at", "delay", "timeout"):
+    for name in ("at", "delay", "timeout", "retry_delay"):
         if params.get(name):
             from queuectl.core.time_words import continues  # only here
 
             if continues(first):
                 rest = "+ 1 hour" if first == "+" else first
+                option = _OPTION_OF.get(name, f"--{name}")
                 usage_error(
-                    f"put the value of --{name} in quotes: --{name} '{params[name]} {rest}' (or "
+                    f"put the value of {option} in quotes: {option} '{params[name]} {rest}' (or "
                     "put -- before the command)"
                 )
 

@@ -31,6 +31,8 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "attempts": job.attempts,
         "interruptions": job.interruptions,
         "max_retries": job.max_retries,
+        "retry_delay": job.retry_delay,
+        "backoff": job.backoff,
         "timeout": job.timeout,
         "run_at": time_or_none(job.run_at),
         "created_at": to_text(job.created_at),

@@ -102,6 +102,10 @@ class Job(NamedTuple):
     """The reason that the user gave for the cancel; None if there is none."""
     id_made: bool
     """Whether queuectl generated the id: only then may the id be abbreviated."""
+    retry_delay: float | None = None
+    """The time between a failed attempt and the next one, in seconds; None means the backoff."""
+    backoff: float | None = None
+    """The base of the backoff of this job; None means the key backoff-base."""
 
 
 class JobKey(NamedTuple):

@@ -36,7 +36,7 @@ def decide(
         return Verdict(JobState.CANCELLED, last_error=outcome.reason)
     if job.attempts >= job.max_retries:
         return Verdict(JobState.DEAD, last_error=outcome.reason)
-    delay = backoff_seconds(job.attempts, policy, chance=chance)
+    delay = _retry_seconds(job, policy, chance=chance)
     return Verdict(JobState.FAILED, now + timedelta(seconds=delay), outcome.reason)
 
 
@@ -60,6 +60,19 @@ def _after_interruption(
     return Verdict(JobState.FAILED, now + timedelta(seconds=delay), why)
 
 
+def _retry_seconds(job: Job, policy: Settings, *, chance: float) -> float:
+    """Return the delay before the next attempt of a job that has failed.
+
+    A delay of its own is kept exactly: it is no part of the backoff, whose limit and jitter do not
+    apply to it.
+    """
+    if job.retry_delay is not None:
+        return job.retry_delay
+    if job.backoff is not None:
+        policy = policy._replace(backoff_base=job.backoff)
+    return backoff_seconds(job.attempts, policy, chance=chance)
+
+
 def backoff_seconds(attempt: int, policy: Settings, *, chance: float) -> float:
     """Return the delay after failed attempt n: min(backoff-base ** n, backoff-max).
 
@@ -74,14 +87,22 @@ def backoff_seconds(attempt: int, policy: Settings, *, chance: float) -> float:
 
 
 def corrected_retry(
-    failed_at: datetime, run_at: datetime, policy: Settings, *, now: datetime
+    failed_at: datetime,
+    run_at: datetime,
+    policy: Settings,
+    retry_delay: float | None = None,
+    *,
+    now: datetime,
 ) -> datetime | None:
     """Return when a failed job is to be retried if a clock that was ahead set its retry.
+
+    `retry_delay` is that of the job.
 
     None if the clock was right then, or if somebody chose the time, which is later than any delay.
     """
     delay = run_at - failed_at
     longest = min(policy.backoff_max * (1 + policy.backoff_jitter), MAX_DURATION)
+    longest = max(longest, retry_delay or 0)
     if failed_at <= now + CLOCK_TOLERANCE or not 0 <= delay.total_seconds() <= longest:
         return None
     return now + delay

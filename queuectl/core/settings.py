@@ -12,6 +12,8 @@ DEFAULT_QUEUE = "default"
 DEFAULT_PRIORITY = 0
 MAX_RETRIES_LIMIT = 1_000_000
 """The largest number of attempts that can be asked for."""
+MAX_BACKOFF = 1000
+"""The largest base of a backoff."""
 
 _SIZE_UNITS = {
     prefix + suffix: 1024**power
@@ -85,7 +87,7 @@ class Key(NamedTuple):
 
 KEYS: dict[str, Key] = {
     "max-retries": Key(_count, "3", "maximum number of attempts; taken at enqueue"),
-    "backoff-base": Key(_number(1, 1000), "2", "delay before retry n: base ** n seconds"),
+    "backoff-base": Key(_number(1, MAX_BACKOFF), "2", "delay before retry n: base ** n seconds"),
     "backoff-max": Key(parse_duration, "1h", "longest delay before a retry"),
     "backoff-jitter": Key(_number(0, 1), "0.1", "share by which a delay varies at random"),
     "job-timeout": Key(parse_duration, "300", "time limit, taken at enqueue; 0 = no limit"),

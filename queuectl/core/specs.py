@@ -19,7 +19,13 @@ from typing import (
 from queuectl.core.batches import is_batch
 from queuectl.core.environment import is_for_one_process
 from queuectl.core.errors import InvalidInput
-from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, MAX_RETRIES_LIMIT, is_variable
+from queuectl.core.settings import (
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    MAX_BACKOFF,
+    MAX_RETRIES_LIMIT,
+    is_variable,
+)
 from queuectl.core.times import check_duration, parse_duration, parse_instant
 
 MAX_COMMAND_BYTES = 130_000
@@ -121,6 +127,15 @@ def check_seconds(value: object, what: str) -> float:
     raise InvalidInput(
         f'{what} must be a number of seconds or text like "10m", not {_shown(value)}'
     )
+
+
+def _check_backoff(value: object, what: str) -> float:
+    """Return the base of a backoff: a number from 1 to 1000."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidInput(f"{what} must be a number, not {_shown(value)}")
+    if not 1 <= value <= MAX_BACKOFF:
+        raise InvalidInput(f"{what} must be 1 to {MAX_BACKOFF}")
+    return float(value)
 
 
 def _check_line(value: object, what: str) -> str:
@@ -252,6 +267,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "priority": lambda value, what: check_integer(value, what, -PRIORITY_LIMIT, PRIORITY_LIMIT),
     "max_retries": lambda value, what: max(1, check_integer(value, what, 0, MAX_RETRIES_LIMIT)),
     "timeout": check_seconds,
+    "retry_delay": check_seconds,
+    "backoff": _check_backoff,
     "cwd": _check_cwd,
     "env": lambda value, what: _checked_environment(value, what, check_variable),
     "unique_key": _check_line,
@@ -262,9 +279,14 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 }
 """Field -> the function that checks its value. The function gets the name to use in errors, too."""
 
-JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "timeout", "delay", "run_at",
-               "cwd", "env", "unique_key", "if_dup", "after", "after_any", "label")  # fmt: skip
+JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "retry_delay", "backoff",
+               "timeout", "delay", "run_at", "cwd", "env", "unique_key", "if_dup", "after",
+               "after_any", "label")  # fmt: skip
 """The fields of the JSON object, in the order in which help and messages name them."""
+
+
+RETRY_FIELDS = frozenset(("retry_delay", "backoff"))
+"""Two ways to say when a failed job is retried; a job has at most one of them."""
 
 
 class JobSpec(NamedTuple):
@@ -302,6 +324,10 @@ class JobSpec(NamedTuple):
     """Jobs that must finish first, in whichever way."""
     label: str | None = None
     """A note for people; None means none."""
+    retry_delay: float | None = None
+    """The time between a failed attempt and the next one, in seconds; None means the backoff."""
+    backoff: float | None = None
+    """The base of the backoff of this job; None means the key backoff-base."""
 
     @classmethod
     def from_fields(
@@ -319,6 +345,8 @@ class JobSpec(NamedTuple):
         checked = check_fields(given, now=now)
         says_if_dup = "if_dup" in checked
         if defaults:
+            if RETRY_FIELDS & checked.keys():  # only one of them can have an effect
+                defaults = {name: defaults[name] for name in defaults.keys() - RETRY_FIELDS}
             if "env" in defaults and "env" in checked:
                 checked["env"] = {**defaults["env"], **checked["env"]}
             checked = {**defaults, **checked}
@@ -346,6 +374,9 @@ def check_fields(
             checked[name] = check(value, names.get(name, name))
         elif name not in ("delay", "run_at"):
             _refuse_field(name)
+    if checked.keys() >= RETRY_FIELDS:
+        retry_delay, backoff = (names.get(name, name) for name in ("retry_delay", "backoff"))
+        raise InvalidInput(f"{retry_delay} and {backoff} cannot be used together")
     run_at = _start(given.get("delay"), given.get("run_at"), now, names)
     if run_at is not None:
         checked["run_at"] = run_at

@@ -9,6 +9,7 @@ from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import JobDeleted, QueueError, UniqueKeyHeld, WrongState
 from queuectl.core.models import Job, JobKey
+from queuectl.core.specs import RETRY_FIELDS
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host import wakeup
@@ -22,7 +23,8 @@ from queuectl.storage.rows import SELECT_JOB, to_job
 RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
 _SET_BY_RETRY = {"run_at", "after", "after_any"}
 """What a retry of a finished job clears: such a job starts at once."""
-_EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at")
+_EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at",
+             "retry_delay", "backoff")  # fmt: skip
 
 
 class Actions(Base):
@@ -107,6 +109,8 @@ class Actions(Base):
             merged: dict[str, Any] = {
                 name: changes.get(name, getattr(current, name)) for name in _EDITABLE
             }
+            if RETRY_FIELDS & changes.keys():  # one of them replaces the other
+                merged.update({name: changes.get(name) for name in RETRY_FIELDS})
             run_at = merged["run_at"]
             state = current.state
             if state in (JobState.PENDING, JobState.SCHEDULED) and "run_at" in changes:
@@ -121,6 +125,8 @@ class Actions(Base):
                        timeout = :timeout,
                        cwd = :cwd,
                        label = :label,
+                       retry_delay = :retry_delay,
+                       backoff = :backoff,
                        env = :env,
                        run_at = :run_at,
                        state = :new_state,

@@ -320,6 +320,8 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             0,
             None,
             int(spec.id is None),
+            spec.retry_delay,
+            spec.backoff,
         )
 
     if spec.id is None:
@@ -343,5 +345,7 @@ def _replacement(seq: int, spec: JobSpec, call: _Call) -> Mapping[str, Any]:
         "cwd": spec.cwd,
         "env": call.env(spec),
         "label": spec.label,
+        "retry_delay": spec.retry_delay,
+        "backoff": spec.backoff,
         "seq": seq,
     }

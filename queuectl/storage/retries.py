@@ -27,6 +27,8 @@ class Retry(NamedTuple):
     """When its attempt failed, or when it was changed last, by the clock of that moment."""
     run_at: datetime
     """When it is retried."""
+    delay: float | None = None
+    """The delay before each retry that the job has of its own, in seconds; None means none."""
 
 
 class Retries(Base):
@@ -42,7 +44,7 @@ class Retries(Base):
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
-                SELECT seq, updated_at, run_at
+                SELECT seq, updated_at, run_at, retry_delay
                   FROM jobs
                  WHERE (state = 'scheduled' OR state = 'failed')
                    AND run_at > :failed_at
@@ -54,10 +56,12 @@ class Retries(Base):
                 {"failed_at": to_text(failed_at), "most": _MOVED_AT_ONCE},
             ).fetchall()
         return [
-            Retry(seq, from_text(failed), from_text(run_at))
-            for seq, failed, run_at in rows
+            Retry(seq, from_text(failed), from_text(run_at), delay)
+            for seq, failed, run_at, delay in rows
             # Of others, the first time is set aside at the next start, the second one when due.
-            if is_readable("updated_at", failed) and is_readable("run_at", run_at)
+            if is_readable("updated_at", failed)
+            and is_readable("run_at", run_at)
+            and is_readable("retry_delay", delay)
         ]
 
     def set_aside_undue(self, *, now: datetime) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Callable, FrozenSet, Mapping, Sequence, Tuple
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Execution, Job, LeftProcess, OutcomeKind, Output
-from queuectl.core.settings import MAX_RETRIES_LIMIT
+from queuectl.core.settings import MAX_BACKOFF, MAX_RETRIES_LIMIT
 from queuectl.core.states import JobState
 from queuectl.core.times import MAX_DURATION, from_text, to_text
 
@@ -75,6 +75,7 @@ JOB_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(("exit_code", "signal"), _OPTIONAL_NUMBER),
     "cancel_reason": _OPTIONAL_TEXT,
     "timeout": frozenset([int, float]),
+    **dict.fromkeys(("retry_delay", "backoff"), _OPTIONAL_AMOUNT),
 }
 _EXECUTION_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(("id", "job_seq", "attempt", "leftovers", "output_bytes"), _NUMBER),
@@ -93,6 +94,8 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "interruptions": (0, MAX_RETRIES_LIMIT),
     "max_retries": (1, MAX_RETRIES_LIMIT),
     "timeout": (0, MAX_DURATION),
+    "retry_delay": (0, MAX_DURATION),
+    "backoff": (1, MAX_BACKOFF),
 }
 """The lowest and the highest number in a column of a job. They keep out what is not a number."""
 
@@ -122,7 +125,7 @@ def _wrong_type(
 def _out_of_range(job: Job) -> str | None:
     for name, (lowest, highest) in _LIMITS.items():
         value = getattr(job, name)
-        if not lowest <= value <= highest:
+        if value is not None and not lowest <= value <= highest:
             return f"{name} is {value}"
     return None
 
@@ -161,7 +164,7 @@ def is_readable(name: str, value: object) -> bool:
     if type(value) not in JOB_TYPES[name] or (isinstance(value, str) and not _is_utf8(value)):
         return False
     lowest, highest = _LIMITS.get(name, (0, 0))
-    if name in _LIMITS and not lowest <= value <= highest:  # type: ignore[operator]
+    if name in _LIMITS and value is not None and not lowest <= value <= highest:  # type: ignore[operator]
         return False
     reader = dict(_JOB_READERS).get(Job._fields.index(name))
     try:
@@ -197,6 +200,8 @@ def to_job(row: Sequence[Any]) -> Job:
             and 0 <= job.interruptions <= MAX_RETRIES_LIMIT
             and 1 <= job.max_retries <= MAX_RETRIES_LIMIT
             and 0 <= job.timeout <= MAX_DURATION
+            and (job.retry_delay is None or 0 <= job.retry_delay <= MAX_DURATION)
+            and (job.backoff is None or 1 <= job.backoff <= MAX_BACKOFF)
         ):
             return job
         wrong = _out_of_range(job)
@@ -267,6 +272,8 @@ def values_of(job: Job) -> tuple[Any, ...]:
         job.cancel_requested,
         job.cancel_reason,
         job.id_made,
+        job.retry_delay,
+        job.backoff,
     )
 
 

@@ -390,6 +390,8 @@ _MOVE_HEAD_3 = """\
 # `jobs_dead` is in the order of entry. `jobs_died` is in the order of death: without it, all dead
 # jobs had to be read to find the one that died last, or those of the last minutes. A label does not
 # change with the state, so its index costs a worker nothing.
+#
+# `retry_delay` is a fixed delay in seconds, `backoff` the base of the backoff of this job.
 SCHEMA_3 = (
     "DROP TRIGGER count_new_job",
     f"""
@@ -436,6 +438,8 @@ SCHEMA_3 = (
     CREATE INDEX jobs_labelled ON jobs (label, seq)
      WHERE label IS NOT NULL
     """,
+    "ALTER TABLE jobs ADD COLUMN retry_delay REAL",
+    "ALTER TABLE jobs ADD COLUMN backoff REAL",
     """
     CREATE TABLE stage (
         only_one   INTEGER PRIMARY KEY DEFAULT 1,
@@ -477,6 +481,8 @@ SCHEMA_3 = (
         unique_key       TEXT,
         label            TEXT,
         id_made          INTEGER NOT NULL,
+        retry_delay      REAL,
+        backoff          REAL,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'

@@ -120,7 +120,9 @@ def correct_retries(storage: WorkerStorage, *, now: datetime) -> int:
     """
     moved, settings = 0, storage.settings()
     for wrong in storage.retries_after(now + retry.CLOCK_TOLERANCE):
-        run_at = retry.corrected_retry(wrong.failed_at, wrong.run_at, settings, now=now)
+        run_at = retry.corrected_retry(
+            wrong.failed_at, wrong.run_at, settings, wrong.delay, now=now
+        )
         if run_at is not None:
             moved += storage.move_retry(wrong, run_at, now=now)
     if moved:

@@ -305,6 +305,23 @@ def test_edit_changes_the_time_the_queue_and_variables(queue: Queue) -> None:
     assert (job["queue"], job["env"]["A"], job["env"]["B"]) == ("q", "1", "3")
 
 
+def test_edit_changes_when_a_job_is_retried(queue: Queue) -> None:
+    """A delay replaces a base and the other way round; '' stands for the configuration."""
+    queue.enqueue("true", "--id", "a", "--retry-delay", "1h")
+
+    def edited(*options: str) -> tuple[float | None, float | None]:
+        queue.ok("edit", "-q", *options, "a")
+        job = queue.get("a")
+        return job.retry_delay, job.backoff
+
+    assert edited("--priority", "1") == (3600.0, None)
+    assert edited("--backoff", "60") == (None, 60.0)
+    assert edited("--retry-delay", "2m") == (120.0, None)
+    assert edited("--retry-delay", "") == (None, None)
+    assert edited("--backoff", "3") == (None, 3.0)
+    assert edited("--backoff", "") == (None, None)
+
+
 def test_edit_changes_what_a_job_waits_for(chain: Queue) -> None:
     """Regression: nothing could change that. '' stands for no job; a dead one is warned of."""
     chain.run_as_if("dead")

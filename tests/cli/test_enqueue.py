@@ -129,6 +129,63 @@ def test_options_beside_json_are_defaults(queue: Queue, after: bool) -> None:
     assert job.env == {"PATH": queue.env["PATH"], "A": "1", "B": "2"}
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--retry-delay", "1m", "true"], (60.0, None)),
+        (["--retry-delay", "0", "true"], (0.0, None)),
+        (["--backoff", "1.5", "true"], (None, 1.5)),
+        (['{"command": "true", "retry_delay": "1m"}'], (60.0, None)),
+        (['{"command": "true", "backoff": 60}'], (None, 60.0)),
+        (["--backoff", "3", '{"command": "true", "retry_delay": 5}'], (5.0, None)),
+        (["--retry-delay", "3", '{"command": "true", "backoff": 5}'], (None, 5.0)),
+        (["true"], (None, None)),
+    ],
+)
+def test_when_it_is_retried(
+    queue: Queue, words: list[str], expected: tuple[float | None, float | None]
+) -> None:
+    """A fixed delay or a base, from an option or the object; that of the object wins."""
+    queue.ok("enqueue", *words)
+
+    [job] = queue.jobs()
+    assert (job.retry_delay, job.backoff) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--retry-delay", "1", "--backoff", "2"],
+            "--retry-delay and --backoff cannot be used together",
+        ),
+        (["--backoff", "0.5"], "--backoff must be 1 to 1000"),
+        (["--backoff", "nan"], "--backoff must be 1 to 1000"),
+        (["--backoff", "x"], '--backoff must be a number, not "x"'),
+        (
+            ["--retry-delay", "soon"],
+            "--retry-delay: not a duration: 'soon' "
+            "(examples: 90, 30s, 5min, 1h30m, 2 hours, 1d 12h)",
+        ),
+    ],
+)
+def test_a_retry_that_makes_no_sense_is_refused(
+    queue: Queue, words: list[str], message: str
+) -> None:
+    """The message names the option, and nothing is stored."""
+    called = queue.run("enqueue", *words, "true")
+
+    assert (called.code, called.err) == (2, f"queuectl enqueue: {message}\n")
+    assert not queue.database.exists()
+
+
+def test_a_retry_delay_of_two_words_is_to_be_quoted(queue: Queue) -> None:
+    """The second word would be the command."""
+    called = queue.run("enqueue", "--retry-delay", "2", "hours", "make")
+
+    assert "put the value of --retry-delay in quotes: --retry-delay '2 hours'" in called.err
+
+
 def test_null_is_absent(queue: Queue) -> None:
     """A field that is null counts as absent, whatever its type."""
     names = ["id", "queue", "priority", "max_retries", "timeout", "delay", "run_at", "cwd", "env",

@@ -254,6 +254,22 @@ def test_attempts_are_listed_oldest_first(queue: Queue) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--retry-delay", "90"], "Retries:    1m30s after each failure\n"),
+        (["--backoff", "1.5"], "Retries:    1.5**n seconds after failure n\n"),
+    ],
+)
+def test_a_job_shows_when_it_is_retried(queue: Queue, options: list[str], line: str) -> None:
+    """Only if that is not as configured; JSON always has both keys."""
+    job = queue.enqueue("true", *options, "--unique", "k")
+
+    assert line in queue.run("show", job).out
+    shown = queue.show(job)
+    assert [shown["retry_delay"], shown["backoff"]].count(None) == 1
+
+
 def test_path_is_not_masked(queue: Queue) -> None:
     """Prevents a bug: it was masked just where a command was not found."""
     job = queue.enqueue("true", "--env", "PATH=/opt/bin:/bin", "--env", "TOKEN=secret")

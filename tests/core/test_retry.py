@@ -30,7 +30,7 @@ def policy(**keys):
     return effective(tuple((name.replace("_", "-"), text) for name, text in sorted(keys.items())))
 
 
-def job(attempts, max_retries, interruptions=0):
+def job(attempts, max_retries, interruptions=0, **fields):
     return Job(
         seq=1, id="a", command="false", state=JobState.PROCESSING, queue="default", label=None,
         priority=0, attempts=attempts, interruptions=interruptions,
@@ -38,7 +38,7 @@ def job(attempts, max_retries, interruptions=0):
         timeout=300.0, run_at=None,
         created_at=NOW, updated_at=NOW, finished_at=None, locked_by="w1", locked_at=NOW, cwd=None,
         env={}, unique_key=None, exit_code=None, signal=None, last_error=None,
-        cancel_requested=False, cancel_reason=None, id_made=False,
+        cancel_requested=False, cancel_reason=None, id_made=False, **fields,
     )  # fmt: skip
 
 
@@ -74,6 +74,47 @@ def test_a_base_of_1_waits_a_second_each_time(attempt):
 def test_a_limit_of_0_retries_at_once(attempt):
     """No delay is longer than backoff-max."""
     assert backoff_seconds(attempt, policy(backoff_max="0"), chance=1.0) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0, 86400.0])
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+def test_a_job_with_a_delay_of_its_own_is_retried_after_exactly_that(seconds, attempts):
+    """Neither the limit of the backoff nor its jitter applies, whatever the attempt."""
+    outcome = Outcome(OutcomeKind.EXIT, exit_code=1, reason="exit 1")
+    mine = job(attempts, 4, retry_delay=seconds)
+
+    assert decide(mine, outcome, policy(backoff_max="10"), now=NOW, chance=1.0) == Verdict(
+        JobState.FAILED, NOW + timedelta(seconds=seconds), "exit 1"
+    )
+
+
+@pytest.mark.parametrize(("attempts", "delay"), [(1, 60), (2, 3600), (3, 7200)])
+def test_a_job_with_a_base_of_its_own_has_its_own_backoff(attempts, delay):
+    """The limit of the backoff applies to it."""
+    outcome = Outcome(OutcomeKind.EXIT, exit_code=1, reason="exit 1")
+    mine = job(attempts, 4, backoff=60.0)
+
+    verdict = decide(mine, outcome, policy(backoff_max="2h"), now=NOW, chance=0.5)
+    assert verdict.run_at is not None
+    assert (verdict.run_at - NOW).total_seconds() == pytest.approx(delay)
+
+
+def test_a_job_with_a_delay_of_its_own_dies_after_its_last_attempt():
+    """The delay changes when a job is retried, not how often."""
+    outcome = Outcome(OutcomeKind.EXIT, exit_code=1, reason="exit 1")
+
+    assert decide(job(3, 3, retry_delay=5.0), outcome, policy(), now=NOW, chance=0.5) == Verdict(
+        JobState.DEAD, last_error="exit 1"
+    )
+
+
+def test_a_long_delay_of_a_job_is_corrected_after_a_wrong_clock():
+    """It is longer than any delay of the backoff, but nobody chose the time by hand."""
+    ahead = NOW + timedelta(days=400)
+    run_at = ahead + timedelta(hours=12)
+
+    assert corrected_retry(ahead, run_at, policy(), now=NOW) is None
+    assert corrected_retry(ahead, run_at, policy(), 43200.0, now=NOW) == NOW + timedelta(hours=12)
 
 
 def test_a_limit_below_a_second_is_kept():

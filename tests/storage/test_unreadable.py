@@ -38,6 +38,10 @@ def _damage(storage, column, value):
         ("env", f"'{'[' * 100_000}'"),
         ("attempts", "9223372036854775807"),
         ("timeout", "9e999"),
+        ("retry_delay", "-1"),
+        ("retry_delay", "'x'"),
+        ("backoff", "0.5"),
+        ("backoff", "9e999"),
         ("exit_code", "1.5"),
     ],
 )  # fmt: skip

@@ -48,6 +48,17 @@ def test_max_retries_0_and_1_both_mean_one_attempt(queue: Queue, max_retries: st
     assert (queue.work / "runs").read_text() == "x\n"
 
 
+def test_a_job_with_a_delay_of_its_own_is_retried_after_that(queue: Queue) -> None:
+    """The crontab line with `sleep 60` between the tries: no backoff, no jitter."""
+    job = queue.enqueue("exit 4", "--retry-delay", "300ms")
+    queue.drain(workers=1)
+
+    assert queue.outcomes(job) == ["exit", "exit", "exit"]
+    tries = queue.attempts(job)
+    waits = [(b.started_at - a.finished_at).total_seconds() for a, b in zip(tries, tries[1:])]
+    assert all(0.29 < wait < 2 for wait in waits)
+
+
 def test_a_job_may_succeed_in_its_last_attempt(queue: Queue) -> None:
     """That completes the job and clears its last error."""
     queue.configure(backoff_base="1", backoff_max="0")

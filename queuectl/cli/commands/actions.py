@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import click
 
@@ -199,6 +199,15 @@ class _EditCommand(QueueCommand):
         return rest
 
 
+_CLEARED: Mapping[str, tuple[object, object]] = {
+    "after": (("",), ()),
+    "after_any": (("",), ()),
+    "retry_delay": ("", None),
+    "backoff": ("", None),
+}
+"""The value of an option that takes something away from a job, and what the job has then."""
+
+
 @click.command("edit", cls=_EditCommand, sections=JOB_SECTIONS)
 @click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES, JobState.DEAD))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]",
@@ -223,8 +232,8 @@ def edit(
       queuectl edit nightly-backup 'make report'   a new command
       queuectl edit --after '' @17                 wait for no other job
     """
-    cleared = {name: () for name in ("after", "after_any") if options[name] == ("",)}
-    fields = option_fields({**options, **cleared}, env)
+    cleared = {name: none for name, (given, none) in _CLEARED.items() if options[name] == given}
+    fields = option_fields({**options, **dict.fromkeys(cleared)}, env)
     if words:
         if not literal:
             _check_command_words(words)

@@ -309,7 +309,7 @@ def _retries(storage: Storage) -> Finding:
     """Look for retries that a clock which was ahead has put off."""
     now, settings = utcnow(), storage.settings()
     wrong = sum(
-        corrected_retry(found.failed_at, found.run_at, settings, now=now) is not None
+        corrected_retry(found.failed_at, found.run_at, settings, found.delay, now=now) is not None
         for found in storage.retries_after(now + CLOCK_TOLERANCE)
     )
     if wrong:

@@ -38,7 +38,7 @@ _WITHOUT_OPTIONS: Mapping[str, Any] = {
 
 _SECTIONS = {
     "How it runs": "--jobs --output --keep-order --resume --batch",
-    "Each job": "--timeout --max-retries --priority --cwd --env --label",
+    "Each job": "--timeout --max-retries --retry-delay --backoff --priority --cwd --env --label",
     "Arguments": "--null --dry-run",
 }
 
@@ -88,6 +88,16 @@ _SECTIONS = {
     type=WholeNumber(),
     metavar="N",
     help="Run each job at most N times in all (default: 1).",
+)
+@click.option(
+    "--retry-delay",
+    metavar="DURATION",
+    help="Wait this long before each retry, in place of the backoff.",
+)
+@click.option(
+    "--backoff",
+    metavar="BASE",
+    help="Wait BASE, BASE**2, BASE**3 ... seconds before the retries (default: 2).",
 )
 @click.option(
     "--priority",

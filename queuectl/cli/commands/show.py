@@ -153,8 +153,18 @@ def _identity(job: Job) -> list[_Field]:
         ("Priority", job.priority),
         ("Attempts", counted),
         ("Interrupted", _uncounted(job.interruptions)),
+        ("Retries", _retries(job)),
         ("Timeout", f"{format_duration(job.timeout)} per attempt" if job.timeout else "none"),
     ]
+
+
+def _retries(job: Job) -> str | None:
+    """Return when a job is retried, if it does not follow the configuration in this."""
+    if job.retry_delay is not None:
+        return f"{format_duration(job.retry_delay)} after each failure"
+    if job.backoff is not None:
+        return f"{job.backoff:g}**n seconds after failure n"
+    return None
 
 
 def _times(job: Job) -> list[_Field]:

@@ -129,7 +129,8 @@ def _wrong_retry(storage: Storage, job: Job, now: datetime) -> str:
     """Return that a clock which was ahead has set a job's retry, and what corrects it."""
     assert job.run_at is not None  # a constraint of the table
     settings = storage.settings()
-    if retry.corrected_retry(job.updated_at, job.run_at, settings, now=now) is None:
+    moved = retry.corrected_retry(job.updated_at, job.run_at, settings, job.retry_delay, now=now)
+    if moved is None:
         return ""
     return _CLOCK_WAS_AHEAD.format(
         "failed", f"a running worker corrects this, or queuectl retry {shown_name(job)}"
