@@ -76,6 +76,11 @@ class QueueFiles(NamedTuple):
         return f"{self.folder}/stage.lock"
 
     @property
+    def batch_lock(self) -> str:
+        """The lock that `run` holds while it stores a batch."""
+        return f"{self.folder}/batch.lock"
+
+    @property
     def detached_log(self) -> str:
         """The log of detached workers, unless they are given another."""
         return f"{self.folder}/workers.log"

@@ -63,7 +63,23 @@ class LivingProcess(NamedTuple):
 @contextmanager
 def none_starts(files: QueueFiles) -> Iterator[None]:
     """Keep pools from starting: each takes this lock before it takes its lock file."""
-    descriptor = open_private(files.start_lock)
+    with _locked(files.start_lock):
+        yield
+
+
+@contextmanager
+def no_other_stores_a_batch(files: QueueFiles) -> Iterator[None]:
+    """Keep other calls of `run` from naming or storing a batch.
+
+    Two of them at once would give their batches the same name, or add the same jobs to one batch.
+    """
+    with _locked(files.batch_lock):
+        yield
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    descriptor = open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

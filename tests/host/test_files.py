@@ -22,6 +22,7 @@ QUEUE = QueueFiles("/q/queue.db")
         (QUEUE.write_lock, "/q/queue.db.d/write.lock"),
         (files.turn_of(QUEUE.write_lock), "/q/queue.db.d/write.lock.turn"),
         (QUEUE.start_lock, "/q/queue.db.d/start.lock"),
+        (QUEUE.batch_lock, "/q/queue.db.d/batch.lock"),
         (QUEUE.stage_lock, "/q/queue.db.d/stage.lock"),
         (QUEUE.detached_log, "/q/queue.db.d/workers.log"),
         (QUEUE.process_lock("a1-1"), "/q/queue.db.d/workers/a1-1.lock"),

@@ -28,6 +28,7 @@ from queuectl.core.models import Job, JobKey, Selection
 from queuectl.core.specs import JobSpec, check_queue
 from queuectl.core.states import UNFINISHED_STATES, JobState
 from queuectl.core.times import utcnow
+from queuectl.host.pools import no_other_stores_a_batch
 from queuectl.host.signals import die_by
 from queuectl.storage import Storage
 
@@ -174,15 +175,16 @@ def run(
             output.print_line(spec.command)
         return 0
     storage = open_storage(create=True)
-    queue = _queue(storage, series_name(template, folder), batch, resume=resume)
-    _store(storage, specs, queue, now)
+    with no_other_stores_a_batch(storage.files):
+        queue = _queue(storage, series_name(template, folder), batch, resume=resume)
+        _store(storage, specs, queue, now)
     reporting = Reporting(storage, queue, shown="none" if as_json else shown, quiet=quiet)
     batch_run = BatchRun(storage, queue, reporting, in_order=keep_order)
     batch_run.run(workers or _cores())
     counts = reporting.counts()
     if as_json:
         output.print_json(_json(storage, queue, counts))
-    _summarize(queue, counts, stopped=batch_run.stopped_by is not None, quiet=quiet)
+    _summarize(storage, queue, counts, quiet=quiet)
     if batch_run.stopped_by is not None:
         die_by(batch_run.stopped_by)
     return 0 if counts[JobState.COMPLETED] == sum(counts.values()) else 1
@@ -268,7 +270,9 @@ def _json(storage: Storage, queue: str, counts: Mapping[JobState, int]) -> dict[
     }
 
 
-def _summarize(queue: str, counts: Mapping[JobState, int], *, stopped: bool, quiet: bool) -> None:
+def _summarize(
+    storage: Storage, queue: str, counts: Mapping[JobState, int], *, quiet: bool
+) -> None:
     """Print how the batch ended: on a terminal always, elsewhere if not all jobs completed."""
     left = sum(counts[state] for state in UNFINISHED_STATES)
     bad = sum(counts.values()) - counts[JobState.COMPLETED]
@@ -279,5 +283,7 @@ def _summarize(queue: str, counts: Mapping[JobState, int], *, stopped: bool, qui
     if left:
         parts.append(f"{left} left")
     output.message(f"{queue}: {', '.join(parts) or 'no jobs'}")
+    if left and any(each.paused for each in storage.queues() if each.name == queue):
+        output.message("the queue is paused (queuectl queue resume)")
     if left or counts[JobState.DEAD]:
         output.message("the same command with --resume goes on")

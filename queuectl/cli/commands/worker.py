@@ -26,6 +26,7 @@ from queuectl.cli.listings import print_workers
 from queuectl.cli.moments import lasting
 from queuectl.cli.parameters import DURATION, WholeNumber
 from queuectl.cli.selection import queue_names
+from queuectl.core.batches import serves
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import Job, Worker
 from queuectl.core.naming import number
@@ -144,7 +145,7 @@ def worker_start(
         output.message(f"{files.database} is a copy of another queue, and now one of its own{lost}")
     own = None if detach or max_jobs is not None or max_runtime is not None else own_job(storage)
     storage.close()
-    if own is not None and own.state is JobState.PROCESSING:
+    if own is not None and own.state is JobState.PROCESSING and serves(plan.queues, own.queue):
         raise QueueError(
             f"job {own.id} of this queue would wait for ever for workers that it runs itself"
             " (use --detach)"

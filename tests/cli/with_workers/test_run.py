@@ -320,3 +320,49 @@ def test_the_workers_of_a_killed_run_are_stopped_by_the_next_one(queue: Queue) -
     assert again.returncode == -signal.SIGINT
     assert [job.state.value for job in queue.jobs()] == ["pending", "pending"]
     assert queue.workers() == []
+
+
+def test_a_paused_queue_is_named(queue: Queue) -> None:
+    """Otherwise the batch would end in silence, with all jobs left."""
+    queue.ok("queue", "pause")
+    done = _run(queue, "true", ":::", "a", "b")
+
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        f"{queue.get('@1').queue}: 2 left",
+        "the queue is paused (queuectl queue resume)",
+        "the same command with --resume goes on",
+    ]
+
+
+def test_two_runs_of_one_command_at_once_are_two_batches(queue: Queue) -> None:
+    """Regression: both took the same name, and each waited for the jobs of the other."""
+    queue.add("true")
+    both = [queue.spawn("run", "-j", "1", "echo {} >> ran", ":::", *"abc") for _ in range(2)]
+    for one in both:
+        assert one.wait(timeout=60) == 0
+
+    assert sorted(_lines(queue.work / "ran")) == sorted("aabbcc")
+    assert sorted(job.queue[-2:] for job in queue.jobs()[1:]) == [".1"] * 3 + [".2"] * 3
+
+
+def test_a_job_can_run_a_batch(queue: Queue) -> None:
+    """The workers of the batch serve no other queue, so the job does not wait for itself."""
+    job = queue.enqueue("queuectl run echo ::: a", "--max-retries", "1")
+    queue.drain(workers=1)
+
+    assert queue.state(job) == "completed"
+
+
+def test_many_jobs_that_end_in_another_order_are_all_reported(queue: Queue) -> None:
+    """Thousands of jobs, of which each tenth fails; no failure is lost or told twice."""
+    arguments = "".join(f"{number}\n" for number in range(2500))
+    done = _run(
+        queue, "-j", "4", "--output", "none",
+        "test {#} != 1 || sleep 1; case {} in *7) exit 1; esac", "::::", "-", stdin=arguments,
+    )  # fmt: skip
+    failed = [line for line in done.err.splitlines() if " dead: exit 1: " in line]
+
+    assert done.code == 1
+    assert len(failed) == len(set(failed)) == 250
+    assert f": {2500 - 250} completed, 250 dead" in done.err
