@@ -21,6 +21,8 @@ _PAGE = 500
 """So many rows are held in memory. The first ones decide how wide the columns are."""
 
 _GAP = "  "
+_LARGEST, _SMALLEST = 1000, 5
+"""The least widths of columns count up to the first; if they are too much, up to the second."""
 _STAND_IN = "x"
 
 
@@ -188,6 +190,22 @@ def _styled(cell: Styled) -> str:
     return cell.style(cell.text)
 
 
+def _fitted(least: Sequence[int | None], natural: Sequence[int], room: int) -> list[int]:
+    """Return the widths of columns that take at most `room` cells together, as far as that goes.
+
+    Those that stay whole are narrowed only when the others have all but vanished.
+    """
+    widths = list(natural)
+    for lowest in (_LARGEST, _SMALLEST):
+        low = [
+            cells if one is None else min(cells, one, lowest) for one, cells in zip(least, natural)
+        ]
+        if sum(low) <= room:
+            return fit(widths, low, room)
+        widths = low
+    return fit(widths, widths, room)
+
+
 def _layout(
     columns: Sequence[Column],
     page: Sequence[Sequence[Styled]],
@@ -214,13 +232,10 @@ def _layout(
         # Nothing stands to the right of the last column, so its width does not matter.
         widths = [*natural[:-1], width(columns[kept[-1]].header)]
     else:
-        least = [
-            cells if columns[at].least is None else min(cells, columns[at].least or 0)
-            for at, cells in zip(kept, natural)
-        ]
-        widths = fit(natural, least, room - len(_GAP) * (len(kept) - 1))
+        room_for_all = room - len(_GAP) * (len(kept) - 1)
+        widths = _fitted([columns[at].least for at in kept], natural, room_for_all)
         if not is_whole:  # a later page may have longer values
-            widths[-1] += room - sum(widths) - len(_GAP) * (len(kept) - 1)
+            widths[-1] += room_for_all - sum(widths)
     shown = []
     for at, cells in zip(kept, widths):
         is_alike = columns[at].alike and room is not None

@@ -255,6 +255,18 @@ def test_columns_is_honoured_off_a_terminal(queue: Queue) -> None:
     assert "x" * 200 in queue.ok("list", env={"COLUMNS": "0"})
 
 
+def test_times_and_states_are_cut_last(queue: Queue) -> None:
+    """Off a terminal, with COLUMNS, times are long; names and commands give way."""
+    _mixed(queue)
+    queue.close_storage()
+
+    header, *rows = queue.run("list", env={"COLUMNS": "80"}).out.splitlines()
+
+    assert header.split()[1:6] == ["STATE", "QUEUE", "PRIO", "RUNS", "UPDATED"]
+    for row in rows:
+        assert re.search(r" [a-z]{4,} .* \d/\d+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", row), row
+
+
 def test_an_error_message_in_a_table_is_cut(queue: Queue) -> None:
     """A reason may come from another program."""
     past = _Past(queue)
