@@ -19,7 +19,12 @@ from queuectl.storage.database import WAIT_SECONDS
 from queuectl.storage.moving import finish_in_copy
 from queuectl.storage.queries import Queries
 from queuectl.storage.sqlite_errors import translated
+from queuectl.storage.stages import Stages
 from queuectl.storage.write_lock import WriteLock
+
+
+class _Counted(Queries, Stages):
+    """One open queue whose jobs can be counted."""
 
 
 def unfinished_jobs(files: QueueFiles) -> int:
@@ -29,8 +34,9 @@ def unfinished_jobs(files: QueueFiles) -> int:
     """
     if not files.exists():
         return 0
-    with closing(Queries.open(files, upgrade=False)) as storage:
-        return sum(storage.by_state()[state] for state in UNFINISHED_STATES)
+    with closing(_Counted.open(files, upgrade=False)) as storage:
+        visible = sum(storage.by_state()[state] for state in UNFINISHED_STATES)
+        return visible + storage.jobs_to_come()
 
 
 def restore(files: QueueFiles, source: str, *, at_most_lost: int | None, now: datetime) -> int:

@@ -20,6 +20,7 @@ from queuectl.core.errors import (
     NoSuchJob,
     QueueBusy,
     QueueError,
+    QueueLost,
     UniqueKeyHeld,
 )
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES
@@ -160,6 +161,8 @@ class Stage(Adding):
             for jobs in move_all(self._database, self._state, now=self.now):
                 self._storage._wake_workers()
                 moved(jobs)
+        except QueueLost:
+            raise
         except QueueError as error:
             raise QueueError(
                 f"the jobs are enqueued, but cannot be shown and run yet: {error}"

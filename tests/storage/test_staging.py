@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from queuectl.core.errors import (
     NoSuchJob,
     QueueBusy,
     QueueError,
+    QueueReplaced,
     UniqueKeyHeld,
 )
 from queuectl.core.jobfile import from_fields
@@ -24,7 +26,7 @@ from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host import lockfiles
 from queuectl.host.files import find
-from queuectl.storage import Storage
+from queuectl.storage import Storage, restoring
 from queuectl.storage.adding import JOB_COLUMNS
 from queuectl.storage.staging import SpreadIds
 from support.clock import later
@@ -419,6 +421,65 @@ def test_a_copy_has_no_stage(storage, clock, monkeypatch, tmp_path):
         "undecided": ([], [0, 0, 0], []),
         "decided": (["d", "e", "f"], [0, 0, 0], ["d", "e", "f"]),
     }
+
+
+def raw_copy(storage, path):
+    """Copy the file as it is, as `cp` would."""
+    with closing(sqlite3.connect(storage.files.database)) as conn:
+        with closing(sqlite3.connect(path)) as copy:
+            conn.backup(copy)
+    path.chmod(0o600)
+    return find(str(path), None, False)
+
+
+def test_a_restored_copy_has_no_stage(storage, clock, tmp_path):
+    """Decided jobs of the copy are there; those of the queue that it replaces count as lost."""
+    leave_decided(storage, specs("a", "b", "c"), moved=1, now=clock.now)
+    raw_copy(storage, tmp_path / "copy.db")
+    storage.close()
+
+    assert restoring.unfinished_jobs(storage.files) == 3
+    path = str(tmp_path / "copy.db")
+    assert restoring.restore(storage.files, path, at_most_lost=3, now=clock.now) == 3
+    restored = Storage.open(storage.files)
+    found = ids(restored), left(restored)
+    restored.close()
+    assert found == (["a", "b", "c"], [0, 0, 0])
+
+
+def test_a_copy_of_the_file_finishes_its_own_stage(storage, clock, tmp_path):
+    """The lock of the original's process says nothing about the copy."""
+    folder = tmp_path / "copies"
+    folder.mkdir(mode=0o700)
+
+    def more():
+        yield from specs("a", "b", "c")
+        copy = Storage.open(raw_copy(storage, folder / "copy.db"), write=True)
+        assert copy.finish_dead_stage(now=clock.now)
+        assert (ids(copy), left(copy)) == ([], [0, 0, 0])
+        copy.close()
+        yield from specs("d")
+
+    storage.enqueue(more(), now=clock.now)
+
+    assert ids(storage) == list("abcd")
+
+
+def test_a_queue_that_is_replaced_meanwhile_gets_none_of_them(storage, clock, tmp_path):
+    """The error says so."""
+
+    def more():
+        yield from specs("a", "b", "c")
+        os.rename(storage.files.database, tmp_path / "moved.db")
+        Storage.open(storage.files, create=True).close()
+        yield from specs("d", "e", "f")
+
+    with pytest.raises(QueueReplaced):
+        storage.enqueue(more(), now=clock.now)
+    new = Storage.open(storage.files)
+    found = ids(new), left(new)
+    new.close()
+    assert found == ([], [0, 0, 0])
 
 
 def test_a_worker_finishes_a_part_at_a_time(storage, other, clock, monkeypatch):
