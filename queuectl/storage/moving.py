@@ -15,9 +15,9 @@ from queuectl.storage.database import Database
 from queuectl.storage.stages import StageState, read_stage
 
 NEVER = float("inf")
-_TARGET_SECONDS = 0.03
+_TARGET_SECONDS = 0.02
 """How long one transaction should last: others wait for it."""
-_FIRST, _FEWEST, _MOST = 500, 50, 2000
+_FIRST, _FEWEST, _MOST = 500, 50, 1000
 """How many rows the first transaction writes, and how many one writes at least and at most."""
 
 
