@@ -13,7 +13,7 @@ from queuectl.worker.tally import Tally
 
 _log = logging.getLogger(__name__)
 
-_STATUS_SECONDS = 10.0
+_STATUS_SECONDS = 5.0
 _TELL_SECONDS = 1.0
 
 

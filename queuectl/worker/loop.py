@@ -42,7 +42,7 @@ _LOCK_WAIT_SECONDS = 1.0
 
 _IDLE_SECONDS = 1.0
 
-_COUNT_SECONDS = 5.0
+_COUNT_SECONDS = 2.0
 """How often the supervisor is told how many jobs are left, if it wants to know."""
 
 _MOST_MISSES = 100
@@ -84,7 +84,8 @@ class _Worker:
         self._assignment = assignment
         self._events = events
         self._reporter = reporter
-        self._next_count = 0.0
+        # Not at once: before the first claim, nothing runs.
+        self._next_count = time.monotonic() + 1.0
         self._files = storage.files
         self._id = assignment.worker
         self._jobs_left = assignment.max_jobs
