@@ -182,7 +182,7 @@ class Enqueueing(Stages):
                 with stage.filling():
                     _store(stage, portion, report, call, waiting)
             left = iter(waiting.values())
-            while some := stage.take(left, lambda item: 1 + len(item[2].after)):
+            while some := stage.take_needs(left, lambda item: item[2].after + item[2].after_any):
                 with stage.filling():
                     warnings += _add_all_needs(stage, some)
             stage.finish(moved)

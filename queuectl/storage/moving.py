@@ -17,7 +17,7 @@ from queuectl.storage.stages import StageState, read_stage
 NEVER = float("inf")
 _TARGET_SECONDS = 0.02
 """How long one transaction should last: others wait for it."""
-_FIRST, _FEWEST, _MOST = 500, 50, 1000
+_FIRST, _FEWEST, _MOST = 100, 50, 1000
 """How many rows the first transaction writes, and how many one writes at least and at most."""
 
 

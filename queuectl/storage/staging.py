@@ -56,6 +56,8 @@ _Item = TypeVar("_Item")
 
 _BYTES_AT_ONCE = 256 << 10
 """How large the commands and variables of one transaction are."""
+_BYTES_OF_NEED = 256
+"""A dependency takes as long to write as a job of this size."""
 _MORE_BYTES = 64
 """How much more space a job needs in `jobs` than it needed before, with its entries in indexes."""
 _POLL_SECONDS = 0.05
@@ -133,6 +135,12 @@ class Stage(Adding):
     def take(self, items: Iterator[_Item], size: Callable[[_Item], int]) -> list[_Item]:
         """Return the next items, as many as one transaction should write."""
         return take(items, self._pace.rows, _BYTES_AT_ONCE, size)
+
+    def take_needs(
+        self, items: Iterator[_Item], needs: Callable[[_Item], Sequence[str]]
+    ) -> list[_Item]:
+        """Do the same for jobs whose dependencies are to be written, given those of a job."""
+        return self.take(items, lambda item: _BYTES_OF_NEED * len(needs(item)))
 
     @contextmanager
     def filling(self) -> Iterator[None]:

@@ -94,7 +94,7 @@ class Transfer(Queries, Explaining, Stages):
                     imported += sum(_add(stage, job, skip_existing, waiting) for job in portion)
                 total += len(portion)
             left = iter(waiting)
-            while some := stage.take(left, lambda item: 1 + len(item[1].after)):
+            while some := stage.take_needs(left, lambda item: item[1].after + item[1].after_any):
                 with stage.filling():
                     _add_needs(stage, some)
             stage.finish(moved)

@@ -25,6 +25,7 @@ from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
 from queuectl.host.filesystem import new_file
 from queuectl.host.signals import cleaned_up
+from queuectl.storage import Storage
 
 
 @click.command("export", cls=QueueCommand)
@@ -54,6 +55,7 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
     if path is None or to_stdout:
         for line in lines:
             output.print_data(line)
+        _warn_of_jobs_to_come(storage)
         return
     with cleaned_up(), new_file(path) as new:
         written = 0
@@ -62,6 +64,16 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
                 target.write(line + "\n")
                 written += 1
     output.hint(f"{written} job{'' if written == 1 else 's'} written to {path}")
+    _warn_of_jobs_to_come(storage)
+
+
+def _warn_of_jobs_to_come(storage: Storage) -> None:
+    left_out = storage.jobs_to_come()
+    if left_out:
+        output.message(
+            f"left out {left_out} job{'' if left_out == 1 else 's'} whose enqueue was cut short "
+            "(queuectl worker start makes them visible)"
+        )
 
 
 @click.command("import", cls=QueueCommand)

@@ -83,6 +83,19 @@ def test_doctor_and_check_report_jobs_that_cannot_be_seen_yet(queue: Queue) -> N
     assert queue.run("check").code == 0
 
 
+@pytest.mark.usefixtures("decided")
+def test_export_says_that_jobs_are_left_out(queue: Queue) -> None:
+    """An export is often meant to have everything."""
+    done = queue.run("export")
+    assert (done.code, len(done.out.splitlines())) == (0, 3)
+    assert done.err == (
+        "left out 3 jobs whose enqueue was cut short (queuectl worker start makes them visible)\n"
+    )
+    queue.drain()
+    done = queue.run("export")
+    assert (len(done.out.splitlines()), done.err) == (6, "")
+
+
 @pytest.mark.usefixtures("undecided")
 def test_doctor_reports_what_is_left_of_jobs_that_never_existed(queue: Queue) -> None:
     """That takes space, but no job is missing: `check` is content."""
