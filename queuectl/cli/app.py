@@ -134,6 +134,10 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     Only here does an error become a printed line and an exit code, on every version of click.
     """
     output.prepare_streams()
+    if _COMPLETION_VARIABLE in os.environ:
+        from queuectl.cli import shells  # only for completion
+
+        shells.register()
     called = Called()
     try:
         code: Any = root.main(

@@ -21,8 +21,7 @@ from typing import (
 
 import click
 
-from queuectl.cli import output
-from queuectl.cli.parameters import complete_path
+from queuectl.cli import offers, output
 from queuectl.core.errors import QueueBusy, QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.specs import suggestion
@@ -242,7 +241,7 @@ def queue_options(*, hidden: bool) -> list[click.Parameter]:
         click.Option(
             ["--db"],
             metavar="PATH",
-            shell_complete=complete_path(),
+            shell_complete=offers.path(),
             expose_value=False,
             callback=remember,
             hidden=hidden,

@@ -8,10 +8,9 @@ from typing import Any, Callable, List, Mapping, Sequence, Tuple, TypeVar
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import usage_error
-from queuectl.cli.parameters import WholeNumber, complete_path
-from queuectl.cli.selection import completer
+from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
 from queuectl.core.specs import (
@@ -69,12 +68,12 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     after = "Run it only after JOB has completed (repeatable, or A,B{})."
     after_any = "Run it after JOB has ended in any way (repeatable, or A,B{})."
     none = "" if new else "; '' = after none"
-    jobs = completer(*UNFINISHED_STATES)
+    jobs = offers.jobs(*UNFINISHED_STATES)
     later = "Wait at least this long before the first attempt."
     variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
     not_before = "Do not start it before this time."
     return (
-        click.option("--queue", metavar="QUEUE", help=in_queue),
+        click.option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=in_queue),
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
         click.option("--retry-delay", metavar="DURATION",
@@ -83,9 +82,11 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--timeout", metavar="DURATION", help=kill),
         click.option("--delay", metavar="DURATION", help=later),
         click.option("--at", metavar="TIME", help=not_before),
-        click.option("--cwd", metavar="DIR", shell_complete=complete_path("dir"), help=folder),
-        click.option("--env", multiple=True, metavar="NAME[=VALUE]", help=variable),
-        click.option("--label", metavar="TEXT", help="A name to show in lists."),
+        click.option("--cwd", metavar="DIR", shell_complete=offers.path("dir"), help=folder),
+        click.option("--env", multiple=True, metavar="NAME[=VALUE]",
+                     shell_complete=offers.variables, help=variable),
+        click.option("--label", metavar="TEXT", shell_complete=offers.labels,
+                     help="A name to show in lists."),
         click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after.format(none)),
         click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Callable, Sequence
+from typing import Any, Sequence
 
 import click
 
@@ -114,7 +114,9 @@ class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
         """Offer the names of the states."""
         from click.shell_completion import CompletionItem  # only for completion
 
-        return [CompletionItem(s.value) for s in self.among if s.value.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",")
+        names = (state.value for state in self.among if state.value.startswith(last))
+        return [CompletionItem(before + comma + name) for name in names]
 
 
 def _states(word: str) -> Sequence[JobState]:
@@ -133,14 +135,3 @@ def _states(word: str) -> Sequence[JobState]:
 def _name(param: click.Parameter) -> str:
     """Return the name of an option, the long one if there is one."""
     return param.opts[-1]
-
-
-def complete_path(kind: str = "file") -> Callable[[click.Context, Any, str], list[Any]]:
-    """Return a completion that leaves it to the shell to offer files; `dir` offers folders."""
-
-    def complete(_ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem  # only for completion
-
-        return [CompletionItem(incomplete, type=kind)]
-
-    return complete

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import (
     TYPE_CHECKING,
@@ -10,7 +9,6 @@ from typing import (
     Callable,
     Iterable,
     Iterator,
-    List,
     NamedTuple,
     Sequence,
     TypeVar,
@@ -18,19 +16,17 @@ from typing import (
 
 import click
 
+from queuectl.cli import offers
 from queuectl.cli.command import usage_error
 from queuectl.cli.parameters import PATTERN, SINCE, States
 from queuectl.core.batches import PREFIX, is_batch
 from queuectl.core.states import JobState
-from queuectl.host.files import find
 
 if TYPE_CHECKING:
     from queuectl.core.models import Job, JobKey, Selection
     from queuectl.storage import Storage
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-Completion = Callable[[click.Context, Any, str], List[Any]]
-_COMPLETED_AT_MOST = 200
 _BATCHES = "queuectl.batches"
 
 
@@ -42,6 +38,7 @@ def queue_option(function: _Function) -> _Function:
         multiple=True,
         metavar="QUEUE",
         callback=_with_batches,
+        shell_complete=offers.queues,
         help="Only this queue (repeatable, or A,B).",
     )
     batch = click.option(
@@ -50,7 +47,7 @@ def queue_option(function: _Function) -> _Function:
         metavar="NAME",
         expose_value=False,
         callback=_as_queues,
-        shell_complete=completing(_batches),
+        shell_complete=offers.batches,
         help="Only this batch of queuectl run (repeatable, or A,B).",
     )
     return queue(batch(function))
@@ -70,11 +67,6 @@ def _as_queues(ctx: click.Context, _param: Any, names: tuple[str, ...]) -> None:
         ctx.params["queues"] += batches
     else:
         ctx.meta[_BATCHES] = batches
-
-
-def _batches(storage: Storage) -> list[str]:
-    names = {count.queue for count in storage.counts() if is_batch(count.queue)}
-    return sorted(name[len(PREFIX) :] for name in names)
 
 
 def state_option(*among: JobState) -> Callable[[_Function], _Function]:
@@ -98,6 +90,7 @@ def label_option(function: _Function) -> _Function:
         "--label",
         type=PATTERN,
         metavar="GLOB",
+        shell_complete=offers.labels,
         help="Only jobs with such a label, for example 'nightly*'.",
     )(function)
 
@@ -114,7 +107,7 @@ def since_option(function: _Function) -> _Function:
 
 def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
     """Add `[JOB]...`; completion offers ids of jobs in these states, or of all jobs if none."""
-    return click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completer(*states))
+    return click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=offers.jobs(*states))
 
 
 def queue_names(given: Sequence[str]) -> tuple[str, ...]:
@@ -216,48 +209,3 @@ def named_jobs(jobs: Sequence[str]) -> tuple[str, ...]:
     if list(jobs) != ["-"]:
         usage_error("- cannot be used with other ids: it reads them from stdin")
     return tuple(dict.fromkeys(sys.stdin.read().split()))
-
-
-def completer(*states: JobState) -> Completion:
-    """Return a completion with the ids of jobs in these states, or of all jobs if none."""
-
-    def ids(storage: Storage) -> list[str]:
-        from queuectl.core.models import Selection  # only for completion
-
-        jobs = storage.jobs(Selection(states=states), newest=_COMPLETED_AT_MOST)
-        return [job.id for job in jobs]
-
-    return completing(ids)
-
-
-def completing(names: Callable[[Storage], Iterable[str]]) -> Completion:
-    """Return a completion with names that the queue holds.
-
-    It creates nothing, changes nothing and prints no errors.
-    """
-
-    def complete(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
-        # Only for completion.
-        from click.shell_completion import CompletionItem
-
-        from queuectl.storage import Storage
-
-        try:
-            given = ctx.find_root().params
-            files = find(given.get("db"), os.environ.get("QUEUECTL_DB"), False)
-            if not files.exists():
-                return []
-            storage = Storage.open(files, upgrade=False)
-            try:
-                return [
-                    CompletionItem(name)
-                    for name in names(storage)
-                    # A name that a foreign file holds must not control the terminal.
-                    if name.startswith(incomplete) and name.isprintable()
-                ]
-            finally:
-                storage.close()
-        except Exception:  # noqa: BLE001 (a message would appear amid what the user types)
-            return []
-
-    return complete

@@ -53,13 +53,17 @@ def _size(text: str) -> int:
     return int(size)
 
 
-def _choice(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise InvalidInput(f"not one of {', '.join(words)}: {text!r}")
-        return text
+class Choice:
+    """Reads one of several words."""
 
-    return read
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def __call__(self, text: str) -> str:
+        """Return the word; InvalidInput if it is another one."""
+        if text not in self.words:
+            raise InvalidInput(f"not one of {', '.join(self.words)}: {text!r}")
+        return text
 
 
 def _variables(text: str) -> tuple[str, ...]:
@@ -95,13 +99,13 @@ KEYS: dict[str, Key] = {
     "output-limit": Key(_size, "10MiB", "kept output: its first and its last half"),
     "retention": Key(parse_duration, "30d", "time to keep ended jobs, except dead ones"),
     "on-worker-death": Key(
-        _choice("adopt", "kill"), "adopt", "adopt or kill the job of a dead worker"
+        Choice("adopt", "kill"), "adopt", "adopt or kill the job of a dead worker"
     ),
-    "leftovers": Key(_choice("keep", "kill"), "keep", "keep or kill what a job left running"),
+    "leftovers": Key(Choice("keep", "kill"), "keep", "keep or kill what a job left running"),
     "durability": Key(
-        _choice("full", "normal"), "full", "normal: a power cut may undo last results"
+        Choice("full", "normal"), "full", "normal: a power cut may undo last results"
     ),
-    "log-commands": Key(_choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
+    "log-commands": Key(Choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
     "capture-env": Key(_variables, "PATH", "variables, taken at enqueue; * = all"),
 }
 

@@ -194,6 +194,31 @@ class Queries(Base):
             )
             return [Count(queue, JobState(state), jobs) for queue, state, jobs in rows]
 
+    def labels(self, begin: str, *, most: int) -> list[str]:
+        """Return the labels that begin so, each once, in alphabetical order; at most so many."""
+        with self._snapshot() as conn:
+            # Steps from label to label in the index, however many jobs have each of them.
+            rows = conn.execute(
+                """
+                WITH RECURSIVE found (label) AS (
+                    SELECT min(label) FROM jobs WHERE label IS NOT NULL AND label >= :begin
+                     UNION ALL
+                    SELECT (SELECT min(label)
+                              FROM jobs
+                             WHERE label IS NOT NULL
+                               AND label > found.label)
+                      FROM found
+                     WHERE found.label IS NOT NULL
+                )
+                SELECT label
+                  FROM found
+                 WHERE substr(label, 1, length(:begin)) = :begin
+                 LIMIT :most
+                """,
+                {"begin": begin, "most": most},
+            )
+            return [row[0] for row in rows]
+
     def by_state(self, queues: Sequence[str] = ()) -> dict[JobState, int]:
         """Return the number of jobs of these queues (of all, if none is named) in each state."""
         totals = dict.fromkeys(JobState, 0)

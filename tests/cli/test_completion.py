@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sqlite3
-import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from click.shell_completion import get_completion_class
 
-from queuectl.core.specs import JobSpec
+from queuectl.cli.shells import word_starts
 from support.calls import Called
-from support.clock import noon
 from support.legacy import contents, make
 from support.queue import Queue
 from support.states import every_state, tree
+from support.typing_shell import TypingShell
 from support.watch.file_watch import by_hand
 
 _SHELLS = ("bash", "zsh", "fish")
 
 
-def _needs(shell: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
+_BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 
 @pytest.mark.parametrize("shell", _SHELLS)
@@ -51,6 +52,13 @@ class TestOffers:
             ("completion ", ["bash", "zsh", "fish"]),
             ("list --state de", ["dead"]),
             ("list --state p", ["pending", "processing"]),
+            ("list --state dead,fa", ["dead,failed"]),
+            ("list --state=de", ["--state=dead"]),
+            ("config set durability ", ["full", "normal"]),
+            ("config set job-timeout ", ["300"]),
+            ("config set nonsense ", []),
+            ("enqueue --env TEST_QU", ["TEST_QUEUE"]),
+            ("enqueue --if-dup ", ["skip", "replace", "error"]),
             ("dlq retry --al", ["--all"]),
         ],
     )
@@ -64,10 +72,8 @@ class TestOffers:
     @pytest.mark.parametrize(
         ("words", "kind"),
         [
-            ("enqueue gzip da", "file"),
             ("enqueue --cwd su", "dir"),
             ("enqueue --file da", "file"),
-            ("edit job tar da", "file"),
             ("export da", "file"),
             ("import da", "file"),
             ("backup da", "file"),
@@ -75,6 +81,7 @@ class TestOffers:
             ("--db da", "file"),
             ("status --db da", "file"),
             ("worker start --log-file da", "file"),
+            ("run --cwd su", "dir"),
         ],
     )
     def test_paths(self, queue: Queue, words: str, kind: str) -> None:
@@ -86,6 +93,32 @@ class TestOffers:
 
         assert (called.code, called.err) == (0, "")
         assert called.out == f"{kind},{words.rsplit(maxsplit=1)[-1]}\n"
+
+    @pytest.mark.parametrize(
+        ("words", "before"),
+        [
+            ("enqueue gz", 0),
+            ("enqueue ", 0),
+            ("enqueue --timeout 5 gz", 0),
+            ("enqueue gzip da", 1),
+            ("enqueue gzip --queue de", 2),
+            ("enqueue gzip -n -", 2),
+            ("enqueue -- gzip --", 1),
+            ("edit job tar da", 1),
+            ("run ffmpeg -i ", 2),
+        ],
+    )
+    def test_the_command_of_a_job(self, queue: Queue, words: str, before: int) -> None:
+        """The shell is told to complete it, and how many of its words come before the cursor's.
+
+        Options among them belong to that command.
+        """
+        assert _complete(queue, words) == (0, f"command,{before}\n", "")
+
+    @pytest.mark.parametrize("words", ["enqueue - --queu", 'enqueue {"command":"x"} --queu'])
+    def test_options_after_what_is_no_command(self, queue: Queue, words: str) -> None:
+        """A JSON object and `-` may be followed by options of `enqueue`."""
+        assert _offers(queue, words) == ["--queue"]
 
     def test_commands(self, queue: Queue) -> None:
         """All commands are offered for an empty word, and only commands that exist."""
@@ -104,6 +137,20 @@ class TestOffers:
             ("dlq purge ", ["dead"]),
             ("dlq retry c", []),
             ("show nobody", []),
+            ("logs completed c", ["completed", "cancelled"]),
+            ("enqueue --after completed,p", ["completed,pending", "completed,processing"]),
+            ("why @8", ["@8"]),
+            ("why @", ["@last", "@running", "@failed", *(f"@{n}" for n in range(1, 9))]),
+            ("dlq retry @", ["@failed", "@3"]),
+            ("queue pause ", ["default", "q"]),
+            ("queue limit ", ["default", "q"]),
+            ("enqueue --queue ", ["default", "q"]),
+            ("list --queue q,de", ["q,default"]),
+            ("worker start --queue q", ["q"]),
+            ("worker stop --queue q", ["q"]),
+            ("check --queue q", ["q"]),
+            ("list --label a", ["a label"]),
+            ("enqueue --label ", ["a label"]),
         ],
     )
     def test_ids(self, queue: Queue, words: str, expected: list[str]) -> None:
@@ -111,6 +158,20 @@ class TestOffers:
         every_state(queue)
 
         assert sorted(_offers(queue, words)) == sorted(expected)
+
+    def test_generated_ids_are_offered_as_numbers(self, queue: Queue) -> None:
+        """They say nothing to people; but who has typed the beginning of one gets the rest."""
+        job = queue.enqueue("true")
+
+        assert _offers(queue, "show ") == ["@1"]
+        assert _offers(queue, f"show {job[:3]}") == [job]
+
+    def test_workers(self, queue: Queue) -> None:
+        """Those that live, and their pools."""
+        queue.start(workers=2)
+        ids = [worker["id"] for worker in queue.workers()]
+
+        assert sorted(_offers(queue, "worker stop ")) == sorted([ids[0][:-2], *ids])
 
     def test_ids_come_from_the_queue_of_db(self, queue: Queue) -> None:
         """--db names the queue whose ids are offered."""
@@ -187,70 +248,125 @@ def _complete(queue: Queue, words: str, env: dict[str, str] | None = None) -> Ca
 def _offers(queue: Queue, words: str) -> list[str]:
     code, out, err = _complete(queue, words)
     assert (code, err) == (0, "")
-    lines = out.split()
+    lines = out.splitlines() if out.strip() else []
     assert all(line.startswith("plain,") for line in lines)
     return [line[len("plain,") :] for line in lines]
 
 
-def _shell(queue: Queue, *command: str, stdin: str = "") -> str:
-    done = subprocess.run(
-        command,
-        env={**queue.env, "TERM": "xterm", "LC_ALL": "C.UTF-8"},
-        cwd=str(queue.work),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+_LOAD = {
+    "bash": 'eval "$(queuectl completion bash)"',
+    "bash-completion": '. /usr/share/bash-completion/bash_completion; eval "$(queuectl completion '
+    'bash)"',
+    "zsh": 'eval "$(queuectl completion zsh)"',
+    "fish": "queuectl completion fish | source",
+}
+_TYPED = {
+    "queuectl sta": "queuectl status ",
+    "queuectl show sch": "queuectl show scheduled ",
+    "queuectl show it": "queuectl show 'it'\"'\"'s:one' ",
+    "queuectl show @1": "queuectl show @1 ",
+    "queuectl enqueue --after @1,@l": "queuectl enqueue --after @1,@last ",
+    "queuectl list --state=de": "queuectl list --state=dead ",
+    "queuectl list --state dead,fa": "queuectl list --state dead,failed ",
+    "queuectl enqueue --queue=def": "queuectl enqueue --queue=default ",
+    "queuectl enqueue --cwd su": r"queuectl enqueue --cwd sub\ dir/",
+    "queuectl enqueue --cwd=su": r"queuectl enqueue --cwd=sub\ dir/",
+    "queuectl enqueue --file jo": "queuectl enqueue --file jobs.jsonl ",
+    "queuectl --db ./jo": "queuectl --db ./jobs.jsonl ",
+    "queuectl --db=./jo": "queuectl --db=./jobs.jsonl ",
+    "queuectl enqueue xyzz": "queuectl enqueue xyzzy-program ",
+    "queuectl enqueue --timeout 5 xyzz": "queuectl enqueue --timeout 5 xyzzy-program ",
+    "queuectl enqueue xyzzy-program vid": "queuectl enqueue xyzzy-program video.mkv ",
+    "queuectl enqueue xyzzy-program --id vid": "queuectl enqueue xyzzy-program --id video.mkv ",
+    "queuectl edit @1 xyzzy-program vid": "queuectl edit @1 xyzzy-program video.mkv ",
+    "queuectl config set durability f": "queuectl config set durability full ",
+    "true; queuectl dlq re": "true; queuectl dlq retry ",
+}
+"""What is typed before Tab, and the line afterwards."""
+
+
+def _words(line: str) -> tuple[list[str], bool]:
+    """Return the words of a line, however they are quoted, and whether the last one is ended."""
+    return shlex.split(line), line.endswith(" ")
 
 
 class TestInAShell:
-    """The scripts, run in the shells that are installed."""
+    """The scripts, in shells that are installed, on a terminal where somebody types."""
 
-    @_needs("bash")
-    def test_bash(self, queue: Queue) -> None:
-        """bash loads the script and gets the ids, as when Tab is pressed."""
+    @pytest.mark.parametrize("load", _LOAD)
+    def test_words_and_files_are_completed(self, queue: Queue, load: str) -> None:
+        """Regression: with the script installed, no file name was completed any more."""
+        shell = load.partition("-")[0]
+        if shutil.which(shell) is None or (load != shell and not _BASH_COMPLETION.exists()):
+            pytest.skip(f"{load} is not installed")
         every_state(queue)
-        script = (
-            'eval "$(queuectl completion bash)"; complete -p queuectl;'
-            "COMP_WORDS=(queuectl show c); COMP_CWORD=2;"
-            '_queuectl_completion queuectl c show; printf "%s\\n" "${COMPREPLY[@]}"'
-        )
+        queue.add("true", id="it's:one")
+        (queue.work / "sub dir").mkdir()
+        (queue.work / "jobs.jsonl").touch()
+        (queue.work / "video.mkv").touch()
+        program = queue.folder / "bin" / "xyzzy-program"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        env = {**queue.env, "PATH": f"{program.parent}:{queue.env['PATH']}"}
 
-        registered, *offers = _shell(queue, "bash", "--norc", "-c", script).splitlines()
+        with TypingShell(shell, env, str(queue.work)) as typing:
+            typing.run(_LOAD[load])
+            lines = {typed: typing.complete(typed)[0] for typed in _TYPED}
 
-        assert registered == "complete -o nosort -F _queuectl_completion queuectl"
-        assert offers == ["completed", "cancelled"]
+        assert {typed: _words(line) for typed, line in lines.items()} == {
+            typed: _words(line) for typed, line in _TYPED.items()
+        }
 
-    @_needs("zsh")
-    def test_zsh(self, queue: Queue) -> None:
-        """zsh loads the script and gets the ids, also one with a colon."""
-        with queue.opened() as storage:
-            specs = [JobSpec(command="true", id=job) for job in ("a:b", "ab", "c")]
-            storage.enqueue(specs, now=noon(0))
-        script = (
-            'autoload -Uz compinit && compinit -u -D; eval "$(queuectl completion zsh)";'
-            "print -r -- $_comps[queuectl];"
-            # Prints what compadd would offer: the real one works only during a completion.
-            "compadd() { print -rl -- $completions };"
-            "words=(queuectl show a); CURRENT=3; _queuectl_completion"
-        )
+    @pytest.mark.parametrize("shell", ["zsh", "fish"])
+    def test_descriptions_are_whole(self, queue: Queue, shell: str) -> None:
+        """Regression: fish showed them up to their first comma; summaries were cut."""
+        if shutil.which(shell) is None:
+            pytest.skip(f"{shell} is not installed")
+        queue.enqueue("printf 'a, b: c'", "--label", "one, two: three")
 
-        assert _shell(queue, "zsh", "-f", "-c", script).split() == [
-            "_queuectl_completion",
-            "a:b",
-            "ab",
-        ]
+        with TypingShell(shell, queue.env, str(queue.work)) as typing:
+            typing.run(_LOAD[shell])
+            jobs = typing.complete("queuectl show @")[1]
+            commands = typing.complete("queuectl d")[1]
 
-    @_needs("fish")
-    def test_fish(self, queue: Queue) -> None:
-        """fish loads the script and completes a command line with it."""
+        assert "pending: one, two: three" in jobs
+        assert "Look for problems: damaged files, permissions, disk space, PATH." in commands
+
+    @pytest.mark.parametrize("shell", _SHELLS)
+    def test_a_script_of_click_still_works(self, queue: Queue, shell: str) -> None:
+        """One that was installed before this version: it is told the same kinds of lines."""
         every_state(queue)
-        script = 'queuectl completion fish | source; complete -C "queuectl show c"'
+        found = get_completion_class(shell)
+        assert found is not None
 
-        offers = _shell(queue, "fish", "-c", script).split()
+        env = {
+            "_QUEUECTL_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": "queuectl show sch",
+            "COMP_CWORD": "sch" if shell == "fish" else "2",
+        }
+        expected = {
+            "bash": "plain,scheduled\n",
+            "zsh": "plain\nscheduled\nscheduled: run scheduled\n",
+            "fish": "plain,scheduled\tscheduled: run scheduled\n",
+        }
+        assert queue.run(env=env) == (0, expected[shell], "")
 
-        assert sorted(offers) == ["cancelled", "completed"]
+
+@pytest.mark.parametrize(
+    ("line", "starts"),
+    [
+        ("", [0]),
+        ("a", [0]),
+        ("a ", [0, 2]),
+        (" a  b", [1, 4]),
+        ("a 'b c' d", [0, 2, 8]),
+        ("a 'b c", [0, 2]),
+        (r"a b\ c d", [0, 2, 7]),
+        ('a "b \\" c" d', [0, 2, 11]),
+        ("a '' ", [0, 2, 5]),
+    ],
+)
+def test_where_words_begin(line: str, starts: list[int]) -> None:
+    """As a shell splits the line; the last one is the word at its end, which may be empty."""
+    assert word_starts(line) == starts

@@ -107,7 +107,7 @@ def test_commands_print_text_only_through_what_escapes_it() -> None:
     }
 
     assert raw == {
-        # help and version; empty lines; JSON that is escaped; a script of click
+        # help and version; empty lines; JSON that is escaped; a script for a shell
         "command.py: output.print_data(text(ctx))",
         "command.py: click.echo(ctx.get_help(), err=True)",
         'commands/help.py: output.print_data(f"queuectl {__version__}")',
@@ -117,7 +117,7 @@ def test_commands_print_text_only_through_what_escapes_it() -> None:
         'commands/logs.py: output.print_data("")',
         "commands/logs.py: output.print_data(separator, line_break=False)",
         "commands/transfer.py: output.print_data(line)",
-        "commands/completion.py: output.print_data(made.source_template % made.source_vars())",
+        "commands/completion.py: output.print_data(script(shell))",
         # escaped, and constants
         "commands/show.py: output.print_data(faint(_MEMORY))",
         "commands/doctor.py: output.print_data(level + line)",

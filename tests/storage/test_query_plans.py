@@ -233,6 +233,24 @@ def test_no_query_goes_over_all_jobs(large, work):
     assert over_all == (["SCAN jobs"] if work is newest else [])
 
 
+def test_labels_are_found_in_steps_through_their_index(tmp_path):
+    """However many jobs have each of them; only so many are read as are wanted."""
+    sizes = []
+    for rows in (50, 20_000):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        with closing(Storage.open(find(str(folder / "q.db"), None, False), create=True)) as storage:
+            specs = [JobSpec(command="true", label=f"label {n % 5}") for n in range(rows)]
+            storage.enqueue([*specs, JobSpec(command="true", label="other")], now=NOW)
+
+            assert storage.labels("label", most=9) == [f"label {n}" for n in range(5)]
+            assert storage.labels("", most=2) == ["label 0", "label 1"]
+            assert storage.labels("none", most=9) == []
+            sizes.append(steps(storage, lambda s: s.labels("label", most=9)))
+
+    assert sizes[1] <= sizes[0] * 1.2 + 20, sizes
+
+
 def test_the_job_that_failed_last_is_found_by_indexes(large):
     """Of many failed jobs only some are read, of the dead ones the last."""
     text = "\n".join(plans(large, lambda storage: storage.get("@failed")))

@@ -6,7 +6,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
@@ -17,11 +17,9 @@ from queuectl.cli.job_options import (
     split_words,
     warn_unsatisfiable,
 )
-from queuectl.cli.parameters import complete_path
 from queuectl.cli.selection import (
     all_option,
     choose,
-    completer,
     jobs_argument,
     label_option,
     queue_option,
@@ -209,9 +207,9 @@ _CLEARED: Mapping[str, tuple[object, object]] = {
 
 
 @click.command("edit", cls=_EditCommand, sections=JOB_SECTIONS)
-@click.argument("job", metavar="JOB", shell_complete=completer(*WAITING_STATES, JobState.DEAD))
+@click.argument("job", metavar="JOB", shell_complete=offers.jobs(*WAITING_STATES, JobState.DEAD))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]",
-                shell_complete=complete_path())  # fmt: skip
+                shell_complete=offers.command)  # fmt: skip
 @job_options(new=False)
 @quiet_option
 def edit(

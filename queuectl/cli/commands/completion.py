@@ -10,20 +10,20 @@ from queuectl.cli.command import QueueCommand
 
 @click.command("completion", cls=QueueCommand)
 @click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
+def completion(shell: str) -> None:
     """Print the completion script for a shell.
+
+    It completes commands, options, jobs, queues, workers, labels, keys, files, and the commands of
+    jobs. bash looks for it in the folder ~/.local/share/bash-completion/completions (as queuectl),
+    zsh in the folders of its fpath (as _queuectl). A wheel that is installed for the whole system
+    brings the scripts along.
 
     \b
     Examples:
-      eval "$(queuectl completion bash)"             in ~/.bashrc
-      eval "$(queuectl completion zsh)"              in ~/.zshrc
+      eval "$(queuectl completion bash)"    (in ~/.bashrc)
+      eval "$(queuectl completion zsh)"     (in ~/.zshrc)
       queuectl completion fish > ~/.config/fish/completions/queuectl.fish
     """
-    from click.shell_completion import get_completion_class  # only here
+    from queuectl.cli.shells import script  # it imports what only completion needs
 
-    found = get_completion_class(shell)
-    assert found is not None
-    made = found(ctx.find_root().command, {}, "queuectl", "_QUEUECTL_COMPLETE")
-    # Not found.source(): for bash it runs bash to ask for its version, and there may be none.
-    output.print_data(made.source_template % made.source_vars())
+    output.print_data(script(shell))

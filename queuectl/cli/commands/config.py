@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.cli.tables import Column, print_table
 from queuectl.core.errors import QueueError
@@ -16,19 +16,11 @@ if TYPE_CHECKING:
     from queuectl.storage import Storage
 
 
-def _complete_key(_ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
-    from click.shell_completion import CompletionItem  # only for completion
-
-    return [CompletionItem(key) for key in KEYS if key.startswith(incomplete)]
-
-
 def _read_key(_ctx: click.Context, _param: Any, key: str) -> str:
     return key_name(key)
 
 
-_key_argument = click.argument(
-    "key", metavar="KEY", callback=_read_key, shell_complete=_complete_key
-)
+_key_argument = click.argument("key", metavar="KEY", callback=_read_key, shell_complete=offers.keys)
 
 
 @click.group("config", cls=QueueGroup)
@@ -99,7 +91,7 @@ def _open_for(key: str, *, write: bool = False) -> Storage:
 
 @config.command("set", cls=QueueCommand, context_settings={"ignore_unknown_options": True})
 @_key_argument
-@click.argument("value", metavar="VALUE")
+@click.argument("value", metavar="VALUE", shell_complete=offers.key_values)
 @quiet_option
 def config_set(key: str, value: str, quiet: bool) -> None:
     """Give a key a value.

@@ -9,7 +9,7 @@ from typing import Any, Mapping, NoReturn, Sequence
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import (
     fail,
     open_part,
@@ -28,7 +28,6 @@ from queuectl.cli.job_options import (
     option_fields,
     warn_unsatisfiable,
 )
-from queuectl.cli.parameters import complete_path
 from queuectl.core.errors import DuplicateId, QueueError, UniqueKeyHeld
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
@@ -41,7 +40,7 @@ from queuectl.storage.enqueueing import Enqueued, Enqueueing
     nargs=-1,
     type=click.UNPROCESSED,
     metavar="SPEC | COMMAND [ARG]... [::: ARG...] | -",
-    shell_complete=complete_path(),
+    shell_complete=offers.command,
 )
 @click.option("--id", "id", metavar="ID", help="Id of the job (default: 12 random hex digits).")
 @job_options(new=True)
@@ -73,7 +72,7 @@ from queuectl.storage.enqueueing import Enqueued, Enqueueing
     "--file",
     "path",
     metavar="FILE",
-    shell_complete=complete_path(),
+    shell_complete=offers.path(),
     help="Read jobs from FILE, one JSON object per line.",
 )
 @click.option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")

@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.colors import bad, strong
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.moments import relative_time
-from queuectl.cli.selection import completing
 from queuectl.cli.tables import Cell, Column, Styled, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable
@@ -37,9 +36,8 @@ _COLUMNS = (
 )
 
 
-_complete_queue = completing(lambda storage: [found.name for found in storage.queues()])
 _optional_queue = click.argument(
-    "name", required=False, metavar="[QUEUE]", shell_complete=_complete_queue
+    "name", required=False, metavar="[QUEUE]", shell_complete=offers.queue
 )
 
 
@@ -138,7 +136,7 @@ def queue_resume(name: str | None, quiet: bool) -> None:
 
 
 @queue.command("limit", cls=QueueCommand)
-@click.argument("name", metavar="QUEUE", shell_complete=_complete_queue)
+@click.argument("name", metavar="QUEUE", shell_complete=offers.queue)
 @click.argument("limit", metavar="N|none")
 @quiet_option
 def queue_limit(name: str, limit: str, quiet: bool) -> None:

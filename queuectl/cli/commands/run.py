@@ -9,7 +9,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import each, json_option, open_storage, quiet_option, usage_error
 from queuectl.cli.command_line import CommandLine, is_template, template_of
 from queuectl.cli.commands.enqueue_many import (
@@ -20,7 +20,7 @@ from queuectl.cli.commands.enqueue_many import (
     template_jobs,
 )
 from queuectl.cli.job_options import check_options, command_text, current_folder, option_fields
-from queuectl.cli.parameters import WholeNumber, complete_path
+from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.running import BatchRun, Reporting
 from queuectl.core.batches import PREFIX, series_name
 from queuectl.core.errors import QueueError, WrongState
@@ -50,7 +50,7 @@ _SECTIONS = {
     nargs=-1,
     type=click.UNPROCESSED,
     metavar="COMMAND [ARG]... [::: ARG...] | -",
-    shell_complete=complete_path(),
+    shell_complete=offers.command,
 )
 @click.option(
     "-j",
@@ -109,16 +109,19 @@ _SECTIONS = {
 @click.option(
     "--cwd",
     metavar="DIR",
-    shell_complete=complete_path("dir"),
+    shell_complete=offers.path("dir"),
     help="Run the jobs in this folder (default: the current one).",
 )
 @click.option(
     "--env",
     multiple=True,
     metavar="NAME[=VALUE]",
+    shell_complete=offers.variables,
     help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
 )
-@click.option("--label", metavar="TEXT", help="A name to show in lists.")
+@click.option(
+    "--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists."
+)
 @click.option(
     "-0",
     "--null",

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import (
     QueueCommand,
     confirm,
@@ -16,7 +16,6 @@ from queuectl.cli.command import (
     quiet_option,
 )
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
-from queuectl.cli.parameters import complete_path
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
 from queuectl.core.escaping import escape_json
@@ -29,7 +28,7 @@ from queuectl.storage import Storage
 
 
 @click.command("export", cls=QueueCommand)
-@click.argument("path", required=False, metavar="[FILE]", shell_complete=complete_path())
+@click.argument("path", required=False, metavar="[FILE]", shell_complete=offers.path())
 @queue_option
 @state_option()
 @click.option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
@@ -77,7 +76,7 @@ def _warn_of_jobs_to_come(storage: Storage) -> None:
 
 
 @click.command("import", cls=QueueCommand)
-@click.argument("path", metavar="FILE|-", shell_complete=complete_path())
+@click.argument("path", metavar="FILE|-", shell_complete=offers.path())
 @click.option("--skip-existing", is_flag=True, help="Leave out jobs whose id exists already.")
 @quiet_option
 def import_(path: str, skip_existing: bool, quiet: bool) -> None:
@@ -118,7 +117,7 @@ def import_(path: str, skip_existing: bool, quiet: bool) -> None:
 
 
 @click.command("backup", cls=QueueCommand)
-@click.argument("path", metavar="FILE", shell_complete=complete_path())
+@click.argument("path", metavar="FILE", shell_complete=offers.path())
 @quiet_option
 def backup(path: str, quiet: bool) -> None:
     """Copy the queue to a new file, also while it is in use.
@@ -138,7 +137,7 @@ def backup(path: str, quiet: bool) -> None:
 
 
 @click.command("restore", cls=QueueCommand)
-@click.argument("path", metavar="FILE", shell_complete=complete_path())
+@click.argument("path", metavar="FILE", shell_complete=offers.path())
 @click.option("-y", "--yes", is_flag=True, help="Do not ask, even if unfinished jobs are lost.")
 @quiet_option
 def restore(path: str, yes: bool, quiet: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Iterable, Sequence
 
 import click
 
-from queuectl.cli import output, stopping
+from queuectl.cli import offers, output, stopping
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
@@ -68,6 +68,7 @@ def worker() -> None:
     "queues",
     multiple=True,
     metavar="QUEUE",
+    shell_complete=offers.queues,
     help="Run only jobs of this queue (repeatable, or A,B; default: all).",
 )
 @click.option(
@@ -167,12 +168,13 @@ def worker_start(
 
 
 @worker.command("stop", cls=QueueCommand)
-@click.argument("workers", nargs=-1, metavar="[WORKER]...")
+@click.argument("workers", nargs=-1, metavar="[WORKER]...", shell_complete=offers.workers)
 @click.option(
     "--queue",
     "queues",
     multiple=True,
     metavar="QUEUE",
+    shell_complete=offers.queues,
     help="Only workers that were started for this queue (repeatable, or A,B).",
 )
 @click.option(
@@ -253,7 +255,7 @@ def worker_stop(
 
 @worker.command("scale", cls=QueueCommand)
 @click.argument("workers", type=WholeNumber(1, MOST_WORKERS), metavar="N")
-@click.argument("pool", required=False, metavar="[POOL]")
+@click.argument("pool", required=False, metavar="[POOL]", shell_complete=offers.pools)
 @quiet_option
 def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
     """Change how many workers a running pool has.
