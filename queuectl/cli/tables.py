@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, 
 from queuectl.cli import output
 from queuectl.cli.colors import signed_state, state_word
 from queuectl.cli.similar import Similar
-from queuectl.core.cells import cut, fit, pad, width
+from queuectl.core.cells import cut, fit, pad, width, wrap
 from queuectl.core.escaping import escape
 from queuectl.core.states import SIGNS, JobState
 
@@ -99,11 +99,20 @@ def print_table(
 
 
 def print_fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """Print names and escaped values in two columns, without the names whose value is None."""
+    """Print names and escaped values in two columns, without the names whose value is None.
+
+    A tuple of words is broken into lines where lines have a limit.
+    """
     present = [(name, value) for name, value in pairs if value is not None]
     space = max((width(name) for name, _ in present), default=0) + 1
+    line = output.line_width()
     for name, value in present:
-        shown = state_word(value) if isinstance(value, JobState) else escape(str(value))
+        if isinstance(value, tuple):
+            words = escape(" ".join(value))
+            lines = [words] if line is None else wrap(words, max(1, line - space - 1))
+            shown = f"\n{' ' * (space + 1)}".join(lines)
+        else:
+            shown = state_word(value) if isinstance(value, JobState) else escape(str(value))
         output.print_data(f"{name + ':':<{space}} {shown}")
 
 

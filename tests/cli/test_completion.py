@@ -58,7 +58,7 @@ class TestOffers:
             ("config set job-timeout ", ["300"]),
             ("config set nonsense ", []),
             ("enqueue --env TEST_QU", ["TEST_QUEUE"]),
-            ("enqueue --if-dup ", ["skip", "replace", "error"]),
+            ("enqueue --if-dup ", ["skip", "join", "replace", "error"]),
             ("dlq retry --al", ["--all"]),
         ],
     )

@@ -278,6 +278,21 @@ def test_path_is_not_masked(queue: Queue) -> None:
     assert queue.json("show", job)["env"] == {"PATH": "/opt/bin:/bin", "TOKEN": "***"}
 
 
+def test_many_variables_are_broken_into_lines_on_a_terminal(queue: Queue) -> None:
+    """Between them; elsewhere they stay on one line, for grep."""
+    given = [part for n in range(20) for part in ("--env", f"VARIABLE_{n}=x")]
+    job = queue.enqueue("true", "--env", "PATH=/bin", *given)
+
+    shown = on_terminal(queue, "show", job, size=(80, 24)).screen
+    lines = shown[shown.index("Env:") :].splitlines()
+
+    assert lines[0] == "Env:      PATH=/bin VARIABLE_0=*** VARIABLE_1=*** VARIABLE_10=***"
+    assert lines[1].startswith("          VARIABLE_11=*** ")
+    assert widest("\n".join(lines)) <= 80
+    assert queue.ok("show", job).count("=***") == 20
+    assert "VARIABLE_0=*** VARIABLE_1=***" in queue.ok("show", job).splitlines()[-1]
+
+
 def test_env_is_masked(queue: Queue) -> None:
     """The values of variables may be secret, so they are printed only with --show-env."""
     every_state(queue)
