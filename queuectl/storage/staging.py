@@ -337,7 +337,7 @@ class Stage(Adding):
     def _refuse_lost(self) -> None:
         """Raise QueueError if another process took this one for dead, and discarded the stage."""
         current = read_stage(self.conn)
-        if current is None or (current.token, current.phase) != (self._state.token, "filling"):
+        if current is None or not current.is_still_undecided(self._state):
             raise QueueError(
                 f"{self._storage.files.stage_lock} was removed, so another process discarded what"
                 " was to be enqueued"
@@ -348,7 +348,7 @@ class Stage(Adding):
         try:
             with self._database.snapshot() as conn:
                 current = read_stage(conn)
-            if current is None or current != self._state:
+            if current is None or not current.is_still_undecided(self._state):
                 return
             discard_all(self._database, self._state)
             if self._is_alone:
@@ -395,7 +395,13 @@ def _begin(conn: sqlite3.Connection, now: datetime) -> StageState:
         INSERT INTO stage (token, phase, first_seq, pid, started_at)
         VALUES (:token, :phase, :first_seq, :pid, :now)
         """,
-        {**state._asdict(), "now": to_text(now)},
+        {
+            "token": state.token,
+            "phase": state.phase,
+            "first_seq": state.first_seq,
+            "pid": state.pid,
+            "now": to_text(now),
+        },
     )
     return state
 
