@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -20,6 +21,7 @@ from support.history import (
 )
 from support.processes import linux_only
 from support.queue import Queue
+from support.stages import STAGING, assert_no_stage
 from support.tracing import LONG
 from support.waiting import wait_until
 
@@ -33,17 +35,21 @@ pytestmark = [
 _SECONDS, _JOBS = (300.0, 15000) if LONG else (5.0, 400)
 _SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM]
 _POOLS, _WORKERS = 2, 3
+_BULK_JOBS = 12
 
 
-def _own_processes(queue: Queue) -> list[int]:
-    """Return the PIDs of workers and supervisors, not of jobs, which must not be killed."""
+def _own_processes(queue: Queue, *commands: bytes) -> list[int]:
+    """Return the PIDs of workers and supervisors, not of jobs, which must not be killed.
+
+    Other `commands` are those of queuectl that may be killed as well.
+    """
     found = []
     for pid in queue.pids():
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"worker" in words and b"start" in words:
+        if (b"worker" in words and b"start" in words) or set(commands) & set(words):
             found.append(pid)
     return found
 
@@ -75,7 +81,7 @@ class _Nemesis:
             for pid in self._stopped:
                 _signal(pid, signal.SIGCONT)
             self._stopped = []
-            victims = _own_processes(self._queue)
+            victims = _own_processes(self._queue, b"enqueue")
             if victims:
                 victim, number = self._chance.choice(victims), self._chance.choice(_SIGNALS)
                 _signal(victim, number)
@@ -104,6 +110,43 @@ class _Nemesis:
             self._pools.append(pool)
 
 
+class _Bulk:
+    """A process that enqueues some jobs through a stage, two at a time."""
+
+    def __init__(self, queue: Queue, number: int) -> None:
+        self.ids = [f"b{number}.{job}" for job in range(_BULK_JOBS)]
+        path = queue.folder / f"bulk-{number}"
+        command = keeping_a_ledger("true")
+        lines = [
+            json.dumps({"id": job, "command": command, "max_retries": 1000}) for job in self.ids
+        ]
+        path.write_text("\n".join(lines))
+        self.process = queue.spawn("enqueue", "--file", str(path), before=STAGING)
+
+    def there(self, jobs: set[str]) -> set[str]:
+        """Return its jobs among these: all of them, or none if nothing was acknowledged."""
+        out = self.process.communicate(timeout=60)[0].split()
+        assert out in ([], self.ids)
+        there = jobs & set(self.ids)
+        assert there in (set(), set(self.ids))
+        if out or self.process.returncode == 0:
+            assert there == set(self.ids)
+        return there
+
+
+class _NemesisOfBulks(_Nemesis):
+    """Also keeps a process running that enqueues many jobs."""
+
+    def __init__(self, queue: Queue, seed: int) -> None:
+        super().__init__(queue, seed)
+        self.bulks: list[_Bulk] = []
+
+    def _restart_pools(self) -> None:
+        super()._restart_pools()
+        if not self.bulks or self.bulks[-1].process.poll() is not None:
+            self.bulks.append(_Bulk(self._queue, len(self.bulks)))
+
+
 def test_signals_at_random_neither_lose_nor_repeat_a_job(queue: Queue) -> None:
     """Each job completes exactly once, and no two attempts of a job run at the same time."""
     seed = random.randrange(1 << 32)
@@ -126,3 +169,28 @@ def test_signals_at_random_neither_lose_nor_repeat_a_job(queue: Queue) -> None:
     assert queue.counts() == {"completed": len(acknowledged)}
     assert_sound(queue)
     assert os.listdir(queue.files.workers) == []
+
+
+def test_signals_at_random_leave_all_or_none_of_many_jobs(queue: Queue) -> None:
+    """Processes that enqueue many jobs are struck as well; what they stored runs exactly once."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    queue.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")
+    queue.enqueue("true", "--id", "first")
+    nemesis = _NemesisOfBulks(queue, seed)
+    try:
+        nemesis.strike_for(_SECONDS)
+    finally:
+        nemesis.leave()
+    for bulk in nemesis.bulks:
+        bulk.process.wait(timeout=60)
+    queue.drain(workers=4, timeout=600)
+
+    jobs = set(queue.ids())
+    there = [bulk.there(jobs) for bulk in nemesis.bulks]
+    print(f"{len(there)} bulks, {sum(map(bool, there))} of them stored, {nemesis.done} signals")
+    assert jobs == {"first"}.union(*there)
+    assert_nothing_lost_nothing_twice(queue, sorted(jobs - {"first"}))
+    assert queue.counts() == {"completed": len(jobs)}
+    assert_no_stage(queue)
+    assert_sound(queue)
