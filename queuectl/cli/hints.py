@@ -9,6 +9,8 @@ from typing import Mapping
 
 import click
 
+from queuectl.core.settings import KEYS
+
 FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
     "queuectl": {
         **dict.fromkeys(("add", "submit", "push", "put", "create", "new", "batch"), "enqueue"),
@@ -83,6 +85,10 @@ EXPLANATIONS: Mapping[str, Mapping[str, str]] = {
             ("add", "create", "new"), "its first job makes a queue: queuectl enqueue --queue NAME"
         ),
         **dict.fromkeys(("rm", "remove", "delete"), "a queue without jobs is forgotten by itself"),
+        **dict.fromkeys(("rename", "move"), "queuectl edit --queue NAME JOB puts a job elsewhere"),
+    },
+    "config": {
+        key: f"use: queuectl config get {key}, or queuectl config set {key} VALUE" for key in KEYS
     },
 }
 """By the name of a group: a word for something that no command of ours does, and what to know."""

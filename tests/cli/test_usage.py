@@ -159,6 +159,16 @@ def test_a_word_of_another_tool_suggests_our_command(queue: Queue, group: str, w
             "queuectl queue: no such command: add (its first job makes a queue: queuectl enqueue "
             "--queue NAME)",
         ),
+        (
+            "config max-retries 4",
+            "queuectl config: no such command: max-retries (use: queuectl config get max-retries, "
+            "or queuectl config set max-retries VALUE)",
+        ),
+        (
+            "queue rename a b",
+            "queuectl queue: no such command: rename (queuectl edit --queue NAME JOB puts a job "
+            "elsewhere)",
+        ),
         ("status --label x", "queuectl status: no such option: --label (queuectl status --help …"),
         ("worker start --jobs 4", "queuectl worker start: no such option: --jobs (did you mean …"),
         ("enqueue --retries 4 x", "queuectl enqueue: no such option: --retries (did you mean …"),
