@@ -8,11 +8,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import get_completion_class
 
 from queuectl.cli.shells import word_starts
 from support.calls import Called
+from support.commands import commands
 from support.legacy import contents, make
 from support.queue import Queue
 from support.states import every_state, tree
@@ -119,6 +121,21 @@ class TestOffers:
     def test_options_after_what_is_no_command(self, queue: Queue, words: str) -> None:
         """A JSON object and `-` may be followed by options of `enqueue`."""
         assert _offers(queue, words) == ["--queue"]
+
+    def test_every_value_that_is_known_is_offered(self, queue: Queue) -> None:
+        """A new option for a queue, a job, a state or a path must not be forgotten."""
+        every_state(queue)
+        known = ("QUEUE", "JOB", "STATE", "DIR", "FILE", "PATH", "KEY")
+        words = [
+            f"{name} {param.opts[-1]} " if isinstance(param, click.Option) else f"{name} "
+            for name, command in commands().items()
+            for param in command.params
+            if (param.metavar or "").strip("[].").partition("|")[0] in known
+            and "--unique" not in param.opts
+        ]
+
+        assert len(words) > 60
+        assert [line for line in words if _complete(queue, line).out in ("", "\n")] == []
 
     def test_commands(self, queue: Queue) -> None:
         """All commands are offered for an empty word, and only commands that exist."""

@@ -78,7 +78,12 @@ _SECTIONS = {
     help="Go on with the last batch of the same command in the same folder: run only what has not "
     "completed, and new arguments.",
 )
-@click.option("--batch", metavar="NAME", help="Name of the batch (default: made from the command).")
+@click.option(
+    "--batch",
+    metavar="NAME",
+    shell_complete=offers.batches,
+    help="Name of the batch (default: made from the command).",
+)
 @click.option(
     "--timeout",
     metavar="DURATION",

@@ -334,6 +334,7 @@ def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
     "queues",
     multiple=True,
     metavar="QUEUE",
+    shell_complete=offers.queues,
     help="Run only jobs of this queue (repeatable, or A,B; default: all).",
 )
 def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
