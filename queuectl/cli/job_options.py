@@ -71,6 +71,7 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     jobs = offers.jobs(*UNFINISHED_STATES)
     later = "Wait at least this long before the first attempt."
     variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
+    shell = described("Run the command with this shell", defaults.shell)
     not_before = "Do not start it before this time."
     return (
         click.option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=in_queue),
@@ -85,6 +86,7 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--cwd", metavar="DIR", shell_complete=offers.path("dir"), help=folder),
         click.option("--env", multiple=True, metavar="NAME[=VALUE]",
                      shell_complete=offers.variables, help=variable),
+        click.option("--shell", metavar="PATH", shell_complete=offers.path(), help=shell),
         click.option("--label", metavar="TEXT", shell_complete=offers.labels,
                      help="A name to show in lists."),
         click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
@@ -106,6 +108,7 @@ _OPTION_OF = {
     "run_at": "--at",
     "cwd": "--cwd",
     "env": "--env",
+    "shell": "--shell",
     "unique_key": "--unique",
     "after": "--after",
     "after_any": "--after-any",
@@ -128,7 +131,8 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
     `options` are those of `job_options` without `env`, and any others that set a field.
     """
     fields: dict[str, object] = {"run_at": options["at"]}
-    for name in ("id", "queue", "priority", "max_retries", "cwd", "label", "unique_key", "if_dup"):
+    for name in ("id", "queue", "priority", "max_retries", "cwd", "shell", "label", "unique_key",
+                 "if_dup"):  # fmt: skip
         fields[name] = options.get(name)
     for name in ("timeout", "delay", "retry_delay"):
         # JSON has a number where an option has digits.

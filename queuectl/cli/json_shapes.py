@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Mapping
 
+from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.core.times import to_text
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "locked_at": time_or_none(job.locked_at),
         "cwd": job.cwd,
         "env": masked(job.env, show_env=show_env),
+        "shell": job.shell or DEFAULT_SHELL,
         "unique_key": job.unique_key,
         "exit_code": job.exit_code,
         "signal": job.signal,

@@ -214,7 +214,7 @@ def ending_of(storage: Storage, job: Job) -> Ending:
     if outcome in (OutcomeKind.LOST, OutcomeKind.INTERRUPTED):
         return Ending(job, _LOST, f"is dead: {job.last_error}")
     if outcome is OutcomeKind.SPAWN_ERROR:
-        return Ending(job, SPAWN_FAILED, f"is dead: {job.last_error}")
+        return Ending(job, job.exit_code or SPAWN_FAILED, f"is dead: {job.last_error}")
     if job.signal is not None:
         return Ending(job, 128 + job.signal, f"was killed by signal {signal_name(job.signal)}")
     code = job.exit_code or 1

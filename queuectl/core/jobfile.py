@@ -20,7 +20,7 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_iso, to_text
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
-                "backoff", "timeout", "unique_key", "after", "after_any")  # fmt: skip
+                "backoff", "timeout", "shell", "unique_key", "after", "after_any")  # fmt: skip
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at")
 _NUMBERS = {
     "attempts": (0, MAX_RETRIES_LIMIT),

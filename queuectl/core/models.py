@@ -37,6 +37,8 @@ class OutcomeKind(str, Enum):
 
 SPAWN_FAILED = 126
 """The exit code of a command that could not be started, as in a shell."""
+NO_SHELL = 127
+"""The exit code of a command whose shell does not exist."""
 
 
 def signal_name(number: int) -> str:
@@ -55,7 +57,7 @@ class Job(NamedTuple):
     id: str
     """The name by which people and scripts refer to the job."""
     command: str
-    """What `sh -c` runs."""
+    """What the shell runs, as `sh -c` does."""
     state: JobState
     """The present state."""
     queue: str
@@ -106,6 +108,8 @@ class Job(NamedTuple):
     """The time between a failed attempt and the next one, in seconds; None means the backoff."""
     backoff: float | None = None
     """The base of the backoff of this job; None means the key backoff-base."""
+    shell: str | None = None
+    """The absolute path of the shell that runs the command; None means DEFAULT_SHELL."""
 
 
 class JobKey(NamedTuple):

@@ -14,6 +14,7 @@ MAX_RETRIES_LIMIT = 1_000_000
 """The largest number of attempts that can be asked for."""
 MAX_BACKOFF = 1000
 """The largest base of a backoff."""
+DEFAULT_SHELL = "/bin/sh"
 
 _SIZE_UNITS = {
     prefix + suffix: 1024**power
@@ -78,6 +79,17 @@ def is_variable(name: str) -> bool:
     return name.isascii() and name.isidentifier()
 
 
+def _shell(text: str) -> str:
+    if not is_program_path(text):
+        raise InvalidInput(f"not an absolute path: {text!r}")
+    return text
+
+
+def is_program_path(text: str) -> bool:
+    """Whether this can be the absolute path of a program; it may be missing."""
+    return text.startswith("/") and not text.endswith("/") and text.isprintable()
+
+
 class Key(NamedTuple):
     """What is known of a configuration key."""
 
@@ -107,6 +119,7 @@ KEYS: dict[str, Key] = {
     ),
     "log-commands": Key(Choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
     "capture-env": Key(_variables, "PATH", "variables, taken at enqueue; * = all"),
+    "shell": Key(_shell, DEFAULT_SHELL, "the shell that runs commands; taken at enqueue"),
 }
 
 
@@ -139,6 +152,8 @@ class Settings(NamedTuple):
     """`on` or `off`: whether logs of workers name the label or the command of each job."""
     capture_env: tuple[str, ...]
     """Names of the variables that a new job takes over from where it is enqueued, or `*`."""
+    shell: str
+    """The absolute path of the shell that runs the command of a new job."""
 
 
 def key_name(text: str) -> str:

@@ -24,6 +24,7 @@ from queuectl.core.settings import (
     DEFAULT_QUEUE,
     MAX_BACKOFF,
     MAX_RETRIES_LIMIT,
+    is_program_path,
     is_variable,
 )
 from queuectl.core.times import check_duration, parse_duration, parse_instant
@@ -96,7 +97,7 @@ def check_queue(value: object, what: str) -> str:
 
 
 def check_command(value: object, what: str = "command") -> str:
-    """Return a shell command that can be passed to `sh -c`."""
+    """Return a command that can be passed to a shell, as to `sh -c`."""
     command = _utf8(_text(value, what), what, MAX_COMMAND_BYTES)
     if not command or command.isspace():
         raise InvalidInput("the command is empty")
@@ -233,6 +234,14 @@ def _check_cwd(value: object, what: str) -> str:
     return path
 
 
+def _check_shell(value: object, what: str) -> str:
+    """Return the path of a shell, whether or not there is one now."""
+    path = _utf8(_text(value, what), what, MAX_PATH_BYTES)
+    if not is_program_path(path):
+        raise InvalidInput(f"{what} must be an absolute path, not {_shown(value)}")
+    return path
+
+
 def _check_if_dup(value: object, what: str) -> str:
     if value not in ("skip", "join", "replace", "error"):
         raise InvalidInput(f"{what} is skip, join, replace or error, not {_shown(value)}")
@@ -271,6 +280,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "backoff": _check_backoff,
     "cwd": _check_cwd,
     "env": lambda value, what: _checked_environment(value, what, check_variable),
+    "shell": _check_shell,
     "unique_key": _check_line,
     "if_dup": _check_if_dup,
     "after": _check_jobs,
@@ -280,8 +290,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 """Field -> the function that checks its value. The function gets the name to use in errors, too."""
 
 JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "retry_delay", "backoff",
-               "timeout", "delay", "run_at", "cwd", "env", "unique_key", "if_dup", "after",
-               "after_any", "label")  # fmt: skip
+               "timeout", "delay", "run_at", "cwd", "env", "shell", "unique_key", "if_dup",
+               "after", "after_any", "label")  # fmt: skip
 """The fields of the JSON object, in the order in which help and messages name them."""
 
 
@@ -297,7 +307,7 @@ class JobSpec(NamedTuple):
     """
 
     command: str
-    """What `sh -c` runs."""
+    """What the shell runs, as `sh -c` does."""
     id: str | None = None
     """The name of the job; None means that one is generated."""
     queue: str = DEFAULT_QUEUE
@@ -328,6 +338,8 @@ class JobSpec(NamedTuple):
     """The time between a failed attempt and the next one, in seconds; None means the backoff."""
     backoff: float | None = None
     """The base of the backoff of this job; None means the key backoff-base."""
+    shell: str | None = None
+    """The absolute path of the shell that runs the command; None means the key shell."""
 
     @classmethod
     def from_fields(
@@ -407,7 +419,7 @@ def _refuse_field(name: str) -> NoReturn:
 
 
 _SYNONYMS = {
-    **dict.fromkeys(("cmd", "cmdline", "run", "shell", "script", "exec"), "command"),
+    **dict.fromkeys(("cmd", "cmdline", "run", "script", "exec"), "command"),
     "at": "run_at",
 }
 """What people write for a field though the spelling is not similar: `cmd` looks more like cwd."""

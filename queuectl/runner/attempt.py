@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, Mapping, NamedTuple, Protocol, Sequence
 
 from queuectl.core.models import LeftProcess, Outcome, OutcomeKind, signal_name
+from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.core.times import format_duration
 from queuectl.host import processes
 from queuectl.runner import exit_status, process_tree
@@ -29,7 +30,7 @@ class Command(NamedTuple):
     """What an attempt runs, and within which limits."""
 
     shell_text: str
-    """The command, for `sh -c`."""
+    """The command, for the shell."""
     mark: str
     """The attempt's own value of QUEUECTL_EXECUTION, which marks all processes of the attempt."""
     environ: Mapping[str, str]
@@ -42,6 +43,8 @@ class Command(NamedTuple):
     """How long it may run; 0 for no limit."""
     grace_seconds: float
     """How long it has between TERM and KILL."""
+    shell: str = DEFAULT_SHELL
+    """The path of the shell that runs it."""
     kills_leftovers: bool = False
     """Whether processes that it left running are killed when it ends."""
     may_be_retried: bool = False

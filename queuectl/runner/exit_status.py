@@ -6,18 +6,26 @@ import os
 from functools import lru_cache
 from typing import NamedTuple
 
+from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host.filesystem import open_private, open_to_read
 
 _LINE_BYTES = 256
 _FATAL_SIGNALS = "ABRT ALRM PIPE SYS TRAP USR1 USR2 VTALRM XCPU XFSZ"
-SHELL = "/bin/sh"
+_POSIX_SHELLS = frozenset(
+    "ash bash busybox dash ksh lksh mksh oksh pdksh posh rbash sh yash zsh".split()
+)
 
 
-def _report(execution_id: object) -> str:
+def _report(execution_id: object, *, is_dash: bool) -> str:
     # `command`, because a job may define a function named echo. The report overwrites the file in
     # place and never truncates it: one file serves job after job, so a job costs no change of the
     # folder.
-    return f"""_qctl(){{ command echo "/{execution_id} $1" 1<>"$QUEUECTL_STATUS";}};"""
+    text = f"""_qctl(){{ command echo "/{execution_id} $1" 1<>"$QUEUECTL_STATUS";}};"""
+    if is_dash:
+        return text
+    # `command echo` is a program in zsh, unless that is called sh.
+    in_zsh = text.replace("command", "builtin")
+    return f"{text}case $ZSH_VERSION in ?*) eval '{in_zsh}';; esac;"
 
 
 def _traps(*, is_dash: bool) -> str:
@@ -54,30 +62,48 @@ LOCK_DESCRIPTOR = 8
 redirect: the lock proves that the job runs. Not 9, which shell scripts use for flock(1)."""
 
 
-def arguments(command: str) -> list[str]:
+def arguments(command: str, shell: str = DEFAULT_SHELL) -> list[str]:
     """Return the arguments of the shell that runs a command, with `variables`, and reports its end.
 
-    `ps` shows them.
+    `ps` shows them. Like a login, this calls a shell by its name: called sh, bash and zsh would not
+    be themselves. A shell with a syntax of its own, such as fish, reports nothing.
     """
-    return ["sh", "-c", f'eval "${_VARIABLE}"', "sh", command]
+    name = os.path.basename(shell)
+    if not _kind_of(shell):
+        return [name, "-c", command]
+    return [name, "-c", f'eval "${_VARIABLE}"', name, command]
 
 
 def variables(
-    execution_id: object, *, shell: str = SHELL, passes_lock: bool = False
+    execution_id: object, *, shell: str = DEFAULT_SHELL, passes_lock: bool = False
 ) -> dict[str, str]:
     """Return the variables that the shell with `arguments` needs, and hides from the command.
 
     What the command starts does not get LOCK_DESCRIPTOR unless `passes_lock`: programs such as LVM
     complain of it. The shell itself keeps it, under a number that it closes at each exec.
     """
+    kind = _kind_of(shell)
+    if not kind:
+        return {}
+    report, traps = _report(execution_id, is_dash=kind == "dash"), _traps_of(kind)
     close = "" if passes_lock else f" {LOCK_DESCRIPTOR}>&-"
-    text = f'{_report(execution_id)}{_traps_of(shell)}unset {_VARIABLE};eval "shift; $1"{close}'
-    return {_VARIABLE: text}
+    return {_VARIABLE: f'{report}{traps}unset {_VARIABLE};eval "shift; $1"{close}'}
 
 
 @lru_cache(maxsize=4)
-def _traps_of(shell: str) -> str:
-    return _traps(is_dash=os.path.basename(os.path.realpath(shell)) == "dash")
+def _kind_of(shell: str) -> str:
+    """Return the plain name of a shell with the syntax of POSIX, `zsh` for /bin/zsh-5.9; else ''.
+
+    Kept, to follow symbolic links only once.
+    """
+    program = os.path.basename(os.path.realpath(shell))
+    name = program.partition("-")[0].rstrip("0123456789.")
+    return name if name in _POSIX_SHELLS else ""
+
+
+@lru_cache(maxsize=4)
+def _traps_of(kind: str) -> str:
+    return _traps(is_dash=kind == "dash")
 
 
 class Status(NamedTuple):

@@ -10,7 +10,8 @@ import sys
 from typing import Callable, Mapping, NamedTuple
 
 from queuectl.core.escaping import storable
-from queuectl.core.models import SPAWN_FAILED, Outcome, OutcomeKind
+from queuectl.core.models import NO_SHELL, SPAWN_FAILED, Outcome, OutcomeKind
+from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host import processes
 from queuectl.runner import exit_status
 from queuectl.runner.attempt import Command, Events, describe_end, end_processes, with_left
@@ -27,6 +28,15 @@ Started = Callable[[int, "int | None"], None]
 
 
 _HOST_ERRORS = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+_MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
+_NO_PROGRAM = _MISSING | {
+    errno.EACCES,
+    errno.ENOEXEC,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+"""What the kernel says of a path at which no program is that this user may execute."""
 
 
 class HostCannotStart(Exception):
@@ -39,6 +49,10 @@ class HostCannotStart(Exception):
 
 class _CannotStart(Exception):
     """The command could not be started; the message says why."""
+
+    def __init__(self, why: str, exit_code: int = SPAWN_FAILED) -> None:
+        super().__init__(why)
+        self.exit_code = exit_code
 
 
 class _End(NamedTuple):
@@ -78,7 +92,7 @@ def run(
     except _CannotStart as error:
         return Outcome(
             kind=OutcomeKind.SPAWN_ERROR,
-            exit_code=SPAWN_FAILED,
+            exit_code=error.exit_code,
             reason=storable(str(error)),
             seconds=processes.clock() - began,
         )
@@ -188,29 +202,36 @@ def _start(command: Command, log: OutputLog) -> int:
     try:
         # Where processes are not visible, the lock alone proves that one of a job is alive.
         passes_lock = not processes.are_visible()
-        argv = exit_status.arguments(command.shell_text)
+        shell = command.shell
+        argv = exit_status.arguments(command.shell_text, shell)
         execution_id = command.mark.rpartition("/")[2]
-        added = exit_status.variables(execution_id, passes_lock=passes_lock)
-        return _spawn(argv, {**command.environ, **added}, log.descriptor)
+        added = exit_status.variables(execution_id, shell=shell, passes_lock=passes_lock)
+        return _spawn(shell, argv, {**command.environ, **added}, log.descriptor)
     except MemoryError:
         raise HostCannotStart(os.strerror(errno.ENOMEM)) from None
     except ValueError as error:
         raise _CannotStart(f"it could not be started: {error}") from None
     except OSError as error:
-        # What is started is always /bin/sh. So of the kernel's reasons only the size of the
-        # command and its environment is about the job.
+        # What is started is usually /bin/sh. So of the kernel's reasons only the size of the
+        # command and its environment is about the job, and a shell of its own.
         if error.errno == errno.E2BIG:
             raise _CannotStart(f"it could not be started: {error}") from None
+        if command.shell != DEFAULT_SHELL and error.errno in _NO_PROGRAM:
+            is_missing = error.errno in _MISSING
+            why = "does not exist" if is_missing else f"cannot be executed: {error.strerror}"
+            raise _CannotStart(
+                f"the shell {command.shell} {why}", NO_SHELL if is_missing else SPAWN_FAILED
+            ) from None
         raise HostCannotStart(error.strerror) from None
     finally:
         # A worker must not keep the file system of a job's folder busy.
         os.chdir("/")
 
 
-def _spawn(argv: list[str], environ: Mapping[str, str], log: int) -> int:
+def _spawn(shell: str, argv: list[str], environ: Mapping[str, str], log: int) -> int:
     try:
         return os.posix_spawn(
-            exit_status.SHELL,
+            shell,
             argv,
             environ,
             file_actions=(
@@ -224,10 +245,10 @@ def _spawn(argv: list[str], environ: Mapping[str, str], log: int) -> int:
             setsigdef=_RESET_SIGNALS,
         )
     except (NotImplementedError, AttributeError):
-        return _spawn_by_popen(argv, environ, log)
+        return _spawn_by_popen(shell, argv, environ, log)
 
 
-def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> int:
+def _spawn_by_popen(shell: str, argv: list[str], environ: Mapping[str, str], log: int) -> int:
     """Start a command where posix_spawn cannot start a new session."""
 
     import subprocess  # half a MB, which workers elsewhere need not carry
@@ -241,7 +262,7 @@ def _spawn_by_popen(argv: list[str], environ: Mapping[str, str], log: int) -> in
 
     process = subprocess.Popen(
         argv,
-        executable=exit_status.SHELL,
+        executable=shell,
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=log,

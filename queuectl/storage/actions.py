@@ -24,7 +24,7 @@ RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
 _SET_BY_RETRY = {"run_at", "after", "after_any"}
 """What a retry of a finished job clears: such a job starts at once."""
 _EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at",
-             "retry_delay", "backoff")  # fmt: skip
+             "retry_delay", "backoff", "shell")  # fmt: skip
 
 
 class Actions(Base):
@@ -127,6 +127,7 @@ class Actions(Base):
                        label = :label,
                        retry_delay = :retry_delay,
                        backoff = :backoff,
+                       shell = :shell,
                        env = :env,
                        run_at = :run_at,
                        state = :new_state,

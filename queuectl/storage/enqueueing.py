@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sized, Tuple, TypeVar
 
 from queuectl.core.errors import QueueError, UniqueKeyHeld
-from queuectl.core.settings import Settings
+from queuectl.core.settings import DEFAULT_SHELL, Settings
 from queuectl.core.specs import JobSpec, captured_variables
 from queuectl.core.states import WAITING_STATES, JobState
 from queuectl.core.times import to_text
@@ -77,6 +77,11 @@ class _Call(NamedTuple):
     def max_retries(self, spec: JobSpec) -> int:
         """Return the maximum number of attempts of a job."""
         return self.settings.max_retries if spec.max_retries is None else spec.max_retries
+
+    def shell(self, spec: JobSpec) -> str | None:
+        """Return the shell of a job; None if it is the usual one, as for older jobs."""
+        shell = spec.shell or self.settings.shell
+        return None if shell == DEFAULT_SHELL else shell
 
     def first_state(self, spec: JobSpec) -> JobState:
         """Return the first state of a job."""
@@ -322,6 +327,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             int(spec.id is None),
             spec.retry_delay,
             spec.backoff,
+            call.shell(spec),
         )
 
     if spec.id is None:
@@ -347,5 +353,6 @@ def _replacement(seq: int, spec: JobSpec, call: _Call) -> Mapping[str, Any]:
         "label": spec.label,
         "retry_delay": spec.retry_delay,
         "backoff": spec.backoff,
+        "shell": call.shell(spec),
         "seq": seq,
     }

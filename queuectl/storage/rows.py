@@ -70,7 +70,7 @@ JOB_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(("seq", "priority", "attempts", "interruptions", "max_retries"), _NUMBER),
     **dict.fromkeys(("cancel_requested", "id_made"), _NUMBER),
     **dict.fromkeys(("id", "command", "state", "queue", "created_at", "updated_at", "env"), _TEXT),
-    **dict.fromkeys(("label", "cwd", "unique_key", "last_error"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("label", "cwd", "unique_key", "last_error", "shell"), _OPTIONAL_TEXT),
     **dict.fromkeys(("run_at", "finished_at", "locked_by", "locked_at"), _OPTIONAL_TEXT),
     **dict.fromkeys(("exit_code", "signal"), _OPTIONAL_NUMBER),
     "cancel_reason": _OPTIONAL_TEXT,
@@ -274,6 +274,7 @@ def values_of(job: Job) -> tuple[Any, ...]:
         job.id_made,
         job.retry_delay,
         job.backoff,
+        job.shell,
     )
 
 

@@ -391,7 +391,8 @@ _MOVE_HEAD_3 = """\
 # jobs had to be read to find the one that died last, or those of the last minutes. A label does not
 # change with the state, so its index costs a worker nothing.
 #
-# `retry_delay` is a fixed delay in seconds, `backoff` the base of the backoff of this job.
+# `retry_delay` is a fixed delay in seconds, `backoff` the base of the backoff of this job. `shell`
+# is NULL for /bin/sh.
 SCHEMA_3 = (
     "DROP TRIGGER count_new_job",
     f"""
@@ -440,6 +441,7 @@ SCHEMA_3 = (
     """,
     "ALTER TABLE jobs ADD COLUMN retry_delay REAL",
     "ALTER TABLE jobs ADD COLUMN backoff REAL",
+    "ALTER TABLE jobs ADD COLUMN shell TEXT",
     """
     CREATE TABLE stage (
         only_one   INTEGER PRIMARY KEY DEFAULT 1,
@@ -483,6 +485,7 @@ SCHEMA_3 = (
         id_made          INTEGER NOT NULL,
         retry_delay      REAL,
         backoff          REAL,
+        shell            TEXT,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'

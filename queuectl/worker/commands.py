@@ -6,6 +6,7 @@ import os
 
 from queuectl.core.environment import is_for_one_process
 from queuectl.core.models import Claim
+from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host.files import QueueFiles
 from queuectl.runner.attempt import Command
 
@@ -45,6 +46,7 @@ class CommandBuilder:
             # As `cd` does: a path through symbolic links stays the one that the user knows.
             environ["PWD"] = cwd
         return Command(
+            shell=job.shell or DEFAULT_SHELL,
             shell_text=job.command,
             mark=mark,
             environ=environ,

@@ -322,6 +322,15 @@ def test_edit_changes_when_a_job_is_retried(queue: Queue) -> None:
     assert edited("--backoff", "") == (None, None)
 
 
+def test_edit_changes_the_shell(queue: Queue) -> None:
+    """Of a job that waits; `show` names it unless it is the usual one."""
+    queue.enqueue("true", "--id", "a", "--shell", "/bin/zsh")
+    assert "Shell:    /bin/zsh\n" in queue.run("show", "a").out
+
+    queue.ok("edit", "a", "--shell", "/bin/bash")
+    assert queue.show("a")["shell"] == "/bin/bash"
+
+
 def test_edit_changes_what_a_job_waits_for(chain: Queue) -> None:
     """Regression: nothing could change that. '' stands for no job; a dead one is warned of."""
     chain.run_as_if("dead")

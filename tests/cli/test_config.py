@@ -19,6 +19,7 @@ _DEFAULTS = {
     "retention": "30d",
     "leftovers": "keep",
     "capture-env": "PATH",
+    "shell": "/bin/sh",
 }
 
 
@@ -50,6 +51,7 @@ def test_defaults(queue: Queue, key: str, value: str) -> None:
         ("output-limit", "1GiB"),
         ("retention", "0"),
         ("leftovers", "kill"),
+        ("shell", "/bin/bash"),
         ("capture-env", "*"),
         ("capture-env", ""),
         ("capture-env", "PATH,LANG"),

@@ -132,6 +132,36 @@ def test_options_beside_json_are_defaults(queue: Queue, after: bool) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["--shell", "/bin/zsh", "true"], "/bin/zsh"),
+        (['{"command": "true", "shell": "/bin/zsh"}'], "/bin/zsh"),
+        (["--shell", "/bin/zsh", '{"command": "true", "shell": "/bin/ksh"}'], "/bin/ksh"),
+        (["--shell", "/bin/sh", "true"], None),
+        (["true"], "/bin/bash"),
+    ],
+)
+def test_the_shell(queue: Queue, words: list[str], expected: str | None) -> None:
+    """From an option, the object, or the key shell, which is read when the job is enqueued."""
+    queue.ok("config", "set", "shell", "/bin/bash")
+    queue.ok("enqueue", *words)
+    queue.ok("config", "unset", "shell")
+
+    [job] = queue.jobs()
+    assert job.shell == expected
+    assert queue.show(job.id)["shell"] == expected or "/bin/sh"
+
+
+@pytest.mark.parametrize("shell", ["bash", "", "./sh", "/bin/", "/bin/\n"])
+def test_a_shell_must_be_an_absolute_path(queue: Queue, shell: str) -> None:
+    """A relative one would mean another program in each folder."""
+    called = queue.run("enqueue", "--shell", shell, "true")
+
+    message = f"--shell must be an absolute path, not {json.dumps(shell)}"
+    assert (called.code, called.err) == (2, f"queuectl enqueue: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
         (["--retry-delay", "1m", "true"], (60.0, None)),
         (["--retry-delay", "0", "true"], (0.0, None)),
         (["--backoff", "1.5", "true"], (None, 1.5)),

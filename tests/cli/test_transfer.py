@@ -33,7 +33,8 @@ def states(queue: Queue) -> Queue:
         "enqueue", "--id", "odd", "--unique", "a key",
         "--env", "TOKEN=s\u00e9cr\u00e8t\n\t\U0001f600",
         "--after", "dead", "--after-any", "pending", "--delay", "1h", "--label", "caf\u00e9",
-        "--timeout", "0", "--retry-delay", "1.5", "echo '\u00e9\u2028\U0001f600' \"\n\\\\\"",
+        "--timeout", "0", "--retry-delay", "1.5",
+        "--shell", "/bin/bash", "echo '\u00e9\u2028\U0001f600' \"\n\\\\\"",
     )  # fmt: skip
     queue.ok("enqueue", "--id", "free", "--unique", "old key", "--backoff", "7", "true")
     queue.ok("cancel", "free", "--reason", 'no "need"\n')
@@ -57,6 +58,7 @@ def test_an_import_into_an_empty_queue_exports_the_same(states: Queue) -> None:
     expected = _fields(exported.split("\n"))
     assert list(expected) == states.ids()
     assert (expected["odd"]["retry_delay"], expected["free"]["backoff"]) == (1.5, 7.0)
+    assert expected["odd"]["shell"] == "/bin/bash"
     running = expected["processing"]
     assert (running["state"], running["attempts"]) == ("processing", 1)
     running.update(state="pending", attempts=0)

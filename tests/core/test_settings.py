@@ -19,6 +19,7 @@ DEFAULTS = dict(  # noqa: C408 (names as they are in the settings)
     leftovers="keep",
     log_commands="off",
     capture_env=("PATH",),
+    shell="/bin/sh",
 )
 
 
@@ -63,6 +64,7 @@ def test_every_key_is_a_setting_and_has_help():
         ("retention", "0", 0.0),
         ("retention", "30d", 30 * 86400.0),
         ("leftovers", "kill", "kill"),
+        ("shell", "/usr/bin/zsh", "/usr/bin/zsh"),
         ("capture-env", "", ()),
         ("capture-env", "*", ("*",)),
         ("capture-env", "PATH HOME", ("PATH", "HOME")),
@@ -109,6 +111,11 @@ BAD = [
     ("capture-env", "PATH;HOME"),
     ("capture-env", "1A"),
     ("capture-env", "A-B"),
+    ("shell", "bash"),
+    ("shell", ""),
+    ("shell", "~/bash"),
+    ("shell", "/bin/"),
+    ("shell", "/bin/a\nb"),
     ("capture-env", "PATH *"),
 ]
 

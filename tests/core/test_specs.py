@@ -233,7 +233,6 @@ def test_a_field_that_queuectl_sets_is_refused(name):
         ("cmd", "did you mean command?"),
         ("cmdline", "did you mean command?"),
         ("run", "did you mean command?"),
-        ("shell", "did you mean command?"),
         ("at", "did you mean run_at?"),
         ("zzz", f"known: {' '.join(JSON_FIELDS)}"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -45,6 +46,32 @@ def test_an_adopted_job_is_recorded_with_its_own_end(
     (attempt,) = queue.attempts(job)
     assert (queue.outcomes(job), ended.exit_code, ended.signal) == ([outcome], *facts)
     assert (attempt.exit_code, attempt.signal, ended.attempts) == (*facts, 1)
+    assert ledger(queue) == ["begin", "end"]
+    assert queue.ok("logs", job).splitlines()[0] == "printed"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "zsh"])
+@pytest.mark.parametrize(
+    ("dies", "end", "outcome", "facts"),
+    [
+        ("worker", "exit 7", "exit", (7, None)),
+        ("all", "exit 0", "ok", (0, None)),
+        ("all", "kill -TERM $$", "signal", (None, 15)),
+    ],
+)
+def test_an_adopted_job_with_a_shell_of_its_own_is_recorded_with_its_own_end(
+    queue: Queue, shell: str, dies: str, end: str, outcome: str, facts: Any
+) -> None:
+    """Called by its own name, a shell behaves in another way than as sh; the promise holds."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    job = queue.add(NOTED + "echo printed; " + end, max_retries=1, shell=program)
+    orphan(queue, job, dies)
+    queue.let_go()
+    ended = queue.until(job, "completed", "dead")
+
+    assert (queue.outcomes(job), ended.exit_code, ended.signal) == ([outcome], *facts)
     assert ledger(queue) == ["begin", "end"]
     assert queue.ok("logs", job).splitlines()[0] == "printed"
 

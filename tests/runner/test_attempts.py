@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -125,6 +126,48 @@ def test_a_folder_that_is_gone_fails_the_attempt_with_126(
     assert ended.last_error == reason.format(folder)
     assert queue.outcomes(job) == ["spawn-error", "spawn-error"]
     assert [attempt.exit_code for attempt in queue.attempts(job)] == [126, 126]
+
+
+@pytest.mark.parametrize(
+    ("shell", "command", "printed"),
+    [
+        (
+            "bash",
+            "[[ x == x ]] && echo $0 ${BASH_VERSION:+bash} {1..3} $'\\x41'",
+            "bash bash 1 2 3 A",
+        ),
+        ("bash", "cat <(echo substituted); echo ${POSIXLY_CORRECT-no}", "substituted\nno"),
+        ("zsh", "a='x y'; print -l $a ${ZSH_VERSION:+zsh}", "x y\nzsh"),
+        ("dash", "echo $0", "dash"),
+        ("fish", "echo (math 1 + 2)", "3"),
+        ("python3", "print(1 + 2)", "3"),
+    ],
+)
+def test_a_job_has_the_syntax_of_its_shell(
+    queue: Queue, shell: str, command: str, printed: str
+) -> None:
+    """It is called by its own name. One that does not know the syntax of sh works as well."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    job = queue.enqueue(command, "--shell", program)
+    queue.drain(workers=1)
+
+    assert (queue.outcomes(job), _output(queue, job).strip()) == (
+        ["ok"], printed,
+    )  # fmt: skip
+
+
+def test_a_job_whose_shell_does_not_exist_fails_with_127(queue: Queue) -> None:
+    """`wait` and the attempt say so; jobs after it run."""
+    job = queue.enqueue("true", "--shell", "/no/such/shell", "--max-retries", "1")
+    other = queue.enqueue("true")
+    queue.drain(workers=1)
+
+    assert (queue.outcomes(job), queue.outcomes(other)) == (["spawn-error"], ["ok"])
+    assert queue.run("wait", job) == (
+        127, "", f"queuectl wait: {job} is dead: the shell /no/such/shell does not exist\n",
+    )  # fmt: skip
 
 
 def test_the_environment_of_a_job(queue: Queue) -> None:

@@ -187,6 +187,36 @@ def test_a_command_that_is_too_long_fails_by_itself(log: OutputLog, tmp_path: Pa
     assert "Argument list too long" in str(outcome.reason)
 
 
+@pytest.mark.parametrize(
+    ("shell", "code", "reason"),
+    [
+        ("/no/such/shell", 127, "the shell /no/such/shell does not exist"),
+        ("{}/not-executable", 126, "the shell {}/not-executable cannot be executed: Permission"),
+        ("{}/text", 126, "the shell {}/text cannot be executed: Exec format error"),
+        ("{}/no-interpreter", 127, "the shell {}/no-interpreter does not exist"),
+    ],
+)
+def test_a_shell_that_is_none_fails_the_attempt(
+    log: OutputLog, tmp_path: Path, shell: str, code: int, reason: str
+) -> None:
+    """Not the worker: unlike /bin/sh it is the job's own choice, and other jobs can run."""
+    (tmp_path / "not-executable").write_text("#!/bin/sh\n")
+    for name, text in (("text", "true\n"), ("no-interpreter", "#!/no/such\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o700)
+    log.begin(1 << 20)
+    command = attempt.Command(
+        "true", "queue/1", {}, str(tmp_path), str(tmp_path / "status"), 20.0, 1.0,
+        shell=shell.format(tmp_path),
+    )  # fmt: skip
+    outcome = run.run(
+        command, log, str(tmp_path / "kept.log"), _NoEvents(), lambda *_: None, Children()
+    )
+
+    assert (outcome.kind, outcome.exit_code) == (OutcomeKind.SPAWN_ERROR, code)
+    assert str(outcome.reason).startswith(reason.format(tmp_path))
+
+
 @linux_only
 def test_a_timeout_counts_the_same_clock_as_after_an_adoption(
     log: OutputLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -47,6 +47,7 @@ def some_specs(draw):
                 if_dup=draw(st.sampled_from(["skip", "skip", "replace", "replace", "error"])),
                 after=draw(NEEDS) if draw(st.booleans()) else (),
                 after_any=draw(NEEDS) if draw(RARELY) else (),
+                shell=draw(st.sampled_from([None, "/bin/bash"])),
                 retry_delay=draw(st.sampled_from([None, 5.0])),
             )
         )

@@ -39,7 +39,8 @@ _WITHOUT_OPTIONS: Mapping[str, Any] = {
 
 _SECTIONS = {
     "How it runs": "--jobs --output --keep-order --resume --batch",
-    "Each job": "--timeout --max-retries --retry-delay --backoff --priority --cwd --env --label",
+    "Each job": "--timeout --max-retries --retry-delay --backoff --priority --cwd --env "
+    "--shell --label",
     "Arguments": "--null --dry-run",
 }
 
@@ -123,6 +124,12 @@ _SECTIONS = {
     metavar="NAME[=VALUE]",
     shell_complete=offers.variables,
     help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
+)
+@click.option(
+    "--shell",
+    metavar="PATH",
+    shell_complete=offers.path(),
+    help="Run the commands with this shell (default: /bin/sh).",
 )
 @click.option(
     "--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists."

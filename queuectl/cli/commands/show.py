@@ -205,6 +205,7 @@ def _settings(job: Job, *, show_env: bool) -> list[_Field]:
     env = masked(job.env, show_env=show_env)
     return [
         ("Folder", job.cwd or "the worker's"),
+        ("Shell", job.shell),
         ("Env", tuple(f"{name}={env[name]}" for name in sorted(env)) or None),
         ("Unique key", job.unique_key or None),
     ]
