@@ -22,7 +22,7 @@ _LIMITS = {"enqueueing.MOST_AT_ONCE": 0, "moving._FIRST": 2, "moving._MOST": 2}
 STAGING = (
     sys.executable,
     "-c",
-    "import sys; from queuectl.storage import enqueueing, moving; "
+    "import sys; del sys.path[0]; from queuectl.storage import enqueueing, moving; "
     + "; ".join(f"{place} = {value}" for place, value in _LIMITS.items())
     + "; del sys.argv[0]; from queuectl.cli import main; main()",
 )
