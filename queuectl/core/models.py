@@ -110,6 +110,8 @@ class Job(NamedTuple):
     """The base of the backoff of this job; None means the key backoff-base."""
     shell: str | None = None
     """The absolute path of the shell that runs the command; None means DEFAULT_SHELL."""
+    paused_at: datetime | None = None
+    """When it was paused; None if it is not paused."""
 
 
 class JobKey(NamedTuple):
@@ -316,8 +318,10 @@ class Selection(NamedTuple):
     """Only jobs whose label fits this pattern (`*`, `?`, `[a-z]`); None means any, or no label."""
     since: datetime | None = None
     """Only jobs that ended at this time or later, or that are unfinished and changed since then."""
+    paused: bool = False
+    """Whether only paused jobs are selected."""
 
     @property
     def is_counted(self) -> bool:
         """Whether the kept counts tell how many jobs are selected."""
-        return self.label is None and self.since is None
+        return self.label is None and self.since is None and not self.paused

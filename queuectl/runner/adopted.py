@@ -10,9 +10,17 @@ from queuectl.core.models import Outcome, OutcomeKind
 from queuectl.host import processes
 from queuectl.host.lockfiles import JobProcess
 from queuectl.runner import exit_status, process_tree
-from queuectl.runner.attempt import Command, Events, describe_end, end_processes, with_left
+from queuectl.runner.attempt import (
+    Command,
+    Events,
+    describe_end,
+    end_processes,
+    processes_of,
+    with_left,
+)
 from queuectl.runner.children import ProcessName
 from queuectl.runner.output_log import OutputLog
+from queuectl.runner.suspension import Suspension
 
 _LOOK_SECONDS = 0.05
 _ADOPTION_SECONDS = 5.0
@@ -34,16 +42,21 @@ def take_over(
     """
     cause: OutcomeKind | None = None
     unended: tuple[ProcessName, ...] = ()
+    attempt = processes_of(command, log, leader.pid, leader.start_ticks)
+    suspension = Suspension(attempt, events, adopted=True)
     while _is_running(leader, log):
         cause = events.cut_short()
-        left = (command.timeout_seconds or float("inf")) - (age_seconds(leader) or 0.0)
+        left = events.pause.time_left(command.timeout_seconds, age_seconds(leader) or 0.0)
         if cause is None and left <= 0:
             cause = OutcomeKind.TIMEOUT
             command = command._replace(grace_seconds=_grace_left(command.grace_seconds, -left))
         if cause is not None:
             unended = end_processes(command, log, events.wait, leader.pid, leader.start_ticks)
             break
+        suspension.follow()
         events.wait(min(left, log.enforce_limit(), _LOOK_SECONDS))
+    if cause is None:
+        suspension.end_with_job()
     seconds = age_seconds(leader)
     outcome = reported_outcome(command, leader, cause, events.wait)._replace(seconds=seconds)
     succeeded = outcome.kind is OutcomeKind.OK
@@ -55,14 +68,7 @@ def take_over(
 
 def _left(command: Command, log: OutputLog, leader: JobProcess) -> tuple[ProcessName, ...]:
     """Return the processes that an adopted command left running."""
-    return process_tree.living(
-        process_tree.AttemptProcesses(
-            frozenset([command.mark]),
-            frozenset([log.identity]),
-            leader.pid,
-            leader.start_ticks,
-        )
-    )
+    return process_tree.living(processes_of(command, log, leader.pid, leader.start_ticks))
 
 
 def reported_outcome(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Mapping, NamedTuple, Protocol, Sequence
+from typing import AbstractSet, Callable, Mapping, NamedTuple, Protocol, Sequence
 
 from queuectl.core.models import LeftProcess, Outcome, OutcomeKind, signal_name
 from queuectl.core.settings import DEFAULT_SHELL
@@ -16,8 +16,34 @@ _MOST_LEFT = 100
 """How many of the processes that an attempt left running are noted."""
 
 
+class PauseState(NamedTuple):
+    """Whether a job is paused, and for how long it was."""
+
+    is_paused: bool = False
+    """Whether its processes are to be stopped now."""
+    seconds: float = 0.0
+    """How long the earlier pauses of this attempt took together."""
+    is_known: bool = True
+    """False as long as nobody could ask the queue, after the death of the worker before."""
+
+    def time_left(self, timeout_seconds: float, age_seconds: float) -> float:
+        """Return how long an attempt of such an age may run on; infinite without a limit.
+
+        The clock of a timeout stands still during a pause.
+        """
+        if not timeout_seconds or self.is_paused or not self.is_known:
+            return float("inf")
+        return timeout_seconds + self.seconds - age_seconds
+
+
 class Events(Protocol):
     """How a worker waits, and learns of orders, while its job runs."""
+
+    pause: PauseState
+    """The pause of the job; `cut_short` keeps it up to date."""
+
+    def may_not_stop(self) -> AbstractSet[int]:
+        """Return the PIDs of processes that must run on, because others wait for them."""
 
     def wait(self, seconds: float) -> None:
         """Sleep until a child ends, an order arrives, or the time is over."""
@@ -69,14 +95,25 @@ def end_processes(
     start, if it may be reaped meanwhile. `children` are those of this process, if it started the
     command. `wait` sleeps for a number of seconds, or for less. Returns what cannot be ended.
     """
-    found_by = process_tree.AttemptProcesses(
+    found_by = processes_of(command, log, leader, leader_ticks, children)
+    return process_tree.end(found_by, command.grace_seconds, wait)
+
+
+def processes_of(
+    command: Command,
+    log: OutputLog,
+    leader: int | None,
+    leader_ticks: int | None = None,
+    children: Children | None = None,
+) -> process_tree.AttemptProcesses:
+    """Return how the processes of a command are recognised; parameters as in `end_processes`."""
+    return process_tree.AttemptProcesses(
         frozenset([command.mark]),
         frozenset([log.identity]),
         leader,
         leader_ticks,
         children=children,
     )
-    return process_tree.end(found_by, command.grace_seconds, wait)
 
 
 def with_left(

@@ -1,10 +1,11 @@
-"""Everything that an attempt started: found by traces that the kernel keeps, and killed."""
+"""Everything that an attempt started: found by traces that the kernel keeps, stopped or killed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import AbstractSet, Callable, Iterable, NamedTuple, Sequence
 
 from queuectl.host import processes
@@ -95,7 +96,7 @@ def end(
     # attempt.
     last = processes.last_pid()
     known, refused = _signal_all(attempt, frozenset(), signal.SIGTERM)
-    if not known and not _killed_since(attempt, known, last):
+    if not known and not _signal_since(attempt, known, last, signal.SIGKILL):
         return ()
     # A stopped process handles its TERM only after a CONT.
     known |= _signal_all(attempt, known, signal.SIGCONT)[0]
@@ -113,6 +114,53 @@ def end(
     return _kill(attempt, known, wait)
 
 
+def stop(
+    attempt: AttemptProcesses,
+    may_not_stop: Callable[[], AbstractSet[int]],
+    wait: Callable[[float], None],
+) -> bool:
+    """Stop all processes of an attempt by SIGSTOP, again until none is found that runs.
+
+    Returns whether that succeeded; else it has to be done again later. `may_not_stop` returns the
+    PIDs of processes that others wait for: such a process goes on until it is not among them any
+    more. A process of another user, which cannot be stopped, runs on. `wait` sleeps for a number of
+    seconds, or for less.
+    """
+    known: set[ProcessName] = set()
+    pause = _FIRST_PAUSE_SECONDS
+    for _ in range(_ROUNDS):
+        last = processes.last_pid()
+        found, refused = _signal_all(attempt, known, signal.SIGSTOP)
+        known |= found
+        if not processes.are_visible():
+            return True  # the whole group got the signal, and more cannot be known
+        started = _signal_since(attempt, known, last, signal.SIGSTOP)
+        known |= started
+        stoppable = found - refused
+        if not started and all(processes.is_suspended(pid) for pid, _ in stoppable):
+            # A stopped process gets no lock, so only those that have one now are of interest.
+            needed = may_not_stop()
+            going_on = [name for name in stoppable if name[0] in needed]
+            if not going_on:
+                return True
+            for name in going_on:
+                _send(name, signal.SIGCONT)
+        wait(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    return False
+
+
+def go_on(attempt: AttemptProcesses, wait: Callable[[float], None]) -> None:
+    """Let all processes of an attempt go on that are stopped."""
+    pause = _FIRST_PAUSE_SECONDS
+    for _ in range(_ROUNDS):
+        found, refused = _signal_all(attempt, frozenset(), signal.SIGCONT)
+        if not any(processes.is_suspended(pid) for pid, _ in found - refused):
+            return
+        wait(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
 def _kill(
     attempt: AttemptProcesses, known: set[ProcessName], wait: Callable[[float], None]
 ) -> tuple[ProcessName, ...]:
@@ -124,7 +172,7 @@ def _kill(
         known |= found
         if attempt.children is not None:
             attempt.children.kill_orphans(attempt.leader, lambda one: _may_be_of(attempt, one))
-        if found <= refused and not _killed_since(attempt, known, last):
+        if found <= refused and not _signal_since(attempt, known, last, signal.SIGKILL):
             return tuple(sorted(refused))
         if not processes.are_visible():
             return ()  # the whole group got the signal, and more cannot be known
@@ -134,21 +182,25 @@ def _kill(
     return tuple(sorted(map(_name, _find(attempt, known))))
 
 
-def _killed_since(
-    attempt: AttemptProcesses, known: AbstractSet[ProcessName], last: int | None
-) -> bool:
-    """Kill the processes of an attempt that were started since a PID was given.
+def _signal_since(
+    attempt: AttemptProcesses,
+    known: AbstractSet[ProcessName],
+    last: int | None,
+    number: signal.Signals,
+) -> set[ProcessName]:
+    """Send a signal to the processes of an attempt that were started since a PID was given.
 
-    Returns whether there were any. A look at all processes takes time: a process that forked and
-    exited all the time was gone each time when its PID was looked at, and lived on under the next.
+    Returns those that are not known yet. A look at all processes takes time: a process that forked
+    and exited all the time was gone each time when its PID was looked at, and lived on under the
+    next.
     """
     found: set[ProcessName] = set()
     for _ in range(_LOOKS):
         since, last = last, processes.last_pid()
         if since is None or since == last:
             break
-        found |= _signal_all(attempt, known | found, signal.SIGKILL, since=since)[0] - known
-    return bool(found)
+        found |= _signal_all(attempt, known | found, number, since=since)[0] - known
+    return found
 
 
 def _signal_all(
@@ -184,6 +236,11 @@ def _signal_all(
         except PermissionError:
             refused.add(_name(process))
     return set(map(_name, found)), refused
+
+
+def _send(name: ProcessName, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        processes.send_signal(*name, number)
 
 
 def _owns_group(attempt: AttemptProcesses, found: Iterable[Process]) -> bool:

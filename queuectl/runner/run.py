@@ -14,9 +14,17 @@ from queuectl.core.models import NO_SHELL, SPAWN_FAILED, Outcome, OutcomeKind
 from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host import processes
 from queuectl.runner import exit_status
-from queuectl.runner.attempt import Command, Events, describe_end, end_processes, with_left
+from queuectl.runner.attempt import (
+    Command,
+    Events,
+    describe_end,
+    end_processes,
+    processes_of,
+    with_left,
+)
 from queuectl.runner.children import Children, ProcessName
 from queuectl.runner.output_log import OutputLog
+from queuectl.runner.suspension import Suspension
 
 _SHORT_SECONDS = 0.02
 _REAP_SECONDS = 0.1
@@ -125,19 +133,21 @@ def _wait_for_end(
     Until a process is reaped, its PID and its process group cannot be given to another process. So
     signal it first, and reap it afterwards.
     """
-    deadline = began + (command.timeout_seconds or float("inf"))
+    suspension: Suspension | None = None
     events.wait(min(command.timeout_seconds or _SHORT_SECONDS, _SHORT_SECONDS))
     is_noted = False
     while True:
         succeeded = children.has_ended(pid)
         if succeeded is not None:
             unended: tuple[ProcessName, ...] = ()
+            if suspension is not None:
+                suspension.end_with_job()
             if not children.adopts_orphans and command.ends_leftovers(succeeded=succeeded):
                 unended = end_processes(command, log, events.wait, pid)
             return _reap(pid, None, unended, events, children)
         cause = events.cut_short()
-        now = processes.clock()
-        if cause is None and now >= deadline:
+        left = events.pause.time_left(command.timeout_seconds, processes.clock() - began)
+        if cause is None and left <= 0:
             cause = OutcomeKind.TIMEOUT
         if cause is not None:
             unended = end_processes(command, log, events.wait, pid, children=children)
@@ -145,7 +155,12 @@ def _wait_for_end(
         if not is_noted:
             started(pid, processes.start_ticks(pid))
             is_noted = True
-        events.wait(min(deadline - now, log.enforce_limit()))
+        if suspension is None and events.pause.is_paused:
+            attempt = processes_of(command, log, pid, children=children)
+            suspension = Suspension(attempt, events)
+        if suspension is not None:
+            left = min(left, suspension.follow())
+        events.wait(min(left, log.enforce_limit()))
 
 
 def _reap(

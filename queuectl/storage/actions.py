@@ -35,9 +35,9 @@ class Actions(Base):
     ) -> None:
         """Make a job pending: a failed one keeps its attempts, a finished one starts anew.
 
-        A finished job keeps its place and its history. Raises WrongState if its state is not among
-        `states`, UniqueKeyHeld if another job has taken its unique key, JobDeleted if it was
-        deleted.
+        A finished job keeps its place and its history, and a paused one stays paused. Raises
+        WrongState if its state is not among `states`, UniqueKeyHeld if another job has taken its
+        unique key, JobDeleted if it was deleted.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
@@ -53,6 +53,7 @@ class Actions(Base):
                        attempts = CASE WHEN state = 'failed' THEN attempts ELSE 0 END,
                        interruptions = 0,
                        run_at = NULL,
+                       paused_at = CASE WHEN state = 'failed' THEN paused_at END,
                        finished_at = NULL,
                        last_error = NULL,
                        cancel_requested = 0,
@@ -237,6 +238,7 @@ def _cancel_waiting(conn: sqlite3.Connection, job: Job, reason: str | None, now:
                cancel_requested = 1,
                cancel_reason = :reason,
                last_error = :error,
+               paused_at = NULL,
                finished_at = :now,
                updated_at = :now
          WHERE seq = :seq

@@ -15,7 +15,7 @@ JOB_COLUMNS = (
     "seq", "id", "command", "state", "queue", "label", "priority", "attempts", "interruptions",
     "max_retries", "timeout", "run_at", "created_at", "updated_at", "finished_at", "cwd", "env",
     "unique_key", "exit_code", "signal", "last_error", "cancel_requested", "cancel_reason",
-    "id_made", "retry_delay", "backoff", "shell",
+    "id_made", "retry_delay", "backoff", "shell", "paused_at",
 )  # fmt: skip
 """The columns of a job that is added, in the order of Job. (To load Job would take 3 ms.)"""
 ID_PLACE = JOB_COLUMNS.index("id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict
@@ -21,6 +21,17 @@ _ENDED_BY_ITSELF = frozenset(OutcomeKind) - {
     OutcomeKind.CANCELLED,
     OutcomeKind.LOST,
 }
+
+
+class Requests(NamedTuple):
+    """What users want of a running attempt."""
+
+    is_cancelled: bool
+    """Whether to end it, because the job is cancelled or the attempt is superseded."""
+    is_paused: bool = False
+    """Whether to stop its processes until the job is resumed."""
+    paused_seconds: float = 0.0
+    """How long its earlier pauses took together."""
 
 
 class Attempts(Claiming):
@@ -193,20 +204,25 @@ class Attempts(Claiming):
         with self._transaction(finishing=True) as conn:
             return _set_aside_running(conn, conn.execute(query).fetchall(), now=now)
 
-    def cancel_requested(self, claim: Claim) -> bool:
-        """Whether to end the running attempt, because it is cancelled or superseded."""
+    def requests(self, claim: Claim) -> Requests:
+        """Return what users want of the running attempt."""
         with self._snapshot() as conn:
             row = conn.execute(
                 """
-                SELECT cancel_requested
+                SELECT jobs.cancel_requested,
+                       jobs.paused_at IS NOT NULL,
+                       coalesce(executions.paused_seconds, 0)
                   FROM jobs
-                 WHERE seq = :job
-                   AND state = 'processing'
-                   AND execution_id = :execution
+                  LEFT JOIN executions ON executions.id = jobs.execution_id
+                 WHERE jobs.seq = :job
+                   AND jobs.state = 'processing'
+                   AND jobs.execution_id = :execution
                 """,
                 {"job": claim.job.seq, "execution": claim.execution_id},
             ).fetchone()
-        return row is None or bool(row[0])
+        if row is None:
+            return Requests(is_cancelled=True)
+        return Requests(bool(row[0]), bool(row[1]), row[2])
 
     def settings(self) -> Settings:
         """Return the configuration in force."""
@@ -315,6 +331,7 @@ def _end_attempt(
                run_at = coalesce(:run_at, run_at),
                updated_at = :now,
                finished_at = :finished_at,
+               paused_at = CASE WHEN :finished_at IS NULL THEN paused_at END,
                locked_by = NULL,
                locked_at = NULL,
                execution_id = NULL,

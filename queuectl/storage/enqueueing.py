@@ -328,6 +328,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             spec.retry_delay,
             spec.backoff,
             call.shell(spec),
+            None,
         )
 
     if spec.id is None:

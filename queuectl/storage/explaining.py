@@ -152,6 +152,7 @@ class Explaining(Base):
                   FROM jobs
                  WHERE state = 'pending'
                    AND queue = :queue
+                   AND paused_at IS NULL
                    AND (priority > :priority OR (priority = :priority AND seq < :seq))
                 """,
                 {"queue": job.queue, "priority": job.priority, "seq": job.seq},
@@ -161,9 +162,9 @@ class Explaining(Base):
     def oldest_ready(self, queues: Sequence[str], *, now: datetime) -> datetime | None:
         """Return since when the job that has waited longest could have run; None if none waits.
 
-        Only jobs of these queues count (of all queues, if none is named). A pending job has waited
-        since its last change, which made it pending or was an edit. A job that is due counts even
-        if no worker has made it pending yet.
+        Only jobs of these queues count (of all queues, if none is named). A paused job does not
+        wait. A pending job has waited since its last change, which made it pending or was an edit.
+        A job that is due counts even if no worker has made it pending yet.
         """
         served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
@@ -173,6 +174,7 @@ class Explaining(Base):
                     SELECT min(updated_at)
                       FROM jobs INDEXED BY jobs_pending
                      WHERE state = 'pending'
+                       AND paused_at IS NULL
                            {served}
                     """,
                     tuple(queues),

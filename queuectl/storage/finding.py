@@ -46,6 +46,8 @@ def conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:
         found.append("label GLOB ?")
         # SQLite negates a set of characters by ^ only, shells by ! as well.
         values.append(selection.label.replace("[!", "[^"))
+    if selection.paused:
+        found.append("paused_at IS NOT NULL")
     if selection.since is not None:
         found.append("coalesce(finished_at, updated_at) >= ?")
         values.append(to_text(selection.since))
@@ -61,6 +63,8 @@ def find_seqs(
     """
     if not selection.is_counted:
         find = _since if selection.label is None else _labelled
+        if selection.paused:
+            find = _paused
         found = sorted(find(conn, selection))
         return found if newest is None else found[-newest:]
     parts, values = conditions(selection)
@@ -92,6 +96,20 @@ def _labelled(conn: sqlite3.Connection, selection: Selection) -> list[int]:
          WHERE label IS NOT NULL
            AND {" AND ".join(parts)}
          ORDER BY label, seq
+        """,
+        values,
+    )
+    return [row[0] for row in rows]
+
+
+def _paused(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+    parts, values = conditions(selection)
+    rows = conn.execute(
+        f"""
+        SELECT seq
+          FROM jobs INDEXED BY jobs_paused
+         WHERE {" AND ".join(parts)}
+         ORDER BY seq
         """,
         values,
     )

@@ -9,6 +9,7 @@ from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.integrity import Integrity
+from queuectl.storage.job_pauses import JobPauses
 from queuectl.storage.last_runs import LastRuns
 from queuectl.storage.overview import Overview
 from queuectl.storage.progress import Progress
@@ -24,6 +25,7 @@ class Storage(
     Copies,
     Explaining,
     Actions,
+    JobPauses,
     Queues,
     Overview,
     LastRuns,

@@ -12,8 +12,9 @@ _MOVED_AT_ONCE = 1000
 """How many kept heads one transaction moves: some 10 ms for which others wait."""
 
 # The queues that are neither paused nor full. `job_counts` keeps a head of each: its first pending
-# job, or one that was before that and is claimed by now. So neither the other jobs of a queue nor
-# the number of queues matters: a paused queue with 100,000 waiting jobs costs a claim one step.
+# job, or one that was before that and is claimed or paused by now. So neither the other jobs of a
+# queue nor the number of queues matters: a paused queue with 100,000 waiting jobs costs a claim one
+# step.
 _OPEN_QUEUES = """
       FROM job_counts AS heads {index} {joined}
      WHERE heads.state = 'pending'
@@ -34,6 +35,7 @@ _FIRST_JOB = """
       FROM jobs AS head
      WHERE head.state = 'pending'
        AND head.queue = {queue}
+       AND head.paused_at IS NULL
      ORDER BY head.priority DESC, head.seq
      LIMIT 1
 """
@@ -109,7 +111,7 @@ def _in_order(queues: int, columns: str) -> str:
 
 @lru_cache(maxsize=2)
 def _any(queues: int) -> str:
-    return f"SELECT 1 {_open_queues(queues)} LIMIT 1"
+    return f"SELECT 1 {_open_queues(queues)} AND heads.jobs > heads.paused LIMIT 1"
 
 
 def is_any(conn: sqlite3.Connection, queues: Sequence[str]) -> bool:

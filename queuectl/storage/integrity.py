@@ -70,12 +70,14 @@ class Integrity(Base):
                 SELECT queue
                   FROM job_counts
                  WHERE state = 'pending'
+                   AND jobs > paused
                    AND NOT coalesce((SELECT head_priority > head.priority
                                             OR (head_priority = head.priority
                                                 AND head_seq <= head.seq)
                                        FROM jobs AS head
                                       WHERE head.state = 'pending'
                                         AND head.queue = job_counts.queue
+                                        AND head.paused_at IS NULL
                                       ORDER BY head.priority DESC, head.seq
                                       LIMIT 1), 0)
                  ORDER BY queue

@@ -99,6 +99,7 @@ def _find(conn: sqlite3.Connection, selection: Selection, at_most: int, *, now: 
         waiting=[
             *seqs(JobState.SCHEDULED, _DUE.format(state="scheduled")),
             *seqs(JobState.BLOCKED, _BLOCKED),
+            *seqs(JobState.PENDING, _PAUSED),
         ],
         ended=[seq for _, seq in merge(*ended, reverse=True)][:at_most],
     )
@@ -135,6 +136,15 @@ _DUE = """
        AND state = '{state}'
            {{queues}}
      ORDER BY run_at, seq
+     LIMIT :at_most
+    """
+_PAUSED = """
+    SELECT seq
+      FROM jobs INDEXED BY jobs_paused
+     WHERE paused_at IS NOT NULL
+       AND state = 'pending'
+           {queues}
+     ORDER BY seq
      LIMIT :at_most
     """
 _BLOCKED = """
@@ -191,6 +201,7 @@ def _next_pending(conn: sqlite3.Connection, selection: Selection, at_most: int) 
                   FROM jobs INDEXED BY jobs_pending
                  WHERE state = 'pending'
                    AND queue = :queue
+                   AND paused_at IS NULL
                  ORDER BY priority DESC, seq
                  LIMIT :at_most
                 """,
@@ -210,6 +221,7 @@ def _best_queues(
           FROM job_counts AS heads INDEXED BY queue_heads
           LEFT JOIN queues ON queues.name = heads.queue
          WHERE heads.state = 'pending'
+           AND heads.jobs > heads.paused
            AND (queues.paused_at IS NOT NULL) = :is_paused
                {only}
          ORDER BY heads.head_priority DESC, heads.head_seq

@@ -235,7 +235,10 @@ class Progress(Base):
         return ended
 
     def pending_up_to(self, queue: str, seq: int) -> int:
-        """Return how many pending jobs of a queue were enqueued no later than this job."""
+        """Return how many pending jobs of a queue were enqueued no later than this job.
+
+        Paused ones do not count.
+        """
         with self._snapshot() as conn:
             row = conn.execute(
                 """
@@ -243,6 +246,7 @@ class Progress(Base):
                   FROM jobs
                  WHERE state = 'pending'
                    AND queue = :queue
+                   AND paused_at IS NULL
                    AND seq <= :seq
                 """,
                 {"queue": queue, "seq": seq},
@@ -288,6 +292,7 @@ def _oldest_pending(conn: sqlite3.Connection, queue: str) -> list[str]:
               FROM jobs INDEXED BY jobs_pending
              WHERE state = 'pending'
                AND queue = :queue
+               AND paused_at IS NULL
                    {below}
              ORDER BY priority DESC, seq
              LIMIT 1

@@ -250,16 +250,19 @@ class Queries(Base):
     def unfinished(self, queues: Sequence[str]) -> dict[JobState, int]:
         """Return how many jobs a drain of these queues still waits for.
 
-        None named means all but batches. Jobs of paused queues count only while they run.
+        None named means all but batches. Paused jobs, and jobs of paused queues, count only while
+        they run.
         """
         totals = {JobState.PENDING: 0, JobState.FAILED: 0, JobState.PROCESSING: 0}
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
-                SELECT counted.queue, counted.state, counted.jobs
+                SELECT counted.queue, counted.state,
+                       CASE counted.state WHEN 'processing' THEN counted.jobs
+                                          ELSE counted.jobs - counted.paused END AS waited_for
                   FROM job_counts AS counted
                   LEFT JOIN queues ON queues.name = counted.queue
-                 WHERE counted.jobs > 0
+                 WHERE waited_for > 0
                    AND (counted.state = 'processing'
                         OR (counted.state = 'pending' OR counted.state = 'failed')
                        AND queues.paused_at IS NULL

@@ -72,6 +72,7 @@ JOB_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(("id", "command", "state", "queue", "created_at", "updated_at", "env"), _TEXT),
     **dict.fromkeys(("label", "cwd", "unique_key", "last_error", "shell"), _OPTIONAL_TEXT),
     **dict.fromkeys(("run_at", "finished_at", "locked_by", "locked_at"), _OPTIONAL_TEXT),
+    "paused_at": _OPTIONAL_TEXT,
     **dict.fromkeys(("exit_code", "signal"), _OPTIONAL_NUMBER),
     "cancel_reason": _OPTIONAL_TEXT,
     "timeout": frozenset([int, float]),
@@ -149,6 +150,7 @@ _JOB_READERS = _readers(
     env=_environment,
     cancel_requested=_flag,
     id_made=bool,
+    paused_at=optional_time,
 )
 _EXECUTION_READERS = _readers(
     Execution._fields,
@@ -275,6 +277,7 @@ def values_of(job: Job) -> tuple[Any, ...]:
         job.retry_delay,
         job.backoff,
         job.shell,
+        optional_text(job.paused_at),
     )
 
 

@@ -354,7 +354,8 @@ SCHEMA_2 = (
 # other queues moves it.
 _COUNT_OLD_3 = """\
         UPDATE job_counts
-           SET jobs = jobs - 1
+           SET jobs = jobs - 1,
+               paused = paused - (old.paused_at IS NOT NULL)
          WHERE state = old.state
            AND queue = old.queue;
         DELETE FROM job_counts
@@ -363,11 +364,13 @@ _COUNT_OLD_3 = """\
            AND jobs = 0;"""
 
 _COUNT_NEW_3 = """\
-        INSERT INTO job_counts (state, queue, jobs, head_priority, head_seq)
-        VALUES (new.state, new.queue, 1,
+        INSERT INTO job_counts (state, queue, jobs, paused, head_priority, head_seq)
+        VALUES (new.state, new.queue, 1, new.paused_at IS NOT NULL,
                 CASE new.state WHEN 'pending' THEN new.priority END,
                 CASE new.state WHEN 'pending' THEN new.seq END)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;"""
+            ON CONFLICT (state, queue) DO UPDATE
+           SET jobs = jobs + 1,
+               paused = paused + (new.paused_at IS NOT NULL);"""
 
 _MOVE_HEAD_3 = """\
         UPDATE job_counts
@@ -393,7 +396,31 @@ _MOVE_HEAD_3 = """\
 #
 # `retry_delay` is a fixed delay in seconds, `backoff` the base of the backoff of this job. `shell`
 # is NULL for /bin/sh.
+#
+# A paused job has `paused_at`, and keeps its state. `jobs_pending` has that column in front of the
+# order of claims, so that a claim does not step over paused jobs, however many there are; and
+# `job_counts.paused` tells how many of the counted jobs are paused, so that nobody tries to claim
+# them. The head of a queue may be a paused job: then no other job of the queue comes before it.
+#
+# The clock of a timeout stands still during a pause. `pause_began` is when the present pause of an
+# attempt began, by the clock of `processes.clock`, and `paused_seconds` how long its earlier pauses
+# took. So a worker that adopts the job knows them.
 SCHEMA_3 = (
+    "ALTER TABLE jobs ADD COLUMN paused_at TEXT",
+    "ALTER TABLE executions ADD COLUMN pause_began REAL",
+    "ALTER TABLE executions ADD COLUMN paused_seconds REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE job_counts ADD COLUMN paused INTEGER NOT NULL DEFAULT 0"
+    " CONSTRAINT some_paused CHECK (paused >= 0)",
+    "DROP INDEX jobs_pending",
+    """
+    CREATE INDEX jobs_pending
+        ON jobs (queue, paused_at, priority DESC, seq, updated_at, state)
+     WHERE state = 'pending'
+    """,
+    """
+    CREATE INDEX jobs_paused ON jobs (seq, queue, state)
+     WHERE paused_at IS NOT NULL
+    """,
     "DROP TRIGGER count_new_job",
     f"""
     CREATE TRIGGER count_new_job AFTER INSERT ON jobs
@@ -403,8 +430,9 @@ SCHEMA_3 = (
     """,
     "DROP TRIGGER count_moved_job",
     f"""
-    CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue ON jobs
+    CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue, paused_at ON jobs
       WHEN old.state <> new.state OR old.queue <> new.queue
+        OR (old.paused_at IS NULL) <> (new.paused_at IS NULL)
     BEGIN
 {_COUNT_OLD_3}
 {_COUNT_NEW_3}
@@ -419,14 +447,14 @@ SCHEMA_3 = (
     """,
     f"""
     CREATE TRIGGER move_head_new_job AFTER INSERT ON jobs
-      WHEN new.state = 'pending'
+      WHEN new.state = 'pending' AND new.paused_at IS NULL
     BEGIN
 {_MOVE_HEAD_3}
     END
     """,
     f"""
-    CREATE TRIGGER move_head_moved_job AFTER UPDATE OF state, queue, priority ON jobs
-      WHEN new.state = 'pending'
+    CREATE TRIGGER move_head_moved_job AFTER UPDATE OF state, queue, priority, paused_at ON jobs
+      WHEN new.state = 'pending' AND new.paused_at IS NULL
     BEGIN
 {_MOVE_HEAD_3}
     END
@@ -486,6 +514,7 @@ SCHEMA_3 = (
         retry_delay      REAL,
         backoff          REAL,
         shell            TEXT,
+        paused_at        TEXT,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'

@@ -46,6 +46,7 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> None:
                locked_by = NULL,
                locked_at = NULL,
                execution_id = NULL,
+               paused_at = NULL,
                last_error = :why,
                finished_at = :now,
                updated_at = :now

@@ -13,6 +13,7 @@ from queuectl.core.errors import QueueError, QueueLost
 from queuectl.core.models import Claim, OutcomeKind
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream, suspend
 from queuectl.host.wakeup import WakeUpFifo
+from queuectl.runner.attempt import PauseState
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.assignment import Order, WorkerExit
 
@@ -140,13 +141,22 @@ class JobEvents:
     """What a worker watches for while one job runs."""
 
     def __init__(
-        self, events: WorkerEvents, storage: WorkerStorage, claim: Claim, *, adopted: bool = False
+        self,
+        events: WorkerEvents,
+        storage: WorkerStorage,
+        claim: Claim,
+        say_paused: Callable[[Claim, bool], None],
+        *,
+        adopted: bool = False,
     ) -> None:
+        """`say_paused` is called when the job is paused and when it is resumed."""
         self.wait = events.wait
+        self.pause = PauseState(is_known=not adopted)
         self._events = events
         self._storage = storage
         self._claim = claim
-        # An adopted job may have been cancelled while no worker watched it, so look at once.
+        self._say_paused = say_paused
+        # An adopted job may have been cancelled or paused while no worker watched it: look at once.
         self._next_cancel_look = 0.0 if adopted else time.monotonic() + _CANCEL_LOOK_SECONDS
 
     def cut_short(self) -> OutcomeKind | None:
@@ -164,10 +174,27 @@ class JobEvents:
             events.mute()
             self._next_cancel_look = now + _CANCEL_LOOK_SECONDS
             try:
-                if self._storage.cancel_requested(self._claim):
+                requests = self._storage.requests(self._claim)
+                if requests.is_cancelled:
                     return OutcomeKind.CANCELLED
+                self._follow(PauseState(requests.is_paused, requests.paused_seconds))
             except QueueLost:  # the worker meets that again when it records the end, and leaves
                 pass
             except QueueError as error:
                 _log.warning("cannot look for a cancel of %s: %s", self._claim.job.id, error)
         return None
+
+    def _follow(self, pause: PauseState) -> None:
+        if self.pause.is_paused != pause.is_paused:
+            self._say_paused(self._claim, pause.is_paused)
+        self.pause = pause
+
+    def may_not_stop(self) -> set[int]:
+        """Return the PIDs of processes that hold a lock for which users of the queue wait.
+
+        A job may call queuectl itself. Were it stopped while it writes, nobody else could write,
+        not even to resume the job.
+        """
+        from queuectl.host.held_locks import holders  # only for a paused job
+
+        return holders(self._storage.files)

@@ -116,6 +116,7 @@ class _Worker:
             events,
             self._writer,
             lambda claim, outcome: self._record(claim, outcome, claim_next=False),
+            reporter,
         )
 
     def run(self) -> WorkerExit:
@@ -292,7 +293,7 @@ class _Worker:
             self._commands.build(claim),
             self._output_log,
             kept_log,
-            JobEvents(self._events, self._storage, claim),
+            JobEvents(self._events, self._storage, claim, self._reporter.paused),
             lambda pid, ticks: self._note_job(
                 lockfiles.JobProcess(claim.execution_id, pid, ticks, self._id)
             ),

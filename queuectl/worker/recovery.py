@@ -17,6 +17,7 @@ from queuectl.runner.output_log import OutputLog
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.commands import CommandBuilder
 from queuectl.worker.events import JobEvents, WorkerEvents
+from queuectl.worker.reporting import Reporter
 from queuectl.worker.writing import FIRST_PAUSE_SECONDS, Writer
 
 _log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Recovery:
         events: WorkerEvents,
         writer: Writer,
         record: Callable[[Claim, Outcome], object],
+        reporter: Reporter,
     ) -> None:
         """`record` decides what an outcome means for the job, and records that."""
         self._storage = storage
@@ -89,6 +91,7 @@ class Recovery:
         self._events = events
         self._writer = writer
         self._record = record
+        self._reporter = reporter
 
     def recover(self, dead: str) -> None:
         """Deal with the job of a dead worker; if it still runs, watch it to its end.
@@ -269,7 +272,7 @@ class Recovery:
                 job.leader,
                 job.log,
                 self._files.execution_log(claim.execution_id),
-                JobEvents(self._events, self._storage, claim, adopted=True),
+                JobEvents(self._events, self._storage, claim, self._reporter.paused, adopted=True),
             )
         finally:
             job.log.close()

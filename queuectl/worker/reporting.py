@@ -40,6 +40,10 @@ class Reporter:
     def not_started(self) -> None:
         """Report that the attempt could not be started and was put back, which is logged."""
 
+    def paused(self, claim: Claim, is_paused: bool) -> None:
+        """Report that a running job was paused, or was resumed and goes on."""
+        _log.info("%s %s", _name(claim), "is paused" if is_paused else "goes on")
+
     def look(self) -> None:
         """Report what has become due meanwhile; called about once a second."""
 

@@ -85,6 +85,10 @@ class ScreenReporter(Reporter):
         """Show nothing."""
         self._starting = None
 
+    def paused(self, claim: Claim, is_paused: bool) -> None:
+        """Show that a running job was paused, or was resumed and goes on."""
+        self._show(JobState.PROCESSING, claim, "paused" if is_paused else "goes on")
+
     def look(self) -> None:
         """Show the running attempt if it is due."""
         if self._starting is None or time.monotonic() < self._starting[2]:

@@ -22,11 +22,16 @@ from support.processes import linux_only
 class _NoEvents:
     """Waits only for time, and never cuts a command short."""
 
+    pause = attempt.PauseState()
+
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))
 
     def cut_short(self) -> OutcomeKind | None:
         return None
+
+    def may_not_stop(self) -> set[int]:
+        return set()
 
 
 @pytest.fixture(params=["posix_spawn", "popen"])

@@ -52,6 +52,7 @@ class ModelJob:
     holder: int | None = None
     worker: str | None = None
     cancel_requested: bool = False
+    is_paused: bool = False
     finished_at: datetime | None = None
     needs: dict[str, bool] = field(default_factory=dict)
     """Id of a job that it waits for -> whether any end of that job is enough."""
@@ -133,7 +134,7 @@ class StorageModel(RuleBasedStateMachine):
         replaced = spec.if_dup == "replace"
         assert (enqueued.id, enqueued.existing, enqueued.replaced) == (holder, True, replaced)
         if replaced:
-            made.place = self.jobs[holder].place
+            made.place, made.is_paused = self.jobs[holder].place, self.jobs[holder].is_paused
             self.jobs[holder] = made
 
     @rule(
@@ -165,12 +166,36 @@ class StorageModel(RuleBasedStateMachine):
         self.unblock(job_id)
         return job_id
 
-    @rule(job_id=ids, action=st.sampled_from(["take its id", "retry", "cancel"]))
+    @rule(
+        job_id=ids,
+        action=st.sampled_from(["take its id", "retry", "cancel", "pause", "resume", "resume"]),
+    )
     def act(self, job_id, action):
         """What users do to a job, if it has not been pruned."""
         if job_id not in self.jobs:
             return
-        {"take its id": self.take_id, "retry": self.retry, "cancel": self.cancel}[action](job_id)
+        {
+            "take its id": self.take_id,
+            "retry": self.retry,
+            "cancel": self.cancel,
+            "pause": self.pause_job,
+            "resume": self.resume_job,
+        }[action](job_id)
+
+    def pause_job(self, job_id):
+        job, known = self.jobs[job_id], self.storage.get(job_id)
+        if job.state in FINISHED_STATES or job.cancel_requested:
+            with pytest.raises(QueueError):
+                self.storage.pause(known, now=self.now, clock=1.0)
+            return
+        assert self.storage.pause(known, now=self.now, clock=1.0) is job.state
+        job.is_paused = True
+
+    def resume_job(self, job_id):
+        job, known = self.jobs[job_id], self.storage.get(job_id)
+        resumed = self.storage.resume(known, now=self.now, clock=2.0)
+        assert resumed is (job.state if job.is_paused else None)
+        job.is_paused = False
 
     def take_id(self, job_id):
         with pytest.raises(DuplicateId) as taken:
@@ -343,7 +368,7 @@ class StorageModel(RuleBasedStateMachine):
         assert allowed
         assert not held
         if job.state in FINISHED_STATES:
-            job.attempts = 0
+            job.attempts, job.is_paused = 0, False
         job.state, job.run_at, job.finished_at = JobState.PENDING, None, None
         job.cancel_requested = False
 
@@ -401,11 +426,17 @@ class StorageModel(RuleBasedStateMachine):
     def both_know_the_same_jobs(self):
         """States, attempts, and which worker holds a job."""
         stored = [
-            (job.id, job.state, job.attempts, job.finished_at, job.cancel_requested, job.locked_by)
+            (
+                *(job.id, job.state, job.attempts, job.finished_at, job.cancel_requested),
+                *(job.locked_by, job.paused_at is not None),
+            )
             for job in self.storage.jobs(Selection())
         ]
         known = [
-            (job_id, job.state, job.attempts, job.finished_at, job.cancel_requested, job.worker)
+            (
+                *(job_id, job.state, job.attempts, job.finished_at, job.cancel_requested),
+                *(job.worker, job.is_paused),
+            )
             for job_id, job in sorted(self.jobs.items(), key=lambda item: item[1].place)
         ]
         assert stored == known
@@ -418,6 +449,21 @@ class StorageModel(RuleBasedStateMachine):
             counted[job.queue, job.state] = counted.get((job.queue, job.state), 0) + 1
         kept = {(count.queue, count.state): count.jobs for count in self.storage.counts()}
         assert kept == counted
+        paused = sorted(job_id for job_id, job in self.jobs.items() if job.is_paused)
+        assert sorted(key.id for key in self.storage.keys(Selection(paused=True))) == paused
+        assert sql(self.storage, "SELECT total(paused) FROM job_counts") == [(len(paused),)]
+
+    @invariant()
+    def a_drain_waits_for_what_will_run(self):
+        """It does not wait for paused jobs that do not run, nor for those of paused queues."""
+        states = (JobState.PENDING, JobState.FAILED)
+        waited_for = [
+            job
+            for job in self.jobs.values()
+            if job.state is JobState.PROCESSING
+            or (job.state in states and not job.is_paused and not {None, job.queue} & self.paused)
+        ]
+        assert sum(self.storage.unfinished(()).values()) == len(waited_for)
 
     @invariant()
     def no_job_comes_before_the_kept_head_of_its_queue(self):
@@ -437,11 +483,12 @@ class StorageModel(RuleBasedStateMachine):
             """,
         )
         seqs = dict(sql(self.storage, "SELECT id, seq FROM jobs"))
-        heads = {queue: min(waiting) for queue, waiting in pending.items()}
-        assert [queue for queue, _, _ in kept] == sorted(heads)
+        assert [queue for queue, _, _ in kept] == sorted(pending)
         assert self.storage.wrong_heads() == []
         for queue, priority, seq in kept:
-            assert (priority, seq) <= (heads[queue][0], seqs[heads[queue][2]])
+            claimable = [one for one in pending[queue] if not self.jobs[one[2]].is_paused]
+            for head in [min(claimable)] if claimable else []:
+                assert (priority, seq) <= (head[0], seqs[head[2]])
 
     @invariant()
     def the_total_of_bad_ends_is_right(self):
@@ -489,6 +536,7 @@ class StorageModel(RuleBasedStateMachine):
             (-job.priority, job.place, job_id)
             for job_id, job in self.jobs.items()
             if job.state is JobState.PENDING
+            and not job.is_paused
             and (not queues or job.queue in queues)
             and job.queue not in self.paused
             and running.count(job.queue) < self.limits.get(job.queue, 1000)
@@ -533,6 +581,7 @@ class StorageModel(RuleBasedStateMachine):
 
     def finish(self, job_id: str, state: JobState) -> None:
         self.jobs[job_id].state, self.jobs[job_id].finished_at = state, self.now
+        self.jobs[job_id].is_paused = False
         self.bad_ends[self.jobs[job_id].queue] += state is not JobState.COMPLETED
         for other, job in self.jobs.items():
             if job_id in job.needs and (job.needs[job_id] or state is JobState.COMPLETED):

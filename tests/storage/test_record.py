@@ -100,7 +100,7 @@ def test_a_record_after_a_rescue_changes_nothing(storage, clock, claim, verdict,
 
     assert storage.record(claim, OK, verdict, now=clock.tick(1)) is Recorded.SUPERSEDED
     assert storage.release(claim, INTERRUPTED, now=clock.tick(1)) is Recorded.SUPERSEDED
-    assert storage.cancel_requested(claim) is True
+    assert storage.requests(claim).is_cancelled is True
     assert row(storage) == before
     assert storage.get("a").locked_by == "w2"
     assert storage.record(fresh, OK, COMPLETED, now=clock.now) is Recorded.DONE
@@ -178,12 +178,12 @@ def test_a_release_of_a_job_to_be_cancelled_cancels_it(storage, clock, claim):
 
 def test_the_worker_sees_a_cancel(storage, clock, claim):
     """cancel_requested is false, then true; it is also true if the claim is lost."""
-    before = storage.cancel_requested(claim)
+    before = storage.requests(claim).is_cancelled
     storage.cancel(storage.get("a"), now=clock.now)
-    asked = storage.cancel_requested(claim)
+    asked = storage.requests(claim).is_cancelled
     storage.record(claim, OK, COMPLETED, now=clock.now)
 
-    assert (before, asked, storage.cancel_requested(claim)) == (False, True, True)
+    assert (before, asked, storage.requests(claim).is_cancelled) == (False, True, True)
 
 
 def test_the_claim_of_a_dead_worker_is_found(storage, clock, claim):

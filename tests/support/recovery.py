@@ -13,6 +13,7 @@ from queuectl.core.times import utcnow
 from queuectl.worker.commands import CommandBuilder
 from queuectl.worker.events import WorkerEvents
 from queuectl.worker.recovery import AdoptedJob, Recovery
+from queuectl.worker.reporting import Reporter
 from queuectl.worker.writing import Writer
 
 
@@ -36,7 +37,7 @@ def recovery_by(worker: str, storage: Any, lock: Any = None) -> Recovery:
 
     commands = CommandBuilder(storage.files, storage.queue_id, 0)
     writer = Writer(storage, events)
-    return Recovery(storage, worker, lock, commands, events, writer, record)
+    return Recovery(storage, worker, lock, commands, events, writer, record, Reporter())
 
 
 def take_over_missing(recovery: Recovery) -> list[AdoptedJob]:

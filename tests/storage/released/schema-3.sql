@@ -43,7 +43,7 @@ CREATE TABLE executions (
         output_bytes     INTEGER NOT NULL DEFAULT 0,
         output_truncated INTEGER NOT NULL DEFAULT 0,
         output_in_file   INTEGER NOT NULL DEFAULT 0,
-        output_tail      BLOB    NOT NULL DEFAULT x'', left_processes TEXT,
+        output_tail      BLOB    NOT NULL DEFAULT x'', left_processes TEXT, pause_began REAL, paused_seconds REAL NOT NULL DEFAULT 0,
         CONSTRAINT known_outcome CHECK (
             outcome IS NULL OR outcome = 'ok' OR outcome = 'exit' OR outcome = 'signal'
             OR outcome = 'timeout' OR outcome = 'cancelled' OR outcome = 'interrupted'
@@ -51,26 +51,26 @@ CREATE TABLE executions (
         ),
         CONSTRAINT ended_has_time CHECK ((outcome IS NULL) = (finished_at IS NULL))
     );
-INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A',NULL);
-INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'',NULL);
-INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'',NULL);
-INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'',NULL);
+INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A',NULL,NULL,0.0);
+INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0);
+INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0);
+INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0);
 CREATE TABLE job_counts (
         state TEXT    NOT NULL,
         queue TEXT    NOT NULL,
-        jobs  INTEGER NOT NULL, head_priority INTEGER, head_seq INTEGER,
+        jobs  INTEGER NOT NULL, head_priority INTEGER, head_seq INTEGER, paused INTEGER NOT NULL DEFAULT 0 CONSTRAINT some_paused CHECK (paused >= 0),
         PRIMARY KEY (state, queue),
         CONSTRAINT never_negative CHECK (jobs >= 0)
     ) WITHOUT ROWID
     ;
-INSERT INTO "job_counts" VALUES('blocked','default',1,NULL,NULL);
-INSERT INTO "job_counts" VALUES('cancelled','default',1,NULL,NULL);
-INSERT INTO "job_counts" VALUES('completed','q',1,NULL,NULL);
-INSERT INTO "job_counts" VALUES('dead','default',1,NULL,NULL);
-INSERT INTO "job_counts" VALUES('failed','default',1,NULL,NULL);
-INSERT INTO "job_counts" VALUES('pending','default',1,0,5);
-INSERT INTO "job_counts" VALUES('processing','default',1,NULL,NULL);
-INSERT INTO "job_counts" VALUES('scheduled','default',1,NULL,NULL);
+INSERT INTO "job_counts" VALUES('blocked','default',1,NULL,NULL,0);
+INSERT INTO "job_counts" VALUES('cancelled','default',1,NULL,NULL,0);
+INSERT INTO "job_counts" VALUES('completed','q',1,NULL,NULL,0);
+INSERT INTO "job_counts" VALUES('dead','default',1,NULL,NULL,0);
+INSERT INTO "job_counts" VALUES('failed','default',1,NULL,NULL,0);
+INSERT INTO "job_counts" VALUES('pending','default',1,0,5,0);
+INSERT INTO "job_counts" VALUES('processing','default',1,NULL,NULL,0);
+INSERT INTO "job_counts" VALUES('scheduled','default',1,NULL,NULL,0);
 CREATE TABLE jobs (
         seq              INTEGER PRIMARY KEY AUTOINCREMENT,
         id               TEXT    NOT NULL UNIQUE,
@@ -97,7 +97,7 @@ CREATE TABLE jobs (
         env              TEXT    NOT NULL DEFAULT '{}',
         unique_key       TEXT,
         label            TEXT,
-        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0), retry_delay REAL, backoff REAL, shell TEXT,
+        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0), paused_at TEXT, retry_delay REAL, backoff REAL, shell TEXT,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed'
             OR state = 'dead' OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -119,14 +119,14 @@ CREATE TABLE jobs (
             AND (cancel_requested = 0 OR cancel_requested = 1)
         )
     );
-INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
 CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -186,6 +186,7 @@ CREATE TABLE staged_jobs (
         retry_delay      REAL,
         backoff          REAL,
         shell            TEXT,
+        paused_at        TEXT,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -240,9 +241,6 @@ CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
     END;
-CREATE INDEX jobs_pending ON jobs (queue, priority DESC, seq, updated_at, state)
-     WHERE state = 'pending'
-    ;
 CREATE INDEX jobs_due ON jobs (run_at, seq, state, queue)
      WHERE state = 'scheduled' OR state = 'failed'
     ;
@@ -258,35 +256,49 @@ CREATE INDEX jobs_blocked ON jobs (seq, queue, state)
 CREATE INDEX queue_heads ON job_counts (head_priority DESC, head_seq)
      WHERE state = 'pending'
     ;
+CREATE INDEX jobs_pending
+        ON jobs (queue, paused_at, priority DESC, seq, updated_at, state)
+     WHERE state = 'pending'
+    ;
+CREATE INDEX jobs_paused ON jobs (seq, queue, state)
+     WHERE paused_at IS NOT NULL
+    ;
 CREATE TRIGGER count_new_job AFTER INSERT ON jobs
     BEGIN
-        INSERT INTO job_counts (state, queue, jobs, head_priority, head_seq)
-        VALUES (new.state, new.queue, 1,
+        INSERT INTO job_counts (state, queue, jobs, paused, head_priority, head_seq)
+        VALUES (new.state, new.queue, 1, new.paused_at IS NOT NULL,
                 CASE new.state WHEN 'pending' THEN new.priority END,
                 CASE new.state WHEN 'pending' THEN new.seq END)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+            ON CONFLICT (state, queue) DO UPDATE
+           SET jobs = jobs + 1,
+               paused = paused + (new.paused_at IS NOT NULL);
     END;
-CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue ON jobs
+CREATE TRIGGER count_moved_job AFTER UPDATE OF state, queue, paused_at ON jobs
       WHEN old.state <> new.state OR old.queue <> new.queue
+        OR (old.paused_at IS NULL) <> (new.paused_at IS NULL)
     BEGIN
         UPDATE job_counts
-           SET jobs = jobs - 1
+           SET jobs = jobs - 1,
+               paused = paused - (old.paused_at IS NOT NULL)
          WHERE state = old.state
            AND queue = old.queue;
         DELETE FROM job_counts
          WHERE state = old.state
            AND queue = old.queue
            AND jobs = 0;
-        INSERT INTO job_counts (state, queue, jobs, head_priority, head_seq)
-        VALUES (new.state, new.queue, 1,
+        INSERT INTO job_counts (state, queue, jobs, paused, head_priority, head_seq)
+        VALUES (new.state, new.queue, 1, new.paused_at IS NOT NULL,
                 CASE new.state WHEN 'pending' THEN new.priority END,
                 CASE new.state WHEN 'pending' THEN new.seq END)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+            ON CONFLICT (state, queue) DO UPDATE
+           SET jobs = jobs + 1,
+               paused = paused + (new.paused_at IS NOT NULL);
     END;
 CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
     BEGIN
         UPDATE job_counts
-           SET jobs = jobs - 1
+           SET jobs = jobs - 1,
+               paused = paused - (old.paused_at IS NOT NULL)
          WHERE state = old.state
            AND queue = old.queue;
         DELETE FROM job_counts
@@ -295,7 +307,7 @@ CREATE TRIGGER count_gone_job AFTER DELETE ON jobs
            AND jobs = 0;
     END;
 CREATE TRIGGER move_head_new_job AFTER INSERT ON jobs
-      WHEN new.state = 'pending'
+      WHEN new.state = 'pending' AND new.paused_at IS NULL
     BEGIN
         UPDATE job_counts
            SET head_priority = new.priority,
@@ -305,8 +317,8 @@ CREATE TRIGGER move_head_new_job AFTER INSERT ON jobs
            AND (head_priority < new.priority
                 OR (head_priority = new.priority AND head_seq > new.seq));
     END;
-CREATE TRIGGER move_head_moved_job AFTER UPDATE OF state, queue, priority ON jobs
-      WHEN new.state = 'pending'
+CREATE TRIGGER move_head_moved_job AFTER UPDATE OF state, queue, priority, paused_at ON jobs
+      WHEN new.state = 'pending' AND new.paused_at IS NULL
     BEGIN
         UPDATE job_counts
            SET head_priority = new.priority,
