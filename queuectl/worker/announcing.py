@@ -34,6 +34,22 @@ class Announcer:
         _log.info("all workers have left")
 
 
+class CountingAnnouncer(Announcer):
+    """Only counts how jobs end, for the exit code of the pool, and logs the end."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def look(self, now: float) -> None:
+        """Count."""
+        self._tally.read()
+
+    def left(self) -> None:
+        """Count the last ones."""
+        self._tally.read()
+        super().left()
+
+
 class CallerAnnouncer(Announcer):
     """Tells the waiting caller of `worker start --detach` the id of the supervisor."""
 
@@ -75,6 +91,11 @@ class ServiceAnnouncer(Announcer):
     def stopping(self) -> None:
         """Tell that the service stops."""
         self._tell("STOPPING=1")
+
+    def left(self) -> None:
+        """Count the last ones."""
+        self._tally.read()
+        super().left()
 
     def _tell(self, assignment: str) -> None:
         import socket  # only a service manager asks for it

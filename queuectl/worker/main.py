@@ -17,6 +17,7 @@ from queuectl.worker import loop, titles
 from queuectl.worker.announcing import (
     Announcer,
     CallerAnnouncer,
+    CountingAnnouncer,
     ServiceAnnouncer,
     TerminalAnnouncer,
 )
@@ -63,13 +64,15 @@ def _supervise(launch: Launch) -> int:
         )  # fmt: skip
     if processes.are_hidden():
         _log.warning("%s", processes.HIDDEN)
-    reporter, announcer = _speakers(launch, screen, address)
+    tally = Tally()
+    reporter, announcer = _speakers(launch, screen, address, tally)
     lock = lockfiles.ProcessLock.inherited(files, supervisor_id, launch.lock)
 
     def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
         return loop.work(files, assignment, reporter)
 
-    return Supervisor(files, supervisor_id, plan, lock, work, announcer).run()
+    code = Supervisor(files, supervisor_id, plan, lock, work, announcer).run()
+    return 1 if plan.fails and tally.dead else code
 
 
 def _screen(launch: Launch) -> Screen | None:
@@ -95,15 +98,16 @@ def _workers(plan: Plan) -> str:
 
 
 def _speakers(
-    launch: Launch, screen: Screen | None, notify_address: str
+    launch: Launch, screen: Screen | None, notify_address: str, tally: Tally
 ) -> tuple[Reporter, Announcer]:
     """Return what reports on jobs, in workers, and what reports on the pool, in the supervisor."""
     if launch.announce is not None:
         return Reporter(), CallerAnnouncer(launch.announce, launch.supervisor_id)
     is_service = notify_address.startswith(("/", "@"))
     if screen is None and not is_service:
+        if launch.plan.fails:
+            return Reporter(tally), CountingAnnouncer(tally)
         return Reporter(), Announcer()
-    tally = Tally()
     reporter = Reporter(tally) if screen is None else ScreenReporter(screen, tally)
     if is_service:
         return reporter, ServiceAnnouncer(notify_address, tally)

@@ -26,6 +26,9 @@ class Plan(NamedTuple):
     max_runtime: float | None = None
     """The seconds after which nothing more is claimed; None for no limit."""
 
+    fails: bool = False
+    """Whether the pool exits with 1 if a job that it ran is dead."""
+
 
 class Launch(NamedTuple):
     """What the process of a pool has to know at its start."""

@@ -54,6 +54,11 @@ class Tally:
         for end in self._ends:
             self._ends[end] += told.count(end)
 
+    @property
+    def dead(self) -> int:
+        """How many jobs of the pool died."""
+        return self._ends[self.DEAD]
+
     def status(self) -> str | None:
         """Return how many jobs run and wait: `3 running, 40 pending`; None if that is unknown."""
         if self._left is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any, NoReturn, Sequence
 
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage
-from queuectl.cli.parameters import DURATION
+from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.parameters import DURATION, SINCE
 from queuectl.cli.selection import (
     Choice,
     choose,
@@ -38,7 +39,7 @@ from queuectl.cli.waiting import (
 )
 from queuectl.core.errors import InvalidInput, QueueError, ReadTimeOut
 from queuectl.core.models import Job, Selection
-from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES
+from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.storage import Storage
 
 _JOBS_PER_LOOK = 500
@@ -71,6 +72,18 @@ class _WaitCommand(QueueCommand):
     "--any", "any_one", is_flag=True, help="Return when the first job finishes; print its id."
 )
 @click.option(
+    "--fail",
+    "fails",
+    is_flag=True,
+    help="With --all: exit with 1 also if a job was dead before this command was called.",
+)
+@click.option(
+    "--since",
+    type=SINCE,
+    metavar="WHEN",
+    help="With --fail: only if a job has died since then (default: if any is dead).",
+)
+@click.option(
     "--timeout",
     type=DURATION,
     metavar="DURATION",
@@ -86,6 +99,8 @@ def wait(
     label: str | None,
     everything: bool,
     any_one: bool,
+    fails: bool,
+    since: datetime | None,
     timeout: float | None,
     as_json: bool,
 ) -> None:
@@ -110,10 +125,20 @@ def wait(
       queuectl wait --timeout 10m @17
       queuectl enqueue --lines - < commands.txt | queuectl wait -
       queuectl wait --all --queue photos
+      queuectl wait --all --fail --since 1h
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    if everything and not (jobs or states or any_one or label is not None):
-        _wait_for_all(ctx, open_storage(), queue_names(queues), deadline, as_json=as_json)
+    for_all = everything and not (jobs or states or any_one or label is not None)
+    if fails and not for_all:
+        usage_error("--fail requires --all, and only --queue beside it")
+    if since is not None and not fails:
+        usage_error("--since requires --fail")
+    if for_all:
+        storage, names = open_storage(), queue_names(queues)
+        _wait_for_all(ctx, storage, names, deadline, as_json=as_json)
+        dead = storage.count(Selection(names, (JobState.DEAD,), since=since)) if fails else 0
+        if dead:
+            _fail(ctx, f"{dead} {'is' if dead == 1 else 'are'} dead (queuectl dlq list)", 1)
         return
     among = UNFINISHED_STATES
     choice = choose(jobs, queues, states, label=label, everything=everything, among=among)

@@ -75,6 +75,12 @@ def worker() -> None:
     "--drain", is_flag=True, help="Exit when no job is pending, running or waiting for a retry."
 )
 @click.option(
+    "--fail",
+    "fails",
+    is_flag=True,
+    help="With --drain: exit with 1 if a job that these workers ran is dead.",
+)
+@click.option(
     "--max-jobs",
     type=WholeNumber(1),
     metavar="N",
@@ -109,6 +115,7 @@ def worker_start(
     count: int,
     queues: Sequence[str],
     drain: bool,
+    fails: bool,
     max_jobs: int | None,
     max_runtime: float | None,
     unless_running: bool,
@@ -134,7 +141,9 @@ def worker_start(
 
     close_inherited_descriptors()
     files = queue_files(ctx)
-    plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime)
+    if fails and (detach or not drain):
+        usage_error("--fail requires --drain, and cannot be used with --detach")
+    plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime, fails)
     places.refuse_network(files)
     refuse_low_limits(files, plan)
     # Created or upgraded now, so that what is wrong with the queue is reported here; closed again

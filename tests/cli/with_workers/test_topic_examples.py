@@ -69,7 +69,7 @@ def test_the_scripts_do_what_the_topic_says(queue: Queue) -> None:
     """Ids and exit codes are as described; a batch with a failed job ends with 1."""
     topic = TOPICS["scripts"]
     one, output = [b.text for b in topic.blocks if b.heading == "One job, and its exit code"]
-    _, kept, ci = [b.text for b in topic.blocks
+    _, failing, kept, ci = [b.text for b in topic.blocks
                 if (b.heading[:7], b.language) == ("A batch", "sh")]  # fmt: skip
     path = stub(queue, "make", 'echo "make $*"')
     pool = queue.start()
@@ -77,11 +77,13 @@ def test_the_scripts_do_what_the_topic_says(queue: Queue) -> None:
     printed = paste(queue, output, PATH=path)
     pool.send_signal(signal.SIGTERM)
     pool.wait(30)
+    failed = paste(queue, failing.replace("queuectl dlq list", "echo failed"))
     batch = paste(queue, kept.replace("|| queuectl dlq list", ""))
     checked = paste(queue, ci)
 
     assert (waited.stdout, waited.returncode) == ("it ended with 3\n", 0)
     assert printed.stdout == "make test\n"
+    assert failed.stdout == "failed\njobs have died in the last hour\n"
     assert batch.returncode == 1
     assert checked.returncode == 0
     assert checked.stdout.startswith("QUEUECTL OK - ")
@@ -151,8 +153,8 @@ def test_the_crontab_lines_print_nothing_on_success(queue: Queue) -> None:
 def test_one_failure_is_one_mail(queue: Queue) -> None:
     """Only the line that waits prints: the output of the last attempt, and the reason."""
     nightly, workers, *_, check = _crontab("cron")
+    nightly = nightly.replace("--retry-delay 1m", "--retry-delay 50ms")
     path = stub(queue, "backup", "echo run >> ledger; echo disk full >&2; exit 3")
-    queue.ok("config", "set", "backoff-max", "0.05")
     with subprocess.Popen(
         ["sh", "-c", nightly],
         cwd=str(queue.work),
