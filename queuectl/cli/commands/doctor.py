@@ -169,7 +169,9 @@ def _schema(storage: Storage) -> Finding:
     return Finding(
         "schema",
         OK if version == known else FAIL,
-        f"version {version}" if version == known else f"version {version} instead of {known}",
+        f"version {version}, as expected"
+        if version == known
+        else f"version {version} instead of {known}",
     )
 
 
@@ -239,7 +241,7 @@ def _unused(storage: Storage) -> Finding:
             f"{100 * unused // total} % of the {size(total)} of the file are unused "
             "(queuectl prune --vacuum gives them back)",
         )
-    return Finding("unused space", OK, f"{size(unused)} of {size(total)}")
+    return Finding("unused space", OK, f"{size(unused)} of the {size(total)} of the file")
 
 
 def _jobs(storage: Storage) -> Finding:
