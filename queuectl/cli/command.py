@@ -73,6 +73,18 @@ def line_of(error: click.ClickException) -> str:
     return text[:1].lower() + text[1:]
 
 
+def knowing_short_options(parser: Any) -> Any:
+    """Let a parser of click find `-q` at once.
+
+    It looks for `-q` among the long options first, then imports difflib to suggest one that is like
+    it: 2 of the 40 ms that `enqueue -q` takes.
+    """
+    known, short = (getattr(parser, name, {}) for name in ("_long_opt", "_short_opt"))
+    for name, option in short.items():
+        known.setdefault(name, option)
+    return parser
+
+
 class _Command(click.Command):
     """The base of commands and groups."""
 
@@ -105,6 +117,10 @@ class _Command(click.Command):
                 *names, text=lambda ctx: ctx.get_help(), help="Show this message and exit."
             )
         return self._own_help_option
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Return a parser that knows short options at once."""
+        return knowing_short_options(super().make_parser(ctx))
 
     def make_context(
         self,

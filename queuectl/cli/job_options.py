@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Mapping, Sequence, Tuple, TypeVar
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import usage_error
+from queuectl.cli.command import knowing_short_options, usage_error
 from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
@@ -183,7 +183,7 @@ def split_words(command: click.Command, ctx: click.Context, args: list[str]) -> 
     ]
     # A parser that has no argument to fill returns the words, on every version of click.
     parser = click.Command(None, params=options, add_help_option=False).make_parser(ctx)
-    words = parser.parse_args(list(args))[1]
+    words = knowing_short_options(parser).parse_args(list(args))[1]
     return args[: len(args) - len(words)], words
 
 

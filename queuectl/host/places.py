@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from queuectl.core.errors import QueueUnusable
@@ -64,6 +63,12 @@ def refuse_shared(files: QueueFiles) -> None:
     )
 
 
+# Not by regular expressions: to compile one takes half a millisecond of the start of a command, and
+# 0.2 MB of each worker. The backslash comes first, since the others contain one.
+_MOUNT_ESCAPES = (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012"))
+"""How the kernel writes characters of a path in mountinfo, in octal."""
+
+
 def refuse_second_name(files: QueueFiles) -> None:
     """Raise QueueUnusable if the database, which exists, can be reached under another name.
 
@@ -79,7 +84,9 @@ def refuse_second_name(files: QueueFiles) -> None:
             f"{files.database} has another name (a hard link), and two names would overwrite each "
             "other's changes (remove the other name; to copy a queue: queuectl backup)"
         )
-    mounted = re.sub(r"[ \t\n\\]", lambda m: f"\\{ord(m.group()):03o}", files.database)
+    mounted = files.database
+    for character, escape in _MOUNT_ESCAPES:
+        mounted = mounted.replace(character, escape)
     try:
         with open("/proc/self/mountinfo", "rb") as mounts:
             is_mounted = b" %b " % mounted.encode() in mounts.read()
@@ -112,10 +119,9 @@ def file_system(path: str) -> str | None:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             for line in mounts:
                 left, _, right = line.partition(" - ")
-                # White space in a path is written in octal: "\\040".
-                mount = re.sub(
-                    r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), left.split(" ")[4]
-                )
+                mount = left.split(" ")[4]
+                for character, escape in reversed(_MOUNT_ESCAPES):
+                    mount = mount.replace(escape, character)
                 inside = path == mount or path.startswith(mount.rstrip("/") + "/")
                 if inside and len(mount) >= best[0]:
                     best = (len(mount), right.split(" ")[0])

@@ -36,10 +36,8 @@ def test_no_slow_module_is_imported_without_need(queue: Queue, words: str) -> No
 
     imported = _imported(queue, COMMAND, *words.split())
 
-    # For a short option, click's parser loads these: 2 of 40 ms on Python 3.11.
-    by_click = ["difflib", "locale"] if "-q" in words else []
     assert {"click", "sqlite3", "queuectl.storage"} <= imported
-    assert [name for name in _needless(queue, imported) if name not in by_click] == []
+    assert _needless(queue, imported) == []
 
 
 def test_the_first_enqueue_is_as_fast(queue: Queue) -> None:
