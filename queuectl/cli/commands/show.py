@@ -48,7 +48,7 @@ _MEANINGS = {"exit 126": "it cannot be executed", "exit 127": "command not found
 @click.option(
     "--show-env",
     is_flag=True,
-    help="Print the values of environment variables (default: ***).",
+    help="Print the values of environment variables (default: *** except for PATH).",
 )
 @json_option
 def show(
