@@ -21,6 +21,7 @@ from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
+from queuectl.core.reasons import short_reason
 from queuectl.core.states import SIGNS, JobState
 
 MOST_DEAD = 5
@@ -226,7 +227,7 @@ def _dead_lines(snapshot: Snapshot, width: int) -> list[_Line]:
     for job, last_line in snapshot.dead:
         died = "" if job.finished_at is None else distance(job.finished_at, now=snapshot.now)
         rows.append([naming.number(job), died, _queue(job, snapshot)])
-        reason = cut(escape(job.last_error or "dead"), _WIDEST_REASON)
+        reason = cut(escape(short_reason(job.last_error or "dead")), _WIDEST_REASON)
         said = naming.title(job) if last_line is None else escape(last_line)
         texts.append([(f"{reason}: ", colors.bad), (said, None)])
     return _group(JobState.DEAD, rows, texts, width)

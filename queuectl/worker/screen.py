@@ -13,6 +13,7 @@ from queuectl.core.cells import cut, cut_middle, width
 from queuectl.core.escaping import escape
 from queuectl.core.models import Claim, Job, Outcome, Recorded, Verdict
 from queuectl.core.naming import number, title
+from queuectl.core.reasons import short_reason
 from queuectl.core.states import SIGNS, JobState
 from queuectl.core.times import format_duration, utcnow
 from queuectl.runner.output_reader import last_line
@@ -115,14 +116,14 @@ class ScreenReporter(Reporter):
     def _say_failed(self, claim: Claim, outcome: Outcome, verdict: Verdict) -> None:
         job = claim.job
         what = (
-            f"failed {job.attempts}/{job.max_retries}: {outcome.reason}, "
+            f"failed {job.attempts}/{job.max_retries}: {short_reason(outcome.reason or '')}, "
             f"again in {time_until_retry(verdict)}"
         )
         self._show(JobState.FAILED, claim, what, last_line(outcome.output))
 
     def _say_dead(self, claim: Claim, reason: str, outcome: Outcome | None) -> None:
         said = None if outcome is None else last_line(outcome.output)
-        self._show(JobState.DEAD, claim, f"dead: {reason}", said)
+        self._show(JobState.DEAD, claim, f"dead: {short_reason(reason)}", said)
 
     def _say_released(self, claim: Claim, verdict: Verdict) -> None:
         why = ""

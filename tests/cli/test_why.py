@@ -160,7 +160,7 @@ def test_a_finished_job_says_how_it_ended(queue: Queue) -> None:
     assert_why(queue, "late", "completed", "completed at TIME, on attempt 2")
     assert_why(
         queue, "bad", "dead",
-        r"is dead since TIME: attempt 1 of 1 failed \(exit 9\); queuectl dlq retry bad runs it "
+        r"died at TIME: attempt 1 of 1 failed \(exit 9\); queuectl dlq retry bad runs it "
         "again",
     )  # fmt: skip
     assert re.fullmatch(f"gone was cancelled at {TIME}: " + r"two\\nlines", queue.ok("why", "gone"))
@@ -197,7 +197,7 @@ def test_a_failure_says_why_and_what_was_printed_last(
 
     assert_why(
         queue, "a", "dead",
-        rf"is dead since TIME: attempt 1 of 3 failed {expected}; queuectl dlq retry a runs it "
+        rf"died at TIME: attempt 1 of 3 failed {expected}; queuectl dlq retry a runs it "
         "again",
     )  # fmt: skip
 

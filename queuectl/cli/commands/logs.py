@@ -19,6 +19,7 @@ from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Execution, Job
 from queuectl.core.naming import title
+from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
 
@@ -135,7 +136,7 @@ def _execution(storage: Storage, job: Job, attempt: int | None) -> Execution | N
 
 
 def _print_header(job: Job) -> None:
-    error = f", {job.last_error}" if job.last_error and job.state in _WITH_ERROR else ""
+    error = f", {short_reason(job.last_error)}" if job.last_error and job.state in _WITH_ERROR else ""
     begin = escape(f"==> {shown_name(job)} {job.state.value}{error}: ")
     end = " <=="
     line = output.line_width()

@@ -154,7 +154,7 @@ def _finished(storage: Storage, job: Job, now: datetime) -> Explanation:
     interrupted = _was_interrupted(storage, job)
     cause = job.last_error if interrupted else _failure(storage, job)
     again = f"queuectl dlq retry {shown_name(job)} runs it again"
-    return Explanation("dead", f"is dead since {when}: {cause}; {again}")
+    return Explanation("dead", f"died at {when}: {cause}; {again}")
 
 
 def _failure(storage: Storage, job: Job) -> str:
@@ -167,9 +167,11 @@ def _failure(storage: Storage, job: Job) -> str:
 
 
 def _running(storage: Storage, job: Job, now: datetime) -> Explanation:
-    since = "" if job.locked_at is None else f" since {local_time(job.locked_at, now=now)}"
+    running = "is running"
+    if job.locked_at is not None:
+        running = f"has been running since {local_time(job.locked_at, now=now)}"
     ending = ", and is being cancelled" if job.cancel_requested else ""
-    sentence = f"is running{since} on worker {job.locked_by}{ending}"
+    sentence = f"{running} on worker {job.locked_by}{ending}"
     if lockfiles.is_alive(storage.files, str(job.locked_by)) is False:
         # Until another worker recovers it, nobody records its end, ends it at its timeout, or
         # carries out a cancellation.

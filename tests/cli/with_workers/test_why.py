@@ -24,4 +24,4 @@ def test_a_pending_job_says_how_many_are_ahead(queue: Queue) -> None:
     assert_why(queue, "c", "ahead", f"waits for a worker: 2 jobs are ahead of it in default{busy}")
     assert_why(queue, "b", "ahead", f"waits for a worker: 1 job is ahead of it in default{busy}")
     assert_why(queue, "first", "next", f"waits for a worker: it is the next in default{busy}")
-    assert_why(queue, "long", "running", f"is running since TIME on worker {worker}")
+    assert_why(queue, "long", "running", f"has been running since TIME on worker {worker}")
