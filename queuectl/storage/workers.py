@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, Sequence
 
 from queuectl.core.errors import QueueReplaced, QueueUnusable
@@ -44,7 +45,10 @@ class Workers(Base):
             schema.set_meta(conn, "last_worker_at", seen_at)
 
     def workers(self) -> list[Worker]:
-        """Return the registered workers, with the job that each runs, in the order of start."""
+        """Return the registered workers, with the job that each runs.
+
+        Pools come in the order of their start, and the workers of a pool by their numbers.
+        """
         with self._snapshot() as conn, any_bytes(conn):
             rows = conn.execute(
                 """
@@ -55,7 +59,15 @@ class Workers(Base):
                  ORDER BY started_at, workers.id
                 """
             ).fetchall()
-        return [worker for worker in map(_to_worker, rows) if worker is not None]
+        workers = [worker for worker in map(_to_worker, rows) if worker is not None]
+        first_start: dict[str, datetime] = {}
+        for worker in workers:
+            first_start.setdefault(worker.supervisor, worker.started_at)
+        # By the length of ids first, so that `-9` comes before `-10`.
+        workers.sort(
+            key=lambda one: (first_start[one.supervisor], one.supervisor, len(one.id), one.id)
+        )
+        return workers
 
     def orphans(self) -> list[str]:
         """Return the ids of workers that hold claims but are not registered."""

@@ -33,7 +33,16 @@ def test_a_registered_worker_can_be_read_back(storage, clock, queues, ticks):
     assert storage.workers() == [own]
 
 
-def test_workers_are_listed_by_their_start_with_what_they_run(storage, clock):
+def test_workers_are_listed_by_pool_and_number(storage, clock):
+    """The pool that started first comes first; number 9 comes before number 10."""
+    for at, (pool, number) in enumerate([("b", 10), ("b", 9), ("a", 2), ("a", 1), ("b", 1)]):
+        one = worker(f"{pool}-{number}", later(clock.now, at))
+        storage.register_worker(one._replace(supervisor=pool))
+
+    assert [one.id for one in storage.workers()] == ["b-1", "b-9", "b-10", "a-1", "a-2"]
+
+
+def test_workers_are_listed_with_what_they_run(storage, clock):
     """Each has the job that it has claimed and not ended."""
     storage.register_worker(worker("w2", later(clock.now, 1)))
     storage.register_worker(worker("w1", later(clock.now, 2)))
@@ -43,7 +52,7 @@ def test_workers_are_listed_by_their_start_with_what_they_run(storage, clock):
     running = [(w.id, w.job, w.job_since) for w in storage.workers()]
     storage.record(claim, OK, COMPLETED, now=clock.now)
 
-    assert running == [("w3", None, None), ("w2", None, None), ("w1", "a", clock.now)]
+    assert running == [("w1", "a", clock.now), ("w2", None, None), ("w3", None, None)]
     assert [w.job for w in storage.workers()] == [None, None, None]
 
 

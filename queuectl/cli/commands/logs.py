@@ -136,7 +136,9 @@ def _execution(storage: Storage, job: Job, attempt: int | None) -> Execution | N
 
 
 def _print_header(job: Job) -> None:
-    error = f", {short_reason(job.last_error)}" if job.last_error and job.state in _WITH_ERROR else ""
+    error = ""
+    if job.last_error and job.state in _WITH_ERROR:
+        error = f", {short_reason(job.last_error)}"
     begin = escape(f"==> {shown_name(job)} {job.state.value}{error}: ")
     end = " <=="
     line = output.line_width()

@@ -24,13 +24,14 @@ from queuectl.core.times import utcnow
 _LARGEST_LIMIT = 1_000_000
 _COLUMNS = (
     Column("QUEUE", least=8),
-    Column("PENDING", right=True),
-    Column("RUNNING", right=True),
-    Column("RETRY", right=True, says_nothing=only("0")),
-    Column("SCHEDULED", right=True, says_nothing=only("0")),
-    Column("BLOCKED", right=True, says_nothing=only("0")),
-    Column("DONE", right=True),
+    Column("PENDING", least=7, right=True),
+    Column("PROCESSING", least=7, right=True),
+    Column("FAILED", right=True, says_nothing=only("0")),
+    Column("SCHEDULED", least=7, right=True, says_nothing=only("0")),
+    Column("BLOCKED", least=7, right=True, says_nothing=only("0")),
+    Column("COMPLETED", least=7, right=True),
     Column("DEAD", right=True),
+    Column("CANCELLED", least=7, right=True, says_nothing=only("0")),
     Column("LIMIT", right=True, says_nothing=only("-")),
     Column("PAUSED", least=7, says_nothing=only("-")),
 )
@@ -80,8 +81,9 @@ def _row(found: QueueStatus) -> list[Cell]:
         counts[JobState.FAILED],
         counts[JobState.SCHEDULED],
         counts[JobState.BLOCKED],
-        counts[JobState.COMPLETED] + counts[JobState.CANCELLED],
+        counts[JobState.COMPLETED],
         Styled(str(counts[JobState.DEAD]), bad) if counts[JobState.DEAD] else 0,
+        counts[JobState.CANCELLED],
     )
     limit = "-" if found.limit is None else found.limit
     return [found.name, *numbers, limit, pause]

@@ -68,9 +68,10 @@ def test_resume_without_a_name_lifts_every_pause(queue: Queue) -> None:
 
 
 _LIST = """\
-QUEUE  PENDING  RUNNING  RETRY  SCHEDULED  BLOCKED  DONE  DEAD  LIMIT  PAUSED
-a            1        0      0          0        0     0     0      -  -
-b            0        0      0          1        0     0     0      2  by ann, TIME: disk full"""
+QUEUE  PENDING  PROCESSING  FAILED  SCHEDULED  BLOCKED  COMPLETED  DEAD  CANCELLED  LIMIT  PAUSED
+a            1           0       0          0        0          0     0          0      -  -
+b            0           0       0          1        0          0     0          0      2  \
+by ann, TIME: disk full"""
 
 
 def test_the_list_shows_what_each_queue_holds(queue: Queue) -> None:
