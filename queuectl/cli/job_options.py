@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from functools import partial
 from typing import Any, Callable, List, Mapping, Sequence, Tuple, TypeVar
 
 import click
@@ -22,7 +23,7 @@ from queuectl.core.specs import (
     parse_object,
 )
 from queuectl.core.states import UNFINISHED_STATES
-from queuectl.core.times import format_duration
+from queuectl.core.times import format_duration, utcnow
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Split = Tuple[List[str], List[str]]
@@ -40,24 +41,38 @@ JOB_SECTIONS = {
 """The sections in which the help shows the options of a job."""
 
 
-def job_options(*, new: bool) -> Callable[[_Function], _Function]:
-    """Add the options that say how a job runs. Their texts name defaults only for a `new` job."""
+def job_options(*, new: bool, chooses: bool = False) -> Callable[[_Function], _Function]:
+    """Add the options that say how a job runs. Their texts name defaults only for a `new` job.
+
+    A command that `chooses` jobs by --queue and --label does not get these two.
+    """
 
     def add(function: _Function) -> _Function:
-        for option in reversed(_options(new=new)):
+        for option in reversed([*([] if chooses else _names(new=new)), *_options(new=new)]):
             function = option(function)
         return function
 
     return add
 
 
-def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
-    def described(meaning: str, default: str) -> str:
-        return f"{meaning} (default: {default})." if new else f"{meaning}."
+def _names(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
+    """Return the options that say what a job is chosen by."""
+    queue = _described("Put it in this queue", DEFAULT_QUEUE, new=new)
+    return (
+        click.option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=queue),
+        click.option("--label", metavar="TEXT", shell_complete=offers.labels,
+                     help="A name to show in lists."),
+    )  # fmt: skip
 
+
+def _described(meaning: str, default: str, *, new: bool) -> str:
+    return f"{meaning} (default: {default})." if new else f"{meaning}."
+
+
+def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
+    described = partial(_described, new=new)
     defaults = effective(())
     limit = format_duration(defaults.job_timeout)
-    in_queue = described("Put it in this queue", DEFAULT_QUEUE)
     higher_first = described("Jobs with a higher number start first", str(DEFAULT_PRIORITY))
     fixed = "Wait this long before each retry, in place of the backoff{}."
     base = "Wait BASE, BASE**2, BASE**3 ... seconds before the retries"
@@ -74,7 +89,6 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     shell = described("Run the command with this shell", defaults.shell)
     not_before = "Do not start it before this time."
     return (
-        click.option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=in_queue),
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
         click.option("--retry-delay", metavar="DURATION",
@@ -87,8 +101,6 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--env", multiple=True, metavar="NAME[=VALUE]",
                      shell_complete=offers.variables, help=variable),
         click.option("--shell", metavar="PATH", shell_complete=offers.path(), help=shell),
-        click.option("--label", metavar="TEXT", shell_complete=offers.labels,
-                     help="A name to show in lists."),
         click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after.format(none)),
         click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
@@ -123,6 +135,24 @@ def check_options(fields: Mapping[str, Any], *, now: datetime) -> dict[str, Any]
     if fields["env"]:  # checked already: '*' may copy names that nobody may give
         checked["env"] = fields["env"]
     return checked
+
+
+_CLEARED: Mapping[str, tuple[object, object]] = {
+    "after": (("",), ()),
+    "after_any": (("",), ()),
+    "retry_delay": ("", None),
+    "backoff": ("", None),
+}
+"""The value of an option that takes something away from a job, and what the job has then."""
+
+
+def changed_fields(
+    options: Mapping[str, Any], env: Sequence[str], command: str | None
+) -> dict[str, Any]:
+    """Return what options change of a job that is there, as fields of JobSpec."""
+    cleared = {name: none for name, (given, none) in _CLEARED.items() if options[name] == given}
+    fields = option_fields({**options, **dict.fromkeys(cleared)}, env)
+    return {**check_options({**fields, "command": command}, now=utcnow()), **cleared}
 
 
 def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, object]:

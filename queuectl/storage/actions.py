@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import JobDeleted, QueueError, UniqueKeyHeld, WrongState
@@ -22,7 +23,7 @@ from queuectl.storage.rows import SELECT_JOB, to_job
 
 RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
 _SET_BY_RETRY = {"run_at", "after", "after_any"}
-"""What a retry of a finished job clears: such a job starts at once."""
+"""The fields that a retry of a finished job sets anew."""
 _EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at",
              "retry_delay", "backoff", "shell")  # fmt: skip
 
@@ -31,13 +32,22 @@ class Actions(Base):
     """The methods that act on one job."""
 
     def retry(
-        self, job: Job | JobKey, *, now: datetime, states: Sequence[JobState] = RETRYABLE_STATES
-    ) -> None:
+        self,
+        job: Job | JobKey,
+        changes: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        now: datetime,
+        states: Sequence[JobState] = RETRYABLE_STATES,
+    ) -> JobState:
         """Make a job pending: a failed one keeps its attempts, a finished one starts anew.
 
-        A finished job keeps its place and its history, and a paused one stays paused. Raises
-        WrongState if its state is not among `states`, UniqueKeyHeld if another job has taken its
-        unique key, JobDeleted if it was deleted.
+        A finished job keeps its place and its history, and a paused one stays paused. `changes` are
+        those of `edit`, made in the same transaction, so that no worker takes the job without them;
+        with a time or jobs to wait for, the job becomes scheduled or blocked. Returns the state
+        afterwards.
+
+        Raises WrongState if its state is not among `states`, UniqueKeyHeld if another job has taken
+        its unique key, JobDeleted if it was deleted, and the errors of `edit`.
         """
         with self._transaction() as conn:
             current = _current(conn, job)
@@ -64,7 +74,11 @@ class Actions(Base):
                 """,
                 {"now": to_text(now), "seq": job.seq, "state": current.state.value},
             )
+            state = JobState.PENDING
+            if changes:
+                state = _edit(conn, job, changes, verb="retry", now=now).state
         self._wake_workers()
+        return state
 
     def cancel(self, job: Job | JobKey, *, reason: str | None = None, now: datetime) -> JobState:
         """Cancel a job: a waiting one at once, a running one by asking its worker to end it.
@@ -105,50 +119,7 @@ class Actions(Base):
         through others.
         """
         with self._transaction() as conn:
-            current = _current(conn, job)
-            _refuse_edit(current, changes)
-            merged: dict[str, Any] = {
-                name: changes.get(name, getattr(current, name)) for name in _EDITABLE
-            }
-            if RETRY_FIELDS & changes.keys():  # one of them replaces the other
-                merged.update({name: changes.get(name) for name in RETRY_FIELDS})
-            run_at = merged["run_at"]
-            state = current.state
-            if state in (JobState.PENDING, JobState.SCHEDULED) and "run_at" in changes:
-                state = JobState.SCHEDULED if run_at > now else JobState.PENDING
-            conn.execute(
-                """
-                UPDATE jobs
-                   SET command = :command,
-                       queue = :queue,
-                       priority = :priority,
-                       max_retries = :max_retries,
-                       timeout = :timeout,
-                       cwd = :cwd,
-                       label = :label,
-                       retry_delay = :retry_delay,
-                       backoff = :backoff,
-                       shell = :shell,
-                       env = :env,
-                       run_at = :run_at,
-                       state = :new_state,
-                       updated_at = :now
-                 WHERE seq = :seq
-                   AND state = :state
-                """,
-                {
-                    **merged,
-                    "env": json.dumps({**current.env, **changes.get("env", {})}),
-                    "run_at": None if run_at is None else to_text(run_at),
-                    "new_state": state.value,
-                    "now": to_text(now),
-                    "seq": job.seq,
-                    "state": current.state.value,
-                },
-            )
-            if "after" in changes or "after_any" in changes:
-                _change_needs(conn, job, changes, now)
-            edited = _current(conn, job)
+            edited = _edit(conn, job, changes, verb="edit", now=now)
         self._wake_workers()
         return edited
 
@@ -163,21 +134,76 @@ def _refuse_held_key(conn: sqlite3.Connection, key: str, *, refused: str) -> Non
         raise UniqueKeyHeld(key, staged.id, "is being enqueued", refused=refused)
 
 
-def _refuse_edit(job: Job, changes: Mapping[str, Any]) -> None:
+def _edit(
+    conn: sqlite3.Connection,
+    job: Job | JobKey,
+    changes: Mapping[str, Any],
+    *,
+    verb: str,
+    now: datetime,
+) -> Job:
+    """Change fields of a job; return it as it is then. Errors name the `verb`."""
+    current = _current(conn, job)
+    _refuse_edit(current, changes, verb)
+    merged: dict[str, Any] = {name: changes.get(name, getattr(current, name)) for name in _EDITABLE}
+    if RETRY_FIELDS & changes.keys():  # one of them replaces the other
+        merged.update({name: changes.get(name) for name in RETRY_FIELDS})
+    run_at = merged["run_at"]
+    state = current.state
+    if state in (JobState.PENDING, JobState.SCHEDULED) and "run_at" in changes:
+        state = JobState.SCHEDULED if run_at > now else JobState.PENDING
+    conn.execute(
+        """
+        UPDATE jobs
+           SET command = :command,
+               queue = :queue,
+               priority = :priority,
+               max_retries = :max_retries,
+               timeout = :timeout,
+               cwd = :cwd,
+               label = :label,
+               retry_delay = :retry_delay,
+               backoff = :backoff,
+               shell = :shell,
+               env = :env,
+               run_at = :run_at,
+               state = :new_state,
+               updated_at = :now
+         WHERE seq = :seq
+           AND state = :state
+        """,
+        {
+            **merged,
+            "env": json.dumps({**current.env, **changes.get("env", {})}),
+            "run_at": None if run_at is None else to_text(run_at),
+            "new_state": state.value,
+            "now": to_text(now),
+            "seq": job.seq,
+            "state": current.state.value,
+        },
+    )
+    if "after" in changes or "after_any" in changes:
+        _change_needs(conn, job, changes, now)
+    return _current(conn, job)
+
+
+def _refuse_edit(job: Job, changes: Mapping[str, Any], verb: str) -> None:
     """Raise WrongState or QueueError if a job cannot be changed in this way."""
     if job.state is JobState.DEAD:
         if _SET_BY_RETRY & changes.keys():
-            raise QueueError(f"{job.id} is dead, and a retry starts it at once (retry it first)")
+            raise QueueError(
+                f"cannot edit when {job.id} starts: it is dead (give the option to queuectl retry)"
+            )
         return
     if job.state not in WAITING_STATES:
-        raise WrongState(job.id, job.state.value, "edit")
+        raise WrongState(job.id, job.state.value, verb)
     if changes.get("max_retries", job.attempts + 1) <= job.attempts:
         had = f"{job.attempts} attempt{'s' if job.attempts > 1 else ''}"
-        raise QueueError(f"cannot edit {job.id}: it has had {had} already (allow more)")
+        raise QueueError(f"cannot {verb} {job.id}: it has had {had} already (allow more)")
 
 
 def _change_needs(
-    conn: sqlite3.Connection, job: Job, changes: Mapping[str, Any], now: datetime
+    conn: sqlite3.Connection, job: Job | JobKey, changes: Mapping[str, Any], now: datetime
 ) -> None:
     """Make a waiting job wait for other jobs than before; those of the other kind are kept."""
     kept: dict[bool, list[str]] = {False: [], True: []}

@@ -223,17 +223,74 @@ def test_a_dead_job_is_edited_and_retried(states: Queue) -> None:
     """Regression: that was refused, so the id, the label and what waits for the job were lost."""
     assert states.ok("edit", "dead", "echo fixed") == "dead is dead: queuectl retry dead runs it"
     assert states.fails(1, "edit", "--delay", "1h", "dead") == (
-        "queuectl edit: dead is dead, and a retry starts it at once (retry it first)"
+        "queuectl edit: cannot edit when dead starts: it is dead "
+        "(give the option to queuectl retry)"
     )
     states.ok("retry", "dead")
     assert (states.show("dead")["command"], states.state("dead")) == ("echo fixed", "pending")
+
+
+@pytest.mark.parametrize("command", [["retry"], ["dlq", "retry"]])
+def test_a_retry_can_change_the_job(states: Queue, command: list[str]) -> None:
+    """Regression: that took a pause of the queue, a loop with `edit`, and another command."""
+    before = states.show("dead")
+    settings = ["--timeout", "0", "--max-retries", "5", "--env", "A=b", "--priority", "3"]
+    said = states.ok(*command, "dead", *settings, "--retry-delay", "9", "--command", "echo $A; ls")
+    after = states.json("show", "--show-env", "dead")
+
+    assert said == "dead is pending again"
+    assert (after["command"], after["timeout"], after["max_retries"]) == ("echo $A; ls", 0, 5)
+    assert (after["priority"], after["retry_delay"]) == (3, 9)
+    assert after["env"]["A"] == "b"
+    assert (after["queue"], after["label"]) == (before["queue"], before["label"])
+
+
+def test_all_dead_jobs_are_retried_with_other_settings(states: Queue) -> None:
+    """--queue and --label choose the jobs, also beside options that change them."""
+    assert states.ok("dlq", "retry", "--all", "--timeout", "0") == "dead is pending again"
+    assert states.ok("retry", "--label", "a*", "--state", "completed", "--delay", "1h") == (
+        "completed is scheduled"
+    )
+    assert (states.show("dead")["timeout"], states.state("completed")) == (0, "scheduled")
+
+
+def test_a_retry_can_wait_for_other_jobs(states: Queue) -> None:
+    """It warns of one that will not complete by itself, as edit does."""
+    done = states.run("retry", "completed", "--after", "dead")
+
+    assert (done.code, done.out) == (0, "completed is blocked\n")
+    assert done.err == (
+        "completed waits for dead, which will not complete unless retried (queuectl retry)\n"
+    )
+    assert states.fails(2, "retry", "dead", "--after", "dead") == (
+        "queuectl retry: dead waits for itself"
+    )
+    assert states.state("dead") == "dead"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--command", " "], "the command is empty"),
+        (["--timeout", "soon"], "--timeout: …"),
+        (["--delay", "5", "--at", "18:00"], "--delay and --at cannot be used together"),
+        (["--retry-delay", "5", "--backoff", "2"], "--retry-delay and --backoff cannot be used …"),
+        (["--cwd", "/none"], "--cwd is not a folder: /none"),
+    ],
+)
+def test_wrong_changes_of_a_retry_are_refused(states: Queue, args: list[str], line: str) -> None:
+    """The exit code is 2, and nothing changes."""
+    before = states.show("dead")
+
+    assert states.fails(2, "retry", "dead", *args).startswith(f"queuectl retry: {line.rstrip('…')}")
+    assert states.show("dead") == before
 
 
 @pytest.mark.parametrize("state", ["processing", "completed", "cancelled"])
 def test_a_running_completed_or_cancelled_job_cannot_be_edited(states: Queue, state: str) -> None:
     """The exit code is 1, and nothing changes. For a finished job it says what to do instead."""
     before = states.show(state)
-    hint = f" (to run it again with changes: pause its queue, queuectl retry {state}, edit)"
+    hint = f" (queuectl retry {state} takes the options of edit, and runs it again)"
 
     assert states.fails(1, "edit", state, "true") == (
         f"queuectl edit: cannot edit {state}: it is {state}{hint if state != 'processing' else ''}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from queuectl.core.errors import (
@@ -21,21 +23,21 @@ FINISHED = [JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED]
 WAITING = [JobState.SCHEDULED, JobState.BLOCKED, JobState.PENDING, JobState.FAILED]
 
 
-def bring(storage, now, state, **fields):
-    """Return a job `a` in that state."""
+def bring(storage, now, state, job_id="a", **fields):
+    """Return a job in that state."""
     if state is JobState.BLOCKED:
         add(storage, now, "needed", queue="other")
         fields["after"] = ("needed",)
     if state is JobState.SCHEDULED:
         fields["run_at"] = later(now, 60)
-    add(storage, now, "a", **fields)
+    add(storage, now, job_id, **fields)
     if state in FINISHED:
-        finish(storage, now, "a", state)
+        finish(storage, now, job_id, state)
     elif state in (JobState.PROCESSING, JobState.FAILED):
         claim = storage.claim("w1", now=now)
         if state is JobState.FAILED:
             storage.record(claim, EXIT_1, retry_at(later(now, 60)), now=now)
-    job = storage.get("a")
+    job = storage.get(job_id)
     assert job.state is state
     return job
 
@@ -217,12 +219,53 @@ def test_a_dead_job_can_be_edited_and_then_retried(storage, clock):
     assert storage.dependants(claim.job) == ["waiting"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"command": "new", "timeout": 0.0}, JobState.PENDING),
+        ({"run_at": noon(99)}, JobState.SCHEDULED),
+        ({"after": ("b",)}, JobState.BLOCKED),
+    ],
+)
+def test_a_job_is_retried_and_changed_at_once(storage, clock, changes, expected):
+    """There is one COMMIT, so that no worker takes the job without its changes."""
+    dead = bring(storage, clock.now, JobState.DEAD)
+    add(storage, clock.now, "b")
+    statements = []
+    storage._database.connection.set_trace_callback(statements.append)
+    assert storage.retry(dead, changes, now=clock.tick(1)) is expected
+    storage._database.connection.set_trace_callback(None)
+
+    job = storage.get("a")
+    assert statements.count("COMMIT") == 1
+    assert (job.state, job.attempts, job.finished_at) == (expected, 0, None)
+    assert all(getattr(job, name) == changes[name] for name in changes if name != "after")
+    assert storage.miscounts() == []
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_retry_whose_changes_are_refused_changes_nothing(storage, clock, batch):
+    """Of several jobs in one transaction, the others are retried."""
+    dead = bring(storage, clock.now, JobState.DEAD)
+    failed = bring(storage, clock.now, JobState.FAILED, job_id="b", max_retries=3)
+    with storage.batch() if batch else nullcontext():
+        with pytest.raises(QueueError, match=r"^a waits for itself$"):
+            storage.retry(dead, {"timeout": 9.0, "after": ("a",)}, now=clock.now)
+        with pytest.raises(QueueError, match=r"^cannot retry b: it has had 1 attempt already \("):
+            storage.retry(failed, {"max_retries": 1}, now=clock.now)
+        storage.retry(failed, {"max_retries": 5}, now=clock.now)
+
+    assert storage.get("a") == dead
+    after = storage.get("b")
+    assert (after.state, after.attempts, after.max_retries) == (JobState.PENDING, 1, 5)
+
+
 @pytest.mark.parametrize("changes", [{"run_at": noon(99)}, {"after": ("b",)}, {"after_any": ()}])
 def test_the_start_of_a_dead_job_cannot_be_edited(storage, clock, changes):
     """A retry would forget it, so nobody may think that it was kept."""
     dead = bring(storage, clock.now, JobState.DEAD)
     add(storage, clock.now, "b")
-    with pytest.raises(QueueError, match=r"^a is dead, and a retry starts it at once \("):
+    with pytest.raises(QueueError, match=r"^cannot edit when a starts: it is dead \("):
         storage.edit(dead, {**changes, "priority": 5}, now=clock.now)
 
     assert storage.get("a") == dead

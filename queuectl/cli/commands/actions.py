@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Sequence
 
 import click
 
@@ -10,10 +10,9 @@ from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
-    check_options,
+    changed_fields,
     command_text,
     job_options,
-    option_fields,
     split_words,
     warn_unsatisfiable,
 )
@@ -28,7 +27,7 @@ from queuectl.cli.selection import (
 )
 from queuectl.cli.summary import Summary, verbose_option
 from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
-from queuectl.core.models import JobKey
+from queuectl.core.models import Job, JobKey
 from queuectl.core.specs import check_reason
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
@@ -111,6 +110,13 @@ def _with_dependants(storage: Storage, chosen: Iterable[JobKey | str]) -> list[J
     return [*unknown, *storage.with_dependants(found)]
 
 
+_RETRY_SECTIONS = {
+    "Which jobs": "--all --queue --batch --state --label",
+    "Changes": "--command --cwd --env --shell --input",
+    **{name: JOB_SECTIONS[name] for name in ("When it starts", "Limits")},
+}
+
+
 def retry_command(
     text: str,
     *,
@@ -125,12 +131,20 @@ def retry_command(
     terminal.
     """
 
-    @click.command("retry", cls=QueueCommand, help=text)
+    @click.command("retry", cls=QueueCommand, help=text, sections=_RETRY_SECTIONS)
     @jobs_argument(*retryable)
     @queue_option
     @state_option(*retryable)
     @label_option
     @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
+    @click.option(
+        "--command",
+        "new_command",
+        metavar="TEXT",
+        shell_complete=offers.command,
+        help="Run this shell command instead.",
+    )
+    @job_options(new=False, chooses=True)
     @verbose_option
     @quiet_option
     def command(
@@ -139,23 +153,33 @@ def retry_command(
         states: Sequence[Any],
         label: str | None,
         everything: bool,
+        new_command: str | None,
+        env: Sequence[str],
         verbose: bool,
         quiet: bool,
+        **options: Any,
     ) -> int:
+        changes = changed_fields(options, env, new_command)
         among = retryable if states else by_default
         choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
         storage = open_storage(write=True)
+        waiting: list[JobKey | Job] = []
 
         def retry_one(key: JobKey | str) -> str | None:
             job = storage.get(key) if isinstance(key, str) else key
-            storage.retry(job, now=utcnow(), states=retryable)
-            return None if quiet else f"{job.id} is pending again"
+            state = storage.retry(job, changes, now=utcnow(), states=retryable)
+            again = " again" if state is JobState.PENDING else ""
+            if state is JobState.BLOCKED:
+                waiting.append(job)
+            return None if quiet else f"{job.id} is {state.value}{again}"
 
         summary = Summary(choice, verbose=verbose)
         code = each(choice.keys(storage), retry_one, storage.batch, summary.add)
         if not quiet:
             none = f"no {' or '.join(state.value for state in among)} jobs"
             summary.show(storage, none=none, on_terminal_only=not says_none)
+            for job in waiting:
+                _warn_unsatisfiable(storage, storage.get(job.id))
         return code
 
     return command
@@ -165,11 +189,12 @@ retry = retry_command(
     """Run failed or finished jobs again.
 
     A failed job is retried at once. A finished job starts over with all its attempts; its history
-    is kept.
+    is kept. Options can change the jobs before they run.
 
     \b
     Examples:
       queuectl retry @17
+      queuectl retry @17 --max-retries 5 --env LEVEL=debug
       queuectl retry --all                       all failed and dead jobs
       queuectl list --ids --state cancelled | queuectl retry -
     """,
@@ -197,15 +222,6 @@ class _EditCommand(QueueCommand):
         return rest
 
 
-_CLEARED: Mapping[str, tuple[object, object]] = {
-    "after": (("",), ()),
-    "after_any": (("",), ()),
-    "retry_delay": ("", None),
-    "backoff": ("", None),
-}
-"""The value of an option that takes something away from a job, and what the job has then."""
-
-
 @click.command("edit", cls=_EditCommand, sections=JOB_SECTIONS)
 @click.argument("job", metavar="JOB", shell_complete=offers.jobs(*WAITING_STATES, JobState.DEAD))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]",
@@ -230,36 +246,35 @@ def edit(
       queuectl edit nightly-backup 'make report'   a new command
       queuectl edit --after '' @17                 wait for no other job
     """
-    cleared = {name: none for name, (given, none) in _CLEARED.items() if options[name] == given}
-    fields = option_fields({**options, **dict.fromkeys(cleared)}, env)
-    if words:
-        if not literal:
-            _check_command_words(words)
-        fields["command"] = command_text(words, literal=literal)
-    changes = {**check_options(fields, now=utcnow()), **cleared}
+    if words and not literal:
+        _check_command_words(words)
+    command = command_text(words, literal=literal) if words else None
+    changes = changed_fields(options, env, command)
     if not changes:
         usage_error("nothing to change (give a command or an option)")
     storage = open_storage(write=True)
     try:
         edited = storage.edit(storage.get(job), changes, now=utcnow())
     except WrongState as error:
-        raise QueueError(f"{error}{_retry_hint(error)}") from error
+        hint = _retry_hint(error.job_id) if error.state in FINISHED_STATES else ""
+        raise QueueError(f"{error}{hint}") from error
     if quiet:
         return
     if "after" in changes:
-        needs = [need for need in storage.needs(edited) if not need.any_outcome]
-        warn_unsatisfiable(
-            edited.id, [need.job.id for need in needs if need.job.state in FINISHED_STATES]
-        )
+        _warn_unsatisfiable(storage, edited)
     dead = f": queuectl retry {edited.id} runs it" if edited.state is JobState.DEAD else ""
     output.print_line(f"{edited.id} is {edited.state.value}{dead}")
 
 
-def _retry_hint(error: WrongState) -> str:
-    """Return how a completed or cancelled job can be edited all the same."""
-    if error.state not in FINISHED_STATES:
-        return ""
-    return f" (to run it again with changes: pause its queue, queuectl retry {error.job_id}, edit)"
+def _warn_unsatisfiable(storage: Storage, job: Job) -> None:
+    """Print a warning if a job waits for jobs that will not complete by themselves."""
+    needs = [need.job for need in storage.needs(job) if not need.any_outcome]
+    warn_unsatisfiable(job.id, [need.id for need in needs if need.state in FINISHED_STATES])
+
+
+def _retry_hint(job_id: str) -> str:
+    """Return how a finished job can be changed all the same."""
+    return f" (queuectl retry {job_id} takes the options of edit, and runs it again)"
 
 
 def _check_command_words(words: Sequence[str]) -> None:

@@ -65,12 +65,13 @@ dlq.add_command(
     retry_command(
         """Run dead jobs again.
 
-        They start over with all their attempts; their history is kept.
+        They start over with all their attempts; their history is kept. Options can change them
+        before they run.
 
         \b
         Examples:
           queuectl dlq retry @17
-          queuectl dlq retry --all
+          queuectl dlq retry --all --timeout 0
         """,
         retryable=_DEAD,
         by_default=_DEAD,
