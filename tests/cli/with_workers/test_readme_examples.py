@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from support.calls import COMMAND
 from support.pages import CHECKOUT, README, TOPICS
 from support.pasting import PROGRAMS, paste, stubs
 from support.queue import Queue
@@ -39,12 +40,17 @@ def test_the_crontab_is_that_of_the_topic() -> None:
     assert set(lines) <= set(TOPICS["cron"].text.splitlines())
 
 
-def test_the_unit_is_a_part_of_that_of_the_topic() -> None:
-    """It is tried out there, too."""
-    lines = README.block("Workers as a service", "ini").splitlines()
+def test_the_recipe_for_a_service_writes_the_unit_of_the_topic(queue: Queue) -> None:
+    """Only the place of queuectl differs. The unit is tried out there."""
+    done = paste(
+        queue, "set -e\n" + README.block("Workers as a service"), PATH=stubs(queue), QUEUECTL_DB=""
+    )
+    unit = (queue.home / ".config/systemd/user/queuectl.service").read_text()
 
-    assert len(lines) == 7
-    assert set(lines) <= set(TOPICS["systemd"].block("For one user", "ini").splitlines())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert unit.replace(COMMAND, "%h/.local/bin/queuectl") == TOPICS["systemd"].block(
+        "For one user", "ini"
+    )
 
 
 @pytest.mark.parametrize("line", README.block("Cheat sheet").splitlines())
