@@ -171,7 +171,7 @@ class Stage(Adding):
                 moved(jobs)
         except QueueLost:
             raise
-        except QueueError as error:
+        except (QueueError, OSError) as error:  # an OSError: a lock cannot even be released
             raise QueueError(
                 f"the jobs are enqueued, but cannot be shown and run yet: {error}"
             ) from error
