@@ -278,7 +278,9 @@ def _print_hints(job: Job, last: Execution) -> None:
     if last.max_rss_bytes is not None and output.on_terminal():
         output.print_data(faint(_MEMORY))
     if last.leftovers:
-        hints.append("The last attempt left processes running (config key: leftovers).")
+        is_retried = last.outcome is not OutcomeKind.OK and last.attempt < job.max_retries
+        what = "before a retry they are ended" if is_retried else "config key: leftovers"
+        hints.append(f"The last attempt left processes running ({what}).")
     if last.output.size_bytes or last.outcome is None:
         follow = "--follow " if last.outcome is None else ""
         hints.append(f"Output: queuectl logs {follow}{shown_name(job)}")
