@@ -60,6 +60,7 @@ class Copies(Workers):
             self._copy_pages(copy)
             copy.execute("PRAGMA journal_mode = MEMORY")  # the queue's own mode has been copied
             copy.execute("BEGIN")
+            schema.keep_origin(copy)
             # With the same name, a retry in one queue would kill the running job of the other.
             schema.name_queue(copy)
             # It may be copied again, more than once. Each copy gets an id when workers start on it.
@@ -109,6 +110,7 @@ class Copies(Workers):
             # A file without the note comes from an older queuectl.
             if known is None or known[0] == own:
                 return None
+            schema.keep_origin(conn)
             schema.name_queue(conn)
             rows = conn.execute(
                 """

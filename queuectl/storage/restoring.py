@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 
 from queuectl.core.errors import QueueError, QueueUnusable
 from queuectl.core.states import UNFINISHED_STATES
 from queuectl.host import lockfiles, places, pools, processes
-from queuectl.host.files import QueueFiles, find
+from queuectl.host.files import QueueFiles, find, logged_execution
 from queuectl.host.filesystem import make, open_to_read, sync_folder, unlink_quietly
 from queuectl.storage import schema
 from queuectl.storage.connecting import connect, file_id, refuse_foreign_wal
@@ -58,12 +58,15 @@ def restore(files: QueueFiles, source: str, *, at_most_lost: int | None, now: da
     with pools.none_starts(files):
         _refuse_running(files)
         try:
-            jobs = _copy(files, source, new, now)
+            jobs, origin = _copy(files, source, new, now)
             # Other processes may enqueue until here.
             lock.acquire(WAIT_SECONDS)
             if at_most_lost is not None and unfinished_jobs(files) > at_most_lost:
                 raise QueueError("jobs were enqueued meanwhile (restore again)")
+            replaced = _origin(files)
             _publish(files, new)
+            if None not in (origin, replaced) and origin != replaced:
+                _remove_logs(files)
         finally:
             lock.close()
             unlink_quietly(new)
@@ -85,8 +88,11 @@ def _refuse_running(files: QueueFiles) -> None:
             )
 
 
-def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> int:
-    """Copy the queue in `source` into the new file `new`; return how many jobs it holds."""
+def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int, str | None]:
+    """Copy the queue in `source` into the new file `new`.
+
+    Returns how many jobs it holds, and its origin, see `schema.origin_of`.
+    """
     found = find(source, None, allow_shared=True)
     try:
         if not found.exists():
@@ -102,6 +108,7 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> int:
                 original.backup(copy)
                 copy.execute("PRAGMA journal_mode = MEMORY")  # its own mode has been copied
                 _refuse_no_queue(copy, source)
+                origin = schema.origin_of(copy)
                 jobs = _make_own(copy, file_id(new), now)
     except sqlite3.Error as error:
         raise translated(error, source) from error
@@ -112,7 +119,7 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> int:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return jobs
+    return jobs, origin
 
 
 def _refuse_no_queue(copy: sqlite3.Connection, source: str) -> None:
@@ -135,6 +142,7 @@ def _make_own(copy: sqlite3.Connection, own_file: str, now: datetime) -> int:
     (version,) = copy.execute("PRAGMA user_version").fetchone()
     copy.execute("BEGIN")
     schema.migrate(copy, version)
+    schema.keep_origin(copy)
     schema.name_queue(copy)
     schema.set_meta(copy, "file", own_file)
     copy.execute("DELETE FROM workers")
@@ -143,6 +151,23 @@ def _make_own(copy: sqlite3.Connection, own_file: str, now: datetime) -> int:
     (jobs,) = copy.execute("SELECT coalesce(sum(jobs), 0) FROM job_counts").fetchone()
     copy.execute("COMMIT")
     return int(jobs)
+
+
+def _origin(files: QueueFiles) -> str | None:
+    """Return the origin of the queue that is replaced; None if there is none, or it is unknown."""
+    try:
+        with closing(connect(files.database, "ro")) as conn:
+            return schema.origin_of(conn)
+    except (sqlite3.Error, QueueError):
+        return None
+
+
+def _remove_logs(files: QueueFiles) -> None:
+    """Remove the outputs of the replaced queue: another one has other attempts of these numbers."""
+    with suppress(OSError):
+        for name in os.listdir(files.logs):
+            if logged_execution(name) is not None:
+                unlink_quietly(f"{files.logs}/{name}")
 
 
 def _publish(files: QueueFiles, new: str) -> None:

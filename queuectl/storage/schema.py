@@ -51,6 +51,28 @@ def name_queue(conn: sqlite3.Connection) -> None:
     set_meta(conn, "queue_id", os.urandom(16).hex())
 
 
+def keep_origin(conn: sqlite3.Connection) -> None:
+    """Note, before a copy gets an id of its own, which queue it comes from."""
+    origin = origin_of(conn)
+    if origin is not None:
+        set_meta(conn, "origin", origin)
+
+
+def origin_of(conn: sqlite3.Connection) -> str | None:
+    """Return the id that the first of all copies had: copies number attempts alike.
+
+    None if it is not known: the backup was made by a queuectl that did not note it.
+    """
+    known: dict[str, str] = dict(
+        conn.execute(
+            "SELECT key, value FROM meta WHERE key IN ('origin', 'queue_id', 'file') ORDER BY key"
+        )
+    )
+    if "origin" in known:
+        return known["origin"]
+    return None if known.get("file") == "backup" else known.get("queue_id")
+
+
 def set_meta(conn: sqlite3.Connection, key: str, value: str) -> None:
     """Store a fact about the file itself."""
     conn.execute(

@@ -257,3 +257,27 @@ def test_a_command_that_waited_writes_nothing_into_the_old_file(queue: Queue, ba
     assert (waiting.returncode, out) == (1, "")
     assert err == f"queuectl enqueue: {queue.database} was removed or replaced\n"
     assert json.loads(queue.ok("status", "--json"))["total"] == 1
+
+
+def test_outputs_of_another_queue_are_removed(queue: Queue, tmp_path: Path) -> None:
+    """Prevents: `logs` printed the output of a job of the queue that was replaced.
+
+    Both queues number their attempts from 1.
+    """
+    other = tmp_path / "other"
+    other.mkdir(0o700)
+    queue.ok("--db", f"{other}/q.db", "enqueue", "--id", "theirs", "head -c 9000 /dev/zero")
+    queue.ok("--db", f"{other}/q.db", "worker", "start", "--drain", "-q")
+    queue.ok("--db", f"{other}/q.db", "backup", f"{other}/b.db")
+    queue.add("head -c 8000 /dev/zero | tr '\\0' x", id="ours")
+    queue.drain("-q")
+    backup = queue.folder / "backup.db"
+    queue.ok("backup", str(backup))
+
+    for _ in range(2):  # its own backup, also a second time, keeps the outputs
+        queue.ok("restore", "--yes", str(backup))
+        assert queue.ok("logs", "ours") == 8000 * "x"
+    queue.ok("restore", "--yes", f"{other}/b.db")
+    assert os.listdir(queue.files.logs) == []
+    queue.ok("restore", "--yes", str(backup))
+    assert "its log is gone" in queue.fails(1, "logs", "ours")
