@@ -103,6 +103,29 @@ def living_pools(files: QueueFiles) -> list[LivingProcess]:
     return [process for process in living_processes(files) if process.supervisor is None]
 
 
+def are_served(files: QueueFiles, queues: Sequence[str]) -> bool:
+    """Whether one living pool serves all of these queues; with none given, all queues but batches.
+
+    A pool whose workers are all suspended serves nothing.
+    """
+    living = living_processes(files)
+    return any(
+        pool.supervisor is None and pool.serves(queues) and not _is_suspended(pool, living)
+        for pool in living
+    )
+
+
+def _is_suspended(pool: LivingProcess, living: Sequence[LivingProcess]) -> bool:
+    """Whether no worker of a pool can go on; of a pool that has none yet, whether it cannot itself.
+
+    Processes in other containers, which cannot be seen, count as able.
+    """
+    workers = [one for one in living if one.supervisor == pool.id] or [pool]
+    return all(
+        one.pid is not None and one.is_seen and processes.is_suspended(one.pid) for one in workers
+    )
+
+
 def _described(owner: str, user: int, written: dict[str, Any]) -> LivingProcess:
     """Return what a lock file says; anything of another type counts as not said."""
     pid, ticks, queues = (written.get(key) for key in ("pid", "start_ticks", "queues"))

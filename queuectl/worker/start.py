@@ -13,7 +13,7 @@ from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes, signals
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode, without_umask
-from queuectl.host.pools import living_pools, none_starts
+from queuectl.host.pools import are_served, none_starts
 from queuectl.host.program import called_as
 from queuectl.storage.database import WAIT_SECONDS, largest_file
 from queuectl.storage.write_lock import WriteLock
@@ -139,7 +139,7 @@ def open_pool(
     that only one of several pools that start at the same time goes on.
     """
     with none_starts(files):
-        if unless_running and any(pool.serves(plan.queues) for pool in living_pools(files)):
+        if unless_running and are_served(files, plan.queues):
             return None
         supervisor_id = os.urandom(4).hex()
         pid = os.getpid()

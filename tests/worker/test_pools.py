@@ -438,3 +438,32 @@ def test_a_pool_that_a_job_detached_is_not_part_of_the_job(queue: Queue, way: st
         assert "QUEUECTL_JOB_ID=long" in shown.splitlines()
     finally:
         queue.run("--db", str(other), "worker", "stop", "--now")
+
+
+@linux_only
+def test_unless_running_starts_a_pool_beside_one_that_is_suspended(queue: Queue) -> None:
+    """A pool that somebody stopped by Ctrl+Z serves nothing, as `check` and `doctor` say, too."""
+    pool = queue.start()
+    worker = queue.worker()["pid"]
+    for pid in (worker, pool.pid):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        job = queue.add("true")
+        queue.ok("worker", "start", "--unless-running", "--drain", "-q")
+        assert queue.state(job) == "completed"
+    finally:
+        for pid in (worker, pool.pid):
+            os.kill(pid, signal.SIGCONT)
+    queue.add("true")
+    assert queue.ok("worker", "start", "--unless-running", "--drain") == ""
+
+
+@linux_only
+def test_a_pool_whose_supervisor_alone_is_suspended_serves_its_queues(queue: Queue) -> None:
+    """Its workers go on."""
+    pool = queue.start()
+    os.kill(pool.pid, signal.SIGSTOP)
+    try:
+        assert queue.ok("worker", "start", "--unless-running") == ""
+    finally:
+        os.kill(pool.pid, signal.SIGCONT)
