@@ -139,25 +139,39 @@ def read_pid(path: str, execution_id: int) -> int | None:
 
     A job that hides its traces is still known by this PID if it uses `exec`.
     """
-    report = _read_report(path, execution_id)
-    return int(report[1:]) if report[:1] == b"p" and report[1:].isdigit() else None
+    begun = read_begun(path)
+    return begun[1] if begun is not None and begun[0] == execution_id else None
+
+
+def read_begun(path: str) -> tuple[int, int] | None:
+    """Return the attempt that has begun and not reported its end, and the PID of its shell."""
+    mark, report = _read_line(path)
+    number, digits = mark.rpartition(b"/")[2], report[1:]
+    if report[:1] != b"p" or not (number.isdigit() and digits.isdigit()):
+        return None
+    return int(number), int(digits)
 
 
 def _read_report(path: str, execution_id: int) -> bytes:
     """Return the last report of an attempt's shell; empty if there is none."""
+    mark, report = _read_line(path)
+    return report if mark.rpartition(b"/")[2] == b"%d" % execution_id else b""
+
+
+def _read_line(path: str) -> tuple[bytes, bytes]:
+    """Return the attempt that reported last, and its report; both empty if there is none."""
     try:
         descriptor = open_to_read(path)
     except OSError:
-        return b""
+        return b"", b""
     try:
         line, newline, _ = os.pread(descriptor, _LINE_BYTES, 0).partition(b"\n")
     except OSError:
-        return b""
+        return b"", b""
     finally:
         os.close(descriptor)
     mark, _, report = line.partition(b" ")
-    is_ours = newline and mark.rpartition(b"/")[2] == b"%d" % execution_id
-    return report.strip() if is_ours else b""
+    return (mark, report.strip()) if newline else (b"", b"")
 
 
 def write(path: str, execution_id: int, status: Status) -> None:

@@ -8,7 +8,7 @@ from typing import Iterable
 
 from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes
-from queuectl.host.files import QueueFiles
+from queuectl.host.files import QueueFiles, log_owner
 from queuectl.host.filesystem import make_folder, remove_quietly
 from queuectl.runner import exit_status
 
@@ -25,6 +25,8 @@ def reap(files: QueueFiles, pid: int, workers: Iterable[str]) -> None:
     ticks = processes.start_ticks(pid)
     noted = [lockfiles.job_process(files, worker) for worker in workers]
     jobs = [job for job in noted if job and job.pid == pid and job.start_ticks in (ticks, None)]
+    if not jobs:
+        jobs = _told(files, pid)
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     if ended is not None:
         by_signal = ended.si_code != os.CLD_EXITED
@@ -34,6 +36,21 @@ def reap(files: QueueFiles, pid: int, workers: Iterable[str]) -> None:
         for job in jobs:
             _report(files, job, status)
     os.waitpid(pid, 0)
+
+
+def _told(files: QueueFiles, pid: int) -> list[lockfiles.JobProcess]:
+    """Return the job whose shell has told this PID, if the lock file of its worker was removed."""
+    try:
+        names = os.listdir(files.logs)
+    except OSError:
+        return []
+    owners = {owner for name in names if (owner := log_owner(name)) is not None}
+    jobs = []
+    for owner in owners:
+        begun = exit_status.read_begun(files.worker_status(owner))
+        if begun is not None and begun[1] == pid and lockfiles.is_alive(files, owner) is None:
+            jobs.append(lockfiles.JobProcess(begun[0], pid, None, owner))
+    return jobs
 
 
 def _report(files: QueueFiles, job: lockfiles.JobProcess, status: exit_status.Status) -> None:

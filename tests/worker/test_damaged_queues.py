@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -66,7 +68,9 @@ def test_a_wrong_head_of_a_queue_runs_no_job_twice(queue: Queue, head: object) -
 def test_a_wrong_count_ends_the_pool(queue: Queue) -> None:
     """Prevents a bug: each worker died of it, and was replaced for ever."""
     queue.add("true")
-    sql(queue, "UPDATE job_counts SET jobs = 0")
+    with closing(sqlite3.connect(str(queue.database), isolation_level=None)) as conn:
+        conn.execute("PRAGMA ignore_check_constraints = ON")
+        conn.execute("UPDATE job_counts SET paused = -1")
 
     assert _drain(queue, code=1) == [_DAMAGED.format(queue.database)]
 
