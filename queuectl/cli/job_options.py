@@ -15,6 +15,7 @@ from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
 from queuectl.core.specs import (
+    MAX_INPUT_BYTES,
     check_fields,
     check_folder_name,
     check_variable,
@@ -86,6 +87,8 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     jobs = offers.jobs(*UNFINISHED_STATES)
     later = "Wait at least this long before the first attempt."
     variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
+    content = "Store FILE, or stdin for -, and let the job read it from its stdin{}."
+    content = content.format("" if new else "; '' = nothing")
     shell = described("Run the command with this shell", defaults.shell)
     not_before = "Do not start it before this time."
     return (
@@ -101,6 +104,7 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         click.option("--env", multiple=True, metavar="NAME[=VALUE]",
                      shell_complete=offers.variables, help=variable),
         click.option("--shell", metavar="PATH", shell_complete=offers.path(), help=shell),
+        click.option("--input", metavar="FILE", shell_complete=offers.path(), help=content),
         click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after.format(none)),
         click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
@@ -121,6 +125,7 @@ _OPTION_OF = {
     "cwd": "--cwd",
     "env": "--env",
     "shell": "--shell",
+    "input": "--input",
     "unique_key": "--unique",
     "after": "--after",
     "after_any": "--after-any",
@@ -142,6 +147,7 @@ _CLEARED: Mapping[str, tuple[object, object]] = {
     "after_any": (("",), ()),
     "retry_delay": ("", None),
     "backoff": ("", None),
+    "input": ("", None),
 }
 """The value of an option that takes something away from a job, and what the job has then."""
 
@@ -169,12 +175,27 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
         text: str | None = options.get(name)
         bare = text is not None and text.isascii() and text.strip().isdigit()
         fields[name] = float(text) if text is not None and bare else text
+    if options.get("input") is not None:
+        fields["input"] = _content_of(options["input"])
     fields["backoff"] = _number(options.get("backoff"))
     fields["env"] = _variables(env)
     for name in ("after", "after_any"):
         listed = options.get(name) or ()
         fields[name] = [job for item in listed for job in item.split(",")] or None
     return fields
+
+
+def _content_of(path: str) -> bytes:
+    """Return what a file holds, or stdin for `-`; InvalidInput if it cannot be read."""
+    from queuectl.cli.jsonlines import open_lines  # only here
+
+    try:
+        with open_lines(None if path == "-" else path) as source:
+            return source.read(MAX_INPUT_BYTES + 1)
+    except InvalidInput as error:
+        raise InvalidInput(f"--input: {error}") from None
+    except OSError as error:  # a folder
+        raise InvalidInput(f"--input: cannot read {path}: {error.strerror}") from None
 
 
 def _number(text: str | None) -> object:

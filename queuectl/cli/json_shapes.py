@@ -47,6 +47,7 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "cwd": job.cwd,
         "env": masked(job.env, show_env=show_env),
         "shell": job.shell or DEFAULT_SHELL,
+        "input_bytes": job.input_bytes,
         "unique_key": job.unique_key,
         "exit_code": job.exit_code,
         "signal": job.signal,

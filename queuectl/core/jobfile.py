@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from datetime import datetime, timezone
@@ -20,7 +21,8 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_iso, to_text
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
-                "backoff", "timeout", "shell", "unique_key", "after", "after_any")  # fmt: skip
+                "backoff", "timeout", "shell", "input", "unique_key", "after",
+                "after_any")  # fmt: skip
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at")
 _NUMBERS = {
     "attempts": (0, MAX_RETRIES_LIMIT),
@@ -44,6 +46,8 @@ class TransferredJob(NamedTuple):
     """Ids of the jobs that must complete first."""
     after_any: tuple[str, ...] = ()
     """Ids of the jobs that must finish first, in whichever way."""
+    input: bytes | None = None
+    """What it reads from stdin; None means that stdin is empty."""
 
 
 def to_line(
@@ -53,18 +57,28 @@ def to_line(
     job = transferred.job
     fields: dict[str, Any] = {}
     for name in FIELDS:
-        value = getattr(transferred if name in ("after", "after_any") else job, name)
+        value = getattr(transferred if name in TransferredJob._fields else job, name)
         if isinstance(value, datetime):
             value = to_text(value)
         elif isinstance(value, JobState):
             value = value.value
         elif isinstance(value, tuple):
             value = list(value)
+        elif isinstance(value, bytes):
+            value = _input_field(value)
         if value not in (None, [], {}):
             fields[name] = value
     if mask_env:
         fields.pop("env", None)
     return json.dumps(fields, ensure_ascii=ascii_only)
+
+
+def _input_field(content: bytes) -> object:
+    """Return the stdin of a job as `specs.check_input` reads it."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
 
 
 def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJob:
@@ -83,6 +97,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             raise InvalidInput(f"there is no {name}")
     env = fields.get("env")
     after, after_any = checked.pop("after", ()), checked.pop("after_any", ())
+    content = checked.pop("input", None)
     state = _state(fields.get("state"))
     times = {name: _time(fields.get(name), name) for name in _TIMES}
     numbers = {name: _number(fields.get(name), name) for name in _NUMBERS}
@@ -111,13 +126,14 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "state": state,
             "attempts": attempts,
             "interruptions": numbers["interruptions"] or 0,
+            "input_bytes": None if content is None else len(content),
             "run_at": times["run_at"],
             "created_at": created,
             "updated_at": times["updated_at"] or created,
             "finished_at": times["finished_at"] if state in FINISHED_STATES else None,
         }
     )
-    transferred = TransferredJob(job, after, after_any)
+    transferred = TransferredJob(job, after, after_any, content)
     _refuse_contradictions(transferred)
     return transferred
 

@@ -112,6 +112,10 @@ class Job(NamedTuple):
     """The absolute path of the shell that runs the command; None means DEFAULT_SHELL."""
     paused_at: datetime | None = None
     """When it was paused; None if it is not paused."""
+    input_id: int | None = None
+    """Where its stdin is stored; None means that its stdin is empty."""
+    input_bytes: int | None = None
+    """How long its stdin is, in bytes; None if nothing is stored."""
 
 
 class JobKey(NamedTuple):

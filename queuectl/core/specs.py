@@ -32,6 +32,8 @@ from queuectl.core.times import check_duration, parse_duration, parse_instant
 MAX_COMMAND_BYTES = 130_000
 """The kernel refuses a single argument or variable of 131,072 bytes (MAX_ARG_STRLEN)."""
 
+MAX_INPUT_BYTES = 1 << 20
+"""How long the stdin of a job may be: it is stored in the queue."""
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 128
 MAX_TEXT_BYTES = 1024
@@ -242,6 +244,31 @@ def _check_shell(value: object, what: str) -> str:
     return path
 
 
+def check_input(value: object, what: str) -> bytes:
+    """Return the stdin of a job, given as bytes, text, or {"base64": text}."""
+    if isinstance(value, dict) and list(value) == ["base64"]:
+        content = _decoded(_text(value["base64"], what), what)
+    elif isinstance(value, bytes):
+        content = value
+    else:
+        try:
+            content = _text(value, what).encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{what} is not valid UTF-8") from None
+    if len(content) > MAX_INPUT_BYTES:
+        raise InvalidInput(f"{what} is longer than 1 MiB (let the job read a file: make < FILE)")
+    return content
+
+
+def _decoded(text: str, what: str) -> bytes:
+    import base64  # only for bytes that are no text
+
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise InvalidInput(f"{what} is not valid base64") from None
+
+
 def _check_if_dup(value: object, what: str) -> str:
     if value not in ("skip", "join", "replace", "error"):
         raise InvalidInput(f"{what} is skip, join, replace or error, not {_shown(value)}")
@@ -281,6 +308,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "cwd": _check_cwd,
     "env": lambda value, what: _checked_environment(value, what, check_variable),
     "shell": _check_shell,
+    "input": check_input,
     "unique_key": _check_line,
     "if_dup": _check_if_dup,
     "after": _check_jobs,
@@ -290,8 +318,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 """Field -> the function that checks its value. The function gets the name to use in errors, too."""
 
 JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "retry_delay", "backoff",
-               "timeout", "delay", "run_at", "cwd", "env", "shell", "unique_key", "if_dup",
-               "after", "after_any", "label")  # fmt: skip
+               "timeout", "delay", "run_at", "cwd", "env", "shell", "input", "unique_key",
+               "if_dup", "after", "after_any", "label")  # fmt: skip
 """The fields of the JSON object, in the order in which help and messages name them."""
 
 
@@ -340,6 +368,8 @@ class JobSpec(NamedTuple):
     """The base of the backoff of this job; None means the key backoff-base."""
     shell: str | None = None
     """The absolute path of the shell that runs the command; None means the key shell."""
+    input: bytes | None = None
+    """What it reads from stdin; None means that stdin is empty."""
 
     @classmethod
     def from_fields(

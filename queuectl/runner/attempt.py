@@ -73,6 +73,8 @@ class Command(NamedTuple):
     """The path of the shell that runs it."""
     kills_leftovers: bool = False
     """Whether processes that it left running are killed when it ends."""
+    read_input: Callable[[], bytes | None] | None = None
+    """Returns what it reads from stdin, None if that is lost; without this, stdin is empty."""
     may_be_retried: bool = False
     """Whether another attempt follows if it fails: nothing of this one may be left then."""
 

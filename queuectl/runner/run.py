@@ -221,7 +221,17 @@ def _start(command: Command, log: OutputLog) -> int:
         argv = exit_status.arguments(command.shell_text, shell)
         execution_id = command.mark.rpartition("/")[2]
         added = exit_status.variables(execution_id, shell=shell, passes_lock=passes_lock)
-        return _spawn(shell, argv, {**command.environ, **added}, log.descriptor)
+        environ = {**command.environ, **added}
+        if command.read_input is None:
+            return _spawn(shell, argv, environ, log.descriptor)
+        content = command.read_input()
+        if content is None:
+            raise _CannotStart("its input is missing in the queue")
+        stdin = _file_of(content)
+        try:
+            return _spawn(shell, argv, environ, log.descriptor, stdin)
+        finally:
+            os.close(stdin)
     except MemoryError:
         raise HostCannotStart(os.strerror(errno.ENOMEM)) from None
     except ValueError as error:
@@ -243,14 +253,20 @@ def _start(command: Command, log: OutputLog) -> int:
         os.chdir("/")
 
 
-def _spawn(shell: str, argv: list[str], environ: Mapping[str, str], log: int) -> int:
+def _spawn(
+    shell: str, argv: list[str], environ: Mapping[str, str], log: int, stdin: int | None = None
+) -> int:
+    if stdin is None:
+        first: tuple[object, ...] = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+    else:
+        first = (os.POSIX_SPAWN_DUP2, stdin, 0)
     try:
         return os.posix_spawn(
             shell,
             argv,
             environ,
             file_actions=(
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                first,
                 (os.POSIX_SPAWN_DUP2, log, 1),
                 (os.POSIX_SPAWN_DUP2, log, 2),
                 (os.POSIX_SPAWN_DUP2, log, exit_status.LOCK_DESCRIPTOR),
@@ -260,10 +276,35 @@ def _spawn(shell: str, argv: list[str], environ: Mapping[str, str], log: int) ->
             setsigdef=_RESET_SIGNALS,
         )
     except (NotImplementedError, AttributeError):
-        return _spawn_by_popen(shell, argv, environ, log)
+        return _spawn_by_popen(shell, argv, environ, log, stdin)
 
 
-def _spawn_by_popen(shell: str, argv: list[str], environ: Mapping[str, str], log: int) -> int:
+def _file_of(content: bytes) -> int:
+    """Return a descriptor of a file without a name that holds this, to be read from its begin.
+
+    Unlike a pipe, it takes all of it at once, and the process can be followed by another worker.
+    """
+    try:
+        descriptor = os.memfd_create("input")
+    except (AttributeError, OSError):  # not on macOS, nor in every sandbox
+        import tempfile  # rarely needed
+
+        with tempfile.TemporaryFile(buffering=0) as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _spawn_by_popen(
+    shell: str, argv: list[str], environ: Mapping[str, str], log: int, stdin: int | None
+) -> int:
     """Start a command where posix_spawn cannot start a new session."""
 
     import subprocess  # half a MB, which workers elsewhere need not carry
@@ -279,7 +320,7 @@ def _spawn_by_popen(shell: str, argv: list[str], environ: Mapping[str, str], log
         argv,
         executable=shell,
         env=environ,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=log,
         stderr=log,
         close_fds=False,  # all of ours close by themselves

@@ -16,6 +16,7 @@ from queuectl.core.times import to_text
 from queuectl.host import wakeup
 from queuectl.storage.adding import key_holder, staged_key_holder
 from queuectl.storage.base import Base
+from queuectl.storage.contents import intern
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.ids import last_seq
 from queuectl.storage.needs import add_needs, refuse_cycles
@@ -148,6 +149,7 @@ def _edit(
     merged: dict[str, Any] = {name: changes.get(name, getattr(current, name)) for name in _EDITABLE}
     if RETRY_FIELDS & changes.keys():  # one of them replaces the other
         merged.update({name: changes.get(name) for name in RETRY_FIELDS})
+    merged.update(_input(conn, current, changes))
     run_at = merged["run_at"]
     state = current.state
     if state in (JobState.PENDING, JobState.SCHEDULED) and "run_at" in changes:
@@ -165,6 +167,8 @@ def _edit(
                retry_delay = :retry_delay,
                backoff = :backoff,
                shell = :shell,
+               input_id = :input_id,
+               input_bytes = :input_bytes,
                env = :env,
                run_at = :run_at,
                state = :new_state,
@@ -200,6 +204,16 @@ def _refuse_edit(job: Job, changes: Mapping[str, Any], verb: str) -> None:
     if changes.get("max_retries", job.attempts + 1) <= job.attempts:
         had = f"{job.attempts} attempt{'s' if job.attempts > 1 else ''}"
         raise QueueError(f"cannot {verb} {job.id}: it has had {had} already (allow more)")
+
+
+def _input(conn: sqlite3.Connection, job: Job, changes: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return where the stdin of an edited job is, and how long it is."""
+    if "input" not in changes:
+        return {"input_id": job.input_id, "input_bytes": job.input_bytes}
+    content = changes["input"]
+    if content is None:
+        return {"input_id": None, "input_bytes": None}
+    return {"input_id": intern(conn, content), "input_bytes": len(content)}
 
 
 def _change_needs(

@@ -8,6 +8,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from queuectl.core.errors import DuplicateId, Reserved
 from queuectl.storage.base import UNFINISHED
+from queuectl.storage.contents import Interned
 from queuectl.storage.ids import duplicate, new_id
 from queuectl.storage.needs import add_needs
 
@@ -15,7 +16,7 @@ JOB_COLUMNS = (
     "seq", "id", "command", "state", "queue", "label", "priority", "attempts", "interruptions",
     "max_retries", "timeout", "run_at", "created_at", "updated_at", "finished_at", "cwd", "env",
     "unique_key", "exit_code", "signal", "last_error", "cancel_requested", "cancel_reason",
-    "id_made", "retry_delay", "backoff", "shell", "paused_at",
+    "id_made", "retry_delay", "backoff", "shell", "paused_at", "input_id", "input_bytes",
 )  # fmt: skip
 """The columns of a job that is added, in the order of Job. (To load Job would take 3 ms.)"""
 ID_PLACE = JOB_COLUMNS.index("id")
@@ -94,7 +95,9 @@ def replace_row(conn: sqlite3.Connection, table: str, values: Mapping[str, Any])
                    label = :label,
                    retry_delay = :retry_delay,
                    backoff = :backoff,
-                   shell = :shell
+                   shell = :shell,
+                   input_id = :input_id,
+                   input_bytes = :input_bytes
              WHERE seq = :seq
                AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending'
                     OR state = 'failed')
@@ -112,6 +115,7 @@ class Adding:
         self.conn = conn
         self.before = before
         self.now = now
+        self.contents = Interned(conn)
         # Usually no jobs are staged. Then there is nothing more to ask.
         staged = conn.execute("SELECT EXISTS (SELECT 1 FROM stage)").fetchone()
         self._beside_stage = bool(staged[0])

@@ -222,7 +222,8 @@ def take(
 
 
 def _size(spec: JobSpec) -> int:
-    return len(spec.command) + sum(map(len, chain.from_iterable(spec.env.items())))
+    variables = sum(map(len, chain.from_iterable(spec.env.items())))
+    return len(spec.command) + variables + len(spec.input or b"")
 
 
 def _store(
@@ -287,7 +288,7 @@ def _existing(into: Adding, spec: JobSpec, key: str, call: _Call) -> Enqueued | 
     if replaced and JobState(holder.state) not in WAITING_STATES:
         raise UniqueKeyHeld(key, holder.id, "is running")
     if replaced:
-        into.replace(holder, _replacement(holder.seq, spec, call))
+        into.replace(holder, _replacement(into, holder.seq, spec, call))
     queue, timeout, max_retries, is_being_cancelled = into.limits(holder)
     if is_being_cancelled:
         raise UniqueKeyHeld(key, holder.id, "is being cancelled")
@@ -298,6 +299,7 @@ def _existing(into: Adding, spec: JobSpec, key: str, call: _Call) -> Enqueued | 
 
 def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
     timeout, max_retries = call.timeout(spec), call.max_retries(spec)
+    input_id = into.contents.id_of(spec.input)
 
     def values(job_id: str) -> tuple[Any, ...]:
         return (
@@ -329,6 +331,8 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             spec.backoff,
             call.shell(spec),
             None,
+            input_id,
+            None if spec.input is None else len(spec.input),
         )
 
     if spec.id is None:
@@ -338,7 +342,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
     return Enqueued(seq, job_id, spec.queue, timeout, max_retries)
 
 
-def _replacement(seq: int, spec: JobSpec, call: _Call) -> Mapping[str, Any]:
+def _replacement(into: Adding, seq: int, spec: JobSpec, call: _Call) -> Mapping[str, Any]:
     """Return what a waiting job gets from a spec that replaces it."""
     return {
         "command": spec.command,
@@ -355,5 +359,7 @@ def _replacement(seq: int, spec: JobSpec, call: _Call) -> Mapping[str, Any]:
         "retry_delay": spec.retry_delay,
         "backoff": spec.backoff,
         "shell": call.shell(spec),
+        "input_id": into.contents.id_of(spec.input),
+        "input_bytes": None if spec.input is None else len(spec.input),
         "seq": seq,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queuectl.storage.attempts import Attempts
+from queuectl.storage.contents import Contents
 from queuectl.storage.queries import Queries
 from queuectl.storage.retention import Retention
 from queuectl.storage.retries import Retries
@@ -10,7 +11,7 @@ from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
 
-class WorkerStorage(Attempts, Workers, Queries, Retention, Retries, Stages):
+class WorkerStorage(Attempts, Workers, Queries, Retention, Retries, Contents, Stages):
     """One open queue of one worker, with the methods that a worker needs."""
 
     of_worker = True

@@ -73,7 +73,7 @@ JOB_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(("label", "cwd", "unique_key", "last_error", "shell"), _OPTIONAL_TEXT),
     **dict.fromkeys(("run_at", "finished_at", "locked_by", "locked_at"), _OPTIONAL_TEXT),
     "paused_at": _OPTIONAL_TEXT,
-    **dict.fromkeys(("exit_code", "signal"), _OPTIONAL_NUMBER),
+    **dict.fromkeys(("exit_code", "signal", "input_id", "input_bytes"), _OPTIONAL_NUMBER),
     "cancel_reason": _OPTIONAL_TEXT,
     "timeout": frozenset([int, float]),
     **dict.fromkeys(("retry_delay", "backoff"), _OPTIONAL_AMOUNT),
@@ -278,6 +278,8 @@ def values_of(job: Job) -> tuple[Any, ...]:
         job.backoff,
         job.shell,
         optional_text(job.paused_at),
+        job.input_id,
+        job.input_bytes,
     )
 
 

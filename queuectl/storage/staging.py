@@ -36,6 +36,7 @@ from queuectl.storage.adding import (
     replace_row,
     staged_key_holder,
 )
+from queuectl.storage.contents import Interned
 from queuectl.storage.database import Database
 from queuectl.storage.enqueueing import take
 from queuectl.storage.ids import duplicate, last_seq
@@ -91,6 +92,7 @@ class Stage(Adding):
         self._database: Database = storage._database
         self.conn = self._database.connection
         self.now = now
+        self.contents = Interned(self.conn)
         self._state = state
         self._ids = SpreadIds(count) if count else None
         self._pace = Pace()

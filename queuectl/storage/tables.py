@@ -348,6 +348,48 @@ SCHEMA_2 = (
     """,
 )
 
+
+def _count_uses(name: str) -> tuple[str, ...]:
+    """Return the triggers that count how many jobs use a content as their input, for example."""
+    column = f"{name}_id"
+    drop = f"""\
+        UPDATE content_uses
+           SET jobs = jobs - 1
+         WHERE content_id = old.{column};
+        DELETE FROM contents
+         WHERE id = old.{column}
+           AND (SELECT jobs FROM content_uses WHERE content_id = old.{column}) = 0
+           AND NOT EXISTS (SELECT 1 FROM stage);"""
+    add = f"""\
+        UPDATE content_uses
+           SET jobs = jobs + 1
+         WHERE content_id = new.{column};"""
+    return (
+        f"""
+    CREATE TRIGGER use_{name}_new_job AFTER INSERT ON jobs
+      WHEN new.{column} IS NOT NULL
+    BEGIN
+{add}
+    END
+    """,
+        f"""
+    CREATE TRIGGER use_{name}_changed_job AFTER UPDATE OF {column} ON jobs
+      WHEN new.{column} IS NOT old.{column}
+    BEGIN
+{add}
+{drop}
+    END
+    """,
+        f"""
+    CREATE TRIGGER use_{name}_gone_job AFTER DELETE ON jobs
+      WHEN old.{column} IS NOT NULL
+    BEGIN
+{drop}
+    END
+    """,
+    )
+
+
 # Since schema 3 a claim does not move the head of its queue: the entry in `queue_heads` stays, and
 # no pending job of the queue comes before it. Else each claim wrote two index entries, which took
 # 6 us and a page of the write-ahead log. The claim that finds such an entry in front of those of
@@ -405,6 +447,10 @@ _MOVE_HEAD_3 = """\
 # The clock of a timeout stands still during a pause. `pause_began` is when the present pause of an
 # attempt began, by the clock of `processes.clock`, and `paused_seconds` how long its earlier pauses
 # took. So a worker that adopts the job knows them.
+#
+# `contents` holds what several jobs may have in common, each content once; `checksum` finds it. How
+# many jobs use it is kept apart, because a change of a row rewrites all of it. The last job that
+# uses it takes it away. But a staged job is not counted, so nothing goes while there is a stage.
 SCHEMA_3 = (
     "ALTER TABLE jobs ADD COLUMN paused_at TEXT",
     "ALTER TABLE executions ADD COLUMN pause_began REAL",
@@ -470,6 +516,43 @@ SCHEMA_3 = (
     "ALTER TABLE jobs ADD COLUMN retry_delay REAL",
     "ALTER TABLE jobs ADD COLUMN backoff REAL",
     "ALTER TABLE jobs ADD COLUMN shell TEXT",
+    "ALTER TABLE jobs ADD COLUMN input_id INTEGER",
+    "ALTER TABLE jobs ADD COLUMN input_bytes INTEGER",
+    """
+    CREATE TABLE contents (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        checksum INTEGER NOT NULL,
+        content  BLOB    NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX contents_checksum ON contents (checksum)
+    """,
+    """
+    CREATE TABLE content_uses (
+        content_id INTEGER PRIMARY KEY,
+        jobs       INTEGER NOT NULL DEFAULT 0,
+        CONSTRAINT never_negative CHECK (jobs >= 0)
+    )
+    """,
+    """
+    CREATE INDEX contents_unused ON content_uses (content_id)
+     WHERE jobs = 0
+    """,
+    """
+    CREATE TRIGGER count_new_content AFTER INSERT ON contents
+    BEGIN
+        INSERT INTO content_uses (content_id)
+        VALUES (new.id);
+    END
+    """,
+    """
+    CREATE TRIGGER count_gone_content AFTER DELETE ON contents
+    BEGIN
+        DELETE FROM content_uses
+         WHERE content_id = old.id;
+    END
+    """,
     """
     CREATE TABLE stage (
         only_one   INTEGER PRIMARY KEY DEFAULT 1,
@@ -515,6 +598,8 @@ SCHEMA_3 = (
         backoff          REAL,
         shell            TEXT,
         paused_at        TEXT,
+        input_id         INTEGER,
+        input_bytes      INTEGER,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -553,4 +638,12 @@ SCHEMA_3 = (
     """
     CREATE INDEX staged_needs_needed ON staged_needs (needs_seq)
     """,
+    """
+    CREATE TRIGGER delete_unused_contents AFTER DELETE ON stage
+    BEGIN
+        DELETE FROM contents
+         WHERE id IN (SELECT content_id FROM content_uses WHERE jobs = 0);
+    END
+    """,
+    *_count_uses("input"),
 )

@@ -6,11 +6,12 @@ from datetime import datetime
 from itertools import chain
 from typing import Callable, Iterable, Iterator, Sequence, Tuple
 
-from queuectl.core.errors import NoSuchJob, UniqueKeyHeld
+from queuectl.core.errors import NoSuchJob, QueueDamaged, UniqueKeyHeld
 from queuectl.core.jobfile import TransferredJob
-from queuectl.core.models import Selection
+from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.storage.adding import Adding
+from queuectl.storage.contents import Contents
 from queuectl.storage.enqueueing import split
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.ids import last_seq
@@ -20,7 +21,7 @@ from queuectl.storage.rows import values_of
 from queuectl.storage.stages import Stages
 
 
-class Transfer(Queries, Explaining, Stages):
+class Transfer(Queries, Explaining, Contents, Stages):
     """The methods that copy complete jobs, with their true values."""
 
     def export(self, selection: Selection) -> Iterator[TransferredJob]:
@@ -34,11 +35,29 @@ class Transfer(Queries, Explaining, Stages):
                     needs = self.needs(job)
             except NoSuchJob:
                 continue
-            yield TransferredJob(
-                job,
-                tuple(need.job.id for need in needs if not need.any_outcome),
-                tuple(need.job.id for need in needs if need.any_outcome),
-            )
+            found = self._input_of(job)
+            if found is not None:
+                yield TransferredJob(
+                    found[0],
+                    tuple(need.job.id for need in needs if not need.any_outcome),
+                    tuple(need.job.id for need in needs if need.any_outcome),
+                    found[1],
+                )
+
+    def _input_of(self, job: Job) -> tuple[Job, bytes | None] | None:
+        """Return a job with its stdin; None if it was deleted meanwhile."""
+        while job.input_id is not None:
+            content = self.find_content(job.input_id)
+            if content is not None:
+                return job, content
+            try:
+                now = self.get(job.id)  # it was edited, or deleted
+            except NoSuchJob:
+                return None
+            if now.input_id == job.input_id:
+                raise QueueDamaged(f"the input of job {job.id} is missing")
+            job = now
+        return job, None
 
     def import_jobs(
         self,
@@ -115,7 +134,8 @@ def _telling(
 
 def _size(transferred: TransferredJob) -> int:
     job = transferred.job
-    return len(job.command) + sum(map(len, chain.from_iterable(job.env.items())))
+    variables = sum(map(len, chain.from_iterable(job.env.items())))
+    return len(job.command) + variables + len(transferred.input or b"")
 
 
 def _add(
@@ -132,6 +152,7 @@ def _add(
         holder = into.key_holder(job.unique_key)
         if holder is not None:
             raise UniqueKeyHeld(job.unique_key, holder.id)
+    job = job._replace(input_id=into.contents.id_of(transferred.input))
     seq = into.insert(values_of(job))
     if job.state is JobState.BLOCKED:
         waiting.append((seq, transferred))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+from typing import Callable
 
 from queuectl.core.environment import is_for_one_process
 from queuectl.core.models import Claim
@@ -14,8 +16,16 @@ from queuectl.runner.attempt import Command
 class CommandBuilder:
     """Builds the commands of one worker, from what that had around it when it was started."""
 
-    def __init__(self, files: QueueFiles, queue_id: str, slot: int) -> None:
+    def __init__(
+        self,
+        files: QueueFiles,
+        queue_id: str,
+        slot: int,
+        read_content: Callable[[int], bytes | None],
+    ) -> None:
+        """`read_content` reads what the queue has stored as the stdin of a job."""
         self._files = files
+        self._read_content = read_content
         self._queue_id = queue_id
         self._slot = slot
         self._environ = {
@@ -45,6 +55,7 @@ class CommandBuilder:
         if cwd is not None:
             # As `cd` does: a path through symbolic links stays the one that the user knows.
             environ["PWD"] = cwd
+        input_id = job.input_id
         return Command(
             shell=job.shell or DEFAULT_SHELL,
             shell_text=job.command,
@@ -56,6 +67,7 @@ class CommandBuilder:
             grace_seconds=settings.kill_grace,
             kills_leftovers=settings.leftovers == "kill",
             may_be_retried=job.attempts < job.max_retries,
+            read_input=None if input_id is None else partial(self._read_content, input_id),
         )
 
     def mark(self, execution_id: int) -> str:

@@ -93,7 +93,9 @@ class _Worker:
         self._claim_error: str | None = None
         """The error of the last claim that failed, which was logged; None after a success."""
         self._writer = Writer(storage, events)
-        self._commands = CommandBuilder(self._files, storage.queue_id, assignment.slot)
+        self._commands = CommandBuilder(
+            self._files, storage.queue_id, assignment.slot, storage.find_content
+        )
         pid = os.getpid()
         about = {
             "pid": pid,

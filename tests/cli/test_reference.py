@@ -139,10 +139,11 @@ def test_fields_that_enqueue_reads() -> None:
 def test_keys_that_export_writes() -> None:
     """They are derived from those of a job, as the page says."""
     of_a_job = set(keys("A job")) - {
-        "locked_by", "locked_at", "number", "started_at", "seconds", "output_bytes"
+        "locked_by", "locked_at", "number", "started_at", "seconds", "output_bytes",
+        "input_bytes",
     }  # fmt: skip
 
-    assert set(jobfile.FIELDS) == of_a_job | {"after", "after_any", "id_made"}
+    assert set(jobfile.FIELDS) == of_a_job | {"after", "after_any", "id_made", "input"}
 
 
 def test_reasons_of_why() -> None:

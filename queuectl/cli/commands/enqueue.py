@@ -133,6 +133,8 @@ def enqueue(
     templated = not (literal or reads_stdin) and is_template(words)
     if null and not templated:
         usage_error("--null requires arguments from a file (::::)")
+    if options["input"] == "-" and (reads_stdin or (templated and "-" in words)):
+        usage_error("stdin is read for the jobs already (--input needs a file)")
     defaults = check_options(option_fields(options, env), now=now)
     if reads_stdin or path is not None or templated:
         from queuectl.cli.commands.enqueue_many import (  # only here

@@ -133,7 +133,9 @@ def read_jobs(
     for number, fields in jobs:
         try:
             spec = JobSpec.from_fields(fields, now=batch.now, defaults=defaults)
-            specs.add(spec, len(str(fields.get("command", ""))))
+            # An input that comes from the options is the same object for all jobs.
+            own_input = spec.input if "input" in fields else None
+            specs.add(spec, len(str(fields.get("command", ""))) + len(own_input or b""))
         except QueueError as error:
             raise InvalidInput(f"{each} {number}: {error}") from None
         numbers.append(number)

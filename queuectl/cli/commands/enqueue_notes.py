@@ -232,7 +232,7 @@ def _is_value(option: click.Option, value: str) -> bool:
         converted = option.type.convert(value, option, None)
         checked = dict.fromkeys(("at", "timeout", "delay"))
         env = (value,) if option.name == "env" else ()
-        if option.name not in ("env", "after", "after_any", "shown", "path"):
+        if option.name not in ("env", "after", "after_any", "shown", "path", "input"):
             checked[str(option.name)] = converted
         check_options(option_fields(checked, env), now=utcnow())
     except (click.UsageError, QueueError):
@@ -249,7 +249,7 @@ def say_stdin_is_not_read(words: Sequence[str]) -> None:
     if any(word in SEPARATORS for word in words) or not _has_pipe_of_its_own():
         return  # arguments may come from stdin
     if select.select([0], [], [], 0)[0] and not _is_at_end():
-        output.hint("note: stdin is not read", "a job has an empty stdin (use: COMMAND < FILE)")
+        output.hint("note: stdin is not read", "the job has an empty stdin (--input - stores it)")
 
 
 def _has_pipe_of_its_own() -> bool:

@@ -40,7 +40,7 @@ _WITHOUT_OPTIONS: Mapping[str, Any] = {
 _SECTIONS = {
     "How it runs": "--jobs --output --keep-order --resume --batch",
     "Each job": "--timeout --max-retries --retry-delay --backoff --priority --cwd --env "
-    "--shell --label",
+    "--shell --input --label",
     "Arguments": "--null --dry-run",
 }
 
@@ -132,6 +132,12 @@ _SECTIONS = {
     help="Run the commands with this shell (default: /bin/sh).",
 )
 @click.option(
+    "--input",
+    metavar="FILE",
+    shell_complete=offers.path(),
+    help="Store FILE, or stdin for -, and let each job read it from its stdin.",
+)
+@click.option(
     "--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists."
 )
 @click.option(
@@ -179,6 +185,8 @@ def run(
         usage_error("--output always and --json cannot be used together")
     now = utcnow()
     options = {**_WITHOUT_OPTIONS, **options}
+    if options["input"] == "-" and "-" in words and (words == ("-",) or is_template(words)):
+        usage_error("stdin is read for the jobs already (--input needs a file)")
     defaults = check_options(option_fields(options, env), now=now)
     defaults = {"timeout": 0.0, "max_retries": 1, **defaults}
     folder = defaults.setdefault("cwd", current_folder())

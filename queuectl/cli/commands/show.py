@@ -206,6 +206,7 @@ def _settings(job: Job, *, show_env: bool) -> list[_Field]:
     return [
         ("Folder", job.cwd or "the worker's"),
         ("Shell", job.shell),
+        ("Input", None if job.input_bytes is None else size(job.input_bytes)),
         ("Env", tuple(f"{name}={env[name]}" for name in sorted(env)) or None),
         ("Unique key", job.unique_key or None),
     ]

@@ -233,7 +233,7 @@ def test_only_what_enqueue_would_take_is_pointed_out(words: str, swallowed: str)
     assert " ".join(swallowed_options(enqueue, words.split())) == swallowed
 
 
-_NOT_READ = "note: stdin is not read; a job has an empty stdin (use: COMMAND < FILE)\n"
+_NOT_READ = "note: stdin is not read; the job has an empty stdin (--input - stores it)\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd/0"), reason="known from /proc only")

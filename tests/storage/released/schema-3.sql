@@ -16,6 +16,16 @@ CREATE TABLE config (
     );
 INSERT INTO "config" VALUES('max-retries','5');
 INSERT INTO "config" VALUES('retention','0');
+CREATE TABLE content_uses (
+        content_id INTEGER PRIMARY KEY,
+        jobs       INTEGER NOT NULL DEFAULT 0,
+        CONSTRAINT never_negative CHECK (jobs >= 0)
+    );
+CREATE TABLE contents (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        checksum INTEGER NOT NULL,
+        content  BLOB    NOT NULL
+    );
 CREATE TABLE dependencies (
         job_seq   INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
         needs_seq INTEGER NOT NULL REFERENCES jobs (seq),
@@ -97,7 +107,7 @@ CREATE TABLE jobs (
         env              TEXT    NOT NULL DEFAULT '{}',
         unique_key       TEXT,
         label            TEXT,
-        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0), paused_at TEXT, retry_delay REAL, backoff REAL, shell TEXT,
+        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0), paused_at TEXT, retry_delay REAL, backoff REAL, shell TEXT, input_id INTEGER, input_bytes INTEGER,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed'
             OR state = 'dead' OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -119,14 +129,14 @@ CREATE TABLE jobs (
             AND (cancel_requested = 0 OR cancel_requested = 1)
         )
     );
-INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -187,6 +197,8 @@ CREATE TABLE staged_jobs (
         backoff          REAL,
         shell            TEXT,
         paused_at        TEXT,
+        input_id         INTEGER,
+        input_bytes      INTEGER,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -334,6 +346,21 @@ CREATE INDEX jobs_died ON jobs (finished_at, seq, queue, state)
 CREATE INDEX jobs_labelled ON jobs (label, seq)
      WHERE label IS NOT NULL
     ;
+CREATE INDEX contents_checksum ON contents (checksum)
+    ;
+CREATE INDEX contents_unused ON content_uses (content_id)
+     WHERE jobs = 0
+    ;
+CREATE TRIGGER count_new_content AFTER INSERT ON contents
+    BEGIN
+        INSERT INTO content_uses (content_id)
+        VALUES (new.id);
+    END;
+CREATE TRIGGER count_gone_content AFTER DELETE ON contents
+    BEGIN
+        DELETE FROM content_uses
+         WHERE content_id = old.id;
+    END;
 CREATE INDEX staged_jobs_later ON staged_jobs (wave, seq)
      WHERE wave > 0
     ;
@@ -343,6 +370,43 @@ CREATE UNIQUE INDEX staged_jobs_unique_key ON staged_jobs (unique_key)
     ;
 CREATE INDEX staged_needs_needed ON staged_needs (needs_seq)
     ;
+CREATE TRIGGER delete_unused_contents AFTER DELETE ON stage
+    BEGIN
+        DELETE FROM contents
+         WHERE id IN (SELECT content_id FROM content_uses WHERE jobs = 0);
+    END;
+CREATE TRIGGER use_input_new_job AFTER INSERT ON jobs
+      WHEN new.input_id IS NOT NULL
+    BEGIN
+        UPDATE content_uses
+           SET jobs = jobs + 1
+         WHERE content_id = new.input_id;
+    END;
+CREATE TRIGGER use_input_changed_job AFTER UPDATE OF input_id ON jobs
+      WHEN new.input_id IS NOT old.input_id
+    BEGIN
+        UPDATE content_uses
+           SET jobs = jobs + 1
+         WHERE content_id = new.input_id;
+        UPDATE content_uses
+           SET jobs = jobs - 1
+         WHERE content_id = old.input_id;
+        DELETE FROM contents
+         WHERE id = old.input_id
+           AND (SELECT jobs FROM content_uses WHERE content_id = old.input_id) = 0
+           AND NOT EXISTS (SELECT 1 FROM stage);
+    END;
+CREATE TRIGGER use_input_gone_job AFTER DELETE ON jobs
+      WHEN old.input_id IS NOT NULL
+    BEGIN
+        UPDATE content_uses
+           SET jobs = jobs - 1
+         WHERE content_id = old.input_id;
+        DELETE FROM contents
+         WHERE id = old.input_id
+           AND (SELECT jobs FROM content_uses WHERE content_id = old.input_id) = 0
+           AND NOT EXISTS (SELECT 1 FROM stage);
+    END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
 INSERT INTO "sqlite_sequence" VALUES('executions',4);
