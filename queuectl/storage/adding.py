@@ -110,15 +110,17 @@ def replace_row(conn: sqlite3.Connection, table: str, values: Mapping[str, Any])
 class Adding:
     """Adds jobs within one transaction: they are in the queue when it commits."""
 
-    def __init__(self, conn: sqlite3.Connection, *, before: int, now: datetime) -> None:
-        """`before` is the seq of the last job that was there before this call."""
+    def __init__(self, conn: sqlite3.Connection, *, now: datetime) -> None:
         self.conn = conn
-        self.before = before
         self.now = now
         self.contents = Interned(conn)
-        # Usually no jobs are staged. Then there is nothing more to ask.
-        staged = conn.execute("SELECT EXISTS (SELECT 1 FROM stage)").fetchone()
-        self._beside_stage = bool(staged[0])
+        # One query for both takes no longer than one. Usually no jobs are staged.
+        last, staged = conn.execute(
+            "SELECT (SELECT max(seq) FROM jobs), EXISTS (SELECT 1 FROM stage)"
+        ).fetchone()
+        self.before: int = last or 0
+        """The seq of the last job that was there before this call."""
+        self._beside_stage = bool(staged)
 
     def key_holder(self, key: str) -> Holder | None:
         """Return the unfinished job that holds a unique key, if any.

@@ -13,7 +13,6 @@ from queuectl.core.specs import JobSpec, captured_variables
 from queuectl.core.states import WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.adding import Adding
-from queuectl.storage.ids import last_seq
 from queuectl.storage.needs import refuse_cycles
 from queuectl.storage.stages import Stages
 
@@ -21,6 +20,9 @@ MOST_AT_ONCE = 2000
 """How many jobs are stored in one transaction. More are staged, so that others need not wait."""
 MOST_BYTES_AT_ONCE = 4 << 20
 """How large their commands and variables are together."""
+
+_FEW = 10
+"""So many jobs fit into one transaction, however large they are."""
 
 _Item = TypeVar("_Item")
 
@@ -157,7 +159,7 @@ class Enqueueing(Stages):
         done: list[Enqueued] = []
         waiting: dict[int, _Waiting] = {}
         with self._transaction() as conn:
-            into = Adding(conn, before=last_seq(conn), now=now)
+            into = Adding(conn, now=now)
             call = _Call.of(self._settings(conn), now, environ)
             _store(into, enumerate(specs), done.append, call, waiting)
             warnings = _add_all_needs(into, waiting.values())
@@ -198,6 +200,8 @@ def split(
     items: Iterable[_Item], size: Callable[[_Item], int]
 ) -> tuple[list[_Item], Iterator[_Item] | None]:
     """Return the first items, and the others; None if one transaction can write all of them."""
+    if isinstance(items, list) and len(items) <= min(_FEW, MOST_AT_ONCE):
+        return items, None
     iterator = iter(items)
     first = take(iterator, MOST_AT_ONCE + 1, MOST_BYTES_AT_ONCE, size)
     following = list(islice(iterator, 1))

@@ -168,22 +168,30 @@ def discard_all(database: Database, stage: StageState, *, until: float = NEVER) 
 
 
 def _discard(conn: sqlite3.Connection, most: int) -> int:
-    removed = conn.execute(
+    """Delete some of what is staged; return how much, 0 if nothing is left."""
+    for statement in (
         """
         DELETE FROM staged_needs
          WHERE job_seq IN (SELECT job_seq FROM staged_needs ORDER BY job_seq LIMIT ?)
         """,
-        (most,),
-    ).rowcount
-    return removed or (
-        conn.execute(
-            """
-            DELETE FROM staged_jobs
-             WHERE seq IN (SELECT seq FROM staged_jobs ORDER BY seq LIMIT ?)
-            """,
-            (most,),
-        ).rowcount
-    )
+        """
+        DELETE FROM staged_jobs
+         WHERE seq IN (SELECT seq FROM staged_jobs ORDER BY seq LIMIT ?)
+        """,
+        # When the stage goes, a trigger deletes all contents that no job uses. These may be many.
+        """
+        DELETE FROM contents
+         WHERE id IN (SELECT content_id
+                        FROM content_uses
+                       WHERE jobs = 0
+                       ORDER BY content_id
+                       LIMIT ?)
+        """,
+    ):
+        removed = conn.execute(statement, (most,)).rowcount
+        if removed:
+            return removed
+    return 0
 
 
 def remove(conn: sqlite3.Connection) -> None:

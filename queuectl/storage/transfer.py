@@ -14,7 +14,6 @@ from queuectl.storage.adding import Adding
 from queuectl.storage.contents import Contents
 from queuectl.storage.enqueueing import split
 from queuectl.storage.explaining import Explaining
-from queuectl.storage.ids import last_seq
 from queuectl.storage.needs import refuse_cycles
 from queuectl.storage.queries import Queries
 from queuectl.storage.rows import values_of
@@ -88,7 +87,7 @@ class Transfer(Queries, Explaining, Contents, Stages):
         """Add jobs in one transaction; return how many were added and skipped."""
         waiting: list[_Waiting] = []
         with self._transaction() as conn:
-            into = Adding(conn, before=last_seq(conn), now=now)
+            into = Adding(conn, now=now)
             added = sum(_add(into, job, skip_existing, waiting) for job in arriving)
             _add_needs(into, waiting)
             refuse_cycles(conn, [seq for seq, _ in waiting])
