@@ -30,7 +30,7 @@ from queuectl.storage import Storage, restoring
 from queuectl.storage.adding import JOB_COLUMNS
 from queuectl.storage.staging import SpreadIds
 from support.clock import later
-from support.rows import add, claim_ids, finish, sql
+from support.rows import add, claim_ids, finish, sql, statements
 from support.stages import leave_decided, leave_undecided, stage_all
 
 STAGE_TABLES = ("stage", "staged_jobs", "staged_needs")
@@ -114,6 +114,37 @@ def test_a_refused_job_leaves_nothing(storage, clock):
     assert (refused.value.position, refused.value.state) == (3, None)
     assert [(job.id, job.seq) for job in storage.jobs(Selection())] == [("first", 1), ("next", 2)]
     assert left(storage) == [0, 0, 0]
+
+
+def test_a_refused_job_leaves_no_contents(storage, clock):
+    """They are deleted as the jobs are, in small steps, and not all with the stage."""
+    jobs = [JobSpec(command="cat", id=f"j{i}", input=b"%d" % i) for i in range(7)]
+
+    def refused():
+        with pytest.raises(DuplicateId):
+            storage.enqueue([*jobs, *specs("j0")], now=clock.now)
+
+    deletes = [text for text in statements(storage, refused) if "DELETE FROM contents" in text]
+
+    assert sql(storage, "SELECT count(*) FROM contents") == [(0,)]
+    assert len(deletes) > 4
+
+
+def test_staged_jobs_keep_their_contents(storage, other, clock):
+    """Also if the last job that had it is deleted before they are moved."""
+    add(storage, clock.now, "old", input=b"text")
+    finish(storage, clock.now, "old", JobState.COMPLETED)
+
+    def more():
+        yield from specs("a", "b", input=b"text")
+        yield from specs("c", "d")
+        later_than_all = clock.now + timedelta(days=1)
+        assert other.prune(states=[JobState.COMPLETED], before=later_than_all) == 1
+        yield from specs("e", "f")
+
+    storage.enqueue(more(), now=clock.now)
+
+    assert [storage.find_content(storage.get(job).input_id) for job in "ab"] == [b"text"] * 2
 
 
 def test_seqs_are_not_given_back_if_others_were_given(storage, other, clock, monkeypatch):
