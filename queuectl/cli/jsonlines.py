@@ -92,7 +92,7 @@ def _why_no_object(line: bytes, error: ValueError, text_hint: str) -> str:
         return f": {error} (give one object per line: jq -c '.[]')"
     if line == b"{":
         return f": {error} (give each object in one line: jq -c .)"
-    if text_hint and not line.startswith(b"{") and str(error).startswith("Expecting value"):
+    if text_hint and not line.startswith(b"{"):
         return f" ({text_hint})"
     return f": {error}"
 

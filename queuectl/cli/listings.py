@@ -30,9 +30,9 @@ _NONE = "-"
 
 _NUMBER = Column("JOB")
 _ID = Column("ID", least=6, shorten=cut_middle)
-_GIVEN_ID = _ID._replace(says_nothing=only(_NONE))
+_GIVEN_ID = _ID._replace(parts=6, says_nothing=only(_NONE))
 _STATE = Column("STATE")
-_QUEUE = Column("QUEUE", least=7, says_nothing=all_the_same)
+_QUEUE = Column("QUEUE", least=7, parts=5, says_nothing=all_the_same)
 _PRIORITY = Column("PRIO", says_nothing=only("0"))
 _RUNS = Column("RUNS")
 _WHEN = Column("WHEN")

@@ -219,5 +219,5 @@ class BatchRun:
 
 def _stopping(signals: int) -> str:
     if signals == 1:
-        return "stopping after the running jobs (again: put them back)"
+        return "stopping after the running jobs (Ctrl+C again puts them back)"
     return "putting the running jobs back"

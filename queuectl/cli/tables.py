@@ -47,6 +47,8 @@ class Column(NamedTuple):
     """How a value is cut that takes too many cells."""
     says_nothing: Callable[[set[str]], bool] | None = None
     """Whether these values, of all rows, are not worth a column; None: it is always shown."""
+    parts: int | None = None
+    """It takes at most one in so many parts of a line if other columns would be cut for it."""
     alike: bool = False
     """Whether the values are commands, which may be shortened where they are alike."""
     right: bool = False
@@ -199,6 +201,14 @@ def _styled(cell: Styled) -> str:
     return cell.style(cell.text)
 
 
+def _limited(parts: Sequence[int | None], natural: Sequence[int], room: int) -> list[int]:
+    """Return the widths of columns; those that may take a part of a line give up what is needed."""
+    limits = [
+        cells if one is None else min(cells, room // one) for one, cells in zip(parts, natural)
+    ]
+    return fit(natural, limits, max(room, sum(limits)))
+
+
 def _fitted(least: Sequence[int | None], natural: Sequence[int], room: int) -> list[int]:
     """Return the widths of columns that take at most `room` cells together, as far as that goes.
 
@@ -242,6 +252,7 @@ def _layout(
         widths = [*natural[:-1], width(columns[kept[-1]].header)]
     else:
         room_for_all = room - len(_GAP) * (len(kept) - 1)
+        natural = _limited([columns[at].parts for at in kept], natural, room_for_all)
         widths = _fitted([columns[at].least for at in kept], natural, room_for_all)
         if not is_whole:  # a later page may have longer values
             widths[-1] += room_for_all - sum(widths)

@@ -77,9 +77,9 @@ class Stop(NamedTuple):
 def announcement(before: Stop, after: Stop) -> str:
     """Return what the log says of a change."""
     if after.was_signalled and not before.was_signalled:
-        return "stopping: running jobs are finished first (again: they are put back)"
+        return "stopping after the running jobs (a second signal puts them back)"
     if after.mode is Mode.FINISHING:
-        return "stopping: running jobs are finished first"
+        return "stopping after the running jobs"
     if after.mode is Mode.KILLING:
         return "killing the running jobs; they are put back"
     return "leaving: running jobs go on, the next workers adopt them"

@@ -30,7 +30,7 @@ def _thousand(bad: str) -> str:
     ("bad", "code", "message"),
     [
         ('{"command": "true"', 2, "line 999: not a JSON object: "),
-        ("true", 2, "line 999: not a JSON object: "),
+        ("true", 2, "line 999: not a JSON object (use --lines if each line is a shell command)"),
         (
             "[]",
             2,

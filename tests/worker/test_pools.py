@@ -251,7 +251,7 @@ def test_a_stop_during_the_start_of_the_pool_is_obeyed(
     done = queue.run("worker", "start", "-q", env=hook)
 
     assert (done.code, "Traceback" in done.err) == (0, False)
-    assert "stopping: running jobs are finished first" in done.err
+    assert "stopping after the running jobs" in done.err
     assert os.listdir(queue.files.workers) == []
 
 

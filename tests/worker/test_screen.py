@@ -127,7 +127,7 @@ def test_after_a_stop_the_summary_says_what_is_left(queue: Queue) -> None:
     queue.add_many("true", "true")
 
     assert _shown(queue, "--color", "never").splitlines()[2:] == [
-        "07:29:05 stopping: running jobs are finished first (again: they are put back)",
+        "07:29:05 stopping after the running jobs (a second signal puts them back)",
         "07:29:05 ▸ @1 started: first",
         "07:29:05 ↻ @1 failed 1/3: exit 3, again in 2 s [first]",
         "07:29:05 1 to be retried, 2 pending",
@@ -139,7 +139,7 @@ def test_a_job_that_was_put_back_is_in_the_summary(queue: Queue) -> None:
     queue.add(f"{_INTERRUPT}; sleep 0.1; {_INTERRUPT}; sleep 30", label="first")
 
     assert _shown(queue, "--color", "never", code=-signal.SIGINT).splitlines()[2:] == [
-        "07:29:05 stopping: running jobs are finished first (again: they are put back)",
+        "07:29:05 stopping after the running jobs (a second signal puts them back)",
         "07:29:05 killing the running jobs; they are put back",
         "07:29:05 ◦ @1 put back: first",
         "07:29:05 1 put back, 1 pending",

@@ -212,7 +212,7 @@ def test_worker_stop_called_again_kills_nothing(queue: Queue) -> None:
     for _ in range(3):
         queue.fails(124, "worker", "stop", "--timeout", "0.1")
     os.kill(supervisor.pid, signal.SIGTERM)  # the first signal, for example from a service manager
-    wait_until(_log_has(queue, "again: they are put back"))
+    wait_until(_log_has(queue, "a second signal puts them back"))
     _let_go(queue)
 
     assert supervisor.wait(timeout=30) == 0

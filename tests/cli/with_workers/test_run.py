@@ -204,7 +204,7 @@ def test_a_signal_stops_after_the_running_jobs(queue: Queue, number: signal.Sign
     process = _started(queue, "-j", "1", *words)
     queue.text("ran")
     process.send_signal(number)
-    _said(process, "stopping after the running jobs (again: put them back)")
+    _said(process, "stopping after the running jobs (Ctrl+C again puts them back)")
     queue.let_go()
     out, err = process.communicate(timeout=60)
 
@@ -224,7 +224,7 @@ def test_a_second_signal_puts_the_running_jobs_back(queue: Queue) -> None:
     process = _started(queue, "-j", "1", *words)
     pid = queue.pid("pid")
     process.send_signal(signal.SIGINT)
-    _said(process, "stopping after the running jobs (again: put them back)")
+    _said(process, "stopping after the running jobs (Ctrl+C again puts them back)")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
 
@@ -310,7 +310,7 @@ def test_the_workers_of_a_killed_run_are_stopped_by_the_next_one(queue: Queue) -
         what="the handlers of the second run",
     )
     for line in (
-        "stopping after the running jobs (again: put them back)",
+        "stopping after the running jobs (Ctrl+C again puts them back)",
         "putting the running jobs back",
     ):
         again.send_signal(signal.SIGINT)
