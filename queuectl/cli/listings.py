@@ -32,9 +32,9 @@ _NUMBER = Column("JOB")
 _ID = Column("ID", least=6, shorten=cut_middle)
 _GIVEN_ID = _ID._replace(parts=6, says_nothing=only(_NONE))
 _STATE = Column("STATE")
-_QUEUE = Column("QUEUE", least=7, parts=5, says_nothing=all_the_same)
-_PRIORITY = Column("PRIO", says_nothing=only("0"))
-_RUNS = Column("RUNS")
+_QUEUE = Column("QUEUE", least=7, parts=5, says_nothing=all_the_same, optional=True)
+_PRIORITY = Column("PRIO", says_nothing=only("0"), optional=True)
+_RUNS = Column("RUNS", optional=True)
 _WHEN = Column("WHEN")
 _REASON = Column("REASON", least=20)
 _LABEL = Column("LABEL", least=6, says_nothing=only(_NONE))
@@ -70,7 +70,7 @@ def print_workers(workers: Sequence[Worker], job_of: Callable[[Worker], Job | No
     columns = [
         Column("WORKER", least=11),
         Column("PID"),
-        Column("STARTED"),
+        Column("STARTED", optional=True),
         Column("QUEUES", least=8, says_nothing=only("all")),
         Column("JOB", least=8),
         Column("SINCE"),

@@ -49,6 +49,8 @@ class Column(NamedTuple):
     """Whether these values, of all rows, are not worth a column; None: it is always shown."""
     parts: int | None = None
     """It takes at most one in so many parts of a line if other columns would be cut for it."""
+    optional: bool = False
+    """Whether it is left out where even the narrowest columns do not fit into a line."""
     alike: bool = False
     """Whether the values are commands, which may be shortened where they are alike."""
     right: bool = False
@@ -201,6 +203,15 @@ def _styled(cell: Styled) -> str:
     return cell.style(cell.text)
 
 
+def _can_fit(least: Sequence[int | None], natural: Sequence[int], room: int) -> bool:
+    """Return whether columns fit into a line if they are as narrow as they may become."""
+    return sum(_narrowest(least, natural, _SMALLEST)) + len(_GAP) * (len(natural) - 1) <= room
+
+
+def _narrowest(least: Sequence[int | None], natural: Sequence[int], lowest: int) -> list[int]:
+    return [cells if one is None else min(cells, one, lowest) for one, cells in zip(least, natural)]
+
+
 def _limited(parts: Sequence[int | None], natural: Sequence[int], room: int) -> list[int]:
     """Return the widths of columns; those that may take a part of a line give up what is needed."""
     limits = [
@@ -216,9 +227,7 @@ def _fitted(least: Sequence[int | None], natural: Sequence[int], room: int) -> l
     """
     widths = list(natural)
     for lowest in (_LARGEST, _SMALLEST):
-        low = [
-            cells if one is None else min(cells, one, lowest) for one, cells in zip(least, natural)
-        ]
+        low = _narrowest(least, natural, lowest)
         if sum(low) <= room:
             return fit(widths, low, room)
         widths = low
@@ -251,6 +260,11 @@ def _layout(
         # Nothing stands to the right of the last column, so its width does not matter.
         widths = [*natural[:-1], width(columns[kept[-1]].header)]
     else:
+        while not _can_fit([columns[at].least for at in kept], natural, room):
+            left_out = next((n for n, at in enumerate(kept) if columns[at].optional), None)
+            if left_out is None:
+                break
+            del kept[left_out], natural[left_out]
         room_for_all = room - len(_GAP) * (len(kept) - 1)
         natural = _limited([columns[at].parts for at in kept], natural, room_for_all)
         widths = _fitted([columns[at].least for at in kept], natural, room_for_all)

@@ -245,6 +245,24 @@ def test_a_very_narrow_terminal(queue: Queue, columns: int) -> None:
         assert widest(shown.out) <= max(columns, 30)
 
 
+@pytest.mark.parametrize(
+    ("columns", "header"),
+    [
+        (80, "JOB ID STATE QUEUE PRIO RUNS WHEN COMMAND"),
+        (44, "JOB ID STATE RUNS WHEN COMMAND"),
+        (38, "JOB ID STATE WHEN COMMAND"),
+    ],
+)
+def test_a_narrow_terminal_has_fewer_columns(queue: Queue, columns: int, header: str) -> None:
+    """Regression: at 40 columns each one was cut to a few cells, so that none could be read."""
+    queue.enqueue("true", "--id", "one")
+    queue.enqueue("true", "--id", "two", "--queue", "other", "--priority", "1")
+    queue.close_storage()
+    shown = on_terminal(queue, "list", env=_PLAIN, size=(columns, 12), streams="stdout stderr")
+
+    assert shown.screen.splitlines()[0].split() == header.split()
+
+
 def test_columns_is_honoured_off_a_terminal(queue: Queue) -> None:
     """As in `watch queuectl list`. Without it nothing is cut."""
     queue.enqueue("echo " + "x" * 200, "--id", "a")

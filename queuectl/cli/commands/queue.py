@@ -24,14 +24,14 @@ from queuectl.core.times import utcnow
 _LARGEST_LIMIT = 1_000_000
 _COLUMNS = (
     Column("QUEUE", least=8),
-    Column("PENDING", least=7, right=True),
-    Column("PROCESSING", least=7, right=True),
+    Column("PENDING", right=True),
+    Column("PROCESSING", right=True),
     Column("FAILED", right=True, says_nothing=only("0")),
-    Column("SCHEDULED", least=7, right=True, says_nothing=only("0")),
-    Column("BLOCKED", least=7, right=True, says_nothing=only("0")),
-    Column("COMPLETED", least=7, right=True),
+    Column("SCHEDULED", right=True, says_nothing=only("0")),
+    Column("BLOCKED", right=True, says_nothing=only("0")),
+    Column("COMPLETED", right=True, optional=True),
     Column("DEAD", right=True),
-    Column("CANCELLED", least=7, right=True, says_nothing=only("0")),
+    Column("CANCELLED", right=True, says_nothing=only("0"), optional=True),
     Column("LIMIT", right=True, says_nothing=only("-")),
     Column("PAUSED", least=7, says_nothing=only("-")),
 )
