@@ -65,8 +65,8 @@ def combinations(
         before = groups[-1][-1]
         if len(before) != len(given):
             raise InvalidInput(
-                f"{source.separator} has {len(given)} arguments, but the source before it has "
-                f"{len(before)}"
+                f"{source.separator} needs as many arguments as the source before it "
+                f"({len(before)}), not {len(given)}"
             )
         groups[-1].append(given)
     for chosen in product(*(list(zip(*group)) for group in groups)):

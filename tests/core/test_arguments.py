@@ -56,7 +56,7 @@ def test_sources_are_combined_or_linked(words, expected):
         ((":::+", "a"), ":::+ needs a source of arguments before it"),
         (("::::",), ":::: needs a file, or - for stdin"),
         ((":::", "a", ":::+", "1", "2"),
-         ":::+ has 2 arguments, but the source before it has 1"),
+         ":::+ needs as many arguments as the source before it (1), not 2"),
     ],
 )  # fmt: skip
 def test_sources_that_make_no_sense_are_refused(words, problem):

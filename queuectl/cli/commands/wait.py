@@ -130,7 +130,7 @@ def wait(
     deadline = None if timeout is None else time.monotonic() + timeout
     for_all = everything and not (jobs or states or any_one or label is not None)
     if fails and not for_all:
-        usage_error("--fail requires --all, and only --queue beside it")
+        usage_error("--fail requires --all, and no choice of jobs but --queue or --batch")
     if since is not None and not fails:
         usage_error("--since requires --fail")
     if for_all:

@@ -75,7 +75,7 @@ def test_only_deaths_since_a_time_count(queue: Queue) -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["a", "--fail"], "--fail requires --all, and only --queue beside it"),
+        (["a", "--fail"], "--fail requires --all, and no choice of jobs but --queue or --batch"),
         (["--all", "--since", "1h"], "--since requires --fail"),
     ],
 )
