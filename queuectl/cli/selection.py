@@ -91,7 +91,7 @@ def label_option(function: _Function) -> _Function:
         type=PATTERN,
         metavar="GLOB",
         shell_complete=offers.labels,
-        help="Only jobs with such a label, for example 'nightly*'.",
+        help="Only jobs whose label matches, for example 'nightly*'.",
     )(function)
 
 
@@ -101,7 +101,7 @@ def since_option(function: _Function) -> _Function:
         "--since",
         type=SINCE,
         metavar="WHEN",
-        help="Only jobs that were added, started or ended since then.",
+        help="Only jobs that were enqueued, started or ended since then.",
     )(function)
 
 

@@ -280,7 +280,7 @@ def _spawn(
 
 
 def _file_of(content: bytes) -> int:
-    """Return a descriptor of a file without a name that holds this, to be read from its begin.
+    """Return a descriptor of a file without a name that holds this, to be read from its beginning.
 
     Unlike a pipe, it takes all of it at once, and the process can be followed by another worker.
     """

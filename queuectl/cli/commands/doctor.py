@@ -11,7 +11,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.colors import bad, good, strong
+from queuectl.cli.colors import bad, faint, strong
 from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_files
 from queuectl.cli.sizes import size
 from queuectl.core.cells import wrap
@@ -30,7 +30,7 @@ from queuectl.storage import Storage
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
-_STYLES: Mapping[str, Callable[[str], str]] = {OK: good, WARN: strong, FAIL: bad}
+_STYLES: Mapping[str, Callable[[str], str]] = {OK: faint, WARN: strong, FAIL: bad}
 _INDENT = 6
 _SHORTEST_LINE = 20
 _USUAL_WIDTH = 80
@@ -61,6 +61,7 @@ def doctor(as_json: bool) -> None:
     \b
     Examples:
       queuectl doctor
+      queuectl doctor --json | jq '.[] | select(.level != "ok")'
     """
     files = queue_files()
     findings = list(_examine(files))

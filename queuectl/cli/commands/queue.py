@@ -55,6 +55,7 @@ def queue_list(as_json: bool) -> None:
     \b
     Examples:
       queuectl queue list
+      queuectl queue list --json | jq -r '.[] | select(.paused) | .name'
     """
     storage = open_storage()
     queues = storage.queues()

@@ -71,7 +71,7 @@ _SECTIONS = {
 @click.option(
     "--keep-order",
     is_flag=True,
-    help="Print outputs in the order of the arguments (default: in that in which the jobs end).",
+    help="Print outputs in the order of the arguments (default: as jobs end).",
 )
 @click.option(
     "--resume",

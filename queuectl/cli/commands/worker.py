@@ -349,8 +349,8 @@ def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
 def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
     """Print a unit by which systemd keeps workers running.
 
-    At a stop, running jobs have 90 seconds to end; then they are put back in the queue. See
-    `queuectl help systemd`.
+    When the unit is stopped, running jobs have 90 seconds to end; then they are put back in the
+    queue. See `queuectl help systemd`.
 
     \b
     Examples:
@@ -383,6 +383,7 @@ def worker_list(as_json: bool) -> None:
     \b
     Examples:
       queuectl worker list
+      queuectl worker list --json | jq length        how many
     """
     storage = open_storage()
     living: list[Worker] = storage.living_workers()
