@@ -35,6 +35,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Act on jobs": {
         "wait": "wait:wait",
         "cancel": "actions:cancel",
+        "pause": "pausing:pause",
+        "resume": "pausing:resume",
         "retry": "actions:retry",
         "edit": "actions:edit",
         "dlq": "dlq:dlq",

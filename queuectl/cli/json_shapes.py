@@ -44,6 +44,7 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "output_bytes": None if last is None else last.output_bytes,
         "locked_by": job.locked_by,
         "locked_at": time_or_none(job.locked_at),
+        "paused_at": time_or_none(job.paused_at),
         "cwd": job.cwd,
         "env": masked(job.env, show_env=show_env),
         "shell": job.shell or DEFAULT_SHELL,

@@ -13,9 +13,9 @@ from queuectl.cli.tables import (
     Column,
     Styled,
     all_the_same,
+    job_state_cell,
     only,
     print_table,
-    state_cell,
 )
 from queuectl.core.cells import cut_middle
 from queuectl.core.naming import number
@@ -106,7 +106,7 @@ def when(job: Job, *, now: datetime) -> str:
 def _row(job: Job) -> list[Cell]:
     return [
         job.id,
-        state_cell(job.state),
+        job_state_cell(job),
         job.queue,
         job.priority,
         _runs(job),
@@ -120,7 +120,7 @@ def _row_for_people(job: Job, now: datetime) -> list[Cell]:
     return [
         number(job),
         _given_id(job),
-        state_cell(job.state),
+        job_state_cell(job),
         job.queue,
         job.priority,
         _runs(job),

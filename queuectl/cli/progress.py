@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import repeat
 from typing import TYPE_CHECKING, Callable, Collection, Mapping, NamedTuple, Sequence
 
 from queuectl.cli import colors, output
@@ -45,7 +46,7 @@ class Hold(Enum):
     """What holds up the jobs of a queue, in the words of JSON."""
 
     PAUSED = "paused"
-    """The queue is paused."""
+    """The queue is paused, or each of the jobs that are left."""
     NO_WORKER = "no_worker"
     """No worker serves the queue."""
     BUSY = "busy_workers"
@@ -87,6 +88,8 @@ class Load(NamedTuple):
     """How many of its jobs may run at once; None means no limit."""
     paused: bool = False
     """Whether it is paused."""
+    paused_jobs: int = 0
+    """How many of its jobs are paused, each by itself; they are not among the others here."""
     ends: Sequence[End] = ()
     """Its last jobs to complete or die, newest first."""
 
@@ -145,12 +148,16 @@ def measure(
     )
     running_for: dict[str, list[float]] = {}
     for job in running:
+        if job.is_paused:
+            continue
         running_for.setdefault(job.queue, []).append((now - job.since).total_seconds())
     able = [worker for worker in workers if worker.problem is None]
     measured = []
     for queue in queues:
         serving = [each for each in able if serves(each.queues, queue.name)]
-        counts = dict(queue.counts)
+        counts = {
+            state: jobs - queue.paused_jobs.get(state, 0) for state, jobs in queue.counts.items()
+        }
         if up_to is not None:
             counts[JobState.PENDING] = storage.pending_up_to(queue.name, up_to[queue.name])
         load = Load(
@@ -160,6 +167,7 @@ def measure(
             serving=len(serving),
             limit=queue.limit,
             paused=queue.paused,
+            paused_jobs=sum(map(queue.paused_jobs.get, UNFINISHED_STATES, repeat(0))),
             ends=ends[queue.name],
         )
         measured.append(
@@ -241,6 +249,8 @@ def estimate(load: Load, *, now: datetime) -> Estimate:
 def _hold(load: Load, *, left: int, at_once: int) -> Hold | None:
     """Return why the jobs that are left do not end one after the other; None if they do."""
     counts = load.counts
+    if not left and not load.running_for and load.paused_jobs:
+        return Hold.PAUSED
     if not left and not load.running_for:
         return Hold.SCHEDULED if counts[JobState.SCHEDULED] else None
     if left and load.paused:

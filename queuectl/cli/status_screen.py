@@ -154,6 +154,11 @@ def _processing(queue: QueueProgress) -> _Piece:
     return _counted(JobState.PROCESSING, queue.status.counts[JobState.PROCESSING])
 
 
+def _paused(queue: QueueProgress) -> _Piece:
+    paused = sum(queue.status.paused_jobs.values())
+    return f"{paused} paused" if paused else "", None
+
+
 def _limit(queue: QueueProgress) -> _Piece:
     return "" if queue.status.limit is None else f"limit {queue.status.limit}", None
 
@@ -183,7 +188,7 @@ def _time_left(queue: QueueProgress) -> _Piece:
     return text if queue.estimate.seconds is None else f"{text} left", style
 
 
-_COLUMNS = (_done, _processing, _limit, _failed, _dead, _rate, _time, _time_left)
+_COLUMNS = (_done, _processing, _paused, _limit, _failed, _dead, _rate, _time, _time_left)
 _LEFT_OUT = ((_time,), (_time, _rate), (_time_left, _rate), (_time_left, _rate, _failed, _limit))
 """Columns to leave out, those of least worth first, until there is room for a bar."""
 
@@ -213,6 +218,8 @@ def _running_lines(snapshot: Snapshot, width: int, at_most: int) -> list[_Line]:
 
 
 def _since(job: Job, now: datetime) -> str:
+    if job.paused_at is not None:
+        return f"paused {lasting_in_short(job.paused_at, now=now)}"
     return "" if job.locked_at is None else lasting_in_short(job.locked_at, now=now)
 
 

@@ -8,14 +8,17 @@ stand-ins of the right width, and the texts take their places afterwards.
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Union
 
 from queuectl.cli import output
-from queuectl.cli.colors import signed_state, state_word
+from queuectl.cli.colors import signed_state, state_word, strong
 from queuectl.cli.similar import Similar
 from queuectl.core.cells import cut, fit, pad, width, wrap
 from queuectl.core.escaping import escape
 from queuectl.core.states import SIGNS, JobState
+
+if TYPE_CHECKING:
+    from queuectl.core.models import Job
 
 _PAGE = 500
 """So many rows are held in memory. The first ones decide how wide the columns are."""
@@ -73,6 +76,24 @@ def state_cell(state: JobState) -> Cell:
         return Styled(state.value, lambda text: state_word(state) if text == state.value else text)
     whole = state.value if output.needs_ascii() else f"{SIGNS[state]} {state.value}"
     return Styled(whole, lambda text: signed_state(state) if text == whole else text)
+
+
+def job_state_cell(job: Job) -> Cell:
+    """Return the state of a job as tables show it, and whether the job is paused.
+
+    Off a terminal that is one word, as scripts expect of a column.
+    """
+    cell = state_cell(job.state)
+    if job.paused_at is None or not isinstance(cell, Styled):
+        return cell
+    paused = ", paused" if output.on_terminal() else ",paused"
+    whole, style = cell
+
+    def styled(text: str) -> str:
+        is_whole = text == whole + paused
+        return style(whole) + strong(paused) if is_whole else text
+
+    return Styled(whole + paused, styled)
 
 
 def print_table(

@@ -23,7 +23,7 @@ from queuectl.core.times import parse_iso, to_text
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
                 "backoff", "timeout", "shell", "input", "unique_key", "after",
                 "after_any")  # fmt: skip
-_TIMES = ("run_at", "created_at", "updated_at", "finished_at")
+_TIMES = ("run_at", "created_at", "updated_at", "finished_at", "paused_at")
 _NUMBERS = {
     "attempts": (0, MAX_RETRIES_LIMIT),
     "interruptions": (0, MAX_RETRIES_LIMIT),
@@ -131,6 +131,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "created_at": created,
             "updated_at": times["updated_at"] or created,
             "finished_at": times["finished_at"] if state in FINISHED_STATES else None,
+            "paused_at": None if state in FINISHED_STATES else times["paused_at"],
         }
     )
     transferred = TransferredJob(job, after, after_any, content)

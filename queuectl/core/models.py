@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import Mapping, NamedTuple
 
 from queuectl.core.settings import Settings
@@ -309,6 +310,8 @@ class QueueStatus(NamedTuple):
     """How many of its jobs may run at once; None means no limit."""
     counts: Mapping[JobState, int]
     """The number of its jobs in each of the eight states."""
+    paused_jobs: Mapping[JobState, int] = MappingProxyType({})
+    """How many of them are paused, each by itself; states without any may be missing."""
 
 
 class Selection(NamedTuple):

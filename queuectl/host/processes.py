@@ -248,6 +248,14 @@ def is_suspended(pid: int) -> bool:
         return False
 
 
+def is_uninterruptible(pid: int) -> bool:
+    """Whether a process waits in the kernel and handles no signal now; False if unknown."""
+    try:
+        return _stat(pid)[:1] == [b"D"]
+    except OSError:
+        return False
+
+
 def is_unreaped(pid: int, ticks: int) -> bool:
     """Whether a process, running or ended, still has its PID. Raises OSError as `same_process`."""
     return _start_ticks(_stat(pid)) == ticks

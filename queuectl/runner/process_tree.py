@@ -15,6 +15,9 @@ from queuectl.runner.children import Children, ProcessName, is_detached_pool
 _ROUNDS = 20
 """How often KILL is sent at most, each time to all processes that are found."""
 
+_PATIENT_ROUNDS = 4
+"""In so many rounds a process may still be about to stop: 75 ms."""
+
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.1
 
@@ -128,7 +131,7 @@ def stop(
     """
     known: set[ProcessName] = set()
     pause = _FIRST_PAUSE_SECONDS
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         last = processes.last_pid()
         found, refused = _signal_all(attempt, known, signal.SIGSTOP)
         known |= found
@@ -137,7 +140,8 @@ def stop(
         started = _signal_since(attempt, known, last, signal.SIGSTOP)
         known |= started
         stoppable = found - refused
-        if not started and all(processes.is_suspended(pid) for pid, _ in stoppable):
+        is_patient = number < _PATIENT_ROUNDS
+        if not started and all(_stands(pid, is_patient=is_patient) for pid, _ in stoppable):
             # A stopped process gets no lock, so only those that have one now are of interest.
             needed = may_not_stop()
             going_on = [name for name in stoppable if name[0] in needed]
@@ -148,6 +152,15 @@ def stop(
         wait(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
     return False
+
+
+def _stands(pid: int, *, is_patient: bool) -> bool:
+    """Whether a process that got a STOP does nothing any more.
+
+    A shell that waits for its child to load a program (vfork) handles the STOP only after that, and
+    the child may be stopped. So it counts as stopped once it has waited for a while.
+    """
+    return processes.is_suspended(pid) or (not is_patient and processes.is_uninterruptible(pid))
 
 
 def go_on(attempt: AttemptProcesses, wait: Callable[[float], None]) -> None:

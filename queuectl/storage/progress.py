@@ -52,6 +52,8 @@ class RunningJob(NamedTuple):
     """The queue it is in."""
     since: datetime
     """When its attempt was claimed."""
+    is_paused: bool = False
+    """Whether it is paused."""
 
 
 class Progress(Base):
@@ -105,18 +107,18 @@ class Progress(Base):
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
-                SELECT seq, queue, locked_at
+                SELECT seq, queue, locked_at, paused_at IS NOT NULL
                   FROM jobs
                  WHERE state = 'processing'
                  ORDER BY locked_at, seq
                 """
             ).fetchall()
         running = []
-        for seq, queue, since in rows:
+        for seq, queue, since, is_paused in rows:
             if queues and queue not in queues:
                 continue
             with suppress(QueueUnusable):  # another program wrote the time
-                running.append(RunningJob(seq, queue, from_text(since)))
+                running.append(RunningJob(seq, queue, from_text(since), bool(is_paused)))
         return running
 
     def jobs_by_seq(self, seqs: Sequence[int]) -> list[Job]:

@@ -84,10 +84,18 @@ class Queues(Base):
                 )
             }
             counts: dict[str, dict[JobState, int]] = {}
-            for queue, state, jobs in conn.execute(
-                "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
+            paused: dict[str, dict[JobState, int]] = {}
+            for queue, state, jobs, paused_jobs in conn.execute(
+                """
+                SELECT queue, state, jobs, paused
+                  FROM job_counts
+                 WHERE jobs > 0
+                 ORDER BY queue, state
+                """
             ):
                 counts.setdefault(queue, {})[JobState(state)] = jobs
+                if paused_jobs:
+                    paused.setdefault(queue, {})[JobState(state)] = paused_jobs
         switch = settings.pop(_ALL, None)
         found = []
         for name in sorted(settings.keys() | counts.keys()):
@@ -102,6 +110,7 @@ class Queues(Base):
                     pause_reason=pause[2],
                     limit=own[3],
                     counts={state: counts.get(name, {}).get(state, 0) for state in JobState},
+                    paused_jobs=paused.get(name, {}),
                 )
             )
         return found

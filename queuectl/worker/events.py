@@ -16,6 +16,7 @@ from queuectl.host.wakeup import WakeUpFifo
 from queuectl.runner.attempt import PauseState
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.assignment import Order, WorkerExit
+from queuectl.worker.reporting import Reporter
 
 _log = logging.getLogger(__name__)
 
@@ -145,17 +146,17 @@ class JobEvents:
         events: WorkerEvents,
         storage: WorkerStorage,
         claim: Claim,
-        say_paused: Callable[[Claim, bool], None],
+        reporter: Reporter,
         *,
         adopted: bool = False,
     ) -> None:
-        """`say_paused` is called when the job is paused and when it is resumed."""
         self.wait = events.wait
         self.pause = PauseState(is_known=not adopted)
         self._events = events
         self._storage = storage
         self._claim = claim
-        self._say_paused = say_paused
+        self._reporter = reporter
+        self._has_said_why = False
         # An adopted job may have been cancelled or paused while no worker watched it: look at once.
         self._next_cancel_look = 0.0 if adopted else time.monotonic() + _CANCEL_LOOK_SECONDS
 
@@ -182,11 +183,14 @@ class JobEvents:
                 pass
             except QueueError as error:
                 _log.warning("cannot look for a cancel of %s: %s", self._claim.job.id, error)
+        if self.pause.is_paused and events.leaving is not None and not self._has_said_why:
+            self._has_said_why = True
+            self._reporter.waits_for_paused(self._claim)
         return None
 
     def _follow(self, pause: PauseState) -> None:
         if self.pause.is_paused != pause.is_paused:
-            self._say_paused(self._claim, pause.is_paused)
+            self._reporter.paused(self._claim, is_paused=pause.is_paused)
         self.pause = pause
 
     def may_not_stop(self) -> set[int]:

@@ -295,7 +295,7 @@ class _Worker:
             self._commands.build(claim),
             self._output_log,
             kept_log,
-            JobEvents(self._events, self._storage, claim, self._reporter.paused),
+            JobEvents(self._events, self._storage, claim, self._reporter),
             lambda pid, ticks: self._note_job(
                 lockfiles.JobProcess(claim.execution_id, pid, ticks, self._id)
             ),

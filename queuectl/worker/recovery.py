@@ -272,7 +272,7 @@ class Recovery:
                 job.leader,
                 job.log,
                 self._files.execution_log(claim.execution_id),
-                JobEvents(self._events, self._storage, claim, self._reporter.paused, adopted=True),
+                JobEvents(self._events, self._storage, claim, self._reporter, adopted=True),
             )
         finally:
             job.log.close()

@@ -16,6 +16,11 @@ _log = logging.getLogger(__name__)
 _MOST_CELLS = 200
 """A longer command is cut in its middle."""
 
+_EXITS_AFTER = (
+    "this worker exits after it (queuectl resume {} lets it go on,"
+    " queuectl worker stop --now puts it back)"
+)
+
 _ENDS: Mapping[JobState, bytes] = {
     JobState.COMPLETED: Tally.COMPLETED,
     JobState.DEAD: Tally.DEAD,
@@ -40,9 +45,14 @@ class Reporter:
     def not_started(self) -> None:
         """Report that the attempt could not be started and was put back, which is logged."""
 
-    def paused(self, claim: Claim, is_paused: bool) -> None:
+    def paused(self, claim: Claim, *, is_paused: bool) -> None:
         """Report that a running job was paused, or was resumed and goes on."""
         _log.info("%s %s", _name(claim), "is paused" if is_paused else "goes on")
+
+    def waits_for_paused(self, claim: Claim) -> None:
+        """Report that this worker is to exit after its job, which is paused."""
+        job_id = claim.job.id
+        _log.warning("%s is paused; %s", _name(claim), _EXITS_AFTER.format(job_id))
 
     def look(self) -> None:
         """Report what has become due meanwhile; called about once a second."""

@@ -86,7 +86,7 @@ class ScreenReporter(Reporter):
         """Show nothing."""
         self._starting = None
 
-    def paused(self, claim: Claim, is_paused: bool) -> None:
+    def paused(self, claim: Claim, *, is_paused: bool) -> None:
         """Show that a running job was paused, or was resumed and goes on."""
         self._show(JobState.PROCESSING, claim, "paused" if is_paused else "goes on")
 

@@ -171,7 +171,9 @@ def retry_command(
             again = " again" if state is JobState.PENDING else ""
             if state is JobState.BLOCKED:
                 waiting.append(job)
-            return None if quiet else f"{job.id} is {state.value}{again}"
+            is_paused = isinstance(job, Job) and job.paused_at is not None
+            paused = ", paused" if is_paused else ""
+            return None if quiet else f"{job.id} is {state.value}{again}{paused}"
 
         summary = Summary(choice, verbose=verbose)
         code = each(choice.keys(storage), retry_one, storage.batch, summary.add)
@@ -263,7 +265,8 @@ def edit(
     if "after" in changes:
         _warn_unsatisfiable(storage, edited)
     dead = f": queuectl retry {edited.id} runs it" if edited.state is JobState.DEAD else ""
-    output.print_line(f"{edited.id} is {edited.state.value}{dead}")
+    paused = "" if edited.paused_at is None else ", paused"
+    output.print_line(f"{edited.id} is {edited.state.value}{paused}{dead}")
 
 
 def _warn_unsatisfiable(storage: Storage, job: Job) -> None:

@@ -149,6 +149,7 @@ def _identity(job: Job) -> list[_Field]:
         ("Label", job.label or None),
         ("Command", job.command),
         ("State", job.state),
+        ("Paused", _paused(job)),
         ("Queue", job.queue),
         ("Priority", job.priority),
         ("Attempts", counted),
@@ -235,6 +236,13 @@ def _listed(names: Sequence[str]) -> str | None:
     """Return the first few of some names, and how many more there are."""
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return (", ".join(names[:_MOST_LISTED]) + more) or None
+
+
+def _paused(job: Job) -> str | None:
+    if job.paused_at is None:
+        return None
+    since = local_time(job.paused_at, now=utcnow())
+    return f"since {since} (queuectl resume {shown_name(job)})"
 
 
 def _uncounted(times: int) -> str | None:

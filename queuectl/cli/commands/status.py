@@ -165,6 +165,13 @@ def _lines(storage: Storage, among: Sequence[str]) -> list[str]:
     workers = _serving(storage, among)
     lines = [*_block(counts), *_ended(counts), "", *_workers(workers, counts)]
     lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage, among)]
+    paused_jobs = sum(
+        sum(queue.paused_jobs.values())
+        for queue in storage.queues()
+        if not among or queue.name in among
+    )
+    if paused_jobs:
+        lines.append(f"Paused jobs: {paused_jobs} (queuectl resume --all)")
     lines += _time_left(storage, workers, among)
     if counts[JobState.DEAD]:
         lines.append("Dead jobs: queuectl dlq list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Collection, NamedTuple, Sequence
 
 import click
 
@@ -15,7 +15,7 @@ from queuectl.core import retry
 from queuectl.core.batches import serves
 from queuectl.core.cells import cut_middle, wrap
 from queuectl.core.escaping import escape
-from queuectl.core.models import Job, OutcomeKind
+from queuectl.core.models import Job, OutcomeKind, Selection
 from queuectl.core.naming import number, title
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -94,6 +94,8 @@ def explain(storage: Storage, job: Job, *, now: datetime) -> Explanation:
         return _finished(storage, job, now)
     if job.state is JobState.PROCESSING:
         return _running(storage, job, now)
+    if job.paused_at is not None:
+        return Explanation("job-paused", f"waits: it {_was_paused(job, now)}")
     if job.state is JobState.BLOCKED:
         return _blocked(storage, job)
     if job.run_at is None or job.run_at <= now:
@@ -179,7 +181,18 @@ def _running(storage: Storage, job: Job, now: datetime) -> Explanation:
             "unattended",
             f"{sentence}, which is gone: the next worker recovers it (queuectl worker start)",
         )
+    if job.paused_at is not None:
+        return Explanation("job-paused", f"{sentence}, but {_was_paused(job, now)}")
     return Explanation("running", sentence)
+
+
+def _was_paused(job: Job, now: datetime) -> str:
+    when = "" if job.paused_at is None else f" at {local_time(job.paused_at, now=now)}"
+    return f"was paused{when} (queuectl resume {shown_name(job)})"
+
+
+def _standing(job: Job) -> str:
+    return f"{job.state.value}{'' if job.paused_at is None else ' and paused'}"
 
 
 def _blocked(storage: Storage, job: Job) -> Explanation:
@@ -191,7 +204,7 @@ def _blocked(storage: Storage, job: Job) -> Explanation:
                 f"is blocked by {shown_name(need.job)}, which is {need.job.state.value} "
                 f"(queuectl retry {shown_name(need.job)})",
             )
-    named = [f"{shown_name(need.job)}, which is {need.job.state.value}" for need in needs[:3]]
+    named = [f"{shown_name(need.job)}, which is {_standing(need.job)}" for need in needs[:3]]
     more = f" and {len(needs) - 3} more" if len(needs) > 3 else ""
     return Explanation("blocked", f"is blocked by {'; by '.join(named)}{more}")
 
@@ -231,6 +244,7 @@ def _why_pending(storage: Storage, job: Job, now: datetime) -> Explanation:
     if not ahead:
         jobs = f"it is the next in {job.queue}"
     doing = _busy(sum(worker.job is not None for worker in serving), len(serving))
+    doing += _with_paused_jobs(storage, {worker.id for worker in serving})
     return Explanation("ahead" if ahead else "next", f"waits for a worker: {jobs}{doing}")
 
 
@@ -240,6 +254,20 @@ def _busy(busy: int, workers: int) -> str:
     if workers == 1:
         return "; the only worker is busy"
     return f"; {'all' if busy == workers else f'{busy} of'} {workers} workers are busy"
+
+
+def _with_paused_jobs(storage: Storage, workers: Collection[str]) -> str:
+    """Return which of these workers' jobs are paused: they keep their workers busy."""
+    paused = [
+        shown_name(job)
+        for job in storage.jobs(Selection(states=(JobState.PROCESSING,), paused=True))
+        if job.locked_by in workers
+    ]
+    if not paused:
+        return ""
+    are = "is" if len(paused) == 1 else "are"
+    again = f"queuectl resume {paused[0]}" if len(paused) == 1 else "queuectl resume --all"
+    return f", and {_listed(paused)} {are} paused ({again})"
 
 
 def _held_back(storage: Storage, job: Job, now: datetime) -> Explanation | None:
@@ -258,7 +286,10 @@ def _held_back(storage: Storage, job: Job, now: datetime) -> Explanation | None:
             f"(queuectl queue resume{name})",
         )
     if queue.limit is not None:
-        running = [shown_name(one) for one in storage.running_in(job.queue)]
+        running = [
+            shown_name(one) + ("" if one.paused_at is None else " (paused)")
+            for one in storage.running_in(job.queue)
+        ]
         if len(running) >= queue.limit:
             return Explanation(
                 "limit",

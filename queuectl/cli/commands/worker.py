@@ -23,6 +23,7 @@ from queuectl.cli.command import (
 from queuectl.cli.inside_job import own_job, own_worker
 from queuectl.cli.json_shapes import worker_json
 from queuectl.cli.listings import print_workers
+from queuectl.cli.looking import shown_name
 from queuectl.cli.moments import lasting
 from queuectl.cli.parameters import DURATION, WholeNumber
 from queuectl.cli.selection import queue_names
@@ -293,9 +294,7 @@ def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
 
 
 def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
-    """Say on a terminal which jobs the workers finish before they exit."""
-    if not sys.stderr.isatty():
-        return
+    """Say on a terminal which jobs the workers finish before they exit, else only paused ones."""
     ids = {target.id for target in targets}
     try:
         storage = open_storage()
@@ -306,7 +305,10 @@ def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
         ]
     except QueueError:  # workers can be stopped while the queue cannot be read
         return
-    if not running:
+    paused = [job for _, job in running if job.paused_at is not None]
+    if paused:
+        _tell_paused_jobs(paused)
+    if len(running) == len(paused) or not sys.stderr.isatty():
         return
     since, job = min(running, key=lambda found: found[0])
     what = f"{number(job)} (running {lasting(since, now=utcnow())})"
@@ -314,6 +316,18 @@ def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
         output.hint(f"waiting for {len(running)} jobs, the longest {what}; --now ends them")
     else:
         output.hint(f"waiting for {what}; --now ends it")
+
+
+def _tell_paused_jobs(paused: Sequence[Job]) -> None:
+    """Say which paused jobs keep workers from exiting, perhaps for ever."""
+    one = shown_name(paused[0])
+    which, them, name = f"{one}, which is", "it", one
+    if len(paused) > 1:
+        which, them, name = f"{len(paused)} jobs that are", "them", "--all"
+    output.message(
+        f"waiting for {which} paused (queuectl resume {name} lets {them} go on,"
+        f" queuectl worker stop --now puts {them} back)"
+    )
 
 
 @worker.command("unit", cls=QueueCommand)
