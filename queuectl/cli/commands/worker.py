@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence, TypeVar
 
 import click
 
@@ -40,6 +40,7 @@ from queuectl.host.program import words_for_services
 from queuectl.storage import Storage
 
 _TIME_RAN_OUT = 124
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 _SECTIONS = {
@@ -50,28 +51,34 @@ _SECTIONS = {
 """The sections of the options of `worker start`."""
 
 
+def _pool_options(function: _Function) -> _Function:
+    """Add the options that say how many workers a pool has, and which queues they serve."""
+    count = click.option(
+        "-c",
+        "--count",
+        type=WholeNumber(1, MOST_WORKERS),
+        default=1,
+        metavar="N",
+        help="Number of worker processes (default: 1).",
+    )
+    queues = click.option(
+        "--queue",
+        "queues",
+        multiple=True,
+        metavar="QUEUE",
+        shell_complete=offers.queues,
+        help="Run only jobs of this queue (repeatable, or A,B; default: all).",
+    )
+    return count(queues(function))
+
+
 @click.group("worker", cls=QueueGroup)
 def worker() -> None:
     """Start, stop, scale and list workers."""
 
 
 @worker.command("start", cls=QueueCommand, sections=_SECTIONS)
-@click.option(
-    "-c",
-    "--count",
-    type=WholeNumber(1, MOST_WORKERS),
-    default=1,
-    metavar="N",
-    help="Number of worker processes (default: 1).",
-)
-@click.option(
-    "--queue",
-    "queues",
-    multiple=True,
-    metavar="QUEUE",
-    shell_complete=offers.queues,
-    help="Run only jobs of this queue (repeatable, or A,B; default: all).",
-)
+@_pool_options
 @click.option(
     "--drain", is_flag=True, help="Exit when no job is pending, running or waiting for a retry."
 )
@@ -344,22 +351,7 @@ def _tell_paused_jobs(paused: Sequence[Job]) -> None:
     flag_value="system",
     help="Print a unit of the system, which runs jobs as you.",
 )
-@click.option(
-    "-c",
-    "--count",
-    type=WholeNumber(1, MOST_WORKERS),
-    default=1,
-    metavar="N",
-    help="Number of worker processes (default: 1).",
-)
-@click.option(
-    "--queue",
-    "queues",
-    multiple=True,
-    metavar="QUEUE",
-    shell_complete=offers.queues,
-    help="Run only jobs of this queue (repeatable, or A,B; default: all).",
-)
+@_pool_options
 def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
     """Print a unit by which systemd keeps workers running.
 
