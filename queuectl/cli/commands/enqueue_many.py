@@ -98,6 +98,8 @@ def _enqueue(jobs: Iterable[NumberedFields], each: str, batch: Batch) -> None:
             output.print_line(spec.command)
         return
     if not numbers:
+        if not batch.quiet:
+            output.hint("no jobs were given: nothing is queued")
         return
     notes = Notes()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as ids:

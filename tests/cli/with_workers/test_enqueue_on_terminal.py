@@ -151,6 +151,15 @@ def test_many_jobs_are_summed_up(queue: Queue) -> None:
     assert _shown(queue, "--lines", "-q", "-", piped=lines) == ""
 
 
+def test_no_jobs_at_all(queue: Queue) -> None:
+    """A pattern or a file that turns out to be empty is not passed over in silence."""
+    assert _shown(queue, "true", ":::") == "no jobs were given: nothing is queued\n"
+    assert _shown(queue, "--lines", "-", piped=b"# none\n") == (
+        "no jobs were given: nothing is queued\n"
+    )
+    assert _shown(queue, "-q", "true", ":::") == ""
+
+
 def test_many_jobs_that_differ(queue: Queue) -> None:
     """The summary says in which ways they differ."""
     jobs = b"""
@@ -269,6 +278,7 @@ def test_reading_from_a_terminal_is_announced(queue: Queue, args: list[str], wha
     assert done.code == 0
     assert done.screen.replace("^D\b\b", "") == (
         f"reading one {what} per line; Ctrl+D ends the input\n"
+        "no jobs were given: nothing is queued\n"
     )
 
 
