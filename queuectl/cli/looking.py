@@ -17,6 +17,7 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.core.errors import QueueError
+from queuectl.core.models import JobKey
 from queuectl.core.naming import number
 from queuectl.core.specs import JOB_WORDS
 from queuectl.core.states import JobState
@@ -25,6 +26,9 @@ from queuectl.storage.names import GROUPS
 if TYPE_CHECKING:
     from queuectl.core.models import Job
     from queuectl.storage import Storage
+
+_GENERATED = 12
+"""The length of an id that nobody gave."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Default = Callable[["Storage"], "Job | None"]
@@ -35,9 +39,16 @@ def looking_options(function: _Function) -> _Function:
     return jobs_argument()(queue_option(state_option()(function)))
 
 
-def shown_name(job: Job) -> str:
+def shown_name(job: Job | JobKey) -> str:
     """Return what to call a job: its id if a person gave it or reads no terminal, else `@17`."""
-    return number(job) if output.on_terminal() and job.id_made else job.id
+    return number(job) if output.on_terminal() and _is_generated(job) else job.id
+
+
+def _is_generated(job: Job | JobKey) -> bool:
+    """Return whether nobody gave the id; a key only tells whether the id looks so."""
+    if isinstance(job, JobKey):
+        return len(job.id) == _GENERATED and set(job.id) <= set("0123456789abcdef")
+    return job.id_made
 
 
 def newest(storage: Storage) -> Job | None:

@@ -157,3 +157,8 @@ class WrongState(QueueError):
         self.job_id = job_id
         self.state = state
         self.action = action
+        self._only = only
+
+    def with_name(self, name: str) -> WrongState:
+        """Return the same error, which calls the job by another name."""
+        return WrongState(name, self.state, self.action, self._only)

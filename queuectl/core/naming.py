@@ -8,10 +8,10 @@ from queuectl.core.cells import cut_middle
 from queuectl.core.escaping import escape
 
 if TYPE_CHECKING:
-    from queuectl.core.models import Job
+    from queuectl.core.models import Job, JobKey
 
 
-def number(job: Job) -> str:
+def number(job: Job | JobKey) -> str:
     """Return the short number of a job, which is never used twice: `@17`."""
     return f"@{job.seq}"
 

@@ -46,10 +46,10 @@ class Explaining(Base):
             }
         return [Need(to_job(row), row[0] in any_outcome) for row in rows]
 
-    def dependants(self, job: Job) -> list[str]:
-        """Return the ids of the jobs that wait for this one, in the order of entry."""
+    def dependants(self, job: Job) -> list[JobKey]:
+        """Return the keys of the jobs that wait for this one, in the order of entry."""
         with self._snapshot() as conn:
-            return [key.id for key in _direct_dependants(conn, JobKey(job.seq, job.id))]
+            return _direct_dependants(conn, JobKey(job.seq, job.id))
 
     def with_dependants(self, jobs: Iterable[JobKey]) -> list[JobKey]:
         """Return these jobs and all that wait for them, directly or through others.

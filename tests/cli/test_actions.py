@@ -10,6 +10,7 @@ import pytest
 from queuectl.host import wakeup
 from support.queue import Queue
 from support.states import every_state
+from support.terminal import on_terminal
 
 _WAITING = ["blocked", "scheduled", "pending", "failed"]
 
@@ -442,3 +443,19 @@ def test_each_job_of_a_batch_is_done_or_refused_by_itself(queue: Queue) -> None:
         "queuectl cancel: no such job: nobody",
     ]
     assert queue.counts()["cancelled"] == 1199
+
+
+def test_a_terminal_calls_jobs_by_number(queue: Queue) -> None:
+    """As lists do, in errors as well; an id that a person gave stays. Elsewhere there are ids."""
+    queue.run("enqueue", "true")
+    queue.enqueue("true", "--id", "mine")
+    queue.enqueue("true", "--id", "next", "--after", "@1")
+
+    def say(*words: str) -> str:
+        return on_terminal(queue, *words, streams="stdout stderr").screen
+
+    assert say("cancel", "@1", "mine").splitlines() == ["@1 is cancelled", "mine is cancelled"]
+    assert say("cancel", "@1").splitlines() == ["@1 is cancelled"]
+    assert say("dlq", "retry", "@1").startswith("queuectl dlq retry: cannot retry @1: it is canc")
+    assert "Waits for: @1 (cancelled, must complete)" in say("show", "next")
+    assert "Needed by:  next" in say("show", "@1")

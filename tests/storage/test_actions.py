@@ -216,7 +216,7 @@ def test_a_dead_job_can_be_edited_and_then_retried(storage, clock):
     storage.retry(edited, now=clock.now)
     claim = storage.claim("w1", ("q",), now=clock.now)
     assert (claim.job.id, claim.job.command, claim.job.attempts) == ("a", "new", 1)
-    assert storage.dependants(claim.job) == ["waiting"]
+    assert [key.id for key in storage.dependants(claim.job)] == ["waiting"]
 
 
 @pytest.mark.parametrize(

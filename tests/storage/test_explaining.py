@@ -19,7 +19,7 @@ def test_dependants_are_the_jobs_that_wait_for_a_job(storage, clock):
         now=clock.now,
     )
 
-    found = {job: storage.dependants(storage.get(job)) for job in "abcde"}
+    found = {job: [key.id for key in storage.dependants(storage.get(job))] for job in "abcde"}
 
     assert found == {"a": ["c", "d"], "b": ["d"], "c": ["e"], "d": [], "e": []}
 
@@ -37,7 +37,7 @@ def test_a_finished_job_has_only_dependants_that_it_did_not_unblock(storage, clo
 
     storage.cancel(storage.get("a"), now=clock.now)
 
-    assert storage.dependants(storage.get("a")) == ["b"]
+    assert [key.id for key in storage.dependants(storage.get("a"))] == ["b"]
 
 
 def test_jobs_come_after_those_that_wait_for_them(storage, clock):

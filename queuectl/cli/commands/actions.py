@@ -16,6 +16,7 @@ from queuectl.cli.job_options import (
     split_words,
     warn_unsatisfiable,
 )
+from queuectl.cli.looking import shown_name
 from queuectl.cli.selection import (
     all_option,
     choose,
@@ -78,9 +79,12 @@ def cancel(
 
     def cancel_one(key: JobKey | str) -> str | None:
         job = storage.get(key) if isinstance(key, str) else key
-        state = storage.cancel(job, reason=reason, now=utcnow())
+        try:
+            state = storage.cancel(job, reason=reason, now=utcnow())
+        except WrongState as error:
+            raise error.with_name(shown_name(job)) from None
         ending = state is JobState.PROCESSING
-        return None if quiet else f"{job.id} {'is being' if ending else 'is'} cancelled"
+        return None if quiet else f"{shown_name(job)} {'is being' if ending else 'is'} cancelled"
 
     chosen = choice.keys(storage)
     if cascade:
@@ -167,13 +171,16 @@ def retry_command(
 
         def retry_one(key: JobKey | str) -> str | None:
             job = storage.get(key) if isinstance(key, str) else key
-            state = storage.retry(job, changes, now=utcnow(), states=retryable)
+            try:
+                state = storage.retry(job, changes, now=utcnow(), states=retryable)
+            except WrongState as error:
+                raise error.with_name(shown_name(job)) from None
             again = " again" if state is JobState.PENDING else ""
             if state is JobState.BLOCKED:
                 waiting.append(job)
             is_paused = isinstance(job, Job) and job.paused_at is not None
             paused = ", paused" if is_paused else ""
-            return None if quiet else f"{job.id} is {state.value}{again}{paused}"
+            return None if quiet else f"{shown_name(job)} is {state.value}{again}{paused}"
 
         summary = Summary(choice, verbose=verbose)
         code = each(choice.keys(storage), retry_one, storage.batch, summary.add)
@@ -255,18 +262,20 @@ def edit(
     if not changes:
         usage_error("nothing to change (give a command or an option)")
     storage = open_storage(write=True)
+    found = storage.get(job)
+    name = shown_name(found)
     try:
-        edited = storage.edit(storage.get(job), changes, now=utcnow())
+        edited = storage.edit(found, changes, now=utcnow())
     except WrongState as error:
-        hint = _retry_hint(error.job_id) if error.state in FINISHED_STATES else ""
-        raise QueueError(f"{error}{hint}") from error
+        hint = _retry_hint(name) if error.state in FINISHED_STATES else ""
+        raise QueueError(f"{error.with_name(name)}{hint}") from error
     if quiet:
         return
     if "after" in changes:
         _warn_unsatisfiable(storage, edited)
-    dead = f": queuectl retry {edited.id} runs it" if edited.state is JobState.DEAD else ""
+    dead = f": queuectl retry {name} runs it" if edited.state is JobState.DEAD else ""
     paused = "" if edited.paused_at is None else ", paused"
-    output.print_line(f"{edited.id} is {edited.state.value}{paused}{dead}")
+    output.print_line(f"{name} is {edited.state.value}{paused}{dead}")
 
 
 def _warn_unsatisfiable(storage: Storage, job: Job) -> None:
@@ -275,9 +284,9 @@ def _warn_unsatisfiable(storage: Storage, job: Job) -> None:
     warn_unsatisfiable(job.id, [need.id for need in needs if need.state in FINISHED_STATES])
 
 
-def _retry_hint(job_id: str) -> str:
+def _retry_hint(name: str) -> str:
     """Return how a finished job can be changed all the same."""
-    return f" (queuectl retry {job_id} takes the options of edit, and runs it again)"
+    return f" (queuectl retry {name} takes the options of edit, and runs it again)"
 
 
 def _check_command_words(words: Sequence[str]) -> None:

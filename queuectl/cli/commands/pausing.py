@@ -7,6 +7,7 @@ from typing import Any, Sequence
 import click
 
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.looking import shown_name
 from queuectl.cli.selection import (
     all_option,
     choose,
@@ -16,7 +17,7 @@ from queuectl.cli.selection import (
     state_option,
 )
 from queuectl.cli.summary import Summary, verbose_option
-from queuectl.core.errors import NoSuchJob, QueueError
+from queuectl.core.errors import NoSuchJob, QueueError, WrongState
 from queuectl.core.models import Job, JobKey
 from queuectl.core.states import UNFINISHED_STATES, JobState
 from queuectl.core.times import utcnow
@@ -61,9 +62,12 @@ def pause(
 
     def pause_one(key: JobKey | str) -> str | None:
         job = _found(storage, key, "pause")
-        state = storage.pause(job, now=utcnow(), clock=processes.clock())
+        try:
+            state = storage.pause(job, now=utcnow(), clock=processes.clock())
+        except WrongState as error:
+            raise error.with_name(shown_name(job)) from None
         stopping = state is JobState.PROCESSING
-        return None if quiet else f"{job.id} is {'being ' if stopping else ''}paused"
+        return None if quiet else f"{shown_name(job)} is {'being ' if stopping else ''}paused"
 
     summary = Summary(choice, verbose=verbose)
     code = each(choice.keys(storage), pause_one, storage.batch, summary.add)
@@ -112,7 +116,8 @@ def resume(
     def resume_one(key: JobKey | str) -> str | None:
         job = _found(storage, key, "resume")
         resumed = storage.resume(job, now=utcnow(), clock=processes.clock())
-        return None if quiet else f"{job.id} is {'not paused' if resumed is None else 'resumed'}"
+        what = "not paused" if resumed is None else "resumed"
+        return None if quiet else f"{shown_name(job)} is {what}"
 
     summary = Summary(choice, verbose=verbose)
     code = each(choice.keys(storage), resume_one, storage.batch, summary.add)

@@ -106,7 +106,7 @@ def _json(
         **job_json(job, last, show_env=show_env),
         "after": [need.job.id for need in needs if not need.any_outcome],
         "after_any": [need.job.id for need in needs if need.any_outcome],
-        "needed_by": storage.dependants(job),
+        "needed_by": [key.id for key in storage.dependants(job)],
     }
     pid = _running_pid(storage, job)
     executions = storage.executions(job)
@@ -132,7 +132,7 @@ def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
             ("Last error", _last_error(job, last)),
             ("Cancel reason", job.cancel_reason or None),
             ("Waits for", _listed([_need(need) for need in storage.needs(job)])),
-            ("Needed by", _listed(storage.dependants(job))),
+            ("Needed by", _listed([shown_name(key) for key in storage.dependants(job)])),
         ]
     )
     if last is not None:
@@ -229,7 +229,7 @@ def _last_error(job: Job, last: Execution | None) -> str | None:
 def _need(need: Need) -> str:
     """Return a job that another waits for, with its state and what would meet the need."""
     met_by = "finish" if need.any_outcome else "complete"
-    return f"{need.job.id} ({need.job.state.value}, must {met_by})"
+    return f"{shown_name(need.job)} ({need.job.state.value}, must {met_by})"
 
 
 def _listed(names: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.looking import shown_name
 from queuectl.cli.parameters import DURATION, SINCE
 from queuectl.cli.selection import (
     Choice,
@@ -204,15 +205,15 @@ def _endings(
 
 def _end(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> None:
     """End the command with the exit code that these endings make, and say why it is not 0."""
-    unfinished = [end.job.id for end in endings if end.job.state not in FINISHED_STATES]
+    unfinished = [shown_name(end.job) for end in endings if end.job.state not in FINISHED_STATES]
     if unfinished:
         _fail(ctx, f"time ran out, unfinished: {', '.join(unfinished[:3])}", TIME_RAN_OUT)
     bad = [ending for ending in endings if ending.code]
     if not bad:
         return
     if single:
-        _fail(ctx, f"{bad[0].job.id} {bad[0].why}", bad[0].code)
-    listed = ", ".join(f"{ending.job.id} {ending.why}" for ending in bad[:3])
+        _fail(ctx, f"{shown_name(bad[0].job)} {bad[0].why}", bad[0].code)
+    listed = ", ".join(f"{shown_name(ending.job)} {ending.why}" for ending in bad[:3])
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     _fail(ctx, f"{len(bad)} of {len(endings)} did not complete: {listed}{more}", 1)
 
