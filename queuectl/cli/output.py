@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from typing import IO, Any, Iterable, Iterator, Mapping, NoReturn
+from typing import IO, Any, Callable, Iterable, Iterator, Mapping, NoReturn
 
 import click
 
@@ -55,6 +55,19 @@ def writing_to_stdout() -> Iterator[None]:
         raise QueueError(f"cannot write to stdout: {error.strerror}") from None
 
 
+_before_sigpipe: list[Callable[[], object]] = []
+
+
+@contextmanager
+def calling_before_sigpipe(function: Callable[[], object]) -> Iterator[None]:
+    """Call a function before the process ends because the reader of its stdout has gone."""
+    _before_sigpipe.append(function)
+    try:
+        yield
+    finally:
+        _before_sigpipe.remove(function)
+
+
 def end_by_sigpipe() -> NoReturn:
     """End the process by SIGPIPE itself, so that its exit status is the usual one.
 
@@ -63,6 +76,8 @@ def end_by_sigpipe() -> NoReturn:
     """
     from queuectl.host.signals import die_by  # only here
 
+    for function in _before_sigpipe:
+        function()
     die_by(signal.SIGPIPE)
     raise AssertionError
 

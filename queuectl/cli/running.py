@@ -13,8 +13,8 @@ from queuectl.cli.job_output import print_last_attempt
 from queuectl.cli.progress import time_left
 from queuectl.cli.status_line import StatusLine
 from queuectl.core.cells import cut_middle
-from queuectl.core.errors import NoSuchJob
-from queuectl.core.models import Job, Selection
+from queuectl.core.errors import JobDeleted, NoSuchJob, WrongState
+from queuectl.core.models import Job, OutcomeKind, Selection
 from queuectl.core.naming import number, title
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.core.times import utcnow
@@ -28,6 +28,7 @@ _ESTIMATE_SECONDS = 2.0
 _LOOKED_AT = 2000
 """How many jobs are looked at, from the first one that was not reported: they end about in order,
 and to look at all of 100,000 jobs each time would take 0.1 s."""
+_STOPPED_BY_ERROR = "stopping after the running jobs; the same command with --resume goes on"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -122,6 +123,11 @@ class BatchRun:
         self._unreported = [
             key.seq for key in storage.keys(Selection(queues=(queue,), states=UNFINISHED_STATES))
         ]
+        running = Selection(queues=(queue,), states=(JobState.PROCESSING,))
+        self._ran_before = {key.seq for key in storage.keys(running)}
+        self._retries = 0
+        self._pool: subprocess.Popen[bytes] | None = None
+        """The pool that we have started; None if that of an earlier call runs the batch."""
         self._signals: list[int] = []
 
     def run(self, workers: int) -> None:
@@ -131,9 +137,15 @@ class BatchRun:
             if handler is not signal.SIG_IGN:
                 signal.signal(each, lambda received, _frame: self._signals.append(received))
         try:
-            self._follow(workers)
-            self._in_order = False  # what an unfinished job held up
-            self._report()
+            with output.calling_before_sigpipe(self._stop):
+                self._follow(workers)
+                self._in_order = False  # what an unfinished job held up
+                self._report()
+        except BaseException:
+            # Nobody would see what becomes of the other jobs.
+            self._stop()
+            self._reporting.note(_STOPPED_BY_ERROR)
+            raise
         finally:
             self._reporting.clear()
             for each, handler in before.items():
@@ -145,19 +157,23 @@ class BatchRun:
         return self._signals[0] if self._signals else None
 
     def _follow(self, workers: int) -> None:
-        pool = None if self._pools() else self._start_pool(workers)
+        self._pool = pool = None if self._pools() else self._start_pool(workers)
         passed_on = 0
         while True:
             while passed_on < len(self._signals):
                 passed_on += 1
-                self._stop(pool)
+                self._stop()
                 self._reporting.note(_stopping(passed_on))
             ended = pool.poll() is not None if pool is not None else not self._pools()
             self._report()
-            if ended and (pool is not None or self._signals or not self._has_work()):
-                break
-            if ended:  # it was the pool of an earlier call that has died since
-                pool = self._start_pool(workers)
+            if ended:
+                # What is left is for another pool if ours ended before a retry, or if the pool was
+                # that of an earlier call, and has died since.
+                is_over = pool is not None and not self._retries
+                if is_over or self._signals or not self._has_work():
+                    break
+                self._retries = 0
+                self._pool = pool = self._start_pool(workers)
             self._reporting.progress()
             time.sleep(_POLL_SECONDS)
 
@@ -166,11 +182,11 @@ class BatchRun:
         pools = living_pools(self._storage.files)
         return [pool for pool in pools if self._queue in pool.queues]
 
-    def _stop(self, ours: subprocess.Popen[bytes] | None) -> None:
+    def _stop(self) -> None:
         """Tell the pool to stop: at first after the running jobs, at once when told again."""
-        if ours is not None:
-            if ours.poll() is None:
-                ours.send_signal(signal.SIGTERM)
+        if self._pool is not None:
+            if self._pool.poll() is None:
+                self._pool.send_signal(signal.SIGTERM)
             return
         for pool in self._pools():
             if pool.pid is not None and pool.is_proved:
@@ -204,7 +220,7 @@ class BatchRun:
             kept: list[int] = []
             for seq in looked_at:
                 is_over = states.get(seq) in FINISHED_STATES or seq not in states
-                if not is_over or (self._in_order and kept):
+                if not is_over or (self._in_order and kept) or self._runs_again(seq):
                     kept.append(seq)
                     continue
                 reported += 1
@@ -215,6 +231,20 @@ class BatchRun:
             self._unreported[:_LOOKED_AT] = kept
             if not reported or len(looked_at) < _LOOKED_AT:
                 return
+
+    def _runs_again(self, seq: int) -> bool:
+        """Retry a job that ran in an earlier call, and was lost with it; return whether it was."""
+        if seq not in self._ran_before:
+            return False
+        self._ran_before.remove(seq)
+        with suppress(NoSuchJob, JobDeleted, WrongState):  # others act on it, too
+            job = self._storage.get(f"@{seq}")
+            last = self._storage.last_execution(job)
+            if job.state is JobState.DEAD and last is not None and last.outcome is OutcomeKind.LOST:
+                self._storage.retry(job, now=utcnow(), states=(JobState.DEAD,))
+                self._retries += 1
+                return True
+        return False
 
 
 def _stopping(signals: int) -> str:
