@@ -20,6 +20,7 @@ from queuectl.cli.commands.enqueue_many import (
     template_jobs,
 )
 from queuectl.cli.job_options import check_options, command_text, current_folder, option_fields
+from queuectl.cli.jsonlines import Spool
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.running import BatchRun, Reporting
 from queuectl.core.batches import PREFIX, series_name
@@ -263,18 +264,16 @@ def _store(storage: Storage, specs: Iterable[JobSpec], queue: str, now: datetime
     for job in storage.jobs(Selection(queues=(queue,))):
         known.setdefault(job.command, []).append(job)
     retried = []
-
-    def new() -> Iterator[JobSpec]:
-        for spec in specs:
-            before = known.get(spec.command)
-            if not before:
-                yield spec._replace(queue=queue)
-                continue
-            job = before.pop(0)
-            if job.state is JobState.DEAD:
-                retried.append(JobKey(job.seq, job.id))
-
-    storage.enqueue_each(new(), lambda _: None, now=now, environ=os.environ)
+    new = Spool(JobSpec)  # to store many jobs is faster if their number is known
+    for spec in specs:
+        before = known.get(spec.command)
+        if not before:
+            new.add(spec._replace(queue=queue), len(spec.command))
+            continue
+        job = before.pop(0)
+        if job.state is JobState.DEAD:
+            retried.append(JobKey(job.seq, job.id))
+    storage.enqueue_each(new, lambda _: None, now=now, environ=os.environ)
 
     def retry(key: JobKey) -> None:
         try:
