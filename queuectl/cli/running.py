@@ -28,6 +28,7 @@ _ESTIMATE_SECONDS = 2.0
 _LOOKED_AT = 2000
 """How many jobs are looked at, from the first one that was not reported: they end about in order,
 and to look at all of 100,000 jobs each time would take 0.1 s."""
+_SPACE_FOR_A_RESULT = 4096
 _STOPPED_BY_ERROR = "stopping after the running jobs; the same command with --resume goes on"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -43,6 +44,7 @@ class Reporting:
         self._line = StatusLine(wanted=not quiet)
         self._time_left: str | None = None
         self._estimate_at = time.monotonic() + _ESTIMATE_SECONDS
+        self._said_full = False
 
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs of the batch are in which state."""
@@ -88,6 +90,7 @@ class Reporting:
         if time.monotonic() >= self._estimate_at:
             self._estimate_at = time.monotonic() + _ESTIMATE_SECONDS
             self._time_left = time_left(self._storage, self._queue, now=utcnow())
+            self._note_full_disk()
         left = sum(counts[state] for state in UNFINISHED_STATES)
         total = sum(counts.values())
         parts = [f"{total - left} of {total}"]
@@ -99,6 +102,17 @@ class Reporting:
         if self._time_left is not None:
             parts.append(f"{self._time_left} left")
         self._line.show(f"{_bar(total - left, total)}  {'   '.join(parts)}")
+
+    def _note_full_disk(self) -> None:
+        """Say once why nothing seems to happen; the workers could not even write it to their log.
+
+        A worker needs a page for each result, and waits until there is one.
+        """
+        path = self._storage.files.database
+        space = os.statvfs(path)
+        if not self._said_full and space.f_bavail * space.f_frsize < _SPACE_FOR_A_RESULT:
+            self._said_full = True
+            self.note(f"the disk of {path} is full: the batch goes on when there is space")
 
     def clear(self) -> None:
         """Erase the progress."""

@@ -47,6 +47,13 @@ def measurements(place: Place) -> list[Measurement]:
     return [
         *drains,
         single(
+            "run",
+            "queuectl run, workers: 2, jobs are stored first",
+            "jobs/s",
+            lambda: _run(place),
+            against="drain-full-2",
+        ),
+        single(
             "enqueue-process",
             "queuectl enqueue true, the whole process",
             "ms",
@@ -104,6 +111,14 @@ def _drain(place: Place, workers: int, durability: str) -> float:
         queue.load(place.sizes.jobs)
         queue.call("config", "set", "durability", durability)
         return place.sizes.jobs / queue.drain(workers)
+
+
+def _run(place: Place) -> float:
+    with place.queue() as queue:
+        arguments = queue.folder / "arguments"
+        arguments.write_text("".join(f"{number}\n" for number in range(place.sizes.jobs)))
+        words = ["run", "-q", "-j", "2", "true", "::::", str(arguments)]
+        return place.sizes.jobs / timed(lambda: queue.call(*words))
 
 
 def _enqueue_process(place: Place) -> float:

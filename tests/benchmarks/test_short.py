@@ -18,7 +18,7 @@ _PAGE = _FOLDER / "README.md"
 _FIGURES = {
     "xargs", "spawn", "python", "imports", "fsync", "commit", "insert",
     "drain-full-1", "drain-full-2", "drain-full-4",
-    "drain-normal-1", "drain-normal-2", "drain-normal-4",
+    "drain-normal-1", "drain-normal-2", "drain-normal-4", "run",
     "xargs-1KB", "xargs-1MB", "output-1KB", "output-1MB", "big-file", "big-kept", "big-capped",
     "enqueue-process", "enqueue-bulk",
     "pickup-4-p50", "pickup-4-p99", "pickup-process", "pickup-created", "wait",

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
@@ -479,3 +479,25 @@ def test_a_file_system_without_inodes_is_named(queue: Queue, args: Sequence[str]
             f"queuectl {args[0]}: cannot make a file beside {disk}/queue.db: "
             "no inodes are left (df -i)"
         )
+
+
+def test_a_batch_on_a_disk_that_gets_full_goes_on_later(queue: Queue) -> None:
+    """Regression: `run` stood still without a word. Each job runs once all the same."""
+    with on_small_disk(queue, "4m") as disk:
+        words = ["echo {} >> ran; sleep 0.1", ":::", *map(str, range(40))]
+        process = queue.spawn("run", "-j", "2", *words)
+        queue.text("ran")
+        with suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
+            while filling.write(bytes(4096)):
+                pass
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        (disk / "filling").unlink()
+        out, err = process.communicate(timeout=60)
+
+        assert said == (
+            f"the disk of {queue.database} is full: the batch goes on when there is space\n"
+        )
+        assert (process.returncode, out, err) == (0, "", "")
+        ran = queue.text("ran").split()
+        assert sorted(ran, key=int) == [str(number) for number in range(40)]
