@@ -63,23 +63,31 @@ class Integrity(Base):
         ]  # fmt: skip
 
     def wrong_heads(self) -> list[str]:
-        """Return the queues whose kept head comes after a pending job, or is missing."""
+        """Return the queues whose kept head comes after a claimable job, or is missing.
+
+        Also those whose kept number of paused pending jobs is wrong: workers would not look there.
+        """
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
                 SELECT queue
                   FROM job_counts
                  WHERE state = 'pending'
-                   AND jobs > paused
-                   AND NOT coalesce((SELECT head_priority > head.priority
-                                            OR (head_priority = head.priority
-                                                AND head_seq <= head.seq)
-                                       FROM jobs AS head
-                                      WHERE head.state = 'pending'
-                                        AND head.queue = job_counts.queue
-                                        AND head.paused_at IS NULL
-                                      ORDER BY head.priority DESC, head.seq
-                                      LIMIT 1), 0)
+                   AND (paused <> (SELECT count(*)
+                                     FROM jobs
+                                    WHERE state = 'pending'
+                                      AND queue = job_counts.queue
+                                      AND paused_at IS NOT NULL)
+                        OR jobs > paused
+                       AND NOT coalesce((SELECT head_priority > head.priority
+                                                OR (head_priority = head.priority
+                                                    AND head_seq <= head.seq)
+                                           FROM jobs AS head
+                                          WHERE head.state = 'pending'
+                                            AND head.queue = job_counts.queue
+                                            AND head.paused_at IS NULL
+                                          ORDER BY head.priority DESC, head.seq
+                                          LIMIT 1), 0))
                  ORDER BY queue
                 """
             )

@@ -90,6 +90,11 @@ class ScreenReporter(Reporter):
         """Show that a running job was paused, or was resumed and goes on."""
         self._show(JobState.PROCESSING, claim, "paused" if is_paused else "goes on")
 
+    def waits_for_paused(self, claim: Claim) -> None:
+        """Show that this worker is to exit after its job, which is paused."""
+        what = f"is paused, and waited for (queuectl resume {number(claim.job)})"
+        self._show(JobState.PROCESSING, claim, what)
+
     def look(self) -> None:
         """Show the running attempt if it is due."""
         if self._starting is None or time.monotonic() < self._starting[2]:

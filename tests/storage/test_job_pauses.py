@@ -271,3 +271,14 @@ def _steps(storage, work):
     finally:
         conn.set_progress_handler(None, 0)
     return steps
+
+
+def test_a_wrong_number_of_paused_jobs_is_found(storage, clock):
+    """With it, workers would not look for the other jobs of the queue."""
+    add(storage, clock.now, "a")
+    add(storage, clock.now, "b")
+    pause(storage, clock, "b")
+    assert storage.wrong_heads() == []
+    sql(storage, "UPDATE job_counts SET paused = 2")
+
+    assert storage.wrong_heads() == ["default"]

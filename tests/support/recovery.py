@@ -35,7 +35,7 @@ def recovery_by(worker: str, storage: Any, lock: Any = None) -> Recovery:
         verdict = Verdict(JobState.DEAD, last_error=outcome.reason)
         storage.record(claim, outcome, verdict, now=utcnow())
 
-    commands = CommandBuilder(storage.files, storage.queue_id, 0)
+    commands = CommandBuilder(storage.files, storage.queue_id, 0, storage.find_content)
     writer = Writer(storage, events)
     return Recovery(storage, worker, lock, commands, events, writer, record, Reporter())
 
