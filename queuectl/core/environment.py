@@ -1,4 +1,4 @@
-"""Variables that are meant for one process alone, and not for what that starts."""
+"""Which variables are about one process or one terminal alone, and not for what runs later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ _NAMES = frozenset(
     "WATCHDOG_USEC LISTEN_FDS LISTEN_PID LISTEN_PIDFDID LISTEN_FDNAMES MEMORY_PRESSURE_WATCH "
     "MEMORY_PRESSURE_WRITE".split()
 )
+
+
+_OF_A_TERMINAL = frozenset(
+    "_ SHLVL PWD OLDPWD TERM TERMCAP COLUMNS LINES WINDOWID BASHOPTS SHELLOPTS".split()
+)
+
+
+def is_captured(name: str) -> bool:
+    """Whether a job takes over a variable of the shell that enqueues it, if it takes all.
+
+    The others describe that shell and its terminal, or are functions that only bash can read.
+    Variables of queuectl describe the job that enqueues this one.
+    """
+    return not (
+        name in _OF_A_TERMINAL
+        or name.startswith(("BASH_FUNC_", "QUEUECTL_", "_QUEUECTL_"))
+        or is_for_one_process(name)
+    )
 
 
 def is_for_one_process(name: str) -> bool:

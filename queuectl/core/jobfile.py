@@ -33,7 +33,7 @@ _NUMBERS = {
 """The fields with whole numbers, and their limits: those that a process can end with."""
 _TEXTS = ("last_error", "cancel_reason")
 _FLAGS = ("cancel_requested", "id_made")
-FIELDS = (*_SPEC_FIELDS, "env", "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
+FIELDS = (*_SPEC_FIELDS, "env", "captured", "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
 """The fields of a line; one that is absent or null has its default."""
 
 
@@ -58,6 +58,8 @@ def to_line(
     fields: dict[str, Any] = {}
     for name in FIELDS:
         value = getattr(transferred if name in TransferredJob._fields else job, name)
+        if name == "env":
+            value = job.own_env()
         if isinstance(value, datetime):
             value = to_text(value)
         elif isinstance(value, JobState):
@@ -70,6 +72,7 @@ def to_line(
             fields[name] = value
     if mask_env:
         fields.pop("env", None)
+        fields.pop("captured", None)
     return json.dumps(fields, ensure_ascii=ascii_only)
 
 
@@ -95,7 +98,10 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     for name in ("id", "command"):
         if name not in checked:
             raise InvalidInput(f"there is no {name}")
-    env = fields.get("env")
+    env, captured = (
+        {} if fields.get(name) is None else check_environment(fields[name], name)
+        for name in ("env", "captured")
+    )
     after, after_any = checked.pop("after", ()), checked.pop("after_any", ())
     content = checked.pop("input", None)
     state = _state(fields.get("state"))
@@ -117,7 +123,8 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "priority": DEFAULT_PRIORITY,
             "max_retries": defaults.max_retries,
             "timeout": defaults.job_timeout,
-            "env": {} if env is None else check_environment(env, "env"),
+            "env": {**captured, **env},
+            "captured": captured,
             **checked,
             **numbers,
             **{name: _text(fields.get(name), name) for name in _TEXTS},

@@ -90,7 +90,7 @@ class Job(NamedTuple):
     cwd: str | None
     """The folder it runs in; None means that of the worker."""
     env: Mapping[str, str]
-    """Variables to set in its environment."""
+    """Variables to set in its environment: those that it took over, and those given for it."""
     unique_key: str | None
     """No two unfinished jobs have the same key; None means no key."""
     exit_code: int | None
@@ -117,6 +117,15 @@ class Job(NamedTuple):
     """Where its stdin is stored; None means that its stdin is empty."""
     input_bytes: int | None = None
     """How long its stdin is, in bytes; None if nothing is stored."""
+    captured_id: int | None = None
+    """Where the variables are stored that it took over; None if it took none."""
+    captured: Mapping[str, str] = {}
+    """The variables that it took over when it was enqueued; those given for it win over them."""
+
+    def own_env(self) -> dict[str, str]:
+        """Return the variables that differ from those that it took over."""
+        captured = self.captured
+        return {name: value for name, value in self.env.items() if captured.get(name) != value}
 
 
 class JobKey(NamedTuple):

@@ -118,7 +118,7 @@ KEYS: dict[str, Key] = {
         Choice("full", "normal"), "full", "normal: a power cut may undo last results"
     ),
     "log-commands": Key(Choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
-    "capture-env": Key(_variables, "PATH", "variables, taken at enqueue; * = all"),
+    "capture-env": Key(_variables, "*", "variables, taken at enqueue; * = all"),
     "shell": Key(_shell, DEFAULT_SHELL, "the shell that runs commands; taken at enqueue"),
 }
 
@@ -183,8 +183,16 @@ def check_value(key: str, value: str) -> Any:
         raise InvalidInput(f"{key}: {error}") from None
 
 
+def default_of(key: str, *, shared: bool) -> str:
+    """Return the text of the default of a key, which may be another on a shared queue.
+
+    There, other people may read what jobs keep.
+    """
+    return "PATH" if shared and key == "capture-env" else KEYS[key].default
+
+
 @lru_cache(maxsize=2)
-def effective(stored: tuple[tuple[object, object], ...]) -> Settings:
+def effective(stored: tuple[tuple[object, object], ...], *, shared: bool = False) -> Settings:
     """Build the settings from the stored entries; an unreadable or unknown one counts as unset.
 
     Only another program can have written such an entry: `config set` refuses it. Without any
@@ -194,7 +202,8 @@ def effective(stored: tuple[tuple[object, object], ...]) -> Settings:
     values = {}
     for name, key in KEYS.items():
         readable = name in given and _is_readable(key, given[name])
-        values[name.replace("-", "_")] = key.read(str(given[name]) if readable else key.default)
+        default = default_of(name, shared=shared)
+        values[name.replace("-", "_")] = key.read(str(given[name]) if readable else default)
     return Settings(**values)
 
 

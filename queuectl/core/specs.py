@@ -17,7 +17,7 @@ from typing import (
 )
 
 from queuectl.core.batches import is_batch
-from queuectl.core.environment import is_for_one_process
+from queuectl.core.environment import is_captured, is_for_one_process
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import (
     DEFAULT_PRIORITY,
@@ -34,6 +34,8 @@ MAX_COMMAND_BYTES = 130_000
 
 MAX_INPUT_BYTES = 1 << 20
 """How long the stdin of a job may be: it is stored in the queue."""
+MAX_ENVIRONMENT_BYTES = 1 << 20
+"""How large the variables may be that a job takes over: they are stored in the queue."""
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 128
 MAX_TEXT_BYTES = 1024
@@ -191,14 +193,29 @@ def captured_variables(wanted: Sequence[str], environ: Mapping[str, str]) -> dic
 
     InvalidInput for one that is named there and cannot be stored.
     """
-    if "*" in wanted:
-        return copied_variables(environ)
     captured = {}
+    if "*" in wanted:
+        wanted = ()
+        captured = {n: v for n, v in copied_variables(environ).items() if is_captured(n)}
     for name in wanted:
         if name in environ and not name.startswith(_RESERVED):
             check_variable(name, environ[name], "capture-env")
             captured[name] = environ[name]
+    _refuse_large(captured)
     return captured
+
+
+def _refuse_large(captured: Mapping[str, str]) -> None:
+    """Raise InvalidInput, with the largest ones, for more variables than one job may keep."""
+    sizes = {name: len(name.encode()) + len(value.encode()) for name, value in captured.items()}
+    if sum(sizes.values()) <= MAX_ENVIRONMENT_BYTES:
+        return
+    largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:3]
+    named = ", ".join(f"{name} ({sizes[name]} bytes)" for name in largest)
+    raise InvalidInput(
+        f"the environment is larger than 1 MiB, and a job keeps it; the largest are {named} "
+        "(unset them, or name in the key capture-env those that jobs need)"
+    )
 
 
 def _checked_environment(

@@ -178,7 +178,7 @@ def _edit(
         """,
         {
             **merged,
-            "env": json.dumps({**current.env, **changes.get("env", {})}),
+            "env": json.dumps({**current.own_env(), **changes.get("env", {})}),
             "run_at": None if run_at is None else to_text(run_at),
             "new_state": state.value,
             "now": to_text(now),

@@ -17,6 +17,7 @@ JOB_COLUMNS = (
     "max_retries", "timeout", "run_at", "created_at", "updated_at", "finished_at", "cwd", "env",
     "unique_key", "exit_code", "signal", "last_error", "cancel_requested", "cancel_reason",
     "id_made", "retry_delay", "backoff", "shell", "paused_at", "input_id", "input_bytes",
+    "captured_id",
 )  # fmt: skip
 """The columns of a job that is added, in the order of Job. (To load Job would take 3 ms.)"""
 ID_PLACE = JOB_COLUMNS.index("id")
@@ -97,7 +98,8 @@ def replace_row(conn: sqlite3.Connection, table: str, values: Mapping[str, Any])
                    backoff = :backoff,
                    shell = :shell,
                    input_id = :input_id,
-                   input_bytes = :input_bytes
+                   input_bytes = :input_bytes,
+                   captured_id = :captured_id
              WHERE seq = :seq
                AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending'
                     OR state = 'failed')

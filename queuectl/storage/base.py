@@ -132,7 +132,7 @@ class Base:
         self._after_commit(wakeup.wake_up, self.files)
 
     def _settings(self, conn: sqlite3.Connection) -> Settings:
-        return effective(self._stored_settings(conn))
+        return effective(self._stored_settings(conn), shared=self.files.allow_shared)
 
     def _stored_settings(self, conn: sqlite3.Connection) -> tuple[tuple[object, object], ...]:
         query = "SELECT key, value FROM config ORDER BY key"

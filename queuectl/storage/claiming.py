@@ -12,7 +12,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage import heads
 from queuectl.storage.base import Base
-from queuectl.storage.rows import left_processes, optional_time, to_job
+from queuectl.storage.rows import JOB_VALUES, left_processes, optional_time, to_job
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
 _PROMOTED_AT_ONCE = 1000
@@ -21,8 +21,6 @@ _PROMOTED_AT_ONCE = 1000
 NEWEST_ATTEMPTS = 16
 """Starting an attempt kills the leftover processes of earlier attempts. So only attempts since the
 last one that was started can have any, and the newest 16 are enough."""
-
-_JOB_COLUMNS = ", ".join(f"jobs.{name}" for name in Job._fields)
 
 
 class Ready(NamedTuple):
@@ -79,7 +77,7 @@ class Claiming(Base):
         at = to_text(now)
         while True:
             try:
-                found = heads.find(conn, queues, _JOB_COLUMNS, at)
+                found = heads.find(conn, queues, JOB_VALUES, at)
                 if found.are_due or found.row is None:
                     # Which due job is the best one is known only when all of them are pending.
                     promoted = promote(conn, at)

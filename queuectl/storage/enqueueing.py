@@ -57,20 +57,14 @@ class _Call(NamedTuple):
     """The time of the call."""
     at: str
     """`now` as text, so that it is not formatted for each of 100,000 jobs."""
-    captured: Mapping[str, str]
-    """The variables that each job takes over."""
-    encoded: str
-    """`captured` as JSON."""
+    captured: str | None
+    """The variables that each job takes over, as JSON; None if there are none."""
 
     @classmethod
     def of(cls, settings: Settings, now: datetime, environ: Mapping[str, str]) -> _Call:
         """Return the call that is made now, in this environment."""
         captured = captured_variables(settings.capture_env, environ)
-        return cls(settings, now, to_text(now), captured, json.dumps(captured))
-
-    def env(self, spec: JobSpec) -> str:
-        """Return the variables of a job as JSON."""
-        return json.dumps({**self.captured, **spec.env}) if spec.env else self.encoded
+        return cls(settings, now, to_text(now), json.dumps(captured) if captured else None)
 
     def timeout(self, spec: JobSpec) -> float:
         """Return the timeout of a job in seconds."""
@@ -185,7 +179,7 @@ class Enqueueing(Stages):
             with self._snapshot() as conn:
                 call = _Call.of(self._settings(conn), now, environ)
             numbered = enumerate(specs)
-            while portion := stage.take(numbered, lambda item: _size(item[1]) + len(call.encoded)):
+            while portion := stage.take(numbered, lambda item: _size(item[1])):
                 with stage.filling():
                     _store(stage, portion, report, call, waiting)
             left = iter(waiting.values())
@@ -304,6 +298,7 @@ def _existing(into: Adding, spec: JobSpec, key: str, call: _Call) -> Enqueued | 
 def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
     timeout, max_retries = call.timeout(spec), call.max_retries(spec)
     input_id = into.contents.id_of(spec.input)
+    captured_id = into.contents.id_of(call.captured)
 
     def values(job_id: str) -> tuple[Any, ...]:
         return (
@@ -323,7 +318,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             call.at,
             None,
             spec.cwd,
-            call.env(spec),
+            json.dumps(spec.env) if spec.env else "{}",
             spec.unique_key,
             None,
             None,
@@ -337,6 +332,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             None,
             input_id,
             None if spec.input is None else len(spec.input),
+            captured_id,
         )
 
     if spec.id is None:
@@ -358,7 +354,8 @@ def _replacement(into: Adding, seq: int, spec: JobSpec, call: _Call) -> Mapping[
         "run_at": None if spec.run_at is None else to_text(spec.run_at),
         "now": call.at,
         "cwd": spec.cwd,
-        "env": call.env(spec),
+        "env": json.dumps(spec.env),
+        "captured_id": into.contents.id_of(call.captured),
         "label": spec.label,
         "retry_delay": spec.retry_delay,
         "backoff": spec.backoff,

@@ -17,8 +17,11 @@ from queuectl.core.times import MAX_DURATION, from_text, to_text
 _OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in_file")
 """Where the fields of Output are, in their order."""
 
-# The fields of Job and Execution have the names of their columns.
-SELECT_JOB = f"SELECT {', '.join('jobs.' + name for name in Job._fields)} FROM jobs "
+# The fields of Job and Execution have the names of their columns, except `captured`.
+_CAPTURED = "(SELECT content FROM contents WHERE contents.id = jobs.captured_id)"
+JOB_VALUES = ", ".join(_CAPTURED if name == "captured" else f"jobs.{name}" for name in Job._fields)
+"""What to select of `jobs` for `to_job`."""
+SELECT_JOB = f"SELECT {JOB_VALUES} FROM jobs "
 SELECT_EXECUTION = (
     f"SELECT {', '.join((*Execution._fields[:-1], *_OUTPUT_COLUMNS))} FROM executions "
 )
@@ -50,6 +53,12 @@ def _environment(text: str) -> Mapping[str, str]:
     return variables
 
 
+@lru_cache(maxsize=4)
+def _merged(captured: str, own: str) -> Mapping[str, str]:
+    """Read the variables of a job that took some over."""
+    return {**_environment(captured), **_environment(own)}
+
+
 def _flag(value: int) -> bool:
     if value not in (0, 1):
         raise ValueError(f"{value} is neither 0 nor 1")
@@ -73,7 +82,10 @@ JOB_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(("label", "cwd", "unique_key", "last_error", "shell"), _OPTIONAL_TEXT),
     **dict.fromkeys(("run_at", "finished_at", "locked_by", "locked_at"), _OPTIONAL_TEXT),
     "paused_at": _OPTIONAL_TEXT,
-    **dict.fromkeys(("exit_code", "signal", "input_id", "input_bytes"), _OPTIONAL_NUMBER),
+    **dict.fromkeys(
+        ("exit_code", "signal", "input_id", "input_bytes", "captured_id"), _OPTIONAL_NUMBER
+    ),
+    "captured": _OPTIONAL_TEXT,
     "cancel_reason": _OPTIONAL_TEXT,
     "timeout": frozenset([int, float]),
     **dict.fromkeys(("retry_delay", "backoff"), _OPTIONAL_AMOUNT),
@@ -148,9 +160,13 @@ _JOB_READERS = _readers(
     finished_at=optional_time,
     locked_at=optional_time,
     env=_environment,
+    captured=lambda text: {} if text is None else _environment(text),
     cancel_requested=_flag,
     id_made=bool,
     paused_at=optional_time,
+)
+_ENV_PLACE, _CAPTURED_ID_PLACE, _CAPTURED_PLACE = map(
+    Job._fields.index, ("env", "captured_id", "captured")
 )
 _EXECUTION_READERS = _readers(
     Execution._fields,
@@ -193,7 +209,13 @@ def to_job(row: Sequence[Any]) -> Job:
     wrong = _wrong_type(row, Job._fields, JOB_TYPES, _good_job_types)
     if wrong is None:
         try:
-            job = Job._make(_read(row, _JOB_READERS))
+            values = _read(row, _JOB_READERS)
+            captured = row[_CAPTURED_PLACE]
+            if captured is not None:
+                values[_ENV_PLACE] = _merged(captured, row[_ENV_PLACE])
+            elif row[_CAPTURED_ID_PLACE] is not None:
+                raise ValueError("the variables that it took over are missing")
+            job = Job._make(values)
         except (QueueUnusable, ValueError, RecursionError) as error:
             raise UnreadableRow(f"job {row[1]}: {error}") from None
         # Spelled out: a loop over the limits would take 1 µs.
@@ -266,7 +288,7 @@ def values_of(job: Job) -> tuple[Any, ...]:
         to_text(job.updated_at),
         optional_text(job.finished_at),
         job.cwd,
-        json.dumps(dict(job.env)),
+        json.dumps(job.own_env()),
         job.unique_key,
         job.exit_code,
         job.signal,
@@ -280,6 +302,7 @@ def values_of(job: Job) -> tuple[Any, ...]:
         optional_text(job.paused_at),
         job.input_id,
         job.input_bytes,
+        job.captured_id,
     )
 
 

@@ -448,7 +448,8 @@ _MOVE_HEAD_3 = """\
 # attempt began, by the clock of `processes.clock`, and `paused_seconds` how long its earlier pauses
 # took. So a worker that adopts the job knows them.
 #
-# `contents` holds what several jobs may have in common, each content once; `checksum` finds it. How
+# `contents` holds what several jobs may have in common, each content once: their stdin (as a BLOB),
+# and the variables that they took over from a shell (as JSON). `checksum` finds a content. How
 # many jobs use it is kept apart, because a change of a row rewrites all of it. The last job that
 # uses it takes it away. But a staged job is not counted, so nothing goes while there is a stage.
 SCHEMA_3 = (
@@ -518,6 +519,7 @@ SCHEMA_3 = (
     "ALTER TABLE jobs ADD COLUMN shell TEXT",
     "ALTER TABLE jobs ADD COLUMN input_id INTEGER",
     "ALTER TABLE jobs ADD COLUMN input_bytes INTEGER",
+    "ALTER TABLE jobs ADD COLUMN captured_id INTEGER",
     """
     CREATE TABLE contents (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -600,6 +602,7 @@ SCHEMA_3 = (
         paused_at        TEXT,
         input_id         INTEGER,
         input_bytes      INTEGER,
+        captured_id      INTEGER,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -646,4 +649,5 @@ SCHEMA_3 = (
     END
     """,
     *_count_uses("input"),
+    *_count_uses("captured"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from itertools import chain
 from typing import Callable, Iterable, Iterator, Sequence, Tuple
@@ -133,7 +134,7 @@ def _telling(
 
 def _size(transferred: TransferredJob) -> int:
     job = transferred.job
-    variables = sum(map(len, chain.from_iterable(job.env.items())))
+    variables = sum(map(len, chain.from_iterable(job.own_env().items())))
     return len(job.command) + variables + len(transferred.input or b"")
 
 
@@ -151,7 +152,11 @@ def _add(
         holder = into.key_holder(job.unique_key)
         if holder is not None:
             raise UniqueKeyHeld(job.unique_key, holder.id)
-    job = job._replace(input_id=into.contents.id_of(transferred.input))
+    captured = json.dumps(dict(job.captured)) if job.captured else None
+    job = job._replace(
+        input_id=into.contents.id_of(transferred.input),
+        captured_id=into.contents.id_of(captured),
+    )
     seq = into.insert(values_of(job))
     if job.state is JobState.BLOCKED:
         waiting.append((seq, transferred))

@@ -68,7 +68,13 @@ def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
         conn.text_factory = factory
     if row is None:
         raise QueueUnusable(f"the queue names a job {seq} that is missing")
-    return {name: value for name, value in zip(Job._fields, row) if not is_readable(name, value)}
+    values = dict(zip(Job._fields, row))
+    unreadable = {name: value for name, value in values.items() if not is_readable(name, value)}
+    if values["captured_id"] is not None and values["captured"] is None:
+        unreadable["captured"] = None
+    if "captured" in unreadable:  # it is no column
+        unreadable["captured_id"] = unreadable.pop("captured")
+    return unreadable
 
 
 def _of_nobody(conn: sqlite3.Connection, seq: int) -> dict[str, object]:

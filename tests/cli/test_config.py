@@ -18,7 +18,7 @@ _DEFAULTS = {
     "output-limit": "10MiB",
     "retention": "30d",
     "leftovers": "keep",
-    "capture-env": "PATH",
+    "capture-env": "*",
     "shell": "/bin/sh",
 }
 
@@ -106,6 +106,21 @@ def test_list_marks_defaults(queue: Queue) -> None:
     for key, value in _DEFAULTS.items():
         if key != "max-retries":
             assert (shown[key][0], shown[key][1].split()[0]) == (value, "default")
+
+
+def test_defaults_of_a_shared_queue(queue: Queue) -> None:
+    """Its jobs take over only PATH, unless somebody says otherwise."""
+    shared = ("--allow-shared", "config")
+    assert queue.ok(*shared, "get", "capture-env") == "PATH"
+    assert json.loads(queue.ok(*shared, "list", "--json"))["capture-env"] == {
+        "value": "PATH", "default": "PATH", "set": False,
+    }  # fmt: skip
+    assert "PATH" in next(
+        line for line in queue.ok(*shared, "list").splitlines() if line.startswith("capture-env")
+    )
+    queue.ok(*shared, "set", "capture-env", "*")
+    assert queue.ok(*shared, "get", "capture-env") == "*"
+    assert queue.ok(*shared, "unset", "capture-env") == "capture-env = PATH (default)"
 
 
 def test_list_as_json(queue: Queue) -> None:

@@ -77,7 +77,7 @@ def test_every_option(queue: Queue) -> None:
     assert (job.max_retries, job.timeout, job.cwd, job.label) == (7, 5400.0, "/", "a label")
     assert job.run_at - job.created_at == timedelta(seconds=90)
     assert job.state is JobState.SCHEDULED
-    assert job.env == {"PATH": queue.env["PATH"], "A": "1=2", "B": ""}
+    assert job.own_env() == {"A": "1=2", "B": ""}
 
 
 def test_every_field(queue: Queue) -> None:
@@ -96,7 +96,7 @@ def test_every_field(queue: Queue) -> None:
     assert (job.max_retries, job.timeout, job.cwd, job.label) == (1, 120.0, "/", "l")
     assert job.run_at - job.created_at == timedelta(seconds=1.5)
     assert job.unique_key == "k"
-    assert job.env == {"PATH": queue.env["PATH"], "A": "1"}
+    assert job.own_env() == {"A": "1"}
 
 
 def test_defaults(queue: Queue) -> None:
@@ -109,7 +109,8 @@ def test_defaults(queue: Queue) -> None:
     assert (job.queue, job.priority, job.max_retries, job.timeout) == ("default", 0, 3, 300.0)
     assert (job.run_at, job.label, job.unique_key) == (None, None, None)
     assert job.cwd == str(queue.work)
-    assert job.env == {"PATH": queue.env["PATH"]}
+    taken_over = {name: queue.env[name] for name in queue.env if name != "QUEUECTL_DB"}
+    assert (job.env, job.own_env()) == (taken_over, {})
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -126,7 +127,7 @@ def test_options_beside_json_are_defaults(queue: Queue, after: bool) -> None:
     [job] = queue.jobs()
     assert (called.code, called.err) == (0, "")
     assert (job.queue, job.priority, job.label) == ("q", 7, "l")
-    assert job.env == {"PATH": queue.env["PATH"], "A": "1", "B": "2"}
+    assert job.own_env() == {"A": "1", "B": "2"}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,9 @@ def test_keys_that_export_writes() -> None:
         "input_bytes",
     }  # fmt: skip
 
-    assert set(jobfile.FIELDS) == of_a_job | {"after", "after_any", "id_made", "input"}
+    assert set(jobfile.FIELDS) == of_a_job | {
+        "after", "after_any", "id_made", "input", "captured",
+    }  # fmt: skip
 
 
 def test_reasons_of_why() -> None:

@@ -272,6 +272,7 @@ def test_a_job_shows_when_it_is_retried(queue: Queue, options: list[str], line: 
 
 def test_path_is_not_masked(queue: Queue) -> None:
     """Prevents a bug: it was masked just where a command was not found."""
+    queue.configure(capture_env="PATH")
     job = queue.enqueue("true", "--env", "PATH=/opt/bin:/bin", "--env", "TOKEN=secret")
 
     assert "\nEnv:      PATH=/opt/bin:/bin TOKEN=***\n" in queue.run("show", job).out
@@ -280,6 +281,7 @@ def test_path_is_not_masked(queue: Queue) -> None:
 
 def test_many_variables_are_broken_into_lines_on_a_terminal(queue: Queue) -> None:
     """Between them; elsewhere they stay on one line, for grep."""
+    queue.configure(capture_env="PATH")
     given = [part for n in range(20) for part in ("--env", f"VARIABLE_{n}=x")]
     job = queue.enqueue("true", "--env", "PATH=/bin", *given)
 

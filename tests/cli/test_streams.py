@@ -430,6 +430,7 @@ class TestControlCharacters:
         """`show` prints escapes in the command, the folder and the variables."""
         folder = queue.work / "a\n\x1b[31m"
         folder.mkdir()
+        queue.configure(capture_env="PATH")
         queue.run(
             "enqueue", "--id", "a", "--cwd", str(folder), "--env", f"A={_NASTY}", f"echo {_NASTY}"
         )

@@ -18,7 +18,7 @@ DEFAULTS = dict(  # noqa: C408 (names as they are in the settings)
     retention=30 * 86400.0,
     leftovers="keep",
     log_commands="off",
-    capture_env=("PATH",),
+    capture_env=("*",),
     shell="/bin/sh",
 )
 
@@ -31,6 +31,13 @@ def subset(settings):
 def test_nothing_stored_means_the_defaults():
     """An empty configuration gives the documented defaults."""
     assert subset(effective(())) == DEFAULTS
+
+
+def test_a_shared_queue_takes_over_only_path():
+    """What jobs keep may be read by the others there. A value that is set counts everywhere."""
+    assert effective((), shared=True).capture_env == ("PATH",)
+    assert effective((("capture-env", "*"),), shared=True).capture_env == ("*",)
+    assert effective((), shared=True) == effective(())._replace(capture_env=("PATH",))
 
 
 def test_every_key_is_a_setting_and_has_help():

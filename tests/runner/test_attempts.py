@@ -171,10 +171,11 @@ def test_a_job_whose_shell_does_not_exist_fails_with_127(queue: Queue) -> None:
 
 
 def test_the_environment_of_a_job(queue: Queue) -> None:
-    """Later ones win: that of the worker, PATH at the enqueue, --env, QUEUECTL_*."""
+    """Later ones win: that of the worker, that of the enqueue, --env, QUEUECTL_*."""
     path = f"{queue.folder}/bin:{queue.env['PATH']}"
+    words = 'printf \'%s|\' "$PATH" "$ONLY_WORKER" "$BOTH" "$GIVEN" "$ONLY_ENQUEUE"'
     job = queue.enqueue(
-        'printf \'%s|\' "$PATH" "$ONLY_WORKER" "$BOTH" "$GIVEN" "$ONLY_ENQUEUE"',
+        words,
         *("--env", "BOTH=from enqueue", "--env", "GIVEN=a=b c"),
         env={"PATH": path, "ONLY_ENQUEUE": "x", "BOTH": "not this"},
     )
@@ -183,7 +184,23 @@ def test_the_environment_of_a_job(queue: Queue) -> None:
     )
     assert done.code == 0
 
-    assert _output(queue, job) == f"{path}|from worker|from enqueue|a=b c||"
+    assert _output(queue, job) == f"{path}|from worker|from enqueue|a=b c|x|"
+
+
+def test_a_variable_of_the_shell_reaches_the_job(queue: Queue) -> None:
+    """`export FOO=bar; queuectl enqueue 'echo $FOO'`, unless the key capture-env names others.
+
+    What describes the shell and its terminal, and its functions, are those of the worker.
+    """
+    shell = {"FOO": "bar", "TERM": "of enqueue", "BASH_FUNC_f%%": "() { :; }", "SHLVL": "7"}
+    words = 'echo "$FOO $TERM"; env | grep -c BASH_FUNC'
+    job = queue.enqueue(words, env=shell)
+    queue.ok("config", "set", "capture-env", "PATH")
+    old_way = queue.enqueue(words, env=shell)
+    queue.run("worker", "start", "--drain", env={"FOO": "of worker", "TERM": "worker's"})
+
+    assert _output(queue, job) == "bar worker's\n0\n"
+    assert _output(queue, old_way) == "of worker worker's\n0\n"
 
 
 def test_the_variables_that_describe_a_job_to_itself(queue: Queue) -> None:

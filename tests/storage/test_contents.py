@@ -8,10 +8,12 @@ from datetime import timedelta
 
 import pytest
 
+from queuectl.core.errors import InvalidInput
 from queuectl.core.jobfile import from_fields, to_line
 from queuectl.core.models import Selection
 from queuectl.core.specs import JobSpec, parse_object
 from queuectl.core.states import JobState
+from queuectl.storage import Storage
 from queuectl.storage.contents import intern
 from support.clock import later
 from support.rows import add, finish, sql, statements
@@ -190,7 +192,136 @@ def test_a_claim_does_not_read_the_content(storage, clock):
     with_input = statements(storage, lambda: storage.claim("w1", now=later(clock.now, 2)))
 
     assert len(with_input) == len(without)
-    assert not any("contents" in statement for statement in with_input)
+    assert not any("input_id = " in statement for statement in with_input)
+
+
+ENVIRON = {"PATH": "/bin", "FOO": "bar", "TERM": "xterm"}
+
+
+def enqueue(storage, clock, *ids, environ=ENVIRON, **fields):
+    specs = [JobSpec(command="true", id=job_id, **fields) for job_id in ids]
+    storage.enqueue(specs, now=clock.now, environ=environ)
+
+
+def test_an_environment_is_stored_once(storage, clock, staged):
+    """For all jobs that took over the same variables, in one call or several."""
+    enqueue(storage, clock, "a", "b", "c")
+    enqueue(storage, clock, "d", env={"A": "1"})
+    enqueue(storage, clock, "e", environ={**ENVIRON, "FOO": "other"})
+
+    assert [jobs for _, jobs in contents(storage)] == [4, 1]
+    assert sql(storage, "SELECT DISTINCT env FROM jobs ORDER BY env") == [('{"A": "1"}',), ("{}",)]
+    assert dict(storage.get("a").env) == {"PATH": "/bin", "FOO": "bar"}
+    assert storage.get("d").env == {"PATH": "/bin", "FOO": "bar", "A": "1"}
+    assert storage.get("e").env == {"PATH": "/bin", "FOO": "other"}
+
+
+def test_an_environment_goes_with_the_last_job(storage, clock, staged):
+    """A terminal that was closed for long leaves nothing in the queue."""
+    enqueue(storage, clock, "a", "b")
+    finish(storage, clock.now, "a", JobState.COMPLETED)
+    storage.prune(states=[JobState.COMPLETED], before=later(clock.now, 1))
+    assert [jobs for _, jobs in contents(storage)] == [1]
+
+    finish(storage, clock.now, "b", JobState.COMPLETED)
+    storage.prune(states=[JobState.COMPLETED], before=later(clock.now, 1))
+    assert (contents(storage), uses(storage)) == ([], 0)
+
+
+def test_an_edit_and_a_retry_keep_the_environment(storage, clock):
+    """A variable that is given wins over one that was taken over, also if it is equal to it."""
+    enqueue(storage, clock, "a", env={"FOO": "own"})
+    storage.edit(storage.get("a"), {"env": {"PATH": "/other", "B": "2"}}, now=clock.now)
+    assert storage.get("a").env == {"PATH": "/other", "FOO": "own", "B": "2"}
+    storage.edit(storage.get("a"), {"env": {"FOO": "bar"}}, now=clock.now)
+    assert storage.get("a").env == {"PATH": "/other", "FOO": "bar", "B": "2"}
+
+    finish(storage, clock.now, "a", JobState.DEAD)
+    storage.retry(storage.get("a"), now=clock.now)
+    assert storage.get("a").env == {"PATH": "/other", "FOO": "bar", "B": "2"}
+    assert storage.claim("w1", now=clock.now).job.env == storage.get("a").env
+    assert [jobs for _, jobs in contents(storage)] == [1]
+
+
+def test_a_replacement_brings_its_own_environment(storage, clock, staged):
+    """The one of the job that it replaces goes."""
+    enqueue(storage, clock, "a", unique_key="k")
+    enqueue(storage, clock, None, unique_key="k", if_dup="replace", environ={"NEW": "1"})
+
+    assert storage.get("a").env == {"NEW": "1"}
+    assert contents(storage) == [(b'{"NEW": "1"}', 1)]
+
+
+def test_an_environment_travels_with_its_job(storage, clock, staged):
+    """Jobs that arrive share it as well."""
+    enqueue(storage, clock, "a", "b", env={"A": "1"})
+    lines = [to_line(one) for one in storage.export(Selection())]
+    assert all('"env": {"A": "1"}' in line and '"captured": {' in line for line in lines)
+    assert not any("captured" in to_line(one, mask_env=True) for one in storage.export(Selection()))
+    before = contents(storage)
+    for job in "ab":
+        finish(storage, clock.now, job, JobState.COMPLETED)
+    storage.prune(states=[JobState.COMPLETED], before=later(clock.now, 1))
+    arriving = [from_fields(parse_object(line), now=clock.now) for line in lines]
+    storage.import_jobs(arriving, skip_existing=False, now=clock.now)
+
+    assert contents(storage) == before
+    assert storage.get("b").env == {"PATH": "/bin", "FOO": "bar", "A": "1"}
+
+
+def test_a_claim_takes_no_statement_more_for_the_environment(storage, clock):
+    """It comes with the row of the job."""
+    enqueue(storage, clock, "a", environ={})
+    enqueue(storage, clock, "b")
+    without = statements(storage, lambda: storage.claim("w1", now=later(clock.now, 2)))
+    with_it = statements(storage, lambda: storage.claim("w1", now=later(clock.now, 2)))
+
+    assert len(with_it) == len(without)
+
+
+def test_a_large_environment_is_refused(storage, clock):
+    """The largest variables are named; what --env gives has limits of its own."""
+    environ = {f"V{n}": "x" * 100_000 for n in range(11)}
+    environ["LARGEST"] = "x" * 110_000
+    with pytest.raises(InvalidInput) as refused:
+        enqueue(storage, clock, "a", environ=environ)
+
+    assert str(refused.value) == (
+        "the environment is larger than 1 MiB, and a job keeps it; the largest are LARGEST (110007"
+        " bytes), V10 (100003 bytes), V0 (100002 bytes) (unset them, or name in the key capture-env"
+        " those that jobs need)"
+    )
+    storage.set_key("capture-env", "PATH")
+    enqueue(storage, clock, "a", environ=environ)
+
+
+def test_a_shared_queue_keeps_only_path(storage, clock):
+    """Others may read it. Whoever wants more says so."""
+    files = storage.files._replace(allow_shared=True)
+    with closing(Storage.open(files)) as shared:
+        enqueue(shared, clock, "a")
+        assert shared.get("a").env == {"PATH": "/bin"}
+        shared.set_key("capture-env", "*")
+        enqueue(shared, clock, "b")
+        assert shared.get("b").env == {"PATH": "/bin", "FOO": "bar"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["DELETE FROM contents", "UPDATE contents SET content = '[]'",
+     "UPDATE contents SET content = x'ff'", "UPDATE jobs SET captured_id = 'x' WHERE id = 'a'"],
+)  # fmt: skip
+def test_a_job_without_its_environment_does_not_run(storage, clock, damage):
+    """Another program has removed it: the job is set aside, since it would do something else."""
+    enqueue(storage, clock, "a")
+    enqueue(storage, clock, "b", environ={})
+    with storage._transaction() as conn:
+        conn.execute(damage)
+
+    assert storage.claim("w1", now=clock.now).job.id == "b"
+    job = storage.get("a")
+    assert (job.state, job.env) == (JobState.DEAD, {})
+    assert str(job.last_error).startswith("another program wrote what cannot be read: captured_id")
 
 
 def test_a_content_is_found_by_an_index(storage, clock):

@@ -89,7 +89,7 @@ def test_retries_and_timeout_are_taken_at_enqueue(storage, clock):
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        (None, {"PATH": "/bin"}),
+        (None, {"PATH": "/bin", "HOME": "/root", "A-B": "y"}),
         ("", {}),
         ("HOME LANG", {"HOME": "/root"}),
         ("*", {"PATH": "/bin", "HOME": "/root", "A-B": "y"}),

@@ -564,4 +564,6 @@ def import_lines(storage, clock, lines, *, skip_existing=False):
 
 def test_an_added_job_has_all_columns():
     """Only those are missing that a running job has."""
-    assert tuple(name for name in Job._fields if not name.startswith("locked_")) == JOB_COLUMNS
+    fields = [name for name in Job._fields if not name.startswith("locked_")]
+    fields.remove("captured")  # it is read from where `captured_id` says
+    assert tuple(fields) == JOB_COLUMNS

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.cli.command import (
+    QueueCommand,
+    QueueGroup,
+    json_option,
+    open_storage,
+    queue_files,
+    quiet_option,
+)
 from queuectl.cli.tables import Column, print_table
 from queuectl.core.errors import QueueError
-from queuectl.core.settings import KEYS, check_key, check_value, key_name
+from queuectl.core.settings import KEYS, check_key, check_value, default_of, key_name
 
 if TYPE_CHECKING:
     from queuectl.storage import Storage
@@ -28,6 +35,10 @@ def config() -> None:
     """Read and change the queue's configuration."""
 
 
+def _default_of(key: str) -> str:
+    return default_of(key, shared=queue_files().allow_shared)
+
+
 @config.command("list", cls=QueueCommand)
 @json_option
 def config_list(as_json: bool) -> None:
@@ -38,21 +49,20 @@ def config_list(as_json: bool) -> None:
       queuectl config list
     """
     stored = open_storage().stored_settings()
+    defaults = {key: _default_of(key) for key in KEYS}
     if as_json:
         shown = {
-            key: {"value": stored.get(key, known.default), "default": known.default,
-                  "set": key in stored}
-            for key, known in KEYS.items()
-        }  # fmt: skip
+            key: {"value": stored.get(key, default), "default": default, "set": key in stored}
+            for key, default in defaults.items()
+        }
         for key in stored.keys() - KEYS.keys():
             shown[key] = {"value": stored[key], "default": None, "set": True}
         output.print_json(shown)
         return
     rows = [
-        [key, stored.get(key, known.default), "" if key in stored else "default",
-         known.help]
-        for key, known in KEYS.items()
-    ]  # fmt: skip
+        [key, stored.get(key, default), "" if key in stored else "default", KEYS[key].help]
+        for key, default in defaults.items()
+    ]
     rows += [
         [key, value, "", "unknown (an older tool stored it)"]
         for key, value in stored.items()
@@ -73,7 +83,9 @@ def config_get(key: str, as_json: bool) -> None:
       queuectl config get max-retries
     """
     stored = _open_for(key).stored_settings()
-    value = stored[key] if key in stored else check_key(key).default
+    if key not in stored:
+        check_key(key)
+    value = stored[key] if key in stored else _default_of(key)
     if as_json:
         output.print_json(value)
     else:
@@ -121,5 +133,5 @@ def config_unset(key: str, quiet: bool) -> None:
     """
     _open_for(key, write=True).unset_key(key)
     if not quiet:
-        known = KEYS.get(key)
-        output.print_line(f"{key} = {known.default} (default)" if known else f"{key} is unset")
+        known = key in KEYS
+        output.print_line(f"{key} = {_default_of(key)} (default)" if known else f"{key} is unset")

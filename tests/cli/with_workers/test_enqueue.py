@@ -66,6 +66,7 @@ class TestVariables:
     )
     def test_env(self, queue: Queue, options: list[str], expected: dict[str, str]) -> None:
         """K=V sets a value, K copies the present one, `*` copies all; the last option wins."""
+        queue.configure(capture_env="PATH")
         queue.run("enqueue", *options, "true", env={"PATH": "/p", "HOME": "/h", "TEST_QUEUE": "t"})
 
         assert [job.env for job in queue.jobs()] == [expected]
@@ -95,6 +96,8 @@ class TestVariables:
         job = queue.ok("enqueue", *options, "true", env={**odd, **left_out})
         found = queue.get(job).env
 
+        if by_key:  # a job takes over no functions, unless somebody asks for them
+            del odd["BASH_FUNC_f%%"]
         assert set(found) == {*odd, *queue.env} - {"QUEUECTL_DB"}
         assert {name: found[name] for name in odd} == odd
         [line] = queue.export()

@@ -107,7 +107,7 @@ CREATE TABLE jobs (
         env              TEXT    NOT NULL DEFAULT '{}',
         unique_key       TEXT,
         label            TEXT,
-        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0), paused_at TEXT, retry_delay REAL, backoff REAL, shell TEXT, input_id INTEGER, input_bytes INTEGER,
+        id_made          INTEGER NOT NULL DEFAULT 0, interruptions INTEGER NOT NULL DEFAULT 0 CONSTRAINT counted_interruptions CHECK (interruptions >= 0), paused_at TEXT, retry_delay REAL, backoff REAL, shell TEXT, input_id INTEGER, input_bytes INTEGER, captured_id INTEGER,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'processing' OR state = 'completed' OR state = 'failed'
             OR state = 'dead' OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -129,14 +129,14 @@ CREATE TABLE jobs (
             AND (cancel_requested = 0 OR cancel_requested = 1)
         )
     );
-INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(1,'completed','run completed','completed','q',7,1,3,300.0,NULL,'2026-01-31T12:00:00.000000Z','2026-01-31T12:00:11.000000Z','2026-01-31T12:00:11.000000Z',NULL,NULL,NULL,0,NULL,0,NULL,NULL,'/tmp','{"TOKEN": "secret"}',NULL,'a label',0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(2,'failed','run failed','failed','default',0,1,5,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:01.000000Z','2026-01-31T12:00:21.000000Z',NULL,NULL,NULL,NULL,0,NULL,3,NULL,'exit code 3','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(3,'dead','run dead','dead','default',0,1,1,300.0,NULL,'2026-01-31T12:00:02.000000Z','2026-01-31T12:00:31.000000Z','2026-01-31T12:00:31.000000Z',NULL,NULL,NULL,0,NULL,NULL,9,'killed by SIGKILL','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(4,'processing','run processing','processing','default',0,1,3,300.0,NULL,'2026-01-31T12:00:03.000000Z','2026-01-31T12:00:40.000000Z',NULL,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',4,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,300.0,NULL,'2026-01-31T12:00:04.000000Z','2026-01-31T12:00:04.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -199,6 +199,7 @@ CREATE TABLE staged_jobs (
         paused_at        TEXT,
         input_id         INTEGER,
         input_bytes      INTEGER,
+        captured_id      INTEGER,
         CONSTRAINT known_state CHECK (
             state = 'pending' OR state = 'completed' OR state = 'failed' OR state = 'dead'
             OR state = 'scheduled' OR state = 'blocked' OR state = 'cancelled'
@@ -405,6 +406,38 @@ CREATE TRIGGER use_input_gone_job AFTER DELETE ON jobs
         DELETE FROM contents
          WHERE id = old.input_id
            AND (SELECT jobs FROM content_uses WHERE content_id = old.input_id) = 0
+           AND NOT EXISTS (SELECT 1 FROM stage);
+    END;
+CREATE TRIGGER use_captured_new_job AFTER INSERT ON jobs
+      WHEN new.captured_id IS NOT NULL
+    BEGIN
+        UPDATE content_uses
+           SET jobs = jobs + 1
+         WHERE content_id = new.captured_id;
+    END;
+CREATE TRIGGER use_captured_changed_job AFTER UPDATE OF captured_id ON jobs
+      WHEN new.captured_id IS NOT old.captured_id
+    BEGIN
+        UPDATE content_uses
+           SET jobs = jobs + 1
+         WHERE content_id = new.captured_id;
+        UPDATE content_uses
+           SET jobs = jobs - 1
+         WHERE content_id = old.captured_id;
+        DELETE FROM contents
+         WHERE id = old.captured_id
+           AND (SELECT jobs FROM content_uses WHERE content_id = old.captured_id) = 0
+           AND NOT EXISTS (SELECT 1 FROM stage);
+    END;
+CREATE TRIGGER use_captured_gone_job AFTER DELETE ON jobs
+      WHEN old.captured_id IS NOT NULL
+    BEGIN
+        UPDATE content_uses
+           SET jobs = jobs - 1
+         WHERE content_id = old.captured_id;
+        DELETE FROM contents
+         WHERE id = old.captured_id
+           AND (SELECT jobs FROM content_uses WHERE content_id = old.captured_id) = 0
            AND NOT EXISTS (SELECT 1 FROM stage);
     END;
 DELETE FROM "sqlite_sequence";
