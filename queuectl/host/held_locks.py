@@ -7,9 +7,9 @@ from typing import Iterable
 
 from queuectl.host.files import QueueFiles, turn_of
 
-_WAL_LOCKS = range(120, 128)
-"""The bytes of SQLite's file `-shm` that writers, checkpoints and readers lock for a moment. Other
-bytes are locked by everybody who has the database open."""
+_READERS = range(120, 128)
+"""The bytes of SQLite's file `-shm` that readers lock while they read. Everybody who has the
+database open also locks another byte, and some of the database, all the time."""
 
 
 def holders(files: QueueFiles) -> set[int]:
@@ -17,9 +17,11 @@ def holders(files: QueueFiles) -> set[int]:
 
     None are known where the kernel does not tell (/proc/locks).
     """
-    locks = _inodes([files.write_lock, turn_of(files.write_lock), files.start_lock,
-                     files.stage_lock])  # fmt: skip
-    shared = _inodes([f"{files.database}-shm"])
+    ours = _inodes(
+        [files.write_lock, turn_of(files.write_lock), files.start_lock, files.stage_lock]
+    )
+    shared_memory = _inodes([f"{files.database}-shm"])
+    of_sqlite = shared_memory | _inodes([files.database])
     found = set()
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as lines:
@@ -28,10 +30,15 @@ def holders(files: QueueFiles) -> set[int]:
                 fields = line.split()
                 if len(fields) != 8 or fields[1] == "->":
                     continue
+                kind, pid, start = fields[3], int(fields[4]), int(fields[6])
                 # Only the inode: on some file systems stat() tells another device.
-                inode, start = fields[5].rpartition(":")[2], fields[6]
-                if inode in locks or (inode in shared and int(start) in _WAL_LOCKS):
-                    found.add(int(fields[4]))
+                inode = fields[5].rpartition(":")[2]
+                if (
+                    inode in ours
+                    or (inode in of_sqlite and kind == "WRITE")
+                    or (inode in shared_memory and start in _READERS)
+                ):
+                    found.add(pid)
     except (OSError, ValueError):
         pass
     return found
