@@ -7,7 +7,7 @@ from typing import Callable, Container, Iterable, NamedTuple, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.inside_job import own_job
-from queuectl.core.batches import serves
+from queuectl.core.batches import serves, start_command
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
@@ -99,7 +99,7 @@ def wait_for_all(
     if own is not None and (not queues or own.queue in queues):
         refuse_own_job(storage, [own])
     counts = [each for each in storage.counts() if not queues or each.queue in queues]
-    _warn_unserved(storage, {each.queue for each in counts if each.state in UNFINISHED_STATES})
+    warn_unserved(storage, {each.queue for each in counts if each.state in UNFINISHED_STATES})
     _warn_busy(
         storage,
         lambda: {
@@ -246,7 +246,7 @@ def warn_of_workers(storage: Storage, jobs: Iterable[Job], *, quiet: bool = Fals
     """
     jobs = list(jobs)
     if not quiet:
-        _warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
+        warn_unserved(storage, {job.queue for job in jobs if job.state not in FINISHED_STATES})
 
     def waiting() -> set[str]:
         states = storage.states_of([job.seq for job in jobs])
@@ -255,12 +255,12 @@ def warn_of_workers(storage: Storage, jobs: Iterable[Job], *, quiet: bool = Fals
     _warn_busy(storage, waiting)
 
 
-def _warn_unserved(storage: Storage, queues: set[str]) -> None:
+def warn_unserved(storage: Storage, queues: set[str]) -> None:
     """Warn about queues that no worker serves."""
     pools = living_pools(storage.files)
     unserved = sorted(queue for queue in queues if not any(p.serves([queue]) for p in pools))
     if unserved:
-        output.message(f"no worker serves {', '.join(unserved)} (queuectl worker start)")
+        output.message(f"no worker serves {', '.join(unserved)} ({start_command(unserved)})")
 
 
 def _warn_busy(storage: Storage, waiting: Callable[[], set[str]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os.path
 import re
-from typing import Sequence
+from typing import Iterable, Sequence
 
 PREFIX = "@"
 """What the name of a batch begins with; no other queue can be named so."""
@@ -24,6 +24,12 @@ def is_batch(queue: str) -> bool:
 def serves(queues: Sequence[str], queue: str) -> bool:
     """Whether a worker that was started for these queues (for all, if none is named) serves one."""
     return queue in queues if queues else not is_batch(queue)
+
+
+def start_command(queues: Iterable[str]) -> str:
+    """Return the command that starts workers for these queues; batches have to be named."""
+    batches = ",".join(sorted(filter(is_batch, queues)))
+    return "queuectl worker start" + (f" --queue {batches}" if batches else "")
 
 
 def series_name(words: Sequence[str], folder: str) -> str:

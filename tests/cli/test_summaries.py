@@ -17,6 +17,10 @@ def _shown(queue: Queue, *args: str) -> str:
     return done.screen
 
 
+_NO_WORKER = "\nno worker serves default (queuectl worker start)"
+"""What a person is told after a retry."""
+
+
 @pytest.fixture
 def states(queue: Queue) -> Queue:
     """A queue with one job per state, named by it; the finished ones ended long ago."""
@@ -31,10 +35,10 @@ def states(queue: Queue) -> Queue:
         ("cancel --state pending", "1 cancelled"),
         ("cancel --queue none", "no unfinished jobs"),
         ("cancel --queue none --state pending,failed", "no pending or failed jobs"),
-        ("retry --all", "2 pending again (-v prints one line per job)"),
-        ("retry --state completed", "1 pending again"),
+        ("retry --all", "2 pending again (-v prints one line per job)" + _NO_WORKER),
+        ("retry --state completed", "1 pending again" + _NO_WORKER.replace("default", "q")),
         ("retry --queue none", "no failed or dead jobs"),
-        ("dlq retry --all", "1 pending again"),
+        ("dlq retry --all", "1 pending again" + _NO_WORKER),
         ("dlq retry --queue none", "no dead jobs"),
     ],
 )
@@ -46,7 +50,7 @@ def test_jobs_that_options_choose_are_counted(states: Queue, args: str, line: st
 def test_verbose_prints_one_line_per_job(states: Queue) -> None:
     """They are the lines that scripts get."""
     assert _shown(states, "retry", "--all", "-v") == (
-        "failed is pending again\ndead is pending again\n"
+        f"failed is pending again\ndead is pending again{_NO_WORKER}\n"
     )
 
 

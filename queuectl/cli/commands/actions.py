@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Iterable, Sequence
 
 import click
@@ -28,7 +29,7 @@ from queuectl.cli.selection import (
 )
 from queuectl.cli.summary import Summary, verbose_option
 from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
-from queuectl.core.models import Job, JobKey
+from queuectl.core.models import Job, JobKey, Selection
 from queuectl.core.specs import check_reason
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
@@ -168,6 +169,9 @@ def retry_command(
         choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
         storage = open_storage(write=True)
         waiting: list[JobKey | Job] = []
+        retried: set[str] = set()
+        if choice.selection is not None:
+            retried = _selected_queues(storage, choice.selection)
 
         def retry_one(key: JobKey | str) -> str | None:
             job = storage.get(key) if isinstance(key, str) else key
@@ -176,6 +180,8 @@ def retry_command(
             except WrongState as error:
                 raise error.with_name(shown_name(job)) from None
             again = " again" if state is JobState.PENDING else ""
+            if isinstance(job, Job):
+                retried.add(job.queue)
             if state is JobState.BLOCKED:
                 waiting.append(job)
             is_paused = isinstance(job, Job) and job.paused_at is not None
@@ -189,6 +195,10 @@ def retry_command(
             summary.show(storage, none=none, on_terminal_only=not says_none)
             for job in waiting:
                 _warn_unsatisfiable(storage, storage.get(job.id))
+            if sys.stderr.isatty():
+                from queuectl.cli.waiting import warn_unserved  # only on a terminal
+
+                warn_unserved(storage, retried)
         return code
 
     return command
@@ -276,6 +286,12 @@ def edit(
     dead = f": queuectl retry {name} runs it" if edited.state is JobState.DEAD else ""
     paused = "" if edited.paused_at is None else ", paused"
     output.print_line(f"{name} is {edited.state.value}{paused}{dead}")
+
+
+def _selected_queues(storage: Storage, selection: Selection) -> set[str]:
+    """Return the queues that have jobs in the states of a selection."""
+    chosen = (count for count in storage.counts() if count.state in selection.states)
+    return {one.queue for one in chosen if one.queue in (selection.queues or [one.queue])}
 
 
 def _warn_unsatisfiable(storage: Storage, job: Job) -> None:

@@ -12,7 +12,7 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.looking import Looking, looking_options, shown_name
 from queuectl.cli.moments import local_time
 from queuectl.core import retry
-from queuectl.core.batches import serves
+from queuectl.core.batches import serves, start_command
 from queuectl.core.cells import cut_middle, wrap
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, OutcomeKind, Selection
@@ -226,7 +226,7 @@ def _why_pending(storage: Storage, job: Job, now: datetime) -> Explanation:
         seen = storage.meta().get("last_worker_at")
         last = f", the last one was seen at {local_time(from_text(seen), now=now)}" if seen else ""
         return Explanation(
-            "no-worker", f"waits: no worker is running{last} (queuectl worker start)"
+            "no-worker", f"waits: no worker is running{last} ({start_command([job.queue])})"
         )
     serving = [worker for worker in workers if serves(worker.queues, job.queue)]
     if not serving:

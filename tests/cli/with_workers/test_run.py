@@ -443,3 +443,16 @@ def test_jobs_that_wait_for_a_retry_are_waited_for(queue: Queue) -> None:
         1, "@2 dead: exit 1: echo 2 >> ran; test 2 != 2"
     )  # fmt: skip
     assert sorted(_lines(queue.work / "ran")) == ["1", "2", "2"]
+
+
+def test_a_job_of_a_batch_that_is_retried_needs_a_worker_for_it(queue: Queue) -> None:
+    """Regression: `why` said `queuectl worker start`, which does not serve batches."""
+    _run(queue, "false", ":::", "a")
+    name = queue.get("@1").queue
+    start = f"(queuectl worker start --queue {name})"
+    done = on_terminal(queue, "dlq", "retry", "--all", "--command", "true", streams="stderr")
+
+    assert (done.code, done.screen) == (0, f"no worker serves {name} {start}\n")
+    assert queue.ok("why", "@1").endswith(start)
+    queue.ok("worker", "start", "--drain", "-q", "--queue", name)
+    assert queue.state("@1") == "completed"
