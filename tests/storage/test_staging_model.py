@@ -47,6 +47,7 @@ def some_specs(draw):
                 if_dup=draw(st.sampled_from(["skip", "skip", "replace", "replace", "error"])),
                 after=draw(NEEDS) if draw(st.booleans()) else (),
                 after_any=draw(NEEDS) if draw(RARELY) else (),
+                input=draw(st.sampled_from([None, None, b"x", b"y"])),
                 shell=draw(st.sampled_from([None, "/bin/bash"])),
                 retry_delay=draw(st.sampled_from([None, 5.0])),
             )
@@ -69,6 +70,8 @@ def some_lines(draw):
             fields.update(finished_at=AT, attempts=1, exit_code=int(state == "dead"))
         elif state == "failed":
             fields.update(run_at=AT, attempts=1, last_error="exit 1")
+        fields["input"] = draw(st.sampled_from([None, None, "x", "y"]))
+        fields["captured"] = draw(st.sampled_from([None, {"A": "1"}, {"A": "2"}]))
         if draw(RARELY):
             fields["unique_key"] = draw(st.sampled_from(["k", "old"]))
         lines.append(fields)
@@ -101,8 +104,26 @@ def result(work, *, staged):
             told = work(storage)
         except QueueError as error:
             told = type(error), error.position, _without_generated(str(error))
-        jobs = sql(storage, "SELECT * FROM jobs ORDER BY seq")
         names = [row[1] for row in sql(storage, "PRAGMA table_info(jobs)")]
+        # Which number a content has does not matter, if it is the right content.
+        values = [
+            f"(SELECT content FROM contents WHERE id = jobs.{name})"
+            if name in ("input_id", "captured_id")
+            else name
+            for name in names
+        ]
+        jobs = sql(storage, f"SELECT {', '.join(values)} FROM jobs ORDER BY seq")
+        contents = sql(
+            storage,
+            """
+            SELECT content, jobs,
+                   (SELECT count(*) FROM jobs WHERE contents.id IN (input_id, captured_id))
+              FROM contents
+              JOIN content_uses ON content_id = id
+             ORDER BY content
+            """,
+        )
+        assert all(kept == used > 0 for _, kept, used in contents)
         id_place, made_place = names.index("id"), names.index("id_made")
         rows = [
             (*row[:id_place], None if row[made_place] else row[id_place], *row[id_place + 1 :])
@@ -116,7 +137,7 @@ def result(work, *, staged):
         ]
         last = sql(storage, "SELECT seq FROM sqlite_sequence WHERE name = 'jobs'")
         assert storage.wrong_heads() == []
-        return told, rows, counts, needs, left, last
+        return told, rows, counts, needs, left, last, contents
 
 
 def _without_generated(text):
@@ -124,7 +145,7 @@ def _without_generated(text):
 
 
 def enqueued(storage, specs):
-    made = storage.enqueue(specs, now=NOW)
+    made = storage.enqueue(specs, now=NOW, environ={"PATH": "/bin"})
     return [each._replace(id=_without_generated(each.id)) for each in made]
 
 
