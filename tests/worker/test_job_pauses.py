@@ -48,6 +48,13 @@ def _until_running(*pids: int) -> None:
     wait_until(lambda: not any(map(_is_stopped, pids)), what="the processes to go on")
 
 
+def _let_end(queue: Queue, job: str, tree: list[int]) -> None:
+    """Let a job of _TREE end; its other processes may end a little later than its shell."""
+    queue.let_go()
+    queue.until(job, "completed")
+    wait_until(lambda: not any(map(alive, tree)), what="the end of all processes")
+
+
 def test_all_processes_of_a_paused_job_stop_and_go_on(queue: Queue) -> None:
     """A detached one as well. The job then ends as if nothing had been."""
     job = queue.add(_TREE)
@@ -59,8 +66,7 @@ def test_all_processes_of_a_paused_job_stop_and_go_on(queue: Queue) -> None:
     assert queue.state(job) == "processing"
     assert queue.ok("resume", job) == f"{job} is resumed"
     _until_running(*tree)
-    queue.let_go()
-    queue.until(job, "completed")
+    _let_end(queue, job, tree)
     assert queue.outcomes(job) == ["ok"]
 
 
@@ -115,8 +121,7 @@ def test_an_adopted_job_can_be_paused(queue: Queue) -> None:
     _until_stopped(*tree)
     queue.ok("resume", job)
     _until_running(*tree)
-    queue.let_go()
-    queue.until(job, "completed")
+    _let_end(queue, job, tree)
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
@@ -138,8 +143,7 @@ def test_the_next_pool_does_what_was_asked_while_no_worker_ran(queue: Queue, com
         _until_stopped(*tree)
         queue.ok("resume", job)
     _until_running(*tree)
-    queue.let_go()
-    queue.until(job, "completed")
+    _let_end(queue, job, tree)
     assert queue.outcomes(job) == ["ok"]
 
 
