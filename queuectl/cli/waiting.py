@@ -260,7 +260,8 @@ def warn_unserved(storage: Storage, queues: set[str]) -> None:
     pools = living_pools(storage.files)
     unserved = sorted(queue for queue in queues if not any(p.serves([queue]) for p in pools))
     if unserved:
-        output.message(f"no worker serves {', '.join(unserved)} ({start_command(unserved)})")
+        which = f"serves {', '.join(unserved)}" if pools else "is running"
+        output.message(f"no worker {which} ({start_command(unserved)})")
 
 
 def _warn_busy(storage: Storage, waiting: Callable[[], set[str]]) -> None:

@@ -17,7 +17,7 @@ def _shown(queue: Queue, *args: str) -> str:
     return done.screen
 
 
-_NO_WORKER = "\nno worker serves default (queuectl worker start)"
+_NO_WORKER = "\nno worker is running (queuectl worker start)"
 """What a person is told after a retry."""
 
 
@@ -36,7 +36,7 @@ def states(queue: Queue) -> Queue:
         ("cancel --queue none", "no unfinished jobs"),
         ("cancel --queue none --state pending,failed", "no pending or failed jobs"),
         ("retry --all", "2 pending again (-v prints one line per job)" + _NO_WORKER),
-        ("retry --state completed", "1 pending again" + _NO_WORKER.replace("default", "q")),
+        ("retry --state completed", "1 pending again" + _NO_WORKER),
         ("retry --queue none", "no failed or dead jobs"),
         ("dlq retry --all", "1 pending again" + _NO_WORKER),
         ("dlq retry --queue none", "no dead jobs"),

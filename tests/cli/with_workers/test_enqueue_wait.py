@@ -173,7 +173,7 @@ def test_missing_workers_are_reported_once(queue: Queue) -> None:
     waiting = queue.spawn("enqueue", "--wait", "--id", "a", "echo done")
     wait_until(lambda: queue.run("show", "a").code == 0, what="the job")
     assert waiting.stderr is not None
-    assert waiting.stderr.readline() == "no worker serves default (queuectl worker start)\n"
+    assert waiting.stderr.readline() == "no worker is running (queuectl worker start)\n"
     queue.drain()
     out, err = waiting.communicate(timeout=30)
 

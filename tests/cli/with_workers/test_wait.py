@@ -142,12 +142,12 @@ def test_wait_fails_at_once_if_it_cannot_wait(
 
 
 def test_the_time_ran_out(ended: Queue) -> None:
-    """The line names an unfinished job; a warning said before that no worker serves it."""
+    """The line names an unfinished job; a warning said before that no worker is running."""
     done = ended.run("wait", "--timeout", "0.2", "pending", "completed")
 
     assert (done.code, done.out) == (124, "")
     assert done.err.splitlines() == [
-        "no worker serves default (queuectl worker start)",
+        "no worker is running (queuectl worker start)",
         "queuectl wait: time ran out, unfinished: pending",
     ]
 
@@ -358,7 +358,7 @@ def test_all_counts_a_death_that_is_recorded_late(queue: Queue) -> None:
     queue.enqueue("true", "--id", "a")
     waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
-    assert "no worker serves" in waiting.stderr.readline()
+    assert "no worker is running" in waiting.stderr.readline()
     with queue.opened() as storage:
         storage.cancel(storage.get("a"), now=utcnow() - timedelta(seconds=10))
 
@@ -377,7 +377,7 @@ def test_all_counts_deaths_whatever_the_clock_says(queue: Queue, old: int, new: 
     queue.enqueue("true", "--id", "a")
     waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
-    assert "no worker serves" in waiting.stderr.readline()
+    assert "no worker is running" in waiting.stderr.readline()
     with queue.opened() as storage:
         storage.cancel(storage.get("a"), now=utcnow() + timedelta(hours=new))
 
@@ -391,7 +391,7 @@ def test_all_counts_an_end_that_was_undone_meanwhile(queue: Queue, undo: str) ->
     queue.enqueue("true", "--id", "a")
     waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
-    assert "no worker serves" in waiting.stderr.readline()
+    assert "no worker is running" in waiting.stderr.readline()
     with queue.opened() as storage:
         storage.cancel(storage.get("a"), now=utcnow())
         if undo == "retry":
