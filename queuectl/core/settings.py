@@ -119,7 +119,7 @@ KEYS: dict[str, Key] = {
     ),
     "log-commands": Key(Choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
     "capture-env": Key(_variables, "*", "variables, taken at enqueue; * = all"),
-    "shell": Key(_shell, DEFAULT_SHELL, "the shell that runs commands; taken at enqueue"),
+    "shell": Key(_shell, DEFAULT_SHELL, "shell that runs commands; taken at enqueue"),
 }
 
 
