@@ -96,6 +96,7 @@ def record(folder: Path) -> list[Picture]:
     }
     screen = _Screen(folder, environment)
     try:
+        screen.prepare()
         return list(_play(screen))
     finally:
         subprocess.run(["queuectl", "worker", "stop", "--now", "-q"], env=environment, check=False)
@@ -118,6 +119,9 @@ class _Screen:
             "-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", str(LINES),
             "-c", str(folder), "sh",
         )  # fmt: skip
+
+    def prepare(self) -> None:
+        """Leave nothing on the screen but a prompt."""
         self._tmux("set", "-g", "status", "off")
         self.type("PS1='$ '; clear")  # a shell of root shows # otherwise
         self.press("Enter")
