@@ -129,7 +129,7 @@ def _states(word: str) -> Sequence[JobState]:
         return CALLED[name]
     if name in ("error", "errored", "failure"):
         raise InvalidInput(f"no such state: {word} (failed: is retried; dead: has failed for good)")
-    raise InvalidInput(f"no such state: {word}{suggestion(name, known)}")
+    raise InvalidInput(f"no such state: {word}{suggestion(name, known, also=tuple(CALLED))}")
 
 
 def _name(param: click.Parameter) -> str:

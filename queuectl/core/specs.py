@@ -472,14 +472,18 @@ _SYNONYMS = {
 """What people write for a field though the spelling is not similar: `cmd` looks more like cwd."""
 
 
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """Return ` (did you mean …?)`, or the whole list if no known word is similar."""
+def suggestion(word: str, known: Sequence[str], *, also: Sequence[str] = ()) -> str:
+    """Return ` (did you mean …?)`, or the whole list if no known word is similar.
+
+    `also` holds words that are understood as well, but do not belong in the list.
+    """
     if _SYNONYMS.get(word) in known:
         return f" (did you mean {_SYNONYMS[word]}?)"
     import difflib  # costs 10 ms; only on the way to an error
 
-    near = difflib.get_close_matches(word.replace("-", "_"), known, n=1)
-    near = near or difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    understood = [*known, *also]
+    near = difflib.get_close_matches(word.replace("-", "_"), understood, n=1)
+    near = near or difflib.get_close_matches(word.replace("_", "-"), understood, n=1)
     return f" (did you mean {near[0]}?)" if near else f" (known: {' '.join(known)})"
 
 

@@ -249,6 +249,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("why", "queuectl why", "no job given (give its id)"),
     # Values
     ("list --state faild", "queuectl list", "no such state: faild (did you mean failed?)"),
+    ("list --state runningg", "queuectl list", "no such state: runningg (did you mean running?)"),
     ("list --state bogus", "queuectl list", "no such state: bogus (known: blocked scheduled …"),
     ("list --state failed,", "queuectl list", "no such state:  (known: blocked scheduled …"),
     ("list -n 0", "queuectl list", "--last must be a whole number from 1 to 1000000000, not '0'"),
