@@ -459,3 +459,12 @@ def test_a_terminal_calls_jobs_by_number(queue: Queue) -> None:
     assert say("dlq", "retry", "@1").startswith("queuectl dlq retry: cannot retry @1: it is canc")
     assert "Waits for: @1 (cancelled, must complete)" in say("show", "next")
     assert "Needed by:  next" in say("show", "@1")
+
+
+def test_stdin_is_read_for_one_thing_only(queue: Queue) -> None:
+    """Ids and an input cannot both come from it."""
+    queue.enqueue("true", "--id", "a")
+
+    assert queue.fails(2, "retry", "-", "--input", "-", stdin="a\n") == (
+        "queuectl retry: stdin is read for the ids already (--input needs a file)"
+    )

@@ -164,6 +164,8 @@ def retry_command(
         quiet: bool,
         **options: Any,
     ) -> int:
+        if options["input"] == "-" and "-" in jobs:
+            usage_error("stdin is read for the ids already (--input needs a file)")
         changes = changed_fields(options, env, new_command)
         among = retryable if states else by_default
         choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
