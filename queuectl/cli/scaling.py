@@ -6,6 +6,7 @@ import os
 import time
 from typing import Sequence
 
+from queuectl.core.batches import is_batch
 from queuectl.core.errors import QueueError
 from queuectl.host import pool_size
 from queuectl.host.files import QueueFiles
@@ -25,13 +26,14 @@ class SeveralPools(QueueError):
 
 
 def the_pool(files: QueueFiles, name: str | None) -> LivingProcess:
-    """Return the pool with this id, or the only one that runs.
+    """Return the pool with this id, or the only one that runs, apart from those of `run`.
 
     Raises SeveralPools, or QueueError if there is no such pool.
     """
     living = living_processes(files)
     pools = [process for process in living if process.supervisor is None]
     if name is None:
+        pools = [pool for pool in pools if not (pool.queues and all(map(is_batch, pool.queues)))]
         if len(pools) > 1:
             raise SeveralPools(pools)
         if not pools:

@@ -136,3 +136,15 @@ def test_another_size_of_the_window_changes_nothing(queue: Queue) -> None:
 
     assert _count(queue) == 2
     assert pool.poll() is None
+
+
+def test_the_pool_of_a_batch_is_scaled_only_by_name(queue: Queue) -> None:
+    """Its size is that of `run -j`, and it leaves soon."""
+    queue.start("--queue", "@gzip.1", workers=2)
+    batch = _supervisor(queue)
+    assert queue.fails(1, "worker", "scale", "3") == "queuectl worker scale: no worker is running"
+    queue.start()
+    wait_until(lambda: _count(queue) == 3, what="both pools")
+
+    assert " 1 -> 2 workers" in queue.ok("worker", "scale", "2")
+    assert queue.ok("worker", "scale", "1", batch) == f"{batch}: 2 -> 1 workers"
