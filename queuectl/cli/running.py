@@ -174,7 +174,7 @@ class BatchRun:
         self._pool = pool = None if self._pools() else self._start_pool(workers)
         passed_on = 0
         while True:
-            while passed_on < len(self._signals):
+            if passed_on < len(self._signals):  # one each time: two at once may arrive as one
                 passed_on += 1
                 self._stop()
                 self._reporting.note(_stopping(passed_on))

@@ -59,10 +59,11 @@ class Storing:
 
 
 @contextmanager
-def storing(count: int) -> Iterator[Storing]:
+def storing(count: int, *, hint: str | None = None) -> Iterator[Storing]:
     """Show on a terminal how far the storing of so many jobs is.
 
-    If a signal ends it, say whether they are stored. All of them are, or none.
+    If a signal ends it, say whether they are stored. All of them are, or none. `hint` is what to do
+    if they are.
     """
     with cleaned_up():
         state = Storing(count)
@@ -75,6 +76,8 @@ def storing(count: int) -> Iterator[Storing]:
                 if state.is_certain
                 else "interrupted; nothing was stored"
             )
+            if state.is_certain and hint is not None:
+                output.message(hint)
             raise
         finally:
             state.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from datetime import datetime
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
@@ -23,6 +24,7 @@ from queuectl.cli.job_options import check_options, command_text, current_folder
 from queuectl.cli.jsonlines import Spool
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.running import BatchRun, Reporting
+from queuectl.cli.storing import storing
 from queuectl.core.batches import PREFIX, series_name
 from queuectl.core.errors import QueueError, WrongState
 from queuectl.core.models import Job, JobKey, Selection
@@ -38,6 +40,8 @@ _WITHOUT_OPTIONS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
+_POLL_SECONDS = 0.05
+_GOES_ON = "the same command with --resume goes on"
 _SECTIONS = {
     "How it runs": "--jobs --output --keep-order --resume --batch",
     "Each job": "--timeout --max-retries --retry-delay --backoff --priority --cwd --env "
@@ -200,6 +204,9 @@ def run(
         return 0
     storage = open_storage(create=True)
     with no_other_stores_a_batch(storage.files):
+        # What an interrupted call has stored may not be visible yet; a worker may be at work on it.
+        while resume and storage.has_decided_stage() and not storage.finish_dead_stage(now=now):
+            time.sleep(_POLL_SECONDS)
         queue = _queue(storage, series_name(template, folder), batch, resume=resume)
         _store(storage, specs, queue, now)
     reporting = Reporting(storage, queue, shown="none" if as_json else shown, quiet=quiet)
@@ -273,7 +280,9 @@ def _store(storage: Storage, specs: Iterable[JobSpec], queue: str, now: datetime
         job = before.pop(0)
         if job.state is JobState.DEAD:
             retried.append(JobKey(job.seq, job.id))
-    storage.enqueue_each(new, lambda _: None, now=now, environ=os.environ)
+    if len(new):
+        with storing(len(new), hint=_GOES_ON) as state:
+            storage.enqueue_each(new, state.added, now=now, environ=os.environ, moved=state.moved)
 
     def retry(key: JobKey) -> None:
         try:
@@ -308,4 +317,4 @@ def _summarize(
     if left and any(each.paused for each in storage.queues() if each.name == queue):
         output.message("the queue is paused (queuectl queue resume)")
     if left or counts[JobState.DEAD]:
-        output.message("the same command with --resume goes on")
+        output.message(_GOES_ON)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from typing import Sequence
 
 import pytest
 
@@ -149,17 +150,44 @@ def test_an_interrupted_command_says_whether_the_jobs_are_enqueued(
     assert queue.counts() == {"completed": 1 + jobs}
 
 
-def _stopped(queue: Queue, place: str) -> subprocess.Popen[str]:
-    """Let a process enqueue five jobs; return when it has stopped before it calls `place`."""
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("staging.Stage._decide", "interrupted; nothing was stored\n"),
+        (
+            "moving.Mover.move",
+            "interrupted; the 5 jobs are stored, and workers make them visible\n"
+            "the same command with --resume goes on\n",
+        ),
+    ],
+)
+def test_an_interrupted_run_says_whether_its_jobs_are_stored(
+    queue: Queue, place: str, said: str
+) -> None:
+    """Regression: it said nothing, and without --resume a second batch was stored."""
+    queue.enqueue("true")
+    words = ["run", "echo {} >> ran", "::::", _file(queue, 5)]
+    process = _stopped(queue, place, words)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate(timeout=30) == ("", said)
+    assert process.returncode == -signal.SIGINT
+
+    assert queue.run("run", "--resume", *words[1:], as_process=True).code == 0
+    assert (queue.work / "ran").read_text() == "true\n" * 5
+    assert queue.counts() == {"pending": 1, "completed": 5}
+
+
+def _stopped(queue: Queue, place: str, words: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Let a process store five jobs; return when it has stopped before it calls `place`."""
     module, kind, name = place.split(".")
-    *words, program = STAGING
+    *python, program = STAGING
     stops = (
         f"import os, signal; from queuectl.storage.{module} import {kind}; go_on = {kind}.{name}; "
         f"{kind}.{name} = lambda *given: [os.kill(os.getpid(), signal.SIGSTOP), go_on(*given)][1]; "
     )
-    process = queue.spawn(
-        "enqueue", "--lines", "--file", _file(queue, 5), before=[*words, stops + program]
-    )
+    words = words or ["enqueue", "--lines", "--file", _file(queue, 5)]
+    process = queue.spawn(*words, before=[*python, stops + program])
     wait_until(lambda: _is_stopped(process.pid), what="the process to stop")
     return process
 
