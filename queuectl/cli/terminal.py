@@ -148,4 +148,5 @@ def _size() -> tuple[int, int]:
     import shutil  # only here
 
     size = shutil.get_terminal_size()
-    return size.columns, size.lines
+    # A terminal that does not know its size says 0; Python before 3.11 passes that on.
+    return size.columns or 80, size.lines or 24

@@ -33,8 +33,10 @@ _PAGE_BYTES = 2048
 """A commit writes whole pages, and it changes little of each: SQLite's 4096 write more."""
 _CHECKPOINT_PAGES = 4000
 """SQLite's 1000 make one commit in 110 wait for the whole file to be synced: 2 % of a drain."""
-_INSTRUCTIONS_PER_LOOK = 100_000
-"""How often a read with a deadline looks at the clock, in instructions of SQLite: every 5 ms."""
+_INSTRUCTIONS_PER_LOOK = 10_000
+"""How often a read with a deadline looks at the clock, in instructions of SQLite: every 0.5 ms.
+
+More than a page of jobs takes would not do: Python 3.8 counts each query anew."""
 _FEWEST_CHECKPOINT_PAGES = 100
 _SMALLEST_BYTES = 512
 """A file that SQLite wrote is not smaller, unless it is empty."""
