@@ -16,6 +16,7 @@ from queuectl.runner import process_tree
 from support.calls import COMMAND
 from support.processes import alive
 from support.queue import Queue
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_the_group_of_the_job_is_ended(
     assert leader.wait(10) < 0
     leader.stdout.close()
     monkeypatch.undo()
-    assert not alive(child)
+    wait_until(lambda: not alive(child), what="the end of the other process, which was killed")
 
 
 def _without_proc() -> Sequence[str]:
