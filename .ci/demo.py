@@ -47,7 +47,7 @@ class Step(NamedTuple):
     moments: tuple[str, ...] = ()
     """Conditions to wait for while the command runs, in their order: `ended N` jobs."""
     key: str = ""
-    """The key that ends the command, as tmux calls it."""
+    """The key that ends the command, by its name in tmux; empty if it ends by itself."""
     hold: float = 2.0
     """How long the last picture of the command is shown, in seconds."""
 

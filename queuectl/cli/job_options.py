@@ -14,17 +14,15 @@ from queuectl.cli.command import knowing_short_options, usage_error
 from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
-from queuectl.core.specs import (
+from queuectl.core.specs import check_fields, is_json, parse_object
+from queuectl.core.states import UNFINISHED_STATES
+from queuectl.core.times import format_duration, utcnow
+from queuectl.core.values import (
     MAX_INPUT_BYTES,
-    check_fields,
     check_folder_name,
     check_variable,
     copied_variables,
-    is_json,
-    parse_object,
 )
-from queuectl.core.states import UNFINISHED_STATES
-from queuectl.core.times import format_duration, utcnow
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Split = Tuple[List[str], List[str]]
@@ -155,7 +153,7 @@ _CLEARED: Mapping[str, tuple[object, object]] = {
 def changed_fields(
     options: Mapping[str, Any], env: Sequence[str], command: str | None
 ) -> dict[str, Any]:
-    """Return what options change of a job that is there, as fields of JobSpec."""
+    """Return the changes that options make to an existing job, as fields of JobSpec."""
     cleared = {name: none for name, (given, none) in _CLEARED.items() if options[name] == given}
     fields = option_fields({**options, **dict.fromkeys(cleared)}, env)
     return {**check_options({**fields, "command": command}, now=utcnow()), **cleared}

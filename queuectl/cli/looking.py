@@ -19,8 +19,8 @@ from queuectl.cli.selection import (
 from queuectl.core.errors import QueueError
 from queuectl.core.models import JobKey
 from queuectl.core.naming import number
-from queuectl.core.specs import JOB_WORDS
 from queuectl.core.states import JobState
+from queuectl.core.values import JOB_WORDS
 from queuectl.storage.names import GROUPS
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Looking:
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """Print an error about one of several jobs, and go on; raise that of a single job."""
+        """Print an error about one of several jobs and continue; raise that of a single job."""
         try:
             yield
         except QueueError as error:

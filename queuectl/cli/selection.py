@@ -112,7 +112,7 @@ def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
 
 def queue_names(given: Sequence[str]) -> tuple[str, ...]:
     """Return the queues that `--queue` named; InvalidInput for what cannot be a queue."""
-    from queuectl.core.specs import check_queue
+    from queuectl.core.values import check_queue
 
     return tuple(check_queue(name, "--queue") for item in given for name in item.split(","))
 

@@ -16,9 +16,10 @@ from queuectl.core.settings import (
     MAX_RETRIES_LIMIT,
     effective,
 )
-from queuectl.core.specs import check_environment, check_fields, check_integer, suggestion
+from queuectl.core.specs import check_fields, suggestion
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_iso, to_text
+from queuectl.core.values import check_environment, check_integer
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
                 "backoff", "timeout", "shell", "input", "unique_key", "after",
@@ -77,7 +78,7 @@ def to_line(
 
 
 def _input_field(content: bytes) -> object:
-    """Return the stdin of a job as `specs.check_input` reads it."""
+    """Return the stdin of a job as `values.check_input` reads it."""
     try:
         return content.decode()
     except UnicodeDecodeError:

@@ -183,7 +183,7 @@ class _Reading:
             )
 
     def step(self, text: str, at: int) -> int:
-        """Read one character, or a construct that holds no placeholder; return what is next."""
+        """Read one character, or one whole `${…}`; return the position of the next character."""
         char = text[at]
         if self._comment:
             if char == "\n":

@@ -9,9 +9,10 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sized
 
 from queuectl.core.errors import QueueError, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_SHELL, Settings
-from queuectl.core.specs import JobSpec, captured_variables
+from queuectl.core.specs import JobSpec
 from queuectl.core.states import WAITING_STATES, JobState
 from queuectl.core.times import to_text
+from queuectl.core.values import captured_variables
 from queuectl.storage.adding import Adding
 from queuectl.storage.needs import refuse_cycles
 from queuectl.storage.stages import Stages

@@ -8,9 +8,9 @@ from typing import Any
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import DEFAULT_PRIORITY, effective
-from queuectl.core.specs import check_command, check_name
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
+from queuectl.core.values import check_command, check_name
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import new_file
 from queuectl.storage import schema

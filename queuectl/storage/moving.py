@@ -79,7 +79,7 @@ class Mover:
         return self._move(conn, chosen, {"most": most})
 
     def _move(self, conn: sqlite3.Connection, chosen: str, which: Mapping[str, int]) -> int:
-        """Move the jobs that a condition chooses; return how many these are."""
+        """Move the staged jobs that a condition selects into `jobs`; return how many were moved."""
         columns = ", ".join(JOB_COLUMNS)
         values = {**which, "now": to_text(self._now)}
         conn.execute(

@@ -10,8 +10,8 @@ import sqlite3
 from typing import Sequence
 
 from queuectl.core.errors import NoSuchJob
-from queuectl.core.specs import JOB_WORDS
 from queuectl.core.states import UNFINISHED_STATES, JobState
+from queuectl.core.values import JOB_WORDS
 from queuectl.storage.finding import find_by_state
 
 GROUPS = {

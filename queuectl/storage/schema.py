@@ -6,7 +6,8 @@ import os
 import sqlite3
 from typing import Callable, Sequence
 
-from queuectl.storage.tables import SCHEMA_1, SCHEMA_2, SCHEMA_3
+from queuectl.storage.schema_3 import SCHEMA_3
+from queuectl.storage.tables import SCHEMA_1, SCHEMA_2
 
 APPLICATION_ID = 0x71756374
 """`quct` in ASCII; it is in the header of every queue's file (PRAGMA application_id)."""

@@ -17,9 +17,10 @@ from queuectl.core import jobfile
 from queuectl.core.errors import QueueError
 from queuectl.core.models import SPAWN_FAILED, OutcomeKind
 from queuectl.core.settings import KEYS
-from queuectl.core.specs import JOB_WORDS, JSON_FIELDS, check_name
+from queuectl.core.specs import JSON_FIELDS
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_duration, parse_instant
+from queuectl.core.values import JOB_WORDS, check_name
 from queuectl.host.files import DEFAULT_DATABASE, QueueFiles
 from support.json_page import keys
 from support.pages import TOPICS, code, rows

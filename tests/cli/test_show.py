@@ -141,7 +141,7 @@ def test_a_job_on_a_terminal(queue: Queue, job: str, size: tuple[int, int]) -> N
 def test_the_last_error_is_shown_if_it_says_more_than_the_table(
     queue: Queue, outcome: Outcome, line: str | None
 ) -> None:
-    """Prevents a bug: `exit 3` stood there twice."""
+    """Prevents a bug: `show` printed `exit 3` twice, in a line of its own and in the table."""
     queue.add("x", id="a")
     with queue.opened() as storage:
         claim = storage.claim("w-1", now=noon(0))

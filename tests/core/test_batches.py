@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuectl.core.batches import is_batch, series_name
-from queuectl.core.specs import check_queue
+from queuectl.core.values import check_queue
 
 
 @pytest.mark.parametrize(

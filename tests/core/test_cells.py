@@ -1,4 +1,4 @@
-"""Texts and columns that fit into a line of a terminal."""
+"""The display width of texts, and fitting texts and columns into a line of a terminal."""
 
 from __future__ import annotations
 

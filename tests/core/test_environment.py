@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuectl.core.environment import is_captured
-from queuectl.core.specs import captured_variables
+from queuectl.core.values import captured_variables
 
 
 @pytest.mark.parametrize(

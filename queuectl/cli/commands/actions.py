@@ -30,9 +30,9 @@ from queuectl.cli.selection import (
 from queuectl.cli.summary import Summary, verbose_option
 from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
 from queuectl.core.models import Job, JobKey, Selection
-from queuectl.core.specs import check_reason
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
+from queuectl.core.values import check_reason
 from queuectl.storage import Storage
 from queuectl.storage.actions import RETRYABLE_STATES
 

@@ -17,9 +17,9 @@ from queuectl.cli.tables import Cell, Column, Styled, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus, Selection
-from queuectl.core.specs import check_queue, check_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
+from queuectl.core.values import check_queue, check_reason
 
 _LARGEST_LIMIT = 1_000_000
 _COLUMNS = (

@@ -28,9 +28,10 @@ from queuectl.cli.storing import storing
 from queuectl.core.batches import PREFIX, series_name
 from queuectl.core.errors import QueueError, WrongState
 from queuectl.core.models import Job, JobKey, Selection
-from queuectl.core.specs import JobSpec, check_queue
+from queuectl.core.specs import JobSpec
 from queuectl.core.states import UNFINISHED_STATES, JobState
 from queuectl.core.times import utcnow
+from queuectl.core.values import check_queue
 from queuectl.host.pools import no_other_stores_a_batch
 from queuectl.host.signals import die_by
 from queuectl.storage import Storage

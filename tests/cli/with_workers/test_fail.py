@@ -63,7 +63,7 @@ def test_a_wait_fails_if_a_job_is_dead(queue: Queue) -> None:
 
 
 def test_only_deaths_since_a_time_count(queue: Queue) -> None:
-    """An old dead job does not make each later batch fail."""
+    """A job that died earlier does not make every later batch fail."""
     queue.add("exit 1", max_retries=1)
     _drain(queue)
     later = utcnow().isoformat()

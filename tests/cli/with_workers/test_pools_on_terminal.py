@@ -29,7 +29,7 @@ def _shown(queue: Queue, *args: str, streams: str = "stderr") -> Terminal:
 def test_detach_says_what_runs_where_it_logs_and_how_to_stop_it(detached: Queue) -> None:
     """stdout has only the id, and off a terminal nothing else is said."""
     one = _shown(detached, "start", "--detach")
-    more = _shown(detached, "start", "--detach", "-c", "3", "--log-file", "pool.log")
+    more = _shown(detached, "start", "--detach", "-c", "3", "--log-file", "../pool.log")
 
     assert re.fullmatch(r"[0-9a-f]{8}\n", one.out)
     assert one.screen == (
@@ -37,7 +37,7 @@ def test_detach_says_what_runs_where_it_logs_and_how_to_stop_it(detached: Queue)
         "log: ~/queue.db.d/workers.log\n"
     )
     assert more.screen == (
-        "3 workers run in the background (to stop: queuectl worker stop)\nlog: ~/work/pool.log\n"
+        "3 workers run in the background (to stop: queuectl worker stop)\nlog: ~/pool.log\n"
     )
     assert _shown(detached, "start", "--detach", "-q").screen == ""
     assert detached.run("worker", "start", "--detach").err == ""

@@ -116,7 +116,7 @@ def test_other_workers_leave_the_batch_alone(queue: Queue) -> None:
 
 
 def test_resume_runs_what_has_not_completed(queue: Queue) -> None:
-    """A dead job is retried, a completed one is not, and a new argument is added."""
+    """A dead job runs again, a completed job does not, and a new argument becomes a new job."""
     words = ["echo {} >> ran; test -e ok || test {} != b", ":::"]
     assert _run(queue, "-j", "1", *words, "a", "b").code == 1
     (queue.work / "ok").touch()
