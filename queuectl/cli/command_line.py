@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence, TypeVar
 
 import click
 
@@ -12,6 +12,20 @@ from queuectl.core.specs import is_json
 
 if TYPE_CHECKING:
     from queuectl.core.arguments import Source
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def template_options(function: _Function) -> _Function:
+    """Add the options about the jobs that a template makes."""
+    null = click.option(
+        "-0",
+        "--null",
+        is_flag=True,
+        help="With ::::, arguments end with a NUL byte, as find -print0 writes them.",
+    )
+    dry_run = click.option("--dry-run", is_flag=True, help="Print the commands, and store nothing.")
+    return null(dry_run(function))
 
 
 class CommandLine(QueueCommand):

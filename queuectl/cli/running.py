@@ -10,12 +10,13 @@ from contextlib import suppress
 
 from queuectl.cli import output
 from queuectl.cli.job_output import print_last_attempt
-from queuectl.cli.progress import time_left
+from queuectl.cli.progress import bar, time_left
 from queuectl.cli.status_line import StatusLine
-from queuectl.core.cells import cut_middle
+from queuectl.core.cells import cut, cut_middle, width
 from queuectl.core.errors import JobDeleted, NoSuchJob, WrongState
 from queuectl.core.models import Job, OutcomeKind, Selection
 from queuectl.core.naming import number, title
+from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.host.pools import LivingProcess, living_pools
@@ -40,7 +41,6 @@ class Reporting:
         self._storage = storage
         self._queue = queue
         self._shown = shown
-        self._quiet = quiet
         self._line = StatusLine(wanted=not quiet)
         self._time_left: str | None = None
         self._estimate_at = time.monotonic() + _ESTIMATE_SECONDS
@@ -48,11 +48,7 @@ class Reporting:
 
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs of the batch are in which state."""
-        found = dict.fromkeys(JobState, 0)
-        for count in self._storage.counts():
-            if count.queue == self._queue:
-                found[count.state] += count.jobs
-        return found
+        return self._storage.by_state([self._queue])
 
     def ended(self, job: Job) -> None:
         """Print what a job printed, if that is wanted, and a line if it did not complete."""
@@ -63,21 +59,20 @@ class Reporting:
         if prints:
             print_last_attempt(self._storage, job)
         if failed:
-            output.message(self._failure(job, with_last_line=not prints))
+            self._print_failure(job, with_last_line=not prints)
 
-    def _failure(self, job: Job, *, with_last_line: bool) -> str:
-        why = job.last_error or job.state.value
+    def _print_failure(self, job: Job, *, with_last_line: bool) -> None:
+        """Print why a job did not complete, and the last line of its output on a second line."""
+        why = short_reason(job.last_error or job.state.value)
+        begin = f"{number(job)} {job.state.value}: {why}: "
+        room = output.line_width(of_stderr=True)
+        output.message(
+            begin + title(job, cells=None if room is None else max(20, room - width(begin)))
+        )
         execution = self._storage.last_execution(job) if with_last_line else None
-        said = last_line(execution.output) if execution is not None else None
-        begins = f"{number(job)} {job.state.value}: {why}: "
-        width = output.line_width(of_stderr=True)
-        room = None if width is None else max(20, width - len(begins))
-        text = begins + title(job, cells=room)
-        if said is None:
-            return text
-        # Each on a line of its own, so that neither is cut for the other.
-        output.message(text)
-        return "  " + (said if width is None else cut_middle(said, width - 2))
+        said = None if execution is None else last_line(execution.output)
+        if said is not None:
+            output.message("  " + (said if room is None else cut_middle(said, room - 2)))
 
     def note(self, text: str) -> None:
         """Print a line for people."""
@@ -101,7 +96,10 @@ class Reporting:
             parts.append(f"{counts[JobState.PROCESSING]} running")
         if self._time_left is not None:
             parts.append(f"{self._time_left} left")
-        self._line.show(f"{_bar(total - left, total)}  {'   '.join(parts)}")
+        text = "  ".join(parts)
+        bad = counts[JobState.DEAD] + counts[JobState.CANCELLED]
+        drawn = bar(total - left, bad, max(1, total), self._line.width - width(text) - 2)
+        self._line.show_styled(f"{drawn}  {text}" if drawn else cut(text, self._line.width))
 
     def _note_full_disk(self) -> None:
         """Say once why nothing seems to happen; the workers could not even write it to their log.
@@ -117,11 +115,6 @@ class Reporting:
     def clear(self) -> None:
         """Erase the progress."""
         self._line.clear()
-
-
-def _bar(done: int, total: int, length: int = 20) -> str:
-    filled = length * done // total if total else length
-    return "[" + "#" * filled + "-" * (length - filled) + "]"
 
 
 class BatchRun:

@@ -52,7 +52,7 @@ def test_commands_act_on_one_batch(batches: Queue) -> None:
 
     assert batches.counts() == {"pending": 3}
     assert batches.run("wait", "--all", "--batch", "gzip.2", "--timeout", "0").code == 124
-    assert batches.ok("logs", "--batch", "gzip.1").count("\n") == 0
+    assert [shown["id"] for shown in batches.json("show", "--batch", "gzip.1", "--json")] == ["a"]
 
 
 def test_a_wrong_name_is_refused(batches: Queue) -> None:

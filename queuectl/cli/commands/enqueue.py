@@ -17,7 +17,7 @@ from queuectl.cli.command import (
     quiet_option,
     usage_error,
 )
-from queuectl.cli.command_line import CommandLine, is_template, template_of
+from queuectl.cli.command_line import CommandLine, is_template, template_of, template_options
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
     check_options,
@@ -76,13 +76,7 @@ from queuectl.storage.enqueueing import Enqueued, Enqueueing
     help="Read jobs from FILE, one JSON object per line.",
 )
 @click.option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")
-@click.option(
-    "-0",
-    "--null",
-    is_flag=True,
-    help="With ::::, arguments end with a NUL byte, as find -print0 writes them.",
-)
-@click.option("--dry-run", is_flag=True, help="Print the commands, and store nothing.")
+@template_options
 @quiet_option
 def enqueue(
     words: tuple[str, ...],

@@ -12,7 +12,7 @@ import click
 
 from queuectl.cli import offers, output
 from queuectl.cli.command import each, json_option, open_storage, quiet_option, usage_error
-from queuectl.cli.command_line import CommandLine, is_template, template_of
+from queuectl.cli.command_line import CommandLine, is_template, template_of, template_options
 from queuectl.cli.commands.enqueue_many import (
     Batch,
     NumberedFields,
@@ -146,13 +146,7 @@ _SECTIONS = {
 @click.option(
     "--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists."
 )
-@click.option(
-    "-0",
-    "--null",
-    is_flag=True,
-    help="With ::::, arguments end with a NUL byte, as find -print0 writes them.",
-)
-@click.option("--dry-run", is_flag=True, help="Print the commands, and store nothing.")
+@template_options
 @json_option
 @quiet_option
 def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Mapping, NoReturn, Sequence
 
 import click
@@ -18,6 +17,7 @@ from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import utcnow
+from queuectl.host.files import with_tilde
 from queuectl.storage import Storage
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ def _last_line(storage: Storage, job: Job) -> str | None:
 
 def _shown_path(storage: Storage) -> str:
     """Return the path of the database, with `~` for the home folder."""
-    path, home = escape(storage.files.database), os.path.expanduser("~")
-    shown = f"~{path[len(home) :]}" if home != "/" and path.startswith(f"{home}/") else path
+    shown = escape(with_tilde(storage.files.database))
     return shown if storage.files.exists() else f"{shown} (not created yet)"
 
 
