@@ -51,7 +51,7 @@ class Actions(Base):
         its unique key, JobDeleted if it was deleted, and the errors of `edit`.
         """
         with self._transaction() as conn:
-            current = _current(conn, job)
+            current = current_job(conn, job)
             if current.state not in states:
                 only = states[0].value if len(states) == 1 else None
                 raise WrongState(job.id, current.state.value, "retry", only)
@@ -89,7 +89,7 @@ class Actions(Base):
         JobDeleted if it was deleted.
         """
         with self._transaction() as conn:
-            current = _current(conn, job)
+            current = current_job(conn, job)
             if current.state is JobState.CANCELLED:
                 return JobState.CANCELLED
             if current.state in FINISHED_STATES:
@@ -144,7 +144,7 @@ def _edit(
     now: datetime,
 ) -> Job:
     """Change fields of a job; return it as it is then. Errors name the `verb`."""
-    current = _current(conn, job)
+    current = current_job(conn, job)
     _refuse_edit(current, changes, verb)
     merged: dict[str, Any] = {name: changes.get(name, getattr(current, name)) for name in _EDITABLE}
     if RETRY_FIELDS & changes.keys():  # one of them replaces the other
@@ -188,7 +188,7 @@ def _edit(
     )
     if "after" in changes or "after_any" in changes:
         _change_needs(conn, job, changes, now)
-    return _current(conn, job)
+    return current_job(conn, job)
 
 
 def _refuse_edit(job: Job, changes: Mapping[str, Any], verb: str) -> None:
@@ -296,7 +296,8 @@ def _cancel_waiting(conn: sqlite3.Connection, job: Job, reason: str | None, now:
     return release_dependants(conn, job.seq, completed=False, now=now)
 
 
-def _current(conn: sqlite3.Connection, job: Job | JobKey) -> Job:
+def current_job(conn: sqlite3.Connection, job: Job | JobKey) -> Job:
+    """Return a job as it is in this transaction. Raises JobDeleted."""
     row = conn.execute(SELECT_JOB + "WHERE seq = ?", (job.seq,)).fetchone()
     if row is None:
         raise JobDeleted(job.id)

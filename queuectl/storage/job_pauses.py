@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from queuectl.core.errors import JobDeleted, QueueError, WrongState
+from queuectl.core.errors import QueueError, WrongState
 from queuectl.core.models import Job, JobKey
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host import wakeup
+from queuectl.storage.actions import current_job
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, to_job
 
 
 class JobPauses(Base):
@@ -29,7 +29,7 @@ class JobPauses(Base):
         being cancelled, JobDeleted if it was deleted.
         """
         with self._transaction() as conn:
-            current = _current(conn, job)
+            current = current_job(conn, job)
             if current.state in FINISHED_STATES:
                 raise WrongState(job.id, current.state.value, "pause")
             if current.cancel_requested:
@@ -55,7 +55,7 @@ class JobPauses(Base):
         Raises JobDeleted if it was deleted.
         """
         with self._transaction() as conn:
-            current = _current(conn, job)
+            current = current_job(conn, job)
             if current.paused_at is None:
                 return None
             _set_paused(conn, current, None, now=now)
@@ -88,10 +88,3 @@ def _set_paused(
         """,
         {"paused_at": paused_at, "now": to_text(now), "seq": job.seq},
     )
-
-
-def _current(conn: sqlite3.Connection, job: Job | JobKey) -> Job:
-    row = conn.execute(SELECT_JOB + "WHERE seq = ?", (job.seq,)).fetchone()
-    if row is None:
-        raise JobDeleted(job.id)
-    return to_job(row)

@@ -8,6 +8,7 @@ import time
 from datetime import datetime
 
 from queuectl.core import retry
+from queuectl.core.batches import serves
 from queuectl.core.errors import NoQueue, QueueDamaged, QueueError, QueueLost, QueueUpgraded
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict, Worker
 from queuectl.core.states import JobState
@@ -202,7 +203,7 @@ class _Worker:
         except QueueError:  # it is told the next time
             return
         queues = self._assignment.queues
-        served = [one for one in counts if not queues or one.queue in queues]
+        served = [one for one in counts if serves(queues, one.queue)]
         states = (JobState.PROCESSING, JobState.PENDING, JobState.FAILED)
         left = (sum(one.jobs for one in served if one.state is state) for state in states)
         self._reporter.left(Left(*left))

@@ -275,7 +275,11 @@ def test_a_service_manager_is_told_when_the_workers_are_ready(
 def test_a_service_manager_is_told_what_the_pool_does(
     queue: Queue, listening: socket.socket
 ) -> None:
-    """`systemctl status` shows how many jobs run and wait, and that the service stops."""
+    """`systemctl status` shows how many jobs run and wait, and that the service stops.
+
+    Prevents a bug: jobs of a batch were counted, which other workers run.
+    """
+    queue.add("true", queue="@gzip.1")
     queue.add("sleep 60")
     queue.add_many("true", "true")
     env = {"NOTIFY_SOCKET": listening.getsockname()}
