@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from typing import Any, Sequence
 
+from queuectl.core.batches import serves
 from queuectl.core.errors import QueueReplaced, QueueUnusable
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, to_text
@@ -101,8 +102,11 @@ class Workers(Base):
         with self._snapshot() as conn, any_bytes(conn):
             return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
 
-    def living_workers(self) -> list[Worker]:
-        """Return the workers that are alive, as their lock files prove."""
+    def living_workers(self, queues: Sequence[str] = ()) -> list[Worker]:
+        """Return the workers that are alive, as their lock files prove.
+
+        Only those that serve one of these queues, if any is named.
+        """
         return [
             worker._replace(
                 problem=_problem(self.files, worker),
@@ -112,6 +116,7 @@ class Workers(Base):
             )
             for worker in self.workers()
             if lockfiles.is_alive(self.files, worker.id)
+            and (not queues or any(serves(worker.queues, queue) for queue in queues))
         ]
 
 

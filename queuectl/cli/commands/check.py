@@ -114,7 +114,7 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
         limits["max_dlq"] = Limits(None, 0)
     try:
         storage = _open(ctx)
-        workers = _workers(storage, names)
+        workers = storage.living_workers(names)
         figures = _measure(storage, names, workers)
         to_come = 0 if storage.is_stage_alive() else storage.jobs_to_come()
     except QueueError as error:
@@ -151,15 +151,6 @@ class _Figure(NamedTuple):
     def label(self) -> str:
         """Its name in the performance data."""
         return self.option.partition("_")[2]
-
-
-def _workers(storage: Storage, queues: tuple[str, ...]) -> list[Worker]:
-    """Return the living workers that serve one of these queues; all, if none is named."""
-    return [
-        worker
-        for worker in storage.living_workers()
-        if not queues or not worker.queues or set(worker.queues) & set(queues)
-    ]
 
 
 def _measure(storage: Storage, queues: tuple[str, ...], workers: Sequence[Worker]) -> list[_Figure]:

@@ -11,7 +11,6 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_
 from queuectl.cli.json_shapes import progress_json, running_json, worker_json
 from queuectl.cli.moments import local
 from queuectl.cli.selection import queue_names, queue_option
-from queuectl.core.batches import serves
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
@@ -108,7 +107,7 @@ class _Snapshots:
 
         self._follow_the_file()
         storage, now, among = self._storage, utcnow(), self._among
-        running, workers = storage.running_jobs(among), _serving(storage, among)
+        running, workers = storage.running_jobs(among), storage.living_workers(among)
         queues = measure(storage, workers, running, now=now, among=among)
         return Snapshot(
             now=now,
@@ -135,14 +134,6 @@ class _Snapshots:
             self._open(open_storage())
 
 
-def _serving(storage: Storage, among: Sequence[str]) -> list[Worker]:
-    """Return the living workers, or those that serve one of these queues."""
-    workers = storage.living_workers()
-    if not among:
-        return workers
-    return [each for each in workers if any(serves(each.queues, queue) for queue in among)]
-
-
 def _last_line(storage: Storage, job: Job) -> str | None:
     from queuectl.runner.output_reader import last_line  # only on a terminal
 
@@ -161,7 +152,7 @@ def _shown_path(storage: Storage) -> str:
 
 def _lines(storage: Storage, among: Sequence[str]) -> list[str]:
     counts = storage.by_state(among)
-    workers = _serving(storage, among)
+    workers = storage.living_workers(among)
     lines = [*_block(counts), *_ended(counts), "", *_workers(workers, counts)]
     lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage, among)]
     paused_jobs = sum(
@@ -264,7 +255,7 @@ def _json(storage: Storage, among: Sequence[str]) -> dict[str, object]:
 
     counts = storage.by_state(among)
     total = sum(counts.values())
-    workers, running = _serving(storage, among), storage.running_jobs(among)
+    workers, running = storage.living_workers(among), storage.running_jobs(among)
 
     def rate(state: JobState) -> float | None:
         return counts[state] / total if total else None

@@ -12,3 +12,11 @@ def test_living_workers_are_counted(queue: Queue) -> None:
     assert "| " in queue.ok("check", "--min-workers", "2")
     assert queue.ok("check", "--min-workers", "2", "--queue", "a")
     assert queue.run("check", "--min-workers", "1", "--queue", "b").code == 2
+
+
+def test_workers_of_all_queues_do_not_serve_a_batch(queue: Queue) -> None:
+    """Prevents a bug: they counted, although they leave the jobs of a batch alone."""
+    queue.start()
+
+    assert queue.run("check", "--min-workers", "1", "--queue", "default").code == 0
+    assert queue.run("check", "--min-workers", "1", "--queue", "@gzip.1").code == 2
