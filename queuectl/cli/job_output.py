@@ -7,9 +7,9 @@ import sys
 import time
 
 from queuectl.cli import output
-from queuectl.cli.moments import upcoming
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Execution, Job
+from queuectl.core.moments import upcoming
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.host.filesystem import open_to_read

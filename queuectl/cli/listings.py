@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Iterable, Mapping, Sequence
 
 from queuectl.cli.colors import bad, strong
-from queuectl.cli.moments import distance, lasting_in_short, local, relative_time, upcoming
 from queuectl.cli.output import on_terminal, print_line
+from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import (
     Cell,
     Column,
@@ -18,6 +18,7 @@ from queuectl.cli.tables import (
     print_table,
 )
 from queuectl.core.cells import cut_middle
+from queuectl.core.moments import distance, lasting_in_short, local, upcoming
 from queuectl.core.naming import number
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import JobState

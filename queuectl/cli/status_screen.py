@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.cli import colors, output
-from queuectl.cli.moments import distance, lasting_in_short
 from queuectl.cli.progress import (
     HOLD_WORDS,
     LONGEST_BAR,
@@ -21,6 +20,7 @@ from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
+from queuectl.core.moments import distance, lasting_in_short
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import SIGNS, JobState
 

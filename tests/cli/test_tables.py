@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from queuectl.cli import listings, moments, output
+from queuectl.cli import listings, output, shown_times
 from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
@@ -179,7 +179,7 @@ def test_workers(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each has one line with what it runs, and since when."""
-    for module in (listings, moments, output):
+    for module in (listings, output, shown_times):
         monkeypatch.setattr(module, "on_terminal", lambda: True)
     monkeypatch.setattr(output, "line_width", lambda: size[0])
     monkeypatch.setattr(listings, "utcnow", lambda: noon(300))

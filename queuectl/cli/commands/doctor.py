@@ -13,12 +13,12 @@ import click
 from queuectl.cli import output
 from queuectl.cli.colors import bad, faint, strong
 from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_files
-from queuectl.cli.sizes import size
 from queuectl.core.cells import wrap
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
 from queuectl.core.retry import CLOCK_TOLERANCE, corrected_retry
+from queuectl.core.sizes import size
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, utcnow
 from queuectl.host import processes

@@ -13,9 +13,9 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.command import open_part, queue_files
-from queuectl.cli.moments import local_with_distance
 from queuectl.core.arguments import SEPARATORS
 from queuectl.core.errors import QueueError
+from queuectl.core.moments import local_with_distance
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration
 from queuectl.host.pools import living_pools

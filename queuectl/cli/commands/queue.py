@@ -12,7 +12,7 @@ from queuectl.cli import offers, output
 from queuectl.cli.colors import bad, strong
 from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
 from queuectl.cli.json_shapes import time_or_none
-from queuectl.cli.moments import relative_time
+from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import storable

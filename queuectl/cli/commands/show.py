@@ -12,11 +12,12 @@ from queuectl.cli.colors import bad, faint
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.looking import Looking, looking_options, shown_name
-from queuectl.cli.moments import local, local_time, span
-from queuectl.cli.sizes import size
+from queuectl.cli.shown_times import local_time
 from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
 from queuectl.core.models import Execution, Job, OutcomeKind, signal_name
+from queuectl.core.moments import local, span
 from queuectl.core.naming import number
+from queuectl.core.sizes import size
 from queuectl.core.states import WAITING_STATES
 from queuectl.core.times import format_duration, utcnow
 from queuectl.host import lockfiles

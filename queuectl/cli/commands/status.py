@@ -9,11 +9,11 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import progress_json, running_json, worker_json
-from queuectl.cli.moments import local
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
+from queuectl.core.moments import local
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.host.files import with_tilde

@@ -10,7 +10,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage
 from queuectl.cli.looking import Looking, looking_options, shown_name
-from queuectl.cli.moments import local_time
+from queuectl.cli.shown_times import local_time
 from queuectl.core import retry
 from queuectl.core.batches import serves, start_command
 from queuectl.core.cells import cut_middle, wrap

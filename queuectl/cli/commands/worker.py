@@ -24,12 +24,12 @@ from queuectl.cli.inside_job import own_job, own_worker
 from queuectl.cli.json_shapes import worker_json
 from queuectl.cli.listings import print_workers
 from queuectl.cli.looking import shown_name
-from queuectl.cli.moments import lasting
 from queuectl.cli.parameters import DURATION, WholeNumber
 from queuectl.cli.selection import queue_names
 from queuectl.core.batches import serves
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import Job, Worker
+from queuectl.core.moments import lasting
 from queuectl.core.naming import number
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow

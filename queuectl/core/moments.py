@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from queuectl.cli.output import on_terminal
 from queuectl.core.times import to_text
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -81,18 +80,6 @@ def span(seconds: float) -> str:
     if rest < 86400:
         return f"{rest // 3600} h {rest % 3600 // 60:02} min"
     return f"{rest // 86400} d {rest % 86400 // 3600:02} h"
-
-
-def relative_time(instant: datetime | None, *, now: datetime) -> str:
-    """Return the distance from now on a terminal, the local time elsewhere, `-` for None."""
-    if instant is None:
-        return "-"
-    return distance(instant, now=now) if on_terminal() else local(instant)
-
-
-def local_time(instant: datetime, *, now: datetime) -> str:
-    """Return the local time, on a terminal with its distance from now."""
-    return local_with_distance(instant, now=now) if on_terminal() else local(instant)
 
 
 def _on_the_clock(instant: datetime, form: str) -> str:

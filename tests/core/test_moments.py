@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from queuectl.cli import moments
+from queuectl.core import moments
 from support.clock import noon
 
 NOW = noon(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.cli.sizes import size
+from queuectl.core.sizes import size
 
 
 @pytest.mark.parametrize(
