@@ -134,6 +134,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "state": state,
             "attempts": attempts,
             "interruptions": numbers["interruptions"] or 0,
+            "hook_depth": 0,
             "input_bytes": None if content is None else len(content),
             "run_at": times["run_at"],
             "created_at": created,

@@ -121,6 +121,24 @@ class Job(NamedTuple):
     """Where the variables are stored that it took over; None if it took none."""
     captured: Mapping[str, str] = {}
     """The variables that it took over when it was enqueued; those given for it win over them."""
+    schedule: str | None = None
+    """The schedule that made it; None if none did."""
+    scheduled_for: datetime | None = None
+    """The planned time of that schedule; None if no schedule made it."""
+    on_success: str | None = None
+    """The command to run once the job has completed; None if there is none."""
+    on_failure: str | None = None
+    """The command to run once the job is dead; None if there is none."""
+    on_finish: str | None = None
+    """The command to run once the job has finished, in whichever way; None if there is none."""
+    hook: str | None = None
+    """The hook whose job this is, or `on-success` and the like; None if it is no hook's job."""
+    hook_of: int | None = None
+    """The seq of the job whose event the hook reports; None if it is no hook's job."""
+    hook_depth: int = 0
+    """How many hooks led to this job, one enqueueing the next."""
+    event_id: str | None = None
+    """The event that the hook reports; None if it is no hook's job."""
 
     def own_env(self) -> dict[str, str]:
         """Return the variables that differ from those that it took over."""

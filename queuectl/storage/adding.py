@@ -17,7 +17,8 @@ JOB_COLUMNS = (
     "max_retries", "timeout", "run_at", "created_at", "updated_at", "finished_at", "cwd", "env",
     "unique_key", "exit_code", "signal", "last_error", "cancel_requested", "cancel_reason",
     "id_made", "retry_delay", "backoff", "shell", "paused_at", "input_id", "input_bytes",
-    "captured_id",
+    "captured_id", "schedule", "scheduled_for", "on_success", "on_failure", "on_finish", "hook",
+    "hook_of", "hook_depth", "event_id",
 )  # fmt: skip
 """The columns of a job that is added, in the order of Job. (To load Job would take 3 ms.)"""
 ID_PLACE = JOB_COLUMNS.index("id")

@@ -334,6 +334,9 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             input_id,
             None if spec.input is None else len(spec.input),
             captured_id,
+            *(None,) * 7,  # on_success to on_finish, and what jobs of schedules and hooks have
+            0,
+            None,
         )
 
     if spec.id is None:

@@ -85,6 +85,10 @@ JOB_TYPES: Mapping[str, _Types] = {
     **dict.fromkeys(
         ("exit_code", "signal", "input_id", "input_bytes", "captured_id"), _OPTIONAL_NUMBER
     ),
+    **dict.fromkeys(("schedule", "scheduled_for", "hook", "event_id"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("on_success", "on_failure", "on_finish"), _OPTIONAL_TEXT),
+    "hook_of": _OPTIONAL_NUMBER,
+    "hook_depth": _NUMBER,
     "captured": _OPTIONAL_TEXT,
     "cancel_reason": _OPTIONAL_TEXT,
     "timeout": frozenset([int, float]),
@@ -164,6 +168,7 @@ _JOB_READERS = _readers(
     cancel_requested=_flag,
     id_made=bool,
     paused_at=optional_time,
+    scheduled_for=optional_time,
 )
 _ENV_PLACE, _CAPTURED_ID_PLACE, _CAPTURED_PLACE = map(
     Job._fields.index, ("env", "captured_id", "captured")
@@ -303,6 +308,15 @@ def values_of(job: Job) -> tuple[Any, ...]:
         job.input_id,
         job.input_bytes,
         job.captured_id,
+        job.schedule,
+        optional_text(job.scheduled_for),
+        job.on_success,
+        job.on_failure,
+        job.on_finish,
+        job.hook,
+        job.hook_of,
+        job.hook_depth,
+        job.event_id,
     )
 
 

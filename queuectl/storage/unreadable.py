@@ -120,6 +120,7 @@ def _defaults(seq: int, now: datetime) -> dict[str, object]:
         "env": "{}",
         "cancel_requested": 0,
         "id_made": 0,
+        "hook_depth": 0,
     }
 
 

@@ -1,0 +1,158 @@
+"""The statements that turn the tables of schema 3 into those of schema 4.
+
+Schema 4 adds what hooks, schedules and the counters of activity need.
+"""
+
+from __future__ import annotations
+
+_BUCKETS = 13
+"""How many buckets each histogram of `activity` has; `core.activity` knows their bounds."""
+
+# Commands of a job for its end, the schedule that made it, and what is known of the job of a hook.
+_JOB_COLUMNS = (
+    "schedule TEXT",
+    "scheduled_for TEXT",
+    "on_success TEXT",
+    "on_failure TEXT",
+    "on_finish TEXT",
+    "hook TEXT",
+    # The seq of the job that ended. It is never used again, so it never means another job.
+    "hook_of INTEGER",
+    "hook_depth INTEGER NOT NULL DEFAULT 0",
+    "event_id TEXT",
+)
+
+
+def _histogram(name: str) -> str:
+    return ",\n".join(f"        {name}_{n} INTEGER NOT NULL DEFAULT 0" for n in range(_BUCKETS))
+
+
+SCHEMA_4 = (
+    *(
+        f"ALTER TABLE {table} ADD COLUMN {column}"
+        for table in ("jobs", "staged_jobs")
+        for column in _JOB_COLUMNS
+    ),
+    "ALTER TABLE executions ADD COLUMN waited_seconds REAL",
+    """
+    CREATE INDEX jobs_schedule ON jobs (schedule, seq)
+     WHERE schedule IS NOT NULL
+    """,
+    """
+    CREATE INDEX jobs_hook_of ON jobs (hook_of)
+     WHERE hook_of IS NOT NULL
+    """,
+    """
+    CREATE UNIQUE INDEX jobs_event ON jobs (event_id, hook)
+     WHERE event_id IS NOT NULL
+    """,
+    """
+    CREATE TABLE hooks (
+        name             TEXT PRIMARY KEY,
+        events           TEXT    NOT NULL,
+        queues           TEXT    NOT NULL DEFAULT '',
+        labels           TEXT    NOT NULL DEFAULT '*',
+        schedules        TEXT    NOT NULL DEFAULT '',
+        command          TEXT,
+        url              TEXT,
+        format           TEXT    NOT NULL DEFAULT 'standard',
+        secret           TEXT,
+        secret_file      TEXT,
+        old_secret       TEXT,
+        old_secret_until TEXT,
+        header           TEXT    NOT NULL DEFAULT '{}',
+        output_bytes     INTEGER NOT NULL DEFAULT 0,
+        digest_seconds   REAL    NOT NULL DEFAULT 0,
+        timeout          REAL    NOT NULL DEFAULT 60,
+        max_retries      INTEGER NOT NULL DEFAULT 5,
+        cwd              TEXT,
+        env              TEXT    NOT NULL DEFAULT '{}',
+        created_at       TEXT    NOT NULL,
+        paused_at        TEXT,
+        disabled_at      TEXT,
+        disabled_reason  TEXT,
+        failures         INTEGER NOT NULL DEFAULT 0,
+        last_delivery_at TEXT,
+        last_result      TEXT,
+        CONSTRAINT one_target CHECK ((command IS NULL) <> (url IS NULL)),
+        CONSTRAINT known_format CHECK (
+            format = 'standard' OR format = 'healthchecks' OR format = 'slack' OR format = 'text'
+        ),
+        CONSTRAINT sane_numbers CHECK (
+            max_retries >= 1 AND timeout >= 0 AND digest_seconds >= 0 AND failures >= 0
+            AND output_bytes >= 0
+        )
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE schedules (
+        name          TEXT PRIMARY KEY,
+        expression    TEXT    NOT NULL,
+        timezone      TEXT,
+        spec          TEXT    NOT NULL,
+        missed        TEXT    NOT NULL DEFAULT 'once',
+        missed_within REAL,
+        overlap       TEXT    NOT NULL DEFAULT 'skip',
+        jitter        REAL    NOT NULL DEFAULT 0,
+        anchor        TEXT    NOT NULL,
+        until         TEXT,
+        created_at    TEXT    NOT NULL,
+        updated_at    TEXT    NOT NULL,
+        paused_at     TEXT,
+        paused_by     TEXT,
+        pause_reason  TEXT,
+        next_at       TEXT,
+        due_at        TEXT,
+        last_at       TEXT,
+        last_ended    TEXT,
+        made          INTEGER NOT NULL DEFAULT 0,
+        overlapped    INTEGER NOT NULL DEFAULT 0,
+        missed_count  INTEGER NOT NULL DEFAULT 0,
+        source        TEXT,
+        CONSTRAINT known_missed CHECK (missed = 'skip' OR missed = 'once' OR missed = 'all'),
+        CONSTRAINT known_overlap CHECK (
+            overlap = 'skip' OR overlap = 'allow' OR overlap = 'replace'
+        ),
+        CONSTRAINT all_may_overlap CHECK (missed <> 'all' OR overlap = 'allow'),
+        CONSTRAINT due_with_next CHECK ((next_at IS NULL) = (due_at IS NULL)),
+        CONSTRAINT sane_numbers CHECK (
+            jitter >= 0 AND (missed_within IS NULL OR missed_within >= 0)
+            AND made >= 0 AND overlapped >= 0 AND missed_count >= 0
+        )
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE INDEX schedules_due ON schedules (due_at, name)
+     WHERE paused_at IS NULL AND due_at IS NOT NULL
+    """,
+    """
+    CREATE TABLE ticks (
+        schedule   TEXT    NOT NULL REFERENCES schedules (name) ON DELETE CASCADE,
+        planned_at TEXT    NOT NULL,
+        result     TEXT    NOT NULL,
+        times      INTEGER NOT NULL DEFAULT 1,
+        job_seq    INTEGER,
+        at         TEXT    NOT NULL,
+        PRIMARY KEY (schedule, planned_at),
+        CONSTRAINT known_result CHECK (
+            result = 'made' OR result = 'overlapped' OR result = 'missed' OR result = 'paused'
+            OR result = 'by-hand'
+        ),
+        CONSTRAINT sane_numbers CHECK (times >= 1)
+    ) WITHOUT ROWID
+    """,
+    f"""
+    CREATE TABLE activity (
+        period       TEXT    NOT NULL,
+        queue        TEXT    NOT NULL,
+        event        TEXT    NOT NULL,
+        times        INTEGER NOT NULL DEFAULT 0,
+        run_seconds  REAL    NOT NULL DEFAULT 0,
+        cpu_seconds  REAL    NOT NULL DEFAULT 0,
+        wait_seconds REAL    NOT NULL DEFAULT 0,
+{_histogram("run")},
+{_histogram("wait")},
+        PRIMARY KEY (period, queue, event)
+    ) WITHOUT ROWID
+    """,
+)
