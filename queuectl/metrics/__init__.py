@@ -1,0 +1,1 @@
+"""The figures of a queue as Prometheus reads them, with a dashboard and alert rules for them."""
