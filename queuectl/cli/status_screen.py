@@ -6,19 +6,12 @@ from datetime import datetime
 from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.cli import colors, output
-from queuectl.cli.progress import (
-    HOLD_WORDS,
-    LONGEST_BAR,
-    SHORTEST_BAR,
-    QueueProgress,
-    about,
-    bar_pieces,
-    rate,
-)
+from queuectl.cli.progress import LONGEST_BAR, SHORTEST_BAR, QueueProgress, bar_pieces
 from queuectl.core import naming
 from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
 from queuectl.core.escaping import escape
+from queuectl.core.estimates import HOLD_WORDS, about, rate
 from queuectl.core.models import Job, Worker
 from queuectl.core.moments import distance, lasting_in_short
 from queuectl.core.reasons import short_reason

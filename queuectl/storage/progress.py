@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import AbstractSet, Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
+from queuectl.core.estimates import End
 from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text, to_text
@@ -32,15 +33,6 @@ _ENDED_BY_INDEX: Mapping[JobState, str] = {
     JobState.CANCELLED: "state = 'cancelled' AND (state = 'completed' OR state = 'cancelled')",
     JobState.DEAD: "state = 'dead'",
 }
-
-
-class End(NamedTuple):
-    """A job that completed or died, as far as it tells how long the next ones will take."""
-
-    at: datetime
-    """When it ended."""
-    seconds: float
-    """How long it kept workers busy: all its attempts, each from claim to record."""
 
 
 class RunningJob(NamedTuple):

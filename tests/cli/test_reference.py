@@ -12,9 +12,9 @@ import pytest
 import queuectl
 from queuectl.cli import waiting
 from queuectl.cli.commands import check, why
-from queuectl.cli.progress import Hold
 from queuectl.core import jobfile
 from queuectl.core.errors import QueueError
+from queuectl.core.estimates import Hold
 from queuectl.core.models import SPAWN_FAILED, OutcomeKind
 from queuectl.core.settings import KEYS
 from queuectl.core.specs import JSON_FIELDS

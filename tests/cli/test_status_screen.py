@@ -8,8 +8,9 @@ from typing import Any, Sequence
 import click
 import pytest
 
-from queuectl.cli.progress import Estimate, Hold, QueueProgress
+from queuectl.cli.progress import QueueProgress
 from queuectl.cli.status_screen import DeadJob, Snapshot, screen
+from queuectl.core.estimates import Estimate, Hold
 from queuectl.core.models import Job, QueueStatus, Worker
 from queuectl.core.states import UNFINISHED_STATES, JobState
 from support import screens

@@ -228,7 +228,8 @@ def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[
 
 def _time_left(storage: Storage, workers: Sequence[Worker], among: Sequence[str]) -> list[str]:
     """Return a line per queue that says how many jobs are left, and about how long they take."""
-    from queuectl.cli.progress import HOLD_WORDS, about, measure  # only here
+    from queuectl.cli.progress import measure  # only here
+    from queuectl.core.estimates import HOLD_WORDS, about
 
     measured = measure(storage, workers, storage.running_jobs(), now=utcnow(), among=among)
     lines = []

@@ -7,9 +7,8 @@ from typing import Any, Sequence
 
 import pytest
 
-from queuectl.cli.progress import Estimate, Hold, Load, about, estimate, rate
+from queuectl.core.estimates import End, Estimate, Hold, Load, about, estimate, rate
 from queuectl.core.states import JobState
-from queuectl.storage.progress import End
 from support.clock import noon
 
 _NOW = noon(0)
