@@ -153,6 +153,15 @@ class JobKey(NamedTuple):
     id: str
 
 
+class Need(NamedTuple):
+    """A dependency: a job that another job waits for."""
+
+    job: Job
+    """The job that is waited for."""
+    any_outcome: bool
+    """Whether it only has to finish (--after-any), not to complete (--after)."""
+
+
 class Output(NamedTuple):
     """What an attempt printed, and where it is kept."""
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Container, Iterable, NamedTuple, Sequence
+from typing import Container, Iterable, Sequence
 
-from queuectl.core.models import Job, JobKey
+from queuectl.core.models import Job, JobKey, Need
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_JOB, to_job
-
-
-class Need(NamedTuple):
-    """A dependency: a job that another job waits for."""
-
-    job: Job
-    """The job that is waited for."""
-    any_outcome: bool
-    """Whether it only has to finish (--after-any), not to complete (--after)."""
 
 
 class Explaining(Base):

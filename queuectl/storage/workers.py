@@ -102,6 +102,10 @@ class Workers(Base):
         with self._snapshot() as conn, any_bytes(conn):
             return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
 
+    def is_worker_alive(self, worker_id: str) -> bool | None:
+        """Return whether a worker is alive, as its lock file proves; None if that is unknown."""
+        return lockfiles.is_alive(self.files, worker_id)
+
     def living_workers(self, queues: Sequence[str] = ()) -> list[Worker]:
         """Return the workers that are alive, as their lock files prove.
 

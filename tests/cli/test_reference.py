@@ -11,8 +11,8 @@ import pytest
 
 import queuectl
 from queuectl.cli import waiting
-from queuectl.cli.commands import check, why
-from queuectl.core import jobfile
+from queuectl.cli.commands import check
+from queuectl.core import explanation, jobfile
 from queuectl.core.errors import QueueError
 from queuectl.core.estimates import Hold
 from queuectl.core.models import SPAWN_FAILED, OutcomeKind
@@ -151,7 +151,7 @@ def test_keys_that_export_writes() -> None:
 
 def test_reasons_of_why() -> None:
     """These are all words that `why --json` prints as the reason."""
-    source = Path(why.__file__).read_text("utf-8")
+    source = Path(explanation.__file__).read_text("utf-8")
     reasons = set(re.findall(r'Explanation\(\s*"([a-z-]+)"', source))
     reasons |= set(re.findall(r'Explanation\("([a-z-]+)" if \w+ else "([a-z-]+)"', source)[0])
 

@@ -14,7 +14,7 @@ from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.looking import Looking, looking_options, shown_name
 from queuectl.cli.shown_times import local_time
 from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
-from queuectl.core.models import Execution, Job, OutcomeKind, signal_name
+from queuectl.core.models import Execution, Job, Need, OutcomeKind, signal_name
 from queuectl.core.moments import local, span
 from queuectl.core.naming import number
 from queuectl.core.sizes import size
@@ -23,7 +23,6 @@ from queuectl.core.times import format_duration, utcnow
 from queuectl.host import lockfiles
 from queuectl.runner.usage import so_far
 from queuectl.storage import Storage
-from queuectl.storage.explaining import Need
 
 _Field = Tuple[str, object]
 
