@@ -5,6 +5,8 @@ Schema 4 adds what hooks, schedules and the counters of activity need.
 
 from __future__ import annotations
 
+from queuectl.storage.views import VIEWS_4
+
 _BUCKETS = 13
 """How many buckets each histogram of `activity` has; `core.activity` knows their bounds."""
 
@@ -155,4 +157,5 @@ SCHEMA_4 = (
         PRIMARY KEY (period, queue, event)
     ) WITHOUT ROWID
     """,
+    *VIEWS_4,
 )

@@ -577,6 +577,61 @@ CREATE UNIQUE INDEX jobs_event ON jobs (event_id, hook)
 CREATE INDEX schedules_due ON schedules (due_at, name)
      WHERE paused_at IS NULL AND due_at IS NOT NULL
     ;
+CREATE VIEW job_list AS
+    SELECT id, seq AS number, queue, label, command, state, priority, attempts, interruptions,
+           max_retries, retry_delay, backoff, timeout, run_at, created_at, updated_at, finished_at,
+           locked_by, locked_at, paused_at, cwd, shell, input_bytes, unique_key, exit_code, signal,
+           last_error, cancel_requested, cancel_reason, schedule, scheduled_for, hook,
+           (SELECT id FROM jobs AS ended WHERE ended.seq = jobs.hook_of) AS hook_of
+      FROM jobs;
+CREATE VIEW run_list AS
+    SELECT executions.id, jobs.id AS job, jobs.seq AS number, jobs.queue, jobs.label, jobs.command,
+           jobs.schedule, jobs.hook, executions.attempt, executions.worker, executions.started_at,
+           executions.finished_at, executions.outcome, executions.exit_code, executions.signal,
+           executions.waited_seconds, executions.seconds, executions.cpu_seconds,
+           executions.max_rss_bytes, executions.output_bytes
+      FROM executions
+      JOIN jobs ON jobs.seq = executions.job_seq;
+CREATE VIEW queue_list AS
+    SELECT counted.queue,
+           sum(CASE state WHEN 'pending' THEN jobs ELSE 0 END) AS pending,
+           sum(CASE state WHEN 'processing' THEN jobs ELSE 0 END) AS processing,
+           sum(CASE state WHEN 'failed' THEN jobs ELSE 0 END) AS failed,
+           sum(CASE state WHEN 'scheduled' THEN jobs ELSE 0 END) AS scheduled,
+           sum(CASE state WHEN 'blocked' THEN jobs ELSE 0 END) AS blocked,
+           sum(CASE state WHEN 'completed' THEN jobs ELSE 0 END) AS completed,
+           sum(CASE state WHEN 'dead' THEN jobs ELSE 0 END) AS dead,
+           sum(CASE state WHEN 'cancelled' THEN jobs ELSE 0 END) AS cancelled,
+           (SELECT paused_at FROM queues WHERE name = counted.queue) AS paused_at,
+           (SELECT paused_by FROM queues WHERE name = counted.queue) AS paused_by,
+           (SELECT pause_reason FROM queues WHERE name = counted.queue) AS pause_reason,
+           (SELECT job_limit FROM queues WHERE name = counted.queue) AS job_limit
+      FROM (SELECT queue, state, jobs FROM job_counts
+             UNION ALL
+            SELECT name, NULL, 0 FROM queues WHERE name <> '') AS counted
+     GROUP BY counted.queue;
+CREATE VIEW tick_list AS
+    SELECT ticks.schedule, ticks.planned_at, ticks.result, ticks.times, ticks.at, jobs.id AS job,
+           jobs.state
+      FROM ticks
+      LEFT JOIN jobs ON jobs.seq = ticks.job_seq;
+CREATE VIEW hook_run_list AS
+    SELECT run.hook, run.event_id, ended.id AS job, run.id AS hook_job, run.queue, run.state,
+           run.attempts, run.exit_code, run.last_error, run.created_at, run.finished_at
+      FROM jobs AS run
+      LEFT JOIN jobs AS ended ON ended.seq = run.hook_of
+     WHERE run.event_id IS NOT NULL;
+CREATE VIEW activity_by_minute AS
+    SELECT period AS minute, queue, event, times, run_seconds, cpu_seconds, wait_seconds
+      FROM activity
+     WHERE length(period) = 16;
+CREATE VIEW activity_by_hour AS
+    SELECT substr(period, 1, 13) AS hour, queue, event, sum(times) AS times,
+           sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds,
+           sum(wait_seconds) AS wait_seconds
+      FROM activity
+     WHERE period <> ''
+     GROUP BY substr(period, 1, 13), queue, event;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
 INSERT INTO "sqlite_sequence" VALUES('executions',4);
