@@ -1,0 +1,232 @@
+"""Schedules: the values of a schedule, and which of its planned times make a job.
+
+Everything here is pure: the storage passes the present, and does what a plan says.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+from queuectl.core.cron import Times
+from queuectl.core.times import to_text
+
+GRACE = timedelta(seconds=120)
+"""How late a planned time may be to count as on time: workers that cron starts each minute need
+about one."""
+
+MOST_MISSED = 100
+"""How many missed times are counted, and made with `all`; of more the newest are taken."""
+
+MISSED = ("skip", "once", "all")
+OVERLAP = ("skip", "allow", "replace")
+
+
+class Schedule(NamedTuple):
+    """One row of the table `schedules`; the fields have the names of the columns."""
+
+    name: str
+    """Its name."""
+    expression: str
+    """When: a cron expression, a name such as `@daily`, or `every 10m`."""
+    timezone: str | None
+    """The zone of a cron expression; None is the zone of the machine."""
+    spec: str
+    """The job that it makes, as JSON; see `schedule_specs`."""
+    missed: str
+    """`skip`, `once` or `all`: what to do about times at which no worker was there."""
+    missed_within: float | None
+    """Missed times that are longer ago, in seconds, are left out; None means none."""
+    overlap: str
+    """`skip`, `allow` or `replace`: what to do if the job of an earlier time has not ended."""
+    jitter: float
+    """Each planned time is due up to so many seconds later; 0 means at once."""
+    anchor: datetime
+    """From when `every D` is counted."""
+    until: datetime | None
+    """No planned time is after this one; None means no end."""
+    created_at: datetime
+    """When it was added."""
+    updated_at: datetime
+    """When a user last changed it."""
+    paused_at: datetime | None
+    """Since when it is paused; None if it is not."""
+    paused_by: str | None
+    """The user who paused it; None if it is not paused."""
+    pause_reason: str | None
+    """The reason that the user gave for the pause; None if there is none."""
+    next_at: datetime | None
+    """The next planned time; None if there is none any more."""
+    due_at: datetime | None
+    """When the next planned time is due: the jitter is added."""
+    last_at: datetime | None
+    """The last planned time that made a job; None if none has."""
+    last_ended: str | None
+    """The state in which the last of its jobs ended; None if none has."""
+    made: int
+    """How many planned times have made a job."""
+    overlapped: int
+    """How many were left out because the job of an earlier one had not ended."""
+    missed_count: int
+    """How many were left out because no worker was there in time."""
+    source: str | None
+    """The line of the crontab that it was imported from, as a hash; None if it was not."""
+
+
+class Tick(NamedTuple):
+    """One row of the table `ticks`: what became of a planned time."""
+
+    planned_at: datetime
+    """The planned time; of several missed ones the latest."""
+    result: str
+    """`made`, `overlapped`, `missed`, `paused` or `by-hand`."""
+    times: int
+    """How many planned times this row stands for."""
+    at: datetime
+    """When a worker dealt with it."""
+    job_seq: int | None = None
+    """The job that it made; None if it made none."""
+    job: str | None = None
+    """The id of the job; None if it made none, or if the job was deleted."""
+    state: str | None = None
+    """The state of the job now; None as for `job`."""
+    seconds: float | None = None
+    """How long the last attempt of the job took; None as for `job`, or while it runs."""
+
+
+class Due(NamedTuple):
+    """A planned time that makes a job."""
+
+    planned_at: datetime
+    """The planned time."""
+    missed: int
+    """How many planned times right before it are left out."""
+
+
+class Plan(NamedTuple):
+    """What becomes of a schedule at one moment."""
+
+    made: tuple[Due, ...]
+    """The planned times that make a job, the earliest first."""
+    left_out: int
+    """How many planned times are left out."""
+    left_out_at: datetime | None
+    """The latest of those; None if there are none."""
+    next_at: datetime | None
+    """The next planned time after all of these; None if there is none any more."""
+
+
+def plan(schedule: Schedule, times: Times, *, now: datetime, grace: timedelta = GRACE) -> Plan:
+    """Decide which planned times make a job now; `now` is not before the next one is due.
+
+    A time that is due since at most `grace` is on time. Of older ones the policy `skip` makes none,
+    `once` makes the newest, unless there is one on time, and `all` makes each, 100 at most.
+    """
+    assert schedule.next_at is not None
+    due, following = _due(schedule, times, schedule.next_at, now)
+    on_time = [at for at in due if due_at(schedule, at) >= now - grace]
+    late = [at for at in due if due_at(schedule, at) < now - grace]
+    if schedule.missed_within is not None:
+        earliest = now - timedelta(seconds=schedule.missed_within)
+        allowed = [at for at in late if due_at(schedule, at) >= earliest]
+    else:
+        allowed = late
+    if schedule.missed == "skip" or (schedule.missed == "once" and on_time):
+        caught_up: list[datetime] = []
+    elif schedule.missed == "once":
+        caught_up = allowed[-1:]
+    else:
+        caught_up = allowed[-MOST_MISSED:]
+    chosen = sorted([*caught_up, *on_time])  # with a long jitter, they may alternate
+    left_out = [at for at in late if at not in caught_up]
+    before_first = sum(at < chosen[0] for at in left_out) if chosen else 0
+    made = tuple(Due(at, 0 if number else before_first) for number, at in enumerate(chosen))
+    return Plan(made, len(left_out), left_out[-1] if left_out else None, following)
+
+
+def _due(
+    schedule: Schedule, times: Times, first: datetime, now: datetime
+) -> tuple[list[datetime], datetime | None]:
+    """Return the planned times that are due, and the one after them.
+
+    If they are many, only the newest are returned: after a year, a schedule of each minute would
+    have half a million, which takes seconds.
+    """
+    found = [first]
+    for planned in times.following(first):
+        if _is_over(schedule, planned):
+            return found[-MOST_MISSED - 1 :], None
+        if due_at(schedule, planned) > now:
+            return found[-MOST_MISSED - 1 :], planned
+        found.append(planned)
+        if len(found) == 2 * MOST_MISSED:
+            start = _few_before(times, min(now, schedule.until or now))
+            if start > planned:
+                newest, following = _due(schedule, times, start, now)
+                return newest, following
+        elif len(found) > 2 * MOST_MISSED:
+            found = found[-MOST_MISSED - 1 :]
+    return found[-MOST_MISSED - 1 :], None
+
+
+def _few_before(times: Times, now: datetime) -> datetime:
+    """Return a planned time, some of which lie between it and the present."""
+    wanted = list(islice(times.preceding(now), MOST_MISSED + 2))
+    # Going back, the simulation may differ by an hour near a change of the clock.
+    return next(times.following(wanted[-1])) if wanted else now
+
+
+def _is_over(schedule: Schedule, planned: datetime) -> bool:
+    return schedule.until is not None and planned > schedule.until
+
+
+def first_planned(schedule: Schedule, times: Times, *, after: datetime) -> datetime | None:
+    """Return the first planned time after an instant; None if there is none, or `until` is over."""
+    planned = next(times.following(after), None)
+    return None if planned is None or _is_over(schedule, planned) else planned
+
+
+def upcoming(schedule: Schedule, times: Times, *, after: datetime, most: int) -> list[datetime]:
+    """Return the next planned times after an instant."""
+    found = islice(times.following(after), most)
+    return [at for at in found if not _is_over(schedule, at)]
+
+
+def due_at(schedule: Schedule, planned: datetime) -> datetime:
+    """Return when a planned time is due: later by a part of the jitter.
+
+    That part follows from the name and the time, so it is the same in every worker.
+    """
+    if not schedule.jitter:
+        return planned
+    from hashlib import sha256  # only for jitter
+
+    digest = sha256(f"{schedule.name}\0{to_text(planned)}".encode()).digest()
+    part = int.from_bytes(digest[:8], "big") % max(1, round(schedule.jitter * 1_000_000))
+    return planned + timedelta(microseconds=part)
+
+
+def missed_text(missed: int) -> str:
+    """Return how many times were left out, for a job: `100+` if there were more than counted."""
+    return f"{MOST_MISSED}+" if missed >= MOST_MISSED else str(missed)
+
+
+def variables(name: str, due: Due, times: Times) -> dict[str, str]:
+    """Return what a job is told about the planned time that made it."""
+    return {
+        "QUEUECTL_SCHEDULE": name,
+        "QUEUECTL_SCHEDULED_FOR": to_text(due.planned_at),
+        "QUEUECTL_SCHEDULED_LOCAL": local_text(due.planned_at, times),
+        "QUEUECTL_MISSED": missed_text(due.missed),
+    }
+
+
+def local_text(planned: datetime, times: Times) -> str:
+    """Return a planned time in the zone of its schedule: `2026-11-29T02:00:00+01:00`."""
+    return planned.astimezone(times.zone).isoformat(timespec="seconds")
+
+
+def unique_key(name: str) -> str:
+    """Return the unique key of the jobs of a schedule that must not overlap."""
+    return f"schedule/{name}"
