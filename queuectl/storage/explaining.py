@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
 from typing import Container, Iterable, Sequence
 
 from queuectl.core.models import Job, JobKey, Need
 from queuectl.core.states import FINISHED_STATES, JobState
-from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_JOB, to_job
 
@@ -149,41 +147,6 @@ class Explaining(Base):
                 {"queue": job.queue, "priority": job.priority, "seq": job.seq},
             ).fetchone()
         return int(row[0])
-
-    def oldest_ready(self, queues: Sequence[str], *, now: datetime) -> datetime | None:
-        """Return since when the job that has waited longest could have run; None if none waits.
-
-        Only jobs of these queues count (of all queues, if none is named). A paused job does not
-        wait. A pending job has waited since its last change, which made it pending or was an edit.
-        A job that is due counts even if no worker has made it pending yet.
-        """
-        served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
-        with self._snapshot() as conn:
-            rows = [
-                conn.execute(
-                    f"""
-                    SELECT min(updated_at)
-                      FROM jobs INDEXED BY jobs_pending
-                     WHERE state = 'pending'
-                       AND paused_at IS NULL
-                           {served}
-                    """,
-                    tuple(queues),
-                ).fetchone(),
-                conn.execute(
-                    f"""
-                    SELECT run_at
-                      FROM jobs INDEXED BY jobs_due
-                     WHERE (state = 'scheduled' OR state = 'failed')
-                       AND run_at <= ?
-                           {served}
-                     ORDER BY run_at
-                     LIMIT 1
-                    """,
-                    (to_text(now), *queues),
-                ).fetchone(),
-            ]
-        return min((from_text(row[0]) for row in rows if row and row[0]), default=None)
 
     def running_in(self, queue: str) -> list[Job]:
         """Return the running jobs of a queue, in the order of entry."""

@@ -16,6 +16,7 @@ from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
+from queuectl.storage.waits import Waits
 
 
 class Storage(
@@ -33,6 +34,7 @@ class Storage(
     Config,
     Integrity,
     Space,
+    Waits,
 ):
     """One open queue of one process, with all methods."""
 

@@ -188,7 +188,7 @@ def plans(storage, work):
     """Return the plan of each statement that the work runs, one text per statement."""
     conn = storage._database.connection
     found = statements(storage, lambda: work(storage))
-    asked = [s for s in found if s.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE")]
+    asked = [s for s in found if s.split()[0] in ("WITH", "SELECT", "INSERT", "UPDATE", "DELETE")]
     return [
         "\n".join(row[3] for row in conn.execute("EXPLAIN QUERY PLAN " + statement))
         for statement in dict.fromkeys(asked)
@@ -571,6 +571,29 @@ def test_the_longest_wait_is_found_by_an_index(mixed, queues):
     text = "\n".join(plans(mixed, lambda storage: storage.oldest_ready(queues, now=NOW)))
 
     assert mixed.oldest_ready(queues, now=NOW) == NOW
-    assert text.count("USING COVERING INDEX jobs_pending") == 1
-    assert text.count("USING COVERING INDEX jobs_due") == 1
-    assert "TEMP B-TREE" not in text
+    assert text.count("USING COVERING INDEX jobs_pending") == 3
+    assert "INDEX jobs_due" in text
+    assert re.findall(r"SCAN (?:TABLE )?jobs\b.*", text) == []
+
+
+def test_the_longest_wait_is_found_in_steps(tmp_path):
+    """Prevents a bug: it took 96 ms with 1,000,000 pending jobs, and 419 ms on a busy machine."""
+    taken = []
+    for rows in (2_000, 20_000):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        with closing(Storage.open(find(str(folder / "q.db"), None, False), create=True)) as storage:
+            sql(
+                storage,
+                """
+                WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+                INSERT INTO jobs (id, command, queue, priority, created_at, updated_at)
+                SELECT i, 'true', 'q' || (i % 2), i % 4, ?, ? FROM n
+                """,
+                rows,
+                *[to_text(NOW)] * 2,
+            )
+            assert [wait.jobs for wait in storage.waits(now=NOW)] == [rows // 2] * 2
+            taken.append(steps(storage, lambda storage: storage.waits(now=NOW)))
+
+    assert taken[1] <= taken[0] * 1.2 + 20, taken
