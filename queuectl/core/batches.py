@@ -1,6 +1,10 @@
-"""Batches: queues whose names begin with `@`, made by `queuectl run` for the jobs of one call.
+"""Queues that users do not name: batches and lanes, and which workers serve them.
 
-Workers that serve all queues leave them alone, so a batch is run only by workers that name it.
+A batch is a queue whose name begins with `@`, made by `queuectl run` for the jobs of one call.
+Workers that serve all queues leave it alone, so a batch is run only by workers that name it.
+
+A lane is a queue for the jobs of hooks: `mail/hooks` for the hooks of the jobs in `mail`. Workers
+of that queue serve it as well. But a pause or a limit of the queue does not hold its lane.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from typing import Iterable, Sequence
 PREFIX = "@"
 """What the name of a batch begins with; no other queue can be named so."""
 
+LANE = "/hooks"
+"""What the name of a lane ends with; no other queue can have a slash in its name."""
+
 _NAME_LENGTH = 20
 
 
@@ -21,9 +28,31 @@ def is_batch(queue: str) -> bool:
     return queue.startswith(PREFIX)
 
 
+def is_lane(queue: str) -> bool:
+    """Whether a queue is a lane."""
+    return queue.endswith(LANE)
+
+
+def lane_of(queue: str) -> str:
+    """Return the name of the lane of a queue."""
+    return queue if is_lane(queue) else queue + LANE
+
+
+def owner_of(lane: str) -> str:
+    """Return the queue whose lane this is; the queue itself if it is no lane."""
+    return lane[: -len(LANE)] if is_lane(lane) else lane
+
+
+def with_lanes(queues: Sequence[str]) -> Sequence[str]:
+    """Return these queues, each with its lane."""
+    return [*queues, *map(lane_of, queues)] if queues else queues
+
+
 def serves(queues: Sequence[str], queue: str) -> bool:
     """Whether a worker that was started for these queues (for all, if none is named) serves one."""
-    return queue in queues if queues else not is_batch(queue)
+    if not queues:
+        return not is_batch(queue)
+    return queue in queues or (is_lane(queue) and owner_of(queue) in queues)
 
 
 def start_command(queues: Iterable[str]) -> str:

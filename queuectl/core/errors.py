@@ -80,6 +80,22 @@ class NoSuchJob(QueueError):
         self.job = job
 
 
+class NoSuchHook(QueueError):
+    """No hook has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no such hook: {name}")
+        self.name = name
+
+
+class HookExists(QueueError):
+    """There is a hook of this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a hook {name} already")
+        self.name = name
+
+
 class JobDeleted(QueueError):
     """The job was there when it was looked up, and has been deleted since."""
 

@@ -120,6 +120,7 @@ KEYS: dict[str, Key] = {
     "log-commands": Key(Choice("off", "on"), "off", "on: logs name jobs by label or command, too"),
     "capture-env": Key(_variables, "*", "variables, taken at enqueue; * = all"),
     "shell": Key(_shell, DEFAULT_SHELL, "shell that runs commands; taken at enqueue"),
+    "hook-max-retries": Key(_count, "5", "maximum number of attempts of a hook's job"),
 }
 
 
@@ -154,6 +155,8 @@ class Settings(NamedTuple):
     """Names of the variables that a new job takes over from where it is enqueued, or `*`."""
     shell: str
     """The absolute path of the shell that runs the command of a new job."""
+    hook_max_retries: int
+    """Maximum number of attempts of the job of a hook, at least 1."""
 
 
 def key_name(text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
-from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict
+from queuectl.core.models import Claim, Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.settings import Settings, unreadable_keys
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
@@ -351,10 +351,11 @@ def _end_attempt(
         cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
         return _end_attempt(conn, claim, outcome, cancelled, now=now)
     _end_execution(conn, claim.execution_id, outcome, at)
-    is_needed, limit = conn.execute(
+    is_needed, limit, are_rules = conn.execute(
         """
         SELECT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = :job),
-               (SELECT job_limit FROM queues WHERE name = :queue)
+               (SELECT job_limit FROM queues WHERE name = :queue),
+               EXISTS (SELECT 1 FROM hooks)
         """,
         {"job": claim.job.seq, "queue": claim.job.queue},
     ).fetchone()
@@ -362,8 +363,52 @@ def _end_attempt(
     if finished and is_needed:
         completed = verdict.state is JobState.COMPLETED
         freed = release_dependants(conn, claim.job.seq, completed=completed, now=now) or freed
+    if are_rules or claim.job.hook or _has_hooks(claim.job):
+        counted = not is_uncounted
+        freed = _fire(conn, claim, outcome, verdict, counted=counted, now=now) or freed
     recorded = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
     return recorded, freed
+
+
+def _has_hooks(job: Job) -> bool:
+    """Whether a job brings hooks of its own along."""
+    return bool(job.on_success or job.on_failure or job.on_finish)
+
+
+def _fire(
+    conn: sqlite3.Connection,
+    claim: Claim,
+    outcome: Outcome,
+    verdict: Verdict,
+    *,
+    counted: bool,
+    now: datetime,
+) -> bool:
+    """Store the jobs of the hooks that report the end of an attempt; whether there are any.
+
+    If the job is that of a hook itself, the end is noted there.
+    """
+    from queuectl.core.hooks import Ended  # most queues have no hooks
+    from queuectl.storage import hooks
+
+    job = claim.job
+    if job.hook is not None:
+        hooks.note_result(conn, job.hook, error=verdict.last_error, now=now)
+        return False
+    ended = Ended(claim.execution_id, claim.log_owner, job.locked_at, outcome)
+    after = job._replace(
+        state=verdict.state,
+        attempts=job.attempts - (not counted),
+        run_at=verdict.run_at or job.run_at,
+        updated_at=now,
+        finished_at=now if verdict.state in FINISHED_STATES else None,
+        locked_by=None,
+        locked_at=None,
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        last_error=verdict.last_error,
+    )
+    return hooks.fire(conn, after, JobState.PROCESSING, ended, now=now)
 
 
 def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:

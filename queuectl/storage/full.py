@@ -8,6 +8,7 @@ from queuectl.storage.copies import Copies
 from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
 from queuectl.storage.for_workers import WorkerStorage
+from queuectl.storage.hook_rules import HookRules
 from queuectl.storage.integrity import Integrity
 from queuectl.storage.job_pauses import JobPauses
 from queuectl.storage.last_runs import LastRuns
@@ -28,6 +29,7 @@ class Storage(
     Actions,
     JobPauses,
     Queues,
+    HookRules,
     Overview,
     LastRuns,
     Progress,

@@ -6,6 +6,7 @@ import sqlite3
 from functools import lru_cache
 from typing import Any, NamedTuple, Sequence, Tuple
 
+from queuectl.core.batches import with_lanes
 from queuectl.core.errors import QueueDamaged
 
 _MOVED_AT_ONCE = 1000
@@ -116,15 +117,16 @@ def _any(queues: int) -> str:
 
 def is_any(conn: sqlite3.Connection, queues: Sequence[str]) -> bool:
     """Whether there is a job to claim in these queues (in all but batches, if none is named)."""
+    queues = with_lanes(queues)
     return conn.execute(_any(len(queues)), tuple(queues)).fetchone() is not None
 
 
 def find(conn: sqlite3.Connection, queues: Sequence[str], columns: str, at: str) -> Found:
     """Find the job to claim next in these queues (in all but batches, if none is named).
 
-    A claim leaves the kept head of its queue where it is. If another queue may come first because
-    of that, the kept head is moved to the first job of its queue here, so that only one claim has
-    to pass it by. `at` is the present, as text.
+    Queues come with their lanes. A claim leaves the kept head of its queue where it is. If another
+    queue may come first because of that, the kept head is moved to the first job of its queue here,
+    so that only one claim has to pass it by. `at` is the present, as text.
 
     Raises QueueDamaged if no job is pending, though some are counted.
     """
@@ -132,7 +134,8 @@ def find(conn: sqlite3.Connection, queues: Sequence[str], columns: str, at: str)
     place: _Place | None = None
     visited: list[tuple[int, int]] = []
     chosen = 0
-    for row in conn.execute(_in_order(len(queues), columns), (at, *queues)):
+    named = with_lanes(queues)
+    for row in conn.execute(_in_order(len(named), columns), (at, *named)):
         if best is None:
             best = row
         else:

@@ -12,9 +12,14 @@ from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.filesystem import unlink_quietly
-from queuectl.storage.base import Base
+from queuectl.storage.base import UNFINISHED, Base
 
 _DELETED_AT_ONCE = 500
+_NO_HOOK_TO_RUN = f"""NOT EXISTS (SELECT 1
+                               FROM jobs AS reporting INDEXED BY jobs_hook_of
+                              WHERE hook_of IS NOT NULL
+                                AND hook_of = jobs.seq
+                                AND {UNFINISHED})"""
 _BEGINNING = ("", 0)
 """A time and a seq that are before those of all jobs."""
 
@@ -34,9 +39,9 @@ class Retention(Base):
     ) -> int:
         """Delete jobs that finished before a time, with their history and logs.
 
-        A job that an unfinished job waits for is kept. If `jobs` are given, only those are deleted.
-        The work is done in small transactions. Returns how many jobs were deleted, or with
-        `dry_run` how many would be.
+        A job is kept if an unfinished job waits for it, or is that of a hook which reports it. If
+        `jobs` are given, only those are deleted. The work is done in small transactions. Returns
+        how many jobs were deleted, or with `dry_run` how many would be.
         """
         seqs = [job.seq for job in jobs]
         chunks: list[list[int]] = [
@@ -199,6 +204,7 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
             values.extend(wanted)
     pieces.append("NOT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = jobs.seq)")
     pieces.append("NOT EXISTS (SELECT 1 FROM staged_needs WHERE needs_seq = jobs.seq)")
+    pieces.append(_NO_HOOK_TO_RUN)
     return " AND ".join(pieces), values
 
 

@@ -11,9 +11,11 @@ from queuectl.core.errors import QueueUnusable
 from queuectl.core.escaping import storable
 from queuectl.core.models import Job
 from queuectl.core.settings import effective
+from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.rows import IS_WORKER_ID, JOB_TYPES, SELECT_JOB, is_readable
+from queuectl.storage.hooks import fire
+from queuectl.storage.rows import IS_WORKER_ID, JOB_TYPES, SELECT_JOB, is_readable, to_job
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +57,10 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> None:
         {**repaired, "why": why, "now": to_text(now), "job": seq},
     )
     release_dependants(conn, seq, completed=False, now=now)
-    (job_id,) = conn.execute("SELECT id FROM jobs WHERE seq = ?", (seq,)).fetchone()
-    _log.warning("%s is set aside as dead: %s", job_id, why)
+    job = to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
+    _log.warning("%s is set aside as dead: %s", job.id, why)
+    # It is not known whether it was waiting or running; a wrong word would be neither.
+    fire(conn, job, JobState.PENDING, now=now)
 
 
 def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:

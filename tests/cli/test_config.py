@@ -20,6 +20,7 @@ _DEFAULTS = {
     "leftovers": "keep",
     "capture-env": "*",
     "shell": "/bin/sh",
+    "hook-max-retries": "5",
 }
 
 
@@ -52,6 +53,7 @@ def test_defaults(queue: Queue, key: str, value: str) -> None:
         ("retention", "0"),
         ("leftovers", "kill"),
         ("shell", "/bin/bash"),
+        ("hook-max-retries", "1"),
         ("capture-env", "*"),
         ("capture-env", ""),
         ("capture-env", "PATH,LANG"),

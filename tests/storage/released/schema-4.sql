@@ -129,6 +129,7 @@ CREATE TABLE hooks (
         failures         INTEGER NOT NULL DEFAULT 0,
         last_delivery_at TEXT,
         last_result      TEXT,
+        digest_seq       INTEGER,
         CONSTRAINT one_target CHECK ((command IS NULL) <> (url IS NULL)),
         CONSTRAINT known_format CHECK (
             format = 'standard' OR format = 'healthchecks' OR format = 'slack' OR format = 'text'

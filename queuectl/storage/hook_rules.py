@@ -1,0 +1,155 @@
+"""The rules of hooks: adding, listing, pausing and removing them."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Sequence
+
+from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable, UnreadableRow
+from queuectl.core.hooks import Hook, NewHook
+from queuectl.core.models import Job
+from queuectl.core.times import from_text, to_text
+from queuectl.storage.base import Base
+from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
+
+_COLUMNS = (
+    "name", "events", "queues", "labels", "schedules", "command", "url", "format", "output_bytes",
+    "digest_seconds", "timeout", "max_retries", "cwd", "env", "created_at", "paused_at",
+    "disabled_at", "disabled_reason", "failures", "last_delivery_at", "last_result", "digest_seq",
+)  # fmt: skip
+"""The columns of a hook, in the order of Hook: all but its secrets."""
+SELECT_HOOK = f"SELECT {', '.join(_COLUMNS)} FROM hooks "
+_GIVEN = NewHook._fields[1:]
+
+
+_NUMBERS = ("output_bytes", "digest_seconds", "timeout", "max_retries", "failures", "digest_seq")
+_REQUIRED = ("name", "events", "queues", "labels", "schedules", "format", "env", "created_at")
+
+
+def to_hook(row: Sequence[Any]) -> Hook:
+    """Build a hook from a row of SELECT_HOOK.
+
+    Raises UnreadableRow, naming the hook, if another program wrote a value that cannot be read.
+    """
+    values = dict(zip(_COLUMNS, row))
+    for name, value in values.items():
+        allowed: tuple[type, ...] = (int, float) if name in _NUMBERS else (str,)
+        if not isinstance(value, allowed) and (value is not None or name in _REQUIRED):
+            raise UnreadableRow(f"hook {row[0]}: {name} is {value!r:.60}")
+    for name in ("events", "queues"):
+        values[name] = tuple(filter(None, values[name].split(",")))
+    try:
+        values["created_at"] = from_text(values["created_at"])
+        for name in ("paused_at", "disabled_at", "last_delivery_at"):
+            values[name] = optional_time(values[name])
+    except QueueUnusable as error:
+        raise UnreadableRow(f"hook {row[0]}: {error}") from None
+    return Hook(**values)
+
+
+def may_have_hooks(conn: sqlite3.Connection, job: Job) -> bool:
+    """Whether hooks may report the end of a job: there are rules, or it brings hooks along."""
+    if job.on_success or job.on_failure or job.on_finish:
+        return True
+    return bool(conn.execute("SELECT EXISTS (SELECT 1 FROM hooks)").fetchone()[0])
+
+
+class HookRules(Base):
+    """The methods about hooks that users add."""
+
+    def add_hook(self, new: NewHook, *, replace: bool = False, now: datetime) -> bool:
+        """Add a hook; return whether it replaced another one, which only `replace` allows.
+
+        The jobs that are there already stay as they are. A webhook that is replaced by another
+        keeps its secret if none is given, so that its receiver need not change. Raises HookExists.
+        """
+        columns, parameters = ", ".join(_GIVEN), ", ".join(f":{name}" for name in _GIVEN)
+        changes = ", ".join(f"{name} = :{name}" for name in _GIVEN if name != "secret")
+        values = {
+            **new._asdict(),
+            "events": ",".join(new.events),
+            "queues": ",".join(new.queues),
+            "now": to_text(now),
+        }
+        with self._transaction() as conn:
+            known = conn.execute("SELECT 1 FROM hooks WHERE name = ?", (new.name,)).fetchone()
+            if known is None:
+                conn.execute(
+                    f"""
+                    INSERT INTO hooks (name, {columns}, created_at)
+                    VALUES (:name, {parameters}, :now)
+                    """,
+                    values,
+                )
+                return False
+            if not replace:
+                raise HookExists(new.name)
+            conn.execute(
+                f"""
+                UPDATE hooks
+                   SET {changes},
+                       secret = CASE WHEN :url IS NULL OR :secret_file IS NOT NULL THEN NULL
+                                     ELSE coalesce(:secret, secret) END,
+                       disabled_at = NULL,
+                       disabled_reason = NULL,
+                       failures = 0,
+                       digest_seq = NULL
+                 WHERE name = :name
+                """,
+                values,
+            )
+        return True
+
+    def hooks(self) -> list[Hook]:
+        """Return all hooks, ordered by name."""
+        with self._snapshot() as conn:
+            return [to_hook(row) for row in conn.execute(SELECT_HOOK + "ORDER BY name").fetchall()]
+
+    def hook(self, name: str) -> Hook:
+        """Return a hook. Raises NoSuchHook."""
+        with self._snapshot() as conn:
+            row = conn.execute(SELECT_HOOK + "WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise NoSuchHook(name)
+        return to_hook(row)
+
+    def remove_hook(self, name: str) -> None:
+        """Remove a hook; the jobs that it has already are kept. Raises NoSuchHook."""
+        self._change(name, "DELETE FROM hooks WHERE name = :name", {})
+
+    def pause_hook(self, name: str, *, now: datetime) -> None:
+        """Let a hook report nothing until it is resumed. Raises NoSuchHook."""
+        self._change(
+            name,
+            "UPDATE hooks SET paused_at = coalesce(paused_at, :now) WHERE name = :name",
+            {"now": to_text(now)},
+        )
+
+    def resume_hook(self, name: str) -> None:
+        """Let a hook report again that was paused or disabled. Raises NoSuchHook."""
+        self._change(
+            name,
+            """
+            UPDATE hooks
+               SET paused_at = NULL,
+                   disabled_at = NULL,
+                   disabled_reason = NULL,
+                   failures = CASE WHEN disabled_at IS NULL THEN failures ELSE 0 END
+             WHERE name = :name
+            """,
+            {},
+        )
+
+    def hook_jobs_of(self, job: Job) -> list[Job]:
+        """Return the jobs of hooks that report this job, in the order of entry."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                SELECT_JOB + "WHERE hook_of IS NOT NULL AND hook_of = ? ORDER BY seq", (job.seq,)
+            )
+            return [to_job(row) for row in rows.fetchall()]
+
+    def _change(self, name: str, statement: str, values: dict[str, str]) -> None:
+        with self._transaction() as conn:
+            if not conn.execute(statement, {**values, "name": name}).rowcount:
+                raise NoSuchHook(name)
