@@ -109,8 +109,8 @@ def _stage_and_order_deaths(conn: sqlite3.Connection) -> None:
 
 
 def _hook_and_schedule(conn: sqlite3.Connection) -> None:
-    # `min_writer` stays 1: a job that a worker of an older schema ends has no hooks, and that end
-    # is not counted in `activity`.
+    # `min_writer` stays 1: a job that a worker of an older schema ends has no hooks. Its end is
+    # counted in `activity`, because ends are counted later.
     for statement in SCHEMA_4:
         conn.execute(statement)
 

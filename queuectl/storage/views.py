@@ -12,6 +12,26 @@ _PER_STATE = "".join(
     for state in _STATES
 )
 
+_AMOUNTS = ("run_seconds", "cpu_seconds", "wait_seconds")
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in ("times", *_AMOUNTS))
+
+_ATTEMPT = """substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
+                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+              FROM executions"""
+
+# The ends of attempts are counted a little later than they are recorded. The ids in `late_attempts`
+# are not above that in `counted_attempts`.
+_ALL_ACTIVITY = f"""SELECT period, queue, event, times, {", ".join(_AMOUNTS)}
+              FROM activity
+             UNION ALL
+            SELECT {_ATTEMPT}
+             WHERE outcome IS NOT NULL
+               AND id > (SELECT up_to FROM counted_attempts)
+             UNION ALL
+            SELECT {_ATTEMPT}
+             WHERE outcome IS NOT NULL
+               AND id IN (SELECT execution_id FROM late_attempts)"""
+
 VIEWS_4 = (
     """
     CREATE VIEW job_list AS
@@ -60,19 +80,18 @@ VIEWS_4 = (
       LEFT JOIN jobs AS ended ON ended.seq = run.hook_of
      WHERE run.event_id IS NOT NULL
     """,
-    """
+    f"""
     CREATE VIEW activity_by_minute AS
-    SELECT period AS minute, queue, event, times, run_seconds, cpu_seconds, wait_seconds
-      FROM activity
+    SELECT period AS minute, queue, event, {_SUMS}
+      FROM ({_ALL_ACTIVITY})
      WHERE length(period) = 16
+     GROUP BY period, queue, event
     """,
-    """
+    f"""
     CREATE VIEW activity_by_hour AS
-    SELECT substr(period, 1, 13) AS hour, queue, event, sum(times) AS times,
-           sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds,
-           sum(wait_seconds) AS wait_seconds
-      FROM activity
-     WHERE period <> ''
+    SELECT substr(period, 1, 13) AS hour, queue, event, {_SUMS}
+      FROM ({_ALL_ACTIVITY})
+     WHERE period > '0'
      GROUP BY substr(period, 1, 13), queue, event
     """,
 )

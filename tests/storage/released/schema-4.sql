@@ -63,6 +63,12 @@ CREATE TABLE contents (
         checksum INTEGER NOT NULL,
         content  BLOB    NOT NULL
     );
+CREATE TABLE counted_attempts (
+        only_one INTEGER PRIMARY KEY DEFAULT 1,
+        up_to    INTEGER NOT NULL,
+        CONSTRAINT one_row CHECK (only_one = 1)
+    );
+INSERT INTO "counted_attempts" VALUES(1,4);
 CREATE TABLE dependencies (
         job_seq   INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
         needs_seq INTEGER NOT NULL REFERENCES jobs (seq),
@@ -90,7 +96,7 @@ CREATE TABLE executions (
         output_bytes     INTEGER NOT NULL DEFAULT 0,
         output_truncated INTEGER NOT NULL DEFAULT 0,
         output_in_file   INTEGER NOT NULL DEFAULT 0,
-        output_tail      BLOB    NOT NULL DEFAULT x'', left_processes TEXT, pause_began REAL, paused_seconds REAL NOT NULL DEFAULT 0, waited_seconds REAL,
+        output_tail      BLOB    NOT NULL DEFAULT x'', left_processes TEXT, pause_began REAL, paused_seconds REAL NOT NULL DEFAULT 0, waited_seconds REAL, queue TEXT,
         CONSTRAINT known_outcome CHECK (
             outcome IS NULL OR outcome = 'ok' OR outcome = 'exit' OR outcome = 'signal'
             OR outcome = 'timeout' OR outcome = 'cancelled' OR outcome = 'interrupted'
@@ -98,10 +104,10 @@ CREATE TABLE executions (
         ),
         CONSTRAINT ended_has_time CHECK ((outcome IS NULL) = (finished_at IS NULL))
     );
-INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A',NULL,NULL,0.0,NULL);
-INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0,NULL);
-INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0,NULL);
-INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0,NULL);
+INSERT INTO "executions" VALUES(1,1,1,'5a5a5a5a-1','2026-01-31T12:00:10.000000Z','2026-01-31T12:00:11.000000Z','ok',0,NULL,9,0.25,0.01,10485760,0,3,0,0,X'6F6B0A',NULL,NULL,0.0,NULL,NULL);
+INSERT INTO "executions" VALUES(2,2,1,'5a5a5a5a-1','2026-01-31T12:00:20.000000Z','2026-01-31T12:00:21.000000Z','exit',3,NULL,7,2.0,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0,NULL,NULL);
+INSERT INTO "executions" VALUES(3,3,1,'5a5a5a5a-1','2026-01-31T12:00:30.000000Z','2026-01-31T12:00:31.000000Z','signal',NULL,9,8,3.0,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0,NULL,NULL);
+INSERT INTO "executions" VALUES(4,4,1,'5a5a5a5a-2','2026-01-31T12:00:40.000000Z',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,0,0,0,X'',NULL,NULL,0.0,NULL,'default');
 CREATE TABLE hooks (
         name             TEXT PRIMARY KEY,
         events           TEXT    NOT NULL,
@@ -212,6 +218,10 @@ INSERT INTO "jobs" VALUES(5,'pending','run pending','pending','default',0,0,3,30
 INSERT INTO "jobs" VALUES(6,'scheduled','run scheduled','scheduled','default',0,0,3,300.0,'2057-10-09T13:46:40.000000Z','2026-01-31T12:00:05.000000Z','2026-01-31T12:00:05.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
 INSERT INTO "jobs" VALUES(7,'blocked','run blocked','blocked','default',0,0,3,300.0,NULL,'2026-01-31T12:00:06.000000Z','2026-01-31T12:00:06.000000Z',NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,'/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
 INSERT INTO "jobs" VALUES(8,'cancelled','run cancelled','cancelled','default',0,0,3,300.0,NULL,'2026-01-31T12:00:07.000000Z','2026-01-31T12:00:50.000000Z','2026-01-31T12:00:50.000000Z',NULL,NULL,NULL,1,NULL,NULL,NULL,'cancelled','/tmp','{}',NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL);
+CREATE TABLE late_attempts (
+        execution_id INTEGER PRIMARY KEY
+    );
+INSERT INTO "late_attempts" VALUES(4);
 CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -373,13 +383,6 @@ CREATE INDEX executions_job ON executions (job_seq)
     ;
 CREATE INDEX dependencies_needed ON dependencies (needs_seq)
     ;
-CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
-      WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
-    BEGIN
-        INSERT INTO bad_ends (state, queue, jobs)
-        VALUES (new.state, new.queue, 1)
-            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
-    END;
 CREATE INDEX jobs_due ON jobs (run_at, seq, state, queue)
      WHERE state = 'scheduled' OR state = 'failed'
     ;
@@ -578,6 +581,18 @@ CREATE UNIQUE INDEX jobs_event ON jobs (event_id, hook)
 CREATE INDEX schedules_due ON schedules (due_at, name)
      WHERE paused_at IS NULL AND due_at IS NOT NULL
     ;
+CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
+      WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
+    BEGIN
+        INSERT INTO bad_ends (state, queue, jobs)
+        VALUES (new.state, new.queue, 1)
+            ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
+        INSERT INTO activity (period, queue, event, times)
+        VALUES ('', new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               (substr(new.finished_at, 1, 16), new.queue,
+                CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
+            ON CONFLICT (period, queue, event) DO UPDATE SET times = times + 1;
+    END;
 CREATE VIEW job_list AS
     SELECT id, seq AS number, queue, label, command, state, priority, attempts, interruptions,
            max_retries, retry_delay, backoff, timeout, run_at, created_at, updated_at, finished_at,
@@ -623,15 +638,40 @@ CREATE VIEW hook_run_list AS
       LEFT JOIN jobs AS ended ON ended.seq = run.hook_of
      WHERE run.event_id IS NOT NULL;
 CREATE VIEW activity_by_minute AS
-    SELECT period AS minute, queue, event, times, run_seconds, cpu_seconds, wait_seconds
-      FROM activity
-     WHERE length(period) = 16;
+    SELECT period AS minute, queue, event, sum(times) AS times, sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds, sum(wait_seconds) AS wait_seconds
+      FROM (SELECT period, queue, event, times, run_seconds, cpu_seconds, wait_seconds
+              FROM activity
+             UNION ALL
+            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
+                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+              FROM executions
+             WHERE outcome IS NOT NULL
+               AND id > (SELECT up_to FROM counted_attempts)
+             UNION ALL
+            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
+                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+              FROM executions
+             WHERE outcome IS NOT NULL
+               AND id IN (SELECT execution_id FROM late_attempts))
+     WHERE length(period) = 16
+     GROUP BY period, queue, event;
 CREATE VIEW activity_by_hour AS
-    SELECT substr(period, 1, 13) AS hour, queue, event, sum(times) AS times,
-           sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds,
-           sum(wait_seconds) AS wait_seconds
-      FROM activity
-     WHERE period <> ''
+    SELECT substr(period, 1, 13) AS hour, queue, event, sum(times) AS times, sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds, sum(wait_seconds) AS wait_seconds
+      FROM (SELECT period, queue, event, times, run_seconds, cpu_seconds, wait_seconds
+              FROM activity
+             UNION ALL
+            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
+                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+              FROM executions
+             WHERE outcome IS NOT NULL
+               AND id > (SELECT up_to FROM counted_attempts)
+             UNION ALL
+            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
+                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+              FROM executions
+             WHERE outcome IS NOT NULL
+               AND id IN (SELECT execution_id FROM late_attempts))
+     WHERE period > '0'
      GROUP BY substr(period, 1, 13), queue, event;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
