@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "show": "show:show",
         "logs": "logs:logs",
         "why": "why:why",
+        "sql": "sql:sql",
     },
     "Act on jobs": {
         "wait": "wait:wait",
