@@ -68,7 +68,7 @@ def to_line(
         elif isinstance(value, tuple):
             value = list(value)
         elif isinstance(value, bytes):
-            value = _input_field(value)
+            value = input_field(value)
         if value not in (None, [], {}):
             fields[name] = value
     if mask_env:
@@ -77,7 +77,7 @@ def to_line(
     return json.dumps(fields, ensure_ascii=ascii_only)
 
 
-def _input_field(content: bytes) -> object:
+def input_field(content: bytes) -> object:
     """Return the stdin of a job as `values.check_input` reads it."""
     try:
         return content.decode()

@@ -64,14 +64,14 @@ class Attempts(Claiming):
 
         If much has to be put right first, none is claimed: the next call of `claim` does it.
         """
-        claimed = None
+        claimed, has_ticked = None, False
         with self._transaction() as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
             try:
-                claimed, _ = self._claim(conn, worker, queues, now=now)
+                claimed, _, has_ticked = self._claim(conn, worker, queues, now=now)
             except QueueUnusable:  # that job cannot be read; `claim` will report it
                 claimed = None
-        if freed:
+        if freed or has_ticked:
             self._wake_workers()
         return recorded, claimed
 
@@ -363,6 +363,10 @@ def _end_attempt(
     if finished and is_needed:
         completed = verdict.state is JobState.COMPLETED
         freed = release_dependants(conn, claim.job.seq, completed=completed, now=now) or freed
+    if finished and claim.job.schedule is not None:
+        from queuectl.storage.schedule_ends import note_end  # most queues have no schedules
+
+        note_end(conn, claim.job.schedule, verdict.state)
     if are_rules or claim.job.hook or _has_hooks(claim.job):
         counted = not is_uncounted
         freed = _fire(conn, claim, outcome, verdict, counted=counted, now=now) or freed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Job
@@ -12,8 +12,12 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage import heads
 from queuectl.storage.base import Base
+from queuectl.storage.database import Database
 from queuectl.storage.rows import JOB_VALUES, left_processes, optional_time, to_job
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
+
+if TYPE_CHECKING:
+    from queuectl.storage.ticks import CannotTick
 
 _PROMOTED_AT_ONCE = 1000
 """How many due jobs one transaction makes claimable: some 5 ms for which others wait."""
@@ -23,33 +27,61 @@ NEWEST_ATTEMPTS = 16
 last one that was started can have any, and the newest 16 are enough."""
 
 
+_NEXT_DUE = """
+    SELECT (SELECT run_at
+              FROM jobs
+             WHERE state = 'scheduled' OR state = 'failed'
+             ORDER BY run_at, seq
+             LIMIT 1),
+           (SELECT due_at
+              FROM schedules
+             WHERE paused_at IS NULL
+               AND due_at IS NOT NULL
+             ORDER BY due_at, name
+             LIMIT 1)
+    """
+
+
 class Ready(NamedTuple):
     """What an idle worker finds when it looks at the queue."""
 
     now: bool
     """Whether a claim may succeed now."""
     next_due: datetime | None
-    """When the next scheduled or failed job is due; None if there is none."""
+    """When the next scheduled or failed job, or the next schedule, is due; None without any."""
+
+
+class _Brought(NamedTuple):
+    """What was done before a claim about jobs and schedules that are due."""
+
+    any: bool = False
+    """Whether anything was done, so that another job may be the next one."""
+    is_final: bool = True
+    """False if the rest is left to another transaction."""
+    has_ticked: bool = False
+    """Whether schedules made jobs."""
 
 
 class Claiming(Base):
     """Claiming jobs for workers."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._cannot_tick: dict[str, CannotTick] = {}
+        """The schedules that this process cannot make jobs of, by name; others may be able to."""
+
     def ready(self, queues: Sequence[str], *, now: datetime) -> Ready:
         """Look, without the write lock, whether a claim is worth the effort."""
         with self._snapshot() as conn:
-            due = conn.execute(
-                """
-                SELECT run_at
-                  FROM jobs
-                 WHERE state = 'scheduled' OR state = 'failed'
-                 ORDER BY run_at, seq
-                 LIMIT 1
-                """
-            ).fetchone()
+            run_at, tick_at = conn.execute(_NEXT_DUE).fetchone()
+            if tick_at is not None and self._cannot_tick:
+                from queuectl.storage import ticks  # almost never needed
+
+                tick_at = ticks.next_due(conn, self._cannot_tick, now=now)
             # Compared as text, as the claim does: it sets a job aside whose time cannot be read.
-            next_due = _readable_time(due[0]) if due else None
-            if due and str(due[0]) <= to_text(now):
+            due = min((str(at) for at in (run_at, tick_at) if at is not None), default=None)
+            next_due = None if due is None else _readable_time(due)
+            if due is not None and due <= to_text(now):
                 return Ready(True, next_due)
             return Ready(heads.is_any(conn, queues), next_due)
 
@@ -62,31 +94,35 @@ class Claiming(Base):
         """
         while True:
             with self._transaction() as conn:
-                claim, is_final = self._claim(conn, worker, queues, now=now)
+                claim, is_final, has_ticked = self._claim(conn, worker, queues, now=now)
+            if has_ticked:
+                self._wake_workers()
             if is_final:
                 return claim
 
     def _claim(
         self, conn: sqlite3.Connection, worker: str, queues: Sequence[str], *, now: datetime
-    ) -> tuple[Claim | None, bool]:
+    ) -> tuple[Claim | None, bool, bool]:
         """Claim the next job; None if there is none.
 
         Also returns whether that is final: if so much had to be put right that nothing was claimed,
-        the rest is left to another transaction. Jobs that cannot be read are set aside.
+        the rest is left to another transaction. Jobs that cannot be read are set aside. The last
+        value tells whether schedules that were due have made jobs, perhaps for other workers.
         """
         at = to_text(now)
+        has_ticked = False
         while True:
             try:
                 found = heads.find(conn, queues, JOB_VALUES, at)
-                if found.are_due or found.row is None:
-                    # Which due job is the best one is known only when all of them are pending.
-                    promoted = promote(conn, at)
-                    if promoted == _PROMOTED_AT_ONCE:
-                        return None, False
-                    if promoted:
+                if found.are_due or found.are_ticks_due or found.row is None:
+                    brought = self._bring_due(conn, found, at, now=now)
+                    has_ticked = has_ticked or brought.has_ticked
+                    if not brought.is_final:
+                        return None, False, has_ticked
+                    if brought.any:
                         continue
                 if found.row is None or not found.is_final:
-                    return None, found.is_final
+                    return None, found.is_final, has_ticked
                 job = to_job(found.row)
             except (UnreadableRow, *READING_ERRORS) as error:
                 if not isinstance(error, UnreadableRow) and not is_undecodable(error):
@@ -99,7 +135,23 @@ class Claiming(Base):
                 set_aside(conn, row[0], now=now)
             else:
                 attempts = newest_attempts(conn, job.seq) if found.has_run else ()
-                return self._take(conn, job, attempts, worker, now=now), True
+                return self._take(conn, job, attempts, worker, now=now), True, has_ticked
+
+    def _bring_due(
+        self, conn: sqlite3.Connection, found: heads.Found, at: str, *, now: datetime
+    ) -> _Brought:
+        """Make due jobs claimable, else let due schedules make theirs."""
+        # Which due job is the best one is known only when all of them are pending.
+        promoted = promote(conn, at) if found.are_due or found.row is None else 0
+        if promoted:
+            return _Brought(any=True, is_final=promoted < _PROMOTED_AT_ONCE)
+        if not (found.are_ticks_due or _are_ticks_due(conn, at)):
+            return _Brought()
+        from queuectl.storage import ticks  # with what it imports 1 MB, only where it is needed
+
+        ticked = ticks.tick(conn, self._settings(conn), self._cannot_tick, now=now)
+        ticks.warn(ticked)
+        return _Brought(ticked.advanced > 0, ticked.is_final, has_ticked=ticked.wakes)
 
     def _take(
         self,
@@ -142,6 +194,13 @@ class Claiming(Base):
             tuple(number for number, _, _ in attempts),
             tuple(left for _, _, text in attempts if text for left in left_processes(text)),
         )
+
+
+def _are_ticks_due(conn: sqlite3.Connection, at: str) -> bool:
+    row = conn.execute(
+        "SELECT 1 FROM schedules WHERE paused_at IS NULL AND due_at <= ? LIMIT 1", (at,)
+    ).fetchone()
+    return row is not None
 
 
 def _readable_time(text: str) -> datetime | None:

@@ -89,6 +89,20 @@ class _Call(NamedTuple):
         return JobState.PENDING
 
 
+def store_one(
+    into: Adding, spec: JobSpec, settings: Settings, captured: Mapping[str, str]
+) -> Enqueued:
+    """Store a job that waits for no other, within the transaction of the caller.
+
+    `captured` are the variables that it takes over. Raises UniqueKeyHeld or Reserved.
+    """
+    text = json.dumps(captured) if captured else None
+    done: list[Enqueued] = []
+    call = _Call(settings, into.now, to_text(into.now), text)
+    _store(into, [(0, spec)], done.append, call, {})
+    return done[0]
+
+
 _Waiting = Tuple[int, Enqueued, JobSpec]
 """A stored job whose dependencies are still to be added: the index of its spec in the input, what
 became of it, and its spec. (Defining a named tuple takes 0.1 ms, at the start of each enqueue.)"""

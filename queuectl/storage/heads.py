@@ -65,6 +65,8 @@ class Found(NamedTuple):
     """Whether the job has attempts."""
     are_due: bool
     """Whether jobs are due that are not pending yet; unknown, and False, without a row."""
+    are_ticks_due: bool
+    """Whether schedules are due to make a job; unknown, and False, without a row."""
     is_final: bool
     """False if so many heads were moved that the rest is left to another transaction: another job
     may come first."""
@@ -91,8 +93,8 @@ def _open_queues(queues: int, *, joined: str = "", in_order: bool = False) -> st
 def _in_order(queues: int, columns: str) -> str:
     """Return a SELECT of the kept head and the first job of each queue.
 
-    One statement, because each takes a worker 3 us; so it also tells whether jobs are due, which
-    hardly ever is so, and whether the job has attempts.
+    One statement, because each takes a worker 3 us; so it also tells whether jobs or schedules are
+    due, which hardly ever is so, and whether the job has attempts.
     """
     first = _FIRST_JOB.format(columns="head.seq", queue="heads.queue")
     return f"""
@@ -102,6 +104,10 @@ def _in_order(queues: int, columns: str) -> str:
                          FROM jobs AS due
                         WHERE (due.state = 'scheduled' OR due.state = 'failed')
                           AND due.run_at <= ?),
+               EXISTS (SELECT 1
+                         FROM schedules
+                        WHERE schedules.paused_at IS NULL
+                          AND schedules.due_at <= ?),
                EXISTS (SELECT 1 FROM executions WHERE executions.job_seq = jobs.seq),
                jobs.seq,
                {columns}
@@ -135,30 +141,31 @@ def find(conn: sqlite3.Connection, queues: Sequence[str], columns: str, at: str)
     visited: list[tuple[int, int]] = []
     chosen = 0
     named = with_lanes(queues)
-    for row in conn.execute(_in_order(len(named), columns), (at, *named)):
+    for row in conn.execute(_in_order(len(named), columns), (at, at, *named)):
         if best is None:
             best = row
         else:
             # Asked for here: usually there is one queue, and nothing to compare.
-            place = place or _place(_priority(conn, best[4]), best[4])
+            place = place or _place(_priority(conn, best[5]), best[5])
             if place <= _place(row[0], row[1]) or len(visited) > _MOVED_AT_ONCE:
                 break
-            other = _place(_priority(conn, row[4]), row[4])
+            other = _place(_priority(conn, row[5]), row[5])
             if other < place:
                 best, place, chosen = row, other, len(visited)
         visited.append(row[:2])
     if best is None:
         if is_any(conn, queues):
             raise QueueDamaged("no job is pending, though some are counted")
-        return Found(None, has_run=False, are_due=False, is_final=True)
+        return Found(None, has_run=False, are_due=False, are_ticks_due=False, is_final=True)
     # The chosen one would have to be moved again after the claim.
     moved = visited[:chosen] + visited[chosen + 1 :]
     if moved:
         conn.executemany(_MOVE, moved)
     return Found(
-        best[5:],
-        has_run=bool(best[3]),
+        best[6:],
+        has_run=bool(best[4]),
         are_due=bool(best[2]),
+        are_ticks_due=bool(best[3]),
         is_final=len(visited) <= _MOVED_AT_ONCE,
     )
 

@@ -20,8 +20,10 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.files import find
 from queuectl.storage import Storage
+from queuectl.storage.schedule_rows import INSERT_SCHEDULE, values_of
 from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, OK, retry_at
 from support.rows import sql, statements
+from support.schedules import new_schedule
 
 ROWS = int(os.environ.get("QUEUECTL_TEST_ROWS", "100000"))
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
@@ -328,6 +330,28 @@ def test_a_long_queue_costs_the_others_nothing(large, small, paused):
         sizes[name] = steps(storage, claim)
 
     assert sizes["many"] <= sizes["few"] * 1.2 + 20, sizes
+
+
+@pytest.mark.parametrize("state", ["later", "paused", "ended"])
+def test_a_thousand_schedules_cost_a_claim_nothing(small, state):
+    """Those that are not due are not looked at, neither by a claim nor by an idle worker."""
+    sizes = []
+    for count in (0, 1, 1000):
+        for number in range(count):
+            schedule = new_schedule(f"s{number}", "every 365d", now=NOW)
+            if state == "ended":
+                schedule = schedule._replace(next_at=None, due_at=None)
+            elif state == "paused":
+                schedule = schedule._replace(paused_at=NOW, next_at=NOW, due_at=NOW)
+            with closing(sqlite3.connect(small.files.database, isolation_level=None)) as conn:
+                conn.execute(
+                    INSERT_SCHEDULE.replace("INSERT", "INSERT OR REPLACE"), values_of(schedule)
+                )
+        sizes.append((steps(small, claim), steps(small, lambda s: s.ready((), now=NOW))))
+
+    none, one, many = sizes
+    assert many[0] <= one[0] <= none[0] + 10, sizes
+    assert many[1] <= one[1] <= none[1] + 10, sizes
 
 
 def in_queues(folder, queues, state):

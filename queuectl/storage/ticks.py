@@ -1,0 +1,384 @@
+"""Ticks: schedules that are due make their jobs, each planned time once.
+
+A tick is a part of the transaction in which a worker claims a job. The primary key of the table
+`ticks` guarantees that a planned time makes one job at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from datetime import datetime, timedelta
+from typing import Mapping, NamedTuple
+
+from queuectl.core import cron, schedule_specs
+from queuectl.core.errors import QueueError, Reserved, UniqueKeyHeld
+from queuectl.core.schedule_specs import ScheduledJob
+from queuectl.core.schedules import (
+    Due,
+    Plan,
+    Schedule,
+    due_at,
+    plan,
+    unique_key,
+    variables,
+)
+from queuectl.core.settings import Settings
+from queuectl.core.times import to_text
+from queuectl.storage.adding import Adding
+from queuectl.storage.base import any_bytes
+from queuectl.storage.enqueueing import store_one
+from queuectl.storage.rows import optional_text
+from queuectl.storage.schedule_rows import SELECT_SCHEDULE, to_schedule
+
+_log = logging.getLogger(__name__)
+
+_SCHEDULES_AT_ONCE = 50
+_JOBS_AT_ONCE = 200
+"""How many schedules one transaction deals with, and how many jobs it may make before it stops:
+some 20 ms for which others wait."""
+
+_TRY_AGAIN = timedelta(minutes=1)
+"""When a schedule that could not make its job is tried again: a package may be there by then."""
+
+_KEPT_TICKS = 1000
+_TICKS_PER_TIDYING = 50
+"""After so many planned times the older rows of a schedule are deleted, so that it costs little."""
+
+
+class CannotTick(NamedTuple):
+    """Why and until when this process leaves a schedule alone."""
+
+    due_at: str
+    """The row as it was: if it has changed, it is tried at once."""
+    updated_at: str
+    """The same."""
+    again_at: datetime
+    """When it is tried again in any case."""
+    why: str
+    """The error; one that was logged already is not logged again."""
+
+
+class Ticked(NamedTuple):
+    """What one transaction did about the schedules that are due."""
+
+    advanced: int
+    """How many schedules it dealt with."""
+    jobs: tuple[str, ...]
+    """The ids of the jobs that were made, or given another planned time."""
+    wakes: bool
+    """Whether workers have to be woken: there are new jobs, perhaps only those of hooks."""
+    problems: tuple[tuple[str, str], ...]
+    """The names of schedules that cannot make their jobs here, and why; each reason only once."""
+    is_final: bool
+    """False if the rest is left to another transaction."""
+
+
+def next_due(
+    conn: sqlite3.Connection, cannot_tick: Mapping[str, CannotTick], *, now: datetime
+) -> str | None:
+    """Return when the next schedule is due, without those that this process has to leave alone."""
+    with any_bytes(conn):
+        rows = conn.execute(
+            """
+            SELECT due_at, name, updated_at
+              FROM schedules
+             WHERE paused_at IS NULL
+               AND due_at IS NOT NULL
+             ORDER BY due_at, name
+             LIMIT ?
+            """,
+            (len(cannot_tick) + 1,),
+        ).fetchall()
+    for due, name, updated_at in rows:
+        if not _is_left_alone(cannot_tick, name, due, updated_at, now):
+            return str(due)
+    return None
+
+
+def tick(
+    conn: sqlite3.Connection,
+    settings: Settings,
+    cannot_tick: dict[str, CannotTick],
+    *,
+    now: datetime,
+) -> Ticked:
+    """Make the jobs of the schedules that are due, within the transaction of the caller.
+
+    A schedule that cannot be read or planned here is noted in `cannot_tick`, and its row is left as
+    it is, so that another process can make its jobs. It holds up nobody.
+    """
+    with any_bytes(conn):  # names and texts that another program wrote; the spec is read as bytes
+        rows = conn.execute(
+            SELECT_SCHEDULE
+            + """
+             WHERE paused_at IS NULL
+               AND due_at IS NOT NULL
+               AND due_at <= :now
+             ORDER BY due_at, name
+             LIMIT :at_most
+            """,
+            {"now": to_text(now), "at_most": len(cannot_tick) + _SCHEDULES_AT_ONCE},
+        ).fetchall()
+    jobs: list[str] = []
+    problems: list[tuple[str, str]] = []
+    advanced, wakes = 0, False
+
+    def leave_alone(name: str, why: str) -> None:
+        known = cannot_tick.get(name)
+        if known is None or known.why != why:
+            problems.append((name, why))
+        cannot_tick[name] = CannotTick(due, updated_at, now + _TRY_AGAIN, why)
+
+    for row in rows:
+        name, due, updated_at = (str(row[Schedule._fields.index(n)]) for n in _ROW_MARK)
+        if _is_left_alone(cannot_tick, name, due, updated_at, now):
+            continue
+        try:
+            schedule = to_schedule(row)
+            ready = _prepare(schedule, now)
+        except QueueError as error:
+            leave_alone(name, str(error))
+            continue
+        cannot_tick.pop(name, None)
+        done = _advance(conn, settings, schedule, ready, now=now)
+        if done is None:
+            leave_alone(name, _ODD_NAME)
+            continue
+        advanced += 1
+        jobs += done.jobs
+        wakes = wakes or done.fired
+        if len(jobs) >= _JOBS_AT_ONCE:
+            break
+    is_final = advanced < _SCHEDULES_AT_ONCE and len(jobs) < _JOBS_AT_ONCE
+    return Ticked(advanced, tuple(jobs), wakes or bool(jobs), tuple(problems), is_final)
+
+
+_ROW_MARK = ("name", "due_at", "updated_at")
+_ODD_NAME = "its name cannot be read"
+
+
+def _is_left_alone(
+    cannot_tick: Mapping[str, CannotTick], name: str, due: str, updated_at: str, now: datetime
+) -> bool:
+    noted = cannot_tick.get(str(name))
+    if noted is None or (noted.due_at, noted.updated_at) != (str(due), str(updated_at)):
+        return False
+    # A clock that was set back must not put it off.
+    return now < noted.again_at <= now + _TRY_AGAIN
+
+
+def warn(ticked: Ticked) -> None:
+    """Log which schedules cannot make their jobs here."""
+    for name, why in ticked.problems:
+        _log.warning("the schedule %s makes no jobs here: %s", name, why)
+
+
+class _Ready(NamedTuple):
+    """All that a tick needs of a schedule, so that no error is left that could leave half of it."""
+
+    times: cron.Times
+    plan: Plan
+    job: ScheduledJob
+
+
+class _Done(NamedTuple):
+    """What was done about a schedule."""
+
+    jobs: list[str]
+    """The ids of its jobs."""
+    fired: bool
+    """Whether there are jobs of hooks, which report what was left out."""
+
+
+class LeftOut(NamedTuple):
+    """Planned times that make no job."""
+
+    result: str
+    """`missed`, `overlapped` or `paused`."""
+    at: datetime
+    """The latest of them."""
+    times: int = 1
+    """How many there are."""
+
+
+def _prepare(schedule: Schedule, now: datetime) -> _Ready:
+    """Plan a schedule that is due. Raises QueueError if it cannot be planned here."""
+    times = cron.times_of(schedule.expression, schedule.timezone, schedule.anchor)
+    return _Ready(times, plan(schedule, times, now=now), schedule_specs.from_text(schedule.spec))
+
+
+def _advance(
+    conn: sqlite3.Connection,
+    settings: Settings,
+    schedule: Schedule,
+    ready: _Ready,
+    *,
+    now: datetime,
+) -> _Done | None:
+    """Make the jobs of a plan and go on to the next planned time.
+
+    Returns None, and changes nothing, if the row is not found by its name.
+    """
+    following = ready.plan.next_at
+    changed = conn.execute(
+        """
+        UPDATE schedules
+           SET next_at = :next_at,
+               due_at = :due_at
+         WHERE name = :name
+           AND next_at IS :seen
+        """,
+        {
+            "next_at": optional_text(following),
+            "due_at": None if following is None else to_text(due_at(schedule, following)),
+            "name": schedule.name,
+            "seen": optional_text(schedule.next_at),
+        },
+    ).rowcount
+    if not changed:
+        return None
+    jobs: list[str] = []
+    fired = False
+    if ready.plan.left_out_at is not None:
+        left_out = LeftOut("missed", ready.plan.left_out_at, ready.plan.left_out)
+        fired = leave_out(conn, schedule, ready.job, left_out, now=now)
+    for due in ready.plan.made:
+        made = make_job(conn, settings, schedule, ready.job, ready.times, due, now=now)
+        if isinstance(made, str):
+            jobs.append(made)
+        elif made is not None:
+            fired = leave_out(conn, schedule, ready.job, made, now=now) or fired
+    _tidy(conn, schedule, ready.plan, settings, now)
+    return _Done(jobs, fired)
+
+
+def make_job(
+    conn: sqlite3.Connection,
+    settings: Settings,
+    schedule: Schedule,
+    job: ScheduledJob,
+    times: cron.Times,
+    due: Due,
+    *,
+    result: str = "made",
+    overlap: str | None = None,
+    now: datetime,
+) -> str | LeftOut | None:
+    """Make the job of a planned time, and note it; return its id.
+
+    None if the planned time was dealt with already; a LeftOut, for the caller to note, if the job
+    of an earlier one has not ended. `overlap` replaces the policy of the schedule.
+    """
+    planned = to_text(due.planned_at)
+    is_first = conn.execute(
+        """
+        INSERT INTO ticks (schedule, planned_at, result, at)
+        VALUES (:schedule, :planned, :result, :now)
+            ON CONFLICT DO NOTHING
+        """,
+        {"schedule": schedule.name, "planned": planned, "result": result, "now": to_text(now)},
+    ).rowcount
+    if not is_first:
+        return None
+    overlap = overlap or schedule.overlap
+    spec = job.spec._replace(
+        env={**job.spec.env, **variables(schedule.name, due, times)},
+        unique_key=None if overlap == "allow" else unique_key(schedule.name),
+        if_dup="replace" if overlap == "replace" else "error",
+    )
+    try:
+        enqueued = store_one(Adding(conn, now=now), spec, settings, job.captured)
+    except (UniqueKeyHeld, Reserved):
+        return LeftOut("overlapped", due.planned_at)
+    conn.execute(
+        "UPDATE jobs SET schedule = :schedule, scheduled_for = :planned WHERE seq = :seq",
+        {"schedule": schedule.name, "planned": planned, "seq": enqueued.seq},
+    )
+    conn.execute(
+        """
+        UPDATE ticks
+           SET job_seq = :seq
+         WHERE schedule = :schedule
+           AND planned_at = :planned
+        """,
+        {"seq": enqueued.seq, "schedule": schedule.name, "planned": planned},
+    )
+    conn.execute(
+        "UPDATE schedules SET made = made + 1, last_at = :planned WHERE name = :name",
+        {"planned": planned, "name": schedule.name},
+    )
+    return enqueued.id
+
+
+def leave_out(
+    conn: sqlite3.Connection,
+    schedule: Schedule,
+    job: ScheduledJob,
+    left_out: LeftOut,
+    *,
+    now: datetime,
+) -> bool:
+    """Note that planned times make no job; return whether hooks report it, by jobs of theirs."""
+    result, latest, times = left_out
+    conn.execute(
+        """
+        INSERT INTO ticks (schedule, planned_at, result, times, at)
+        VALUES (:schedule, :planned, :result, :times, :now)
+            ON CONFLICT (schedule, planned_at) DO UPDATE
+           SET result = :result,
+               times = :times
+         WHERE job_seq IS NULL
+        """,
+        {
+            "schedule": schedule.name,
+            "planned": to_text(latest),
+            "result": result,
+            "times": times,
+            "now": to_text(now),
+        },
+    )
+    conn.execute(
+        """
+        UPDATE schedules
+           SET overlapped = overlapped + CASE :result WHEN 'overlapped' THEN :times ELSE 0 END,
+               missed_count = missed_count + CASE :result WHEN 'missed' THEN :times ELSE 0 END
+         WHERE name = :name
+        """,
+        {"result": result, "times": times, "name": schedule.name},
+    )
+    if result == "paused" or conn.execute("SELECT 1 FROM hooks LIMIT 1").fetchone() is None:
+        return False
+    from queuectl.storage.hooks import Missed, fire_missed  # most queues have no hooks
+
+    spec = job.spec
+    missed = Missed(schedule.name, spec.queue, spec.label, times, latest, result)
+    return fire_missed(conn, missed, now=now)
+
+
+def _tidy(
+    conn: sqlite3.Connection, schedule: Schedule, done: Plan, settings: Settings, now: datetime
+) -> None:
+    """Now and then delete the oldest rows of a schedule: those after 1,000, and past retention."""
+    before = schedule.made + schedule.overlapped + schedule.missed_count
+    after = before + len(done.made) + done.left_out
+    if before // _TICKS_PER_TIDYING == after // _TICKS_PER_TIDYING:
+        return
+    conn.execute(
+        """
+        DELETE FROM ticks
+         WHERE schedule = :name
+           AND planned_at <= (SELECT planned_at
+                                FROM ticks
+                               WHERE schedule = :name
+                               ORDER BY planned_at DESC
+                               LIMIT 1 OFFSET :kept)
+        """,
+        {"name": schedule.name, "kept": _KEPT_TICKS},
+    )
+    if settings.retention > 0:
+        oldest = to_text(now - timedelta(seconds=settings.retention))
+        conn.execute(
+            "DELETE FROM ticks WHERE schedule = :name AND planned_at < :oldest",
+            {"name": schedule.name, "oldest": oldest},
+        )
