@@ -32,7 +32,6 @@ SECTIONS: dict[str, dict[str, str]] = {
         "logs": "logs:logs",
         "why": "why:why",
         "sql": "sql:sql",
-        "web": "web:web",
     },
     "Act on jobs": {
         "wait": "wait:wait",
@@ -52,6 +51,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "restore": "transfer:restore",
         "check": "check:check",
         "doctor": "doctor:doctor",
+        "metrics": "metrics:metrics",
         "completion": "completion:completion",
     },
     "Get help": {"help": "help:help_", "version": "help:version"},

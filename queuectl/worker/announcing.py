@@ -14,6 +14,7 @@ from queuectl.worker.tally import Tally
 _log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 5.0
+_TELL_SECONDS = 1.0
 
 
 class Announcer:
@@ -97,9 +98,17 @@ class ServiceAnnouncer(Announcer):
         super().left()
 
     def _tell(self, assignment: str) -> None:
-        from queuectl.host import service_manager  # its socket: only a service manager asks for it
+        import socket  # only a service manager asks for it
 
-        service_manager.tell(self._address, assignment)
+        address = self._address
+        path = "\0" + address[1:] if address[0] == "@" else address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                # A manager that hangs must not hold up the pool.
+                sender.settimeout(_TELL_SECONDS)
+                sender.sendto(assignment.encode("ascii"), path)
+        except OSError:  # it does not listen; nothing depends on it
+            pass
 
 
 class TerminalAnnouncer(Announcer):

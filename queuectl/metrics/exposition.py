@@ -1,0 +1,274 @@
+"""The figures of a queue as Prometheus reads them: names, types and labels of all series."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Iterable, Iterator, Mapping, Sequence, Tuple
+
+from queuectl.core.extras import needed
+from queuectl.core.figures import Figures, Histogram
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.metrics.limits import Shown, with_few_names
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+_Sample = Tuple[Mapping[str, str], float]
+
+OWN_LABELS = frozenset(
+    ("busy", "hook", "le", "outcome", "queue", "result", "schedule", "schema", "severity", "state",
+     "version")
+)  # fmt: skip
+"""The labels that our series have, which therefore nobody can add to all series."""
+
+# The upper bounds of the buckets, as Prometheus writes them.
+_BOUNDS = ("0.1", "0.3", "1.0", "3.0", "10.0", "30.0", "60.0", "300.0", "900.0", "3600.0",
+           "14400.0", "86400.0", "+Inf")  # fmt: skip
+
+# These series exist from the first job of a queue on. An alert on an increase would otherwise miss
+# the first failure: a series that begins with 1 has not increased.
+_STATES = (JobState.PENDING, JobState.PROCESSING, JobState.FAILED, JobState.DEAD)
+_OUTCOMES = ("ok", "exit", "timeout", "lost")
+_RESULTS = ("made", "overlapped", "missed")
+_SEVERITIES = ("critical", "warning")
+
+
+def to_text(figures: Figures, labels: Mapping[str, str], *, openmetrics: bool = False) -> bytes:
+    """Return the figures in the text format of Prometheus, or in that of OpenMetrics.
+
+    `labels` are added to every series. Raises MissingPackage.
+    """
+    with needed("metrics"):  # an extra
+        from prometheus_client import exposition
+        from prometheus_client.openmetrics import exposition as openmetrics_exposition
+    registry = _registry(figures, labels)
+    if openmetrics:
+        text: bytes = openmetrics_exposition.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return text
+    return exposition.generate_latest(registry)
+
+
+def answer(figures: Figures, accept: str) -> tuple[bytes, str]:
+    """Return the figures and their content type for a request with this Accept header.
+
+    Raises MissingPackage.
+    """
+    with needed("metrics"):  # an extra
+        from prometheus_client.exposition import choose_encoder
+    encode, content_type = choose_encoder(accept)
+    return encode(_registry(figures, {})), content_type
+
+
+def _registry(figures: Figures, labels: Mapping[str, str]) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry  # an extra
+    from prometheus_client.registry import Collector
+
+    class Collected(Collector):
+        def collect(self) -> Iterator[Metric]:
+            return _Families(labels).of(figures)
+
+    # One of our own: the default one has series about this process, which ends at once.
+    registry = CollectorRegistry()
+    registry.register(Collected())
+    return registry
+
+
+class _Families:
+    """Makes families of series, each with the labels that all series have."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = labels
+
+    def of(self, figures: Figures) -> Iterator[Metric]:
+        """Yield all families that have series."""
+        shown = with_few_names(figures)
+        yield from self._of_queues(shown)
+        yield from self._of_counters(shown)
+        yield from self._of_schedules(shown)
+        yield from self._of_hooks(shown)
+        yield from self._of_the_whole(figures, shown)
+
+    def _of_queues(self, shown: Shown) -> Iterator[Metric]:
+        queues = shown.queues
+        yield from self._gauge(
+            "queuectl_jobs",
+            "Number of jobs in each state.",
+            (
+                ({"queue": queue.name, "state": state.value}, queue.jobs.get(state.value, 0))
+                for queue in queues
+                for state in JobState
+                if state in _STATES or queue.jobs.get(state.value)
+            ),
+        )
+        yield from self._gauge(
+            "queuectl_oldest_ready_age_seconds",
+            "How long the job has waited that could run and has waited longest; 0 if none waits.",
+            (({"queue": queue.name}, queue.oldest_ready_seconds) for queue in queues),
+        )
+        yield from self._gauge(
+            "queuectl_queue_paused",
+            "Whether this queue is paused.",
+            (({"queue": queue.name}, queue.paused) for queue in queues),
+        )
+        yield from self._gauge(
+            "queuectl_queue_limit_jobs",
+            "How many jobs of this queue may run at once, if it has a limit.",
+            (({"queue": queue.name}, queue.limit) for queue in queues if queue.limit is not None),
+        )
+
+    def _of_counters(self, shown: Shown) -> Iterator[Metric]:
+        queues = shown.queues
+        yield from self._counter(
+            "queuectl_jobs_enqueued",
+            "Number of jobs that were enqueued, finished ones that were retried included.",
+            (({"queue": queue.name}, queue.enqueued) for queue in queues),
+        )
+        yield from self._counter(
+            "queuectl_runs",
+            "Number of attempts that have ended, by what ended them.",
+            (
+                ({"queue": queue.name, "outcome": outcome}, queue.runs.get(outcome, 0))
+                for queue in queues
+                for outcome in sorted({*_OUTCOMES, *queue.runs})
+                if outcome in _OUTCOMES or queue.runs[outcome]
+            ),
+        )
+        yield from self._counter(
+            "queuectl_jobs_finished",
+            "Number of jobs that became completed, dead or cancelled.",
+            (
+                ({"queue": queue.name, "state": state.value}, queue.finished.get(state.value, 0))
+                for queue in queues
+                for state in FINISHED_STATES
+            ),
+        )
+        yield from self._counter(
+            "queuectl_run_cpu_seconds",
+            "CPU time of all attempts that have ended.",
+            (({"queue": queue.name}, queue.cpu_seconds) for queue in queues),
+        )
+        yield from self._histogram(
+            "queuectl_run_duration_seconds",
+            "How long attempts ran.",
+            [({"queue": queue.name}, queue.run_seconds) for queue in queues],
+        )
+        yield from self._histogram(
+            "queuectl_wait_duration_seconds",
+            "How long attempts waited for their start since they could start.",
+            [({"queue": queue.name}, queue.wait_seconds) for queue in queues],
+        )
+
+    def _of_schedules(self, shown: Shown) -> Iterator[Metric]:
+        schedules = shown.schedules
+        yield from self._gauge(
+            "queuectl_schedule_next_timestamp_seconds",
+            "The next planned time.",
+            (({"schedule": one.name}, one.next_at) for one in schedules if one.next_at is not None),
+        )
+        yield from self._gauge(
+            "queuectl_schedule_last_success_timestamp_seconds",
+            "When the last completed job of this schedule ended; 0 if none has completed so far.",
+            (
+                ({"schedule": one.name}, one.last_success_at)
+                for one in schedules
+                if one.last_success_at is not None
+            ),
+        )
+        yield from self._gauge(
+            "queuectl_schedule_lateness_seconds",
+            "How long the next job has been due; 0 if it is not due yet.",
+            (({"schedule": one.name}, one.lateness_seconds) for one in schedules),
+        )
+        yield from self._gauge(
+            "queuectl_schedule_paused",
+            "Whether this schedule is paused.",
+            (({"schedule": one.name}, one.paused) for one in schedules),
+        )
+        yield from self._counter(
+            "queuectl_schedule_ticks",
+            "Number of planned times that made a job, or were left out: the previous job was still "
+            "running (overlapped), or no worker was there in time (missed).",
+            (
+                ({"schedule": one.name, "result": result}, one.ticks.get(result, 0))
+                for one in schedules
+                for result in _RESULTS
+            ),
+        )
+
+    def _of_hooks(self, shown: Shown) -> Iterator[Metric]:
+        yield from self._gauge(
+            "queuectl_hook_disabled",
+            "Whether this hook is disabled because its receiver is gone.",
+            (({"hook": hook.name}, hook.disabled) for hook in shown.hooks),
+        )
+        yield from self._gauge(
+            "queuectl_hook_consecutive_failures",
+            "How many deliveries of this hook in a row have failed.",
+            (({"hook": hook.name}, hook.failures) for hook in shown.hooks),
+        )
+
+    def _of_the_whole(self, figures: Figures, shown: Shown) -> Iterator[Metric]:
+        gauges: Sequence[tuple[str, str, float]] = (
+            ("all_queues_paused", "Whether all queues are paused by one switch.",
+             figures.all_paused),
+            ("database_size_bytes", "The size of the queue's file.", figures.database_bytes),
+            ("wal_size_bytes", "The size of the write-ahead log beside that file.",
+             figures.wal_bytes),
+            ("disk_free_bytes", "The free space on the disk of the queue.", figures.free_bytes),
+            ("series_dropped", "Number of queues, schedules and hooks without series of their own.",
+             shown.dropped),
+            ("scrape_duration_seconds", "How long it took to collect these figures.",
+             figures.seconds),
+        )  # fmt: skip
+        yield from self._gauge(
+            "queuectl_workers",
+            "Number of living workers.",
+            [({"busy": "true"}, figures.busy_workers), ({"busy": "false"}, figures.idle_workers)],
+        )
+        yield from self._gauge(
+            "queuectl_findings",
+            "Number of problems that queuectl status shows.",
+            (({"severity": one}, figures.findings.get(one, 0)) for one in _SEVERITIES),
+        )
+        for name, text, value in gauges:
+            yield from self._gauge(f"queuectl_{name}", text, [({}, value)])
+        yield from self._gauge(
+            "queuectl_build_info",
+            "The version of queuectl, and that of the queue's file.",
+            [({"version": figures.version, "schema": str(figures.schema)}, 1)],
+        )
+
+    def _gauge(self, name: str, text: str, samples: Iterable[_Sample]) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily  # an extra
+
+        family = GaugeMetricFamily(name, text)
+        for labels, value in samples:
+            family.add_sample(name, {**labels, **self._labels}, value)
+        if family.samples:
+            yield family
+
+    def _counter(self, name: str, text: str, samples: Iterable[_Sample]) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily  # an extra
+
+        family = CounterMetricFamily(name, text)
+        for labels, value in samples:
+            family.add_sample(f"{name}_total", {**labels, **self._labels}, value)
+        if family.samples:
+            yield family
+
+    def _histogram(
+        self, name: str, text: str, samples: Sequence[tuple[Mapping[str, str], Histogram]]
+    ) -> Iterator[Metric]:
+        from prometheus_client.core import HistogramMetricFamily  # an extra
+
+        family = HistogramMetricFamily(name, text)
+        for labels, histogram in samples:
+            extended = {**labels, **self._labels}
+            cumulative = list(accumulate(histogram.buckets))
+            for bound, count in zip(_BOUNDS, cumulative):
+                family.add_sample(f"{name}_bucket", {**extended, "le": bound}, count)
+            family.add_sample(f"{name}_count", extended, cumulative[-1])
+            family.add_sample(f"{name}_sum", extended, histogram.seconds)
+        if family.samples:
+            yield family

@@ -1,0 +1,194 @@
+"""What `metrics` needs to know of queues, schedules and hooks, read in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from datetime import datetime
+from typing import Iterable, NamedTuple
+
+from queuectl.core.figures import Histogram, HookFigures, QueueFigures, ScheduleFigures
+from queuectl.core.states import JobState
+from queuectl.core.times import from_text
+from queuectl.storage import waits
+from queuectl.storage.base import Base
+
+_BUCKETS = 13
+_RUN = ", ".join(f"run_{number}" for number in range(_BUCKETS))
+_WAIT = ", ".join(f"wait_{number}" for number in range(_BUCKETS))
+
+_FINISHED = {
+    "ok": JobState.COMPLETED,
+    "dead": JobState.DEAD,
+    "cancelled": JobState.CANCELLED,
+    "cancelled-waiting": JobState.CANCELLED,
+}
+"""The events by which a job finishes. A job is completed by exactly one attempt that is `ok`."""
+
+_NO_ATTEMPTS = ("enqueued", "dead", "cancelled-waiting")
+"""The events that count jobs; the others count attempts, by their outcome."""
+
+
+class StoredFigures(NamedTuple):
+    """The figures that the file of the queue holds."""
+
+    queues: list[QueueFigures]
+    """All queues that hold jobs or held some, or are paused or limited, ordered by name."""
+    schedules: list[ScheduleFigures]
+    """All schedules, ordered by name."""
+    hooks: list[HookFigures]
+    """All hooks, ordered by name."""
+    all_paused: bool
+    """Whether all queues are paused by one switch."""
+
+
+class FiguresOfQueue(Base):
+    """The method that reads all figures of the file at once."""
+
+    def figures(self, *, now: datetime) -> StoredFigures:
+        """Return the figures of all queues, schedules and hooks.
+
+        It reads kept counts and counters, and the first jobs of indexes, but never all jobs.
+        """
+        with self._snapshot() as conn:
+            settings = {
+                name: (paused_at is not None, limit)
+                for name, paused_at, limit in conn.execute(
+                    "SELECT name, paused_at, job_limit FROM queues ORDER BY name"
+                )
+            }
+            all_paused, _ = settings.pop("", (False, None))
+            return StoredFigures(
+                _queues(conn, settings, now),
+                _schedules(conn, now),
+                _hooks(conn),
+                all_paused,
+            )
+
+
+class _Counters:
+    """The counters of one queue while the rows are read that they are summed up from."""
+
+    def __init__(self) -> None:
+        self.enqueued = 0
+        self.runs: dict[str, int] = {}
+        self.finished: dict[str, int] = defaultdict(int)
+        self.cpu_seconds = 0.0
+        self.run = Histogram((0,) * _BUCKETS, 0.0)
+        self.wait = Histogram((0,) * _BUCKETS, 0.0)
+
+
+def _queues(
+    conn: sqlite3.Connection, settings: dict[str, tuple[bool, int | None]], now: datetime
+) -> list[QueueFigures]:
+    jobs: dict[str, dict[str, int]] = defaultdict(dict)
+    for queue, state, number in conn.execute(
+        "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
+    ):
+        jobs[queue][state] = number
+    waited = {
+        wait.queue: max(0.0, (now - wait.since).total_seconds())
+        for wait in waits.find(conn, (), now)
+    }
+    counters = _counters(conn)
+    found = []
+    for name in sorted(jobs.keys() | counters.keys() | settings.keys()):
+        paused, limit = settings.get(name, (False, None))
+        counted = counters[name]
+        found.append(
+            QueueFigures(
+                name=name,
+                jobs=jobs.get(name, {}),
+                oldest_ready_seconds=waited.get(name, 0.0),
+                paused=paused,
+                limit=limit,
+                enqueued=counted.enqueued,
+                runs=counted.runs,
+                finished=counted.finished,
+                cpu_seconds=counted.cpu_seconds,
+                run_seconds=counted.run,
+                wait_seconds=counted.wait,
+            )
+        )
+    return found
+
+
+def _counters(conn: sqlite3.Connection) -> defaultdict[str, _Counters]:
+    """Return the counters of each queue since it was created."""
+    counters: defaultdict[str, _Counters] = defaultdict(_Counters)
+    for queue, event, times, run_seconds, cpu_seconds, wait_seconds, *buckets in conn.execute(
+        f"""
+        SELECT queue, event, times, run_seconds, cpu_seconds, wait_seconds,
+               {_RUN},
+               {_WAIT}
+          FROM activity
+         WHERE period = ''
+         ORDER BY queue, event
+        """
+    ):
+        of_queue = counters[queue]
+        finished = _FINISHED.get(event)
+        if finished is not None:
+            of_queue.finished[finished.value] += times
+        if event == "enqueued":
+            of_queue.enqueued += times
+        elif event not in _NO_ATTEMPTS:
+            of_queue.runs[event] = times
+        of_queue.cpu_seconds += cpu_seconds
+        of_queue.run = _added(of_queue.run, buckets[:_BUCKETS], run_seconds)
+        of_queue.wait = _added(of_queue.wait, buckets[_BUCKETS:], wait_seconds)
+    return counters
+
+
+def _added(histogram: Histogram, buckets: Iterable[int], seconds: float) -> Histogram:
+    sums = tuple(map(sum, zip(histogram.buckets, buckets)))
+    return Histogram(sums, histogram.seconds + seconds)
+
+
+def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]:
+    # The first subquery reads the jobs of a schedule from the newest on, up to one that completed.
+    # The second one is only run if there is none.
+    rows = conn.execute(
+        """
+        SELECT name, next_at, due_at, paused_at, made, overlapped, missed_count,
+               coalesce((SELECT finished_at
+                           FROM jobs INDEXED BY jobs_schedule
+                          WHERE schedule = schedules.name
+                            AND state = 'completed'
+                          ORDER BY seq DESC
+                          LIMIT 1),
+                        (SELECT 'never'
+                           FROM jobs INDEXED BY jobs_schedule
+                          WHERE schedule = schedules.name
+                            AND (state = 'dead' OR state = 'cancelled')
+                          LIMIT 1))
+          FROM schedules
+         ORDER BY name
+        """
+    )
+    return [
+        ScheduleFigures(
+            name,
+            _timestamp(next_at),
+            0.0 if success_at == "never" else _timestamp(success_at),
+            _lateness(due_at, now) if paused_at is None else 0.0,
+            paused_at is not None,
+            {"made": made, "overlapped": overlapped, "missed": missed},
+        )
+        for name, next_at, due_at, paused_at, made, overlapped, missed, success_at in rows
+    ]
+
+
+def _hooks(conn: sqlite3.Connection) -> list[HookFigures]:
+    rows = conn.execute("SELECT name, disabled_at, failures FROM hooks ORDER BY name")
+    return [HookFigures(name, disabled_at is not None, count) for name, disabled_at, count in rows]
+
+
+def _timestamp(text: str | None) -> float | None:
+    return None if text is None else from_text(text).timestamp()
+
+
+def _lateness(due_at: str | None, now: datetime) -> float:
+    if due_at is None:
+        return 0.0
+    return max(0.0, (now - from_text(due_at)).total_seconds())
