@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "logs": "logs:logs",
         "why": "why:why",
         "sql": "sql:sql",
+        "web": "web:web",
     },
     "Act on jobs": {
         "wait": "wait:wait",

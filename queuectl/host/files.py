@@ -86,6 +86,11 @@ class QueueFiles(NamedTuple):
         return f"{self.folder}/workers.log"
 
     @property
+    def web_key(self) -> str:
+        """The secret from which the links of the web page are made."""
+        return f"{self.folder}/web.key"
+
+    @property
     def workers(self) -> str:
         """The folder of the lock files and wake-up FIFOs of workers and supervisors."""
         return f"{self.folder}/workers"

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Callable, Iterator, TypeVar
 
-from queuectl.core.errors import NoQueue
+from queuectl.core.errors import NoQueue, QueueUpgraded
 from queuectl.core.settings import Settings, effective
 from queuectl.host import places, wakeup
 from queuectl.host.files import QueueFiles
+from queuectl.storage import schema
 from queuectl.storage.database import WAIT_SECONDS, Database
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
@@ -87,7 +88,12 @@ class Base:
         except NoQueue:
             if not files.is_default:
                 raise
-            return cls(Database.empty(files))
+            return cls.empty(files)
+
+    @classmethod
+    def empty(cls: type[_Self], files: QueueFiles) -> _Self:
+        """Return an empty queue in memory, which stands for a file that does not exist yet."""
+        return cls(Database.empty(files))
 
     def close(self) -> None:
         """Close the connection."""
@@ -122,6 +128,21 @@ class Base:
         """
         self._database.refuse_waiting()
         self._database.refuse_replaced()
+
+    def refuse_changed(self) -> None:
+        """Raise QueueReplaced or QueueUpgraded, or DiskFailure as `refuse_replaced` does.
+
+        For a process that only reads and keeps the queue open. A transaction that writes looks by
+        itself. It takes 5 µs.
+        """
+        self.refuse_replaced()
+        with self._snapshot() as conn:
+            if conn.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
+                raise QueueUpgraded("the queue was upgraded")
+
+    def forbid_writes(self) -> None:
+        """Let every later write with this connection fail."""
+        self._database.connection.execute("PRAGMA query_only = ON")
 
     def set_durability(self, settings: Settings) -> None:
         """Commit from now on as the key durability says; for workers, never for enqueueing."""

@@ -7,6 +7,7 @@ from queuectl.storage.config import Config
 from queuectl.storage.copies import Copies
 from queuectl.storage.enqueueing import Enqueueing
 from queuectl.storage.explaining import Explaining
+from queuectl.storage.facts import FactsOfQueue
 from queuectl.storage.figures import FiguresOfQueue
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.hook_rules import HookRules
@@ -14,8 +15,6 @@ from queuectl.storage.integrity import Integrity
 from queuectl.storage.job_pauses import JobPauses
 from queuectl.storage.last_runs import LastRuns
 from queuectl.storage.overview import Overview
-from queuectl.storage.progress import Progress
-from queuectl.storage.queues import Queues
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
 from queuectl.storage.waits import Waits
@@ -26,14 +25,13 @@ class Storage(
     Enqueueing,
     Transfer,
     Copies,
+    FactsOfQueue,  # with Queues and Progress
     Explaining,
     Actions,
     JobPauses,
-    Queues,
     HookRules,
     Overview,
     LastRuns,
-    Progress,
     Config,
     Integrity,
     FiguresOfQueue,

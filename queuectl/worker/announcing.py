@@ -14,7 +14,6 @@ from queuectl.worker.tally import Tally
 _log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 5.0
-_TELL_SECONDS = 1.0
 
 
 class Announcer:
@@ -98,17 +97,9 @@ class ServiceAnnouncer(Announcer):
         super().left()
 
     def _tell(self, assignment: str) -> None:
-        import socket  # only a service manager asks for it
+        from queuectl.host import service_manager  # its socket: only a service manager asks for it
 
-        address = self._address
-        path = "\0" + address[1:] if address[0] == "@" else address
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                # A manager that hangs must not hold up the pool.
-                sender.settimeout(_TELL_SECONDS)
-                sender.sendto(assignment.encode("ascii"), path)
-        except OSError:  # it does not listen; nothing depends on it
-            pass
+        service_manager.tell(self._address, assignment)
 
 
 class TerminalAnnouncer(Announcer):

@@ -124,7 +124,7 @@ def test_files() -> None:
     queue = QueueFiles("queue.db")
     kept = {
         queue.wal, queue.shm, queue.write_lock, queue.start_lock, queue.stage_lock,
-        queue.batch_lock,
+        queue.batch_lock, queue.web_key,
         queue.detached_log,
         queue.before_upgrade, f"{queue.folder}/", f"{queue.workers}/", f"{queue.logs}/",
     }  # fmt: skip

@@ -589,6 +589,18 @@ def test_the_progress_of_a_long_history(small, large):
     assert text.count("TEMP B-TREE") == 1
 
 
+def test_the_facts_of_findings_cost_the_same_with_a_long_history(small, large):
+    """They come from kept counts and the beginnings of indexes, 1,000 rows of each at most."""
+    few = steps(small, lambda storage: storage.facts(now=NOW))
+    many = steps(large, lambda storage: storage.facts(now=NOW))
+    text = "\n".join(plans(large, lambda storage: storage.facts(now=NOW)))
+    walks = re.findall(r"SCAN (?:TABLE )?(?:jobs|executions|first|need|needs)\b.*", text)
+
+    assert many < few + 1_000_000, (few, many)
+    few_jobs = re.compile("INDEX jobs_(due|processing|died|blocked)")
+    assert [walk for walk in walks if not few_jobs.search(walk)] == []
+
+
 @pytest.mark.parametrize("queues", [(), ("small",), ("x",)])
 def test_the_longest_wait_is_found_by_an_index(mixed, queues):
     """Prevents a bug: `check --max-wait` read the rows of all pending jobs, each minute."""

@@ -222,6 +222,20 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     ("dlq retry --bogus", "queuectl dlq retry", "no such option…"),
     ("dlq retry --queue", "queuectl dlq retry", "option '--queue' requires an argument"),
     ("config list --bogus", "queuectl config list", "no such option…"),
+    ("web --behind-proxy", "queuectl web", "--behind-proxy requires --url"),
+    (
+        "web --listen 0.0.0.0:8377",
+        "queuectl web",
+        "other machines could connect, and the token would travel unencrypted"
+        " (use ssh -L, --listen unix:PATH, or a proxy with TLS; else --allow-remote)",
+    ),
+    (
+        "web --listen 8377",
+        "queuectl web",
+        "--listen 8377 is no address (examples: 127.0.0.1:8377, [::1]:8377, unix:PATH)",
+    ),
+    ("web --url ftp://x", "queuectl web", "--url ftp://x is no URL of a page (example: …"),
+    ("web --allowed-host a/b", "queuectl web", "--allowed-host a/b is no name of a host …"),
     # Arguments too many or too few
     ("status extra", "queuectl status", "got unexpected extra argument (extra)"),
     ("list extra", "queuectl list", "got unexpected extra argument (extra)"),

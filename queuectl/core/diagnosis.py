@@ -1,0 +1,501 @@
+"""What is wrong with a queue, in words, each with the command that mends it.
+
+A finding is a matter of severity first, then of the order in which `diagnose` looks.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Iterable, Iterator, NamedTuple, Sequence
+
+from queuectl.core.batches import is_batch, owner_of, serves, start_command
+from queuectl.core.estimates import about
+from queuectl.core.facts import (
+    BEHIND_AFTER,
+    LATE_AFTER,
+    MANY_RETRIES,
+    OVERRUN_AFTER,
+    TREND_MINUTES,
+    Facts,
+    HookFacts,
+    QueueFacts,
+    Reason,
+    RunningFacts,
+)
+from queuectl.core.moments import distance, local, span
+from queuectl.core.sizes import size
+from queuectl.core.states import JobState
+
+UNSERVED_AFTER = timedelta(seconds=60)
+"""A queue that no worker serves is a finding when a job has waited so long: a worker that cron
+starts once a minute may come yet."""
+OVERRUN_TIMES = 3
+"""A job takes unusually long if it runs more than so many times as long as others."""
+MANY_DEATHS = 5
+"""So many deaths within an hour are critical."""
+DEATH_SHARE = 0.2
+"""Fewer are, if they are a larger share of the jobs that ended within that hour."""
+MANY_FAILURES = 3
+"""So many failures of a hook in a row are a finding."""
+LITTLE_SPACE = 64 << 20
+LITTLE_SHARE = 0.01
+"""Less free space than both of these, in bytes and as a share of the disk, is critical."""
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""A change so far in the future shows that the clock was set back."""
+
+_FEW = 3
+_STOPPED = re.compile(r"stopped \((kill -CONT \d+)\)\Z")
+
+
+class Severity(str, Enum):
+    """How bad a finding is."""
+
+    CRITICAL = "critical"
+    """Jobs do not run as they should, and nobody but a person changes that."""
+    WARNING = "warning"
+    """Something to know of before it becomes worse."""
+
+
+class Finding(NamedTuple):
+    """Something that is wrong."""
+
+    code: str
+    """Its kind, in one word for programs."""
+    severity: Severity
+    """How bad it is."""
+    message: str
+    """One sentence for people, without the full stop."""
+    detail: str | None = None
+    """What else helps to understand it; None if there is nothing."""
+    remedy: str | None = None
+    """The command that mends it, or shows more of it; None if there is none."""
+
+
+def diagnose(facts: Facts) -> list[Finding]:
+    """Return what is wrong, the worst first."""
+    found = [finding for look in _LOOKS for finding in look(facts)]
+    return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
+
+
+def all_is_well(facts: Facts) -> str:
+    """Return why it can be said that all is well: how many workers live, the longest wait …"""
+    waits = [queue.ready_since for queue in facts.queues if queue.ready_since is not None]
+    workers = len(facts.workers)
+    said = [f"{workers} worker{' is' if workers == 1 else 's are'} running"]
+    if waits:
+        said.append(f"nothing has waited longer than {_for(min(waits), facts.now)}")
+    else:
+        said.append("nothing waits")
+    if facts.last_death is None:
+        said.append("no job is dead")
+    else:
+        said.append(f"the last job died {distance(facts.last_death, now=facts.now)}")
+    return ", ".join(said)
+
+
+def _critical(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
+    return Finding(code, Severity.CRITICAL, message, detail, remedy)
+
+
+def _warning(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
+    return Finding(code, Severity.WARNING, message, detail, remedy)
+
+
+def _quoted(name: str) -> str:
+    from queuectl.core.shell_words import quote_argument  # only here: it needs shlex
+
+    return quote_argument(name)
+
+
+def _jobs(count: int, *, one: str = "", many: str = "") -> str:
+    """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
+    return f"{count:,} job {one}".rstrip() if count == 1 else f"{count:,} jobs {many}".rstrip()
+
+
+def _waiting(queues: Iterable[QueueFacts], now: datetime) -> str:
+    """Return `1,204 jobs wait, the oldest for 41 min`."""
+    found = list(queues)
+    count = sum(queue.ready for queue in found)
+    oldest = min(queue.ready_since for queue in found if queue.ready_since is not None)
+    if count == 1:
+        return f"1 job has waited for {_for(oldest, now)}"
+    return f"{count:,} jobs wait, the oldest for {_for(oldest, now)}"
+
+
+def _for(since: datetime, now: datetime) -> str:
+    return span(int(max(0.0, (now - since).total_seconds())))
+
+
+def _has_waited(queue: QueueFacts, at_least: timedelta, now: datetime) -> bool:
+    return queue.ready_since is not None and now - queue.ready_since >= at_least
+
+
+def _no_worker(facts: Facts) -> Iterator[Finding]:
+    ready = [queue for queue in facts.queues if queue.ready_since and not queue.status.paused]
+    if ready and not facts.workers:
+        yield _critical(
+            "no-worker",
+            f"No worker is running: {_waiting(ready, facts.now)}",
+            start_command([queue.status.name for queue in ready]),
+        )
+
+
+def _not_served(facts: Facts) -> Iterator[Finding]:
+    if not facts.workers:
+        return
+    for queue in facts.queues:
+        name = queue.status.name
+        if (
+            _has_waited(queue, UNSERVED_AFTER, facts.now)
+            and not queue.status.paused
+            and not any(serves(worker.queues, name) for worker in facts.workers)
+        ):
+            yield _critical(
+                "not-served",
+                f"No worker serves the queue {name}: {_waiting([queue], facts.now)}",
+                f"queuectl worker start --queue {_quoted(owner_of(name))}",
+            )
+
+
+def _unattended(facts: Facts) -> Iterator[Finding]:
+    count = facts.unattended
+    if count and not facts.workers:
+        jobs = "1 running job has" if count == 1 else f"{count:,} running jobs have"
+        yield _critical(
+            "unattended",
+            f"{jobs} no worker any more that answers for {'it' if count == 1 else 'them'}",
+            "queuectl worker start",
+            "Until a worker recovers them, no end is recorded, and no timeout and cancel is "
+            "carried out",
+        )
+
+
+def _held_up(facts: Facts) -> Iterator[Finding]:
+    """Find workers that live but run no jobs; that is critical if no others serve a queue."""
+    held_up = [worker for worker in facts.workers if worker.problem is not None]
+    if not held_up:
+        return
+    able = [worker for worker in facts.workers if worker.problem is None]
+    is_critical = any(
+        queue.ready
+        and not queue.status.paused
+        and not any(serves(worker.queues, queue.status.name) for worker in able)
+        for queue in facts.queues
+    )
+    first, problem = held_up[0], held_up[0].problem or ""
+    stopped = _STOPPED.match(problem)
+    more = f", and {len(held_up) - 1} more" if len(held_up) > 1 else ""
+    yield Finding(
+        "held-up",
+        Severity.CRITICAL if is_critical else Severity.WARNING,
+        f"Worker {first.id} lives but runs no jobs{more}: "
+        + ("it is stopped" if stopped else problem),
+        None,
+        stopped[1] if stopped else "queuectl worker list",
+    )
+
+
+def _disk(facts: Facts) -> Iterator[Finding]:
+    disk = facts.disk
+    if disk is not None and disk.free_bytes < max(LITTLE_SPACE, LITTLE_SHARE * disk.total_bytes):
+        yield _critical(
+            "disk",
+            f"Only {size(disk.free_bytes)} are free where the queue lies",
+            "queuectl prune",
+            disk.folder,
+        )
+
+
+def _late(facts: Facts) -> Iterator[Finding]:
+    late = [
+        schedule
+        for schedule in facts.schedules
+        if schedule.due_at is not None
+        and facts.now - schedule.due_at > LATE_AFTER
+        and not schedule.is_paused
+        and schedule.problem is None
+    ]
+    if facts.workers:
+        cause, remedy = "every worker is busy", "queuectl schedule tick"
+    else:
+        cause, remedy = "no worker is running", "queuectl worker start"
+    late.sort(key=lambda schedule: (schedule.due_at or facts.now, schedule.name))
+    if len(late) > _FEW:
+        many = f"{len(late):,} schedules are late"
+        longest = f"{late[0].name} by {_for(late[0].due_at or facts.now, facts.now)}"
+        yield _critical("schedule-late", f"{many}, {longest}: {cause}", remedy)
+        return
+    for schedule in late:
+        late_by = _for(schedule.due_at or facts.now, facts.now)
+        message = f"The schedule {schedule.name} is {late_by} late: {cause}"
+        yield _critical("schedule-late", message, remedy)
+
+
+def _broken(facts: Facts) -> Iterator[Finding]:
+    broken = [
+        schedule for schedule in facts.schedules if schedule.problem and not schedule.is_paused
+    ]
+    for problem in dict.fromkeys(schedule.problem for schedule in broken):
+        same = [schedule for schedule in broken if schedule.problem == problem]
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        s, make = ("s", "make") if more else ("", "makes")
+        message = f"The schedule{s} {same[0].name}{more} {make} no jobs: {problem}"
+        yield _critical("schedule-broken", message, same[0].remedy)
+
+
+def _deaths(facts: Facts) -> Iterator[Finding]:
+    deaths = facts.deaths
+    if deaths is None:
+        return
+    is_critical = deaths.jobs >= MANY_DEATHS or deaths.jobs > DEATH_SHARE * deaths.ended
+    last = f"The last one was {deaths.last_name}, {distance(deaths.last_at, now=facts.now)}"
+    yield Finding(
+        "deaths",
+        Severity.CRITICAL if is_critical else Severity.WARNING,
+        f"{_jobs(deaths.jobs)} died in the last hour{_same_way(deaths.reason, deaths.jobs)}",
+        last,
+        "queuectl dlq list --since 1h",
+    )
+
+
+def _same_way(reason: Reason, jobs: int) -> str:
+    """Return why most of so many jobs failed, as the end of a sentence."""
+    if jobs == 1:
+        return f": {reason.text}"
+    if reason.jobs == 1:
+        return ", each in another way"
+    if reason.jobs == jobs:
+        return f", all in the same way: {reason.text}"
+    if reason.among < jobs:
+        return f", {reason.jobs:,} of the last {reason.among:,} in the same way: {reason.text}"
+    return f", {reason.jobs:,} of them in the same way: {reason.text}"
+
+
+def _disabled(facts: Facts) -> Iterator[Finding]:
+    for hook in facts.hooks:
+        if hook.disabled_at is not None:
+            reason = f": {hook.disabled_reason}" if hook.disabled_reason else ""
+            yield _critical(
+                "hook-disabled",
+                f"The hook {hook.name} was disabled {distance(hook.disabled_at, now=facts.now)}"
+                f"{reason}",
+                f"queuectl hook resume {_quoted(hook.name)}",
+                f"It has sent nothing since {local(hook.disabled_at)}",
+            )
+
+
+def _paused(facts: Facts) -> Iterator[Finding]:
+    held = [queue for queue in facts.queues if queue.ready and queue.status.paused]
+    if held and facts.all_paused:
+        yield _warning(
+            "paused",
+            f"{_pause('All queues were', held[0], facts.now)}: {_wait(held)}",
+            "queuectl queue resume",
+        )
+        return
+    for queue in held:
+        yield _warning(
+            "paused",
+            f"{_pause(f'The queue {queue.status.name} was', queue, facts.now)}: {_wait([queue])}",
+            f"queuectl queue resume {_quoted(queue.status.name)}",
+        )
+
+
+def _pause(what: str, queue: QueueFacts, now: datetime) -> str:
+    status = queue.status
+    when = "" if status.paused_at is None else f" {distance(status.paused_at, now=now)}"
+    by = f" by {status.paused_by}" if status.paused_by else ""
+    return f"{what} paused{when}{by}" + (f' ("{status.pause_reason}")' * bool(status.pause_reason))
+
+
+def _wait(queues: Sequence[QueueFacts]) -> str:
+    return _jobs(sum(queue.ready for queue in queues), one="waits", many="wait")
+
+
+def _limited(facts: Facts) -> Iterator[Finding]:
+    for queue in facts.queues:
+        limit = queue.status.limit or 0
+        if not _is_at_limit(queue) or not _has_waited(queue, BEHIND_AFTER, facts.now):
+            continue
+        assert queue.ready_since is not None
+        if queue.status.paused or not facts.workers:
+            continue
+        name = queue.status.name
+        waited = f"A job of the queue {name} has waited for {_for(queue.ready_since, facts.now)}"
+        using = next((job for job in facts.running if job.queue == name), None)
+        used = ""
+        if using is not None:
+            longest = "by" if limit == 1 else "for the longest time by"
+            used = f" {longest} {using.name}, which has run for {_for(using.since, facts.now)}"
+        yield _warning(
+            "limit",
+            f"{waited}: the limit of {limit:,} is used up{used}",
+            f"queuectl queue limit {_quoted(name)} {limit + 1}",
+        )
+
+
+def _is_at_limit(queue: QueueFacts) -> bool:
+    limit = queue.status.limit
+    return limit is not None and queue.status.counts[JobState.PROCESSING] >= limit
+
+
+def _behind(facts: Facts) -> Iterator[Finding]:
+    """Find queues that are served, but too slowly. How far a batch is, `run` shows."""
+    able = [worker for worker in facts.workers if worker.problem is None]
+    for queue in facts.queues:
+        name = queue.status.name
+        serving = [worker for worker in able if serves(worker.queues, name)]
+        if (
+            is_batch(name)
+            or not _has_waited(queue, BEHIND_AFTER, facts.now)
+            or queue.status.paused
+            or _is_at_limit(queue)
+            or not serving
+        ):
+            continue
+        pools = {worker.supervisor for worker in facts.workers}
+        pool = serving[0].supervisor
+        size_now = sum(worker.supervisor == pool for worker in facts.workers)
+        which = f" {pool}" if len(pools) > 1 else ""
+        yield _warning(
+            "behind",
+            f"The queue {name} is behind: {_waiting([queue], facts.now)}{_trend(queue)}",
+            f"queuectl worker scale {size_now + 1}{which}",
+        )
+
+
+def _trend(queue: QueueFacts) -> str:
+    came_in, ended = queue.came_in, queue.ended
+    if not came_in and not ended:
+        return ""
+    if ended > came_in:
+        seconds = queue.ready / (ended - came_in) * TREND_MINUTES * 60
+        return f"; all will have started in {about(seconds)}"
+    return f"; {_per_minute(came_in)} jobs come in per minute, and {_per_minute(ended)} end"
+
+
+def _per_minute(count: int) -> str:
+    many = count / TREND_MINUTES
+    return f"{many:,.0f}" if many >= 9.95 or many == int(many) else f"{many:.1f}"
+
+
+def _overrun(facts: Facts) -> Iterator[Finding]:
+    for job in facts.running:
+        if not _is_overrun(job, facts.now):
+            continue
+        ran = (facts.now - job.since).total_seconds()
+        usual = max(job.usual_seconds or 0, 0.001)
+        name = _quoted(job.name)
+        yield _warning(
+            "overrun",
+            f"{job.name} has run for {_for(job.since, facts.now)}, {ran // usual:,.0f} times as "
+            f"long as usual ({span(usual)})",
+            f"queuectl show {name}",
+            f"queuectl cancel {name} ends it",
+        )
+
+
+def _is_overrun(job: RunningFacts, now: datetime) -> bool:
+    ran = now - job.since
+    return (
+        job.usual_seconds is not None
+        and ran > OVERRUN_AFTER
+        and ran.total_seconds() > OVERRUN_TIMES * job.usual_seconds
+    )
+
+
+def _overlapped(facts: Facts) -> Iterator[Finding]:
+    for schedule in facts.schedules:
+        if schedule.left_out is not None and schedule.unfinished is not None:
+            run = schedule.unfinished.name
+            yield _warning(
+                "overlapped",
+                f"The schedule {schedule.name} left out {local(schedule.left_out)}, because its "
+                f"run {run} has not ended",
+                f"queuectl show {_quoted(run)}",
+            )
+
+
+def _failing_schedules(facts: Facts) -> Iterator[Finding]:
+    for schedule in facts.schedules:
+        run = schedule.last_ended
+        if run is not None and run.state is JobState.DEAD:
+            when = "" if run.ended_at is None else f" {distance(run.ended_at, now=facts.now)}"
+            reason = f": {run.reason}" if run.reason else ""
+            yield _warning(
+                "schedule-failing",
+                f"The last run of the schedule {schedule.name}, {run.name}, died{when}{reason}",
+                f"queuectl show {_quoted(run.name)}",
+            )
+
+
+def _failing_hooks(facts: Facts) -> Iterator[Finding]:
+    for hook in facts.hooks:
+        if hook.disabled_at is None and not hook.is_paused:
+            yield from _failing_hook(hook, facts.now)
+
+
+def _failing_hook(hook: HookFacts, now: datetime) -> Iterator[Finding]:
+    named = f"the hook {hook.name}" if hook.is_rule else f"{hook.name} hooks"
+    remedy = f"queuectl hook show {_quoted(hook.name)}"
+    if not hook.is_rule:
+        remedy = f"queuectl dlq list --queue {_quoted(hook.lane or '')}"
+    if hook.failures >= MANY_FAILURES:
+        when = "" if hook.last_at is None else f", the last time {distance(hook.last_at, now=now)}"
+        result = f": {hook.last_result}" if hook.last_result else ""
+        message = f"The hook {hook.name} has failed {hook.failures:,} times in a row{when}{result}"
+        yield _warning("hook-failing", message, remedy)
+    elif hook.dead_jobs:
+        jobs = _jobs(hook.dead_jobs)
+        yield _warning("hook-failing", f"{jobs} of {named} died in the last hour", remedy)
+
+
+def _blocked(facts: Facts) -> Iterator[Finding]:
+    stuck = facts.stuck
+    if stuck is not None:
+        yield _warning(
+            "blocked",
+            f"{_jobs(stuck.jobs, one='waits', many='wait')} for {stuck.need}, which is "
+            f"{stuck.state.value}",
+            f"queuectl retry {_quoted(stuck.need)}",
+        )
+
+
+def _retries(facts: Facts) -> Iterator[Finding]:
+    if facts.retries < MANY_RETRIES:
+        return
+    reason = facts.retry_reason
+    same = ""
+    if reason is not None and reason.jobs > 1:
+        among = f" the next {reason.among:,}" if reason.among < facts.retries else " them"
+        same = f", {reason.jobs:,} of{among} after {reason.text}"
+    yield _warning(
+        "retries",
+        f"{facts.retries:,} jobs have failed and wait for another attempt{same}",
+        "queuectl list --state failed",
+    )
+
+
+def _cut_short(facts: Facts) -> Iterator[Finding]:
+    if facts.jobs_to_come:
+        hidden = _jobs(facts.jobs_to_come, one="is", many="are")
+        yield _warning(
+            "cut-short",
+            f"An enqueue was cut short: {hidden} stored, but not visible yet",
+            "queuectl worker start",
+        )
+
+
+def _clock(facts: Facts) -> Iterator[Finding]:
+    if facts.newest_change is not None and facts.newest_change - facts.now > CLOCK_TOLERANCE:
+        ahead = span(int((facts.newest_change - facts.now).total_seconds()))
+        yield _warning("clock", f"The clock was set back: a job was changed {ahead} from now", None)
+
+
+_LOOKS = (
+    _no_worker, _not_served, _unattended, _held_up, _disk, _late, _broken, _deaths, _disabled,
+    _paused, _limited, _behind, _overrun, _overlapped, _failing_schedules, _failing_hooks,
+    _blocked, _retries, _cut_short, _clock,
+)  # fmt: skip

@@ -1,0 +1,197 @@
+"""What is known of a queue at one moment, as far as it tells whether something is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from queuectl.core.models import QueueStatus, Worker
+from queuectl.core.states import JobState
+
+# Thresholds of findings that also limit what is read: below them, some facts are not asked for.
+BEHIND_AFTER = timedelta(minutes=10)
+"""A queue that is served is a finding when a job has waited so long."""
+LATE_AFTER = timedelta(minutes=2)
+"""So late a schedule is a finding."""
+OVERRUN_AFTER = timedelta(minutes=10)
+"""No job that has run for a shorter time takes unusually long."""
+MANY_RETRIES = 20
+"""So many jobs that wait for a retry are a finding."""
+
+TREND_MINUTES = 10
+"""The trend of a queue is that of so many minutes."""
+
+
+class QueueFacts(NamedTuple):
+    """One queue."""
+
+    status: QueueStatus
+    """Its pause, its limit, and how many jobs it holds."""
+    ready: int = 0
+    """How many of its jobs could run now, if they are not kept from running by their queue; of very
+    many that have just become due, some are not counted. Paused jobs are left out."""
+    ready_since: datetime | None = None
+    """Since when the oldest of these waits; None if there is none."""
+    came_in: int = 0
+    """How many jobs were enqueued during the last TREND_MINUTES."""
+    ended: int = 0
+    """How many of its jobs completed, died or were cancelled during that time."""
+
+
+class RunningFacts(NamedTuple):
+    """A job that runs."""
+
+    name: str
+    """What to call it in a command."""
+    queue: str
+    """The queue it is in."""
+    since: datetime
+    """When its attempt was claimed."""
+    usual_seconds: float | None = None
+    """How long such jobs take, but for the longest twentieth; None if too few ran before."""
+
+
+class Reason(NamedTuple):
+    """Why most of some jobs failed."""
+
+    text: str
+    """The reason, as `core/reasons.py` shortens it."""
+    jobs: int
+    """How many of them failed for this reason."""
+    among: int
+    """Of how many jobs the reasons were looked at."""
+
+
+class Deaths(NamedTuple):
+    """The jobs that died within the last hour and are still dead; those of hooks are left out."""
+
+    jobs: int
+    """How many they are."""
+    ended: int
+    """How many jobs have ended within that hour, in whichever way. Counting stops when it is clear
+    that the dead ones are few among them."""
+    reason: Reason
+    """Why most of them died."""
+    last_name: str
+    """What to call the one that died last."""
+    last_at: datetime
+    """When it died."""
+
+
+class Stuck(NamedTuple):
+    """Blocked jobs that can never run by themselves."""
+
+    jobs: int
+    """How many they are, as far as they were looked for."""
+    need: str
+    """What to call a job that the first of them waits for, perhaps through others."""
+    state: JobState
+    """How that job ended: DEAD or CANCELLED."""
+
+
+class HookFacts(NamedTuple):
+    """One hook."""
+
+    name: str
+    """Its name."""
+    is_rule: bool = True
+    """Whether it is a rule for many jobs, not the command of one job for its end."""
+    is_paused: bool = False
+    """Whether it is paused."""
+    disabled_at: datetime | None = None
+    """When it was disabled; None if it is not."""
+    disabled_reason: str | None = None
+    """Why; None if it is not disabled."""
+    failures: int = 0
+    """How many deliveries have failed since the last one that succeeded."""
+    last_at: datetime | None = None
+    """When the last delivery was tried; None if none was."""
+    last_result: str | None = None
+    """What became of it."""
+    dead_jobs: int = 0
+    """How many of its jobs died within the last hour and are still dead."""
+    lane: str | None = None
+    """The queue of one of these dead jobs; None if there is none."""
+
+
+class Run(NamedTuple):
+    """A run of a schedule: one job."""
+
+    name: str
+    """What to call the job."""
+    state: JobState
+    """Its state."""
+    ended_at: datetime | None
+    """When it ended; None if it is unfinished."""
+    reason: str | None = None
+    """Why it died; None if it did not."""
+
+
+class ScheduleFacts(NamedTuple):
+    """One schedule."""
+
+    name: str
+    """Its name."""
+    is_paused: bool = False
+    """Whether it is paused."""
+    due_at: datetime | None = None
+    """When its next job is to be made; None if none will be."""
+    problem: str | None = None
+    """Why no planned times can be computed here; None if they can."""
+    remedy: str | None = None
+    """The command that solves the problem; None if there is no problem, or no command."""
+    left_out: datetime | None = None
+    """Its last planned time, if that was left out because the run before it had not ended."""
+    unfinished: Run | None = None
+    """Its newest run that has not ended; None if all have."""
+    last_ended: Run | None = None
+    """Its newest run that completed or died; None if none did."""
+
+
+class Disk(NamedTuple):
+    """The file system on which the queue lies."""
+
+    folder: str
+    """The folder of the queue."""
+    free_bytes: int
+    """How much this user can still write."""
+    total_bytes: int
+    """How large it is."""
+
+
+class Facts(NamedTuple):
+    """Everything that is looked at to find out whether something is wrong."""
+
+    now: datetime
+    """The moment."""
+    queues: tuple[QueueFacts, ...] = ()
+    """The queues, ordered by name."""
+    all_paused: bool = False
+    """Whether one switch pauses all queues."""
+    workers: tuple[Worker, ...] = ()
+    """The living workers of these queues."""
+    unattended: int = 0
+    """How many running jobs have a worker that is dead."""
+    running: tuple[RunningFacts, ...] = ()
+    """The running jobs that are not paused, the one that has run longest first; only the first of
+    many, and at least the first one of each queue that is at its limit."""
+    deaths: Deaths | None = None
+    """The jobs that died within the last hour; None if none did."""
+    last_death: datetime | None = None
+    """When the newest dead job died; None if no job is dead."""
+    retries: int = 0
+    """How many jobs wait for a retry."""
+    retry_reason: Reason | None = None
+    """Why most of them failed; None if few wait."""
+    stuck: Stuck | None = None
+    """Jobs that can never run by themselves; None if none was found."""
+    jobs_to_come: int = 0
+    """How many jobs an enqueue that was cut short has stored that are not visible yet."""
+    hooks: tuple[HookFacts, ...] = ()
+    """The hooks, ordered by name."""
+    schedules: tuple[ScheduleFacts, ...] = ()
+    """The schedules, ordered by name."""
+    disk: Disk | None = None
+    """Where the queue lies; None if it is unknown."""
+    newest_change: datetime | None = None
+    """About when a job was last changed; None if there are no jobs."""

@@ -1,0 +1,419 @@
+"""The facts from which `core/diagnosis.py` finds out whether something is wrong.
+
+Everything comes from kept counts, the beginnings of indexes, and lock files, so the number of jobs
+does not matter.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Iterable, Mapping, NamedTuple, Sequence
+
+from queuectl.core.batches import is_lane, serves
+from queuectl.core.facts import (
+    BEHIND_AFTER,
+    MANY_RETRIES,
+    OVERRUN_AFTER,
+    TREND_MINUTES,
+    Deaths,
+    Disk,
+    Facts,
+    QueueFacts,
+    Reason,
+    RunningFacts,
+    Stuck,
+)
+from queuectl.core.models import QueueStatus, Worker
+from queuectl.core.reasons import short_reason
+from queuectl.core.states import JobState
+from queuectl.core.times import to_text
+from queuectl.storage import rule_facts, waits
+from queuectl.storage.progress import Progress
+from queuectl.storage.queues import Queues
+from queuectl.storage.stages import Stages
+from queuectl.storage.workers import Workers
+
+_HOUR = timedelta(hours=1)
+_MINUTE = len("2026-11-28T11:43")
+_USUAL_AGE = timedelta(days=7)
+"""How long jobs of a queue usually take is told by those that ended so lately."""
+_USUAL_JOBS = 200
+_FEWEST_RUNS = 5
+"""From fewer jobs nothing is said to be usual."""
+_MOST_RUNNING = 20
+"""So many of the running jobs are compared with what is usual."""
+_MOST_DEATHS = 20_000
+"""So many deaths are counted at most: 3 ms."""
+_MOST_REASONS = 200
+"""The reasons of so many jobs are compared."""
+_MOST_LOOKED_AT = 1_000
+"""So many rows of jobs are looked at, where the wanted ones may be anywhere among them."""
+_ENOUGH_ENDED = 30
+"""Beside fewer than `MANY_DEATHS` dead jobs, so many others make them a small share."""
+
+
+class _Running(NamedTuple):
+    """A running job that is not paused."""
+
+    name: str
+    queue: str
+    since: datetime
+    worker: str
+    schedule: str | None
+
+
+class _Dead(NamedTuple):
+    """What is known of the jobs that died within the last hour."""
+
+    deaths: Deaths | None
+    of_hooks: Mapping[str, tuple[int, str]]
+    """How many jobs of each hook, and the queue of one of them."""
+
+
+class FactsOfQueue(Queues, Progress, Workers, Stages):
+    """The method that returns these facts."""
+
+    def facts(self, queues: Sequence[str] = (), *, now: datetime) -> Facts:
+        """Return the facts of these queues; those of everything, if none is named.
+
+        Hooks and schedules do not belong to a queue: they are left out if queues are named. It
+        takes less than 20 ms with 1,000,000 jobs.
+        """
+        everyone = self.living_workers()
+        statuses = [each for each in self.queues() if not queues or each.name in queues]
+        failed = sum(_waiting(status, JobState.FAILED) for status in statuses)
+        with self._snapshot() as conn:
+            found = _queues(conn, statuses, queues, now)
+            running, workers = _running(conn, queues)
+            dead = _dead(conn, queues, now)
+            facts = Facts(
+                now=now,
+                queues=found,
+                workers=tuple(worker for worker in everyone if _serves_any(worker, queues)),
+                deaths=dead.deaths,
+                last_death=_last_death(conn),
+                retries=failed,
+                retry_reason=_retry_reason(conn, queues) if failed >= MANY_RETRIES else None,
+                stuck=_stuck(conn, statuses),
+                hooks=() if queues else rule_facts.hooks(conn, dead.of_hooks),
+                schedules=() if queues else rule_facts.schedules(conn, now),
+                newest_change=_newest_change(conn),
+            )
+        return facts._replace(
+            all_paused=self.all_paused(),
+            unattended=0 if everyone else self._unattended(workers),
+            running=self._with_usual(_longest(running, found), now),
+            jobs_to_come=0 if queues or self.is_stage_alive() else self.jobs_to_come(),
+            disk=_disk(os.path.dirname(self.files.database)),
+        )
+
+    def _unattended(self, workers: Sequence[str]) -> int:
+        """Return how many jobs have a worker that is dead, given the worker of each job."""
+        dead = {worker for worker in set(workers) if self.is_worker_alive(worker) is False}
+        return sum(worker in dead for worker in workers)
+
+    def _with_usual(self, running: Sequence[_Running], now: datetime) -> tuple[RunningFacts, ...]:
+        """Return the jobs; those that have run long with how long such jobs usually take."""
+        long = [job for job in running if now - job.since > OVERRUN_AFTER]
+        usual: dict[tuple[str, str | None], float | None] = {}
+        names = {job.queue for job in long if job.schedule is None}
+        if names:
+            ends = self.newest_ends(names, after=now - _USUAL_AGE, until=now, of_each=_USUAL_JOBS)
+            for queue, found in ends.items():
+                usual[queue, None] = _usual([end.seconds for end in found])
+        with self._snapshot() as conn:
+            for queue, schedule in {(job.queue, job.schedule) for job in long if job.schedule}:
+                seconds = rule_facts.seconds_of_runs(conn, schedule)
+                usual[queue, schedule] = _usual(seconds)
+        return tuple(
+            RunningFacts(job.name, job.queue, job.since, usual.get((job.queue, job.schedule)))
+            for job in running
+        )
+
+
+def _serves_any(worker: Worker, queues: Sequence[str]) -> bool:
+    return not queues or any(serves(worker.queues, queue) for queue in queues)
+
+
+def _waiting(status: QueueStatus, state: JobState) -> int:
+    """Return how many jobs of a queue are in a state, paused ones left out."""
+    return status.counts[state] - status.paused_jobs.get(state, 0)
+
+
+def _among(queues: Sequence[str]) -> str:
+    """Return a condition on the column `queue`, for as many parameters."""
+    return f"queue IN ({', '.join('?' * len(queues))})" if queues else "1"
+
+
+def _queues(
+    conn: sqlite3.Connection, statuses: Sequence[QueueStatus], queues: Sequence[str], now: datetime
+) -> tuple[QueueFacts, ...]:
+    waiting = {wait.queue: wait for wait in waits.find(conn, queues, now)}
+    trends: Mapping[str, tuple[int, int]] = {}
+    if any(now - wait.since >= BEHIND_AFTER for wait in waiting.values()):
+        trends = _trends(conn, now)
+    found = []
+    for status in statuses:
+        wait = waiting.get(status.name)
+        came_in, ended = trends.get(status.name, (0, 0))
+        found.append(
+            QueueFacts(
+                status,
+                0 if wait is None else wait.jobs,
+                None if wait is None else wait.since,
+                came_in,
+                ended,
+            )
+        )
+    return tuple(found)
+
+
+def _trends(conn: sqlite3.Connection, now: datetime) -> dict[str, tuple[int, int]]:
+    """Return how many jobs of each queue came in and ended during the last whole minutes."""
+    rows = conn.execute(
+        """
+        SELECT queue,
+               sum(CASE WHEN event = 'enqueued' THEN times ELSE 0 END),
+               sum(CASE WHEN event = 'enqueued' THEN 0 ELSE times END)
+          FROM activity
+         WHERE period >= :first
+           AND period < :present
+           AND (event = 'enqueued' OR event = 'ok' OR event = 'dead' OR event = 'cancelled'
+                OR event = 'cancelled-waiting')
+         GROUP BY queue
+         ORDER BY queue
+        """,
+        {
+            "first": to_text(now - timedelta(minutes=TREND_MINUTES))[:_MINUTE],
+            "present": to_text(now)[:_MINUTE],
+        },
+    )
+    return {queue: (came_in, ended) for queue, came_in, ended in rows}
+
+
+def _running(conn: sqlite3.Connection, queues: Sequence[str]) -> tuple[list[_Running], list[str]]:
+    """Return the running jobs that are not paused, and the worker of each job that runs."""
+    running, workers = [], []
+    for seq, job, id_made, queue, worker, since, paused_at, schedule in conn.execute(
+        """
+        SELECT seq, id, id_made, queue, locked_by, locked_at, paused_at, schedule
+          FROM jobs INDEXED BY jobs_processing
+         WHERE state = 'processing'
+         ORDER BY locked_at, seq
+        """
+    ):
+        if queues and queue not in queues:
+            continue
+        workers.append(str(worker))
+        begun = rule_facts.time(since)
+        if paused_at is None and begun is not None:
+            name = rule_facts.name_of(seq, job, id_made)
+            running.append(_Running(name, queue, begun, str(worker), schedule))
+    return running, workers
+
+
+def _longest(running: Sequence[_Running], queues: Iterable[QueueFacts]) -> list[_Running]:
+    """Return the jobs that have run longest, and the first one of each queue with a limit."""
+    limited = {queue.status.name for queue in queues if queue.status.limit is not None}
+    first = {job.queue: job for job in reversed(running) if job.queue in limited}
+    return [
+        *running[:_MOST_RUNNING],
+        *(job for job in running[_MOST_RUNNING:] if first.get(job.queue) is job),
+    ]
+
+
+def _usual(seconds: Sequence[float]) -> float | None:
+    """Return what all but the longest twentieth stay below; None if they are too few."""
+    if len(seconds) < _FEWEST_RUNS:
+        return None
+    return sorted(seconds)[-(-19 * len(seconds) // 20) - 1]
+
+
+def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _Dead:
+    """Return what is known of the jobs that died within the last hour and are still dead."""
+    since = to_text(now - _HOUR)
+    died = conn.execute(
+        f"""
+        SELECT queue, count(*)
+          FROM (SELECT queue
+                  FROM jobs INDEXED BY jobs_died
+                 WHERE state = 'dead'
+                   AND finished_at >= ?
+                   AND {_among(queues)}
+                 LIMIT {_MOST_DEATHS})
+         GROUP BY queue
+         ORDER BY queue
+        """,
+        (since, *queues),
+    ).fetchall()
+    if not died:
+        return _Dead(None, {})
+    newest = conn.execute(
+        f"""
+        SELECT seq, id, id_made, queue, hook, finished_at, last_error
+          FROM jobs INDEXED BY jobs_died
+         WHERE state = 'dead'
+           AND finished_at >= ?
+           AND {_among(queues)}
+         ORDER BY finished_at DESC, seq DESC
+         LIMIT {_MOST_LOOKED_AT}
+        """,
+        (since, *queues),
+    ).fetchall()
+    of_hooks: dict[str, tuple[int, str]] = {}
+    for _, _, _, queue, hook, _, _ in newest:
+        if hook is not None:
+            of_hooks[hook] = (of_hooks.get(hook, (0, ""))[0] + 1, queue)
+    own = [row for row in newest if not is_lane(row[3])]
+    if not own:
+        return _Dead(None, of_hooks)
+    jobs = sum(count for queue, count in died if not is_lane(queue))
+    deaths = Deaths(
+        jobs=jobs,
+        ended=jobs + _others_ended(conn, queues, since),
+        reason=_most_common([row[6] for row in own[:_MOST_REASONS]]),
+        last_name=rule_facts.name_of(*own[0][:3]),
+        last_at=rule_facts.time(own[0][5]) or now,
+    )
+    return _Dead(deaths, of_hooks)
+
+
+def _others_ended(conn: sqlite3.Connection, queues: Sequence[str], since: str) -> int:
+    """Return how many jobs completed or were cancelled since then, up to _ENOUGH_ENDED."""
+    row = conn.execute(
+        f"""
+        SELECT count(*)
+          FROM (SELECT 1
+                  FROM (SELECT queue
+                          FROM jobs INDEXED BY jobs_prunable
+                         WHERE (state = 'completed' OR state = 'cancelled')
+                           AND finished_at >= ?
+                         LIMIT {_MOST_LOOKED_AT})
+                 WHERE {_among(queues)}
+                 LIMIT {_ENOUGH_ENDED})
+        """,
+        (since, *queues),
+    ).fetchone()
+    return int(row[0])
+
+
+def _last_death(conn: sqlite3.Connection) -> datetime | None:
+    row = conn.execute(
+        """
+        SELECT finished_at
+          FROM jobs INDEXED BY jobs_died
+         WHERE state = 'dead'
+         ORDER BY finished_at DESC
+         LIMIT 1
+        """
+    ).fetchone()
+    return None if row is None else rule_facts.time(row[0])
+
+
+def _retry_reason(conn: sqlite3.Connection, queues: Sequence[str]) -> Reason | None:
+    """Return why most of the jobs failed that wait for a retry, as far as they were looked at."""
+    rows = conn.execute(
+        f"""
+        SELECT last_error
+          FROM (SELECT state, queue, paused_at, last_error
+                  FROM jobs INDEXED BY jobs_due
+                 WHERE state = 'scheduled' OR state = 'failed'
+                 ORDER BY run_at, seq
+                 LIMIT {_MOST_LOOKED_AT})
+         WHERE state = 'failed'
+           AND paused_at IS NULL
+           AND {_among(queues)}
+        """,
+        tuple(queues),
+    ).fetchall()
+    return _most_common([row[0] for row in rows]) if rows else None
+
+
+def _most_common(errors: Sequence[str | None]) -> Reason:
+    reasons = Counter(short_reason(error or "unknown") for error in errors)
+    text, jobs = reasons.most_common(1)[0]
+    return Reason(text, jobs, len(errors))
+
+
+def _stuck(conn: sqlite3.Connection, statuses: Sequence[QueueStatus]) -> Stuck | None:
+    """Return jobs that can never run by themselves, as far as they are found without much reading.
+
+    Looked at are the jobs that died last and what waits for them, and the first blocked jobs.
+    """
+    names = [status.name for status in statuses if status.counts[JobState.BLOCKED]]
+    if not names:
+        return None
+    found = conn.execute(
+        f"""
+        WITH RECURSIVE
+        ended (seq) AS (
+            SELECT seq
+              FROM (SELECT seq
+                      FROM jobs INDEXED BY jobs_died
+                     WHERE state = 'dead'
+                     ORDER BY finished_at DESC
+                     LIMIT {_MOST_LOOKED_AT})
+             UNION
+            SELECT needs.needs_seq
+              FROM (SELECT seq
+                      FROM jobs INDEXED BY jobs_blocked
+                     WHERE state = 'blocked'
+                     ORDER BY seq
+                     LIMIT {_MOST_LOOKED_AT}) AS first
+              JOIN dependencies AS needs ON needs.job_seq = first.seq
+              JOIN jobs AS need ON need.seq = needs.needs_seq
+             WHERE needs.however = 0
+               AND (need.state = 'dead' OR need.state = 'cancelled')
+        ),
+        stuck (seq, need) AS (
+            SELECT dependencies.job_seq, ended.seq
+              FROM ended
+              JOIN dependencies ON dependencies.needs_seq = ended.seq
+             WHERE dependencies.however = 0
+             UNION
+            SELECT dependencies.job_seq, stuck.need
+              FROM stuck
+              JOIN dependencies ON dependencies.needs_seq = stuck.seq
+             LIMIT {_MOST_LOOKED_AT}
+        )
+        SELECT need.seq, need.id, need.id_made, need.state, count(DISTINCT jobs.seq)
+          FROM stuck
+          JOIN jobs ON jobs.seq = stuck.seq
+          JOIN jobs AS need ON need.seq = stuck.need
+         WHERE jobs.state = 'blocked'
+           AND jobs.queue IN ({", ".join("?" * len(names))})
+         GROUP BY need.seq
+         ORDER BY count(DISTINCT jobs.seq) DESC, need.seq
+         LIMIT 1
+        """,
+        tuple(names),
+    ).fetchone()
+    if found is None:
+        return None
+    seq, job, id_made, state, jobs = found
+    return Stuck(jobs, rule_facts.name_of(seq, job, id_made), JobState(state))
+
+
+def _newest_change(conn: sqlite3.Connection) -> datetime | None:
+    """Return when the newest job was changed, or the newest attempt began or ended."""
+    rows = conn.execute(
+        """
+        SELECT updated_at FROM jobs WHERE seq = (SELECT max(seq) FROM jobs)
+         UNION ALL
+        SELECT coalesce(finished_at, started_at)
+          FROM executions
+         WHERE id = (SELECT max(id) FROM executions)
+        """
+    )
+    return max(filter(None, (rule_facts.time(row[0]) for row in rows)), default=None)
+
+
+def _disk(folder: str) -> Disk | None:
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return None
+    return Disk(folder, space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize)

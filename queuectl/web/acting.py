@@ -1,0 +1,64 @@
+"""How an action ends: one line in the log, a message, and the page it came from."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from typing import Sequence, cast
+
+from flask import Response, g, redirect, request
+
+from queuectl.core.escaping import escape
+from queuectl.web import messages
+from queuectl.web.guard import home
+
+_log = logging.getLogger(__name__)
+
+
+def user() -> str:
+    """Return the name of the user whose queue this server shows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user, as in some containers
+        return str(os.geteuid())
+
+
+def by() -> str:
+    """Return who acts, as pauses and cancels keep it: the user of this server, through the page."""
+    return f"{user()} (web)"
+
+
+def done(action: str, names: Sequence[str], message: str, *, to: str | None = None) -> Response:
+    """End an action that changed something.
+
+    `names` are the ids of jobs, or other names, that were changed. The user comes back to the page
+    of the form, or `to` another one if that page is gone.
+    """
+    return _end(action, names, message, to or where_from(), is_good=True)
+
+
+def refused(message: str) -> Response:
+    """End an action that changed nothing, because the queue did not allow it."""
+    return _end(request.endpoint or "", [], message, where_from(), is_good=False)
+
+
+def where_from() -> str:
+    """Return the URL of the page on which the form was, which it names in its field `back`.
+
+    It always leads to this server and below the secret path, whatever the field holds.
+    """
+    back = request.form.get("back", "")
+    # The secret path comes before it, so that it names no other host.
+    return request.script_root + back if back[:1] == "/" and back.isprintable() else home()
+
+
+def _end(action: str, names: Sequence[str], text: str, target: str, *, is_good: bool) -> Response:
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    _log.info(
+        "%s %s %s%s: %s", g.role.value, request.remote_addr or "-", action,
+        escape(f" {shown}" if shown else ""), escape(text),
+    )  # fmt: skip
+    response = cast(Response, redirect(target, 303))
+    messages.leave(response, text, is_good=is_good)
+    return response

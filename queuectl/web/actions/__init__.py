@@ -1,0 +1,10 @@
+"""The actions: everything that changes the queue. Each is a POST, and calls a verb of the storage.
+
+`ACTIONS` lists the blueprints. How to add one: see the docstring of `queuectl.web`.
+"""
+
+from __future__ import annotations
+
+from queuectl.web.actions.jobs import job_actions
+
+ACTIONS = (job_actions,)

@@ -1,0 +1,103 @@
+"""What is answered when something is wrong: a page that says what, and what to do."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from queuectl.core.errors import (
+    JobDeleted,
+    NoSuchJob,
+    QueueBusy,
+    QueueError,
+    QueueLost,
+    QueueReplaced,
+    QueueUnusable,
+    QueueUpgraded,
+    ReadTimeOut,
+)
+from queuectl.web import acting
+
+_log = logging.getLogger(__name__)
+
+_TITLES = {
+    401: "Log in",
+    403: "Not allowed",
+    404: "There is no such page",
+    405: "This address cannot be called in this way",
+    413: "The request is too long",
+    421: "Misdirected request",
+    500: "Something went wrong in queuectl",
+    503: "The queue cannot be used at the moment",
+}
+_AGAIN_SECONDS = 5
+
+
+def install(app: Flask) -> None:
+    """Let an app answer all errors in this way."""
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(QueueError, _of_queue)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _of_http(error: HTTPException) -> Response:
+    code = error.code or 500
+    text = {
+        401: "Open the link that queuectl web printed, or paste its token here.",
+        404: "It may have been deleted since.",
+    }.get(code, error.description or "")
+    return _page(code, text)
+
+
+def _of_queue(error: QueueError) -> Response:
+    """Answer an error of the storage: a refused action leads back to its page with a message."""
+    if isinstance(error, (QueueLost, QueueUnusable)):
+        return _page(503, _sentence(_about_lost(error)))
+    if request.method == "POST":
+        return acting.refused(str(error))
+    if isinstance(error, (NoSuchJob, JobDeleted)):
+        return _page(404, _sentence(str(error)))
+    if isinstance(error, (QueueBusy, ReadTimeOut)):
+        return _page(503, _sentence(str(error)))
+    return _page(409, _sentence(str(error)))
+
+
+def _about_lost(error: QueueError) -> str:
+    if isinstance(error, QueueUpgraded):
+        return "the queue was upgraded: start queuectl web again"
+    if isinstance(error, QueueReplaced):
+        return f"{error}: start queuectl web again"
+    return str(error)
+
+
+def _unexpected(error: Exception) -> Response:
+    _log.exception("unexpected error at %s %s", request.method, request.path)
+    return _page(500, f"{type(error).__name__}. The log of queuectl web says more.")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _page(code: int, text: str) -> Response:
+    title = _TITLES.get(code, "The request was refused")
+    if request.script_root == "" or code == 421:
+        # Nobody has proved to know the secret path, so nothing of a page may tell it.
+        body = "" if request.path == "/healthz" and code == 503 else f"{title}\n"
+        response = Response(body, code, content_type="text/plain; charset=utf-8")
+    else:
+        is_whole = "storage" in g and code not in (401, 503)
+        template = "login.html" if code == 401 else "error.html"
+        page = render_template(
+            template, title=title, text=text, layout="base.html" if is_whole else "bare.html"
+        )
+        response = Response(page, code, content_type="text/html; charset=utf-8")
+    if code == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="queuectl"'
+    elif code == 405:
+        response.headers["Allow"] = "GET, HEAD, POST"
+    elif code == 503:
+        response.headers["Retry-After"] = str(_AGAIN_SECONDS)
+    return response

@@ -1,0 +1,165 @@
+"""What surrounds every page: navigation, find box, footer; and how templates print values."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from flask import Flask, current_app, g, render_template, request, url_for
+from jinja2 import StrictUndefined
+from markupsafe import Markup
+
+from queuectl import __version__
+from queuectl.core import moments
+from queuectl.core.escaping import escape
+from queuectl.core.models import Job
+from queuectl.core.naming import number
+from queuectl.core.reasons import short_reason
+from queuectl.core.sizes import size
+from queuectl.core.states import SIGNS, JobState
+from queuectl.core.times import format_duration, to_text, utcnow
+from queuectl.web import messages
+from queuectl.web.acting import user
+from queuectl.web.guard import may_change, serving, storage
+from queuectl.web.static_files import static
+
+_PAGES = (
+    ("Overview", "overview.overview"),
+    ("Jobs", "jobs.jobs"),
+    ("Dead", "dead.dead"),
+    ("Queues", "queues.queues"),
+    ("Schedules", "schedules.schedules"),
+    ("Hooks", "hooks.hooks"),
+    ("Workers", "workers.workers"),
+)
+"""The navigation: what each page is called, and its endpoint."""
+
+_CHIPS = {
+    JobState.BLOCKED: "later",
+    JobState.SCHEDULED: "later",
+    JobState.PENDING: "wait",
+    JobState.PROCESSING: "run",
+    JobState.COMPLETED: "ok",
+    JobState.FAILED: "retry",
+    JobState.DEAD: "dead",
+    JobState.CANCELLED: "off",
+}
+"""The colours of a state, as classes of the style sheet."""
+
+
+class Place(NamedTuple):
+    """The queue's file, for the footer."""
+
+    path: str
+    size: str
+    free: str
+
+
+def render(template: str, *, title: str, nav: str, **values: Any) -> str:
+    """Return a page. `title` is for the tab; `nav` is the endpoint of the page in the navigation.
+
+    The template extends `base.html`. It has `now`, and all names that `prepare` gives to templates.
+    """
+    return render_template(template, title=title, nav=nav, now=utcnow(), **values)
+
+
+def prepare(app: Flask) -> None:
+    """Set up the templates of an app."""
+    app.jinja_options = {
+        "autoescape": True,
+        "undefined": StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "finalize": _finalized,
+    }
+    app.jinja_env.filters.update(
+        ago=lambda instant: moments.distance(instant, now=utcnow()),
+        size=size,
+        span=moments.span,
+        exact=moments.local,
+        machine=to_text,
+        duration=format_duration,
+        thousands=lambda count: f"{count:,}",
+        reason=short_reason,
+        number=number,
+    )
+    app.jinja_env.globals.update(
+        static=static,
+        chips=_CHIPS,
+        signs=SIGNS,
+        may_change=may_change,
+        program=f"queuectl {__version__}",
+        owner=f"{user()}@{socket.gethostname()}",
+        zone=_zone(),
+    )
+    app.context_processor(_frame)
+
+
+def _frame() -> dict[str, Any]:
+    """Return what the base template shows of the queue; nothing if it cannot be read."""
+    options = serving().options
+    pages = [
+        (name, endpoint) for name, endpoint in _PAGES if endpoint in current_app.view_functions
+    ]
+    common = {
+        "pages": pages,
+        "database": os.path.basename(options.files.database),
+        "message": messages.take(),
+        "here": request.full_path.rstrip("?"),
+    }
+    if "storage" not in g:
+        return {**common, "counts": None, "place": None}
+    return {**common, "counts": storage().by_state(), "place": _place()}
+
+
+def _place() -> Place:
+    path = serving().options.files.database
+    bytes_used, free = 0, None
+    with suppress(OSError):
+        bytes_used = os.stat(path).st_size
+    with suppress(OSError):
+        disk = os.statvfs(os.path.dirname(path))
+        free = disk.f_bavail * disk.f_frsize
+    return Place(path, size(bytes_used), "" if free is None else f"{size(free)} free")
+
+
+def _finalized(value: Any) -> Any:
+    """Return what a template prints for a value.
+
+    Text may come from anybody who can enqueue a job, so control characters and those that change
+    the direction of text are shown as escapes. Jinja then escapes what means something in HTML.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return escape(value)
+    return value
+
+
+def job_when(job: Job, now: datetime) -> tuple[datetime, str]:
+    """Return the time that matters in the job's state, and what happens at that time, in words."""
+    if job.state is JobState.PROCESSING and job.locked_at is not None:
+        return job.locked_at, moments.lasting(job.locked_at, now=now)
+    if job.state in (JobState.SCHEDULED, JobState.FAILED) and job.run_at is not None:
+        return job.run_at, moments.upcoming(job.run_at, now=now)
+    if job.finished_at is not None:
+        return job.finished_at, moments.distance(job.finished_at, now=now)
+    return job.updated_at, moments.lasting(job.updated_at, now=now)
+
+
+def page_url(endpoint: str, **values: Any) -> str:
+    """Return the URL of a page, with the arguments that are not None."""
+    return url_for(endpoint, **{key: value for key, value in values.items() if value is not None})
+
+
+def _zone() -> str:
+    """Return the name of the local time zone, for the footer."""
+    name = os.environ.get("TZ", "")
+    if not name:
+        with suppress(OSError):
+            name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    return name or time.tzname[0]

@@ -1,0 +1,234 @@
+"""What every request has to pass before a page or an action sees it, and the headers of answers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, cast
+
+from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
+from werkzeug.exceptions import HTTPException
+
+from queuectl.storage import Storage
+from queuectl.web import access
+from queuectl.web.access import HEADERS, MOST_BODY_BYTES, SESSION_SECONDS, Role
+from queuectl.web.keys import KeyRing, Keys
+from queuectl.web.options import WebOptions
+from queuectl.web.storages import Storages
+from queuectl.web.watcher import Watcher
+
+if TYPE_CHECKING:
+    from typing import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_OUTSIDE = "queuectl.outside"
+_HEALTH = "/healthz"
+_WITHOUT_TOKEN = {"static_files.static_file", "login.log_in", "login.log_out"}
+_LIVE = "X-Queuectl-Live"
+"""The header by which a page asks for itself again."""
+
+
+class Misdirected(HTTPException):
+    """The request was meant for another host: the header Host names none of ours."""
+
+    code = 421
+    description = "This server does not go by that name."
+
+
+class Serving:
+    """What all requests of one server have in common."""
+
+    def __init__(self, options: WebOptions, ring: KeyRing) -> None:
+        self.options = options
+        self.ring = ring
+        self.storages = Storages(options.files, read_only=options.read_only)
+        self.watcher = Watcher(self.storages)
+        self.hosts = options.hosts()
+        self.origins = options.origins()
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie of a session."""
+        return "__Secure-queuectl" if self.options.is_https else "queuectl"
+
+
+def serving() -> Serving:
+    """Return what all requests of this server have in common."""
+    return cast(Serving, current_app.extensions["queuectl"])
+
+
+def storage() -> Storage:
+    """Return the storage for this request."""
+    return cast(Storage, g.storage)
+
+
+def may_change() -> bool:
+    """Whether the user of this request may change jobs."""
+    return g.get("role") is Role.FULL
+
+
+def keys() -> Keys:
+    """Return the keys, as they were when this request came."""
+    return cast(Keys, g.keys)
+
+
+def set_cookie(response: Response, name: str, value: str, seconds: int) -> None:
+    """Set a cookie that only our pages can send, and that no script can read."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=seconds,
+        path=f"{request.script_root}/",
+        secure=serving().options.is_https,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+class SecretPath:
+    """Lets only requests below the secret path reach the pages; it is cut off there.
+
+    A cookie with this path is not sent to servers at other ports of the same host.
+    """
+
+    def __init__(self, app: WSGIApplication, of: Serving) -> None:
+        self._app = app
+        self._serving = of
+
+    def __call__(self, asked: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        path = asked.get("PATH_INFO", "")
+        prefix = self._serving.options.prefix
+        # A proxy may leave its prefix in the path, or cut it off.
+        inner = path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
+        root, _, rest = inner[1:].partition("/")
+        secret, _, rest = rest.partition("/")
+        own = self._serving.ring.current().path
+        is_inside = root == "q" and hmac.compare_digest(secret.encode("utf-8", "replace"),
+                                                        own.encode())  # fmt: skip
+        if is_inside and inner.count("/") >= 3:
+            asked["SCRIPT_NAME"] = f"{prefix}/q/{own}"
+            asked["PATH_INFO"] = f"/{rest}"
+        elif inner != _HEALTH:
+            asked[_OUTSIDE] = True
+        else:
+            asked["PATH_INFO"] = inner
+            asked["SCRIPT_NAME"] = ""
+        return self._app(asked, start)
+
+
+def install(app: Flask, of: Serving) -> None:
+    """Put all checks in front of an app, and all headers on its answers."""
+    app.extensions["queuectl"] = of
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
+    app.before_request(_check)
+    app.after_request(_add_headers)
+    app.wsgi_app = SecretPath(app.wsgi_app, of)  # type: ignore[assignment,method-assign]
+
+
+def _check() -> Response | None:
+    """Refuse a request, answer it, or let it through with its role and its storage in `g`."""
+    of = serving()
+    if request.headers.get("Host", "").lower() not in of.hosts:
+        raise Misdirected
+    if request.method not in ("GET", "HEAD", "POST"):
+        abort(405)
+    if request.environ.get(_OUTSIDE):
+        abort(404)
+    if (request.content_length or 0) > MOST_BODY_BYTES:
+        abort(413)
+    if request.script_root == "":
+        return _health()
+    g.keys = of.ring.current()
+    _authenticate()
+    if request.method == "POST":
+        _refuse_foreign()
+    if request.endpoint in _WITHOUT_TOKEN:
+        return None
+    token = request.args.get("token")
+    if token is not None:
+        return _log_in_by_link(token)
+    if g.role is None:
+        abort(401)
+    if request.method == "POST" and not may_change():
+        abort(403, "This link allows looking only.")
+    # Before the queue is read: what changes later makes this page an old one.
+    g.generation = of.watcher.generation()
+    g.storage = of.storages.current()
+    return _unchanged()
+
+
+def _health() -> Response:
+    """Answer whether the queue can be read, to those without a token; nothing else is said."""
+    serving().storages.current().version()
+    return Response(status=200)
+
+
+def _authenticate() -> None:
+    role = access.role_of_header(g.keys, request.headers.get("Authorization"))
+    g.with_bearer = role is not None
+    if role is None:
+        role = access.role_of_session(g.keys, request.cookies.get(serving().cookie))
+    g.role = Role.VIEW if role is not None and serving().options.read_only else role
+
+
+def _refuse_foreign() -> None:
+    headers = request.headers
+    if not access.is_from_our_pages(
+        headers.get("Sec-Fetch-Site"),
+        headers.get("Origin"),
+        serving().origins,
+        with_bearer=g.with_bearer,
+    ):
+        abort(403, "This request did not come from this page.")
+
+
+def _log_in_by_link(token: str) -> Response:
+    """Exchange the token of a link for a session, and show the page without it in the address."""
+    if request.method != "GET":
+        abort(401)
+    role = access.role_of(g.keys, token)
+    if role is None:
+        abort(401)
+    rest = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
+    target = f"{request.script_root}{request.path}"
+    if rest:
+        from urllib.parse import quote_plus, urlencode  # only here
+
+        target += "?" + urlencode(rest, quote_via=quote_plus)
+    return start_session(role, target)
+
+
+def start_session(role: Role, target: str) -> Response:
+    """Return an answer that logs a browser in and leads it to a page."""
+    response = cast(Response, redirect(target, 303))
+    set_cookie(response, serving().cookie, access.new_session(g.keys, role), SESSION_SECONDS)
+    return response
+
+
+def home() -> str:
+    """Return the URL of the first page."""
+    return url_for("overview.overview")
+
+
+def _tag() -> str:
+    """Return what the page depends on besides the queue, with the generation: its ETag."""
+    seen = f"{request.full_path}\n{g.role.value}\n{request.cookies.get('theme', '')}"
+    return f'W/"{g.generation}-{hashlib.sha256(seen.encode()).hexdigest()[:16]}"'
+
+
+def _unchanged() -> Response | None:
+    """Answer a page that asks for itself again, if nothing has changed."""
+    asks_again = request.method == "GET" and request.headers.get(_LIVE)
+    if asks_again and request.headers.get("If-None-Match") == _tag():
+        return Response(status=304)
+    return None
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if "generation" in g and request.method == "GET" and response.status_code in (200, 304):
+        response.headers["ETag"] = _tag()
+    return response

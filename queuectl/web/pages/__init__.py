@@ -1,0 +1,12 @@
+"""The pages: everything that is only looked at. Each is a GET, and changes nothing.
+
+`PAGES` lists the blueprints. How to add one: see the docstring of `queuectl.web`.
+"""
+
+from __future__ import annotations
+
+from queuectl.web.pages.jobs import jobs_pages
+from queuectl.web.pages.overview import overview_page
+from queuectl.web.pages.workers import workers_page
+
+PAGES = (overview_page, jobs_pages, workers_page)

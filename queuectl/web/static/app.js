@@ -1,0 +1,216 @@
+// The page works without this file. It adds: updates without reloading, keys, copying, the theme.
+"use strict";
+(() => {
+  const POLL_MS = 2000;
+  const ANNOUNCE_MS = 10000;
+  const FAILURES_BEFORE_BANNER = 3;
+
+  // Before the page is drawn: the theme that was chosen.
+  const stored = (name) => { try { return localStorage.getItem(name); } catch { return null; } };
+  const store = (name, value) => { try { localStorage.setItem(name, value); } catch { /* private mode */ } };
+  const THEMES = ["system", "light", "dark"];
+  const theme = () => (THEMES.includes(stored("theme")) ? stored("theme") : "system");
+  const applyTheme = () => {
+    if (theme() === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme();
+  };
+  applyTheme();
+
+  const find = (selector, within = document) => within.querySelector(selector);
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  // Updates: the page asks for itself, and is given only what has changed.
+  let tag = null;
+  let failures = 0;
+  let paused = false;
+  let announcedAt = 0;
+
+  const isSelecting = () => {
+    const selection = getSelection();
+    return !selection.isCollapsed && find("#main").contains(selection.anchorNode);
+  };
+  const isBusy = () =>
+    document.hidden || paused || isSelecting() || find("dialog[open]") !== null ||
+    find("#main[data-live]") === null;
+
+  const morph = (selector, fresh) => {
+    const old = find(selector);
+    const made = find(selector, fresh);
+    if (old && made) {
+      Idiomorph.morph(old, made, {
+        ignoreActiveValue: true,
+        callbacks: {
+          // What the user has opened, ticked or typed stays as it is.
+          beforeAttributeUpdated: (name, node) =>
+            !(name === "open" && node.tagName === "DETAILS") &&
+            !(name === "checked" || (name === "value" && node.tagName !== "BUTTON")),
+          beforeNodeMorphed: (node) => !(node.nodeType === 1 && node.hasAttribute("data-keep")),
+        },
+      });
+    }
+  };
+
+  const showFresh = (text) => {
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    if (find("#main[data-live]", fresh) === null) { location.reload(); return; }
+    morph("#main", fresh);
+    morph("nav.main", fresh);
+    morph("#foot > span:nth-of-type(2)", fresh);
+    document.title = fresh.title;
+    const icon = find("link[rel=icon]");
+    const newIcon = find("link[rel=icon]", fresh);
+    if (icon && newIcon && icon.href !== newIcon.href) icon.href = newIcon.href;
+    const spoken = find("#announce", fresh);
+    if (spoken && Date.now() - announcedAt >= ANNOUNCE_MS && spoken.textContent !== find("#announce").textContent) {
+      announcedAt = Date.now();
+      find("#announce").textContent = spoken.textContent;
+    }
+    prepare();
+  };
+
+  const showState = () => {
+    const live = find("#live");
+    if (!live) return;
+    const lost = failures >= FAILURES_BEFORE_BANNER;
+    live.className = `live${lost ? " off" : paused ? " paused" : ""}`;
+    find("span", live).textContent = lost ? "no answer" : paused ? "paused" : "live";
+    let banner = find("#banner");
+    if (lost && !banner) {
+      banner = document.createElement("p");
+      banner.id = "banner";
+      banner.className = "banner";
+      banner.setAttribute("role", "status");
+      banner.textContent = "queuectl web does not answer. Trying again.";
+      find("#main").before(banner);
+    } else if (!lost && banner) banner.remove();
+  };
+
+  const update = async () => {
+    if (isBusy()) return;
+    try {
+      const headers = { "X-Queuectl-Live": "1" };
+      if (tag) headers["If-None-Match"] = tag;
+      const answer = await fetch(location.href.split("#")[0], { headers, cache: "no-store" });
+      if (answer.status === 401) { location.reload(); return; }
+      if (answer.status !== 304 && answer.status !== 200 && answer.status !== 404) throw new Error(answer.status);
+      failures = 0;
+      if (answer.status === 200) {
+        const text = await answer.text();
+        if (isBusy()) return;
+        tag = answer.headers.get("ETag");
+        showFresh(text);
+      }
+    } catch {
+      failures += 1;
+    }
+    showState();
+  };
+
+  // Times: the server writes how long ago; these lines keep that fresh between updates.
+  const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const inOneUnit = (seconds) => {
+    const [unit, length] = UNITS.find(([, each]) => seconds >= each) || UNITS[3];
+    return `${Math.floor(seconds / length).toLocaleString("en")} ${unit}`;
+  };
+  const two = (number) => String(number).padStart(2, "0");
+  const span = (seconds) => {
+    if (seconds < 60) return `${seconds} s`;
+    const minutes = Math.floor(seconds / 60);
+    if (seconds < 600) return `${minutes} min ${two(seconds % 60)} s`;
+    if (seconds < 3600) return `${minutes} min`;
+    if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${two(minutes % 60)} min`;
+    return `${Math.floor(seconds / 86400)} d ${two(Math.floor(seconds / 3600) % 24)} h`;
+  };
+  let ahead = 0; // how far this browser's clock is ahead of the server's
+  const refreshTimes = () => {
+    if (isSelecting()) return;
+    for (const time of all("time[datetime]")) {
+      const seconds = (Date.now() - ahead - Date.parse(time.dateTime)) / 1000;
+      if ("span" in time.dataset) time.textContent = span(Math.max(0, Math.floor(seconds)));
+      else time.textContent = seconds < 0 ? `in ${inOneUnit(-seconds)}` : `${inOneUnit(seconds)} ago`;
+    }
+  };
+
+  // Keys. They do nothing while somebody types, and can be switched off.
+  const isTyping = (event) => event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+  const rows = () => all("#main tbody tr").filter((row) => find("a[href]", row));
+  let at = -1;
+  let going = false;
+  const moveTo = (index) => {
+    const list = rows();
+    if (!list.length) return;
+    all("tr.at").forEach((row) => row.classList.remove("at"));
+    at = Math.max(0, Math.min(list.length - 1, index));
+    list[at].classList.add("at");
+    list[at].scrollIntoView({ block: "nearest" });
+  };
+  const press = (key) => {
+    const row = find("tr.at");
+    const target = (row && find(`[data-key="${key}"]`, row)) || find(`#main [data-key="${key}"]`);
+    if (target) target.click();
+    return Boolean(target);
+  };
+  const keyDown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || stored("keys") === "off") return;
+    if (find("dialog[open]") || isTyping(event)) {
+      if (event.key === "Escape" && isTyping(event)) event.target.blur();
+      return;
+    }
+    const { key } = event;
+    if (going) {
+      going = false;
+      const link = find(`nav.main a[data-key="${key}"]`);
+      if (link) link.click();
+      return;
+    }
+    const row = find("tr.at");
+    if (key === "/" && find("#find")) find("#find").focus();
+    else if (key === "g") { going = true; setTimeout(() => { going = false; }, 1500); return; }
+    else if (key === "j") moveTo(at + 1);
+    else if (key === "k") moveTo(at - 1);
+    else if (key === "Enter" && row && event.target === document.body) find("a[href]", row).click();
+    else if (key === "x" && row && find("input[type=checkbox]", row)) find("input[type=checkbox]", row).click();
+    else if (key === "p") { paused = !paused; showState(); }
+    else if (key === "?") find("#keys")?.showModal();
+    else if (key === "Escape") all("tr.at").forEach((each) => each.classList.remove("at"));
+    else if (!"recf[]".includes(key) || key.length !== 1 || !press(key)) return;
+    event.preventDefault();
+  };
+
+  // What only works with this script is hidden until it is here; also after each update.
+  const prepare = () => {
+    all("[data-copy][hidden], [data-theme-switch][hidden], [data-keys][hidden], [data-script][hidden]")
+      .forEach((each) => { each.hidden = false; });
+    const button = find("[data-theme-switch]");
+    if (button) button.textContent = `Theme: ${theme()}`;
+    refreshTimes();
+  };
+  const clicked = async (event) => {
+    const button = event.target.closest("button, a");
+    if (!button) return;
+    if ("copy" in button.dataset) {
+      await navigator.clipboard.writeText(find("span", button.closest(".cmd")).textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    } else if ("themeSwitch" in button.dataset) {
+      store("theme", THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
+      applyTheme();
+      prepare();
+    } else if ("keys" in button.dataset) find("#keys").showModal();
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const written = find('meta[name="now"]');
+    if (written) ahead = Date.now() - Date.parse(written.content);
+    prepare();
+    const box = find("[data-keys-on]");
+    if (box) {
+      box.checked = stored("keys") !== "off";
+      box.addEventListener("change", () => store("keys", box.checked ? "on" : "off"));
+    }
+    document.addEventListener("click", clicked);
+    document.addEventListener("keydown", keyDown);
+    if (find("#main[data-live]")) setInterval(update, POLL_MS);
+    setInterval(refreshTimes, 1000);
+  });
+})();

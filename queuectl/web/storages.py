@@ -1,0 +1,70 @@
+"""The storages of a web server: one for each of its threads, since a connection belongs to one."""
+
+from __future__ import annotations
+
+import threading
+
+from queuectl.core.errors import NoQueue, QueueError
+from queuectl.host.files import QueueFiles
+from queuectl.storage import Storage
+
+_WAIT_SECONDS = 5.0
+"""How long an action waits for its turn to write: somebody is looking at a spinning browser."""
+
+
+class Storages:
+    """Opens a storage for each thread that asks, and keeps it open."""
+
+    def __init__(self, files: QueueFiles, *, read_only: bool) -> None:
+        self.files = files
+        self._read_only = read_only
+        self._of_thread = threading.local()
+        # While a first connection is opened, no other may look at the file beside it.
+        self._opening = threading.Lock()
+
+    def current(self) -> Storage:
+        """Return the storage of this thread, which sees the queue as it is now.
+
+        A queue that does not exist yet is an empty one in memory. Raises QueueReplaced,
+        QueueUpgraded, or QueueUnusable.
+        """
+        storage: Storage | None = getattr(self._of_thread, "storage", None)
+        if storage is not None and self._of_thread.stands_for_none and self.files.exists():
+            self.close()
+            storage = None
+        if storage is None:
+            storage = self._open()
+        elif not self._of_thread.stands_for_none:
+            storage.refuse_changed()
+        return storage
+
+    def close(self) -> None:
+        """Close the storage of this thread."""
+        storage: Storage | None = getattr(self._of_thread, "storage", None)
+        if storage is not None:
+            storage.close()
+            self._of_thread.storage = None
+
+    def _open(self) -> Storage:
+        with self._opening:
+            try:
+                if not self.files.exists():
+                    raise NoQueue(self.files.database)
+                storage = Storage.open(
+                    self.files, write=not self._read_only, upgrade=False, wait_seconds=_WAIT_SECONDS
+                )
+                is_empty = False
+            except NoQueue:
+                storage = Storage.empty(self.files)
+                is_empty = True
+        if self._read_only:
+            storage.forbid_writes()
+        self._of_thread.storage, self._of_thread.stands_for_none = storage, is_empty
+        if not is_empty:
+            try:
+                # Also refuses a connection that locks others out because the disk is full.
+                storage.refuse_changed()
+            except QueueError:
+                self.close()
+                raise
+        return storage

@@ -1,0 +1,33 @@
+"""Fixtures of the tests of the web page."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator
+
+import pytest
+
+pytest.importorskip("flask")
+pytest.importorskip("waitress")
+
+from queuectl.storage import Storage
+from support.web import Page
+
+
+@pytest.fixture
+def pages(storage: Storage) -> Iterator[Callable[..., Page]]:
+    """Return what makes the pages of the queue of `storage`, with options."""
+    made: list[Page] = []
+
+    def make(**options: Any) -> Page:
+        made.append(Page(storage.files, **options))
+        return made[-1]
+
+    yield make
+    for page in made:
+        page.close()
+
+
+@pytest.fixture
+def page(pages: Callable[..., Page]) -> Page:
+    """The pages of the queue of `storage`."""
+    return pages()

@@ -1,0 +1,131 @@
+"""What the pages show, and how they stay up to date."""
+
+from __future__ import annotations
+
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
+from queuectl.storage import Storage
+from support.queue import Queue
+from support.waiting import wait_until
+from support.web import Page, Server
+
+LIVE = {"X-Queuectl-Live": "1"}
+
+
+def test_an_unchanged_page_is_not_sent_again(page: Page) -> None:
+    """The same generation of the queue and the same address: 304, without a query."""
+    first = page.ask("/", headers=LIVE)
+    again = page.ask("/", headers={**LIVE, "If-None-Match": first.headers["ETag"]})
+    other = page.ask("/jobs", headers={**LIVE, "If-None-Match": first.headers["ETag"]})
+    viewer = page.ask("/", token="view", headers={**LIVE, "If-None-Match": first.headers["ETag"]})
+    by_hand = page.ask("/", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert [one.status for one in (first, again, other, viewer, by_hand)] == [
+        200,
+        304,
+        200,
+        200,
+        200,
+    ]
+    assert again.text == ""
+
+
+def test_a_change_is_seen(page: Page, storage: Storage) -> None:
+    """Another process enqueued a job: within a second the page is another one."""
+    tag = page.ask("/", headers=LIVE).headers["ETag"]
+    storage.enqueue([JobSpec(command="true", id="j1")], now=utcnow())
+
+    wait_until(lambda: page.ask("/", headers={**LIVE, "If-None-Match": tag}).status == 200)
+
+
+def test_a_page_for_an_absent_queue(queue: Queue) -> None:
+    """It says how to begin, creates nothing, and follows when the queue comes into being."""
+    server = Server(queue)
+
+    assert (
+        "Nothing has been enqueued yet" in server.ask(f"{server.root}/", "GET", server.bearer).text
+    )
+    assert not queue.database.exists()
+    assert not queue.database.with_name("queue.db.d").exists()
+    queue.enqueue("true", "--id", "j1")
+    assert "j1" in server.ask(f"{server.root}/jobs", "GET", server.bearer).text
+
+
+def test_a_replaced_queue(page: Page, storage: Storage) -> None:
+    """Each page says what to do; a check of health fails without a word."""
+    import os
+
+    assert page.ask("/healthz", whole_path=True).status == 200
+    os.rename(storage.files.database, storage.files.database + ".old")
+    try:
+        answer = page.ask("/")
+        health = page.ask("/healthz", whole_path=True, token=None)
+    finally:
+        os.rename(storage.files.database + ".old", storage.files.database)
+
+    assert answer.status == 503
+    assert "was removed or replaced: start queuectl web again." in answer.text
+    assert (health.status, health.text) == (503, "")
+
+
+def test_an_upgraded_queue(page: Page, storage: Storage) -> None:
+    page.get("/")
+    with storage._transaction() as conn:
+        conn.execute("PRAGMA user_version = 99")
+
+    answer = page.ask("/")
+
+    assert answer.status == 503
+    assert "The queue was upgraded: start queuectl web again." in answer.text
+
+
+def test_an_unknown_job(page: Page) -> None:
+    answer = page.ask("/jobs/nobody")
+
+    assert answer.status == 404
+    assert "No such job: nobody." in answer.text
+
+
+def test_a_page_and_its_action(page: Page, storage: Storage) -> None:
+    """The action leads back to the page of its form, which says once what happened."""
+    storage.enqueue([JobSpec(command="true", id="j1", label="one")], now=utcnow())
+    storage.cancel(storage.get("j1"), now=utcnow())
+    link = page.ask(f"/?token={page.ring.current().full}", token=None)
+    cookies = dict([link.headers["Set-Cookie"].partition(";")[0].split("=", 1)])
+
+    done = page.post("/jobs/j1/retry", token=None, cookies=cookies, fields={"back": "/jobs?q=a"})
+    assert (done.status, done.headers["Location"]) == (303, f"{page.root}/jobs?q=a")
+    name, value = done.headers["Set-Cookie"].partition(";")[0].split("=", 1)
+    shown = page.ask("/jobs", token=None, cookies={**cookies, name: value})
+
+    assert "@1 runs again as soon as a worker is free." in shown.text
+    assert f"{name}=;" in shown.headers["Set-Cookie"]
+
+
+def test_an_action_that_is_refused_says_why(page: Page, storage: Storage) -> None:
+    storage.enqueue([JobSpec(command="true", id="j1")], now=utcnow())
+
+    done = page.post("/jobs/j1/retry", fields={"back": "/jobs/j1"})
+
+    assert (done.status, done.headers["Location"]) == (303, f"{page.root}/jobs/j1")
+
+
+def test_an_action_never_leads_elsewhere(page: Page, storage: Storage) -> None:
+    """Whatever the field `back` holds, the answer leads below the secret path."""
+    storage.enqueue([JobSpec(command="true", id="j1")], now=utcnow())
+
+    for back in ("https://evil.example/", "//evil.example/", "/\\evil", "", "evil", "/a\r\nX: y"):
+        target = page.post("/jobs/j1/retry", fields={"back": back}).headers["Location"]
+        assert target.startswith(f"{page.root}/"), back
+
+
+def test_hostile_text_is_escaped(page: Page, storage: Storage) -> None:
+    """Jobs come from anybody: what they hold is text, with control characters as escapes."""
+    evil = "\"><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31m\u202e{{7777*7777}}'"
+    storage.enqueue([JobSpec(command=evil, label="<b>x</b>", id="<i>j1")], now=utcnow())
+
+    for path in ("/", "/jobs", "/jobs/@1"):
+        text = page.get(path)
+        for raw in ("<script>alert", "<img", "<b>x", "<i>j", "\x1b", "\u202e", "60481729"):
+            assert raw not in text.replace("idiomorph", ""), (path, raw)
+    assert r"\x1b[31m\u202e{{7777*7777}}" in page.get("/jobs")
