@@ -29,6 +29,11 @@ VALUES = {
         "2026-12-24T18:00."
     ),
     "GLOB": "A pattern as in a shell: * is any text, ? one character, [a-z] one of these.",
+    "WORDS": (
+        "Parts of the id, label, command or error, and fields: state:dead, queue:mail, "
+        "label:'sync*', schedule:NAME, worker:ID, exit:12, signal:KILL, runs:'>1', after:1h, "
+        "before:yesterday."
+    ),
     "SHELL": "bash, zsh or fish.",
     "CRIT": "A number, for --max-wait a duration: CRITICAL beyond it; beyond WARN it is a WARNING.",
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import click
 
 from queuectl.core.errors import InvalidInput
-from queuectl.core.specs import suggestion
-from queuectl.core.states import CALLED, JobState
+from queuectl.core.states import JobState
 from queuectl.core.times import parse_duration, parse_past, utcnow
+
+if TYPE_CHECKING:
+    from queuectl.core.job_query import JobQuery
 
 _LARGEST = 1_000_000_000
 """An unlimited number would overflow in SQLite, and no queue holds more jobs or lines."""
@@ -93,6 +95,26 @@ class _Pattern(click.ParamType):  # type: ignore[type-arg]  # generic in newer c
 PATTERN = _Pattern()
 
 
+class _Find(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """What people type to find jobs: words, and fields such as `state:dead`."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> JobQuery:
+        """Return the query."""
+        from queuectl.core.job_query import JobQuery, parse  # only if the option is given
+
+        if isinstance(value, JobQuery):
+            return value
+        try:
+            return parse(str(value), now=utcnow())
+        except InvalidInput as error:
+            raise InvalidInput(f"{_name(param)}: {error}") from None
+
+
+FIND = _Find()
+
+
 class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
     """One or several states: `failed`, `failed,dead`. Help and completion offer only `among`."""
 
@@ -105,9 +127,11 @@ class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
         """Return the states that the text names."""
         if isinstance(value, tuple):
             return value
+        from queuectl.core.job_query import states_called  # only if a state is given
+
         states: list[JobState] = []
         for word in str(value).split(","):
-            states.extend(_states(word))
+            states.extend(states_called(word))
         return tuple(states)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[Any]:
@@ -117,19 +141,6 @@ class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer cli
         before, comma, last = incomplete.rpartition(",")
         names = (state.value for state in self.among if state.value.startswith(last))
         return [CompletionItem(before + comma + name) for name in names]
-
-
-def _states(word: str) -> Sequence[JobState]:
-    """Return the states that a word means, which may be what people call them elsewhere."""
-    known = [state.value for state in JobState]
-    name = word.strip().lower()
-    if name in known:
-        return [JobState(name)]
-    if name in CALLED:
-        return CALLED[name]
-    if name in ("error", "errored", "failure"):
-        raise InvalidInput(f"no such state: {word} (failed: is retried; dead: has failed for good)")
-    raise InvalidInput(f"no such state: {word}{suggestion(name, known, also=tuple(CALLED))}")
 
 
 def _name(param: click.Parameter) -> str:

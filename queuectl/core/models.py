@@ -9,10 +9,13 @@ import signal
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
-from typing import Mapping, NamedTuple
+from typing import TYPE_CHECKING, Mapping, NamedTuple
 
 from queuectl.core.settings import Settings
 from queuectl.core.states import JobState
+
+if TYPE_CHECKING:
+    from queuectl.core.job_query import JobQuery
 
 
 class OutcomeKind(str, Enum):
@@ -363,8 +366,18 @@ class Selection(NamedTuple):
     """Only jobs that ended at this time or later, or that are unfinished and changed since then."""
     paused: bool = False
     """Whether only paused jobs are selected."""
+    schedule: str | None = None
+    """Only jobs that this schedule made; None means any, or none."""
+    query: JobQuery | None = None
+    """Only jobs for which the conditions of this query hold."""
 
     @property
     def is_counted(self) -> bool:
         """Whether the kept counts tell how many jobs are selected."""
-        return self.label is None and self.since is None and not self.paused
+        return (
+            self.label is None
+            and self.since is None
+            and not self.paused
+            and self.schedule is None
+            and self.query is None
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from heapq import merge
-from typing import Sequence
+from typing import Any, Callable, Sequence
 
 from queuectl.core.models import Selection
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -31,10 +31,10 @@ _INDEXES = {
 """The index that holds the jobs of a state, and its condition, which a query has to repeat."""
 
 
-def conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:
+def conditions(selection: Selection) -> tuple[list[str], tuple[Any, ...]]:
     """Return conditions, which all must hold, and their values; no value is in their text."""
     found: list[str] = []
-    values: list[str] = []
+    values: list[Any] = []
     if selection.queues:
         found.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
         values.extend(selection.queues)
@@ -51,6 +51,15 @@ def conditions(selection: Selection) -> tuple[list[str], tuple[str, ...]]:
     if selection.since is not None:
         found.append("coalesce(finished_at, updated_at) >= ?")
         values.append(to_text(selection.since))
+    if selection.schedule is not None:
+        found.append("schedule = ?")
+        values.append(selection.schedule)
+    if selection.query is not None:
+        from queuectl.storage.matching import matching  # what it imports, few processes need
+
+        parts, more = matching(selection.query)
+        found += parts
+        values += more
     return found, tuple(values)
 
 
@@ -62,10 +71,7 @@ def find_seqs(
     Returns None if it is better to read all jobs.
     """
     if not selection.is_counted:
-        find = _since if selection.label is None else _labelled
-        if selection.paused:
-            find = _paused
-        found = sorted(find(conn, selection))
+        found = sorted(_finder(selection)(conn, selection))
         return found if newest is None else found[-newest:]
     parts, values = conditions(selection)
     where = " AND ".join(parts)
@@ -85,6 +91,58 @@ def find_seqs(
     if len(found) < wanted:
         found = _by_index(conn, selection, values, counts, wanted)
     return found[::-1]
+
+
+def _finder(selection: Selection) -> Callable[[sqlite3.Connection, Selection], list[int]]:
+    """Return the function that finds the jobs which a kept count does not tell."""
+    if selection.paused:
+        return _paused
+    if selection.schedule is not None:
+        return _scheduled
+    if selection.label is not None:
+        return _labelled
+    return _since if selection.query is None else _matching
+
+
+def _scheduled(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+    parts, values = conditions(selection)
+    rows = conn.execute(
+        f"""
+        SELECT seq
+          FROM jobs INDEXED BY jobs_schedule
+         WHERE schedule IS NOT NULL
+           AND {" AND ".join(parts)}
+         ORDER BY seq
+        """,
+        values,
+    )
+    return [row[0] for row in rows]
+
+
+def _matching(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+    """Return the seqs of jobs that a query selects; only jobs in its states are read."""
+    parts, values = conditions(selection)
+    where = " AND ".join(parts) or "1"
+    asked = selection.query.states if selection.query is not None else ()
+    states = [state for state in selection.states or JobState if not asked or state in asked]
+    if len(states) == len(JobState):
+        return [row[0] for row in conn.execute(f"SELECT seq FROM jobs WHERE {where}", values)]
+    found: list[int] = []
+    for state in states:
+        index, condition = _INDEXES[state]
+        rows = conn.execute(
+            f"""
+            SELECT seq
+              FROM jobs INDEXED BY {index}
+             WHERE {condition}
+               AND state = '{state.value}'
+               AND {where}
+             ORDER BY seq
+            """,
+            values,
+        )
+        found.extend(row[0] for row in rows)
+    return found
 
 
 def _labelled(conn: sqlite3.Connection, selection: Selection) -> list[int]:

@@ -142,7 +142,7 @@ class Queries(Base):
             yield from rows
 
     def _all_rows(
-        self, select: str, parts: Sequence[str], values: Sequence[str], after: int
+        self, select: str, parts: Sequence[str], values: Sequence[Any], after: int
     ) -> Iterator[Any]:
         # Without NOT INDEXED, SQLite may collect and sort all jobs of a state, for each page again.
         where = " AND ".join([*parts, "seq > ?"])

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from typing import Callable, Iterator, NamedTuple, Union
 
 from queuectl.core.errors import (
@@ -286,7 +287,7 @@ class _Reading:
 def _connected(files: QueueFiles, mode: str) -> sqlite3.Connection:
     """Connect to a file that exists, so that nothing can be written to it."""
     conn = connect(files.database, mode)
-    conn.text_factory = lambda text: text.decode("utf-8", "replace")
+    conn.text_factory = partial(str, encoding="utf-8", errors="replace")
     for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON"):
         conn.execute(f"PRAGMA {pragma}")
     return conn

@@ -76,6 +76,12 @@ def test_options_select_jobs(queue: Queue, options: str, expected: list[str]) ->
         ("--since 2026-01-31T12:00:31Z -n 1", ["cancelled"]),
         ("--since 2026-01-31 --state dead,pending", ["dead", "pending"]),
         ("--since 2026-01-31 --label *", ["completed"]),
+        ("--find dead", ["dead"]),
+        ("--find RUN", _ORDER),
+        ("--find state:dead,failed", ["failed", "dead"]),
+        ("--find state:dead --state failed", []),
+        ("--find run --state dead -n 1", ["dead"]),
+        ("--schedule nightly", []),
     ],
 )
 def test_jobs_are_selected_by_label_and_time(
@@ -250,3 +256,20 @@ class TestOnATerminal:
 
 def _ids(screen: str) -> list[str]:
     return [line.split()[1] for line in screen.splitlines() if line.startswith("@")]
+
+
+def test_what_find_does_not_understand(queue: Queue) -> None:
+    """The message names the option and the field."""
+    every_state(queue)
+
+    assert queue.fails(2, "list", "--find", "x exit:none") == (
+        "queuectl list: --find: exit: not a number: none"
+    )
+
+
+def test_find_among_the_dead(queue: Queue) -> None:
+    """Dead jobs can be searched for as well."""
+    every_state(queue)
+
+    assert queue.ok("dlq", "list", "--ids", "--find", "run dead") == "dead"
+    assert queue.ok("dlq", "list", "--ids", "--find", "state:failed") == ""

@@ -14,6 +14,7 @@ from typing import Any, Iterator, Sequence
 
 import pytest
 
+from queuectl.core.job_query import FIELDS, parse
 from queuectl.core.models import Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
@@ -561,3 +562,13 @@ def test_the_queries_of_the_page_work(filled: Queue) -> None:
     assert len(queries) == 3
     for query in queries:
         _rows(filled, query)
+
+
+def test_the_page_names_the_fields_of_find() -> None:
+    """Each with an example that can be typed."""
+    cells = [row[0] for row in rows(TOPICS["queries"].section("Finding jobs by words"))]
+    examples = [name for cell in cells for name in code(cell)]
+
+    assert sorted(example.partition(":")[0] for example in examples) == sorted(FIELDS)
+    for example in examples:
+        assert parse(example, now=noon(0)).words == ()

@@ -17,8 +17,8 @@ from support.watch.file_watch import by_hand
 
 _COMMANDS = (
     "list", "status", "check", "doctor", "export -", "queue list", "dlq list", "worker list",
-    "why pending", "show pending", "enqueue true", "cancel pending", "retry --all",
-    "prune --older-than 0s",
+    "why pending", "show pending", "sql SELECT * FROM run_list", "enqueue true",
+    "cancel pending", "retry --all", "prune --older-than 0s",
 )  # fmt: skip
 _COMMAND_CODES = frozenset((0, 1, 2, 75))
 _CHECK_CODES = frozenset((0, 1, 2, 3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import click
 
@@ -33,6 +33,9 @@ from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 
+if TYPE_CHECKING:
+    from queuectl.core.job_query import JobQuery
+
 _DEAD = (JobState.DEAD,)
 
 
@@ -47,7 +50,12 @@ def dlq() -> None:
 @dlq.command("list", cls=QueueCommand, sections=LIST_SECTIONS)
 @list_options(default_number="all")
 def dlq_list(
-    queues: Sequence[str], label: str | None, since: datetime | None, **shown: Any
+    queues: Sequence[str],
+    label: str | None,
+    since: datetime | None,
+    schedule: str | None,
+    query: JobQuery | None,
+    **shown: Any,
 ) -> None:
     """List the dead jobs and why each of them failed.
 
@@ -57,7 +65,8 @@ def dlq_list(
       queuectl dlq list --last 5
       queuectl dlq list --json | jq -r '.[] | [.id, .last_error] | @tsv'
     """
-    dead = Selection(queue_names(queues), _DEAD, label, since)
+    names = queue_names(queues)
+    dead = Selection(names, _DEAD, label, since, schedule=schedule, query=query)
     print_list(dead, print_dead_jobs, none="no dead jobs", **shown)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, TypeVar
 
 import click
 
@@ -11,7 +11,7 @@ from queuectl.cli import output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import job_json
 from queuectl.cli.listings import Longest, print_jobs
-from queuectl.cli.parameters import WholeNumber
+from queuectl.cli.parameters import FIND, WholeNumber
 from queuectl.cli.selection import (
     label_option,
     queue_names,
@@ -26,13 +26,16 @@ from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 
+if TYPE_CHECKING:
+    from queuectl.core.job_query import JobQuery
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _MOST_ON_A_TERMINAL = 100
 
 
 LIST_SECTIONS = {
-    "Which jobs": "--state --queue --label --batch --since --last",
+    "Which jobs": "--find --state --queue --label --schedule --batch --since --last",
     "What is printed": "--ids --show-env --json",
 }
 """The sections of the options of `list` and `dlq list`."""
@@ -41,8 +44,16 @@ LIST_SECTIONS = {
 def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
     """Add the options of a command that lists jobs, all but `--state`."""
     options = [
+        click.option(
+            "--find",
+            "query",
+            type=FIND,
+            metavar="WORDS",
+            help="Only jobs that hold these words, or fields such as state:dead or exit:12.",
+        ),
         queue_option,
         label_option,
+        click.option("--schedule", metavar="NAME", help="Only jobs that this schedule made."),
         since_option,
         click.option(
             "-n",
@@ -128,6 +139,8 @@ def list_jobs(
     queues: Sequence[str],
     label: str | None,
     since: datetime | None,
+    schedule: str | None,
+    query: JobQuery | None,
     **shown: Any,
 ) -> None:
     """List jobs: those that run, failed, are next, or have ended.
@@ -142,9 +155,12 @@ def list_jobs(
       queuectl list --state failed,dead --last 20
       queuectl list --queue photos --ids
       queuectl list --label 'nightly*' --since yesterday
+      queuectl list --find 'rsync exit:12 after:1h'
       queuectl list --json | jq -r '.[] | [.id, .state] | @tsv'
     """
-    selection = Selection(queue_names(queues), state_names(states), label, since)
+    selection = Selection(
+        queue_names(queues), state_names(states), label, since, schedule=schedule, query=query
+    )
     storage = print_list(selection, print_jobs, none="no jobs", has_overview=True, **shown)
     if not (shown["ids"] or shown["as_json"]):
         _mention_dead(storage, selection)
