@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from queuectl.cli.progress import QueueProgress
+    from queuectl.core.diagnosis import Finding
     from queuectl.core.models import Execution, Job, LastRun, Worker
 
 MASK = "***"
@@ -132,3 +133,8 @@ def masked(env: Mapping[str, str], *, show_env: bool) -> dict[str, str]:
     if show_env:
         return dict(env)
     return {name: value if name == "PATH" else MASK for name, value in env.items()}
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Return something that is wrong as JSON shows it."""
+    return {**finding._asdict(), "severity": finding.severity.value}

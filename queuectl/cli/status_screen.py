@@ -6,15 +6,18 @@ from datetime import datetime
 from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from queuectl.cli import colors, output
+from queuectl.cli.attention import terminal_lines
 from queuectl.cli.progress import LONGEST_BAR, SHORTEST_BAR, QueueProgress, bar_pieces
 from queuectl.core import naming
 from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
+from queuectl.core.diagnosis import Finding
 from queuectl.core.escaping import escape
 from queuectl.core.estimates import HOLD_WORDS, about, rate
 from queuectl.core.models import Job, Worker
 from queuectl.core.moments import distance, lasting_in_short
 from queuectl.core.reasons import short_reason
+from queuectl.core.sparkline import sparkline
 from queuectl.core.states import SIGNS, JobState
 
 MOST_DEAD = 5
@@ -62,6 +65,10 @@ class Snapshot(NamedTuple):
     """The living workers."""
     database: str
     """The path of the database, as it is shown."""
+    findings: Sequence[Finding] = ()
+    """What is wrong, the worst first."""
+    ended: Sequence[int] = ()
+    """How many jobs ended in each of the last minutes, the present one last."""
 
 
 def screen(snapshot: Snapshot, width: int, height: int | None = None) -> list[str]:
@@ -70,14 +77,22 @@ def screen(snapshot: Snapshot, width: int, height: int | None = None) -> list[st
     In a low window, running jobs are left out before anything else.
     """
     room = _NO_LIMIT if height is None else height
+    findings = terminal_lines(snapshot.findings, width, max(3, room // 3))
     queues = _queue_lines(snapshot, width, max(1, min(MOST_QUEUES, room // 4)))
     dead = _dead_lines(snapshot, width)[: room // 6]
     last = [_last_line(snapshot, width)]
-    most = _MOST_RUNNING if height is None else room - len(queues) - len(dead) - len(last)
+    taken = len(findings) + len(queues) + len(dead) + len(last)
+    most = _MOST_RUNNING if height is None else room - taken
     running = _running_lines(snapshot, width, most)
-    spare = room - len(queues) - len(running) - len(dead) - len(last)
+    spare = room - taken - len(running)
+    groups = [findings, queues, running, dead, last]
+    ended = _ended_lines(snapshot, width)
+    # It is left out before the groups would have to stand without blank lines between them.
+    if spare >= len(ended) + sum(map(bool, groups)):
+        groups.insert(-1, ended)
+        spare -= len(ended)
     lines: list[_Line] = []
-    for group in (queues, running, dead, last):
+    for group in groups:
         if lines and group and spare > 0:
             lines.append([])
             spare -= 1
@@ -231,6 +246,19 @@ def _dead_lines(snapshot: Snapshot, width: int) -> list[_Line]:
         said = naming.title(job) if last_line is None else escape(last_line)
         texts.append([(f"{reason}: ", colors.bad), (said, None)])
     return _group(JobState.DEAD, rows, texts, width)
+
+
+def _ended_lines(snapshot: Snapshot, width: int) -> list[_Line]:
+    """Return how many jobs ended in each of the last minutes, as bars; nothing if none did."""
+    ended = snapshot.ended
+    if not any(ended):
+        return []
+    label = pad("ended", _label_width(JobState.PROCESSING))
+    bars = sparkline(ended, ascii_only=output.needs_ascii())
+    about_them = f"last {len(ended)} min, at most {max(ended):,} per min"
+    room = width - cells(label) - len(ended) - _GAP - cells(about_them)
+    line: _Line = [(label, colors.strong), (bars, None), _SPACE, (about_them, colors.faint)]
+    return [line] if room >= 0 else []
 
 
 def _group(

@@ -110,6 +110,35 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
             disk=_disk(os.path.dirname(self.files.database)),
         )
 
+    def ended_by_minute(
+        self, queues: Sequence[str] = (), *, minutes: int, now: datetime
+    ) -> list[int]:
+        """Return how many jobs completed or died in each of the last minutes, the present one last.
+
+        Only jobs of these queues, if any is named.
+        """
+        first = to_text(now - timedelta(minutes=minutes - 1))[:_MINUTE]
+        with self._snapshot() as conn:
+            counted = dict(
+                conn.execute(
+                    f"""
+                    SELECT period, sum(times)
+                      FROM activity
+                     WHERE period >= ?
+                       AND length(period) = {_MINUTE}
+                       AND (event = 'ok' OR event = 'dead')
+                       AND {_among(queues)}
+                     GROUP BY period
+                     ORDER BY period
+                    """,
+                    (first, *queues),
+                )
+            )
+        return [
+            counted.get(to_text(now - timedelta(minutes=ago))[:_MINUTE], 0)
+            for ago in range(minutes - 1, -1, -1)
+        ]
+
     def _unattended(self, workers: Sequence[str]) -> int:
         """Return how many jobs have a worker that is dead, given the worker of each job."""
         dead = {worker for worker in set(workers) if self.is_worker_alive(worker) is False}
@@ -181,6 +210,7 @@ def _trends(conn: sqlite3.Connection, now: datetime) -> dict[str, tuple[int, int
           FROM activity
          WHERE period >= :first
            AND period < :present
+           AND length(period) = :minute
            AND (event = 'enqueued' OR event = 'ok' OR event = 'dead' OR event = 'cancelled'
                 OR event = 'cancelled-waiting')
          GROUP BY queue
@@ -189,6 +219,7 @@ def _trends(conn: sqlite3.Connection, now: datetime) -> dict[str, tuple[int, int
         {
             "first": to_text(now - timedelta(minutes=TREND_MINUTES))[:_MINUTE],
             "present": to_text(now)[:_MINUTE],
+            "minute": _MINUTE,
         },
     )
     return {queue: (came_in, ended) for queue, came_in, ended in rows}

@@ -12,7 +12,7 @@ import pytest
 import queuectl
 from queuectl.cli import waiting
 from queuectl.cli.commands import check
-from queuectl.core import explanation, jobfile
+from queuectl.core import diagnosis, explanation, jobfile
 from queuectl.core.errors import QueueError
 from queuectl.core.estimates import Hold
 from queuectl.core.models import SPAWN_FAILED, OutcomeKind
@@ -156,6 +156,19 @@ def test_reasons_of_why() -> None:
     reasons |= set(re.findall(r'Explanation\("([a-z-]+)" if \w+ else "([a-z-]+)"', source)[0])
 
     assert set(keys("An explanation", "Reason")) == reasons
+
+
+def test_codes_of_findings() -> None:
+    """They are on the page, in the order in which they are found."""
+    source = Path(diagnosis.__file__).read_text("utf-8")
+    by_function = {
+        name: dict.fromkeys(re.findall(r'(?:_critical|_warning|Finding)\(\s*"([a-z-]+)"', body))
+        for name, body in re.findall(r"\ndef (_\w+)\(.*?\n(.*?)(?=\n\n\n)", source, re.DOTALL)
+    }
+    looks = re.findall(r"_\w+", source.partition("_LOOKS = (")[2])
+    codes = [code for look in looks for code in by_function[look] or by_function[f"{look[:-1]}"]]
+
+    assert keys("A finding", "Code") == codes
 
 
 def test_what_holds_up_a_queue() -> None:

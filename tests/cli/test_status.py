@@ -173,6 +173,11 @@ def test_on_a_terminal(queue: Queue, columns: int) -> None:
     assert screens.widest(rest) <= columns
     lines = rest.splitlines()
     assert lines[0] == ": 1 completed, 1 dead (1 cancelled)"
+    assert lines[2] == "Attention:"
+    assert lines[3].startswith("  ! No worker is running: 1 job")
+    is_below = columns < 200  # the remedy has a line of its own
+    assert ("queuectl worker start" in lines[4]) == is_below
+    lines = lines[3 + is_below :]
     assert lines[2].startswith("default")
     assert [line[:15] for line in lines[4:7:2]] == ["▸ processing  @", "✗ dead        @"]
     assert lines[-1].startswith("no workers · queuectl worker start")

@@ -10,6 +10,7 @@ import pytest
 
 from queuectl.cli.progress import QueueProgress
 from queuectl.cli.status_screen import DeadJob, Snapshot, screen
+from queuectl.core.diagnosis import Finding, Severity
 from queuectl.core.estimates import Estimate, Hold
 from queuectl.core.models import Job, QueueStatus, Worker
 from queuectl.core.states import UNFINISHED_STATES, JobState
@@ -138,7 +139,36 @@ def _wide() -> Snapshot:
     )  # fmt: skip
 
 
-_CASES = [_empty, _finished, _batch, _sixteen, _queues, _wide]
+def _wrong() -> Snapshot:
+    """No worker serves a queue, one is paused, and jobs died."""
+    return _snapshot(
+        [_queue("default", _HALF_AN_HOUR, completed=206, dead=8, pending=80, processing=2),
+         _queue("mail", Estimate(hold=Hold.NO_WORKER), pending=1204),
+         _queue("x", Estimate(hold=Hold.PAUSED), pending=1)],
+        [running(215 + n, _convert(215 + n), _minutes(12.7 - 3 * n)) for n in range(2)],
+        _dead_clips(5),
+        [a_worker(n, "x") for n in range(2)],
+    )._replace(
+        findings=[
+            _critical("No worker serves the queue mail: 1,204 jobs wait, the oldest for 41 min",
+                      "queuectl worker start --queue mail"),
+            _critical("14 jobs died in the last hour, 11 of them in the same way: exit 12",
+                      "queuectl dlq list --since 1h"),
+            Finding("paused", Severity.WARNING,
+                    "The queue x was paused 2 h ago by ada: 1 job waits", None,
+                    "queuectl queue resume x"),
+            Finding("clock", Severity.WARNING, "The clock was set back: a job was changed 12 min "
+                    "from now"),
+        ],
+        ended=[*range(9), 0, 0, 30, *range(18)],
+    )  # fmt: skip
+
+
+def _critical(message: str, remedy: str) -> Finding:
+    return Finding("a-code", Severity.CRITICAL, message, None, remedy)
+
+
+_CASES = [_wrong, _empty, _finished, _batch, _sixteen, _queues, _wide]
 
 
 @pytest.mark.parametrize("size", screens.SIZES, ids=str)
@@ -183,11 +213,11 @@ def test_nothing_drives_the_terminal() -> None:
         [running(1, evil, _minutes(1), queue=evil), running(2, "x", _minutes(1), label=evil)],
         [DeadJob(dead(3, "x", _minutes(1), last_error=evil, queue=evil), evil)],
         [a_worker(1, problem=evil)],
-    )
+    )._replace(findings=[_critical(evil, evil)])
     lines = [click.unstyle(line) for line in screen(shown, 200)]
 
     assert all(line.isprintable() for line in lines)
-    assert sum("a\\x1b]0;b" in line for line in lines) == 5
+    assert sum("a\\x1b]0;b" in line for line in lines) == 6
 
 
 def test_many_queues() -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Mapping, NoReturn, Sequence
 import click
 
 from queuectl.cli import output
+from queuectl.cli.attention import plain_lines
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
-from queuectl.cli.json_shapes import progress_json, running_json, worker_json
+from queuectl.cli.json_shapes import finding_json, progress_json, running_json, worker_json
 from queuectl.cli.selection import queue_names, queue_option
+from queuectl.core.diagnosis import diagnose
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
@@ -21,9 +23,14 @@ from queuectl.storage import Storage
 
 if TYPE_CHECKING:
     from queuectl.cli.status_screen import Snapshot
+    from queuectl.core.facts import Facts
 
 _MOST_RUNNING = 60
 _MOST_QUEUES = 20
+_MINUTES = 30
+"""So many minutes of the past are shown."""
+_TELL_TO_START = {"no-worker", "unattended"}
+"""Findings whose remedy is to start workers."""
 _RULE = "=" * 50
 _THIN_RULE = "-" * 50
 _ROWS = (
@@ -46,6 +53,8 @@ _OPTIONAL_ROWS = (
 @json_option
 def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:
     """Show how many jobs are in each state, what runs, and time left.
+
+    Below "Attention:" it says what is wrong, each with the command that mends it.
 
     \b
     Examples:
@@ -79,7 +88,7 @@ def _watch(storage: Storage, among: Sequence[str]) -> NoReturn:
 def _print_for_terminal(storage: Storage, among: Sequence[str]) -> None:
     from queuectl.cli.status_screen import screen  # only on a terminal
 
-    snapshot = _Snapshots(storage, among).take()
+    snapshot = _Snapshots(storage, among).take(minutes=0)
     for line in [*_block(snapshot.counts), *_ended(snapshot.counts), ""]:
         output.print_line(line)
     for line in screen(snapshot, output.line_width() or 80):
@@ -100,14 +109,15 @@ class _Snapshots:
         self._is_absent = not storage.files.exists()
         self._ended = EndedJobs(storage)
 
-    def take(self) -> Snapshot:
-        """Return what there is to show now."""
+    def take(self, *, minutes: int = _MINUTES) -> Snapshot:
+        """Return what there is to show now, and how many jobs ended in each of so many minutes."""
         from queuectl.cli.progress import measure
         from queuectl.cli.status_screen import MOST_DEAD, MOST_QUEUES, DeadJob, Snapshot
 
         self._follow_the_file()
         storage, now, among = self._storage, utcnow(), self._among
-        running, workers = storage.running_jobs(among), storage.living_workers(among)
+        facts = storage.facts(among, now=now)
+        running, workers = storage.running_jobs(among), facts.workers
         queues = measure(storage, workers, running, now=now, among=among)
         return Snapshot(
             now=now,
@@ -124,6 +134,8 @@ class _Snapshots:
             ],
             workers=workers,
             database=_shown_path(storage),
+            findings=diagnose(facts),
+            ended=storage.ended_by_minute(among, minutes=minutes, now=now) if minutes else (),
         )
 
     def _follow_the_file(self) -> None:
@@ -151,19 +163,16 @@ def _shown_path(storage: Storage) -> str:
 
 
 def _lines(storage: Storage, among: Sequence[str]) -> list[str]:
-    counts = storage.by_state(among)
-    workers = storage.living_workers(among)
-    lines = [*_block(counts), *_ended(counts), "", *_workers(workers, counts)]
-    lines += [f"Paused: {name} (queuectl queue resume)" for name in _paused(storage, among)]
-    paused_jobs = sum(
-        sum(queue.paused_jobs.values())
-        for queue in storage.queues()
-        if not among or queue.name in among
-    )
-    if paused_jobs:
-        lines.append(f"Paused jobs: {paused_jobs} (queuectl resume --all)")
-    lines += _time_left(storage, workers, among)
-    if counts[JobState.DEAD]:
+    counts, facts = storage.by_state(among), storage.facts(among, now=utcnow())
+    findings = diagnose(facts)
+    found = {finding.code for finding in findings}
+    lines = [*_block(counts), *_ended(counts), ""]
+    attention = plain_lines(findings)
+    lines += [*attention, ""] if attention else []
+    lines += _workers(facts.workers, counts, is_told=bool(found & _TELL_TO_START))
+    lines += _paused(facts, is_told="paused" in found)
+    lines += _time_left(storage, facts.workers, among)
+    if counts[JobState.DEAD] and "deaths" not in found:
         lines.append("Dead jobs: queuectl dlq list")
     absent = "" if storage.files.exists() else " (not created yet)"
     lines.append(f"Database: {storage.files.database}{absent}")
@@ -209,11 +218,13 @@ def _rate(part: int, total: int) -> str:
     return f"  {100 * part / total if total else 0:.1f}% ({part}/{total})"
 
 
-def _workers(workers: Sequence[Worker], counts: Mapping[JobState, int]) -> list[str]:
+def _workers(
+    workers: Sequence[Worker], counts: Mapping[JobState, int], *, is_told: bool
+) -> list[str]:
     if not workers:
         to_run = (JobState.PENDING, JobState.FAILED, JobState.SCHEDULED, JobState.PROCESSING)
-        hint = " (start some: queuectl worker start)" if any(counts[s] for s in to_run) else ""
-        return [f"Workers: none{hint}"]
+        needed = any(counts[state] for state in to_run) and not is_told
+        return ["Workers: none" + " (start some: queuectl worker start)" * needed]
     lines = [f"Workers: {len(workers)}"]
     for worker in workers:
         queues = ", ".join(worker.queues) or "all queues"
@@ -244,11 +255,20 @@ def _time_left(storage: Storage, workers: Sequence[Worker], among: Sequence[str]
     return lines
 
 
-def _paused(storage: Storage, among: Sequence[str]) -> list[str]:
-    if storage.all_paused():
-        return ["all queues"]
-    paused = [queue.name for queue in storage.queues() if queue.paused]
-    return [name for name in paused if not among or name in among]
+def _paused(facts: Facts, *, is_told: bool) -> list[str]:
+    """Return lines about pauses: of queues in which no job waits, and of single jobs."""
+    if facts.all_paused:
+        lines = [] if is_told else ["Paused: all queues (queuectl queue resume)"]
+    else:
+        lines = [
+            f"Paused: {queue.status.name} (queuectl queue resume)"
+            for queue in facts.queues
+            if queue.status.paused and not queue.ready
+        ]
+    paused_jobs = sum(sum(queue.status.paused_jobs.values()) for queue in facts.queues)
+    if paused_jobs:
+        lines.append(f"Paused jobs: {paused_jobs} (queuectl resume --all)")
+    return lines
 
 
 def _json(storage: Storage, among: Sequence[str]) -> dict[str, object]:
@@ -256,7 +276,7 @@ def _json(storage: Storage, among: Sequence[str]) -> dict[str, object]:
 
     counts = storage.by_state(among)
     total = sum(counts.values())
-    workers, running = storage.living_workers(among), storage.running_jobs(among)
+    facts, running = storage.facts(among, now=utcnow()), storage.running_jobs(among)
 
     def rate(state: JobState) -> float | None:
         return counts[state] / total if total else None
@@ -269,8 +289,9 @@ def _json(storage: Storage, among: Sequence[str]) -> dict[str, object]:
         "failure_rate": rate(JobState.DEAD),
         "queues": [
             progress_json(progress)
-            for progress in measure(storage, workers, running, now=utcnow(), among=among)
+            for progress in measure(storage, facts.workers, running, now=facts.now, among=among)
         ],
         "running": [running_json(job) for job in storage.jobs_by_seq([job.seq for job in running])],
-        "workers": [worker_json(worker) for worker in workers],
+        "workers": [worker_json(worker) for worker in facts.workers],
+        "findings": [finding_json(finding) for finding in diagnose(facts)],
     }

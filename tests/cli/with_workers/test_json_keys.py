@@ -60,6 +60,8 @@ def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> Non
     assert list(documents["status"]) == keys("The status")
     assert list(documents["status"]["jobs"]) == _STATES
     assert {tuple(found) for found in documents["status"]["workers"]} == {tuple(worker)}
+    findings = documents["status"]["findings"]
+    assert {tuple(found) for found in findings} == {tuple(keys("A finding"))}
     progress, running = keys("The progress of a queue"), keys("A running job")
     assert {tuple(found) for found in documents["status"]["queues"]} == {tuple(progress)}
     assert {tuple(found) for found in documents["status"]["running"]} == {tuple(running)}
@@ -75,7 +77,7 @@ def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> Non
         tuple(keys("The configuration"))
     }
     assert isinstance(documents["config get"], str)
-    assert {tuple(found) for found in documents["doctor"]} == {tuple(keys("A finding"))}
+    assert {tuple(found) for found in documents["doctor"]} == {tuple(keys("A check"))}
 
 
 def test_every_command_with_json_is_tested(documents: dict[str, Any]) -> None:

@@ -1,0 +1,73 @@
+"""The findings in `status`: what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Sequence, Tuple
+
+from queuectl.cli import colors
+from queuectl.core.cells import cut
+from queuectl.core.cells import width as cells
+from queuectl.core.diagnosis import Finding, Severity
+from queuectl.core.escaping import escape
+
+MOST_FINDINGS = 10
+"""So many are shown at most."""
+
+_HEADING = "Attention:"
+_INDENT = 4
+_SIGNS = {Severity.CRITICAL: "!", Severity.WARNING: "-"}
+_ALL = "queuectl status --json"
+
+_Line = List[Tuple[str, Optional[Callable[[str], str]]]]
+
+
+def plain_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return one line per finding, below a heading; no lines if there are no findings."""
+    if not findings:
+        return []
+    lines = [_HEADING]
+    for finding in findings[:MOST_FINDINGS]:
+        remedy = f" ({finding.remedy})" if finding.remedy else ""
+        lines.append(f"  {_SIGNS[finding.severity]} {finding.message}{remedy}")
+    if len(findings) > MOST_FINDINGS:
+        lines.append(f"  … {len(findings) - MOST_FINDINGS} more: {_ALL}")
+    return lines
+
+
+def terminal_lines(findings: Sequence[Finding], width: int, at_most: int) -> list[_Line]:
+    """Return the same with styles, of at most so many cells, and at most so many lines.
+
+    A remedy is never broken, so that it can be copied: it has a line of its own if it does not fit
+    behind its message. The last line says how many findings are left out.
+    """
+    if not findings or at_most < 1:
+        return []
+    lines: list[_Line] = [[(_HEADING, colors.strong)]]
+    shown = 0
+    for finding in findings[:MOST_FINDINGS]:
+        added = _lines_of(finding, width)
+        is_last = shown + 1 == len(findings)
+        if shown and len(lines) + len(added) + (not is_last) > at_most:
+            break
+        lines += added
+        shown += 1
+    if shown < len(findings):
+        lines.append([(f"  … {len(findings) - shown} more: {_ALL}", colors.faint)])
+    return lines[:at_most]
+
+
+def _lines_of(finding: Finding, width: int) -> list[_Line]:
+    is_critical = finding.severity is Severity.CRITICAL
+    style = colors.bad if is_critical else colors.strong
+    sign: _Line = [("  ", None), (_SIGNS[finding.severity], style), (" ", None)]
+    room = width - _INDENT
+    message = escape(finding.message)
+    if finding.remedy is None:
+        return [[*sign, (cut(message, room), None)]]
+    remedy = f"({escape(finding.remedy)})"
+    if cells(message) + 1 + cells(remedy) <= room:
+        return [[*sign, (message, None), (f" {remedy}", colors.faint)]]
+    return [
+        [*sign, (cut(message, room), None)],
+        [(" " * _INDENT, None), (cut(remedy[1:-1], room), colors.faint)],
+    ]
