@@ -32,6 +32,7 @@ JOB_SECTIONS = {
     "Where it runs": "--queue --cwd --env --shell --input",
     "When it starts": "--priority --delay --at --after --after-any",
     "Limits": "--timeout --max-retries --retry-delay --backoff",
+    "When it ends": "--on-success --on-failure --on-finish",
     "Only once": "--unique --if-dup",
     "Waiting for it": "--wait --output",
     "Many jobs": "--file --lines --null --dry-run",
@@ -89,6 +90,7 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     content = content.format("" if new else "; '' = nothing")
     shell = described("Run the command with this shell", defaults.shell)
     not_before = "Do not start it before this time."
+    no_hook = "" if new else " ('' = none)"
     return (
         click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
@@ -107,7 +109,25 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
                      help=after.format(none)),
         click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after_any.format(none)),
+        *hook_options(no_hook),
     )  # fmt: skip
+
+
+def hook_options(note: str = "") -> Sequence[Callable[[_Function], _Function]]:
+    """Return the options that name commands to run when a job ends."""
+    when = {"success": "it completes", "failure": "it is dead", "finish": "it ends in any way"}
+    return [
+        click.option(f"--on-{end}", metavar="COMMAND", shell_complete=offers.command,
+                     help=f"Run this command when {meaning}{note}.")
+        for end, meaning in when.items()
+    ]  # fmt: skip
+
+
+def own_hook_options(function: _Function) -> _Function:
+    """Add these options."""
+    for option in reversed(hook_options()):
+        function = option(function)
+    return function
 
 
 _OPTION_OF = {
@@ -128,6 +148,9 @@ _OPTION_OF = {
     "after": "--after",
     "after_any": "--after-any",
     "label": "--label",
+    "on_success": "--on-success",
+    "on_failure": "--on-failure",
+    "on_finish": "--on-finish",
 }
 """The option for each field of the JSON form."""
 
@@ -146,6 +169,9 @@ _CLEARED: Mapping[str, tuple[object, object]] = {
     "retry_delay": ("", None),
     "backoff": ("", None),
     "input": ("", None),
+    "on_success": ("", None),
+    "on_failure": ("", None),
+    "on_finish": ("", None),
 }
 """The value of an option that takes something away from a job, and what the job has then."""
 
@@ -166,7 +192,7 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
     """
     fields: dict[str, object] = {"run_at": options["at"]}
     for name in ("id", "queue", "priority", "max_retries", "cwd", "shell", "label", "unique_key",
-                 "if_dup"):  # fmt: skip
+                 "if_dup", "on_success", "on_failure", "on_finish"):  # fmt: skip
         fields[name] = options.get(name)
     for name in ("timeout", "delay", "retry_delay"):
         # JSON has a number where an option has digits.

@@ -19,7 +19,7 @@ from queuectl.cli.tables import (
 )
 from queuectl.core.cells import cut_middle
 from queuectl.core.moments import distance, lasting_in_short, local, upcoming
-from queuectl.core.naming import number
+from queuectl.core.naming import hook_title, number
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -112,7 +112,7 @@ def _row(job: Job) -> list[Cell]:
         job.priority,
         _runs(job),
         local(job.updated_at),
-        job.label or _NONE,
+        _label(job),
         job.command,
     ]
 
@@ -132,7 +132,7 @@ def _row_for_people(job: Job, now: datetime) -> list[Cell]:
 
 def _dead_row(job: Job) -> list[Cell]:
     died = _NONE if job.finished_at is None else local(job.finished_at)
-    return [job.id, job.queue, _runs(job), died, _reason(job), job.label or _NONE, job.command]
+    return [job.id, job.queue, _runs(job), died, _reason(job), _label(job), job.command]
 
 
 def _dead_row_for_people(job: Job, now: datetime) -> list[Cell]:
@@ -174,6 +174,11 @@ def _reason(job: Job) -> Cell:
     return Styled(short_reason(job.last_error), bad) if job.last_error else _NONE
 
 
+def _label(job: Job) -> str:
+    return job.label or hook_title(job) or _NONE
+
+
 def _title(job: Job) -> Cell:
-    """Return the label, which is emphasized, or the command."""
-    return Styled(job.label, strong) if job.label else job.command
+    """Return the label, which is emphasized, as is the title of a hook's job; else the command."""
+    label = job.label or hook_title(job)
+    return Styled(label, strong) if label else job.command

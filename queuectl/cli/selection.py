@@ -112,9 +112,9 @@ def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
 
 def queue_names(given: Sequence[str]) -> tuple[str, ...]:
     """Return the queues that `--queue` named; InvalidInput for what cannot be a queue."""
-    from queuectl.core.values import check_queue
+    from queuectl.core.values import check_any_queue
 
-    return tuple(check_queue(name, "--queue") for item in given for name in item.split(","))
+    return tuple(check_any_queue(name, "--queue") for item in given for name in item.split(","))
 
 
 def state_names(given: Sequence[tuple[JobState, ...]]) -> tuple[JobState, ...]:

@@ -7,9 +7,9 @@ from typing import Callable, Container, Iterable, NamedTuple, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.inside_job import own_job
-from queuectl.core.batches import serves, start_command
+from queuectl.core.batches import serves, start_command, waits_for
 from queuectl.core.errors import NoSuchJob, QueueError
-from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, Selection, signal_name
+from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, signal_name
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.host.pools import living_pools
 from queuectl.storage import Storage
@@ -89,37 +89,46 @@ def wait_for_all(
     deadline: float | None,
     report: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Wait until no job of these queues (none named: of all) is unfinished, or until the deadline.
+    """Wait until no job of these queues is unfinished, or until the deadline.
 
-    Returns how many are unfinished then; `report` is told so many times a second. Reads the counts
-    that the database keeps, so the number of jobs makes no difference. Raises WaitFailure if a job
-    can never finish by itself, or if the caller runs inside a job of these queues.
+    None named means all but lanes: nobody waits for hooks. Returns how many are unfinished then;
+    `report` is told so many times a second. Reads the counts that the database keeps, so the number
+    of jobs makes no difference. Raises WaitFailure if a job can never finish by itself, or if the
+    caller runs inside a job of these queues.
     """
     own = own_job(storage)
-    if own is not None and (not queues or own.queue in queues):
+    if own is not None and waits_for(queues, own.queue):
         refuse_own_job(storage, [own])
-    counts = [each for each in storage.counts() if not queues or each.queue in queues]
+    counts = [each for each in storage.counts() if waits_for(queues, each.queue)]
     warn_unserved(storage, {each.queue for each in counts if each.state in UNFINISHED_STATES})
     _warn_busy(
         storage,
         lambda: {
             each.queue
             for each in storage.counts()
-            if each.state in WAITING_STATES and (not queues or each.queue in queues)
+            if each.state in WAITING_STATES and waits_for(queues, each.queue)
         },
     )
-    unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
-    left = storage.count(unfinished)
+    left = count_unfinished(storage, queues)
 
     def look() -> bool:
         nonlocal left
         # Asked first: a job that is moved from there to here must not be missed.
         to_come = storage.jobs_to_come()
-        left = storage.count(unfinished) + to_come
+        left = count_unfinished(storage, queues) + to_come
         return not left
 
     _poll(storage, look, _StuckJobs(storage, queues), deadline, lambda: report(left))
     return left
+
+
+def count_unfinished(storage: Storage, queues: Sequence[str]) -> int:
+    """Return how many jobs of these queues (of all but lanes, if none is named) are unfinished."""
+    return sum(
+        each.jobs
+        for each in storage.counts()
+        if each.state in UNFINISHED_STATES and waits_for(queues, each.queue)
+    )
 
 
 def _poll(

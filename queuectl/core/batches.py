@@ -48,6 +48,14 @@ def with_lanes(queues: Sequence[str]) -> Sequence[str]:
     return [*queues, *map(lane_of, queues)] if queues else queues
 
 
+def waits_for(queues: Sequence[str], queue: str) -> bool:
+    """Whether a queue is one of these; with none given, one of all queues but lanes.
+
+    So hooks change neither how long `wait --all` waits nor its exit code.
+    """
+    return queue in queues if queues else not is_lane(queue)
+
+
 def serves(queues: Sequence[str], queue: str) -> bool:
     """Whether a worker that was started for these queues (for all, if none is named) serves one."""
     if not queues:

@@ -17,6 +17,10 @@ _OF_A_TERMINAL = frozenset(
 )
 
 
+_OURS = "QUEUECTL_"
+_ABOUT_AN_EVENT = ("EVENT", "PARENT_", "HOOK", "SCHEDULE", "MISSED")
+
+
 def is_captured(name: str) -> bool:
     """Whether a job takes over a variable of the shell that enqueues it, if it takes all.
 
@@ -28,6 +32,11 @@ def is_captured(name: str) -> bool:
         or name.startswith(("BASH_FUNC_", "QUEUECTL_", "_QUEUECTL_"))
         or is_for_one_process(name)
     )
+
+
+def is_about_an_event(name: str) -> bool:
+    """Whether the jobs of hooks or of schedules keep a variable that queuectl gave to them."""
+    return name.startswith(_OURS) and name[len(_OURS) :].startswith(_ABOUT_AN_EVENT)
 
 
 def is_for_one_process(name: str) -> bool:

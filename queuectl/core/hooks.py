@@ -9,6 +9,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job, Outcome
+from queuectl.core.naming import OWN_HOOKS
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 
@@ -29,12 +30,8 @@ job; `missed` means that a schedule has left planned times out."""
 FINISHED = ("completed", "dead", "cancelled")
 """What the word `finished` stands for."""
 
-OWN_HOOKS = {
-    "on-success": ("on_success", ("completed",)),
-    "on-failure": ("on_failure", ("dead",)),
-    "on-finish": ("on_finish", FINISHED),
-}
-"""The hooks that a job brings along: the field of each, and the events that it reports."""
+OWN_EVENTS = dict(zip(OWN_HOOKS, (("completed",), ("dead",), FINISHED)))
+"""The events that the hooks report which a job brings along."""
 
 PRIORITY = 1000
 """The priority of hooks' jobs: they start before a backlog."""

@@ -8,6 +8,7 @@ import os
 from datetime import datetime, timezone
 from typing import Any, Mapping, NamedTuple
 
+from queuectl.core.batches import is_lane, owner_of
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
 from queuectl.core.settings import (
@@ -23,7 +24,7 @@ from queuectl.core.values import check_environment, check_integer
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
                 "backoff", "timeout", "shell", "input", "unique_key", "after",
-                "after_any")  # fmt: skip
+                "after_any", "on_success", "on_failure", "on_finish")  # fmt: skip
 _TIMES = ("run_at", "created_at", "updated_at", "finished_at", "paused_at")
 _NUMBERS = {
     "attempts": (0, MAX_RETRIES_LIMIT),
@@ -95,7 +96,12 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
         if name not in FIELDS:
             raise InvalidInput(f"unknown field {name!r}{suggestion(name, FIELDS)}")
     wanted = {name: fields[name] for name in _SPEC_FIELDS if name in fields}
+    lane = wanted.get("queue")
+    if isinstance(lane, str) and is_lane(lane):  # for users it is no name of a queue
+        wanted["queue"] = owner_of(lane)
     checked = check_fields(wanted, now=now)
+    if wanted.get("queue") != lane:
+        checked["queue"] = lane
     for name in ("id", "command"):
         if name not in checked:
             raise InvalidInput(f"there is no {name}")

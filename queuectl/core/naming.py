@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from queuectl.core.cells import cut_middle
 from queuectl.core.escaping import escape
 
+OWN_HOOKS = ("on-success", "on-failure", "on-finish")
+"""What the hooks are called that a job brings along."""
+
 if TYPE_CHECKING:
     from queuectl.core.models import Job, JobKey
 
@@ -16,10 +19,20 @@ def number(job: Job | JobKey) -> str:
     return f"@{job.seq}"
 
 
+def hook_title(job: Job) -> str | None:
+    """Return what the job of a hook is called: `hook ops of @17`, `on-failure of @17`."""
+    if job.hook is None:
+        return None
+    name = job.hook if job.hook in OWN_HOOKS else f"hook {job.hook}"
+    return name if job.hook_of is None else f"{name} of @{job.hook_of}"
+
+
 def title(job: Job, *, cells: int | None = None) -> str:
     """Return the label of a job, or its command if it has none, escaped, on one line.
 
+    The job of a hook has a title of its own: its command says less.
+
     With `cells`, the middle is cut out of a title that takes more than so many cells.
     """
-    whole = escape(job.label or job.command)
+    whole = escape(job.label or hook_title(job) or job.command)
     return whole if cells is None else cut_middle(whole, cells)

@@ -21,6 +21,7 @@ from queuectl.core.values import (
     check_jobs,
     check_line,
     check_name,
+    check_own_hook,
     check_queue,
     check_seconds,
     check_shell,
@@ -53,12 +54,16 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "after": check_jobs,
     "after_any": check_jobs,
     "label": check_line,
+    "on_success": check_own_hook,
+    "on_failure": check_own_hook,
+    "on_finish": check_own_hook,
 }
 """Field -> the function that checks its value. The function gets the name to use in errors, too."""
 
 JSON_FIELDS = ("id", "command", "queue", "priority", "max_retries", "retry_delay", "backoff",
                "timeout", "delay", "run_at", "cwd", "env", "shell", "input", "unique_key",
-               "if_dup", "after", "after_any", "label")  # fmt: skip
+               "if_dup", "after", "after_any", "label", "on_success", "on_failure",
+               "on_finish")  # fmt: skip
 """The fields of the JSON object, in the order in which help and messages name them."""
 
 
@@ -109,6 +114,12 @@ class JobSpec(NamedTuple):
     """The absolute path of the shell that runs the command; None means the key shell."""
     input: bytes | None = None
     """What it reads from stdin; None means that stdin is empty."""
+    on_success: str | None = None
+    """The command to run once it has completed; None means none."""
+    on_failure: str | None = None
+    """The command to run once it is dead; None means none."""
+    on_finish: str | None = None
+    """The command to run once it has finished, in whichever way; None means none."""
 
     @classmethod
     def from_fields(

@@ -8,8 +8,8 @@ import re
 from contextlib import suppress
 from typing import Callable, Mapping, Sequence
 
-from queuectl.core.batches import is_batch
-from queuectl.core.environment import is_captured, is_for_one_process
+from queuectl.core.batches import LANE, is_batch, is_lane, lane_of, owner_of
+from queuectl.core.environment import is_about_an_event, is_captured, is_for_one_process
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import MAX_BACKOFF, is_program_path, is_variable
 from queuectl.core.times import check_duration, parse_duration
@@ -85,11 +85,26 @@ def check_queue(value: object, what: str) -> str:
     return check_name(value, what)
 
 
+def check_any_queue(value: object, what: str) -> str:
+    """Return the name of a queue that may be there; it may be a lane, see `core.batches`."""
+    if isinstance(value, str) and value != LANE and is_lane(value):
+        return lane_of(check_queue(owner_of(value), what))
+    return check_queue(value, what)
+
+
 def check_command(value: object, what: str = "command") -> str:
     """Return a command that can be passed to a shell, as to `sh -c`."""
     command = check_text(require_text(value, what), what, MAX_COMMAND_BYTES)
     if not command or command.isspace():
         raise InvalidInput("the command is empty")
+    return command
+
+
+def check_own_hook(value: object, what: str) -> str:
+    """Return the command of a hook that a job brings along."""
+    command = check_text(require_text(value, what), what, MAX_COMMAND_BYTES)
+    if not command or command.isspace():
+        raise InvalidInput(f"{what} is an empty command")
     return command
 
 
@@ -157,8 +172,11 @@ def check_variables(value: object, what: str) -> Mapping[str, str]:
 
 
 def check_environment(value: object, what: str) -> Mapping[str, str]:
-    """Return variables as `export` writes them: `*` also copies names that no shell can use."""
-    return _checked_environment(value, what, _check_any_variable)
+    """Return variables as `export` writes them: `*` also copies names that no shell can use.
+
+    Those that queuectl gave to the job of a hook or of a schedule are among them.
+    """
+    return _checked_environment(value, what, _check_exported)
 
 
 def copied_variables(environ: Mapping[str, str]) -> dict[str, str]:
@@ -217,6 +235,13 @@ def _checked_environment(
     for name, content in value.items():
         check(name, content, what)
     return value
+
+
+def _check_exported(name: str, content: object, what: str) -> None:
+    if is_about_an_event(name):
+        check_text(require_text(content, f"{what} {name}"), f"{what} {name}", MAX_COMMAND_BYTES)
+    else:
+        _check_any_variable(name, content, what)
 
 
 def _check_any_variable(name: str, content: object, what: str) -> None:

@@ -26,8 +26,10 @@ from queuectl.storage.rows import SELECT_JOB, to_job
 RETRYABLE_STATES = (JobState.FAILED, *FINISHED_STATES)
 _SET_BY_RETRY = {"run_at", "after", "after_any"}
 """The fields that a retry of a finished job sets anew."""
-_EDITABLE = ("command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at",
-             "retry_delay", "backoff", "shell")  # fmt: skip
+_EDITABLE = (
+    "command", "queue", "priority", "max_retries", "timeout", "cwd", "label", "run_at",
+    "retry_delay", "backoff", "shell", "on_success", "on_failure", "on_finish",
+)  # fmt: skip
 
 
 class Actions(Base):
@@ -168,6 +170,9 @@ def _edit(
                retry_delay = :retry_delay,
                backoff = :backoff,
                shell = :shell,
+               on_success = :on_success,
+               on_failure = :on_failure,
+               on_finish = :on_finish,
                input_id = :input_id,
                input_bytes = :input_bytes,
                env = :env,

@@ -100,7 +100,11 @@ def replace_row(conn: sqlite3.Connection, table: str, values: Mapping[str, Any])
                    shell = :shell,
                    input_id = :input_id,
                    input_bytes = :input_bytes,
-                   captured_id = :captured_id
+                   captured_id = :captured_id,
+                   on_success = :on_success,
+                   on_failure = :on_failure,
+                   on_finish = :on_finish,
+                   hook_depth = :hook_depth
              WHERE seq = :seq
                AND (state = 'scheduled' OR state = 'blocked' OR state = 'pending'
                     OR state = 'failed')

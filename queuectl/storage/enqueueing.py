@@ -22,6 +22,9 @@ MOST_AT_ONCE = 2000
 MOST_BYTES_AT_ONCE = 4 << 20
 """How large their commands and variables are together."""
 
+_HOOK_DEPTH = "QUEUECTL_HOOK_DEPTH"
+"""The variable that tells a job how many hooks led to it."""
+
 _FEW = 10
 """So many jobs fit into one transaction, however large they are."""
 
@@ -60,12 +63,27 @@ class _Call(NamedTuple):
     """`now` as text, so that it is not formatted for each of 100,000 jobs."""
     captured: str | None
     """The variables that each job takes over, as JSON; None if there are none."""
+    hook_depth: int
+    """How many hooks led to the calling process, one enqueueing the next."""
 
     @classmethod
     def of(cls, settings: Settings, now: datetime, environ: Mapping[str, str]) -> _Call:
         """Return the call that is made now, in this environment."""
         captured = captured_variables(settings.capture_env, environ)
-        return cls(settings, now, to_text(now), json.dumps(captured) if captured else None)
+        depth = environ.get(_HOOK_DEPTH, "")
+        return cls(
+            settings,
+            now,
+            to_text(now),
+            json.dumps(captured) if captured else None,
+            int(depth) if depth.isdecimal() and len(depth) < 4 else 0,
+        )
+
+    def env(self, spec: JobSpec) -> str:
+        """Return the variables of a job itself, as JSON."""
+        if self.hook_depth:  # what it enqueues in turn is as deep
+            return json.dumps({**spec.env, _HOOK_DEPTH: str(self.hook_depth)})
+        return json.dumps(spec.env) if spec.env else "{}"
 
     def timeout(self, spec: JobSpec) -> float:
         """Return the timeout of a job in seconds."""
@@ -98,7 +116,7 @@ def store_one(
     """
     text = json.dumps(captured) if captured else None
     done: list[Enqueued] = []
-    call = _Call(settings, into.now, to_text(into.now), text)
+    call = _Call(settings, into.now, to_text(into.now), text, hook_depth=0)
     _store(into, [(0, spec)], done.append, call, {})
     return done[0]
 
@@ -314,6 +332,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
     timeout, max_retries = call.timeout(spec), call.max_retries(spec)
     input_id = into.contents.id_of(spec.input)
     captured_id = into.contents.id_of(call.captured)
+    env = call.env(spec)
 
     def values(job_id: str) -> tuple[Any, ...]:
         return (
@@ -333,7 +352,7 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             call.at,
             None,
             spec.cwd,
-            json.dumps(spec.env) if spec.env else "{}",
+            env,
             spec.unique_key,
             None,
             None,
@@ -348,8 +367,14 @@ def _insert(into: Adding, spec: JobSpec, call: _Call) -> Enqueued:
             input_id,
             None if spec.input is None else len(spec.input),
             captured_id,
-            *(None,) * 7,  # on_success to on_finish, and what jobs of schedules and hooks have
-            0,
+            None,
+            None,
+            spec.on_success,
+            spec.on_failure,
+            spec.on_finish,
+            None,
+            None,
+            call.hook_depth,
             None,
         )
 
@@ -372,7 +397,7 @@ def _replacement(into: Adding, seq: int, spec: JobSpec, call: _Call) -> Mapping[
         "run_at": None if spec.run_at is None else to_text(spec.run_at),
         "now": call.at,
         "cwd": spec.cwd,
-        "env": json.dumps(spec.env),
+        "env": call.env(spec),
         "captured_id": into.contents.id_of(call.captured),
         "label": spec.label,
         "retry_delay": spec.retry_delay,
@@ -380,5 +405,9 @@ def _replacement(into: Adding, seq: int, spec: JobSpec, call: _Call) -> Mapping[
         "shell": call.shell(spec),
         "input_id": into.contents.id_of(spec.input),
         "input_bytes": None if spec.input is None else len(spec.input),
+        "on_success": spec.on_success,
+        "on_failure": spec.on_failure,
+        "on_finish": spec.on_finish,
+        "hook_depth": call.hook_depth,
         "seq": seq,
     }

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from queuectl.core import hooks
-from queuectl.core.batches import is_batch, lane_of
+from queuectl.core.batches import is_batch, is_lane, lane_of
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.hooks import Ended, Event, Hook
 from queuectl.core.models import Job
@@ -64,9 +64,10 @@ def fire(
     """Store the jobs of all hooks that report the change of a job; return whether there are any.
 
     `job` is the job after the change, `before` its state before it, and `ended` the attempt that
-    ended with it. A job of a hook has no hooks, so that there is no loop.
+    ended with it. A job of a hook has no hooks, so that there is no loop. In a lane there are also
+    jobs of hooks of another queue, which were imported.
     """
-    if job.hook is not None:
+    if job.hook is not None or is_lane(job.queue):
         return False
     rules = _active_rules(conn)
     runs = _own_runs(job)
@@ -162,8 +163,8 @@ def _warn(message: str) -> None:
 def _own_runs(job: Job) -> list[_Run]:
     """Return the hooks of a job itself that report the state which it has now."""
     found = []
-    for name, (field, events) in hooks.OWN_HOOKS.items():
-        command = getattr(job, field)
+    for name, events in hooks.OWN_EVENTS.items():
+        command = getattr(job, name.replace("-", "_"))
         if command is not None and job.state.value in events:
             found.append(_Run(job.state.value, name, command))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from queuectl.core.batches import serves
+from queuectl.core.batches import serves, waits_for
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
@@ -228,11 +228,11 @@ class Queries(Base):
         return totals
 
     def bad_ends(self, queues: Sequence[str] = ()) -> int:
-        """Return how often a job of these queues (of all, if none is named) died or was cancelled.
+        """Return how often a job of these queues (of all but lanes, if none is named) ended badly.
 
-        The total never falls: a retried job that dies again counts twice, and a pruned one still
-        counts. A job counts in the queue in which it ended. One that was imported as dead does not
-        count.
+        That means that it died or was cancelled. The total never falls: a retried job that dies
+        again counts twice, and a pruned one still counts. A job counts in the queue in which it
+        ended. One that was imported as dead does not count.
         """
         return sum(self.bad_ends_by_state(queues).values())
 
@@ -243,7 +243,7 @@ class Queries(Base):
             for state, queue, jobs in conn.execute(
                 "SELECT state, queue, jobs FROM bad_ends ORDER BY state, queue"
             ):
-                if not queues or queue in queues:
+                if waits_for(queues, queue):
                     ended[JobState(state)] += jobs
         return ended
 

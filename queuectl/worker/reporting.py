@@ -64,7 +64,7 @@ class Reporter:
 
     def released(self, claim: Claim, verdict: Verdict, recorded: Recorded) -> None:
         """Report that an attempt was cut short, and how its job was released."""
-        self._count(verdict, recorded, released=True)
+        self._count(claim, verdict, recorded, released=True)
         if recorded is Recorded.SUPERSEDED:
             _log_superseded(claim)
         elif recorded is Recorded.CANCELLED:
@@ -76,7 +76,7 @@ class Reporter:
 
     def ended(self, claim: Claim, outcome: Outcome, verdict: Verdict, recorded: Recorded) -> None:
         """Report how an attempt ended and what becomes of its job."""
-        self._count(verdict, recorded)
+        self._count(claim, verdict, recorded)
         if recorded is Recorded.SUPERSEDED:
             _log_superseded(claim)
         elif recorded is Recorded.CANCELLED:
@@ -88,8 +88,12 @@ class Reporter:
         else:
             self._say_failed(claim, outcome, verdict)
 
-    def _count(self, verdict: Verdict, recorded: Recorded, *, released: bool = False) -> None:
+    def _count(
+        self, claim: Claim, verdict: Verdict, recorded: Recorded, *, released: bool = False
+    ) -> None:
         if self.tally is None or recorded is Recorded.SUPERSEDED:
+            return
+        if claim.job.hook is not None:  # the exit code with --fail is about what users enqueued
             return
         if recorded is Recorded.CANCELLED:
             self.tally.add(Tally.CANCELLED)

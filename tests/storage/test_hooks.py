@@ -9,6 +9,7 @@ import pytest
 from queuectl.core.errors import HookExists, NoSuchHook
 from queuectl.core.hooks import NewHook, parse_events
 from queuectl.core.models import Job, Outcome, OutcomeKind, Verdict
+from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.storage.hooks import Missed, fire_missed
 from support.clock import later
@@ -365,3 +366,15 @@ def test_a_lane_is_served_with_its_queue_and_held_by_no_pause_of_it(storage, clo
     assert storage.ready(("mail",), now=clock.now).now
     assert isinstance(storage.claim("w1", ("mail",), now=clock.now).job, Job)
     assert storage.claim("w1", ("mail",), now=clock.now) is None
+
+
+def test_a_job_that_a_hook_enqueues_is_one_deeper(storage, clock):
+    """So are the jobs that it enqueues in turn: each tells its depth to what it runs."""
+    environ = {"QUEUECTL_HOOK_DEPTH": "3", "A": "1"}
+    specs = [JobSpec(command="true", id="a"), JobSpec(command="true", id="b", unique_key="k")]
+    storage.enqueue(specs, now=clock.now, environ=environ)
+    again = JobSpec(command="false", unique_key="k", if_dup="replace")
+    storage.enqueue([again], now=clock.now, environ={"QUEUECTL_HOOK_DEPTH": "x"})
+    assert storage.get("a").hook_depth == 3
+    assert storage.get("a").own_env() == {"QUEUECTL_HOOK_DEPTH": "3"}
+    assert (storage.get("b").hook_depth, storage.get("b").own_env()) == (0, {})

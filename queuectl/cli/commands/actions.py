@@ -118,7 +118,7 @@ def _with_dependants(storage: Storage, chosen: Iterable[JobKey | str]) -> list[J
 _RETRY_SECTIONS = {
     "Which jobs": "--all --queue --batch --state --label",
     "Changes": "--command --cwd --env --shell --input",
-    **{name: JOB_SECTIONS[name] for name in ("When it starts", "Limits")},
+    **{name: JOB_SECTIONS[name] for name in ("When it starts", "Limits", "When it ends")},
 }
 
 

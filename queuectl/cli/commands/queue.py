@@ -19,7 +19,7 @@ from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus, Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.core.values import check_queue, check_reason
+from queuectl.core.values import check_any_queue, check_reason
 
 _LARGEST_LIMIT = 1_000_000
 _COLUMNS = (
@@ -105,7 +105,7 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
       queuectl queue pause
       queuectl queue pause --reason 'disk full' backups
     """
-    name = None if name is None else check_queue(name, "queue")
+    name = None if name is None else check_any_queue(name, "queue")
     reason = check_reason(reason, "--reason")
     storage = open_storage(create=True)
     storage.pause_queue(name, by=_who(), reason=reason, now=utcnow())
@@ -129,7 +129,7 @@ def queue_resume(name: str | None, quiet: bool) -> None:
       queuectl queue resume backups
       queuectl queue resume
     """
-    name = None if name is None else check_queue(name, "queue")
+    name = None if name is None else check_any_queue(name, "queue")
     storage = open_storage(write=True)
     storage.resume_queue(name)
     if not quiet:
@@ -152,7 +152,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
       queuectl queue limit downloads 2
       queuectl queue limit downloads none
     """
-    name = check_queue(name, "queue")
+    name = check_any_queue(name, "queue")
     number = None
     if limit != "none":
         digits = limit.isascii() and limit.isdigit() and len(limit) <= len(str(_LARGEST_LIMIT))

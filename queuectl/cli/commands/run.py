@@ -20,7 +20,13 @@ from queuectl.cli.commands.enqueue_many import (
     read_jobs,
     template_jobs,
 )
-from queuectl.cli.job_options import check_options, command_text, current_folder, option_fields
+from queuectl.cli.job_options import (
+    check_options,
+    command_text,
+    current_folder,
+    option_fields,
+    own_hook_options,
+)
 from queuectl.cli.jsonlines import Spool
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.running import BatchRun, Reporting
@@ -47,6 +53,7 @@ _SECTIONS = {
     "How it runs": "--jobs --output --keep-order --resume --batch",
     "Each job": "--timeout --max-retries --retry-delay --backoff --priority --cwd --env "
     "--shell --input --label",
+    "When a job ends": "--on-success --on-failure --on-finish",
     "Arguments": "--null --dry-run",
 }
 
@@ -146,6 +153,7 @@ _SECTIONS = {
 @click.option(
     "--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists."
 )
+@own_hook_options
 @template_options
 @json_option
 @quiet_option

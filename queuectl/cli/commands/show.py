@@ -16,7 +16,7 @@ from queuectl.cli.shown_times import local_time
 from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
 from queuectl.core.models import Execution, Job, Need, OutcomeKind, signal_name
 from queuectl.core.moments import local, span
-from queuectl.core.naming import number
+from queuectl.core.naming import hook_title, number
 from queuectl.core.sizes import size
 from queuectl.core.states import WAITING_STATES
 from queuectl.core.times import format_duration, utcnow
@@ -133,6 +133,7 @@ def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
             ("Cancel reason", job.cancel_reason or None),
             ("Waits for", _listed([_need(need) for need in storage.needs(job)])),
             ("Needed by", _listed([shown_name(key) for key in storage.dependants(job)])),
+            ("Hooks", tuple(_hook(each) for each in storage.hook_jobs_of(job)) or None),
         ]
     )
     if last is not None:
@@ -210,6 +211,11 @@ def _settings(job: Job, *, show_env: bool) -> list[_Field]:
         ("Input", None if job.input_bytes is None else size(job.input_bytes)),
         ("Env", tuple(f"{name}={env[name]}" for name in sorted(env)) or None),
         ("Unique key", job.unique_key or None),
+        ("On success", job.on_success),
+        ("On failure", job.on_failure),
+        ("On finish", job.on_finish),
+        ("Hook", hook_title(job)),
+        ("Event", job.event_id),
     ]
 
 
@@ -230,6 +236,13 @@ def _need(need: Need) -> str:
     """Return a job that another waits for, with its state and what would meet the need."""
     met_by = "finish" if need.any_outcome else "complete"
     return f"{shown_name(need.job)} ({need.job.state.value}, must {met_by})"
+
+
+def _hook(job: Job) -> str:
+    """Return a hook's job as the job that it reports shows it, with its result."""
+    event = job.env.get("QUEUECTL_EVENT", "").partition(".")[2]
+    result = job.state.value if job.last_error is None else f"{job.state.value}: {job.last_error}"
+    return f"{number(job)} {job.hook} ({event}): {result}"
 
 
 def _listed(names: Sequence[str]) -> str | None:

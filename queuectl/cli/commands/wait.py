@@ -33,11 +33,13 @@ from queuectl.cli.waiting import (
     TIME_RAN_OUT,
     Ending,
     WaitFailure,
+    count_unfinished,
     ending_when_given_up,
     late,
     wait_for_all,
     wait_for_jobs,
 )
+from queuectl.core.batches import is_lane
 from queuectl.core.errors import InvalidInput, QueueError, ReadTimeOut
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
@@ -137,7 +139,7 @@ def wait(
     if for_all:
         storage, names = open_storage(), queue_names(queues)
         _wait_for_all(ctx, storage, names, deadline, as_json=as_json)
-        dead = storage.count(Selection(names, (JobState.DEAD,), since=since)) if fails else 0
+        dead = _count_dead(storage, names, since) if fails else 0
         if dead:
             _fail(ctx, f"{dead} {'is' if dead == 1 else 'are'} dead (queuectl dlq list)", 1)
         return
@@ -226,8 +228,7 @@ def _wait_for_all(
     *,
     as_json: bool,
 ) -> None:
-    unfinished = Selection(queues=tuple(queues), states=UNFINISHED_STATES)
-    ended_badly, total = storage.bad_ends(queues), storage.count(unfinished)
+    ended_badly, total = storage.bad_ends(queues), count_unfinished(storage, queues)
     everything = WaitForAll(storage, queues, total)
     given_up: WaitFailure | None = None
     try:
@@ -235,7 +236,7 @@ def _wait_for_all(
             report = everything.reporter(show)
             left = wait_for_all(storage, queues, deadline=deadline, report=report)
     except WaitFailure as failure:
-        given_up, left = failure, storage.count(unfinished)
+        given_up, left = failure, count_unfinished(storage, queues)
     failed = storage.bad_ends(queues) - ended_badly if total else 0
     if as_json:
         output.print_json({"waited_for": total, "not_completed": failed, "unfinished": left})
@@ -246,6 +247,14 @@ def _wait_for_all(
         _fail(ctx, f"time ran out, {left} unfinished", TIME_RAN_OUT)
     if failed:
         _fail(ctx, f"{failed} did not complete (queuectl dlq list)", 1)
+
+
+def _count_dead(storage: Storage, queues: tuple[str, ...], since: datetime | None) -> int:
+    """Return how many jobs of these queues (of all but lanes, if none is named) are dead."""
+    dead = Selection(queues, (JobState.DEAD,), since=since)
+    lanes = {each.queue for each in storage.counts() if is_lane(each.queue)}
+    hooks = storage.count(dead._replace(queues=tuple(lanes))) if lanes and not queues else 0
+    return storage.count(dead) - hooks
 
 
 def _fail(ctx: click.Context, message: str, code: int) -> NoReturn:
