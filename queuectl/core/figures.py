@@ -95,8 +95,8 @@ class Figures(NamedTuple):
     """The size of the file of the queue."""
     wal_bytes: int
     """The size of its write-ahead log."""
-    free_bytes: int
-    """The space that is free for us on the disk of the queue."""
+    free_bytes: int | None
+    """The space that is free for us on the disk of the queue; None if it is unknown."""
     version: str
     """The version of queuectl."""
     schema: int

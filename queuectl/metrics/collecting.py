@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from datetime import datetime
 
 from queuectl import __version__
+from queuectl.core.diagnosis import diagnose
 from queuectl.core.errors import NoQueue, QueueUnusable
 from queuectl.core.figures import Figures
 from queuectl.storage import Storage
@@ -19,20 +21,20 @@ def collect(storage: Storage, *, now: datetime) -> Figures:
     if not files.exists():
         raise NoQueue(files.database)
     stored = storage.figures(now=now)
-    workers = storage.living_workers()
-    busy = sum(worker.job is not None for worker in workers)
+    facts = storage.facts(now=now)
+    busy = sum(worker.job is not None for worker in facts.workers)
     schema, _ = storage.schema_version()
     return Figures(
         queues=stored.queues,
         schedules=stored.schedules,
         hooks=stored.hooks,
         busy_workers=busy,
-        idle_workers=len(workers) - busy,
+        idle_workers=len(facts.workers) - busy,
         all_paused=stored.all_paused,
-        findings={},
+        findings=Counter(finding.severity.value for finding in diagnose(facts)),
         database_bytes=_size(files.database),
         wal_bytes=_size(files.wal),
-        free_bytes=_free(files.database),
+        free_bytes=None if facts.disk is None else facts.disk.free_bytes,
         version=__version__,
         schema=schema,
         seconds=time.monotonic() - started,
@@ -47,12 +49,3 @@ def _size(path: str) -> int:
         return 0
     except OSError as error:
         raise QueueUnusable(f"cannot look at {path}: {error.strerror}") from None
-
-
-def _free(path: str) -> int:
-    """Return how many bytes are free for us on the disk of a file."""
-    try:
-        disk = os.statvfs(os.path.dirname(path))
-    except OSError as error:
-        raise QueueUnusable(f"cannot look at the disk of {path}: {error.strerror}") from None
-    return disk.f_bavail * disk.f_frsize

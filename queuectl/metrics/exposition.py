@@ -209,7 +209,7 @@ class _Families:
         )
 
     def _of_the_whole(self, figures: Figures, shown: Shown) -> Iterator[Metric]:
-        gauges: Sequence[tuple[str, str, float]] = (
+        gauges: Sequence[tuple[str, str, float | None]] = (
             ("all_queues_paused", "Whether all queues are paused by one switch.",
              figures.all_paused),
             ("database_size_bytes", "The size of the queue's file.", figures.database_bytes),
@@ -232,7 +232,8 @@ class _Families:
             (({"severity": one}, figures.findings.get(one, 0)) for one in _SEVERITIES),
         )
         for name, text, value in gauges:
-            yield from self._gauge(f"queuectl_{name}", text, [({}, value)])
+            if value is not None:
+                yield from self._gauge(f"queuectl_{name}", text, [({}, value)])
         yield from self._gauge(
             "queuectl_build_info",
             "The version of queuectl, and that of the queue's file.",

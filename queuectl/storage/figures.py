@@ -9,9 +9,9 @@ from typing import Iterable, NamedTuple
 
 from queuectl.core.figures import Histogram, HookFigures, QueueFigures, ScheduleFigures
 from queuectl.core.states import JobState
-from queuectl.core.times import from_text
 from queuectl.storage import waits
 from queuectl.storage.base import Base
+from queuectl.storage.rule_facts import time
 
 _BUCKETS = 13
 _RUN = ", ".join(f"run_{number}" for number in range(_BUCKETS))
@@ -185,10 +185,11 @@ def _hooks(conn: sqlite3.Connection) -> list[HookFigures]:
 
 
 def _timestamp(text: str | None) -> float | None:
-    return None if text is None else from_text(text).timestamp()
+    """Return a time as seconds since 1970; None without one, or if it cannot be read."""
+    instant = time(text)
+    return None if instant is None else instant.timestamp()
 
 
 def _lateness(due_at: str | None, now: datetime) -> float:
-    if due_at is None:
-        return 0.0
-    return max(0.0, (now - from_text(due_at)).total_seconds())
+    due = time(due_at)
+    return 0.0 if due is None else max(0.0, (now - due).total_seconds())

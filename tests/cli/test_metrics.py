@@ -76,6 +76,21 @@ def test_workers_are_counted(queue: Queue) -> None:
 
 
 @needs_package
+def test_problems_are_counted(queue: Queue) -> None:
+    """No worker is there, which is critical, and jobs of a paused queue wait, which is worth a
+    warning.
+    """
+    queue.enqueue("true")
+    queue.enqueue("true", "--queue", "mail")
+    queue.ok("queue", "pause", "mail")
+
+    assert _values(queue.ok("metrics"), "queuectl_findings") == {
+        'severity="critical"': 1,
+        'severity="warning"': 1,
+    }
+
+
+@needs_package
 def test_a_textfile_is_written(queue: Queue) -> None:
     """It holds what would be printed, with the given labels, and no timestamps."""
     queue.enqueue("true")
