@@ -106,9 +106,33 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
             all_paused=self.all_paused(),
             unattended=0 if everyone else self._unattended(workers),
             running=self._with_usual(_longest(running, found), now),
-            jobs_to_come=0 if queues or self.is_stage_alive() else self.jobs_to_come(),
+            jobs_to_come=0 if self.is_stage_alive() else self.jobs_to_come(),
             disk=_disk(os.path.dirname(self.files.database)),
         )
+
+    def latest_due(self) -> datetime | None:
+        """Return since when the schedule is due that is the latest; None if none will make a job.
+
+        It may lie in the future. Paused schedules do not count.
+        """
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                SELECT min(due_at)
+                  FROM schedules INDEXED BY schedules_due
+                 WHERE paused_at IS NULL
+                   AND due_at IS NOT NULL
+                """
+            ).fetchone()
+        return rule_facts.time(row[0])
+
+    def schedule_problems(self) -> tuple[int, list[tuple[str, str]]]:
+        """Return how many schedules there are, and which cannot be planned here, with the reason.
+
+        Paused ones are looked at as well.
+        """
+        with self._snapshot() as conn:
+            return rule_facts.problems(conn)
 
     def ended_by_minute(
         self, queues: Sequence[str] = (), *, minutes: int, now: datetime

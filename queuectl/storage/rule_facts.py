@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Mapping, Sequence
 
 from queuectl.core.errors import QueueError, QueueUnusable
@@ -12,6 +12,7 @@ from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text
 
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _RUNS = 20
 """So many of the newest runs of a schedule are looked at."""
 
@@ -103,6 +104,19 @@ def _schedule(conn: sqlite3.Connection, row: Sequence[str | None], now: datetime
             (run for run in runs if run.state in (JobState.COMPLETED, JobState.DEAD)), None
         ),
     )
+
+
+def problems(conn: sqlite3.Connection) -> tuple[int, list[tuple[str, str]]]:
+    """Return how many schedules there are, and which cannot be planned here, with the reason."""
+    rows = conn.execute(
+        "SELECT name, expression, timezone, anchor FROM schedules ORDER BY name"
+    ).fetchall()
+    found = []
+    for name, expression, zone, anchor in rows:
+        problem, _ = _problem(expression, zone, time(anchor) or _ANY_TIME, is_late=True)
+        if problem is not None:
+            found.append((name, problem))
+    return len(rows), found
 
 
 def _problem(

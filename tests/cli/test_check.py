@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from queuectl.core.specs import JobSpec
-from queuectl.core.times import utcnow
+from queuectl.core.times import to_text, utcnow
 from support.queue import Queue
 from support.states import every_state
 from support.watch.file_watch import by_hand
@@ -96,6 +97,42 @@ def test_a_scheduled_job_does_not_wait(queue: Queue) -> None:
     queue.enqueue("true", "--delay", "1h")
 
     assert " wait=0s;" in queue.ok("check", "--max-wait", "0")
+
+
+def test_a_late_schedule(queue: Queue) -> None:
+    """The time since it is due counts; a paused one is not late."""
+    queue.enqueue("true")
+    assert " late=0s;" in queue.ok("check", "--max-late", "0")
+    insert = (
+        "INSERT INTO schedules (name, expression, spec, anchor, created_at, updated_at, next_at, "
+        "due_at, paused_at) VALUES (?, 'every 1h', '{}', '2026', '2026', '2026', ?, ?, ?)"
+    )
+    with closing(sqlite3.connect(queue.database)) as conn:
+        for name, minutes, paused_at in (("a", 10, None), ("b", 20, "2026"), ("c", -10, None)):
+            due = to_text(utcnow() - timedelta(minutes=minutes))
+            conn.execute(insert, (name, due, due, paused_at))
+        conn.commit()
+
+    assert queue.run("check", "--max-late", "15m").code == 0
+    done = queue.run("check", "--max-late", "5m:15m", "--queue", "x")
+    assert (done.code, done.out.partition(" late (")[0][:42]) == (
+        1, "QUEUECTL WARNING - a schedule is 10m",
+    )  # fmt: skip
+
+
+def test_dead_jobs_of_hooks(queue: Queue) -> None:
+    """They are in the lanes of queues."""
+    queue.enqueue("true", "--max-retries", "1")
+    queue.run_as_if("dead")
+    assert " hooks_dead=0;;0;0" in queue.ok("check", "--max-hooks-dead", "0")
+    with closing(sqlite3.connect(queue.database)) as conn:
+        conn.execute("UPDATE jobs SET queue = 'mail/hooks'")
+        conn.commit()
+
+    assert queue.run("check", "--max-hooks-dead", "0", "--queue", "x").code == 0
+    done = queue.run("check", "--max-hooks-dead", "0", "--queue", "mail")
+    said = "QUEUECTL CRITICAL - 1 dead job of hooks (limit 0) | "
+    assert (done.code, done.out[: len(said)]) == (2, said)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from support.terminal import on_terminal
 _EVERY_CHECK = {
     "unused space", "bulk enqueue",
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",
-    "jobs", "workers", "clock", "retries", "PATH", "owner and mode",
+    "jobs", "workers", "clock", "retries", "schedules", "PATH", "owner and mode",
 }  # fmt: skip
 
 
@@ -315,3 +315,41 @@ def test_a_file_of_another_program_fails(queue):
         conn.commit()
 
     assert levels(queue, code=1)["database"] == "fail"
+
+
+def add_schedule(queue, expression, zone):
+    sql(
+        queue,
+        "INSERT INTO schedules (name, expression, timezone, spec, anchor, created_at, updated_at) "
+        "VALUES ('nightly', ?, ?, '{}', '2026-01-01T00:00:00.000000Z', '2026', '2026')",
+        expression,
+        zone,
+    )
+
+
+def test_a_schedule_that_can_be_planned(queue):
+    """`every D` needs neither a package nor a zone."""
+    queue.enqueue("true")
+    add_schedule(queue, "every 10m", None)
+
+    assert message(queue, "schedules") == "all 1 can be planned"
+
+
+def test_a_schedule_in_an_unknown_zone_fails(queue):
+    """It makes no jobs."""
+    pytest.importorskip("cronsim")
+    queue.enqueue("true")
+    add_schedule(queue, "0 2 * * *", "Mars/Olympus")
+
+    assert message(queue, "schedules", code=1) == "nightly: unknown time zone Mars/Olympus"
+
+
+def test_the_secret_of_the_web_page_is_for_one_user_only(queue):
+    """Also in a queue that a team shares."""
+    queue.enqueue("true")
+    key = queue.folder / "queue.db.d" / "web.key"
+    key.touch(mode=0o600)
+    assert levels(queue)["owner and mode"] == "ok"
+    key.chmod(0o640)
+
+    assert levels(queue, code=1)["owner and mode"] == "fail"

@@ -9,8 +9,10 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, line_of, queue_files
 from queuectl.cli.selection import queue_names, queue_option
+from queuectl.core.batches import is_lane, owner_of
 from queuectl.core.errors import InvalidInput, QueueError
-from queuectl.core.models import Selection, Worker
+from queuectl.core.facts import Facts
+from queuectl.core.models import Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, parse_duration, utcnow
 from queuectl.storage import Storage
@@ -88,6 +90,12 @@ class _CheckCommand(QueueCommand):
     "Maximum time for which a ready job has waited, e.g. 10m or 5m:1h.",
     read=parse_duration,
 )
+@_limit_option(
+    "--max-late",
+    "Maximum time by which a schedule is late, e.g. 5m.",
+    read=parse_duration,
+)
+@_limit_option("--max-hooks-dead", "Maximum number of dead jobs of hooks.")
 @_limit_option("--min-workers", "Minimum number of living workers.")
 @queue_option
 def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
@@ -114,13 +122,12 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
         limits["max_dlq"] = Limits(None, 0)
     try:
         storage = _open(ctx)
-        workers = storage.living_workers(names)
-        figures = _measure(storage, names, workers)
-        to_come = 0 if storage.is_stage_alive() else storage.jobs_to_come()
+        facts = storage.facts(names, now=utcnow())
+        figures = [*_measure(storage, names, facts), *_measure_if_asked(storage, names, limits)]
     except QueueError as error:
         output.print_line(f"QUEUECTL UNKNOWN - {error}")
         ctx.exit(UNKNOWN)
-    level, summary = _judge(figures, limits, [w for w in workers if w.problem is not None], to_come)
+    level, summary = _judge(figures, limits, facts)
     perfdata = " ".join(_perfdata(figure, limits.get(figure.option)) for figure in figures)
     output.print_line(f"QUEUECTL {_WORDS[level]} - {summary} | {perfdata}")
     ctx.exit(level)
@@ -153,13 +160,15 @@ class _Figure(NamedTuple):
         return self.option.partition("_")[2]
 
 
-def _measure(storage: Storage, queues: tuple[str, ...], workers: Sequence[Worker]) -> list[_Figure]:
+def _measure(storage: Storage, queues: tuple[str, ...], facts: Facts) -> list[_Figure]:
     def count(state: JobState) -> int:
         return storage.count(Selection(queues=queues, states=(state,)))
 
-    now = utcnow()
-    oldest = storage.oldest_ready(queues, now=now)
-    waited = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+    oldest = min(
+        (queue.ready_since for queue in facts.queues if queue.ready_since is not None),
+        default=facts.now,
+    )
+    waited = max(0.0, (facts.now - oldest).total_seconds())
     return [
         _Figure("max_dlq", count(JobState.DEAD), "{value} dead job{s} (limit {limit})"),
         _Figure("max_pending", count(JobState.PENDING), "{value} pending job{s} (limit {limit})"),
@@ -176,25 +185,53 @@ def _measure(storage: Storage, queues: tuple[str, ...], workers: Sequence[Worker
         ),
         _Figure(
             "min_workers",
-            sum(worker.problem is None for worker in workers),
+            sum(worker.problem is None for worker in facts.workers),
             "{value} worker{s} (at least {limit})",
             is_minimum=True,
         ),
     ]
 
 
+def _measure_if_asked(
+    storage: Storage, queues: tuple[str, ...], limits: Mapping[str, Limits | None]
+) -> list[_Figure]:
+    """Measure what not every queue has: schedules and hooks. Schedules belong to no queue."""
+    figures = []
+    if limits.get("max_late") is not None:
+        now, due = utcnow(), storage.latest_due()
+        late = 0.0 if due is None else max(0.0, (now - due).total_seconds())
+        figures.append(
+            _Figure(
+                "max_late",
+                round(late, 3),
+                "a schedule is {value} late (limit {limit})",
+                in_seconds=True,
+            )
+        )
+    if limits.get("max_hooks_dead") is not None:
+        dead = sum(
+            count.jobs
+            for count in storage.counts()
+            if count.state is JobState.DEAD
+            and is_lane(count.queue)
+            and (not queues or owner_of(count.queue) in queues)
+        )
+        message = "{value} dead job{s} of hooks (limit {limit})"
+        figures.append(_Figure("max_hooks_dead", dead, message))
+    return figures
+
+
 def _judge(
-    figures: Sequence[_Figure],
-    limits: Mapping[str, Limits | None],
-    held_up: Sequence[Worker],
-    to_come: int,
+    figures: Sequence[_Figure], limits: Mapping[str, Limits | None], facts: Facts
 ) -> tuple[int, str]:
     """Return the worst level, and what is beyond its limit, or else a summary.
 
-    Workers that are `held_up` by a problem are a warning, whatever the limits are, and so are jobs
-    `to_come` whose enqueue was cut short.
+    Workers that are held up by a problem are a warning, whatever the limits are, and so are jobs
+    whose enqueue was cut short.
     """
     worst, problems = _OK, []
+    held_up = [worker for worker in facts.workers if worker.problem is not None]
+    to_come = facts.jobs_to_come
     for figure in figures:
         limit = limits.get(figure.option)
         level = _OK if limit is None else _level(figure, limit)

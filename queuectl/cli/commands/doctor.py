@@ -43,7 +43,7 @@ _SMALL_BYTES = 1 << 20
 _BEHIND_WARN_SECONDS = 60
 
 
-class Finding(NamedTuple):
+class Checked(NamedTuple):
     """The result of one check: its name; ok, warn or fail; and a message for people."""
 
     check: str
@@ -64,27 +64,27 @@ def doctor(as_json: bool) -> None:
       queuectl doctor --json | jq '.[] | select(.level != "ok")'
     """
     files = queue_files()
-    findings = list(_examine(files))
+    results = list(_examine(files))
     if as_json:
-        output.print_json([finding._asdict() for finding in findings])
+        output.print_json([result._asdict() for result in results])
     else:
-        _print(findings)
-    click.get_current_context().exit(any(finding.level == FAIL for finding in findings))
+        _print(results)
+    click.get_current_context().exit(any(result.level == FAIL for result in results))
 
 
-def _print(findings: Sequence[Finding]) -> None:
-    """Print a line per finding; on a terminal broken between words, and with a summary."""
+def _print(results: Sequence[Checked]) -> None:
+    """Print a line per result; on a terminal broken between words, and with a summary."""
     if not output.on_terminal():
-        for finding in findings:
-            output.print_line(f"{finding.level:<5} {finding.check}: {finding.message}")
+        for result in results:
+            output.print_line(f"{result.level:<5} {result.check}: {result.message}")
         return
     room = max(_SHORTEST_LINE, (output.line_width() or _USUAL_WIDTH) - _INDENT)
-    for finding in findings:
-        level = _STYLES[finding.level](finding.level) + " " * (_INDENT - len(finding.level))
-        for line in wrap(escape(f"{finding.check}: {finding.message}"), room):
+    for result in results:
+        level = _STYLES[result.level](result.level) + " " * (_INDENT - len(result.level))
+        for line in wrap(escape(f"{result.check}: {result.message}"), room):
             output.print_data(level + line)
             level = " " * _INDENT
-    output.print_line(_summary([finding.level for finding in findings]))
+    output.print_line(_summary([result.level for result in results]))
 
 
 def _summary(levels: Sequence[str]) -> str:
@@ -96,36 +96,36 @@ def _summary(levels: Sequence[str]) -> str:
     return f"{' and '.join(bad)} found" if bad else "no problems found"
 
 
-def _examine(files: QueueFiles) -> Iterator[Finding]:
+def _examine(files: QueueFiles) -> Iterator[Checked]:
     yield from _environment(files)
     try:
         if not files.exists():
-            yield Finding("database", WARN, f"no queue at {files.database} yet")
+            yield Checked("database", WARN, f"no queue at {files.database} yet")
             return
         storage = open_storage()
     except QueueError as error:
-        yield Finding("database", FAIL, str(error))
+        yield Checked("database", FAIL, str(error))
         return
-    checks: Sequence[Callable[[Storage], Finding]] = (
+    checks: Sequence[Callable[[Storage], Checked]] = (
         _integrity, _schema, _sqlite, _counts, _wal, _unused, _jobs, _stage, _workers, _clock,
-        _retries, _path
+        _retries, _schedules, _path
     )  # fmt: skip
     for check in checks:
         try:
             yield check(storage)
         except QueueError as error:
-            yield Finding(check.__name__.strip("_"), FAIL, str(error))
+            yield Checked(check.__name__.strip("_"), FAIL, str(error))
     yield _permissions(files)
 
 
-def _environment(files: QueueFiles) -> Iterator[Finding]:
+def _environment(files: QueueFiles) -> Iterator[Checked]:
     folder = os.path.dirname(files.database)
     while files.is_default and not os.path.exists(folder):  # the first job creates it
         folder = os.path.dirname(folder)
     kind = file_system(folder)
     if kind is not None:
         network = is_network(kind)
-        yield Finding(
+        yield Checked(
             "file system",
             FAIL if network else OK,
             f"{kind}, a network file system: locks do not work there" if network else kind,
@@ -133,41 +133,41 @@ def _environment(files: QueueFiles) -> Iterator[Finding]:
     try:
         space = os.statvfs(folder)
     except OSError as error:
-        yield Finding("free space", WARN, f"{folder}: {error.strerror}")
+        yield Checked("free space", WARN, f"{folder}: {error.strerror}")
     else:
         free = space.f_bavail * space.f_frsize
         level = FAIL if free < _FREE_FAIL_BYTES else WARN if free < _FREE_WARN_BYTES else OK
         no_inodes = space.f_files > 0 and space.f_favail == 0
-        yield Finding(
+        yield Checked(
             "free space",
             FAIL if no_inodes else level,
             f"{size(free)} in {folder}" + (", but no inodes are left (df -i)" * no_inodes),
         )
     if processes.are_hidden():
-        yield Finding("processes", WARN, processes.HIDDEN)
+        yield Checked("processes", WARN, processes.HIDDEN)
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limited = descriptors != resource.RLIM_INFINITY
-    yield Finding(
+    yield Checked(
         "open files",
         WARN if limited and descriptors < _FEW_DESCRIPTORS else OK,
         f"at most {descriptors:,} per process (ulimit -n)" if limited else "no limit (ulimit -n)",
     )
 
 
-def _integrity(storage: Storage) -> Finding:
+def _integrity(storage: Storage) -> Checked:
     errors = storage.integrity_errors()
     if errors:
-        return Finding(
+        return Checked(
             "integrity",
             FAIL,
             f"{errors[0]} ({len(errors)} errors in all; keep a copy: queuectl backup)",
         )
-    return Finding("integrity", OK, f"{storage.files.database} is intact")
+    return Checked("integrity", OK, f"{storage.files.database} is intact")
 
 
-def _schema(storage: Storage) -> Finding:
+def _schema(storage: Storage) -> Checked:
     version, known = storage.schema_version()
-    return Finding(
+    return Checked(
         "schema",
         OK if version == known else FAIL,
         f"version {version}, as expected"
@@ -176,7 +176,7 @@ def _schema(storage: Storage) -> Finding:
     )
 
 
-def _sqlite(storage: Storage) -> Finding:
+def _sqlite(storage: Storage) -> Checked:
     version = storage.sqlite_version()
     message = ".".join(map(str, version[:3]))
     if _has_wal_reset_bug(version):
@@ -184,7 +184,7 @@ def _sqlite(storage: Storage) -> Finding:
             " has a known bug (WAL reset), which the write lock of queuectl avoids: do not let "
             "other programs write to this file"
         )
-    return Finding("SQLite", OK, message)
+    return Checked("SQLite", OK, message)
 
 
 def _has_wal_reset_bug(version: Sequence[int]) -> bool:
@@ -199,11 +199,11 @@ def _has_wal_reset_bug(version: Sequence[int]) -> bool:
     return minor >= 7 and not (fixed is not None and patch >= fixed)
 
 
-def _counts(storage: Storage) -> Finding:
+def _counts(storage: Storage) -> Checked:
     wrong = storage.miscounts()
     if wrong:
         first = wrong[0]
-        return Finding(
+        return Checked(
             "counts",
             FAIL,
             f"{len(wrong):,} of the kept counts are wrong: {first.kept:,} jobs instead of "
@@ -211,17 +211,17 @@ def _counts(storage: Storage) -> Finding:
         )
     heads = storage.wrong_heads()
     if heads:
-        return Finding(
+        return Checked(
             "counts",
             FAIL,
             f"{len(heads)} queues do not give out their first job: {', '.join(heads[:3])}",
         )
-    return Finding("counts", OK, "the kept counts match the jobs")
+    return Checked("counts", OK, "the kept counts match the jobs")
 
 
-def _wal(storage: Storage) -> Finding:
+def _wal(storage: Storage) -> Checked:
     if storage.journal_mode() != "wal":
-        return Finding(
+        return Checked(
             "WAL", OK, "off, as in every backup: the next command that writes turns it on"
         )
     try:
@@ -230,41 +230,41 @@ def _wal(storage: Storage) -> Finding:
         taken = 0
     level = WARN if taken > _WAL_WARN_BYTES else OK
     shown = f"takes {size(taken)}" if taken else "is empty"
-    return Finding("WAL", level, f"the write-ahead log {shown}")
+    return Checked("WAL", level, f"the write-ahead log {shown}")
 
 
-def _unused(storage: Storage) -> Finding:
+def _unused(storage: Storage) -> Checked:
     total, unused = storage.size()
     if total > _SMALL_BYTES and unused * 2 > total:
-        return Finding(
+        return Checked(
             "unused space",
             WARN,
             f"{100 * unused // total} % of the {size(total)} of the file are unused "
             "(queuectl prune --vacuum gives them back)",
         )
-    return Finding("unused space", OK, f"{size(unused)} of the {size(total)} of the file")
+    return Checked("unused space", OK, f"{size(unused)} of the {size(total)} of the file")
 
 
-def _jobs(storage: Storage) -> Finding:
+def _jobs(storage: Storage) -> Checked:
     read = sum(1 for _ in storage.jobs(Selection()))
-    return Finding("jobs", OK, f"all {read:,} jobs can be read" if read else "there are none")
+    return Checked("jobs", OK, f"all {read:,} jobs can be read" if read else "there are none")
 
 
-def _stage(storage: Storage) -> Finding:
+def _stage(storage: Storage) -> Checked:
     """Look for a bulk enqueue or import that was cut short."""
     stage, to_come = storage.stage(), storage.jobs_to_come()
     if stage is None:
-        return Finding("bulk enqueue", OK, "none was cut short")
+        return Checked("bulk enqueue", OK, "none was cut short")
     if storage.is_stage_alive():
-        return Finding("bulk enqueue", OK, "one is in progress")
+        return Checked("bulk enqueue", OK, "one is in progress")
     if stage.is_decided:
         message = f"one was cut short: {to_come:,} of its jobs are enqueued, but not visible yet"
-        return Finding("bulk enqueue", WARN, f"{message} (queuectl worker start shows them)")
+        return Checked("bulk enqueue", WARN, f"{message} (queuectl worker start shows them)")
     message = "one was cut short, and none of its jobs is enqueued"
-    return Finding("bulk enqueue", WARN, f"{message} (queuectl worker start removes the rest)")
+    return Checked("bulk enqueue", WARN, f"{message} (queuectl worker start removes the rest)")
 
 
-def _workers(storage: Storage) -> Finding:
+def _workers(storage: Storage) -> Checked:
     workers = storage.living_workers()
     living = {worker.id for worker in workers}
     running = storage.jobs(Selection(states=(JobState.PROCESSING,)))
@@ -278,16 +278,16 @@ def _workers(storage: Storage) -> Finding:
     if not orphans and not held_up and stopped:
         pool = stopped[0]
         message = f"supervisor {pool.id} is stopped (kill -CONT {pool.pid}): it replaces no workers"
-        return Finding("workers", WARN, message)
+        return Checked("workers", WARN, message)
     if not orphans and held_up:
         first = held_up[0]
-        return Finding(
+        return Checked(
             "workers", WARN, f"{len(held_up)} of {len(living)}: {first.id}: {first.problem}"
         )
     if not orphans:
-        return Finding("workers", OK, f"{len(living)} running; no job has lost its worker")
+        return Checked("workers", OK, f"{len(living)} running; no job has lost its worker")
     # While any workers run, they recover these jobs within seconds.
-    return Finding(
+    return Checked(
         "workers",
         WARN,
         f"{len(orphans):,} running job{' has' if len(orphans) == 1 else 's have'} lost the worker: "
@@ -295,20 +295,20 @@ def _workers(storage: Storage) -> Finding:
     )
 
 
-def _clock(storage: Storage) -> Finding:
+def _clock(storage: Storage) -> Checked:
     newest = storage.newest_time()
     behind = 0.0 if newest is None else (newest - utcnow()).total_seconds()
     if behind > _BEHIND_WARN_SECONDS:
-        return Finding(
+        return Checked(
             "clock",
             WARN,
             f"the system clock is {format_duration(behind)} behind the newest job (was it set "
             "back?)",
         )
-    return Finding("clock", OK, "the system clock is not behind the jobs")
+    return Checked("clock", OK, "the system clock is not behind the jobs")
 
 
-def _retries(storage: Storage) -> Finding:
+def _retries(storage: Storage) -> Checked:
     """Look for retries that a clock which was ahead has put off."""
     now, settings = utcnow(), storage.settings()
     wrong = sum(
@@ -316,17 +316,27 @@ def _retries(storage: Storage) -> Finding:
         for found in storage.retries_after(now + CLOCK_TOLERANCE)
     )
     if wrong:
-        return Finding(
+        return Checked(
             "retries",
             WARN,
             f"the clock was ahead when {wrong:,} job{'' if wrong == 1 else 's'} failed: the next "
             f"attempt{' is' if wrong == 1 else 's are'} far off "
             "(a running worker corrects this, or queuectl retry --state failed)",
         )
-    return Finding("retries", OK, "no retry was put off by a clock that was ahead")
+    return Checked("retries", OK, "no retry was put off by a clock that was ahead")
 
 
-def _path(storage: Storage) -> Finding:
+def _schedules(storage: Storage) -> Checked:
+    """Look for schedules whose planned times cannot be computed: a package or a zone is missing."""
+    count, problems = storage.schedule_problems()
+    if problems:
+        name, problem = problems[0]
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        return Checked("schedules", FAIL, f"{name}{more}: {problem}")
+    return Checked("schedules", OK, f"all {count:,} can be planned" if count else "there are none")
+
+
+def _path(storage: Storage) -> Checked:
     """Compare the PATH of this shell with that of the workers."""
     own = os.environ.get("PATH", "")
     captured = {"PATH", "*"} & set(storage.settings().capture_env)
@@ -334,15 +344,15 @@ def _path(storage: Storage) -> Finding:
         worker.id for worker in storage.living_workers() if _path_of(worker.pid) not in (own, None)
     ]
     if not different:
-        return Finding("PATH", OK, "the workers and this shell use the same PATH")
+        return Checked("PATH", OK, "the workers and this shell use the same PATH")
     if captured:
-        return Finding(
+        return Checked(
             "PATH",
             OK,
             "the workers use another PATH than this shell, but each job has the PATH of the shell "
             "that enqueued it (config key: capture-env)",
         )
-    return Finding(
+    return Checked(
         "PATH",
         WARN,
         f"worker {different[0]} uses another PATH than this shell, and so do its jobs "
@@ -359,18 +369,19 @@ def _path_of(pid: int) -> str | None:
     return os.fsdecode(found[0]) if found else None
 
 
-def _permissions(files: QueueFiles) -> Finding:
+def _permissions(files: QueueFiles) -> Checked:
     weak = None if files.allow_shared else weak_place(files)
     beside = [Path(path) for path in (files.database, files.wal, files.shm, files.folder)]
     inside = list(Path(files.folder).rglob("*"))
     problems = [weak and _problem_with_place(weak)]
     problems += [_problem_with(path, shared=files.allow_shared) for path in [*beside, *inside]]
+    problems.append(_problem_with_key(Path(files.web_key)))
     found = list(dict.fromkeys(problem for problem in problems if problem is not None))
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        return Finding("owner and mode", FAIL, found[0] + more)
+        return Checked("owner and mode", FAIL, found[0] + more)
     whom = "your team" if files.allow_shared else "only you"
-    return Finding("owner and mode", OK, f"{whom} can read and write the {1 + len(inside)} files")
+    return Checked("owner and mode", OK, f"{whom} can read and write the {1 + len(inside)} files")
 
 
 def _problem_with_place(weak: WeakPlace) -> str:
@@ -397,6 +408,15 @@ def _problem_with(path: Path, *, shared: bool) -> str | None:
     if status.st_mode & readable:
         return f"others can read {path} (chmod {others}-rx)"
     return None
+
+
+def _problem_with_key(path: Path) -> str | None:
+    """Return what is wrong with the secret of `queuectl web`, which no team shares."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    return f"others can read or change {path} (chmod 600)" if mode & 0o077 else None
 
 
 def _is_of_a_queue(path: Path, mode: int) -> bool:
