@@ -24,7 +24,7 @@ from queuectl.core.states import SIGNS, JobState
 from queuectl.core.times import format_duration, to_text, utcnow
 from queuectl.web import messages
 from queuectl.web.acting import user
-from queuectl.web.guard import may_change, serving, storage
+from queuectl.web.guard import may_change, may_see_env, serving, storage
 from queuectl.web.static_files import static
 
 _PAGES = (
@@ -92,6 +92,7 @@ def prepare(app: Flask) -> None:
         chips=_CHIPS,
         signs=SIGNS,
         may_change=may_change,
+        may_see_env=may_see_env,
         program=f"queuectl {__version__}",
         owner=f"{user()}@{socket.gethostname()}",
         zone=_zone(),

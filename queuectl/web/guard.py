@@ -68,6 +68,11 @@ def may_change() -> bool:
     return g.get("role") is Role.FULL
 
 
+def may_see_env() -> bool:
+    """Whether the user of this request may see the values of variables."""
+    return serving().options.show_env and may_change()
+
+
 def keys() -> Keys:
     """Return the keys, as they were when this request came."""
     return cast(Keys, g.keys)

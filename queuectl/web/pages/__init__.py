@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from queuectl.web.pages.jobs import jobs_pages
+from queuectl.web.pages.job import job_page
+from queuectl.web.pages.jobs import jobs_page
 from queuectl.web.pages.overview import overview_page
 from queuectl.web.pages.workers import workers_page
 
-PAGES = (overview_page, jobs_pages, workers_page)
+PAGES = (overview_page, jobs_page, job_page, workers_page)

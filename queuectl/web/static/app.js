@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const POLL_MS = 2000;
+  const FOLLOW_MS = 1000;
+  const MOST_LINES = 5000;
   const ANNOUNCE_MS = 10000;
   const FAILURES_BEFORE_BANNER = 3;
 
@@ -44,7 +46,8 @@
           beforeAttributeUpdated: (name, node) =>
             !(name === "open" && node.tagName === "DETAILS") &&
             !(name === "checked" || (name === "value" && node.tagName !== "BUTTON")),
-          beforeNodeMorphed: (node) => !(node.nodeType === 1 && node.hasAttribute("data-keep")),
+          beforeNodeMorphed: (node, fresh) =>
+            !(node.nodeType === 1 && node.dataset.keep && node.dataset.keep === fresh.dataset?.keep),
         },
       });
     }
@@ -124,12 +127,37 @@
   let ahead = 0; // how far this browser's clock is ahead of the server's
   const refreshTimes = () => {
     if (isSelecting()) return;
-    for (const time of all("time[datetime]")) {
+    for (const time of all("time[datetime]:not([data-exact])")) {
       const seconds = (Date.now() - ahead - Date.parse(time.dateTime)) / 1000;
       if ("span" in time.dataset) time.textContent = span(Math.max(0, Math.floor(seconds)));
       else time.textContent = seconds < 0 ? `in ${inOneUnit(-seconds)}` : `${inOneUnit(seconds)} ago`;
     }
   };
+
+  // Output of a running job: asked for from where it ended, and kept at its end while it is followed.
+  let following = true;
+  const follow = async () => {
+    const term = find(".term[data-output]");
+    if (!term || document.hidden || paused || isSelecting()) return;
+    try {
+      const separator = term.dataset.output.includes("?") ? "&" : "?";
+      const answer = await fetch(`${term.dataset.output}${separator}from=${term.dataset.next}`, { cache: "no-store" });
+      if (answer.status !== 200) return;
+      const list = find("ol", term);
+      const lines = new DOMParser().parseFromString(`<ol>${await answer.text()}</ol>`, "text/html");
+      find("li[data-partial]", list)?.remove();
+      list.append(...all("li", lines));
+      while (list.children.length > MOST_LINES) list.firstElementChild.remove();
+      term.dataset.next = answer.headers.get("X-Queuectl-Next");
+      if (answer.headers.get("X-Queuectl-Running") === "0") {
+        delete term.dataset.output;
+        delete find("#out").dataset.keep;
+        tag = null;
+      }
+      if (following) term.scrollTop = term.scrollHeight;
+    } catch { /* the banner of the updates says that nobody answers */ }
+  };
+  const showWrap = () => all(".term").forEach((term) => term.classList.toggle("nowrap", stored("wrap") === "off"));
 
   // Keys. They do nothing while somebody types, and can be switched off.
   const isTyping = (event) => event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
@@ -179,10 +207,11 @@
 
   // What only works with this script is hidden until it is here; also after each update.
   const prepare = () => {
-    all("[data-copy][hidden], [data-theme-switch][hidden], [data-keys][hidden], [data-script][hidden]")
+    all("[data-copy][hidden], [data-theme-switch][hidden], [data-keys][hidden], [data-wrap][hidden], [data-follow][hidden]")
       .forEach((each) => { each.hidden = false; });
     const button = find("[data-theme-switch]");
     if (button) button.textContent = `Theme: ${theme()}`;
+    showWrap();
     refreshTimes();
   };
   const clicked = async (event) => {
@@ -197,6 +226,14 @@
       applyTheme();
       prepare();
     } else if ("keys" in button.dataset) find("#keys").showModal();
+    else if ("wrap" in button.dataset) {
+      store("wrap", stored("wrap") === "off" ? "on" : "off");
+      showWrap();
+    } else if ("follow" in button.dataset) {
+      following = !following;
+      button.setAttribute("aria-pressed", String(following));
+      follow();
+    }
   };
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -212,5 +249,7 @@
     document.addEventListener("keydown", keyDown);
     if (find("#main[data-live]")) setInterval(update, POLL_MS);
     setInterval(refreshTimes, 1000);
+    setInterval(follow, FOLLOW_MS);
+    all(".term").forEach((term) => { term.scrollTop = term.scrollHeight; });
   });
 })();

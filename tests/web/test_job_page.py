@@ -1,0 +1,174 @@
+"""The page of one job: why it stands where it does, its output, its attempts."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from support.queue import Queue
+from support.waiting import wait_until
+from support.web import Page, Server
+
+
+@pytest.fixture
+def shown(queue: Queue) -> Iterator[Callable[..., Page]]:
+    """Return what opens the pages of a queue; no command may run any more."""
+    made: list[Page] = []
+
+    def show(**options: Any) -> Page:
+        queue.close_storage()
+        made.append(Page(queue.files, **options))
+        return made[-1]
+
+    yield show
+    for page in made:
+        page.close()
+
+
+def _words(text: str) -> str:
+    """Return the text of a page without its tags."""
+    main = text.partition("<main")[2].partition("</main>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", main)).split())
+
+
+def test_a_dead_job(queue: Queue, shown: Callable[..., Page]) -> None:
+    """The sentence of `why`, the colours of the output, the attempts."""
+    job = queue.enqueue(r"printf 'one\n\033[31mtwo <b>\033[0m\n'; exit 3", "--max-retries", "1",
+                        "--label", "sync", "--env", "TOKEN=geheim")  # fmt: skip
+    queue.drain()
+    text = shown().get(f"/jobs/{job}")
+
+    assert '<span class="a31">two &lt;b&gt;</span>' in text
+    words = _words(text)
+    assert "✗" not in words
+    assert "dead" in words
+    assert "attempt 1 of 1 failed (exit 3) The last line that it printed: two <b>" in words
+    assert "queuectl dlq retry @1 runs it again" in words
+    assert "TOKEN" in words
+    assert "geheim" not in text
+    assert "<title>dead · sync · queuectl</title>" in text
+    assert re.search(r"<title>attempt 1 ran [^<]*: exit 3\.</title>", text)
+
+
+def test_values_of_variables(queue: Queue, shown: Callable[..., Page]) -> None:
+    """Only with --show-env, only with the full link, and only on request."""
+    job = queue.enqueue("true", "--env", "TOKEN=geheim")
+    page = shown(show_env=True)
+
+    seen = [
+        "TOKEN = geheim" in page.get(f"/jobs/{job}{query}", token=token)
+        for query in ("", "?env=1")
+        for token in ("view", "full")
+    ]
+
+    assert seen == [False, False, False, True]
+
+
+def test_values_are_hidden_without_the_option(queue: Queue, shown: Callable[..., Page]) -> None:
+    job = queue.enqueue("true", "--env", "TOKEN=geheim")
+
+    assert "geheim" not in shown().get(f"/jobs/{job}?env=1")
+
+
+def test_a_long_output_is_read_in_parts(queue: Queue, shown: Callable[..., Page]) -> None:
+    """The page opens at the end, never shows more than 64 KiB, and leads back to the beginning."""
+    job = queue.enqueue("seq 1 40000")
+    queue.drain()
+    page = shown()
+    text = page.get(f"/jobs/{job}")
+    parts = 0
+
+    assert '<li data-n="40000"><span>40000</span></li>' in text
+    while True:
+        lines = re.findall(r'<li data-n="(\d+)"><span>(\d+)</span></li>', text)
+        assert [one for one, two in lines if one != two] == []
+        assert sum(len(two) + 1 for _, two in lines) <= 1 << 16
+        parts += 1
+        earlier = re.search(r'href="([^"]*before=[^"]*)#out"', text)
+        if earlier is None:
+            break
+        text = page.get(html.unescape(earlier.group(1))[len(page.root) :])
+    assert (lines[0], parts) == (("1", "1"), 4)
+    assert "Later output" in text
+
+
+def test_find_in_the_output(queue: Queue, shown: Callable[..., Page]) -> None:
+    job = queue.enqueue("seq 1 30000; echo '<i>Needle</i>'")
+    queue.drain()
+    page = shown()
+    words = _words(page.get(f"/jobs/{job}?find=needle"))
+
+    assert "1 line with “needle” 30,001 <i>Needle</i>" in words
+    assert "0 lines with “haystack”" in _words(page.get(f"/jobs/{job}?find=haystack"))
+    assert "200 or more lines" in _words(page.get(f"/jobs/{job}?find=1"))
+
+
+def test_the_raw_output(queue: Queue, shown: Callable[..., Page]) -> None:
+    """It is downloaded, never shown, and could do nothing if it were."""
+    job = queue.enqueue("printf '<script>alert(1)</script>\\033[31m'", "--id", "jöb")
+    queue.drain()
+    answer = shown().ask(f"/jobs/{job}/output.txt")
+
+    assert answer.text == "<script>alert(1)</script>\x1b[31m"
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="1-1.txt"'
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_an_output_whose_middle_is_gone(queue: Queue, shown: Callable[..., Page]) -> None:
+    queue.configure(output_limit="20000")
+    job = queue.enqueue("seq 1 20000")
+    queue.drain()
+    text = shown().get(f"/jobs/{job}")
+
+    assert re.search(r'<li class="cut"><span>\[queuectl: \d+ bytes not kept\]</span></li>', text)
+    assert "<li><span>20000</span></li>" in text
+    assert '<li data-n="1"><span>1</span></li>' in text
+
+
+def test_a_running_job_is_followed(queue: Queue) -> None:
+    """Each answer goes on where the last one ended; a line that is not complete comes again."""
+    job = queue.enqueue("echo one; printf two; until [ -e go ]; do sleep 0.05; done; echo x")
+    queue.start()
+    queue.until(job, "processing")
+    server = Server(queue)
+    path = f"{server.root}/jobs/{job}/output?attempt=1&from="
+
+    def ask(position: str) -> tuple[list[str], str, str]:
+        answer = server.ask(path + position, headers=server.bearer)
+        assert answer.status == 200
+        lines = re.findall(r"<li[^>]*>.*?</li>", answer.text)
+        return lines, answer.headers["X-Queuectl-Next"], answer.headers["X-Queuectl-Running"]
+
+    wait_until(lambda: "two" in server.ask(path + "0", headers=server.bearer).text)
+    assert ask("0") == (
+        ['<li data-n="1"><span>one</span></li>',
+         '<li data-n="2" data-partial><span>two</span></li>'],
+        "4", "1",
+    )  # fmt: skip
+    queue.let_go()
+    queue.until(job, "completed")
+    assert ask("4") == (['<li data-n="2"><span>twox</span></li>'], "9", "0")
+
+
+def test_jobs_that_belong_together(queue: Queue, shown: Callable[..., Page]) -> None:
+    """What it waits for, what waits for it, with links."""
+    first = queue.enqueue("true", "--label", "first")
+    second = queue.enqueue("true", "--after", first)
+    page = shown()
+
+    assert "Waits for first (pending)" in _words(page.get(f"/jobs/{second}"))
+    assert f"Needed by {second}" in _words(page.get(f"/jobs/{first}"))
+
+
+def test_a_job_that_has_not_run(queue: Queue, shown: Callable[..., Page]) -> None:
+    job = queue.enqueue("true\nfalse")
+    words = _words(shown().get(f"/jobs/{job}"))
+
+    assert "It has not run yet." in words
+    assert "It waits: no worker is running" in words
+    assert "true false" in words
