@@ -14,7 +14,7 @@ from queuectl.core.specs import RETRY_FIELDS
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.host import wakeup
-from queuectl.storage.adding import key_holder, staged_key_holder
+from queuectl.storage.adding import count_enqueued, key_holder, staged_key_holder
 from queuectl.storage.base import Base
 from queuectl.storage.contents import intern
 from queuectl.storage.dependencies import release_dependants
@@ -78,9 +78,12 @@ class Actions(Base):
                 """,
                 {"now": to_text(now), "seq": job.seq, "state": current.state.value},
             )
-            state = JobState.PENDING
+            state, queue = JobState.PENDING, current.queue
             if changes:
-                state = _edit(conn, job, changes, verb="retry", now=now).state
+                edited = _edit(conn, job, changes, verb="retry", now=now)
+                state, queue = edited.state, edited.queue
+            if current.state in FINISHED_STATES:
+                count_enqueued(conn, {queue: 1}, to_text(now))
         self._wake_workers()
         return state
 

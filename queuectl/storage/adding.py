@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Callable, Mapping, Sequence
 
 from queuectl.core.errors import DuplicateId, Reserved
+from queuectl.core.times import to_text
 from queuectl.storage.base import UNFINISHED
 from queuectl.storage.contents import Interned
 from queuectl.storage.ids import duplicate, new_id
@@ -22,6 +23,8 @@ JOB_COLUMNS = (
 )  # fmt: skip
 """The columns of a job that is added, in the order of Job. (To load Job would take 3 ms.)"""
 ID_PLACE = JOB_COLUMNS.index("id")
+_QUEUE_PLACE = JOB_COLUMNS.index("queue")
+_FINISHED_PLACE = JOB_COLUMNS.index("finished_at")
 INSERT_JOB = {
     table: f"INSERT INTO {table} ({', '.join(JOB_COLUMNS)})"
     f" VALUES ({', '.join('?' * len(JOB_COLUMNS))}) ON CONFLICT (id) DO NOTHING"
@@ -68,6 +71,25 @@ def staged_key_holder(conn: sqlite3.Connection, key: str) -> Holder | None:
         (key,),
     ).fetchone()
     return None if row is None else Holder(row[0], row[1], row[2], is_staged=True)
+
+
+def count_enqueued(conn: sqlite3.Connection, jobs: Mapping[str, int], at: str) -> None:
+    """Count in `activity` how many unfinished jobs came in, per queue, at a time as text.
+
+    Whatever adds unfinished jobs, or retries finished ones, calls this in its transaction.
+    """
+    conn.executemany(
+        """
+        INSERT INTO activity (period, queue, event, times)
+        VALUES (?, ?, 'enqueued', ?)
+            ON CONFLICT (period, queue, event) DO UPDATE SET times = times + excluded.times
+        """,
+        [
+            (period, queue, number)
+            for queue, number in jobs.items()
+            for period in (at[:16], f"h{at[:13]}", "")
+        ],
+    )
 
 
 def replace_row(conn: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> bool:
@@ -128,6 +150,7 @@ class Adding:
         self.before: int = last or 0
         """The seq of the last job that was there before this call."""
         self._beside_stage = bool(staged)
+        self._unfinished: dict[str, int] = {}
 
     def key_holder(self, key: str) -> Holder | None:
         """Return the unfinished job that holds a unique key, if any.
@@ -162,7 +185,15 @@ class Adding:
             assert taken is not None
             raise taken
         assert inserted.lastrowid is not None
+        if values[_FINISHED_PLACE] is None:
+            queue = values[_QUEUE_PLACE]
+            self._unfinished[queue] = self._unfinished.get(queue, 0) + 1
         return inserted.lastrowid
+
+    def count(self) -> None:
+        """Count in `activity` the unfinished jobs that were inserted, at the end or in between."""
+        count_enqueued(self.conn, self._unfinished, to_text(self.now))
+        self._unfinished.clear()
 
     def insert_named(self, values: Callable[[str], Sequence[Any]]) -> tuple[int, str]:
         """Insert a job with a generated id, given a function of the id; return its seq and id."""

@@ -166,10 +166,17 @@ class Claiming(Base):
         at = to_text(now)
         execution_id = conn.execute(
             """
-            INSERT INTO executions (job_seq, attempt, worker, started_at)
-            VALUES (:job, :attempt, :worker, :now)
+            INSERT INTO executions (job_seq, attempt, worker, started_at, queue, waited_seconds)
+            VALUES (:job, :attempt, :worker, :now, :queue, :waited)
             """,
-            {"job": job.seq, "attempt": job.attempts + 1, "worker": worker, "now": at},
+            {
+                "job": job.seq,
+                "attempt": job.attempts + 1,
+                "worker": worker,
+                "now": at,
+                "queue": job.queue,
+                "waited": _waited_seconds(job, now),
+            },
         ).lastrowid
         assert execution_id is not None
         conn.execute(
@@ -208,6 +215,16 @@ def _readable_time(text: str) -> datetime | None:
         return optional_time(text)
     except QueueUnusable:  # another program wrote it
         return None
+
+
+def _waited_seconds(job: Job, now: datetime) -> float:
+    """Return how long a pending job has waited since it could start; a clock may have been set."""
+    since = job.updated_at
+    # If its time passed while no worker lived, it was made pending only now. If it was put back
+    # after that time, it waits since then.
+    if job.run_at is not None and not job.interruptions:
+        since = job.run_at
+    return max(0.0, (now - since).total_seconds())
 
 
 def _claimed(job: Job, worker: str, now: datetime) -> Job:

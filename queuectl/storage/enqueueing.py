@@ -191,6 +191,7 @@ class Enqueueing(Stages):
             _store(into, enumerate(specs), done.append, call, waiting)
             warnings = _add_all_needs(into, waiting.values())
             refuse_cycles(conn, list(waiting))
+            into.count()
         self._wake_workers()
         return done, warnings
 

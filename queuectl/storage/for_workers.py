@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from queuectl.storage.attempts import Attempts
 from queuectl.storage.contents import Contents
+from queuectl.storage.counting import Counting
 from queuectl.storage.queries import Queries
 from queuectl.storage.retention import Retention
 from queuectl.storage.retries import Retries
@@ -11,7 +12,7 @@ from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
 
-class WorkerStorage(Attempts, Workers, Queries, Retention, Retries, Contents, Stages):
+class WorkerStorage(Attempts, Workers, Queries, Retention, Retries, Contents, Stages, Counting):
     """One open queue of one worker, with the methods that a worker needs."""
 
     of_worker = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from queuectl.storage.actions import Actions
+from queuectl.storage.activity import Activity
 from queuectl.storage.config import Config
 from queuectl.storage.copies import Copies
 from queuectl.storage.enqueueing import Enqueueing
@@ -32,6 +33,7 @@ class Storage(
     HookRules,
     Overview,
     LastRuns,
+    Activity,
     Config,
     Integrity,
     FiguresOfQueue,

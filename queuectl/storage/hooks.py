@@ -337,6 +337,7 @@ class _Storing:
         }
         common["env"] = {**(common["env"] or {}), **self._variables(run, event)}
         seq, _ = self._into.insert_named(lambda job_id: values_of(Job(**{**common, "id": job_id})))
+        self._into.count()
         return seq
 
     def _of_parent(self) -> dict[str, Any]:

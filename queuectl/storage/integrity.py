@@ -93,6 +93,27 @@ class Integrity(Base):
             )
             return [row[0] for row in rows]
 
+    def activity_miscounts(self) -> list[str]:
+        """Return the counters of activity whose total is not the sum of their hours."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                """
+                SELECT queue,
+                       event,
+                       sum(CASE WHEN period = '' THEN times ELSE 0 END),
+                       sum(CASE WHEN period = '' THEN 0 ELSE times END)
+                  FROM activity
+                 WHERE period = ''
+                    OR period = '-'
+                    OR period > 'h'
+                 GROUP BY queue, event
+                HAVING sum(CASE WHEN period = '' THEN times ELSE -times END) <> 0
+                 ORDER BY queue, event
+                """
+            )
+            return [f"{queue} {event}: {kept}, but {counted} by hours"
+                    for queue, event, kept, counted in rows]  # fmt: skip
+
     def newest_time(self) -> datetime | None:
         """Return when a job was last changed; None if there are no jobs."""
         with self._snapshot() as conn:

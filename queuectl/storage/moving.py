@@ -6,11 +6,11 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from queuectl.core.errors import QueueError
 from queuectl.core.times import to_text
-from queuectl.storage.adding import JOB_COLUMNS
+from queuectl.storage.adding import JOB_COLUMNS, count_enqueued
 from queuectl.storage.database import Database
 from queuectl.storage.stages import StageState, read_stage
 
@@ -81,7 +81,7 @@ class Mover:
     def _move(self, conn: sqlite3.Connection, chosen: str, which: Mapping[str, int]) -> int:
         """Move the staged jobs that a condition selects into `jobs`; return how many were moved."""
         columns = ", ".join(JOB_COLUMNS)
-        values = {**which, "now": to_text(self._now)}
+        values: dict[str, Any] = {**which, "now": to_text(self._now)}
         conn.execute(
             f"""
             INSERT INTO jobs ({columns})
@@ -92,6 +92,18 @@ class Mover:
             """,
             values,
         )
+        came_in = conn.execute(
+            f"""
+            SELECT queue, count(*)
+              FROM staged_jobs
+             WHERE {chosen}
+               AND finished_at IS NULL
+             GROUP BY queue
+             ORDER BY queue
+            """,
+            which,
+        ).fetchall()
+        count_enqueued(conn, dict(came_in), values["now"])
         blocked = f"SELECT seq FROM staged_jobs WHERE {chosen} AND state = 'blocked'"
         if conn.execute(f"SELECT EXISTS ({blocked})", values).fetchone()[0]:
             # A job may have ended since it was found to be waited for.

@@ -13,6 +13,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.filesystem import unlink_quietly
 from queuectl.storage.base import UNFINISHED, Base
+from queuectl.storage.counting import count_attempts_of
 
 _DELETED_AT_ONCE = 500
 _NO_HOOK_TO_RUN = f"""NOT EXISTS (SELECT 1
@@ -175,20 +176,28 @@ class Retention(Base):
         return len(removed)
 
     def _delete_rows(self, where: str, values: Sequence[Any], seqs: Sequence[int]) -> int:
-        deleted, logs = 0, []
+        logs: list[int] = []
         with self._transaction() as conn:
-            for seq in seqs:
-                kept_logs = _logged(conn, seq)
-                if conn.execute(
-                    f"DELETE FROM jobs WHERE seq = ? AND {where}", (seq, *values)
-                ).rowcount:
-                    deleted += 1
-                    logs += kept_logs
+            found = conn.execute(
+                f"""
+                SELECT seq
+                  FROM jobs
+                 WHERE seq IN ({", ".join("?" * len(seqs))})
+                   AND {where}
+                 ORDER BY seq
+                """,
+                (*seqs, *values),
+            )
+            gone = [row[0] for row in found]
+            count_attempts_of(conn, gone)
+            for seq in gone:
+                logs += _logged(conn, seq)
+                conn.execute("DELETE FROM jobs WHERE seq = ?", (seq,))
         # Only after the commit: a log without its job is swept later, but a job without its log
         # has lost its output.
         for number in logs:
             self._after_commit(unlink_quietly, self.files.execution_log(number))
-        return deleted
+        return len(gone)
 
 
 def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Sequence[int]) -> Any:

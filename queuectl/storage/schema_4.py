@@ -33,11 +33,14 @@ _JOB_COLUMNS = (
 #
 # A job may move to another queue before its attempt is counted, so `executions` has the queue, too.
 #
-# In `activity`, a period is a minute (2026-11-28T11:43) or an hour (2026-11-28T11). The row of the
+# In `activity`, a period is a minute (2026-11-28T11:43) or an hour (h2026-11-28T11). The row of the
 # period '' has the sum of all times, and that of '-' the sum of the hours that are no longer kept.
-# An event is the outcome of an attempt, or `enqueued`, `dead` or `job-cancelled`, which are about
-# jobs. Those are counted at once.
-_COUNT_BAD_END = """
+# Everything is counted in its minute, in its hour, and in ''. Minutes come first in the order of
+# periods, so the oldest ones are found at once. An event is the outcome of an attempt, or
+# `enqueued`, `dead` or `job-cancelled`, which are about jobs. Those are counted at once.
+_END = "CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END"
+
+_COUNT_BAD_END = f"""
     CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
       WHEN (new.state = 'dead' OR new.state = 'cancelled') AND old.state <> new.state
     BEGIN
@@ -45,9 +48,9 @@ _COUNT_BAD_END = """
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
         INSERT INTO activity (period, queue, event, times)
-        VALUES ('', new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
-               (substr(new.finished_at, 1, 16), new.queue,
-                CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
+        VALUES (substr(new.finished_at, 1, 16), new.queue, {_END}, 1),
+               ('h' || substr(new.finished_at, 1, 13), new.queue, {_END}, 1),
+               ('', new.queue, {_END}, 1)
             ON CONFLICT (period, queue, event) DO UPDATE SET times = times + 1;
     END
     """

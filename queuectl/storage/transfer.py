@@ -92,6 +92,7 @@ class Transfer(Queries, Explaining, Contents, Stages):
             added = sum(_add(into, job, skip_existing, waiting) for job in arriving)
             _add_needs(into, waiting)
             refuse_cycles(conn, [seq for seq, _ in waiting])
+            into.count()
         self._wake_workers()
         return added, len(arriving) - added
 

@@ -15,22 +15,34 @@ _PER_STATE = "".join(
 _AMOUNTS = ("run_seconds", "cpu_seconds", "wait_seconds")
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in ("times", *_AMOUNTS))
 
-_ATTEMPT = """substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
-                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
-              FROM executions"""
 
-# The ends of attempts are counted a little later than they are recorded. The ids in `late_attempts`
-# are not above that in `counted_attempts`.
-_ALL_ACTIVITY = f"""SELECT period, queue, event, times, {", ".join(_AMOUNTS)}
+def _activity(name: str, start: int, length: int, periods: str) -> str:
+    """Return the view of the counters of each minute or hour.
+
+    `start` and `length` say which part of a stored period is shown. The ends of attempts are
+    counted a little later than they are recorded, so those that are not counted yet are added here.
+    The ids in `late_attempts` are not above that in `counted_attempts`.
+    """
+    attempts = f"""SELECT substr(finished_at, 1, {length}), queue, outcome, 1,
+                   coalesce(seconds, 0), coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+              FROM executions
+             WHERE outcome IS NOT NULL"""
+    return f"""
+    CREATE VIEW activity_by_{name} AS
+    SELECT {name}, queue, event, {_SUMS}
+      FROM (SELECT substr(period, {start}, {length}) AS {name}, queue, event, times,
+                   {", ".join(_AMOUNTS)}
               FROM activity
+             WHERE {periods}
              UNION ALL
-            SELECT {_ATTEMPT}
-             WHERE outcome IS NOT NULL
+            {attempts}
                AND id > (SELECT up_to FROM counted_attempts)
              UNION ALL
-            SELECT {_ATTEMPT}
-             WHERE outcome IS NOT NULL
-               AND id IN (SELECT execution_id FROM late_attempts)"""
+            {attempts}
+               AND id IN (SELECT execution_id FROM late_attempts))
+     GROUP BY {name}, queue, event
+    """
+
 
 VIEWS_4 = (
     """
@@ -80,18 +92,6 @@ VIEWS_4 = (
       LEFT JOIN jobs AS ended ON ended.seq = run.hook_of
      WHERE run.event_id IS NOT NULL
     """,
-    f"""
-    CREATE VIEW activity_by_minute AS
-    SELECT period AS minute, queue, event, {_SUMS}
-      FROM ({_ALL_ACTIVITY})
-     WHERE length(period) = 16
-     GROUP BY period, queue, event
-    """,
-    f"""
-    CREATE VIEW activity_by_hour AS
-    SELECT substr(period, 1, 13) AS hour, queue, event, {_SUMS}
-      FROM ({_ALL_ACTIVITY})
-     WHERE period > '0'
-     GROUP BY substr(period, 1, 13), queue, event
-    """,
+    _activity("minute", 1, 16, "period > '0' AND period < 'h'"),
+    _activity("hour", 2, 13, "period > 'h'"),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from queuectl.core.specs import JobSpec
+from queuectl.core.times import to_text
 from support.outcomes import COMPLETED, OK
-from support.rows import sql
+from support.rows import add, sql
 
 _PROMISED = {
     "job_list": "id number queue label command state priority attempts interruptions max_retries "
@@ -97,9 +98,9 @@ def test_the_jobs_of_hooks_and_schedules_name_what_made_them(storage, clock):
 
 
 def test_activity_is_shown_by_minute_and_by_hour(storage):
-    """Hours are summed over the minutes that are kept; the totals since ever are left out."""
-    for period, times in (("", 9), ("2026-01-31T12:01", 2), ("2026-01-31T12:02", 3),
-                          ("2026-01-31T11", 4)):  # fmt: skip
+    """The totals since ever, and of what is no longer kept, are left out."""
+    for period, times in (("", 12), ("-", 3), ("2026-01-31T12:01", 2), ("2026-01-31T12:02", 3),
+                          ("h2026-01-31T11", 4), ("h2026-01-31T12", 5)):  # fmt: skip
         sql(
             storage,
             "INSERT INTO activity (period, queue, event, times, run_seconds)"
@@ -112,5 +113,16 @@ def test_activity_is_shown_by_minute_and_by_hour(storage):
     ]
     assert sql(storage, "SELECT hour, times, run_seconds FROM activity_by_hour") == [
         ("2026-01-31T11", 4, 0.5),
-        ("2026-01-31T12", 5, 1.0),
+        ("2026-01-31T12", 5, 0.5),
     ]
+
+
+def test_attempts_that_are_not_counted_yet_are_shown_as_well(storage, clock):
+    """They are counted some seconds after they have ended."""
+    add(storage, clock.now, "a")
+    storage.record(storage.claim("w1", now=clock.now), OK, COMPLETED, now=clock.now)
+
+    shown = "SELECT minute, times FROM activity_by_minute WHERE event = 'ok'"
+    assert sql(storage, shown) == [(to_text(clock.now)[:16], 1)]
+    storage.count_attempts()
+    assert sql(storage, shown) == [(to_text(clock.now)[:16], 1)]

@@ -588,9 +588,9 @@ CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
         INSERT INTO activity (period, queue, event, times)
-        VALUES ('', new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
-               (substr(new.finished_at, 1, 16), new.queue,
-                CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
+        VALUES (substr(new.finished_at, 1, 16), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               ('h' || substr(new.finished_at, 1, 13), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               ('', new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
             ON CONFLICT (period, queue, event) DO UPDATE SET times = times + 1;
     END;
 CREATE VIEW job_list AS
@@ -638,41 +638,43 @@ CREATE VIEW hook_run_list AS
       LEFT JOIN jobs AS ended ON ended.seq = run.hook_of
      WHERE run.event_id IS NOT NULL;
 CREATE VIEW activity_by_minute AS
-    SELECT period AS minute, queue, event, sum(times) AS times, sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds, sum(wait_seconds) AS wait_seconds
-      FROM (SELECT period, queue, event, times, run_seconds, cpu_seconds, wait_seconds
+    SELECT minute, queue, event, sum(times) AS times, sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds, sum(wait_seconds) AS wait_seconds
+      FROM (SELECT substr(period, 1, 16) AS minute, queue, event, times,
+                   run_seconds, cpu_seconds, wait_seconds
               FROM activity
+             WHERE period > '0' AND period < 'h'
              UNION ALL
-            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
-                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+            SELECT substr(finished_at, 1, 16), queue, outcome, 1,
+                   coalesce(seconds, 0), coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
               FROM executions
              WHERE outcome IS NOT NULL
                AND id > (SELECT up_to FROM counted_attempts)
              UNION ALL
-            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
-                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+            SELECT substr(finished_at, 1, 16), queue, outcome, 1,
+                   coalesce(seconds, 0), coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
               FROM executions
              WHERE outcome IS NOT NULL
                AND id IN (SELECT execution_id FROM late_attempts))
-     WHERE length(period) = 16
-     GROUP BY period, queue, event;
+     GROUP BY minute, queue, event;
 CREATE VIEW activity_by_hour AS
-    SELECT substr(period, 1, 13) AS hour, queue, event, sum(times) AS times, sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds, sum(wait_seconds) AS wait_seconds
-      FROM (SELECT period, queue, event, times, run_seconds, cpu_seconds, wait_seconds
+    SELECT hour, queue, event, sum(times) AS times, sum(run_seconds) AS run_seconds, sum(cpu_seconds) AS cpu_seconds, sum(wait_seconds) AS wait_seconds
+      FROM (SELECT substr(period, 2, 13) AS hour, queue, event, times,
+                   run_seconds, cpu_seconds, wait_seconds
               FROM activity
+             WHERE period > 'h'
              UNION ALL
-            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
-                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+            SELECT substr(finished_at, 1, 13), queue, outcome, 1,
+                   coalesce(seconds, 0), coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
               FROM executions
              WHERE outcome IS NOT NULL
                AND id > (SELECT up_to FROM counted_attempts)
              UNION ALL
-            SELECT substr(finished_at, 1, 16), queue, outcome, 1, coalesce(seconds, 0),
-                   coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
+            SELECT substr(finished_at, 1, 13), queue, outcome, 1,
+                   coalesce(seconds, 0), coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
               FROM executions
              WHERE outcome IS NOT NULL
                AND id IN (SELECT execution_id FROM late_attempts))
-     WHERE period > '0'
-     GROUP BY substr(period, 1, 13), queue, event;
+     GROUP BY hour, queue, event;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',8);
 INSERT INTO "sqlite_sequence" VALUES('executions',4);

@@ -1,0 +1,182 @@
+"""Reading what happened: how often each event, per queue, ever since or in a range of time.
+
+For commands and pages: `Storage.totals()` (ever since), `Storage.activity(since, until)` (sums of a
+range), `Storage.activity_by_minute(...)`, `Storage.activity_by_hour(...)`, `Storage.trends(...)`.
+With a connection of your own: `totals(conn)`. All return `core.activity.Tally`; its histograms give
+quantiles through `core.activity.quantile`. Attempts that are not counted yet are in all of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+
+from queuectl.core.activity import BUCKETS, DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED, Tally
+from queuectl.core.times import from_text, to_text
+from queuectl.storage.base import Base
+from queuectl.storage.counting import (
+    COLUMNS,
+    EVER,
+    HOUR,
+    HOUR_PREFIX,
+    IS_UNCOUNTED,
+    MINUTES_KEPT,
+    ended_attempts,
+    hour,
+    minute,
+)
+
+_SELECT = f"SELECT period, queue, event, {', '.join(COLUMNS)} FROM activity "
+_SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
+
+
+class Period(NamedTuple):
+    """What happened in a minute or an hour."""
+
+    start: datetime
+    """When it began."""
+    tally: Tally
+    """One queue and one event."""
+
+
+class Trend(NamedTuple):
+    """How many jobs of a queue came in and finished lately."""
+
+    enqueued: int = 0
+    """How many came in; retries of finished jobs are among them."""
+    completed: int = 0
+    """How many completed."""
+    dead: int = 0
+    """How many died."""
+    cancelled: int = 0
+    """How many were cancelled."""
+
+    @property
+    def growth(self) -> int:
+        """How many more came in than finished; negative if the queue gets shorter."""
+        return self.enqueued - self.completed - self.dead - self.cancelled
+
+
+class Activity(Base):
+    """The methods that read the counters."""
+
+    def totals(self) -> list[Tally]:
+        """Return what ever happened, by queue and event, in this order. It never falls."""
+        with self._snapshot() as conn:
+            return totals(conn)
+
+    def activity(self, since: datetime, until: datetime) -> list[Tally]:
+        """Return what happened from the minute of one time to before that of another.
+
+        By queue and event, in this order. Minutes are kept for 48 hours. So in a longer range, the
+        whole hour counts in which it begins.
+        """
+        first, end = minute(to_text(since)), minute(to_text(until))
+        if until - since > MINUTES_KEPT:
+            first = _start_of_hour(since)
+        # Whole hours are read as such: there may be 200,000 rows of minutes in a day.
+        first_hour = first
+        if first != _start_of_hour(since):
+            first_hour = min(_start_of_hour(since + timedelta(hours=1)), end)
+        last_hour = max(_start_of_hour(until), first_hour)
+        with self._snapshot() as conn:
+            return _summed(
+                (
+                    *_sums(conn, first, first_hour),
+                    *_sums(conn, hour(first_hour), hour(last_hour)),
+                    *_sums(conn, last_hour, end),
+                    *(tally for at, tally in _uncounted(conn) if first <= at < end),
+                )
+            )
+
+    def activity_by_minute(self, since: datetime, until: datetime) -> list[Period]:
+        """Return the same for each minute; there are none longer ago than 48 hours."""
+        return self._by_period(minute(to_text(since)), minute(to_text(until)), minute)
+
+    def activity_by_hour(self, since: datetime, until: datetime) -> list[Period]:
+        """Return the same for each hour, from the hour of one time to before that of another."""
+        return self._by_period(hour(to_text(since)), hour(to_text(until)), hour)
+
+    def trends(self, *, now: datetime, minutes: int = 10) -> dict[str, Trend]:
+        """Return how many jobs came in and finished in the last minutes, the present one included.
+
+        By the name of the queue; a queue without any may be missing.
+        """
+        counts: dict[str, dict[str, int]] = {}
+        begin = now - timedelta(minutes=minutes - 1)
+        for tally in self.activity(begin, now + timedelta(minutes=1)):
+            counts.setdefault(tally.queue, {})[tally.event] = tally.times
+        events = (ENQUEUED, JOB_COMPLETED, DEAD, JOB_CANCELLED)
+        return {
+            queue: Trend(*(of_queue.get(event, 0) for event in events))
+            for queue, of_queue in counts.items()
+        }
+
+    def _by_period(self, first: str, end: str, period_of: Callable[[str], str]) -> list[Period]:
+        found: dict[tuple[str, str, str], Tally] = {}
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                _SELECT + "WHERE period >= :first AND period < :end ORDER BY period, queue, event",
+                {"first": first, "end": end},
+            )
+            counted = [(row[0], _tally(row[1:])) for row in rows]
+            uncounted = [(period_of(at), tally) for at, tally in _uncounted(conn)]
+        for period, tally in (*counted, *uncounted):
+            if first <= period < end:
+                key = (period, tally.queue, tally.event)
+                found[key] = found[key].plus(tally) if key in found else tally
+        return [Period(_start(key[0]), found[key]) for key in sorted(found)]
+
+
+def totals(conn: sqlite3.Connection) -> list[Tally]:
+    """Return what ever happened, by queue and event, in this order. It never falls."""
+    rows = conn.execute(_SELECT + "WHERE period = ? ORDER BY queue, event", (EVER,)).fetchall()
+    uncounted = (tally for _, tally in _uncounted(conn))
+    return _summed((*(_tally(row[1:]) for row in rows), *uncounted))
+
+
+def _uncounted(conn: sqlite3.Connection) -> Iterator[tuple[str, Tally]]:
+    for is_uncounted in IS_UNCOUNTED:
+        yield from ended_attempts(conn, is_uncounted)
+
+
+def _sums(conn: sqlite3.Connection, first: str, end: str) -> list[Tally]:
+    """Return the sums of the periods from one to before another, both minutes or both hours."""
+    rows = conn.execute(
+        f"""
+        SELECT queue, event, {_SUMS}
+          FROM activity
+         WHERE period >= :first
+           AND period < :end
+         GROUP BY queue, event
+         ORDER BY queue, event
+        """,
+        {"first": first, "end": end},
+    ).fetchall()
+    return [_tally(row) for row in rows]
+
+
+def _tally(row: Sequence[Any]) -> Tally:
+    histograms = len(row) - 2 * BUCKETS
+    run, wait = row[histograms : histograms + BUCKETS], row[histograms + BUCKETS :]
+    return Tally._make((*row[:histograms], tuple(run), tuple(wait)))
+
+
+def _summed(tallies: Iterable[Tally]) -> list[Tally]:
+    found: dict[tuple[str, str], Tally] = {}
+    for tally in tallies:
+        key = (tally.queue, tally.event)
+        found[key] = found[key].plus(tally) if key in found else tally
+    return [found[key] for key in sorted(found)]
+
+
+def _start_of_hour(instant: datetime) -> str:
+    """Return the first minute of the hour of a time."""
+    return to_text(instant)[:HOUR] + ":00"
+
+
+def _start(period: str) -> datetime:
+    """Return when a minute or an hour began."""
+    at = period[len(HOUR_PREFIX) :] + ":00" if period.startswith(HOUR_PREFIX) else period
+    return from_text(at + ":00.000000Z")

@@ -1,0 +1,232 @@
+"""Counting the ends of attempts into `activity`, and deleting its old minutes and hours.
+
+Attempts are counted later than they are recorded, many at a time, and each one exactly once: those
+up to the id in `counted_attempts`, except those in `late_attempts`. Whoever reads the counters adds
+the attempts that are still to be counted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+from typing import Any, Iterator, Sequence
+
+from queuectl.core.activity import BOUNDS, BUCKETS, Tally
+from queuectl.core.times import to_text
+from queuectl.storage.base import Base, any_bytes
+
+ROWS_AT_ONCE = 5000
+"""How many rows one transaction counts or deletes at most: some 10 ms for which others wait."""
+
+MINUTES_KEPT = timedelta(hours=48)
+HOURS_KEPT = timedelta(days=400)
+
+EVER = ""
+"""The period of the row that has the sum of all times."""
+BEFORE = "-"
+"""The period of the row that has the sum of the hours which are no longer kept."""
+FIRST_MINUTE = "0"
+"""All minutes come after this in the order of periods, and before all hours."""
+HOUR_PREFIX = "h"
+"""What the period of an hour begins with."""
+
+MINUTE, HOUR = len("2026-11-28T11:43"), len("2026-11-28T11")
+"""How much of a time as text names its minute and its hour."""
+
+
+def minute(at: str) -> str:
+    """Return the period of the minute of a time as text."""
+    return at[:MINUTE]
+
+
+def hour(at: str) -> str:
+    """Return the period of the hour of a time as text, or of a minute."""
+    return HOUR_PREFIX + at[:HOUR]
+
+
+COLUMNS = (
+    "times", "run_seconds", "cpu_seconds", "wait_seconds",
+    *(f"run_{number}" for number in range(BUCKETS)),
+    *(f"wait_{number}" for number in range(BUCKETS)),
+)  # fmt: skip
+"""The columns of `activity` that are summed up, in the order of Tally."""
+
+_INTO = f"INSERT INTO activity (period, queue, event, {', '.join(COLUMNS)})"
+_ADDING = "ON CONFLICT (period, queue, event) DO UPDATE SET " + ", ".join(
+    f"{name} = {name} + excluded.{name}" for name in COLUMNS
+)
+_SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
+
+IS_UNCOUNTED = (
+    "id > (SELECT up_to FROM counted_attempts)",
+    "id IN (SELECT execution_id FROM late_attempts)",
+)
+"""SQL conditions: no attempt fulfils both, and those that fulfil one are to be counted when ended.
+(Each one is a search; SQLite would read all rows for both in one condition.)"""
+
+
+def _bucket(seconds: str) -> str:
+    cases = " ".join(f"WHEN {seconds} <= {bound} THEN {n}" for n, bound in enumerate(BOUNDS))
+    return f"CASE WHEN {seconds} IS NULL THEN NULL {cases} ELSE {len(BOUNDS)} END"
+
+
+_ATTEMPTS = f"""
+    SELECT substr(finished_at, 1, {MINUTE}),
+           coalesce(queue, (SELECT queue FROM jobs WHERE jobs.seq = executions.job_seq), ''),
+           outcome,
+           {_bucket("seconds")},
+           {_bucket("waited_seconds")},
+           count(*),
+           total(seconds),
+           total(cpu_seconds),
+           total(waited_seconds)
+      FROM executions
+     WHERE outcome IS NOT NULL
+       AND {{which}}
+     GROUP BY 1, 2, 3, 4, 5
+     ORDER BY 1, 2, 3, 4, 5
+"""
+
+
+def ended_attempts(
+    conn: sqlite3.Connection, which: str, values: Sequence[Any] = ()
+) -> Iterator[tuple[str, Tally]]:
+    """Yield the ended attempts for which a condition holds, with their minutes.
+
+    There may be several for the same minute, queue and event.
+    """
+    with any_bytes(conn):
+        rows = conn.execute(_ATTEMPTS.format(which=which), values).fetchall()
+    for period, queue, event, run, wait, times, *seconds in rows:
+        histograms = _only(run, times), _only(wait, times)
+        yield period, Tally._make((queue, event, times, *seconds, *histograms))
+
+
+def _only(bucket: int | None, times: int) -> tuple[int, ...]:
+    return tuple(times if number == bucket else 0 for number in range(BUCKETS))
+
+
+def count_attempts_of(conn: sqlite3.Connection, jobs: Sequence[int]) -> None:
+    """Count what is still to be counted of jobs that this transaction deletes, given their seqs."""
+    which = f"job_seq IN ({', '.join('?' * len(jobs))}) AND "
+    for is_uncounted in IS_UNCOUNTED:
+        _add(conn, ended_attempts(conn, which + is_uncounted, jobs))
+
+
+def _add(conn: sqlite3.Connection, tallies: Iterator[tuple[str, Tally]]) -> None:
+    rows = [
+        (into, *tally[:6], *tally.run, *tally.wait)
+        for period, tally in tallies
+        for into in (period, hour(period), EVER)
+    ]
+    if rows:
+        conn.executemany(f"{_INTO} VALUES ({', '.join('?' * len(rows[0]))}) {_ADDING}", rows)
+
+
+class Counting(Base):
+    """The methods that count and roll up."""
+
+    def count_attempts(self) -> bool:
+        """Count attempts that have ended, at most 5,000; return whether there may be more."""
+        # Idle workers look all day, and must not write.
+        with self._snapshot() as conn:
+            up_to, last, late = conn.execute(
+                """
+                SELECT (SELECT up_to FROM counted_attempts),
+                       (SELECT max(id) FROM executions),
+                       EXISTS (SELECT 1
+                                 FROM late_attempts
+                                WHERE NOT EXISTS (SELECT 1
+                                                    FROM executions
+                                                   WHERE id = execution_id
+                                                     AND outcome IS NULL))
+                """
+            ).fetchone()
+        if (last is None or last <= up_to) and not late:
+            return False
+        with self._transaction() as conn:
+            above, last = conn.execute(
+                "SELECT up_to, (SELECT max(id) FROM executions) FROM counted_attempts"
+            ).fetchone()
+            up_to = max(above, min(above + ROWS_AT_ONCE, last or 0))
+            _add(conn, ended_attempts(conn, "id > ? AND id <= ?", (above, up_to)))
+            _add(conn, ended_attempts(conn, IS_UNCOUNTED[1]))
+            conn.execute(
+                """
+                DELETE FROM late_attempts
+                 WHERE NOT EXISTS (SELECT 1
+                                     FROM executions
+                                    WHERE id = execution_id
+                                      AND outcome IS NULL)
+                """
+            )
+            conn.execute(
+                """
+                INSERT INTO late_attempts (execution_id)
+                SELECT id
+                  FROM executions
+                 WHERE id > :above
+                   AND id <= :up_to
+                   AND outcome IS NULL
+                """,
+                {"above": above, "up_to": up_to},
+            )
+            conn.execute("UPDATE counted_attempts SET up_to = ?", (up_to,))
+        return last is not None and up_to < last
+
+    def expire_activity(self, *, now: datetime) -> bool:
+        """Delete some of the minutes older than 48 hours, and of the hours older than 400 days.
+
+        Hours are summed up in one row. Returns whether there may be more. It takes microseconds if
+        there is nothing to do.
+        """
+        old = (
+            (FIRST_MINUTE, minute(to_text(now - MINUTES_KEPT))),
+            (HOUR_PREFIX, hour(to_text(now - HOURS_KEPT))),
+        )
+        with self._snapshot() as conn:
+            if not any(_last_of_some(conn, *periods) for periods in old):
+                return False
+        with self._transaction() as conn:
+            for first, end in old:
+                last = _last_of_some(conn, first, end)
+                if last is not None:
+                    _expire(conn, first, last, summed=first == HOUR_PREFIX)
+                    return True
+        return False
+
+
+def _last_of_some(conn: sqlite3.Connection, first: str, end: str) -> str | None:
+    """Return the last of the first periods in a range, so many as one transaction should delete."""
+    row = conn.execute(
+        """
+        SELECT max(period)
+          FROM (SELECT period
+                  FROM activity
+                 WHERE period > :first
+                   AND period < :end
+                 ORDER BY period, queue, event
+                 LIMIT :most)
+        """,
+        {"first": first, "end": end, "most": ROWS_AT_ONCE},
+    ).fetchone()
+    return row[0]  # type: ignore[no-any-return]
+
+
+def _expire(conn: sqlite3.Connection, first: str, last: str, *, summed: bool) -> None:
+    """Delete all rows of some periods, with their sum added to what is no longer kept."""
+    values = {"before": BEFORE, "first": first, "last": last}
+    chosen = "period > :first AND period <= :last"
+    if summed:
+        conn.execute(
+            f"""
+            {_INTO}
+            SELECT :before, queue, event, {_SUMS}
+              FROM activity
+             WHERE {chosen}
+             GROUP BY queue, event
+            {_ADDING}
+            """,
+            values,
+        )
+    conn.execute(f"DELETE FROM activity WHERE {chosen}", values)

@@ -1,0 +1,375 @@
+"""The counters of activity: what is counted, when, and how long it is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from queuectl.core.activity import BOUNDS, BUCKETS, Tally
+from queuectl.core.errors import DuplicateId
+from queuectl.core.models import Outcome, OutcomeKind
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import to_text
+from queuectl.storage import counting
+from queuectl.storage.activity import Trend
+from support.clock import later
+from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, LOST, OK, retry_at
+from support.rows import add, finish, sql, statements
+
+
+def times(storage):
+    """Return how often each event happened, by queue and event; both ways must agree."""
+    before = {(tally.queue, tally.event): tally.times for tally in storage.totals()}
+    while storage.count_attempts():
+        pass
+    after = {(tally.queue, tally.event): tally.times for tally in storage.totals()}
+    assert after == before
+    assert storage.activity_miscounts() == []
+    return after
+
+
+def bucket(seconds):
+    """Return a histogram with one duration."""
+    place = next((n for n, bound in enumerate(BOUNDS) if seconds <= bound), len(BOUNDS))
+    return tuple(int(number == place) for number in range(BUCKETS))
+
+
+def run(storage, now, outcome=OK, verdict=COMPLETED):
+    """Claim the next job and record its end."""
+    storage.record(storage.claim("w1", now=now), outcome, verdict, now=now)
+
+
+def test_each_end_of_an_attempt_counts_by_its_outcome(storage, clock):
+    """So does the death of the job."""
+    add(storage, clock.now, "a", "b", "c")
+    run(storage, clock.now)
+    run(storage, clock.now, EXIT_1, retry_at(later(clock.now, 9)))
+    run(storage, clock.now, LOST, DEAD)
+
+    assert times(storage) == {
+        ("default", "enqueued"): 3,
+        ("default", "ok"): 1,
+        ("default", "exit"): 1,
+        ("default", "lost"): 1,
+        ("default", "dead"): 1,
+    }
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_a_tally_has_the_durations(storage, clock, is_counted):
+    """How long the attempt ran and waited, and its CPU time; also before it is counted."""
+    add(storage, clock.now, "a")
+    claim = storage.claim("w1", now=clock.tick(2.5))
+    outcome = Outcome(OutcomeKind.OK, exit_code=0, seconds=61.0, cpu_seconds=12.5)
+    storage.record(claim, outcome, COMPLETED, now=clock.tick(61))
+    if is_counted:
+        assert storage.count_attempts() is False
+
+    (ok,) = [tally for tally in storage.totals() if tally.event == "ok"]
+    assert ok == Tally("default", "ok", 1, 61.0, 12.5, 2.5, bucket(61.0), bucket(2.5))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.11, 1.0, 86400.0, 86401.0])
+def test_the_upper_bound_of_a_bucket_is_part_of_it(storage, clock, seconds):
+    """As in Prometheus."""
+    add(storage, clock.now, "a")
+    run(storage, clock.now, Outcome(OutcomeKind.OK, exit_code=0, seconds=seconds))
+
+    assert [tally.run for tally in storage.totals() if tally.event == "ok"] == [bucket(seconds)]
+
+
+def test_an_attempt_whose_duration_is_unknown_is_in_no_bucket(storage, clock):
+    """It is counted, though."""
+    add(storage, clock.now, "a")
+    run(storage, clock.now, LOST, DEAD)
+
+    (lost,) = [tally for tally in storage.totals() if tally.event == "lost"]
+    assert (lost.times, sum(lost.run), sum(lost.wait)) == (1, 0, 1)
+
+
+def test_an_attempt_that_runs_for_long_is_counted_when_it_ends(storage, clock):
+    """Others that began later are counted meanwhile."""
+    add(storage, clock.now, "slow", "fast")
+    slow = storage.claim("w1", now=clock.now)
+    run(storage, clock.now)
+    assert storage.count_attempts() is False
+    assert sql(storage, "SELECT execution_id FROM late_attempts") == [(slow.execution_id,)]
+    assert times(storage) == {("default", "enqueued"): 2, ("default", "ok"): 1}
+
+    storage.record(slow, EXIT_1, DEAD, now=clock.tick(60))
+
+    assert times(storage)["default", "exit"] == 1
+    assert sql(storage, "SELECT execution_id FROM late_attempts") == []
+
+
+def test_an_attempt_that_never_began_does_not_count(storage, clock):
+    """A worker puts the job back if the host cannot start processes."""
+    add(storage, clock.now, "a")
+    storage.unclaim(storage.claim("w1", now=clock.now), now=clock.now)
+    claim = storage.claim("w1", now=clock.now)
+    storage.count_attempts()
+    storage.unclaim(claim, now=clock.now)
+
+    assert times(storage) == {("default", "enqueued"): 1}
+    assert sql(storage, "SELECT execution_id FROM late_attempts") == []
+
+
+def test_an_interrupted_attempt_counts_as_such(storage, clock):
+    """And the job has not come in again."""
+    add(storage, clock.now, "a")
+    storage.release(storage.claim("w1", now=clock.now), INTERRUPTED, now=clock.now)
+
+    assert times(storage) == {("default", "enqueued"): 1, ("default", "interrupted"): 1}
+
+
+def test_a_cancelled_job_counts_whether_it_waited_or_ran(storage, clock):
+    """Whatever the outcome of the attempt."""
+    add(storage, clock.now, "waiting", "running")
+    storage.cancel(storage.get("waiting"), now=clock.now)
+    claim = storage.claim("w1", now=clock.now)
+    storage.cancel(storage.get("running"), now=clock.now)
+    storage.record(claim, EXIT_1, retry_at(later(clock.now, 9)), now=clock.now)
+
+    assert times(storage) == {
+        ("default", "enqueued"): 2,
+        ("default", "exit"): 1,
+        ("default", "job-cancelled"): 2,
+    }
+
+
+def test_a_job_counts_as_enqueued_again_when_it_is_retried_after_its_end(storage, clock):
+    """Not if it just waited for its retry; and in the queue in which it waits then."""
+    add(storage, clock.now, "a")
+    run(storage, clock.now, EXIT_1, retry_at(later(clock.now, 9)))
+    storage.retry(storage.get("a"), now=clock.now)
+    assert times(storage)["default", "enqueued"] == 1
+
+    finish(storage, clock.now, "a", JobState.DEAD)
+    storage.retry(storage.get("a"), {"queue": "other"}, now=clock.now)
+    assert times(storage) == {
+        ("default", "enqueued"): 1,
+        ("default", "exit"): 2,
+        ("default", "dead"): 1,
+        ("other", "enqueued"): 1,
+    }
+
+
+def test_a_job_that_is_moved_to_another_queue_counts_where_each_event_was(storage, clock):
+    """It does not come in twice; its attempts stay where they ran, though counted later."""
+    add(storage, clock.now, "a")
+    run(storage, clock.now, EXIT_1, retry_at(later(clock.now, 9)))
+    storage.edit(storage.get("a"), {"queue": "other"}, now=clock.now)
+    finish(storage, clock.tick(10), "a", JobState.COMPLETED)
+
+    assert times(storage) == {
+        ("default", "enqueued"): 1,
+        ("default", "exit"): 1,
+        ("other", "ok"): 1,
+    }
+
+
+def test_a_job_that_replaces_another_does_not_come_in(storage, clock):
+    """It has the place of a job that came in already."""
+    spec = JobSpec(command="true", unique_key="k", if_dup="replace")
+    storage.enqueue([spec, spec], now=clock.now)
+    storage.enqueue([spec._replace(if_dup="skip")], now=clock.now)
+
+    assert times(storage) == {("default", "enqueued"): 1}
+
+
+def test_a_refused_enqueue_counts_nothing(storage, clock):
+    """All or nothing."""
+    with pytest.raises(DuplicateId):
+        storage.enqueue([JobSpec(command="true", id="a")] * 2, now=clock.now)
+
+    assert storage.totals() == []
+
+
+def test_prune_changes_no_counter(storage, clock):
+    """Attempts are counted before their rows are deleted, at the latest then."""
+    add(storage, clock.now, "a", "b", "c")
+    run(storage, clock.now)
+    storage.count_attempts()
+    late = storage.claim("w1", now=clock.now)
+    run(storage, clock.now, EXIT_1, DEAD)
+    storage.count_attempts()
+    storage.record(late, OK, COMPLETED, now=clock.now)
+    before = storage.totals()
+
+    assert storage.prune(states=FINISHED_STATES, before=later(clock.now, 1)) == 3
+
+    assert storage.totals() == before
+    assert times(storage)["default", "ok"] == 2
+
+
+def test_an_old_worker_counts_too(storage, clock):
+    """A worker of an older schema records its running job after the file was upgraded."""
+    add(storage, clock.now, "a")
+    claim = storage.claim("w1", now=clock.now)
+    sql(
+        storage,
+        "UPDATE executions SET outcome = 'ok', seconds = 5, finished_at = ? WHERE id = ?",
+        to_text(clock.now),
+        claim.execution_id,
+    )
+
+    assert times(storage)["default", "ok"] == 1
+
+
+def test_counting_goes_on_where_it_stopped(storage, clock, monkeypatch):
+    """Each transaction counts few attempts."""
+    monkeypatch.setattr(counting, "ROWS_AT_ONCE", 2)
+    add(storage, clock.now, *"abcde")
+    for _ in range(5):
+        run(storage, clock.now)
+
+    assert [storage.count_attempts() for _ in range(3)] == [True, True, False]
+    assert times(storage)["default", "ok"] == 5
+
+
+def test_who_has_nothing_to_count_does_not_write(storage, clock):
+    """Idle workers look all day."""
+    add(storage, clock.now, "a", "b")
+    run(storage, clock.now)
+    storage.claim("w1", now=clock.now)
+    storage.count_attempts()
+
+    found = statements(storage, storage.count_attempts)
+    assert "BEGIN IMMEDIATE" not in found
+    found = statements(storage, lambda: storage.expire_activity(now=clock.now))
+    assert "BEGIN IMMEDIATE" not in found
+
+
+NOW = datetime(2026, 11, 28, 12, 0, tzinfo=timezone.utc)
+
+
+def enqueue_at(storage, *ago):
+    """Enqueue one job at each of some times, given as what was so long ago."""
+    for passed in ago:
+        storage.enqueue([JobSpec(command="true")], now=NOW - passed)
+
+
+def expire(storage, now=NOW):
+    """Delete what is old; return how many transactions that took."""
+    return sum(1 for _ in iter(lambda: storage.expire_activity(now=now), False))
+
+
+def test_minutes_are_kept_for_two_days_and_hours_for_400(storage, monkeypatch):
+    """The sums stay what they were, however few rows a transaction deletes."""
+    monkeypatch.setattr(counting, "ROWS_AT_ONCE", 1)
+    days = timedelta(days=1)
+    enqueue_at(storage, 500 * days, 450 * days, 300 * days, 2 * days, timedelta())
+    before = storage.totals()
+
+    assert expire(storage) == 3 + 2
+    assert expire(storage) == 0
+
+    assert sql(storage, "SELECT period, times FROM activity ORDER BY period") == [
+        ("", 5),
+        ("-", 2),
+        ("2026-11-26T12:00", 1),
+        ("2026-11-28T12:00", 1),
+        ("h2026-02-01T12", 1),
+        ("h2026-11-26T12", 1),
+        ("h2026-11-28T12", 1),
+    ]
+    assert storage.totals() == before
+    assert storage.activity_miscounts() == []
+
+
+def test_a_kept_total_that_is_wrong_is_found(storage):
+    """`doctor` tells it."""
+    enqueue_at(storage, timedelta())
+    assert storage.activity_miscounts() == []
+
+    sql(storage, "UPDATE activity SET times = times + 1 WHERE period = ''")
+    assert storage.activity_miscounts() == ["default enqueued: 2, but 1 by hours"]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        (timedelta(minutes=5), timedelta(), 2),  # 5 and 3 minutes ago
+        (timedelta(minutes=5), timedelta(minutes=-1), 3),  # and now
+        (timedelta(hours=2), timedelta(minutes=-1), 5),
+        (timedelta(hours=2, minutes=2), timedelta(minutes=-1), 6),
+        (timedelta(hours=1, minutes=30), timedelta(hours=1, minutes=20), 1),
+        (timedelta(hours=1, minutes=30), timedelta(minutes=4), 2),
+        (timedelta(days=3), timedelta(minutes=-1), 7),
+        (timedelta(days=2, hours=23, minutes=30), timedelta(minutes=-1), 7),  # a whole hour
+        (timedelta(days=2, hours=22), timedelta(minutes=-1), 6),
+    ],
+)
+def test_the_sum_of_a_range_is_exact_to_the_minute(storage, since, until, expected):
+    """It is taken from hours where they are whole, and from minutes at both ends."""
+    enqueue_at(
+        storage,
+        timedelta(days=2, hours=23, minutes=45),
+        timedelta(hours=2, minutes=1),
+        timedelta(hours=2),
+        timedelta(hours=1, minutes=25),
+        timedelta(minutes=5),
+        timedelta(minutes=3),
+        timedelta(),
+    )
+    expire(storage)
+
+    assert sum(tally.times for tally in storage.activity(NOW - since, NOW - until)) == expected
+
+
+def test_activity_by_minute_and_by_hour(storage, clock):
+    """Counted and uncounted attempts are added up."""
+    add(storage, clock.now, "a", "b")
+    run(storage, clock.now)
+    storage.count_attempts()
+    run(storage, clock.now)
+    hour = timedelta(hours=1)
+
+    for read in (storage.activity_by_minute, storage.activity_by_hour):
+        periods = read(clock.now - hour, clock.now + hour)
+        assert [(start, tally.event, tally.times) for start, tally in periods] == [
+            (clock.now, "enqueued", 2),
+            (clock.now, "ok", 2),
+        ]
+        assert read(clock.now - hour, clock.now) == []
+
+
+def test_the_trend_tells_what_came_in_and_what_finished_lately(storage, clock):
+    """What was longer ago does not matter."""
+    add(storage, clock.now, "old", queue="x")
+    add(storage, clock.tick(600), "a", "b", "c", "d", queue="x")
+    run(storage, clock.now)
+    run(storage, clock.now, EXIT_1, DEAD)
+    storage.cancel(storage.get("d"), now=clock.now)
+
+    assert storage.trends(now=clock.now) == {"x": Trend(4, 1, 1, 1)}
+    assert storage.trends(now=clock.now)["x"].growth == 1
+
+
+def test_a_job_waits_from_when_it_could_start(storage, clock):
+    """That is its time if it has one, even if nobody made it claimable then; or its return."""
+
+    def waited():
+        claim = storage.claim("w1", now=clock.now)
+        (row,) = sql(
+            storage, f"SELECT waited_seconds FROM executions WHERE id = {claim.execution_id}"
+        )
+        return claim, row[0]
+
+    storage.enqueue([JobSpec(command="true", run_at=later(clock.now, 60))], now=clock.now)
+    clock.tick(100)
+    claim, seconds = waited()
+    assert seconds == 40
+    storage.release(claim, INTERRUPTED, now=clock.tick(50))
+    clock.tick(3)
+    claim, seconds = waited()
+    assert seconds == 3
+    storage.record(claim, EXIT_1, retry_at(later(clock.now, 10)), now=clock.now)
+    clock.tick(12)
+    claim, seconds = waited()
+    assert seconds == 2
+    storage.release(claim, INTERRUPTED, now=clock.now)
+    clock.tick(-5)
+    assert waited()[1] == 0
