@@ -2,8 +2,9 @@
 
 For commands and pages: `Storage.totals()` (ever since), `Storage.activity(since, until)` (sums of a
 range), `Storage.activity_by_minute(...)`, `Storage.activity_by_hour(...)`, `Storage.trends(...)`.
-With a connection of your own: `totals(conn)`. All return `core.activity.Tally`; its histograms give
-quantiles through `core.activity.quantile`. Attempts that are not counted yet are in all of them.
+With a connection of your own: `totals(conn)`, `in_range(conn, …)`, `by_minute(conn, …)`. All return
+values of `core.activity.Tally`, whose histograms give quantiles (`core.activity.quantile`). Nobody
+else reads the table: the attempts that are not counted yet have to be added.
 """
 
 from __future__ import annotations
@@ -67,36 +68,19 @@ class Activity(Base):
             return totals(conn)
 
     def activity(self, since: datetime, until: datetime) -> list[Tally]:
-        """Return what happened from the minute of one time to before that of another.
-
-        By queue and event, in this order. Minutes are kept for 48 hours. So in a longer range, the
-        whole hour counts in which it begins.
-        """
-        first, end = minute(to_text(since)), minute(to_text(until))
-        if until - since > MINUTES_KEPT:
-            first = _start_of_hour(since)
-        # Whole hours are read as such: there may be 200,000 rows of minutes in a day.
-        first_hour = first
-        if first != _start_of_hour(since):
-            first_hour = min(_start_of_hour(since + timedelta(hours=1)), end)
-        last_hour = max(_start_of_hour(until), first_hour)
+        """Return what happened in a range, as the function `in_range`."""
         with self._snapshot() as conn:
-            return _summed(
-                (
-                    *_sums(conn, first, first_hour),
-                    *_sums(conn, hour(first_hour), hour(last_hour)),
-                    *_sums(conn, last_hour, end),
-                    *(tally for at, tally in _uncounted(conn) if first <= at < end),
-                )
-            )
+            return in_range(conn, since, until)
 
     def activity_by_minute(self, since: datetime, until: datetime) -> list[Period]:
-        """Return the same for each minute; there are none longer ago than 48 hours."""
-        return self._by_period(minute(to_text(since)), minute(to_text(until)), minute)
+        """Return what happened in each minute of a range, as the function `by_minute`."""
+        with self._snapshot() as conn:
+            return by_minute(conn, since, until)
 
     def activity_by_hour(self, since: datetime, until: datetime) -> list[Period]:
-        """Return the same for each hour, from the hour of one time to before that of another."""
-        return self._by_period(hour(to_text(since)), hour(to_text(until)), hour)
+        """Return what happened in each hour, from that of one time to before that of another."""
+        with self._snapshot() as conn:
+            return _by_period(conn, hour(to_text(since)), hour(to_text(until)), hour)
 
     def trends(self, *, now: datetime, minutes: int = 10) -> dict[str, Trend]:
         """Return how many jobs came in and finished in the last minutes, the present one included.
@@ -113,27 +97,61 @@ class Activity(Base):
             for queue, of_queue in counts.items()
         }
 
-    def _by_period(self, first: str, end: str, period_of: Callable[[str], str]) -> list[Period]:
-        found: dict[tuple[str, str, str], Tally] = {}
-        with self._snapshot() as conn:
-            rows = conn.execute(
-                _SELECT + "WHERE period >= :first AND period < :end ORDER BY period, queue, event",
-                {"first": first, "end": end},
-            )
-            counted = [(row[0], _tally(row[1:])) for row in rows]
-            uncounted = [(period_of(at), tally) for at, tally in _uncounted(conn)]
-        for period, tally in (*counted, *uncounted):
-            if first <= period < end:
-                key = (period, tally.queue, tally.event)
-                found[key] = found[key].plus(tally) if key in found else tally
-        return [Period(_start(key[0]), found[key]) for key in sorted(found)]
-
 
 def totals(conn: sqlite3.Connection) -> list[Tally]:
     """Return what ever happened, by queue and event, in this order. It never falls."""
     rows = conn.execute(_SELECT + "WHERE period = ? ORDER BY queue, event", (EVER,)).fetchall()
     uncounted = (tally for _, tally in _uncounted(conn))
     return _summed((*(_tally(row[1:]) for row in rows), *uncounted))
+
+
+def in_range(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Tally]:
+    """Return what happened from the minute of one time to before that of another.
+
+    By queue and event, in this order. Minutes are kept for 48 hours. So in a longer range, the
+    whole hour counts in which it begins.
+    """
+    first, end = minute(to_text(since)), minute(to_text(until))
+    if until - since > MINUTES_KEPT:
+        first = _start_of_hour(since)
+    # Whole hours are read as such: there may be 200,000 rows of minutes in a day.
+    first_hour = first
+    if first != _start_of_hour(since):
+        first_hour = min(_start_of_hour(since + timedelta(hours=1)), end)
+    last_hour = max(_start_of_hour(until), first_hour)
+    return _summed(
+        (
+            *_sums(conn, first, first_hour),
+            *_sums(conn, hour(first_hour), hour(last_hour)),
+            *_sums(conn, last_hour, end),
+            *(tally for at, tally in _uncounted(conn) if first <= at < end),
+        )
+    )
+
+
+def by_minute(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Period]:
+    """Return what happened in each minute, from that of one time to before that of another.
+
+    By minute, queue and event, in this order. There are no minutes longer ago than 48 hours.
+    """
+    return _by_period(conn, minute(to_text(since)), minute(to_text(until)), minute)
+
+
+def _by_period(
+    conn: sqlite3.Connection, first: str, end: str, period_of: Callable[[str], str]
+) -> list[Period]:
+    found: dict[tuple[str, str, str], Tally] = {}
+    rows = conn.execute(
+        _SELECT + "WHERE period >= :first AND period < :end ORDER BY period, queue, event",
+        {"first": first, "end": end},
+    ).fetchall()
+    counted = ((row[0], _tally(row[1:])) for row in rows)
+    uncounted = ((period_of(at), tally) for at, tally in _uncounted(conn))
+    for period, tally in (*counted, *uncounted):
+        if first <= period < end:
+            key = (period, tally.queue, tally.event)
+            found[key] = found[key].plus(tally) if key in found else tally
+    return [Period(_start(key[0]), found[key]) for key in sorted(found)]
 
 
 def _uncounted(conn: sqlite3.Connection) -> Iterator[tuple[str, Tally]]:

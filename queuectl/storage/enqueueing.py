@@ -118,6 +118,7 @@ def store_one(
     done: list[Enqueued] = []
     call = _Call(settings, into.now, to_text(into.now), text, hook_depth=0)
     _store(into, [(0, spec)], done.append, call, {})
+    into.count()
     return done[0]
 
 

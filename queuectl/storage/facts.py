@@ -12,6 +12,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Iterable, Mapping, NamedTuple, Sequence
 
+from queuectl.core.activity import DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED
 from queuectl.core.batches import is_lane, serves
 from queuectl.core.facts import (
     BEHIND_AFTER,
@@ -31,13 +32,13 @@ from queuectl.core.reasons import short_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage import rule_facts, waits
+from queuectl.storage.activity import by_minute, in_range
 from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
 from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
 _HOUR = timedelta(hours=1)
-_MINUTE = len("2026-11-28T11:43")
 _USUAL_AGE = timedelta(days=7)
 """How long jobs of a queue usually take is told by those that ended so lately."""
 _USUAL_JOBS = 200
@@ -141,27 +142,14 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
 
         Only jobs of these queues, if any is named.
         """
-        first = to_text(now - timedelta(minutes=minutes - 1))[:_MINUTE]
+        present = now.replace(second=0, microsecond=0)
+        first = present - timedelta(minutes=minutes - 1)
+        ended = [0] * minutes
         with self._snapshot() as conn:
-            counted = dict(
-                conn.execute(
-                    f"""
-                    SELECT period, sum(times)
-                      FROM activity
-                     WHERE period >= ?
-                       AND length(period) = {_MINUTE}
-                       AND (event = 'ok' OR event = 'dead')
-                       AND {_among(queues)}
-                     GROUP BY period
-                     ORDER BY period
-                    """,
-                    (first, *queues),
-                )
-            )
-        return [
-            counted.get(to_text(now - timedelta(minutes=ago))[:_MINUTE], 0)
-            for ago in range(minutes - 1, -1, -1)
-        ]
+            for start, tally in by_minute(conn, first, present + timedelta(minutes=1)):
+                if tally.event in (JOB_COMPLETED, DEAD) and (not queues or tally.queue in queues):
+                    ended[(start - first) // timedelta(minutes=1)] += tally.times
+        return ended
 
     def _unattended(self, workers: Sequence[str]) -> int:
         """Return how many jobs have a worker that is dead, given the worker of each job."""
@@ -226,27 +214,13 @@ def _queues(
 
 def _trends(conn: sqlite3.Connection, now: datetime) -> dict[str, tuple[int, int]]:
     """Return how many jobs of each queue came in and ended during the last whole minutes."""
-    rows = conn.execute(
-        """
-        SELECT queue,
-               sum(CASE WHEN event = 'enqueued' THEN times ELSE 0 END),
-               sum(CASE WHEN event = 'enqueued' THEN 0 ELSE times END)
-          FROM activity
-         WHERE period >= :first
-           AND period < :present
-           AND length(period) = :minute
-           AND (event = 'enqueued' OR event = 'ok' OR event = 'dead' OR event = 'cancelled'
-                OR event = 'cancelled-waiting')
-         GROUP BY queue
-         ORDER BY queue
-        """,
-        {
-            "first": to_text(now - timedelta(minutes=TREND_MINUTES))[:_MINUTE],
-            "present": to_text(now)[:_MINUTE],
-            "minute": _MINUTE,
-        },
-    )
-    return {queue: (came_in, ended) for queue, came_in, ended in rows}
+    trends: dict[str, tuple[int, int]] = {}
+    for tally in in_range(conn, now - timedelta(minutes=TREND_MINUTES), now):
+        came_in, ended = trends.get(tally.queue, (0, 0))
+        came_in += tally.times * (tally.event == ENQUEUED)
+        ended += tally.times * (tally.event in (JOB_COMPLETED, DEAD, JOB_CANCELLED))
+        trends[tally.queue] = came_in, ended
+    return trends
 
 
 def _running(conn: sqlite3.Connection, queues: Sequence[str]) -> tuple[list[_Running], list[str]]:

@@ -5,28 +5,30 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from datetime import datetime
-from typing import Iterable, NamedTuple
+from typing import NamedTuple
 
+from queuectl.core.activity import (
+    DEAD,
+    ENQUEUED,
+    JOB_CANCELLED,
+    JOB_COMPLETED,
+    JOB_EVENTS,
+    NO_DURATIONS,
+    plus,
+)
 from queuectl.core.figures import Histogram, HookFigures, QueueFigures, ScheduleFigures
 from queuectl.core.states import JobState
 from queuectl.storage import waits
+from queuectl.storage.activity import totals
 from queuectl.storage.base import Base
 from queuectl.storage.rule_facts import time
 
-_BUCKETS = 13
-_RUN = ", ".join(f"run_{number}" for number in range(_BUCKETS))
-_WAIT = ", ".join(f"wait_{number}" for number in range(_BUCKETS))
-
 _FINISHED = {
-    "ok": JobState.COMPLETED,
-    "dead": JobState.DEAD,
-    "cancelled": JobState.CANCELLED,
-    "cancelled-waiting": JobState.CANCELLED,
+    JOB_COMPLETED: JobState.COMPLETED,
+    DEAD: JobState.DEAD,
+    JOB_CANCELLED: JobState.CANCELLED,
 }
 """The events by which a job finishes. A job is completed by exactly one attempt that is `ok`."""
-
-_NO_ATTEMPTS = ("enqueued", "dead", "cancelled-waiting")
-"""The events that count jobs; the others count attempts, by their outcome."""
 
 
 class StoredFigures(NamedTuple):
@@ -74,8 +76,8 @@ class _Counters:
         self.runs: dict[str, int] = {}
         self.finished: dict[str, int] = defaultdict(int)
         self.cpu_seconds = 0.0
-        self.run = Histogram((0,) * _BUCKETS, 0.0)
-        self.wait = Histogram((0,) * _BUCKETS, 0.0)
+        self.run = Histogram(NO_DURATIONS, 0.0)
+        self.wait = Histogram(NO_DURATIONS, 0.0)
 
 
 def _queues(
@@ -116,33 +118,23 @@ def _queues(
 def _counters(conn: sqlite3.Connection) -> defaultdict[str, _Counters]:
     """Return the counters of each queue since it was created."""
     counters: defaultdict[str, _Counters] = defaultdict(_Counters)
-    for queue, event, times, run_seconds, cpu_seconds, wait_seconds, *buckets in conn.execute(
-        f"""
-        SELECT queue, event, times, run_seconds, cpu_seconds, wait_seconds,
-               {_RUN},
-               {_WAIT}
-          FROM activity
-         WHERE period = ''
-         ORDER BY queue, event
-        """
-    ):
-        of_queue = counters[queue]
-        finished = _FINISHED.get(event)
+    for tally in totals(conn):
+        of_queue = counters[tally.queue]
+        finished = _FINISHED.get(tally.event)
         if finished is not None:
-            of_queue.finished[finished.value] += times
-        if event == "enqueued":
-            of_queue.enqueued += times
-        elif event not in _NO_ATTEMPTS:
-            of_queue.runs[event] = times
-        of_queue.cpu_seconds += cpu_seconds
-        of_queue.run = _added(of_queue.run, buckets[:_BUCKETS], run_seconds)
-        of_queue.wait = _added(of_queue.wait, buckets[_BUCKETS:], wait_seconds)
+            of_queue.finished[finished.value] += tally.times
+        if tally.event == ENQUEUED:
+            of_queue.enqueued += tally.times
+        elif tally.event not in JOB_EVENTS:
+            of_queue.runs[tally.event] = tally.times
+        of_queue.cpu_seconds += tally.cpu_seconds
+        of_queue.run = _added(of_queue.run, Histogram(tally.run, tally.run_seconds))
+        of_queue.wait = _added(of_queue.wait, Histogram(tally.wait, tally.wait_seconds))
     return counters
 
 
-def _added(histogram: Histogram, buckets: Iterable[int], seconds: float) -> Histogram:
-    sums = tuple(map(sum, zip(histogram.buckets, buckets)))
-    return Histogram(sums, histogram.seconds + seconds)
+def _added(one: Histogram, other: Histogram) -> Histogram:
+    return Histogram(plus(one.buckets, other.buckets), one.seconds + other.seconds)
 
 
 def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]:

@@ -58,7 +58,7 @@ def test_the_trend_of_a_queue(storage):
     add(storage, noon(-HOUR), "a")
     for minutes, event, times in [
         (0, "enqueued", 5), (1, "enqueued", 7), (10, "ok", 3), (9, "dead", 1), (5, "exit", 50),
-        (2, "cancelled-waiting", 2), (11, "ok", 50),
+        (2, "job-cancelled", 2), (11, "ok", 50),
     ]:  # fmt: skip
         sql(
             storage,
