@@ -51,6 +51,7 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "set": "config set",
         "get": "config get",
         "health": "doctor",
+        **dict.fromkeys(("prometheus", "exporter", "grafana", "alerts"), "metrics"),
         "dump": "export",
         "load": "import",
         **dict.fromkeys(("completions", "complete"), "completion"),

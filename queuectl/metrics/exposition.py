@@ -34,14 +34,21 @@ _RESULTS = ("made", "overlapped", "missed")
 _SEVERITIES = ("critical", "warning")
 
 
+def require_package() -> None:
+    """Raise MissingPackage if prometheus-client is not installed."""
+    with needed("metrics"):
+        import prometheus_client  # noqa: F401 (only whether it is there)
+
+
 def to_text(figures: Figures, labels: Mapping[str, str], *, openmetrics: bool = False) -> bytes:
     """Return the figures in the text format of Prometheus, or in that of OpenMetrics.
 
     `labels` are added to every series. Raises MissingPackage.
     """
-    with needed("metrics"):  # an extra
-        from prometheus_client import exposition
-        from prometheus_client.openmetrics import exposition as openmetrics_exposition
+    require_package()
+    from prometheus_client import exposition  # an extra
+    from prometheus_client.openmetrics import exposition as openmetrics_exposition
+
     registry = _registry(figures, labels)
     if openmetrics:
         text: bytes = openmetrics_exposition.generate_latest(registry)  # type: ignore[no-untyped-call]
@@ -54,8 +61,9 @@ def answer(figures: Figures, accept: str) -> tuple[bytes, str]:
 
     Raises MissingPackage.
     """
-    with needed("metrics"):  # an extra
-        from prometheus_client.exposition import choose_encoder
+    require_package()
+    from prometheus_client.exposition import choose_encoder  # an extra
+
     encode, content_type = choose_encoder(accept)
     return encode(_registry(figures, {})), content_type
 

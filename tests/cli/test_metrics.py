@@ -176,8 +176,7 @@ def test_files_for_other_programs_need_neither_queue_nor_package(queue: Queue) -
 
 
 def test_without_its_package_it_says_how_to_get_it(queue: Queue) -> None:
-    """One line, and the textfile stays as it is."""
-    queue.enqueue("true")
+    """One line, whether there is a queue or not, and the textfile stays as it is."""
     target = queue.work / "queuectl.prom"
     target.write_text("old\n")
     message = (
@@ -189,6 +188,8 @@ def test_without_its_package_it_says_how_to_get_it(queue: Queue) -> None:
     assert _without_package(queue, "metrics", "--textfile", str(target)) == (1, "", message)
     assert target.read_text() == "old\n"
     assert os.listdir(queue.work) == ["queuectl.prom"]
+    queue.enqueue("true")
+    assert _without_package(queue, "metrics") == (1, "", message)
 
 
 def _without_package(queue: Queue, *words: str) -> tuple[int, str, str]:

@@ -56,11 +56,15 @@ def metrics(
       queuectl metrics --textfile /var/lib/node-exporter/queuectl.prom
       queuectl metrics --alerts > /etc/prometheus/rules/queuectl.yml
     """
+    from queuectl.metrics.exposition import require_package  # only here
+
     labels = _labels(given)
     if grafana or alerts:
         _refuse_others(grafana and alerts, textfile is not None or openmetrics or bool(given))
         _print_file("dashboard.json" if grafana else "alerts.yml")
-    elif textfile is None:
+        return
+    require_package()  # before anything is opened
+    if textfile is None:
         output.print_bytes(_figures(labels, openmetrics=openmetrics))
     elif openmetrics:
         usage_error("--textfile and --openmetrics cannot be used together")
