@@ -27,7 +27,7 @@ _JOB_COLUMNS = (
 
 # The ends of attempts are counted later, from the rows of `executions`, many at a time. To count
 # each one when it is recorded took a worker 9 to 13 us, and one or two pages of the write-ahead
-# log; now it takes 2 us. So an attempt is counted however it ended, and whoever recorded that: also
+# log; now it takes 1 us. So an attempt is counted however it ended, and whoever recorded that: also
 # a worker of an older schema. `counted_attempts` has the id up to which all are counted, except
 # those in `late_attempts`: they still ran when later ones were counted.
 #

@@ -1,4 +1,4 @@
-"""What each worker does for the queue once a minute: pruning, corrections, sweeping logs."""
+"""What each worker does for the queue now and then: counting, pruning, corrections, sweeping."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ _MORE_SECONDS = 1.0
 _STAGE_SECONDS = 1.0
 """How long a worker moves jobs from a stage; it cannot run jobs meanwhile."""
 
+_COUNT_SECONDS = 10.0
+"""How often the ends of attempts are counted. Whoever reads the counters has to read all attempts
+that are not counted yet: 2 us for each."""
+
+_MOST_PORTIONS = 20
+"""How many transactions one call counts or deletes in, at most: its caller cannot run jobs then."""
+
 _SWEEP_SECONDS = 3600.0
 """A sweep looks at every kept log, and only a process that was killed at a bad moment leaves stray
 files. So it is done less often."""
@@ -49,15 +56,27 @@ class Chores:
         """
         self._storage = storage
         self._next = time.monotonic() + phase * _PERIOD_SECONDS
+        self._next_count = time.monotonic() + phase * _COUNT_SECONDS
         self._next_sweep = 0.0
 
     def are_due(self) -> bool:
-        """Whether the chores are to be done now."""
+        """Whether the chores, or the count of attempts, are to be done now."""
+        now = time.monotonic()
+        return now >= self._next_count or now >= self._next
+
+    def is_minute_over(self) -> bool:
+        """Whether all chores are to be done now."""
         return time.monotonic() >= self._next
 
     def begin(self) -> None:
         """Let the next minute begin now."""
         self._next = time.monotonic() + _PERIOD_SECONDS
+
+    def count(self) -> None:
+        """Count the ends of attempts, if that is due."""
+        if time.monotonic() >= self._next_count:
+            self._next_count = time.monotonic() + _COUNT_SECONDS
+            _in_portions(self._storage.count_attempts)
 
     def begin_work(self) -> None:
         """Do at once what must not wait for the first minute."""
@@ -65,6 +84,9 @@ class Chores:
             _log.warning("the value of %s cannot be read: its default is used", key)
         _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
+        # For a host on which each pool is short-lived, because cron starts a drain each minute.
+        _in_portions(self._storage.count_attempts)
+        self._expire()
         self.finish_stage()
 
     def finish_stage(self) -> None:
@@ -79,12 +101,24 @@ class Chores:
         pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))
         if pruned == PRUNED_AT_ONCE:
             self._next = time.monotonic() + _MORE_SECONDS
+        self._expire()
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
         self.finish_stage()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
             _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))
             _unless_failed(lambda: sweep_logs(self._storage))
+
+    def _expire(self) -> None:
+        """Delete old counters of activity."""
+        _in_portions(lambda: self._storage.expire_activity(now=utcnow()))
+
+
+def _in_portions(chore: Callable[[], bool]) -> None:
+    """Call a chore while it says that there may be more to do, not too often."""
+    for _ in range(_MOST_PORTIONS):
+        if not _unless_failed(chore):
+            return
 
 
 def _unless_failed(chore: Callable[[], _Result]) -> _Result | None:

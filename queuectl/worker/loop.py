@@ -272,7 +272,8 @@ class _Worker:
             _log.warning("cannot claim: %s; trying again", error)
 
     def _do_chores(self) -> None:
-        if self._chores.are_due():
+        self._chores.count()
+        if self._chores.is_minute_over():
             self._chores.begin()
             self._recovery.show_missing()
             self._chores.tidy()

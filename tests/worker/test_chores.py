@@ -21,6 +21,7 @@ def hurried(queue: Queue) -> dict[str, str]:
         """
         from queuectl.worker import chores, loop as worker
         worker._chance = lambda: 0.0
+        chores._COUNT_SECONDS = 0.1
         chores._PERIOD_SECONDS = float(os.environ['CHORE_SECONDS'])
         chores._MORE_SECONDS = 0.02
         chores.PRUNED_AT_ONCE = 10
@@ -52,6 +53,37 @@ def test_the_next_portion_is_pruned_soon(queue: Queue, hurried: dict[str, str]) 
     queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
 
     wait_until(lambda: queue.counts() == {}, what="the pruning")
+
+
+def _counted(queue: Queue) -> int:
+    query = "SELECT total(times) FROM activity WHERE period = '' AND event = 'ok'"
+    return int(sql(queue.storage, query)[0][0])
+
+
+def test_a_worker_counts_attempts_though_it_always_has_a_next_job(
+    queue: Queue, hurried: dict[str, str]
+) -> None:
+    """Whoever reads the counters has to read all that are not counted yet."""
+    queue.add_many(*["sleep 0.02"] * 1000)
+    queue.start("-q", env={**hurried, "CHORE_SECONDS": "1000"})
+    wait_until(lambda: _counted(queue) > 0, what="the count")
+
+    assert queue.counts()["pending"] > 0
+
+
+def test_a_short_lived_pool_counts_what_the_last_one_left(queue: Queue) -> None:
+    """A host may have no other: cron starts a drain each minute. It deletes old minutes, too."""
+    queue.add_many("true", "false", max_retries=1)
+    queue.drain("-q")
+    sql(
+        queue.storage,
+        "INSERT INTO activity (period, queue, event) VALUES ('2020-01-31T12:00', 'q', 'ok')",
+    )
+
+    queue.drain("-q")
+
+    assert _counted(queue) == 1
+    assert sql(queue.storage, "SELECT 1 FROM activity WHERE period = '2020-01-31T12:00'") == []
 
 
 def test_an_error_that_stays_is_logged_once(queue: Queue) -> None:
