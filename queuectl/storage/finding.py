@@ -18,7 +18,7 @@ _FEW = 20
 
 _ENDED = "jobs_prunable", "(state = 'completed' OR state = 'cancelled')"
 _DUE = "jobs_due", "(state = 'scheduled' OR state = 'failed')"
-_INDEXES = {
+INDEXES = {
     JobState.PENDING: ("jobs_pending", "state = 'pending'"),
     JobState.PROCESSING: ("jobs_processing", "state = 'processing'"),
     JobState.COMPLETED: _ENDED,
@@ -129,7 +129,7 @@ def _matching(conn: sqlite3.Connection, selection: Selection) -> list[int]:
         return [row[0] for row in conn.execute(f"SELECT seq FROM jobs WHERE {where}", values)]
     found: list[int] = []
     for state in states:
-        index, condition = _INDEXES[state]
+        index, condition = INDEXES[state]
         rows = conn.execute(
             f"""
             SELECT seq
@@ -183,7 +183,7 @@ def _since(conn: sqlite3.Connection, selection: Selection) -> list[int]:
     queues = f"AND queue IN ({', '.join('?' * len(selection.queues))})" if selection.queues else ""
     found: list[int] = []
     for state in selection.states or JobState:
-        index, condition = _INDEXES[state]
+        index, condition = INDEXES[state]
         if state is JobState.DEAD:
             index = "jobs_died"
         at = "finished_at" if state in FINISHED_STATES else "updated_at"
@@ -207,7 +207,7 @@ def find_by_state(conn: sqlite3.Connection, states: Sequence[JobState]) -> list[
     """Return the seqs of all jobs in these states, ascending."""
     found: list[int] = []
     for state in states:
-        index, condition = _INDEXES[state]
+        index, condition = INDEXES[state]
         rows = conn.execute(
             f"""
             SELECT seq
@@ -249,7 +249,7 @@ def _by_index(
     queues = f"AND queue IN ({', '.join('?' * len(values))})" if selection.queues else ""
     columns = []
     for state in map(JobState, counts):
-        index, condition = _INDEXES[state]
+        index, condition = INDEXES[state]
         rows = conn.execute(
             f"""
             SELECT seq

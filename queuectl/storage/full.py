@@ -16,6 +16,7 @@ from queuectl.storage.integrity import Integrity
 from queuectl.storage.job_pauses import JobPauses
 from queuectl.storage.last_runs import LastRuns
 from queuectl.storage.overview import Overview
+from queuectl.storage.searching import Searching
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
 from queuectl.storage.waits import Waits
@@ -37,6 +38,7 @@ class Storage(
     Config,
     Integrity,
     FiguresOfQueue,
+    Searching,
     Space,
     Waits,
 ):
