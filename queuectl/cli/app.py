@@ -24,7 +24,7 @@ from queuectl.core.errors import QueueError
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Put work in": {"enqueue": "enqueue:enqueue", "run": "run:run"},
-    "Run it": {"worker": "worker:worker", "queue": "queue:queue"},
+    "Run it": {"worker": "worker:worker", "queue": "queue:queue", "hook": "hook:hook"},
     "Look": {
         "status": "status:status",
         "list": "list:list_jobs",

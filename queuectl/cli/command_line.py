@@ -28,6 +28,28 @@ def template_options(function: _Function) -> _Function:
     return null(dry_run(function))
 
 
+class NamedCommandLine(QueueCommand):
+    """A name, and then a command. Options come before the first word of the command.
+
+    `hook add NAME --on dead mail me`, `edit JOB --priority 3 make`.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse options before and after the name; `literal` tells whether `--` ended them."""
+        options, words = split_words(self, ctx, args)
+        literal = options[-1:] == ["--"]
+        if words:
+            command = words[1:]
+            if not literal:
+                after_name, command = split_words(self, ctx, command)
+                options += after_name
+                literal = options[-1:] == ["--"]
+            args = [*(options[:-1] if literal else options), "--", words[0], *command]
+        rest = super().parse_args(ctx, args)
+        ctx.params["literal"] = literal
+        return rest
+
+
 class CommandLine(QueueCommand):
     """Options come before the command; everything from its first word on belongs to it.
 

@@ -52,6 +52,8 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "get": "config get",
         "health": "doctor",
         **dict.fromkeys(("prometheus", "exporter", "grafana", "alerts"), "metrics"),
+        **dict.fromkeys(("hooks", "webhooks"), "hook list"),
+        **dict.fromkeys(("notify", "alert", "webhook", "on"), "hook add"),
         "dump": "export",
         "load": "import",
         **dict.fromkeys(("completions", "complete"), "completion"),
@@ -67,6 +69,13 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("stop", "hold"), "pause"),
         **dict.fromkeys(("start", "unpause", "release"), "resume"),
         **dict.fromkeys(("set", "parallel", "scale"), "limit"),
+    },
+    "hook": {
+        **dict.fromkeys(("ls", "status"), "list"),
+        **dict.fromkeys(("create", "new", "set", "edit", "update"), "add"),
+        **dict.fromkeys(("rm", "delete", "clear"), "remove"),
+        **dict.fromkeys(("stop", "hold", "disable"), "pause"),
+        **dict.fromkeys(("start", "enable", "unpause"), "resume"),
     },
     "dlq": {
         **dict.fromkeys(("ls", "show", "status"), "list"),

@@ -202,7 +202,7 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
     if options.get("input") is not None:
         fields["input"] = _content_of(options["input"])
     fields["backoff"] = _number(options.get("backoff"))
-    fields["env"] = _variables(env)
+    fields["env"] = variables_given(env)
     for name in ("after", "after_any"):
         listed = options.get(name) or ()
         fields[name] = [job for item in listed for job in item.split(",")] or None
@@ -230,7 +230,7 @@ def _number(text: str | None) -> object:
         return text
 
 
-def _variables(given: Sequence[str]) -> dict[str, str]:
+def variables_given(given: Sequence[str]) -> dict[str, str]:
     """Return the variables that `--env` sets; the last option wins."""
     variables: dict[str, str] = {}
     for item in given:

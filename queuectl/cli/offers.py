@@ -124,6 +124,18 @@ def _labels(storage: Storage, begin: str) -> Iterable[_Offer]:
     return ((label, "") for label in storage.labels(begin, most=_MOST))
 
 
+def _hooks(storage: Storage, _begin: str) -> Iterable[_Offer]:
+    from queuectl.core.hooks import show_events
+
+    return ((hook.name, show_events(hook.events)) for hook in storage.hooks())
+
+
+def _events(_storage: Storage, _begin: str) -> Iterable[_Offer]:
+    from queuectl.core.hooks import EVENTS
+
+    return ((event, "") for event in (*EVENTS, "finished"))
+
+
 def _from_queue(found: Callable[[Storage, str], Iterable[_Offer]]) -> Completion:
     """Return a completion with words that the queue holds, and that begin with what was typed."""
 
@@ -175,6 +187,8 @@ queues = _in_a_list(queue)
 pools = _from_queue(_pools)
 workers = _from_queue(_workers)
 labels = _from_queue(_labels)
+hooks = _from_queue(_hooks)
+events = _in_a_list(_from_queue(_events))
 batches = _in_a_list(_from_queue(_batches))
 
 

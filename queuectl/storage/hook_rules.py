@@ -149,6 +149,15 @@ class HookRules(Base):
             )
             return [to_job(row) for row in rows.fetchall()]
 
+    def hook_jobs(self, name: str, *, most: int) -> list[Job]:
+        """Return the newest jobs of a hook, the last one first; at most so many."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                SELECT_JOB + "WHERE hook IS NOT NULL AND hook = ? ORDER BY seq DESC LIMIT ?",
+                (name, most),
+            )
+            return [to_job(row) for row in rows.fetchall()]
+
     def _change(self, name: str, statement: str, values: dict[str, str]) -> None:
         with self._transaction() as conn:
             if not conn.execute(statement, {**values, "name": name}).rowcount:

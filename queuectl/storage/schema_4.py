@@ -77,6 +77,10 @@ SCHEMA_4 = (
      WHERE hook_of IS NOT NULL
     """,
     """
+    CREATE INDEX jobs_hook ON jobs (hook, seq)
+     WHERE hook IS NOT NULL
+    """,
+    """
     CREATE UNIQUE INDEX jobs_event ON jobs (event_id, hook)
      WHERE event_id IS NOT NULL
     """,

@@ -125,6 +125,7 @@ def test_commands_of_a_group_are_in_the_order_of_use() -> None:
     assert orders == {
         "worker": ["start", "stop", "scale", "unit", "list"],
         "queue": ["list", "pause", "resume", "limit"],
+        "hook": ["add", "list", "show", "remove", "pause", "resume"],
         "dlq": ["list", "retry", "purge"],
         "config": ["list", "get", "set", "unset"],
     }

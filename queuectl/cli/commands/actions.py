@@ -9,12 +9,12 @@ import click
 
 from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.command_line import NamedCommandLine
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
     changed_fields,
     command_text,
     job_options,
-    split_words,
     warn_unsatisfiable,
 )
 from queuectl.cli.looking import shown_name
@@ -224,26 +224,7 @@ retry = retry_command(
 )
 
 
-class _EditCommand(QueueCommand):
-    """Options come before the first word of the new command; the rest belongs to it."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse options before and after the id; `literal` tells whether `--` ended them."""
-        options, words = split_words(self, ctx, args)
-        literal = options[-1:] == ["--"]
-        if words:
-            command = words[1:]
-            if not literal:
-                after_id, command = split_words(self, ctx, command)
-                options += after_id
-                literal = options[-1:] == ["--"]
-            args = [*(options[:-1] if literal else options), "--", words[0], *command]
-        rest = super().parse_args(ctx, args)
-        ctx.params["literal"] = literal
-        return rest
-
-
-@click.command("edit", cls=_EditCommand, sections=JOB_SECTIONS)
+@click.command("edit", cls=NamedCommandLine, sections=JOB_SECTIONS)
 @click.argument("job", metavar="JOB", shell_complete=offers.jobs(*WAITING_STATES, JobState.DEAD))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARG]...]",
                 shell_complete=offers.command)  # fmt: skip

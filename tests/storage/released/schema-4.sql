@@ -572,6 +572,9 @@ CREATE TRIGGER use_captured_gone_job AFTER DELETE ON jobs
 CREATE INDEX jobs_schedule ON jobs (schedule, seq)
      WHERE schedule IS NOT NULL
     ;
+CREATE INDEX jobs_hook ON jobs (hook, seq)
+     WHERE hook IS NOT NULL
+    ;
 CREATE INDEX jobs_hook_of ON jobs (hook_of)
      WHERE hook_of IS NOT NULL
     ;

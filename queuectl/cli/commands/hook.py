@@ -1,0 +1,453 @@
+"""The commands `hook add`, `list`, `show`, `remove`, `pause` and `resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Callable, Sequence
+
+import click
+
+from queuectl.cli import offers, output
+from queuectl.cli.colors import bad, strong
+from queuectl.cli.command import (
+    QueueCommand,
+    QueueGroup,
+    each,
+    json_option,
+    open_storage,
+    quiet_option,
+    usage_error,
+)
+from queuectl.cli.command_line import NamedCommandLine
+from queuectl.cli.job_options import command_text, current_folder, variables_given
+from queuectl.cli.json_shapes import time_or_none
+from queuectl.cli.parameters import DURATION, PATTERN, WholeNumber
+from queuectl.cli.shown_times import relative_time
+from queuectl.cli.tables import Cell, Column, Styled, only, print_fields, print_table
+from queuectl.core.errors import HookExists, InvalidInput, QueueError
+from queuectl.core.hooks import TIMEOUT, Hook, NewHook, parse_events, show_events
+from queuectl.core.models import Job
+from queuectl.core.moments import local_with_distance
+from queuectl.core.naming import OWN_HOOKS, number
+from queuectl.core.reasons import short_reason
+from queuectl.core.times import format_duration, to_text, utcnow
+from queuectl.core.values import captured_variables, check_cwd, check_name, check_queue
+from queuectl.storage import Storage
+
+_LISTED = (
+    Column("NAME", least=6),
+    Column("ON"),
+    Column("OF", says_nothing=only("all queues")),
+    Column("RUNS"),
+    Column("LAST", says_nothing=only("-")),
+    Column("STATE", least=7),
+)
+_RUNS = (
+    Column("JOB"),
+    Column("EVENT"),
+    Column("OF"),
+    Column("STATE"),
+    Column("RUNS"),
+    Column("WHEN"),
+    Column("REASON", says_nothing=only("-")),
+)
+_SHOWN_RUNS = 10
+_JSON_RUNS = 50
+_SECTIONS = {
+    "What it reports": "--on --queue --label --schedule",
+    "How it runs": "--digest --timeout --max-retries --cwd --env",
+    "If there is one": "--replace",
+}
+
+_name_argument = click.argument("name", metavar="NAME", shell_complete=offers.hooks)
+_names_argument = click.argument(
+    "names", metavar="NAME...", nargs=-1, required=True, shell_complete=offers.hooks
+)
+
+
+@click.group("hook", cls=QueueGroup)
+def hook() -> None:
+    """Run commands when jobs end, fail or recover."""
+
+
+@hook.command("add", cls=NamedCommandLine, sections=_SECTIONS)
+@click.argument("name", metavar="NAME")
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[COMMAND [ARG]...]",
+    shell_complete=offers.command,
+)
+@click.option(
+    "--on",
+    "events",
+    metavar="EVENT",
+    multiple=True,
+    required=True,
+    shell_complete=offers.events,
+    help="What to report, one of the events above (repeatable, or A,B).",
+)
+@click.option(
+    "--queue",
+    "queues",
+    metavar="QUEUE",
+    multiple=True,
+    shell_complete=offers.queues,
+    help="Only of jobs in this queue (repeatable, or A,B).",
+)
+@click.option(
+    "--label",
+    type=PATTERN,
+    metavar="GLOB",
+    shell_complete=offers.labels,
+    help="Only of jobs whose label matches, for example 'nightly*'.",
+)
+@click.option(
+    "--schedule",
+    type=PATTERN,
+    metavar="GLOB",
+    help="Only of schedules whose name matches, and of their jobs.",
+)
+@click.option(
+    "--digest",
+    type=DURATION,
+    metavar="DURATION",
+    help="Collect for this long, then report all at once.",
+)
+@click.option(
+    "--timeout",
+    type=DURATION,
+    metavar="DURATION",
+    help=f"Kill it if it takes longer; 0 = no limit (default: {format_duration(TIMEOUT)}).",
+)
+@click.option(
+    "--max-retries",
+    type=WholeNumber(0, 1_000_000),
+    metavar="N",
+    help="Run it at most N times in all (default: the key hook-max-retries).",
+)
+@click.option(
+    "--cwd",
+    metavar="DIR",
+    shell_complete=offers.path("dir"),
+    help="Run it in this folder (default: the current one).",
+)
+@click.option(
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    shell_complete=offers.variables,
+    help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
+)
+@click.option("--replace", is_flag=True, help="Change the hook that has this name already.")
+@quiet_option
+def hook_add(
+    name: str,
+    words: Sequence[str],
+    literal: bool,
+    events: Sequence[str],
+    queues: Sequence[str],
+    label: str | None,
+    schedule: str | None,
+    digest: float | None,
+    timeout: float | None,
+    max_retries: int | None,
+    cwd: str | None,
+    env: Sequence[str],
+    replace: bool,
+    quiet: bool,
+) -> None:
+    """Run a command when jobs end; print the name of the hook.
+
+    The command runs as a job of its own, which is stored together with the result that it reports:
+    no crash loses it, and it is tried again until it succeeds or is dead. It reads what happened
+    from QUEUECTL_* variables, and as one JSON object from its stdin (see queuectl help hooks). Its
+    job is in the queue QUEUE/hooks, which workers of QUEUE serve. A hook has no hooks.
+
+    \b
+    Events:
+      completed   a job has completed
+      dead        a job has used up its attempts
+      cancelled   a job was cancelled
+      finished    any of these three
+      failed      an attempt has failed, and the job will be tried again
+      recovered   a schedule's job has completed, and its last one had died
+      drained     no job of a queue is pending, failed or running any more
+      missed      a schedule has left planned times out
+
+    \b
+    Examples:
+      queuectl hook add ops --on dead 'mail -s "$QUEUECTL_PARENT_ID died" me'
+      queuectl hook add done --on drained --queue photos notify-send 'done'
+      queuectl hook add storm --on dead --digest 5m ./report-deaths
+    """
+    new = NewHook(
+        name=_checked_name(name),
+        events=_events(events),
+        queues=tuple(check_queue(one, "--queue") for item in queues for one in item.split(",")),
+        labels="*" if label is None else label,
+        schedules=schedule or "",
+        command=_command(words, literal=literal),
+        digest_seconds=digest or 0.0,
+        timeout=TIMEOUT if timeout is None else timeout,
+        cwd=current_folder() if cwd is None else check_cwd(cwd, "--cwd"),
+    )
+    given = variables_given(env)
+    storage = open_storage(create=True)
+    settings = storage.settings()
+    captured = captured_variables(settings.capture_env, os.environ)
+    attempts = settings.hook_max_retries if max_retries is None else max(1, max_retries)
+    new = new._replace(env=json.dumps({**captured, **given}), max_retries=attempts)
+    try:
+        storage.add_hook(new, replace=replace, now=utcnow())
+    except HookExists as error:
+        raise QueueError(f"{error} (--replace changes it)") from None
+    output.print_line(new.name)
+    if sys.stderr.isatty() and not quiet:
+        output.hint(f"{new.name} runs on {show_events(new.events)} of {_scope(new)}")
+
+
+def _checked_name(name: str) -> str:
+    name = check_name(name, "NAME")
+    if name in OWN_HOOKS:
+        raise InvalidInput(f"NAME must not be {name}: a job's own hooks are called so")
+    return name
+
+
+def _events(given: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return parse_events(",".join(given))
+    except InvalidInput as error:
+        raise InvalidInput(f"--on: {error}") from None
+
+
+def _command(words: Sequence[str], *, literal: bool) -> str:
+    if not words:
+        usage_error("no command given (example: queuectl hook add ops --on dead ./report)")
+    return command_text(words, literal=literal)
+
+
+@hook.command("list", cls=QueueCommand)
+@json_option
+def hook_list(as_json: bool) -> None:
+    """List hooks: what they report, what they run, and how it went.
+
+    \b
+    Examples:
+      queuectl hook list
+      queuectl hook list --json | jq -r '.[] | select(.failures > 0) | .name'
+    """
+    found = open_storage().hooks()
+    if as_json:
+        output.print_json([_hook_json(each) for each in found])
+        return
+    if not print_table(_LISTED, map(_row, found)):
+        output.message("no hooks yet (queuectl hook add)")
+
+
+@hook.command("show", cls=QueueCommand)
+@_name_argument
+@json_option
+def hook_show(name: str, as_json: bool) -> None:
+    """Show a hook and its last jobs.
+
+    \b
+    Examples:
+      queuectl hook show ops
+    """
+    storage = open_storage()
+    found = storage.hook(name)
+    if as_json:
+        jobs = storage.hook_jobs(name, most=_JSON_RUNS)
+        output.print_json({**_hook_json(found), "jobs": [_run_json(job) for job in jobs]})
+        return
+    now = utcnow()
+    paused = disabled = last = None
+    if found.paused_at is not None:
+        paused = f"since {local_with_distance(found.paused_at, now=now)}"
+    if found.last_delivery_at is not None:
+        last = local_with_distance(found.last_delivery_at, now=now)
+    if found.disabled_at is not None:
+        since = local_with_distance(found.disabled_at, now=now)
+        disabled = f"since {since}: {found.disabled_reason}"
+    print_fields(
+        [
+            ("Name", found.name),
+            ("On", show_events(found.events)),
+            ("Of", _scope(found)),
+            ("Runs", _target(found)),
+            ("Format", None if found.url is None else found.format),
+            ("Digest", format_duration(found.digest_seconds) if found.digest_seconds else None),
+            ("Attempts", f"at most {found.max_retries}"),
+            ("Timeout", format_duration(found.timeout) if found.timeout else "none"),
+            ("Folder", found.cwd),
+            ("Added", local_with_distance(found.created_at, now=now)),
+            ("Paused", paused),
+            ("Disabled", disabled),
+            ("Failures", f"{found.failures} in a row" if found.failures else None),
+            ("Last run", last),
+            ("Last result", found.last_result),
+        ]
+    )
+    jobs = storage.hook_jobs(name, most=_SHOWN_RUNS)
+    if jobs:
+        output.print_data("")
+        print_table(_RUNS, map(_run_row, jobs))
+
+
+@hook.command("remove", cls=QueueCommand)
+@_names_argument
+@quiet_option
+def hook_remove(names: Sequence[str], quiet: bool) -> int:
+    """Remove hooks. Their jobs that are there already still run.
+
+    \b
+    Examples:
+      queuectl hook remove ops
+    """
+    return _each(names, lambda storage, name: storage.remove_hook(name), "removed", quiet=quiet)
+
+
+@hook.command("pause", cls=QueueCommand)
+@_names_argument
+@quiet_option
+def hook_pause(names: Sequence[str], quiet: bool) -> int:
+    """Let hooks report nothing. What happens meanwhile is not reported later either.
+
+    To hold back the jobs of hooks, and let them run later: `queuectl queue pause QUEUE/hooks`.
+
+    \b
+    Examples:
+      queuectl hook pause ops
+    """
+    return _each(
+        names, lambda storage, name: storage.pause_hook(name, now=utcnow()), "paused", quiet=quiet
+    )
+
+
+@hook.command("resume", cls=QueueCommand)
+@_names_argument
+@quiet_option
+def hook_resume(names: Sequence[str], quiet: bool) -> int:
+    """Let hooks report again.
+
+    They were paused, or their receiver has refused them for good.
+
+    \b
+    Examples:
+      queuectl hook resume ops
+    """
+    return _each(names, lambda storage, name: storage.resume_hook(name), "resumed", quiet=quiet)
+
+
+def _each(
+    names: Sequence[str], act: Callable[[Storage, str], None], done: str, *, quiet: bool
+) -> int:
+    """Do something to each of these hooks; return the exit code."""
+    storage = open_storage(write=True)
+
+    def act_on_one(name: str) -> str | None:
+        act(storage, name)
+        return None if quiet else f"{done} {name}"
+
+    return each(list(dict.fromkeys(names)), act_on_one)
+
+
+def _scope(found: Hook | NewHook) -> str:
+    """Return which jobs a hook is about."""
+    parts = []
+    if found.schedules:
+        parts.append(f"schedule {found.schedules}")
+    if found.queues:
+        parts.append(", ".join(found.queues))
+    if found.labels != "*":
+        parts.append(f"label {found.labels}")
+    return "; ".join(parts) or "all queues"
+
+
+def _target(found: Hook) -> str:
+    if found.url is None:
+        return found.command or ""
+    from queuectl.core.webhooks import masked_url  # most hooks run a command
+
+    return masked_url(found.url)
+
+
+def _row(found: Hook) -> list[Cell]:
+    last = relative_time(found.last_delivery_at, now=utcnow())
+    if found.last_result is not None:
+        last = f"{short_reason(found.last_result)}, {last}"
+    return [
+        found.name,
+        show_events(found.events),
+        _scope(found),
+        _target(found),
+        last,
+        _state(found),
+    ]
+
+
+def _state(found: Hook) -> Cell:
+    if found.disabled_at is not None:
+        return Styled(f"disabled: {found.disabled_reason}", bad)
+    if found.paused_at is not None:
+        return Styled("paused", strong)
+    if found.failures:
+        return Styled(f"failed {found.failures} times" if found.failures > 1 else "failed", bad)
+    return "ok"
+
+
+def _run_row(job: Job) -> list[Cell]:
+    event = job.env.get("QUEUECTL_EVENT", "").partition(".")[2]
+    when = relative_time(job.finished_at or job.created_at, now=utcnow())
+    return [
+        number(job),
+        event or "-",
+        "-" if job.hook_of is None else f"@{job.hook_of}",
+        job.state.value,
+        f"{job.attempts}/{job.max_retries}",
+        when,
+        "-" if job.last_error is None else short_reason(job.last_error),
+    ]
+
+
+def _hook_json(found: Hook) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "events": list(found.events),
+        "queues": list(found.queues),
+        "labels": found.labels,
+        "schedules": found.schedules or None,
+        "command": found.command,
+        "target": _target(found),
+        "format": None if found.url is None else found.format,
+        "digest": found.digest_seconds,
+        "timeout": found.timeout,
+        "max_retries": found.max_retries,
+        "cwd": found.cwd,
+        "created_at": to_text(found.created_at),
+        "paused": found.paused_at is not None,
+        "disabled": found.disabled_at is not None,
+        "disabled_reason": found.disabled_reason,
+        "failures": found.failures,
+        "last_delivery_at": time_or_none(found.last_delivery_at),
+        "last_result": found.last_result,
+    }
+
+
+def _run_json(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "number": job.seq,
+        "event": job.env.get("QUEUECTL_EVENT"),
+        "event_id": job.event_id,
+        "hook_of": job.hook_of,
+        "state": job.state.value,
+        "attempts": job.attempts,
+        "last_error": job.last_error,
+        "created_at": to_text(job.created_at),
+        "finished_at": time_or_none(job.finished_at),
+    }
