@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Iterable, Iterator, Mapping, Sequence, Tuple
 
+from queuectl.core.activity import BOUNDS
 from queuectl.core.extras import needed
 from queuectl.core.figures import Figures, Histogram
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -21,10 +22,6 @@ OWN_LABELS = frozenset(
      "version")
 )  # fmt: skip
 """The labels that our series have, which therefore nobody can add to all series."""
-
-# The upper bounds of the buckets, as Prometheus writes them.
-_BOUNDS = ("0.1", "0.3", "1.0", "3.0", "10.0", "30.0", "60.0", "300.0", "900.0", "3600.0",
-           "14400.0", "86400.0", "+Inf")  # fmt: skip
 
 # These series exist from the first job of a queue on. An alert on an increase would otherwise miss
 # the first failure: a series that begins with 1 has not increased.
@@ -271,11 +268,13 @@ class _Families:
     ) -> Iterator[Metric]:
         from prometheus_client.core import HistogramMetricFamily  # an extra
 
+        bounds = (*map(str, BOUNDS), "+Inf")
+
         family = HistogramMetricFamily(name, text)
         for labels, histogram in samples:
             extended = {**labels, **self._labels}
             cumulative = list(accumulate(histogram.buckets))
-            for bound, count in zip(_BOUNDS, cumulative):
+            for bound, count in zip(bounds, cumulative):
                 family.add_sample(f"{name}_bucket", {**extended, "le": bound}, count)
             family.add_sample(f"{name}_count", extended, cumulative[-1])
             family.add_sample(f"{name}_sum", extended, histogram.seconds)

@@ -61,8 +61,11 @@ def with_few_names(figures: Figures) -> Shown:
 
 
 def _split(busiest: Sequence[_Named], most: int) -> tuple[list[_Named], list[_Named]]:
-    """Split into those with series of their own and the others."""
-    named = [one for one in busiest if one.name not in (OTHERS, BATCHES)][:most]
+    """Split into those with series of their own and the others.
+
+    A queue without a name is that of attempts whose job was deleted before they were counted.
+    """
+    named = [one for one in busiest if one.name not in (OTHERS, BATCHES, "")][:most]
     names = {one.name for one in named}
     return named, [one for one in busiest if one.name not in names]
 

@@ -13,6 +13,7 @@ import pytest
 from queuectl.metrics import collecting
 from support.missing import run_without
 from support.queue import Queue
+from support.rows import sql
 from support.waiting import wait_until
 
 needs_package = pytest.mark.skipif(
@@ -61,6 +62,97 @@ def test_the_figures_of_a_queue(queue: Queue) -> None:
     size = os.stat(queue.database).st_size
     assert _values(text, "queuectl_database_size_bytes") == {"": size}
     assert _values(text, "queuectl_disk_free_bytes")[""] > 0
+
+
+def _counters(queue: Queue) -> dict[str, float]:
+    """Return all counters and histograms, by their names with labels."""
+    return {
+        f"{name}{{{labels}}}": value
+        for name in (
+            "queuectl_jobs_enqueued_total",
+            "queuectl_runs_total",
+            "queuectl_jobs_finished_total",
+            "queuectl_run_cpu_seconds_total",
+            "queuectl_run_duration_seconds_bucket",
+            "queuectl_run_duration_seconds_sum",
+            "queuectl_wait_duration_seconds_bucket",
+            "queuectl_wait_duration_seconds_sum",
+        )
+        for labels, value in _values(queue.ok("metrics"), name).items()
+    }
+
+
+@needs_package
+def test_counters_count_what_happened(queue: Queue) -> None:
+    """They equal what the attempts in the database say."""
+    for command in ("true", "true", "sleep 0.2", "exit 3", "kill -9 $$"):
+        queue.enqueue(command, "--max-retries", "2", "--retry-delay", "0")
+    queue.enqueue("sleep 60", "--timeout", "0.3", "--max-retries", "1", "--queue", "slow")
+    waiting = queue.enqueue("true", "--delay", "1h")
+    queue.ok("cancel", waiting)
+    queue.drain()
+    queue.ok("retry", waiting)
+
+    with queue.opened() as storage:
+        rows = sql(
+            storage,
+            "SELECT queue, outcome, count(*), sum(seconds), sum(waited_seconds), sum(cpu_seconds),"
+            "       sum(seconds <= 0.1), sum(seconds <= 0.3)"
+            "  FROM executions GROUP BY 1, 2 ORDER BY 1, 2",
+        )
+    found = _counters(queue)
+
+    runs = {(name, outcome): count for name, outcome, count, *_ in rows}
+    assert runs == {
+        ("default", "exit"): 2,
+        ("default", "ok"): 3,
+        ("default", "signal"): 2,
+        ("slow", "timeout"): 1,
+    }
+    for (name, outcome), count in runs.items():
+        assert found[f'queuectl_runs_total{{outcome="{outcome}",queue="{name}"}}'] == count
+    assert found['queuectl_jobs_enqueued_total{queue="default"}'] == 7  # one of them again
+    assert found['queuectl_jobs_enqueued_total{queue="slow"}'] == 1
+    for state, of_default, of_slow in (("completed", 3, 0), ("dead", 2, 1), ("cancelled", 1, 0)):
+        name = f'queuectl_jobs_finished_total{{queue="%s",state="{state}"}}'
+        assert (found[name % "default"], found[name % "slow"]) == (of_default, of_slow)
+    for name in ("default", "slow"):
+        ran, waited, cpu, shortest, short = (
+            sum(row[column] or 0 for row in rows if row[0] == name) for column in range(3, 8)
+        )
+        label = f'queue="{name}"'
+        run, wait = "queuectl_run_duration_seconds", "queuectl_wait_duration_seconds"
+        assert found[f"{run}_sum{{{label}}}"] == pytest.approx(ran)
+        assert found[f"{wait}_sum{{{label}}}"] == pytest.approx(waited)
+        assert found[f"queuectl_run_cpu_seconds_total{{{label}}}"] == pytest.approx(cpu)
+        assert found[f'{run}_bucket{{le="0.1",{label}}}'] == shortest
+        assert found[f'{run}_bucket{{le="0.3",{label}}}'] == short
+        count = sum(row[2] for row in rows if row[0] == name)
+        assert found[f'{run}_bucket{{le="+Inf",{label}}}'] == count
+        assert found[f'{wait}_bucket{{le="+Inf",{label}}}'] == count
+
+
+@needs_package
+def test_counters_never_fall(queue: Queue) -> None:
+    """Not when jobs are retried or pruned, nor when workers end: an alert would see a restart."""
+    job = queue.enqueue("exit 1", "--max-retries", "1")
+    queue.enqueue("true")
+    before: dict[str, float] = {}
+    for step in (
+        ("worker", "start", "--drain", "-q"),
+        ("retry", job),
+        ("worker", "start", "--drain", "-q"),
+        ("prune", "--older-than", "0s"),
+        ("enqueue", "true"),
+        ("cancel", "--all"),
+        ("prune", "--older-than", "0s"),
+    ):
+        queue.ok(*step)
+        now = _counters(queue)
+        assert {name for name in before if now.get(name, -1) < before[name]} == set(), step
+        before = now
+    assert before['queuectl_runs_total{outcome="exit",queue="default"}'] == 2
+    assert before['queuectl_jobs_enqueued_total{queue="default"}'] == 4
 
 
 @needs_package

@@ -59,17 +59,20 @@ def test_all_batches_have_one_name() -> None:
 
 
 def test_a_queue_cannot_take_the_name_of_the_others() -> None:
-    """Two series with the same labels would make Prometheus refuse all of them."""
-    queues = [_counted(name, 5) for name in (OTHERS, BATCHES, "@batch-123456", "q")]
+    """Two series with the same labels would make Prometheus refuse all of them.
+
+    For Prometheus an empty label is none, so a queue without a name is among the others.
+    """
+    queues = [_counted(name, 5) for name in ("", OTHERS, BATCHES, "@batch-123456", "q")]
 
     shown = with_few_names(figures(queues=queues))
 
     assert [(queue.name, queue.enqueued) for queue in shown.queues] == [
         (BATCHES, 5),
-        (OTHERS, 10),
+        (OTHERS, 15),
         ("q", 5),
     ]
-    assert shown.dropped == 2
+    assert shown.dropped == 3
 
 
 def test_the_other_schedules_and_hooks_show_the_worst_of_them() -> None:
