@@ -110,6 +110,16 @@ def test_a_wrong_head_of_a_queue_fails(queue):
     assert message(queue, "counts", code=1) == "1 queues do not give out their first job: default"
 
 
+def test_a_wrong_counter_of_activity_fails(queue):
+    """What happened ever since is the sum of what happened in each hour."""
+    queue.enqueue("true")
+    sql(queue, "UPDATE activity SET times = 7 WHERE period = ''")
+
+    assert message(queue, "counts", code=1) == (
+        "1 counters of activity are wrong: default enqueued: 7, but 1 by hours"
+    )
+
+
 @pytest.mark.parametrize(("column", "value"), [("run_at", "soon"), ("env", "{")])
 def test_an_unreadable_job_fails(queue, column, value):
     """A bad value that another program wrote would stop workers and `list`; the job is named."""

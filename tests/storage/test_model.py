@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -80,6 +81,8 @@ class StorageModel(RuleBasedStateMachine):
         self.claims: list[Claim] = []
         self.placed = 0
         self.bad_ends = dict.fromkeys(QUEUES, 0)
+        self.happened: Counter[tuple[str, str]] = Counter()
+        self.patch.setattr("queuectl.storage.counting.ROWS_AT_ONCE", 2)
         self.named = 0
         return multiple(*[self.enqueue_one(queue, 0, 2, None, None) for queue in QUEUES])
 
@@ -327,6 +330,7 @@ class StorageModel(RuleBasedStateMachine):
             claim, outcome, verdict, "w1", now=self.now
         )
         assert recorded is expected
+        self.ended(claim, outcome, recorded)
         self.claimed(following, self.next_job(()))
 
     def record(self, claim, kind):
@@ -339,6 +343,7 @@ class StorageModel(RuleBasedStateMachine):
             outcome = LOST if kind == "lost" else outcome
         expected = self.end(claim, verdict)
         assert self.storage.record(claim, outcome, verdict, now=self.now) is expected
+        self.ended(claim, outcome, expected)
 
     def release(self, claim):
         job = self.holding(claim)
@@ -351,6 +356,7 @@ class StorageModel(RuleBasedStateMachine):
             job.state, job.attempts = JobState.PENDING, job.attempts - 1
             job.holder = job.worker = None
         assert self.storage.release(claim, INTERRUPTED, now=self.now) is expected
+        self.ended(claim, INTERRUPTED, expected)
 
     def retry(self, job_id):
         job = self.jobs[job_id]
@@ -368,6 +374,7 @@ class StorageModel(RuleBasedStateMachine):
         assert allowed
         assert not held
         if job.state in FINISHED_STATES:
+            self.happened[job.queue, "enqueued"] += 1
             job.attempts, job.is_paused = 0, False
         job.state, job.run_at, job.finished_at = JobState.PENDING, None, None
         job.cancel_requested = False
@@ -390,13 +397,19 @@ class StorageModel(RuleBasedStateMachine):
             job.cancel_requested = True
 
     @rule(
-        action=st.sampled_from(["prune", "pause", "resume", "resume", "resume", "limit"]),
+        action=st.sampled_from(
+            ["prune", "pause", "resume", "resume", "resume", "limit", "count", "count", "expire"]
+        ),
         queue=st.sampled_from([None, *QUEUES]),
         number=st.sampled_from([None, 1, 2]),
     )
     def keep_house(self, action, queue, number):
-        """Pruning, pausing and limiting."""
-        if action == "prune":
+        """Pruning, pausing, limiting, counting, and forgetting when things happened."""
+        if action == "count":
+            self.storage.count_attempts()
+        elif action == "expire":
+            self.storage.expire_activity(now=self.now + timedelta(days=300 * (number or 0)))
+        elif action == "prune":
             self.prune(number or 0, FINISHED_STATES if queue else tuple(JobState))
         elif action == "pause":
             self.storage.pause_queue(queue, by="ann", reason=None, now=self.now)
@@ -496,6 +509,13 @@ class StorageModel(RuleBasedStateMachine):
         assert {queue: self.storage.bad_ends([queue]) for queue in QUEUES} == self.bad_ends
 
     @invariant()
+    def what_happened_is_counted(self):
+        """Each event once, in the queue where it was; whatever was moved, pruned or forgotten."""
+        counted = {(tally.queue, tally.event): tally.times for tally in self.storage.totals()}
+        assert counted == self.happened
+        assert self.storage.activity_miscounts() == []
+
+    @invariant()
     def a_look_says_what_a_claim_would_find(self):
         """An idle worker never sleeps while there is a job that it could claim."""
         waiting = [
@@ -516,6 +536,7 @@ class StorageModel(RuleBasedStateMachine):
         self.placed += 1
         job.place = self.placed
         self.jobs[job_id] = job
+        self.happened[job.queue, "enqueued"] += 1
 
     def key_holder(self, key: str) -> str | None:
         for job_id, job in self.jobs.items():
@@ -579,7 +600,14 @@ class StorageModel(RuleBasedStateMachine):
             self.finish(claim.job.id, state)
         return Recorded.CANCELLED if state is JobState.CANCELLED else Recorded.DONE
 
+    def ended(self, claim: Claim, outcome: Outcome, recorded: Recorded) -> None:
+        if recorded is not Recorded.SUPERSEDED:
+            self.happened[claim.job.queue, outcome.kind.value] += 1
+
     def finish(self, job_id: str, state: JobState) -> None:
+        if state is not JobState.COMPLETED:
+            event = "dead" if state is JobState.DEAD else "job-cancelled"
+            self.happened[self.jobs[job_id].queue, event] += 1
         self.jobs[job_id].state, self.jobs[job_id].finished_at = state, self.now
         self.jobs[job_id].is_paused = False
         self.bad_ends[self.jobs[job_id].queue] += state is not JobState.COMPLETED

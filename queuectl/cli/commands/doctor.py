@@ -216,6 +216,13 @@ def _counts(storage: Storage) -> Checked:
             FAIL,
             f"{len(heads)} queues do not give out their first job: {', '.join(heads[:3])}",
         )
+    activity = storage.activity_miscounts()
+    if activity:
+        return Checked(
+            "counts",
+            FAIL,
+            f"{len(activity):,} counters of activity are wrong: {activity[0]}",
+        )
     return Checked("counts", OK, "the kept counts match the jobs")
 
 
