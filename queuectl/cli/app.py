@@ -23,7 +23,11 @@ from queuectl.cli.command import (
 from queuectl.core.errors import QueueError
 
 SECTIONS: dict[str, dict[str, str]] = {
-    "Put work in": {"enqueue": "enqueue:enqueue", "run": "run:run"},
+    "Put work in": {
+        "enqueue": "enqueue:enqueue",
+        "run": "run:run",
+        "schedule": "schedule:schedule",
+    },
     "Run it": {"worker": "worker:worker", "queue": "queue:queue", "hook": "hook:hook"},
     "Look": {
         "status": "status:status",

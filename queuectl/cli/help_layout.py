@@ -28,6 +28,10 @@ VALUES = {
         "How long ago: 90s, 2h, 1d; or a time: 18:00 (the last one), today, yesterday, "
         "2026-12-24T18:00."
     ),
+    "EXPRESSION": (
+        "Five cron fields ('0\u00a02\u00a0*\u00a0*\u00a0*'), @hourly, @daily, @weekly, @monthly, "
+        "@yearly, or 'every\u00a010m'."
+    ),
     "GLOB": "A pattern as in a shell: * is any text, ? one character, [a-z] one of these.",
     "WORDS": (
         "Parts of the id, label, command or error, and fields: state:dead, queue:mail, "

@@ -15,7 +15,9 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
     "queuectl": {
         **dict.fromkeys(("add", "submit", "push", "put", "create", "new", "batch"), "enqueue"),
         **dict.fromkeys(("exec", "execute"), "run"),
-        **dict.fromkeys(("schedule", "at"), "enqueue --at"),
+        **dict.fromkeys(
+            ("cron", "crontab", "every", "recur", "recurring", "schedules"), "schedule"
+        ),
         "start": "worker start",
         "stop": "worker stop",
         "shutdown": "worker stop",
@@ -77,6 +79,15 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("stop", "hold", "disable"), "pause"),
         **dict.fromkeys(("start", "enable", "unpause"), "resume"),
     },
+    "schedule": {
+        **dict.fromkeys(("create", "new"), "add"),
+        **dict.fromkeys(("ls", "status"), "list"),
+        **dict.fromkeys(("info", "explain", "history"), "show"),
+        **dict.fromkeys(("trigger", "now", "start"), "run"),
+        **dict.fromkeys(("stop", "hold", "disable"), "pause"),
+        **dict.fromkeys(("unpause", "enable", "continue"), "resume"),
+        **dict.fromkeys(("rm", "delete", "clear"), "remove"),
+    },
     "dlq": {
         **dict.fromkeys(("ls", "show", "status"), "list"),
         **dict.fromkeys(("restart", "requeue", "rerun"), "retry"),
@@ -90,7 +101,15 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
 """By the name of a group: a word that is none of its commands, and our command for it."""
 
 EXPLANATIONS: Mapping[str, Mapping[str, str]] = {
-    "queuectl": {"send": "a job gets no input while it runs"},
+    "queuectl": {
+        "send": "a job gets no input while it runs",
+        "at": "use: queuectl enqueue --at TIME for one job, queuectl schedule add for many",
+    },
+    "schedule": {
+        **dict.fromkeys(
+            ("edit", "update", "change", "set"), "use: queuectl schedule add --replace NAME"
+        ),
+    },
     "queue": {
         **dict.fromkeys(
             ("add", "create", "new"), "its first job makes a queue: queuectl enqueue --queue NAME"

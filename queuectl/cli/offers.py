@@ -136,6 +136,26 @@ def _events(_storage: Storage, _begin: str) -> Iterable[_Offer]:
     return ((event, "") for event in (*EVENTS, "finished"))
 
 
+def schedules(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
+    """Offer the names of schedules."""
+    from queuectl.cli.schedule_shapes import explained
+    from queuectl.storage.schedules import Schedules
+
+    try:
+        given = ctx.find_root().params
+        files = find(given.get("db"), os.environ.get("QUEUECTL_DB"), False)
+        if not files.exists():
+            return []
+        storage = Schedules.open(files, upgrade=False)
+        try:
+            found = storage.schedules().schedules
+            return _items(((one.name, explained(one)) for one in found), incomplete)
+        finally:
+            storage.close()
+    except Exception:  # noqa: BLE001 (a message would appear amid what the user types)
+        return []
+
+
 def _from_queue(found: Callable[[Storage, str], Iterable[_Offer]]) -> Completion:
     """Return a completion with words that the queue holds, and that begin with what was typed."""
 

@@ -34,43 +34,43 @@ class Schedule(NamedTuple):
     """The zone of a cron expression; None is the zone of the machine."""
     spec: str
     """The job that it makes, as JSON; see `schedule_specs`."""
-    missed: str
-    """`skip`, `once` or `all`: what to do about times at which no worker was there."""
-    missed_within: float | None
-    """Missed times that are longer ago, in seconds, are left out; None means none."""
-    overlap: str
-    """`skip`, `allow` or `replace`: what to do if the job of an earlier time has not ended."""
-    jitter: float
-    """Each planned time is due up to so many seconds later; 0 means at once."""
     anchor: datetime
     """From when `every D` is counted."""
-    until: datetime | None
-    """No planned time is after this one; None means no end."""
     created_at: datetime
     """When it was added."""
     updated_at: datetime
     """When a user last changed it."""
-    paused_at: datetime | None
+    missed: str = "once"
+    """`skip`, `once` or `all`: what to do about times at which no worker was there."""
+    missed_within: float | None = None
+    """Missed times that are longer ago, in seconds, are left out; None means none."""
+    overlap: str = "skip"
+    """`skip`, `allow` or `replace`: what to do if the job of an earlier time has not ended."""
+    jitter: float = 0.0
+    """Each planned time is due up to so many seconds later; 0 means at once."""
+    until: datetime | None = None
+    """No planned time is after this one; None means no end."""
+    paused_at: datetime | None = None
     """Since when it is paused; None if it is not."""
-    paused_by: str | None
+    paused_by: str | None = None
     """The user who paused it; None if it is not paused."""
-    pause_reason: str | None
+    pause_reason: str | None = None
     """The reason that the user gave for the pause; None if there is none."""
-    next_at: datetime | None
+    next_at: datetime | None = None
     """The next planned time; None if there is none any more."""
-    due_at: datetime | None
+    due_at: datetime | None = None
     """When the next planned time is due: the jitter is added."""
-    last_at: datetime | None
+    last_at: datetime | None = None
     """The last planned time that made a job; None if none has."""
-    last_ended: str | None
+    last_ended: str | None = None
     """The state in which the last of its jobs ended; None if none has."""
-    made: int
+    made: int = 0
     """How many planned times have made a job."""
-    overlapped: int
+    overlapped: int = 0
     """How many were left out because the job of an earlier one had not ended."""
-    missed_count: int
+    missed_count: int = 0
     """How many were left out because no worker was there in time."""
-    source: str | None
+    source: str | None = None
     """The line of the crontab that it was imported from, as a hash; None if it was not."""
 
 
@@ -93,6 +93,8 @@ class Tick(NamedTuple):
     """The state of the job now; None as for `job`."""
     seconds: float | None = None
     """How long the last attempt of the job took; None as for `job`, or while it runs."""
+    started_at: datetime | None = None
+    """When the running attempt of the job started; None if it does not run."""
 
 
 class Due(NamedTuple):
@@ -181,16 +183,20 @@ def _is_over(schedule: Schedule, planned: datetime) -> bool:
     return schedule.until is not None and planned > schedule.until
 
 
-def first_planned(schedule: Schedule, times: Times, *, after: datetime) -> datetime | None:
-    """Return the first planned time after an instant; None if there is none, or `until` is over."""
+def with_next(schedule: Schedule, times: Times, *, after: datetime) -> Schedule:
+    """Return a schedule whose next planned time is the first one after an instant, if any."""
     planned = next(times.following(after), None)
-    return None if planned is None or _is_over(schedule, planned) else planned
+    if planned is None or _is_over(schedule, planned):
+        return schedule._replace(next_at=None, due_at=None)
+    return schedule._replace(next_at=planned, due_at=due_at(schedule, planned))
 
 
-def upcoming(schedule: Schedule, times: Times, *, after: datetime, most: int) -> list[datetime]:
-    """Return the next planned times after an instant."""
-    found = islice(times.following(after), most)
-    return [at for at in found if not _is_over(schedule, at)]
+def upcoming(schedule: Schedule, times: Times, *, most: int) -> list[datetime]:
+    """Return the next planned times of a schedule, as many as are wanted and there are."""
+    if schedule.next_at is None:
+        return []
+    following = islice(times.following(schedule.next_at), most - 1)
+    return [schedule.next_at, *(at for at in following if not _is_over(schedule, at))]
 
 
 def due_at(schedule: Schedule, planned: datetime) -> datetime:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from queuectl.core.cron import times_of
 from queuectl.core.errors import QueueError, UnreadableRow
 from queuectl.core.schedule_specs import from_text as read_job
-from queuectl.core.schedules import Due, Plan, Schedule, Tick, due_at, first_planned, plan
+from queuectl.core.schedules import Due, Plan, Schedule, Tick, due_at, plan, with_next
 from queuectl.core.times import from_text, to_text
+from queuectl.core.values import captured_variables
 from queuectl.storage import ticks
 from queuectl.storage.base import Base
-from queuectl.storage.rows import optional_text
+from queuectl.storage.rows import optional_text, optional_time
 from queuectl.storage.schedule_rows import (
     INSERT_SCHEDULE,
     SELECT_SCHEDULE,
@@ -37,7 +38,8 @@ _TICKS = """
               FROM executions
              WHERE executions.job_seq = jobs.seq
              ORDER BY executions.id DESC
-             LIMIT 1)
+             LIMIT 1),
+           jobs.locked_at
       FROM ticks
       LEFT JOIN jobs ON jobs.seq = ticks.job_seq
      WHERE ticks.schedule = :name
@@ -84,6 +86,14 @@ class Schedules(Base):
 
     They are no part of `Storage`: to load them takes every command 2 ms.
     """
+
+    def captured(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the variables that a new job takes over in an environment, by the key capture-env.
+
+        InvalidInput if one of them cannot be stored.
+        """
+        with self._snapshot() as conn:
+            return captured_variables(self._settings(conn).capture_env, environ)
 
     def add_schedule(self, schedule: Schedule, *, replace: bool = False) -> Schedule:
         """Store a schedule; with `replace`, also in the place of one with the same name.
@@ -218,6 +228,13 @@ class Schedules(Base):
         return ticks.Ticked(advanced, tuple(jobs), wakes, tuple(problems), True)
 
 
+def _tick(row: Sequence[Any]) -> Tick:
+    planned_at, result, times, at, *job, locked_at = row
+    return Tick._make(
+        (from_text(planned_at), result, times, from_text(at), *job, optional_time(locked_at))
+    )
+
+
 def _find(conn: sqlite3.Connection, name: str) -> Any:
     return conn.execute(SELECT_SCHEDULE + "WHERE name = ?", (name,)).fetchone()
 
@@ -270,12 +287,12 @@ def _skip_missed(conn: sqlite3.Connection, schedule: Schedule, now: datetime) ->
         ticks.LeftOut("paused", latest, left_out),
         now=now,
     )
-    following = first_planned(schedule, times, after=latest)
+    following = with_next(schedule, times, after=latest)
     conn.execute(
         "UPDATE schedules SET next_at = :next_at, due_at = :due_at WHERE name = :name",
         {
-            "next_at": optional_text(following),
-            "due_at": None if following is None else to_text(due_at(schedule, following)),
+            "next_at": optional_text(following.next_at),
+            "due_at": optional_text(following.due_at),
             "name": schedule.name,
         },
     )

@@ -123,6 +123,7 @@ def test_commands_of_a_group_are_in_the_order_of_use() -> None:
     }
 
     assert orders == {
+        "schedule": "add list show next run pause resume remove tick".split(),
         "worker": ["start", "stop", "scale", "unit", "list"],
         "queue": ["list", "pause", "resume", "limit"],
         "hook": ["add", "list", "show", "remove", "pause", "resume"],

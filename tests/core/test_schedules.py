@@ -15,11 +15,11 @@ from queuectl.core.schedules import (
     Plan,
     Schedule,
     due_at,
-    first_planned,
     missed_text,
     plan,
     upcoming,
     variables,
+    with_next,
 )
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -27,18 +27,16 @@ HOURLY = Every(3600.0, NOON, timezone.utc)
 
 
 def schedule(**fields: Any) -> Schedule:
-    values: dict[str, Any] = {
-        **dict.fromkeys(Schedule._fields),
-        "name": "s",
-        "expression": "every 1h",
-        "missed": "once",
-        "overlap": "skip",
-        "jitter": 0.0,
-        "anchor": NOON,
-        "next_at": hour(1),
-        **fields,
-    }
-    return Schedule(**values)
+    values: dict[str, Any] = {"next_at": hour(1), **fields}
+    return Schedule(
+        **{
+            "name": "s",
+            **dict.fromkeys(("timezone", "spec")),
+            "expression": "every 1h",
+            **dict.fromkeys(("anchor", "created_at", "updated_at"), NOON),
+            **values,
+        }
+    )
 
 
 def hour(number: float) -> datetime:
@@ -134,8 +132,11 @@ def test_nothing_is_planned_after_the_end() -> None:
     assert plan(ending, HOURLY, now=hour(1)).next_at == hour(2)
     assert plan(ending._replace(next_at=hour(2)), HOURLY, now=hour(2)).next_at is None
     assert plan(ending, HOURLY, now=hour(9000)) == Plan(made(2, missed=1), 1, hour(1), None)
-    assert first_planned(ending, HOURLY, after=hour(2)) is None
-    assert upcoming(ending, HOURLY, after=NOON, most=5) == [hour(1), hour(2)]
+    assert with_next(ending, HOURLY, after=hour(2)) == ending._replace(next_at=None)
+    assert with_next(ending, HOURLY, after=NOON).due_at == hour(1)
+    assert upcoming(ending, HOURLY, most=5) == [hour(1), hour(2)]
+    assert upcoming(schedule(), HOURLY, most=3) == [hour(1), hour(2), hour(3)]
+    assert upcoming(schedule(next_at=None), HOURLY, most=3) == []
 
 
 def test_jitter_depends_on_the_name_and_the_time_alone() -> None:

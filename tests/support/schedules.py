@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 from queuectl.core.cron import times_of
 from queuectl.core.schedule_specs import ScheduledJob, to_text
-from queuectl.core.schedules import Schedule, due_at, first_planned
+from queuectl.core.schedules import Schedule, with_next
 from queuectl.core.specs import JobSpec
 from queuectl.host.files import QueueFiles
 from queuectl.storage.schedules import Schedules
@@ -31,27 +31,10 @@ def new_schedule(
     zone = fields.pop("timezone", "UTC")
     captured = fields.pop("captured", {})
     spec = JobSpec(**{"command": "true", **(job or {})})
-    values: dict[str, Any] = {
-        **dict.fromkeys(Schedule._fields),
-        "name": name,
-        "expression": expression,
-        "timezone": zone,
-        "spec": to_text(ScheduledJob(spec, captured)),
-        "missed": "once",
-        "overlap": "skip",
-        "jitter": 0.0,
-        "anchor": now,
-        "created_at": now,
-        "updated_at": now,
-        **dict.fromkeys(("made", "overlapped", "missed_count"), 0),
-        **fields,
-    }
-    schedule = Schedule(**values)
-    times = times_of(expression, zone, schedule.anchor)
-    first = first_planned(schedule, times, after=now)
-    assert first is not None
-    schedule = schedule._replace(next_at=first)
-    return schedule._replace(due_at=due_at(schedule, first))
+    text = to_text(ScheduledJob(spec, captured))
+    fields = {"anchor": now, "created_at": now, "updated_at": now, **fields}
+    schedule = Schedule(name, expression, zone, text, **fields)
+    return with_next(schedule, times_of(expression, zone, schedule.anchor), after=now)
 
 
 def add_schedule(

@@ -202,7 +202,7 @@ WRONG_USAGE: list[tuple[str, str, str]] = [
     # Commands and options
     ("statu", "queuectl", "no such command: statu (did you mean status?)"),
     ("enqeue true", "queuectl", "no such command: enqeue (did you mean enqueue?)"),
-    ("frobnicate", "queuectl", "no such command: frobnicate (known: enqueue run worker …"),
+    ("frobnicate", "queuectl", "no such command: frobnicate (known: enqueue run schedule …"),
     (
         "help nothing",
         "queuectl help",

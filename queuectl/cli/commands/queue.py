@@ -108,7 +108,7 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     name = None if name is None else check_any_queue(name, "queue")
     reason = check_reason(reason, "--reason")
     storage = open_storage(create=True)
-    storage.pause_queue(name, by=_who(), reason=reason, now=utcnow())
+    storage.pause_queue(name, by=who(), reason=reason, now=utcnow())
     if quiet:
         return
     output.print_line(f"paused {name or 'all queues'}")
@@ -168,7 +168,7 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
         )
 
 
-def _who() -> str:
+def who() -> str:
     """Return the user's name, or the user's number if there is no name for it."""
     try:
         return storable(getpass.getuser())

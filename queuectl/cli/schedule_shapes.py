@@ -1,0 +1,237 @@
+"""How schedules, their next times and what became of the last ones look as tables and as JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Sequence
+
+from queuectl.cli.colors import bad, strong
+from queuectl.cli.json_shapes import masked, time_or_none
+from queuectl.cli.output import on_terminal
+from queuectl.cli.shown_times import relative_time
+from queuectl.cli.tables import Cell, Column, Styled
+from queuectl.core import cron, moments
+from queuectl.core.errors import QueueError
+from queuectl.core.schedule_specs import ScheduledJob, from_text
+from queuectl.core.schedules import Schedule, Tick, due_at, local_text
+from queuectl.core.specs import JobSpec
+from queuectl.core.states import JobState
+from queuectl.core.times import format_duration, to_text
+
+COLUMNS = (
+    Column("NAME", least=10),
+    Column("WHEN", least=14),
+    Column("NEXT", least=8),
+    Column("LAST", least=8),
+    Column("RESULT", least=12),
+)
+TICK_COLUMNS = (
+    Column("PLANNED"),
+    Column("RESULT", least=10),
+    Column("JOB"),
+    Column("STATE"),
+    Column("TOOK", right=True),
+)
+
+_LATE_SECONDS = 120
+"""How late a planned time must be for a list to say so: workers that cron starts need a minute."""
+
+
+def times_of(schedule: Schedule) -> cron.Times:
+    """Return the planned times of a schedule. Raises QueueError if they cannot be computed here."""
+    return cron.times_of(schedule.expression, schedule.timezone, schedule.anchor)
+
+
+def explained(schedule: Schedule) -> str:
+    """Return when a schedule makes jobs, in words: `at 02:00 every day, Europe/Berlin`.
+
+    That is the expression itself where it cannot be explained.
+    """
+    try:
+        text = times_of(schedule).explain()
+    except QueueError:
+        text = schedule.expression
+    is_by_the_clock = cron.needs_cronsim(schedule.expression)
+    return f"{text}, {schedule.timezone}" if schedule.timezone and is_by_the_clock else text
+
+
+def job_of(schedule: Schedule) -> ScheduledJob:
+    """Return the job that a schedule makes; one without a command if it cannot be read."""
+    try:
+        return from_text(schedule.spec)
+    except QueueError:
+        return ScheduledJob(JobSpec(command=""))
+
+
+def row(schedule: Schedule, last: Tick | None, *, now: datetime) -> list[Cell]:
+    """Return what the table shows of a schedule and the last of its planned times."""
+    return [
+        schedule.name,
+        explained(schedule),
+        _next(schedule, now),
+        relative_time(None if last is None else last.planned_at, now=now),
+        "-" if last is None else _result(last, now=now),
+    ]
+
+
+def _next(schedule: Schedule, now: datetime) -> Cell:
+    if schedule.paused_at is not None:
+        return Styled("paused", strong)
+    if schedule.next_at is None or schedule.due_at is None:
+        return "ended"
+    late = (now - schedule.due_at).total_seconds()
+    if late > _LATE_SECONDS:
+        return Styled(f"late by {moments.span(int(late))}", bad)
+    if not on_terminal():
+        return moments.local(schedule.due_at)
+    return moments.upcoming(schedule.due_at, now=now, short=True)
+
+
+def _result(tick: Tick, *, now: datetime) -> Cell:
+    if tick.result in ("made", "by-hand"):
+        if tick.state is None:
+            return "made a job that was deleted" if tick.job is None else "made"
+        return _job_state(JobState(tick.state), tick, now)
+    if tick.result == "paused":
+        return "left out while paused"
+    times = f" ({tick.times} times)" if tick.times > 1 else ""
+    return Styled(f"{tick.result}{times}", strong)
+
+
+def _job_state(state: JobState, tick: Tick, now: datetime) -> Cell:
+    if state is JobState.PROCESSING and tick.started_at is not None:
+        return f"{state.value} {moments.lasting(tick.started_at, now=now)}"
+    if state is JobState.COMPLETED and tick.seconds is not None:
+        return f"{state.value} in {moments.span(tick.seconds)}"
+    return Styled(state.value, bad) if state is JobState.DEAD else state.value
+
+
+def tick_row(tick: Tick) -> list[Cell]:
+    """Return what the table of the last planned times shows of one."""
+    times = f", {tick.times} times" if tick.times > 1 else ""
+    return [
+        moments.local(tick.planned_at),
+        f"{tick.result}{times}",
+        tick.job or "-",
+        tick.state or "-",
+        "-" if tick.seconds is None else moments.span(tick.seconds),
+    ]
+
+
+def fields(schedule: Schedule, *, now: datetime) -> Sequence[tuple[str, object]]:
+    """Return what `schedule show` prints of a schedule, as names and values."""
+    spec = job_of(schedule).spec
+    paused = None
+    if schedule.paused_at is not None:
+        reason = f": {schedule.pause_reason}" if schedule.pause_reason else ""
+        paused = f"by {schedule.paused_by}, {moments.local(schedule.paused_at)}{reason}"
+    within = schedule.missed_within
+    return [
+        ("Name", schedule.name),
+        ("When", explained(schedule)),
+        ("Expression", schedule.expression),
+        ("Time zone", schedule.timezone or "that of the machine"),
+        ("Until", schedule.until and moments.local(schedule.until)),
+        ("Jitter", format_duration(schedule.jitter) if schedule.jitter else None),
+        ("Missed", schedule.missed + (f", within {format_duration(within)}" if within else "")),
+        ("Overlap", schedule.overlap),
+        ("Paused", paused),
+        ("Command", spec.command),
+        ("Label", spec.label),
+        ("Queue", spec.queue),
+        ("Priority", spec.priority or None),
+        ("Timeout", None if spec.timeout is None else format_duration(spec.timeout)),
+        ("Attempts", spec.max_retries),
+        ("Folder", spec.cwd),
+        ("Made", f"{schedule.made} jobs" if schedule.made != 1 else "1 job"),
+        ("Left out", _left_out(schedule)),
+        ("Added", moments.local_with_distance(schedule.created_at, now=now)),
+    ]
+
+
+def _left_out(schedule: Schedule) -> str | None:
+    parts = []
+    if schedule.missed_count:
+        parts.append(f"{schedule.missed_count} missed")
+    if schedule.overlapped:
+        parts.append(f"{schedule.overlapped} overlapped")
+    return ", ".join(parts) or None
+
+
+def planned_line(planned: datetime, due: datetime, zone_name: str | None, times: cron.Times,
+                 *, now: datetime) -> str:  # fmt: skip
+    """Return a planned time for people: `Sun 2026-11-29 02:00 Europe/Berlin (in 14 h)`.
+
+    With jitter, also when it is due.
+    """
+    shown = planned.astimezone(times.zone)
+    form = "%a %Y-%m-%d %H:%M" if shown.second == 0 else "%a %Y-%m-%d %H:%M:%S"
+    zone = zone_name or f"{shown:%Z}"
+    later = f", due {due.astimezone(times.zone):%H:%M:%S}" if due != planned else ""
+    return f"{shown:{form}} {zone}{later} ({distance(due, now=now)})"
+
+
+def distance(instant: datetime, *, now: datetime) -> str:
+    """Return how far an instant is ahead, in two units: `in 14 h 36 min`."""
+    seconds = int((instant - now).total_seconds())
+    return f"in {moments.span(seconds)}" if seconds > 0 else "now"
+
+
+def planned_json(schedule: Schedule, times: cron.Times, planned: datetime) -> dict[str, str]:
+    """Return one of the next planned times as JSON shows it."""
+    return {
+        "planned_at": to_text(planned),
+        "local": local_text(planned, times),
+        "due_at": to_text(due_at(schedule, planned)),
+    }
+
+
+def tick_json(tick: Tick) -> dict[str, Any]:
+    """Return what became of a planned time as JSON shows it."""
+    return {
+        "planned_at": to_text(tick.planned_at),
+        "result": tick.result,
+        "times": tick.times,
+        "at": to_text(tick.at),
+        "job": tick.job,
+        "state": tick.state,
+        "seconds": tick.seconds,
+    }
+
+
+def schedule_json(schedule: Schedule, last: Tick | None, *, show_env: bool) -> dict[str, Any]:
+    """Return a schedule as JSON shows it; the values of its variables are masked."""
+    spec = job_of(schedule).spec
+    return {
+        "name": schedule.name,
+        "expression": schedule.expression,
+        "explained": explained(schedule),
+        "timezone": schedule.timezone,
+        "command": spec.command,
+        "queue": spec.queue,
+        "label": spec.label,
+        "priority": spec.priority,
+        "max_retries": spec.max_retries,
+        "timeout": spec.timeout,
+        "cwd": spec.cwd,
+        "env": masked(spec.env, show_env=show_env),
+        "missed": schedule.missed,
+        "missed_within": schedule.missed_within,
+        "overlap": schedule.overlap,
+        "jitter": schedule.jitter,
+        "until": time_or_none(schedule.until),
+        "paused": schedule.paused_at is not None,
+        "paused_at": time_or_none(schedule.paused_at),
+        "paused_by": schedule.paused_by,
+        "pause_reason": schedule.pause_reason,
+        "next_at": time_or_none(schedule.next_at),
+        "due_at": time_or_none(schedule.due_at),
+        "last_at": time_or_none(schedule.last_at),
+        "last_result": None if last is None else last.result,
+        "last_job": None if last is None else last.job,
+        "made": schedule.made,
+        "overlapped": schedule.overlapped,
+        "missed_count": schedule.missed_count,
+        "source": schedule.source,
+        "created_at": to_text(schedule.created_at),
+    }
