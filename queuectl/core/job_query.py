@@ -54,6 +54,10 @@ class JobQuery(NamedTuple):
     """How many attempts it has had."""
 
 
+EVERYTHING = JobQuery()
+"""The query that every job fits."""
+
+
 def parse(text: str, *, now: datetime) -> JobQuery:
     """Read what somebody typed: `backup state:dead exit:12 after:1h`.
 

@@ -16,7 +16,6 @@ from queuectl.storage.integrity import Integrity
 from queuectl.storage.job_pauses import JobPauses
 from queuectl.storage.last_runs import LastRuns
 from queuectl.storage.overview import Overview
-from queuectl.storage.searching import Searching
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
 from queuectl.storage.waits import Waits
@@ -38,7 +37,6 @@ class Storage(
     Config,
     Integrity,
     FiguresOfQueue,
-    Searching,
     Space,
     Waits,
 ):

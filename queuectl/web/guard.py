@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, cast
 from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from queuectl.storage import Storage
 from queuectl.web import access
 from queuectl.web.access import HEADERS, MOST_BODY_BYTES, SESSION_SECONDS, Role
 from queuectl.web.keys import KeyRing, Keys
 from queuectl.web.options import WebOptions
-from queuectl.web.storages import Storages
+from queuectl.web.storages import Storages, WebStorage
 from queuectl.web.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -58,9 +57,9 @@ def serving() -> Serving:
     return cast(Serving, current_app.extensions["queuectl"])
 
 
-def storage() -> Storage:
+def storage() -> WebStorage:
     """Return the storage for this request."""
-    return cast(Storage, g.storage)
+    return cast(WebStorage, g.storage)
 
 
 def may_change() -> bool:

@@ -7,9 +7,16 @@ import threading
 from queuectl.core.errors import NoQueue, QueueError
 from queuectl.host.files import QueueFiles
 from queuectl.storage import Storage
+from queuectl.storage.deaths import Deaths
+from queuectl.storage.schedules import Schedules
+from queuectl.storage.searching import Searching
 
 _WAIT_SECONDS = 5.0
 """How long an action waits for its turn to write: somebody is looking at a spinning browser."""
+
+
+class WebStorage(Storage, Schedules, Searching, Deaths):
+    """One open queue of one thread: all methods, with those that only pages need."""
 
 
 class Storages:
@@ -22,13 +29,13 @@ class Storages:
         # While a first connection is opened, no other may look at the file beside it.
         self._opening = threading.Lock()
 
-    def current(self) -> Storage:
+    def current(self) -> WebStorage:
         """Return the storage of this thread, which sees the queue as it is now.
 
         A queue that does not exist yet is an empty one in memory. Raises QueueReplaced,
         QueueUpgraded, or QueueUnusable.
         """
-        storage: Storage | None = getattr(self._of_thread, "storage", None)
+        storage: WebStorage | None = getattr(self._of_thread, "storage", None)
         if storage is not None and self._of_thread.stands_for_none and self.files.exists():
             self.close()
             storage = None
@@ -40,22 +47,22 @@ class Storages:
 
     def close(self) -> None:
         """Close the storage of this thread."""
-        storage: Storage | None = getattr(self._of_thread, "storage", None)
+        storage: WebStorage | None = getattr(self._of_thread, "storage", None)
         if storage is not None:
             storage.close()
             self._of_thread.storage = None
 
-    def _open(self) -> Storage:
+    def _open(self) -> WebStorage:
         with self._opening:
             try:
                 if not self.files.exists():
                     raise NoQueue(self.files.database)
-                storage = Storage.open(
+                storage = WebStorage.open(
                     self.files, write=not self._read_only, upgrade=False, wait_seconds=_WAIT_SECONDS
                 )
                 is_empty = False
             except NoQueue:
-                storage = Storage.empty(self.files)
+                storage = WebStorage.empty(self.files)
                 is_empty = True
         if self._read_only:
             storage.forbid_writes()

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Iterator
+
 import pytest
 
 from queuectl.core.job_query import parse
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.storage import Storage, searching
+from queuectl.host import files
+from queuectl.storage import Storage as Full
+from queuectl.storage import searching
+
+
+class Storage(Full, searching.Searching):
+    """A storage with the method that is tested."""
 
 
 @pytest.fixture
-def filled(storage: Storage) -> Storage:
+def filled(tmp_path: Path) -> Iterator[Storage]:
     """Ten jobs, of which every second is in the queue mail; the third is cancelled."""
+    storage = Storage.open(files.find(str(tmp_path / "queue.db"), None, False), create=True)
     specs = [
         JobSpec(command=f"run {number}", id=f"j{number}", queue="mail" if number % 2 else "default")
         for number in range(10)
     ]
     storage.enqueue(specs, now=utcnow())
     storage.cancel(storage.get("j3"), now=utcnow())
-    return storage
+    yield storage
+    storage.close()
 
 
 def _find(storage: Storage, text: str = "", **options: object) -> searching.JobPage:

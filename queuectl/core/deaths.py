@@ -1,0 +1,84 @@
+"""Dead jobs in groups: those that died in the same way are shown together."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Iterable, NamedTuple
+
+from queuectl.core.reasons import short_reason
+
+_LONGEST = 200
+# What differs between two failures that are the same one to people.
+_PARTICULAR = re.compile(
+    r"0x[0-9a-fA-F]+"
+    r"|\b[0-9a-fA-F]{8,}\b(?:-[0-9a-fA-F]{4,})*"
+    r"|[0-9]+"
+    r"|\"[^\"]*\"|'[^']*'|`[^`']*[`']|“[^”]*”|\u2018[^\u2019]*\u2019"
+)
+
+
+class Death(NamedTuple):
+    """A dead job, as far as it tells why it died."""
+
+    seq: int
+    """The job."""
+    id: str
+    """Its id."""
+    label: str | None
+    """Its label; None if it has none."""
+    command: str
+    """Its command."""
+    reason: str
+    """Why it died, as its last attempt was recorded; empty if that is unknown."""
+    last_line: str | None
+    """The last line that it printed; None if it printed nothing."""
+    died_at: datetime
+    """When it died."""
+
+
+class DeathGroup(NamedTuple):
+    """Jobs that died in the same way."""
+
+    key: str
+    """What they have in common: the same for the same way to die, also tomorrow."""
+    reason: str
+    """How the last of them ended, in few words: `exit 12`."""
+    line: str | None
+    """What the last of them printed last; None if it printed nothing."""
+    jobs: tuple[Death, ...]
+    """The jobs, the one that died last first."""
+
+    @property
+    def first_at(self) -> datetime:
+        """When the first of them died."""
+        return self.jobs[-1].died_at
+
+    @property
+    def last_at(self) -> datetime:
+        """When the last of them died."""
+        return self.jobs[0].died_at
+
+
+def group_key(reason: str, last_line: str | None) -> str:
+    """Return what jobs have in common that died in the same way.
+
+    That is how they ended, and the last line that they printed: numbers and quoted words in it may
+    differ. After a timeout or a signal that line says nothing.
+    """
+    short = short_reason(reason) or "unknown"
+    if not short.startswith("exit ") or last_line is None:
+        return short
+    return f"{short}: {_PARTICULAR.sub('#', last_line)[:_LONGEST]}"
+
+
+def in_groups(deaths: Iterable[Death]) -> list[DeathGroup]:
+    """Return deaths, the last one first, in groups: the largest first, then the latest."""
+    found: dict[str, list[Death]] = {}
+    for death in deaths:
+        found.setdefault(group_key(death.reason, death.last_line), []).append(death)
+    groups = [
+        DeathGroup(key, short_reason(jobs[0].reason) or "unknown", jobs[0].last_line, tuple(jobs))
+        for key, jobs in found.items()
+    ]
+    return sorted(groups, key=lambda group: (-len(group.jobs), -group.last_at.timestamp()))
