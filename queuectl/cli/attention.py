@@ -7,8 +7,8 @@ from typing import Callable, List, Optional, Sequence, Tuple
 from queuectl.cli import colors
 from queuectl.core.cells import cut
 from queuectl.core.cells import width as cells
-from queuectl.core.diagnosis import Finding, Severity
 from queuectl.core.escaping import escape
+from queuectl.core.findings import Finding, Severity
 
 MOST_FINDINGS = 10
 """So many are shown at most."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from queuectl.cli.progress import QueueProgress
-    from queuectl.core.diagnosis import Finding
+    from queuectl.core.findings import Finding
     from queuectl.core.models import Execution, Job, LastRun, Worker
 
 MASK = "***"

@@ -11,9 +11,9 @@ from queuectl.cli.progress import LONGEST_BAR, SHORTEST_BAR, QueueProgress, bar_
 from queuectl.core import naming
 from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
-from queuectl.core.diagnosis import Finding
 from queuectl.core.escaping import escape
 from queuectl.core.estimates import HOLD_WORDS, about, rate
+from queuectl.core.findings import Finding
 from queuectl.core.models import Job, Worker
 from queuectl.core.moments import distance, lasting_in_short
 from queuectl.core.reasons import short_reason

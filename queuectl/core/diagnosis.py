@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from enum import Enum
-from typing import Iterable, Iterator, NamedTuple, Sequence
+from typing import Iterable, Iterator, Mapping, Sequence
 
+from queuectl.core import rule_findings
 from queuectl.core.batches import is_batch, owner_of, serves, start_command
 from queuectl.core.estimates import about
 from queuectl.core.facts import (
     BEHIND_AFTER,
-    LATE_AFTER,
     MANY_RETRIES,
     OVERRUN_AFTER,
     TREND_MINUTES,
     Facts,
-    HookFacts,
     QueueFacts,
     Reason,
     RunningFacts,
 )
-from queuectl.core.moments import distance, local, span
+from queuectl.core.findings import Finding, Severity, critical, jobs_with, lasted, quoted, warning
+from queuectl.core.moments import distance, span
 from queuectl.core.sizes import size
 from queuectl.core.states import JobState
 
@@ -37,46 +36,45 @@ MANY_DEATHS = 5
 """So many deaths within an hour are critical."""
 DEATH_SHARE = 0.2
 """Fewer are, if they are a larger share of the jobs that ended within that hour."""
-MANY_FAILURES = 3
-"""So many failures of a hook in a row are a finding."""
 LITTLE_SPACE = 64 << 20
 LITTLE_SHARE = 0.01
 """Less free space than both of these, in bytes and as a share of the disk, is critical."""
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """A change so far in the future shows that the clock was set back."""
 
-_FEW = 3
+_FEW, _MOST_OF_A_KIND = 3, 5
+"""Of more findings of a kind than the second number, only so many are told one by one."""
+_MORE: Mapping[str, tuple[str, str]] = {
+    "not-served": ("queues are not served", "queuectl queue list"),
+    "schedule-broken": ("schedules make no jobs", "queuectl schedule list"),
+    "hook-disabled": ("hooks are disabled", "queuectl hook list"),
+    "paused": ("queues are paused", "queuectl queue list"),
+    "limit": ("queues wait because of their limit", "queuectl queue list"),
+    "behind": ("queues are behind", "queuectl queue list"),
+    "overrun": ("jobs take much longer than usual", "queuectl list --state processing"),
+    "overlapped": ("schedules left out a planned time", "queuectl schedule list"),
+    "schedule-failing": ("schedules had a last run that died", "queuectl schedule list"),
+    "hook-failing": ("hooks fail", "queuectl hook list"),
+}
+"""What is said of the other ones, and the command that lists them."""
+
 _STOPPED = re.compile(r"stopped \((kill -CONT \d+)\)\Z")
-
-
-class Severity(str, Enum):
-    """How bad a finding is."""
-
-    CRITICAL = "critical"
-    """Jobs do not run as they should, and nobody but a person changes that."""
-    WARNING = "warning"
-    """Something to know of before it becomes worse."""
-
-
-class Finding(NamedTuple):
-    """Something that is wrong."""
-
-    code: str
-    """Its kind, in one word for programs."""
-    severity: Severity
-    """How bad it is."""
-    message: str
-    """One sentence for people, without the full stop."""
-    detail: str | None = None
-    """What else helps to understand it; None if there is nothing."""
-    remedy: str | None = None
-    """The command that mends it, or shows more of it; None if there is none."""
 
 
 def diagnose(facts: Facts) -> list[Finding]:
     """Return what is wrong, the worst first."""
-    found = [finding for look in _LOOKS for finding in look(facts)]
+    found = [finding for look in LOOKS for finding in _not_too_many(list(look(facts)))]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
+
+
+def _not_too_many(found: list[Finding]) -> list[Finding]:
+    """Return the findings of one kind; the last ones of many are replaced by their number."""
+    if len(found) <= _MOST_OF_A_KIND:
+        return found
+    rest = found[_FEW:]
+    what, remedy = _MORE[rest[0].code]
+    more = Finding(rest[0].code, rest[0].severity, f"{len(rest):,} more {what}", None, remedy)
+    return [*found[:_FEW], more]
 
 
 def all_is_well(facts: Facts) -> str:
@@ -85,7 +83,7 @@ def all_is_well(facts: Facts) -> str:
     workers = len(facts.workers)
     said = [f"{workers} worker{' is' if workers == 1 else 's are'} running"]
     if waits:
-        said.append(f"nothing has waited longer than {_for(min(waits), facts.now)}")
+        said.append(f"nothing has waited longer than {lasted(min(waits), facts.now)}")
     else:
         said.append("nothing waits")
     if facts.last_death is None:
@@ -95,37 +93,14 @@ def all_is_well(facts: Facts) -> str:
     return ", ".join(said)
 
 
-def _critical(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
-    return Finding(code, Severity.CRITICAL, message, detail, remedy)
-
-
-def _warning(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
-    return Finding(code, Severity.WARNING, message, detail, remedy)
-
-
-def _quoted(name: str) -> str:
-    from queuectl.core.shell_words import quote_argument  # only here: it needs shlex
-
-    return quote_argument(name)
-
-
-def _jobs(count: int, *, one: str = "", many: str = "") -> str:
-    """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
-    return f"{count:,} job {one}".rstrip() if count == 1 else f"{count:,} jobs {many}".rstrip()
-
-
 def _waiting(queues: Iterable[QueueFacts], now: datetime) -> str:
     """Return `1,204 jobs wait, the oldest for 41 min`."""
     found = list(queues)
     count = sum(queue.ready for queue in found)
     oldest = min(queue.ready_since for queue in found if queue.ready_since is not None)
     if count == 1:
-        return f"1 job has waited for {_for(oldest, now)}"
-    return f"{count:,} jobs wait, the oldest for {_for(oldest, now)}"
-
-
-def _for(since: datetime, now: datetime) -> str:
-    return span(int(max(0.0, (now - since).total_seconds())))
+        return f"1 job has waited for {lasted(oldest, now)}"
+    return f"{count:,} jobs wait, the oldest for {lasted(oldest, now)}"
 
 
 def _has_waited(queue: QueueFacts, at_least: timedelta, now: datetime) -> bool:
@@ -135,7 +110,7 @@ def _has_waited(queue: QueueFacts, at_least: timedelta, now: datetime) -> bool:
 def _no_worker(facts: Facts) -> Iterator[Finding]:
     ready = [queue for queue in facts.queues if queue.ready_since and not queue.status.paused]
     if ready and not facts.workers:
-        yield _critical(
+        yield critical(
             "no-worker",
             f"No worker is running: {_waiting(ready, facts.now)}",
             start_command([queue.status.name for queue in ready]),
@@ -152,10 +127,10 @@ def _not_served(facts: Facts) -> Iterator[Finding]:
             and not queue.status.paused
             and not any(serves(worker.queues, name) for worker in facts.workers)
         ):
-            yield _critical(
+            yield critical(
                 "not-served",
                 f"No worker serves the queue {name}: {_waiting([queue], facts.now)}",
-                f"queuectl worker start --queue {_quoted(owner_of(name))}",
+                f"queuectl worker start --queue {quoted(owner_of(name))}",
             )
 
 
@@ -163,7 +138,7 @@ def _unattended(facts: Facts) -> Iterator[Finding]:
     count = facts.unattended
     if count and not facts.workers:
         jobs = "1 running job has" if count == 1 else f"{count:,} running jobs have"
-        yield _critical(
+        yield critical(
             "unattended",
             f"{jobs} no worker any more that answers for {'it' if count == 1 else 'them'}",
             "queuectl worker start",
@@ -200,49 +175,12 @@ def _held_up(facts: Facts) -> Iterator[Finding]:
 def _disk(facts: Facts) -> Iterator[Finding]:
     disk = facts.disk
     if disk is not None and disk.free_bytes < max(LITTLE_SPACE, LITTLE_SHARE * disk.total_bytes):
-        yield _critical(
+        yield critical(
             "disk",
             f"Only {size(disk.free_bytes)} are free where the queue lies",
             "queuectl prune",
             disk.folder,
         )
-
-
-def _late(facts: Facts) -> Iterator[Finding]:
-    late = [
-        schedule
-        for schedule in facts.schedules
-        if schedule.due_at is not None
-        and facts.now - schedule.due_at > LATE_AFTER
-        and not schedule.is_paused
-        and schedule.problem is None
-    ]
-    if facts.workers:
-        cause, remedy = "every worker is busy", "queuectl schedule tick"
-    else:
-        cause, remedy = "no worker is running", "queuectl worker start"
-    late.sort(key=lambda schedule: (schedule.due_at or facts.now, schedule.name))
-    if len(late) > _FEW:
-        many = f"{len(late):,} schedules are late"
-        longest = f"{late[0].name} by {_for(late[0].due_at or facts.now, facts.now)}"
-        yield _critical("schedule-late", f"{many}, {longest}: {cause}", remedy)
-        return
-    for schedule in late:
-        late_by = _for(schedule.due_at or facts.now, facts.now)
-        message = f"The schedule {schedule.name} is {late_by} late: {cause}"
-        yield _critical("schedule-late", message, remedy)
-
-
-def _broken(facts: Facts) -> Iterator[Finding]:
-    broken = [
-        schedule for schedule in facts.schedules if schedule.problem and not schedule.is_paused
-    ]
-    for problem in dict.fromkeys(schedule.problem for schedule in broken):
-        same = [schedule for schedule in broken if schedule.problem == problem]
-        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
-        s, make = ("s", "make") if more else ("", "makes")
-        message = f"The schedule{s} {same[0].name}{more} {make} no jobs: {problem}"
-        yield _critical("schedule-broken", message, same[0].remedy)
 
 
 def _deaths(facts: Facts) -> Iterator[Finding]:
@@ -254,7 +192,7 @@ def _deaths(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "deaths",
         Severity.CRITICAL if is_critical else Severity.WARNING,
-        f"{_jobs(deaths.jobs)} died in the last hour{_same_way(deaths.reason, deaths.jobs)}",
+        f"{jobs_with(deaths.jobs)} died in the last hour{_same_way(deaths.reason, deaths.jobs)}",
         last,
         "queuectl dlq list --since 1h",
     )
@@ -273,33 +211,20 @@ def _same_way(reason: Reason, jobs: int) -> str:
     return f", {reason.jobs:,} of them in the same way: {reason.text}"
 
 
-def _disabled(facts: Facts) -> Iterator[Finding]:
-    for hook in facts.hooks:
-        if hook.disabled_at is not None:
-            reason = f": {hook.disabled_reason}" if hook.disabled_reason else ""
-            yield _critical(
-                "hook-disabled",
-                f"The hook {hook.name} was disabled {distance(hook.disabled_at, now=facts.now)}"
-                f"{reason}",
-                f"queuectl hook resume {_quoted(hook.name)}",
-                f"It has sent nothing since {local(hook.disabled_at)}",
-            )
-
-
 def _paused(facts: Facts) -> Iterator[Finding]:
     held = [queue for queue in facts.queues if queue.ready and queue.status.paused]
     if held and facts.all_paused:
-        yield _warning(
+        yield warning(
             "paused",
             f"{_pause('All queues were', held[0], facts.now)}: {_wait(held)}",
             "queuectl queue resume",
         )
         return
     for queue in held:
-        yield _warning(
+        yield warning(
             "paused",
             f"{_pause(f'The queue {queue.status.name} was', queue, facts.now)}: {_wait([queue])}",
-            f"queuectl queue resume {_quoted(queue.status.name)}",
+            f"queuectl queue resume {quoted(queue.status.name)}",
         )
 
 
@@ -311,7 +236,7 @@ def _pause(what: str, queue: QueueFacts, now: datetime) -> str:
 
 
 def _wait(queues: Sequence[QueueFacts]) -> str:
-    return _jobs(sum(queue.ready for queue in queues), one="waits", many="wait")
+    return jobs_with(sum(queue.ready for queue in queues), one="waits", many="wait")
 
 
 def _limited(facts: Facts) -> Iterator[Finding]:
@@ -323,16 +248,16 @@ def _limited(facts: Facts) -> Iterator[Finding]:
         if queue.status.paused or not facts.workers:
             continue
         name = queue.status.name
-        waited = f"A job of the queue {name} has waited for {_for(queue.ready_since, facts.now)}"
+        waited = f"A job of the queue {name} has waited for {lasted(queue.ready_since, facts.now)}"
         using = next((job for job in facts.running if job.queue == name), None)
         used = ""
         if using is not None:
             longest = "by" if limit == 1 else "for the longest time by"
-            used = f" {longest} {using.name}, which has run for {_for(using.since, facts.now)}"
-        yield _warning(
+            used = f" {longest} {using.name}, which has run for {lasted(using.since, facts.now)}"
+        yield warning(
             "limit",
             f"{waited}: the limit of {limit:,} is used up{used}",
-            f"queuectl queue limit {_quoted(name)} {limit + 1}",
+            f"queuectl queue limit {quoted(name)} {limit + 1}",
         )
 
 
@@ -359,7 +284,7 @@ def _behind(facts: Facts) -> Iterator[Finding]:
         pool = serving[0].supervisor
         size_now = sum(worker.supervisor == pool for worker in facts.workers)
         which = f" {pool}" if len(pools) > 1 else ""
-        yield _warning(
+        yield warning(
             "behind",
             f"The queue {name} is behind: {_waiting([queue], facts.now)}{_trend(queue)}",
             f"queuectl worker scale {size_now + 1}{which}",
@@ -386,12 +311,13 @@ def _overrun(facts: Facts) -> Iterator[Finding]:
         if not _is_overrun(job, facts.now):
             continue
         ran = (facts.now - job.since).total_seconds()
-        usual = max(job.usual_seconds or 0, 0.001)
-        name = _quoted(job.name)
-        yield _warning(
+        usual = max(job.usual_seconds or 0.0, 1.0)
+        times = "more than 100" if ran > 100 * usual else f"{ran / usual:.0f}"
+        name = quoted(job.name)
+        yield warning(
             "overrun",
-            f"{job.name} has run for {_for(job.since, facts.now)}, {ran // usual:,.0f} times as "
-            f"long as usual ({span(usual)})",
+            f"{job.name} has run for {lasted(job.since, facts.now)}, {times} times as long as "
+            f"usual ({span(int(usual))})",
             f"queuectl show {name}",
             f"queuectl cancel {name} ends it",
         )
@@ -406,60 +332,14 @@ def _is_overrun(job: RunningFacts, now: datetime) -> bool:
     )
 
 
-def _overlapped(facts: Facts) -> Iterator[Finding]:
-    for schedule in facts.schedules:
-        if schedule.left_out is not None and schedule.unfinished is not None:
-            run = schedule.unfinished.name
-            yield _warning(
-                "overlapped",
-                f"The schedule {schedule.name} left out {local(schedule.left_out)}, because its "
-                f"run {run} has not ended",
-                f"queuectl show {_quoted(run)}",
-            )
-
-
-def _failing_schedules(facts: Facts) -> Iterator[Finding]:
-    for schedule in facts.schedules:
-        run = schedule.last_ended
-        if run is not None and run.state is JobState.DEAD:
-            when = "" if run.ended_at is None else f" {distance(run.ended_at, now=facts.now)}"
-            reason = f": {run.reason}" if run.reason else ""
-            yield _warning(
-                "schedule-failing",
-                f"The last run of the schedule {schedule.name}, {run.name}, died{when}{reason}",
-                f"queuectl show {_quoted(run.name)}",
-            )
-
-
-def _failing_hooks(facts: Facts) -> Iterator[Finding]:
-    for hook in facts.hooks:
-        if hook.disabled_at is None and not hook.is_paused:
-            yield from _failing_hook(hook, facts.now)
-
-
-def _failing_hook(hook: HookFacts, now: datetime) -> Iterator[Finding]:
-    named = f"the hook {hook.name}" if hook.is_rule else f"{hook.name} hooks"
-    remedy = f"queuectl hook show {_quoted(hook.name)}"
-    if not hook.is_rule:
-        remedy = f"queuectl dlq list --queue {_quoted(hook.lane or '')}"
-    if hook.failures >= MANY_FAILURES:
-        when = "" if hook.last_at is None else f", the last time {distance(hook.last_at, now=now)}"
-        result = f": {hook.last_result}" if hook.last_result else ""
-        message = f"The hook {hook.name} has failed {hook.failures:,} times in a row{when}{result}"
-        yield _warning("hook-failing", message, remedy)
-    elif hook.dead_jobs:
-        jobs = _jobs(hook.dead_jobs)
-        yield _warning("hook-failing", f"{jobs} of {named} died in the last hour", remedy)
-
-
 def _blocked(facts: Facts) -> Iterator[Finding]:
     stuck = facts.stuck
     if stuck is not None:
-        yield _warning(
+        yield warning(
             "blocked",
-            f"{_jobs(stuck.jobs, one='waits', many='wait')} for {stuck.need}, which is "
+            f"{jobs_with(stuck.jobs, one='waits', many='wait')} for {stuck.need}, which is "
             f"{stuck.state.value}",
-            f"queuectl retry {_quoted(stuck.need)}",
+            f"queuectl retry {quoted(stuck.need)}",
         )
 
 
@@ -471,7 +351,7 @@ def _retries(facts: Facts) -> Iterator[Finding]:
     if reason is not None and reason.jobs > 1:
         among = f" the next {reason.among:,}" if reason.among < facts.retries else " them"
         same = f", {reason.jobs:,} of{among} after {reason.text}"
-    yield _warning(
+    yield warning(
         "retries",
         f"{facts.retries:,} jobs have failed and wait for another attempt{same}",
         "queuectl list --state failed",
@@ -480,8 +360,8 @@ def _retries(facts: Facts) -> Iterator[Finding]:
 
 def _cut_short(facts: Facts) -> Iterator[Finding]:
     if facts.jobs_to_come:
-        hidden = _jobs(facts.jobs_to_come, one="is", many="are")
-        yield _warning(
+        hidden = jobs_with(facts.jobs_to_come, one="is", many="are")
+        yield warning(
             "cut-short",
             f"An enqueue was cut short: {hidden} stored, but not visible yet",
             "queuectl worker start",
@@ -491,11 +371,13 @@ def _cut_short(facts: Facts) -> Iterator[Finding]:
 def _clock(facts: Facts) -> Iterator[Finding]:
     if facts.newest_change is not None and facts.newest_change - facts.now > CLOCK_TOLERANCE:
         ahead = span(int((facts.newest_change - facts.now).total_seconds()))
-        yield _warning("clock", f"The clock was set back: a job was changed {ahead} from now", None)
+        yield warning("clock", f"The clock was set back: a job was changed {ahead} from now", None)
 
 
-_LOOKS = (
-    _no_worker, _not_served, _unattended, _held_up, _disk, _late, _broken, _deaths, _disabled,
-    _paused, _limited, _behind, _overrun, _overlapped, _failing_schedules, _failing_hooks,
+LOOKS = (
+    _no_worker, _not_served, _unattended, _held_up, _disk, rule_findings.late,
+    rule_findings.broken, _deaths, rule_findings.disabled, _paused, _limited, _behind, _overrun,
+    rule_findings.overlapped, rule_findings.failing_schedules, rule_findings.failing_hooks,
     _blocked, _retries, _cut_short, _clock,
 )  # fmt: skip
+"""Each finds what is wrong in one respect; in the order in which findings are shown."""

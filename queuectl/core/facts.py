@@ -143,9 +143,9 @@ class ScheduleFacts(NamedTuple):
     left_out: datetime | None = None
     """Its last planned time, if that was left out because the run before it had not ended."""
     unfinished: Run | None = None
-    """Its newest run that has not ended; None if all have."""
+    """Its newest run that has not ended; None if all have. Only if a time was left out."""
     last_ended: Run | None = None
-    """Its newest run that completed or died; None if none did."""
+    """Its newest run that completed or died; None if that is not known to have died."""
 
 
 class Disk(NamedTuple):

@@ -137,6 +137,65 @@ def by_minute(conn: sqlite3.Connection, since: datetime, until: datetime) -> lis
     return _by_period(conn, minute(to_text(since)), minute(to_text(until)), minute)
 
 
+def times_in_range(
+    conn: sqlite3.Connection, since: datetime, until: datetime
+) -> dict[tuple[str, str], int]:
+    """Return how often each event happened from one minute to before another, by queue and event.
+
+    It is what `in_range` returns for minutes, without the durations: these take ten times as long
+    to read.
+    """
+    first, end = minute(to_text(since)), minute(to_text(until))
+    found: dict[tuple[str, str], int] = {
+        (queue, event): times
+        for queue, event, times in conn.execute(
+            """
+            SELECT queue, event, sum(times)
+              FROM activity
+             WHERE period >= :first
+               AND period < :end
+             GROUP BY queue, event
+             ORDER BY queue, event
+            """,
+            {"first": first, "end": end},
+        )
+    }
+    for at, tally in _uncounted(conn):
+        if first <= at < end:
+            key = (tally.queue, tally.event)
+            found[key] = found.get(key, 0) + tally.times
+    return found
+
+
+def times_by_minute(
+    conn: sqlite3.Connection, since: datetime, until: datetime
+) -> dict[tuple[datetime, str, str], int]:
+    """Return how often each event happened in each minute, by minute, queue and event.
+
+    It is what `by_minute` returns, without the durations.
+    """
+    first, end = minute(to_text(since)), minute(to_text(until))
+    found: dict[tuple[str, str, str], int] = {
+        (period, queue, event): times
+        for period, queue, event, times in conn.execute(
+            """
+            SELECT period, queue, event, times
+              FROM activity
+             WHERE period >= :first
+               AND period < :end
+             ORDER BY period, queue, event
+            """,
+            {"first": first, "end": end},
+        )
+    }
+    for at, tally in _uncounted(conn):
+        if first <= at < end:
+            key = (at, tally.queue, tally.event)
+            found[key] = found.get(key, 0) + tally.times
+    starts = {at: _start(at) for at, _, _ in found}
+    return {(starts[at], queue, event): times for (at, queue, event), times in found.items()}
+
+
 def _by_period(
     conn: sqlite3.Connection, first: str, end: str, period_of: Callable[[str], str]
 ) -> list[Period]:

@@ -6,14 +6,15 @@ does not matter.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Iterable, Mapping, NamedTuple, Sequence
 
-from queuectl.core.activity import DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED
-from queuectl.core.batches import is_lane, serves
+from queuectl.core.activity import BUCKETS, DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED, quantile
+from queuectl.core.batches import LANE, serves
 from queuectl.core.facts import (
     BEHIND_AFTER,
     MANY_RETRIES,
@@ -32,7 +33,8 @@ from queuectl.core.reasons import short_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage import rule_facts, waits
-from queuectl.storage.activity import by_minute, in_range
+from queuectl.storage.activity import times_by_minute, times_in_range
+from queuectl.storage.counting import EVER
 from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
 from queuectl.storage.stages import Stages
@@ -41,16 +43,22 @@ from queuectl.storage.workers import Workers
 _HOUR = timedelta(hours=1)
 _USUAL_AGE = timedelta(days=7)
 """How long jobs of a queue usually take is told by those that ended so lately."""
-_USUAL_JOBS = 200
+_USUAL_JOBS = 50
+_USUAL_ENDS = 1_000
+"""So many of the newest ends of all queues are looked at for that: 4 ms. Of a queue that is not
+among them, the counters tell about how long its jobs ever took."""
+_USUAL_SHARE = 0.95
 _FEWEST_RUNS = 5
 """From fewer jobs nothing is said to be usual."""
 _MOST_RUNNING = 20
 """So many of the running jobs are compared with what is usual."""
-_MOST_DEATHS = 20_000
-"""So many deaths are counted at most: 3 ms."""
-_MOST_REASONS = 200
+_MOST_DEATHS = 10_000
+"""So many deaths are counted at most: 2 ms."""
+_IN_LANE = f"(substr(queue, -{len(LANE)}) = '{LANE}')"
+"""Whether the jobs of a queue are those of hooks."""
+_MOST_REASONS = 100
 """The reasons of so many jobs are compared."""
-_MOST_LOOKED_AT = 1_000
+_MOST_LOOKED_AT = 500
 """So many rows of jobs are looked at, where the wanted ones may be anywhere among them."""
 _ENOUGH_ENDED = 30
 """Beside fewer than `MANY_DEATHS` dead jobs, so many others make them a small share."""
@@ -146,9 +154,10 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         first = present - timedelta(minutes=minutes - 1)
         ended = [0] * minutes
         with self._snapshot() as conn:
-            for start, tally in by_minute(conn, first, present + timedelta(minutes=1)):
-                if tally.event in (JOB_COMPLETED, DEAD) and (not queues or tally.queue in queues):
-                    ended[(start - first) // timedelta(minutes=1)] += tally.times
+            counted = times_by_minute(conn, first, present + timedelta(minutes=1))
+        for (start, queue, event), times in counted.items():
+            if event in (JOB_COMPLETED, DEAD) and (not queues or queue in queues):
+                ended[(start - first) // timedelta(minutes=1)] += times
         return ended
 
     def _unattended(self, workers: Sequence[str]) -> int:
@@ -162,10 +171,18 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         usual: dict[tuple[str, str | None], float | None] = {}
         names = {job.queue for job in long if job.schedule is None}
         if names:
-            ends = self.newest_ends(names, after=now - _USUAL_AGE, until=now, of_each=_USUAL_JOBS)
+            ends = self.newest_ends(
+                names,
+                after=now - _USUAL_AGE,
+                until=now,
+                of_each=_USUAL_JOBS,
+                at_most=_USUAL_ENDS,
+            )
             for queue, found in ends.items():
                 usual[queue, None] = _usual([end.seconds for end in found])
         with self._snapshot() as conn:
+            for queue in (queue for queue in names if usual[queue, None] is None):
+                usual[queue, None] = _ever_usual(conn, queue)
             for queue, schedule in {(job.queue, job.schedule) for job in long if job.schedule}:
                 seconds = rule_facts.seconds_of_runs(conn, schedule)
                 usual[queue, schedule] = _usual(seconds)
@@ -215,11 +232,12 @@ def _queues(
 def _trends(conn: sqlite3.Connection, now: datetime) -> dict[str, tuple[int, int]]:
     """Return how many jobs of each queue came in and ended during the last whole minutes."""
     trends: dict[str, tuple[int, int]] = {}
-    for tally in in_range(conn, now - timedelta(minutes=TREND_MINUTES), now):
-        came_in, ended = trends.get(tally.queue, (0, 0))
-        came_in += tally.times * (tally.event == ENQUEUED)
-        ended += tally.times * (tally.event in (JOB_COMPLETED, DEAD, JOB_CANCELLED))
-        trends[tally.queue] = came_in, ended
+    counted = times_in_range(conn, now - timedelta(minutes=TREND_MINUTES), now)
+    for (queue, event), times in counted.items():
+        came_in, ended = trends.get(queue, (0, 0))
+        came_in += times * (event == ENQUEUED)
+        ended += times * (event in (JOB_COMPLETED, DEAD, JOB_CANCELLED))
+        trends[queue] = came_in, ended
     return trends
 
 
@@ -258,56 +276,75 @@ def _usual(seconds: Sequence[float]) -> float | None:
     """Return what all but the longest twentieth stay below; None if they are too few."""
     if len(seconds) < _FEWEST_RUNS:
         return None
-    return sorted(seconds)[-(-19 * len(seconds) // 20) - 1]
+    return sorted(seconds)[math.ceil(_USUAL_SHARE * len(seconds)) - 1]
+
+
+def _ever_usual(conn: sqlite3.Connection, queue: str) -> float | None:
+    """Return about the same for all jobs of a queue that ever completed."""
+    row = conn.execute(
+        f"""
+        SELECT {", ".join(f"run_{number}" for number in range(BUCKETS))}
+          FROM activity
+         WHERE period = '{EVER}'
+           AND queue = ?
+           AND event = '{JOB_COMPLETED}'
+        """,
+        (queue,),
+    ).fetchone()
+    return None if row is None or sum(row) < _FEWEST_RUNS else quantile(row, _USUAL_SHARE)
 
 
 def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _Dead:
     """Return what is known of the jobs that died within the last hour and are still dead."""
     since = to_text(now - _HOUR)
-    died = conn.execute(
+    died, of_hooks_died = conn.execute(
         f"""
-        SELECT queue, count(*)
+        SELECT count(*), count(CASE WHEN {_IN_LANE} THEN 1 END)
           FROM (SELECT queue
                   FROM jobs INDEXED BY jobs_died
                  WHERE state = 'dead'
                    AND finished_at >= ?
                    AND {_among(queues)}
                  LIMIT {_MOST_DEATHS})
-         GROUP BY queue
-         ORDER BY queue
         """,
         (since, *queues),
-    ).fetchall()
-    if not died:
-        return _Dead(None, {})
-    newest = conn.execute(
-        f"""
-        SELECT seq, id, id_made, queue, hook, finished_at, last_error
-          FROM jobs INDEXED BY jobs_died
-         WHERE state = 'dead'
-           AND finished_at >= ?
-           AND {_among(queues)}
-         ORDER BY finished_at DESC, seq DESC
-         LIMIT {_MOST_LOOKED_AT}
-        """,
-        (since, *queues),
-    ).fetchall()
+    ).fetchone()
     of_hooks: dict[str, tuple[int, str]] = {}
-    for _, _, _, queue, hook, _, _ in newest:
-        if hook is not None:
+    if of_hooks_died:
+        for row in _newest_dead(conn, queues, since, in_lanes=True):
+            hook, queue = row[5] or "", row[6]
             of_hooks[hook] = (of_hooks.get(hook, (0, ""))[0] + 1, queue)
-    own = [row for row in newest if not is_lane(row[3])]
+    jobs = died - of_hooks_died
+    own = _newest_dead(conn, queues, since, in_lanes=False) if jobs else []
     if not own:
         return _Dead(None, of_hooks)
-    jobs = sum(count for queue, count in died if not is_lane(queue))
     deaths = Deaths(
         jobs=jobs,
         ended=jobs + _others_ended(conn, queues, since),
-        reason=_most_common([row[6] for row in own[:_MOST_REASONS]]),
+        reason=_most_common([row[4] for row in own]),
         last_name=rule_facts.name_of(*own[0][:3]),
-        last_at=rule_facts.time(own[0][5]) or now,
+        last_at=rule_facts.time(own[0][3]) or now,
     )
     return _Dead(deaths, of_hooks)
+
+
+def _newest_dead(
+    conn: sqlite3.Connection, queues: Sequence[str], since: str, *, in_lanes: bool
+) -> list[tuple[int, str, int, str, str | None, str | None, str]]:
+    """Return the jobs that died last since then, newest first: those of hooks, or the others."""
+    return conn.execute(
+        f"""
+        SELECT seq, id, id_made, finished_at, last_error, hook, queue
+          FROM jobs INDEXED BY jobs_died
+         WHERE state = 'dead'
+           AND finished_at >= ?
+           AND {_IN_LANE} = ?
+           AND {_among(queues)}
+         ORDER BY finished_at DESC, seq DESC
+         LIMIT {_MOST_REASONS}
+        """,
+        (since, in_lanes, *queues),
+    ).fetchall()
 
 
 def _others_ended(conn: sqlite3.Connection, queues: Sequence[str], since: str) -> int:

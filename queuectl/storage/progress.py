@@ -52,12 +52,18 @@ class Progress(Base):
     """The methods that tell how far the jobs have come. All are short reads without a lock."""
 
     def newest_ends(
-        self, queues: AbstractSet[str], *, after: datetime, until: datetime, of_each: int
+        self,
+        queues: AbstractSet[str],
+        *,
+        after: datetime,
+        until: datetime,
+        of_each: int,
+        at_most: int = _MOST_READ,
     ) -> dict[str, list[End]]:
         """Return the last ends of jobs in these queues, newest first, up to `of_each` per queue.
 
-        Only those between the two times count. If other queues had many more ends since then, some
-        are missing.
+        Only those between the two times count, and of all queues together `at_most`. So some are
+        missing if other queues had many more ends since then.
         """
         found: dict[str, list[tuple[int, str]]] = {queue: [] for queue in queues}
         missing = len(found)
@@ -76,7 +82,7 @@ class Progress(Base):
                  ORDER BY finished_at DESC, seq DESC
                  LIMIT :most
                 """,
-                {"after": to_text(after), "until": to_text(until), "most": _MOST_READ},
+                {"after": to_text(after), "until": to_text(until), "most": at_most},
             ):
                 ends = found.get(queue)
                 if ends is None or len(ends) == of_each:

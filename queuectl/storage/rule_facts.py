@@ -70,7 +70,7 @@ def schedules(conn: sqlite3.Connection, now: datetime) -> tuple[ScheduleFacts, .
     """Return the schedules, ordered by name."""
     rows = conn.execute(
         """
-        SELECT name, expression, timezone, anchor, paused_at, due_at,
+        SELECT name, expression, timezone, anchor, paused_at, due_at, last_ended,
                (SELECT CASE result WHEN 'overlapped' THEN planned_at END
                   FROM ticks
                  WHERE ticks.schedule = schedules.name
@@ -85,13 +85,16 @@ def schedules(conn: sqlite3.Connection, now: datetime) -> tuple[ScheduleFacts, .
 
 
 def _schedule(conn: sqlite3.Connection, row: Sequence[str | None], now: datetime) -> ScheduleFacts:
-    name, expression, zone, anchor, paused_at, due_at, left_out = row
+    name, expression, zone, anchor, paused_at, due_at, last_ended, left_out = row
     due = time(due_at)
     problem = remedy = None
     if paused_at is None:
         is_late = due is not None and now - due > LATE_AFTER
         problem, remedy = _problem(str(expression), zone, time(anchor) or now, is_late=is_late)
-    runs = _runs(conn, str(name))
+    # Most schedules have neither left out a time nor failed: then their jobs are not asked for.
+    runs = []
+    if left_out is not None or last_ended == JobState.DEAD.value:
+        runs = _runs(conn, str(name))
     return ScheduleFacts(
         name=str(name),
         is_paused=paused_at is not None,

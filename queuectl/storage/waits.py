@@ -10,14 +10,15 @@ from queuectl.core.errors import QueueUnusable
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 
-_OF_EACH = 100
-"""How many of the first pending jobs of each priority are looked at. The first one alone says too
-little: while its retries go on, it has never waited long, though others behind it have."""
+_MOST_OF_EACH, _LEAST_OF_EACH, _OF_ALL_QUEUES = 100, 5, 250
+"""How many of the first pending jobs of each priority are looked at; fewer if there are many
+queues. The first one alone says too little: while its retries go on, it has never waited long,
+though others behind it have."""
 
 _MOST_PRIORITIES = 2_000
 """How many priorities are looked at, those of all queues together; the lowest may be left out."""
 
-_MOST_DUE = 2_000
+_MOST_DUE = 1_000
 """How many due jobs are counted at most: each takes 2 us."""
 
 
@@ -76,6 +77,17 @@ def _pending(conn: sqlite3.Connection, queues: Sequence[str]) -> list[tuple[str,
     0.6 ms with 1,000,000 of them, where reading them all takes 96 ms.
     """
     served = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
+    (waiting,) = conn.execute(
+        f"""
+        SELECT count(*)
+          FROM job_counts
+         WHERE state = 'pending'
+           AND jobs > paused
+               {served}
+        """,
+        tuple(queues),
+    ).fetchone()
+    of_each = max(_LEAST_OF_EACH, min(_MOST_OF_EACH, _OF_ALL_QUEUES // max(1, waiting)))
     rows = conn.execute(
         f"""
         WITH RECURSIVE
@@ -118,13 +130,13 @@ def _pending(conn: sqlite3.Connection, queues: Sequence[str]) -> list[tuple[str,
                                AND paused_at IS NULL
                                AND priority = steps.priority
                              ORDER BY seq
-                             LIMIT {_OF_EACH})))
+                             LIMIT ?)))
           FROM steps
          WHERE priority IS NOT NULL
          GROUP BY steps.queue
          ORDER BY steps.queue
         """,
-        tuple(queues),
+        (*queues, of_each),
     )
     return rows.fetchall()
 

@@ -10,8 +10,8 @@ import pytest
 
 from queuectl.cli.progress import QueueProgress
 from queuectl.cli.status_screen import DeadJob, Snapshot, screen
-from queuectl.core.diagnosis import Finding, Severity
 from queuectl.core.estimates import Estimate, Hold
+from queuectl.core.findings import Finding, Severity
 from queuectl.core.models import Job, QueueStatus, Worker
 from queuectl.core.states import UNFINISHED_STATES, JobState
 from support import screens

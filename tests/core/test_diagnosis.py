@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 import pytest
 
-from queuectl.core.diagnosis import Finding, Severity, all_is_well, diagnose
+from queuectl.core.diagnosis import all_is_well, diagnose
 from queuectl.core.facts import (
     Deaths,
     Disk,
@@ -21,6 +21,7 @@ from queuectl.core.facts import (
     ScheduleFacts,
     Stuck,
 )
+from queuectl.core.findings import Finding, Severity
 from queuectl.core.models import QueueStatus
 from queuectl.core.states import JobState
 from support.clock import noon
@@ -356,10 +357,29 @@ def test_what_is_said_of_a_job_that_takes_long() -> None:
     assert found(running=(job,)) == [
         Finding(
             "overrun", WARNING,
-            "nightly has run for 1 d 02 h, 26 times as long as usual (58 min)",
+            "nightly has run for 1 d 02 h, 27 times as long as usual (58 min)",
             "queuectl cancel nightly ends it", "queuectl show nightly",
         )
     ]  # fmt: skip
+
+
+def test_a_job_that_takes_very_long() -> None:
+    """The number would say nothing."""
+    job = RunningFacts("a", "default", ago(minutes=18), 0.001)
+    assert found(running=(job,))[0].message == (
+        "a has run for 18 min, more than 100 times as long as usual (1 s)"
+    )
+
+
+def test_many_findings_of_a_kind() -> None:
+    """Three are told one by one, the others are counted; five are still told."""
+    hooks = tuple(HookFacts(f"h{n}", failures=3) for n in range(7))
+    assert len(found(hooks=hooks[:5])) == 5
+    assert [message for _, _, message, _ in said(hooks=hooks)] == [
+        *(f"The hook h{n} has failed 3 times in a row" for n in range(3)), "4 more hooks fail",
+    ]  # fmt: skip
+    assert said(hooks=hooks)[-1] == ("hook-failing", WARNING, "4 more hooks fail",
+                                     "queuectl hook list")  # fmt: skip
 
 
 def test_a_planned_time_that_was_left_out() -> None:

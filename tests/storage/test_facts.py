@@ -151,7 +151,7 @@ def _add_schedule(storage, name, expression="every 10m", **columns):
 def test_schedules(storage):
     """When each is due, what it left out, and its runs."""
     _add_schedule(storage, "late", next_at=noon(-HOUR), due_at=noon(-HOUR))
-    _add_schedule(storage, "nightly", paused_at=NOW)
+    _add_schedule(storage, "nightly", paused_at=NOW, last_ended="dead")
     for second, result in ((-7200, "made"), (-3600, "overlapped"), (-60, "by-hand")):
         sql(
             storage,

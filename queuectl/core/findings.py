@@ -1,0 +1,60 @@
+"""What a finding is, and the words that findings have in common."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+from queuectl.core.moments import span
+
+
+class Severity(str, Enum):
+    """How bad a finding is."""
+
+    CRITICAL = "critical"
+    """Jobs do not run as they should, and nobody but a person changes that."""
+    WARNING = "warning"
+    """Something to know of before it becomes worse."""
+
+
+class Finding(NamedTuple):
+    """Something that is wrong."""
+
+    code: str
+    """Its kind, in one word for programs."""
+    severity: Severity
+    """How bad it is."""
+    message: str
+    """One sentence for people, without the full stop."""
+    detail: str | None = None
+    """What else helps to understand it; None if there is nothing."""
+    remedy: str | None = None
+    """The command that mends it, or shows more of it; None if there is none."""
+
+
+def critical(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
+    """Return a critical finding."""
+    return Finding(code, Severity.CRITICAL, message, detail, remedy)
+
+
+def warning(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
+    """Return a finding that is a warning."""
+    return Finding(code, Severity.WARNING, message, detail, remedy)
+
+
+def quoted(name: str) -> str:
+    """Return a name as a word of a command line."""
+    from queuectl.core.shell_words import quote_argument  # only here: it needs shlex
+
+    return quote_argument(name)
+
+
+def jobs_with(count: int, *, one: str = "", many: str = "") -> str:
+    """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
+    return f"{count:,} job {one}".rstrip() if count == 1 else f"{count:,} jobs {many}".rstrip()
+
+
+def lasted(since: datetime, now: datetime) -> str:
+    """Return how long something has lasted: `41 min`."""
+    return span(int(max(0.0, (now - since).total_seconds())))
