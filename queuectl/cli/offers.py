@@ -90,9 +90,9 @@ def _described(job: Job) -> str:
 
 
 def _batches(storage: Storage, _begin: str) -> Iterable[_Offer]:
-    from queuectl.core.batches import PREFIX, is_batch
+    from queuectl.core.batches import PREFIX, is_batch, owner_of
 
-    names = {count.queue for count in storage.counts() if is_batch(count.queue)}
+    names = {owner_of(count.queue) for count in storage.counts() if is_batch(count.queue)}
     return ((name[len(PREFIX) :], "") for name in sorted(names))
 
 

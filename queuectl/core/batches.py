@@ -65,7 +65,7 @@ def serves(queues: Sequence[str], queue: str) -> bool:
 
 def start_command(queues: Iterable[str]) -> str:
     """Return the command that starts workers for these queues; batches have to be named."""
-    batches = ",".join(sorted(filter(is_batch, queues)))
+    batches = ",".join(sorted({owner_of(queue) for queue in queues if is_batch(queue)}))
     return "queuectl worker start" + (f" --queue {batches}" if batches else "")
 
 

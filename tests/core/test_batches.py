@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuectl.core.batches import is_batch, series_name
+from queuectl.core.batches import is_batch, series_name, serves, start_command
 from queuectl.core.values import check_queue
 
 
@@ -38,3 +38,20 @@ def test_another_command_or_folder_is_another_series():
     }
 
     assert len(names) == 6
+
+
+def test_a_lane_is_served_with_its_queue() -> None:
+    """A worker of all queues serves all lanes but those of batches; one lane can be named alone."""
+    assert serves((), "mail/hooks")
+    assert serves(("mail",), "mail/hooks")
+    assert serves(("mail/hooks",), "mail/hooks")
+    assert serves(("@a.1",), "@a.1/hooks")
+    assert not serves((), "@a.1/hooks")
+    assert not serves(("web",), "mail/hooks")
+    assert not serves(("mail/hooks",), "mail")
+
+
+def test_workers_for_the_lane_of_a_batch_are_those_of_the_batch() -> None:
+    """The command names the batch, once."""
+    wanted = ["@a.1/hooks", "@a.1", "mail/hooks"]
+    assert start_command(wanted) == "queuectl worker start --queue @a.1"

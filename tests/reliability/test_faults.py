@@ -13,6 +13,7 @@ from queuectl.worker.chores import sweep_logs
 from support.calls import Called
 from support.held import UNTIL_GO
 from support.history import assert_sound
+from support.hooked import assert_each_event_is_reported, report_all
 from support.queue import Queue
 from support.small_disk import on_small_disk
 from support.stages import STAGING, assert_no_stage
@@ -88,6 +89,27 @@ def test_many_jobs_that_meet_a_fault_are_all_there_or_none(queue: Queue) -> None
         assert_no_stage(queue)
         assert_sound(queue)
         queue.close_storage()
+
+
+@needs_strace
+def test_a_cancel_that_meets_a_fault_is_reported_with_what_it_did(queue: Queue) -> None:
+    """Whichever call fails, once or for good: the job is cancelled with its hooks, or neither."""
+    report_all(queue)
+    prefix = queue.folder / "trace"
+    queue.add("true", id="traced")
+    assert strace(queue, recording(prefix), "cancel", "traced").code == 0
+    for number, fault in enumerate(announced(faults(points(prefix, queue)))):
+        job = queue.add("true", id=f"j{number}", queue="idle")
+        done = strace(queue, fault.options, "cancel", job)
+        _assert_one_clear_line(fault, done)
+        events = [hook.env["QUEUECTL_EVENT"] for hook in queue.storage.hook_jobs_of(queue.get(job))]
+        is_cancelled = queue.state(job) == "cancelled"
+        assert (fault, events[:1]) == (fault, ["job.cancelled"] if is_cancelled else [])
+        assert (fault, is_cancelled) == (fault, True) or done.code
+        queue.close_storage()
+    queue.drain(workers=1)
+    assert_each_event_is_reported(queue)
+    assert_sound(queue)
 
 
 @needs_strace

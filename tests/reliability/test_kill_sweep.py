@@ -14,6 +14,7 @@ from support.history import (
     hiding_its_traces,
     keeping_a_ledger,
 )
+from support.hooked import assert_each_event_is_reported, report_all
 from support.processes import status_field
 from support.queue import Queue
 from support.stages import STAGING, assert_no_stage
@@ -133,6 +134,52 @@ def test_a_pool_killed_anywhere_loses_nothing(queue: Queue) -> None:
         _killed_pool(queue, point)
         queue.drain(workers=1)
         assert_nothing_lost_nothing_twice(queue, acknowledged)
+    assert_sound(queue)
+
+
+def test_a_pool_killed_anywhere_reports_each_result_once(queue: Queue) -> None:
+    """Whichever process is killed, at whatever step of recording a result with its hooks.
+
+    There is one job per event and hook, and each of them has run: the result and the job of the
+    hook are stored in one transaction.
+    """
+    queue.configure(backoff_base="1", backoff_max="0.05")
+    prefix = queue.folder / "trace"
+    report_all(queue)
+    acknowledged = _start_afresh(queue)
+    pool = ("worker", "start", "--drain", "--count", "1")
+    assert strace(queue, recording(prefix), *pool).code == 0
+    every = points(prefix, queue)
+    assert len(every) > 50
+    for point in sample(every, 8):
+        acknowledged = _start_afresh(queue)
+        _killed_pool(queue, point)
+        queue.drain(workers=1)
+        assert_nothing_lost_nothing_twice(queue, acknowledged)
+        assert_each_event_is_reported(queue)
+    assert_sound(queue)
+
+
+def test_a_cancel_killed_anywhere_is_reported_with_what_it_did(queue: Queue) -> None:
+    """The job is cancelled and its hooks are there, or neither."""
+    report_all(queue)
+    queue.add("true", id="traced")
+    prefix = queue.folder / "trace"
+    assert strace(queue, recording(prefix), "cancel", "traced").code == 0
+    every = points(prefix, queue)
+    assert len(every) > 10
+    for number, point in enumerate(sample(every, 10)):
+        job = queue.add("true", id=f"j{number}", queue="idle", priority=-1)
+        strace(queue, point.inject(_KILL), "cancel", job)
+        hooks = queue.storage.hook_jobs_of(queue.get(job))
+        events = [hook.env["QUEUECTL_EVENT"] for hook in hooks]
+        if queue.state(job) == "cancelled":
+            assert (point, events[:1]) == (point, ["job.cancelled"])
+        else:
+            assert (point, events) == (point, [])
+        queue.close_storage()
+    queue.drain(workers=1)
+    assert_each_event_is_reported(queue)
     assert_sound(queue)
 
 

@@ -19,6 +19,7 @@ from support.history import (
     entries,
     keeping_a_ledger,
 )
+from support.hooked import assert_each_event_is_reported, report_all
 from support.processes import linux_only
 from support.queue import Queue
 from support.stages import STAGING, assert_no_stage
@@ -169,6 +170,33 @@ def test_signals_at_random_neither_lose_nor_repeat_a_job(queue: Queue) -> None:
     assert queue.counts() == {"completed": len(acknowledged)}
     assert_sound(queue)
     assert os.listdir(queue.files.workers) == []
+
+
+def test_signals_at_random_lose_no_report_of_a_hook(queue: Queue) -> None:
+    """Each event has one job, which ran at least once: no result is without its hooks.
+
+    Some jobs fail at first, so that failures are reported as well.
+    """
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    queue.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")
+    report_all(queue)
+    fails_once = 'test -e "once.$QUEUECTL_JOB_ID" || { touch "once.$QUEUECTL_JOB_ID"; exit 3; }'
+    commands = [keeping_a_ledger(f"sleep 0.0{n % 10}") for n in range(_JOBS // 4)]
+    acknowledged = queue.add_many(*commands, max_retries=1000)
+    failing = queue.add_many(*[fails_once] * (_JOBS // 20), max_retries=1000)
+    nemesis = _Nemesis(queue, seed)
+    try:
+        nemesis.strike_for(_SECONDS)
+    finally:
+        nemesis.leave()
+    print(f"{len(acknowledged) + len(failing)} jobs, {nemesis.done} signals")
+    queue.drain(workers=4, timeout=600)
+
+    assert_nothing_lost_nothing_twice(queue, acknowledged)
+    assert {queue.state(job) for job in failing} == {"completed"}
+    assert_each_event_is_reported(queue)
+    assert_sound(queue)
 
 
 def test_signals_at_random_leave_all_or_none_of_many_jobs(queue: Queue) -> None:
