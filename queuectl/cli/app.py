@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "show": "show:show",
         "logs": "logs:logs",
         "why": "why:why",
+        "stats": "stats:stats",
         "sql": "sql:sql",
         "web": "web:web",
     },

@@ -37,7 +37,7 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("log", "output", "cat"), "logs"),
         **dict.fromkeys(("info", "inspect", "describe", "view", "details"), "show"),
         "explain": "why",
-        "stats": "status",
+        **dict.fromkeys(("statistics", "stat", "figures", "usage"), "stats"),
         **dict.fromkeys(("query", "select", "sqlite", "sqlite3", "db"), "sql"),
         **dict.fromkeys(("top", "watch", "monitor", "progress"), "status --watch"),
         **dict.fromkeys(("kill", "abort", "atrm"), "cancel"),

@@ -16,6 +16,7 @@ from queuectl.storage.integrity import Integrity
 from queuectl.storage.job_pauses import JobPauses
 from queuectl.storage.last_runs import LastRuns
 from queuectl.storage.overview import Overview
+from queuectl.storage.run_history import RunHistory
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
 from queuectl.storage.waits import Waits
@@ -34,6 +35,7 @@ class Storage(
     Overview,
     LastRuns,
     Activity,
+    RunHistory,
     Config,
     Integrity,
     FiguresOfQueue,

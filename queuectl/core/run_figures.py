@@ -1,0 +1,94 @@
+"""Figures of many attempts: how they ended, how long they waited and ran, what they used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple, Sequence
+
+PARTS = 12
+"""Into how many parts the time of figures is divided."""
+
+
+class Grouping(str, Enum):
+    """What attempts are grouped by."""
+
+    QUEUE = "queue"
+    SCHEDULE = "schedule"
+    PROGRAM = "program"
+    COMMAND = "command"
+    LABEL = "label"
+    OUTCOME = "outcome"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the groups follow each other in time."""
+        return self in (Grouping.HOUR, Grouping.DAY)
+
+
+class Spread(NamedTuple):
+    """How the lengths of some spans are distributed, in seconds."""
+
+    p50: float
+    """The median: half of them are at most as long."""
+    p95: float
+    """95 % of them are at most as long."""
+    max: float
+    """The longest."""
+
+
+class Figures(NamedTuple):
+    """What is known of some attempts that have ended."""
+
+    runs: int = 0
+    """How many there are."""
+    ok: int = 0
+    """How many exited with 0."""
+    failed: int = 0
+    """How many failed. Those that were cancelled or interrupted neither succeeded nor failed."""
+    dead: int = 0
+    """After how many of them their job was dead, and still is."""
+    wait: Spread | None = None
+    """From when they could start to their start; None if that is known of none."""
+    run: Spread | None = None
+    """From start to end; None if that is known of none."""
+    cpu_seconds: float = 0.0
+    """The CPU time of all of them."""
+    max_rss_bytes: int | None = None
+    """The most memory that a process of one of them had; None if that is known of none."""
+    series: Sequence[int] = ()
+    """How many of them started in each of PARTS equal parts of the time."""
+
+    @property
+    def ok_share(self) -> float | None:
+        """The share of those that exited with 0, of these and the failed ones."""
+        ended = self.ok + self.failed
+        return self.ok / ended if ended else None
+
+
+class Group(NamedTuple):
+    """Attempts that have something in common."""
+
+    key: str | None
+    """What they have in common; None for those without a label or a schedule."""
+    figures: Figures
+    """What is known of them."""
+
+
+class Summary(NamedTuple):
+    """The figures of a time."""
+
+    since: datetime
+    """When it begins."""
+    until: datetime
+    """When it ends."""
+    groups: Sequence[Group]
+    """The groups: those with most attempts first, hours and days in their order."""
+    left_out: int
+    """How many groups are not among them."""
+    total: Figures
+    """The figures of all attempts, also of groups that were left out."""
+    is_about: bool = False
+    """Whether the figures come from kept counters, so that the spreads are approximate."""
