@@ -51,10 +51,10 @@ def test_a_table(busy: Queue) -> None:
 
     assert (done.code, done.out) == (
         0,
-        "QUEUE  RUNS     OK  WAIT  95%    RUN   95%    MAX   CPU      MEM  OVER TIME\n"
-        "a         3   100%     -    -   2.0s  3.0s   3.0s  1.5s  3.0 KiB  ▁▁▁▁▁▁▁▁▁▁▁█\n"
-        "b         2  50.0%     -    -  1m30s  1h6m   1h6m  1.0s  3.9 MiB  ▁▁█▁▁▁▁▁▁▁█▁\n"
-        "total     5  80.0%     -    -   3.0s  1h6m   1h6m  2.5s  3.9 MiB  ▁▁▄▁▁▁▁▁▁▁▄█\n",
+        "QUEUE  RUNS     OK  WAIT  95%    RUN   95%   MAX   CPU      MEM  OVER TIME\n"
+        "a         3   100%     -    -   2.0s  3.0s  3.0s  1.5s  3.0 KiB  ▁▁▁▁▁▁▁▁▁▁▁█\n"
+        "b         2  50.0%     -    -  1m30s  1h6m  1h6m  1.0s  3.9 MiB  ▁▁█▁▁▁▁▁▁▁█▁\n"
+        "total     5  80.0%     -    -   3.0s  1h6m  1h6m  2.5s  3.9 MiB  ▁▁▄▁▁▁▁▁▁▁▄█\n",
     )
     assert done.err.startswith("since 20")
 
