@@ -9,6 +9,7 @@ import pytest
 
 from support.calls import COMMAND
 from support.history import (
+    assert_all_counted,
     assert_nothing_lost_nothing_twice,
     assert_sound,
     hiding_its_traces,
@@ -51,6 +52,7 @@ def test_an_enqueue_killed_anywhere_did_all_or_nothing(queue: Queue) -> None:
             there = [job for job in ("first", after) if queue.run("show", job).code == 0]
             if killed.out or killed.code == 0:
                 assert (point, there) == (point, ["first", "second"])
+            assert_all_counted(queue)
             assert_sound(queue)
         finally:
             queue.close_storage()
@@ -85,6 +87,7 @@ def test_many_jobs_killed_anywhere_are_all_there_or_none(queue: Queue, command: 
             assert (point, there) == (point, [other, *ids])
         assert_nothing_lost_nothing_twice(queue, there[1:])
         assert_no_stage(queue)
+        assert_all_counted(queue)
         assert_sound(queue)
         queue.close_storage()
 
@@ -117,11 +120,16 @@ def _until_all_have_left(queue: Queue) -> None:
         raise
 
 
-def test_a_pool_killed_anywhere_loses_nothing(queue: Queue) -> None:
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, counts: bool) -> None:
     """Whichever process is killed, at whatever step: both jobs run to their end, once at a time.
 
-    The fault hits each process that comes so far: the supervisor, its worker or the job.
+    The fault hits each process that comes so far: the supervisor, its worker or the job. Each
+    attempt is counted once, also if the worker is killed while it counts.
     """
+    if counts:
+        code = "from queuectl.worker import chores; chores._COUNT_SECONDS = 0.0"
+        queue.env.update(queue.hooked(code))
     queue.configure(backoff_base="1", backoff_max="0.05")
     prefix = queue.folder / "trace"
     acknowledged = _start_afresh(queue)
@@ -134,6 +142,7 @@ def test_a_pool_killed_anywhere_loses_nothing(queue: Queue) -> None:
         _killed_pool(queue, point)
         queue.drain(workers=1)
         assert_nothing_lost_nothing_twice(queue, acknowledged)
+        assert_all_counted(queue)
     assert_sound(queue)
 
 
@@ -234,3 +243,4 @@ def _life_of_two_jobs(queue: Queue, options: list[str], log: Path, *, hides: boo
         tracer.detach()
     wait_until(lambda: _are_over(queue, acknowledged), what="the jobs to end")
     assert_nothing_lost_nothing_twice(queue, acknowledged)
+    assert_all_counted(queue)

@@ -7,6 +7,7 @@ from typing import Iterable
 
 from queuectl.core.states import JobState
 from support.queue import Queue
+from support.rows import sql
 
 LEDGER = "ledger"
 
@@ -51,6 +52,22 @@ def assert_sound(queue: Queue) -> None:
     assert queue.storage.miscounts() == []
     done = queue.run("doctor")
     assert done.code == 0, done.out + done.err
+
+
+def assert_all_counted(queue: Queue) -> None:
+    """Check that each event is counted once, for a queue that was not pruned, without retries."""
+    happened = Counter(
+        sql(queue.storage, "SELECT coalesce(queue, ''), outcome FROM executions WHERE outcome > ''")
+    )
+    happened += Counter(
+        (name, "enqueued") for (name,) in sql(queue.storage, "SELECT queue FROM jobs")
+    )
+    for state, event in (("dead", "dead"), ("cancelled", "job-cancelled")):
+        ended = sql(queue.storage, "SELECT queue FROM jobs WHERE state = ?", state)
+        happened += Counter((name, event) for (name,) in ended)
+    counted = {(tally.queue, tally.event): tally.times for tally in queue.storage.totals()}
+    assert counted == happened
+    assert queue.storage.activity_miscounts() == []
 
 
 def assert_nothing_lost_nothing_twice(queue: Queue, acknowledged: Iterable[str]) -> None:
