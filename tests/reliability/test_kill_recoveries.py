@@ -11,7 +11,12 @@ import pytest
 from queuectl.worker.chores import sweep_logs
 from support.calls import COMMAND
 from support.held import HELD
-from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.history import (
+    assert_all_counted,
+    assert_nothing_lost_nothing_twice,
+    assert_sound,
+    keeping_a_ledger,
+)
 from support.processes import alive
 from support.queue import Queue
 from support.tracing import LONG, Tracer, long_only, needs_strace, points, recording, sample, strace
@@ -87,6 +92,7 @@ def test_a_recovery_killed_anywhere_loses_nothing(queue: Queue, runs_on: bool) -
         assert (point, queue.outcomes(job)) == (point, ["ok"])
         assert_nothing_lost_nothing_twice(queue, [job])
         wait_until(lambda: not queue.pids(), what="all processes to be gone")
+    assert_all_counted(queue)
     assert_sound(queue)
 
 
@@ -134,6 +140,7 @@ def test_a_supervisor_killed_anywhere_loses_nothing(queue: Queue) -> None:
         wait_until(lambda: not queue.pids(), what="all processes to be gone")
         assert (point, queue.outcomes(job)) == (point, ["ok"])
         assert_nothing_lost_nothing_twice(queue, [job])
+    assert_all_counted(queue)
     assert_sound(queue)
 
 
@@ -150,6 +157,7 @@ def test_a_bulk_enqueue_killed_anywhere_is_all_or_nothing(queue: Queue) -> None:
         seen.append(queue.counts()["pending"])
         assert (point, seen[-1] - seen[-2]) in ((point, 0), (point, 100))
         assert seen[-1] > seen[-2] or done.out == ""
+    assert_all_counted(queue)
     assert_sound(queue)
 
 
@@ -165,7 +173,8 @@ def test_a_prune_killed_anywhere_can_be_done_again(queue: Queue) -> None:
 
     fill()
     assert strace(queue, recording(prefix), *prune).code == 0
-    for point in sample(points(prefix, queue), 2):
+    some = sample(points(prefix, queue), 2)
+    for point in some:
         fill()
         strace(queue, point.inject(_KILL), *prune)
         for job in queue.json("list", "--state", "completed"):
@@ -174,4 +183,7 @@ def test_a_prune_killed_anywhere_can_be_done_again(queue: Queue) -> None:
         sweep_logs(queue.storage)
         assert set(queue.counts()) == {"dead"}
         assert [path.name for path in Path(queue.files.logs).iterdir()] == []
+    fills = 1 + len(some)
+    counted = {tally.event: tally.times for tally in queue.storage.totals()}
+    assert counted == {"enqueued": 4 * fills, "ok": 3 * fills, "exit": fills, "dead": fills}
     assert_sound(queue)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.history import (
+    assert_all_counted,
     assert_nothing_lost_nothing_twice,
     assert_sound,
     entries,
@@ -168,6 +169,7 @@ def test_signals_at_random_neither_lose_nor_repeat_a_job(queue: Queue) -> None:
     assert_nothing_lost_nothing_twice(queue, acknowledged)
     assert {job for _, job, _ in entries(queue)} == set(acknowledged)
     assert queue.counts() == {"completed": len(acknowledged)}
+    assert_all_counted(queue)
     assert_sound(queue)
     assert os.listdir(queue.files.workers) == []
 
@@ -221,4 +223,5 @@ def test_signals_at_random_leave_all_or_none_of_many_jobs(queue: Queue) -> None:
     assert_nothing_lost_nothing_twice(queue, sorted(jobs - {"first"}))
     assert queue.counts() == {"completed": len(jobs)}
     assert_no_stage(queue)
+    assert_all_counted(queue)
     assert_sound(queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -12,7 +13,8 @@ from queuectl.core.models import Outcome, OutcomeKind
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
-from queuectl.storage import counting
+from queuectl.host.files import find
+from queuectl.storage import Storage, counting
 from queuectl.storage.activity import Trend
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, LOST, OK, retry_at
@@ -240,6 +242,65 @@ def test_who_has_nothing_to_count_does_not_write(storage, clock):
     assert "BEGIN IMMEDIATE" not in found
     found = statements(storage, lambda: storage.expire_activity(now=clock.now))
     assert "BEGIN IMMEDIATE" not in found
+
+
+def dying_after(number):
+    """Return what is called for each statement, and ends the process after so many."""
+    left = iter(range(number))
+
+    def called(_):
+        if next(left, None) is None:
+            os._exit(9)
+
+    return called
+
+
+def killed_at_each_statement(storage, work):
+    """Yield after each death of a process that does this work; it dies one statement later each
+    time, and at last not at all.
+    """
+    files, number, status = storage.files, 0, None
+    while status != 0:
+        number += 1
+        pid = os.fork()
+        if pid == 0:
+            own = Storage.open(files)
+            own._database.connection.set_trace_callback(dying_after(number))
+            work(own)
+            os._exit(0)
+        status = os.WEXITSTATUS(os.waitpid(pid, 0)[1])
+        yield
+    assert number > 5
+
+
+@pytest.mark.parametrize("what", ["count", "expire"])
+def test_whoever_is_killed_while_it_counts_or_deletes_changes_nothing(tmp_path, what):
+    """The next one does it."""
+    files = find(str(tmp_path / "queue.db"), None, False)
+    storage = Storage.open(files, create=True)
+    prepare(storage)
+    before = storage.totals()
+    storage.close()
+
+    def work(own):
+        own.count_attempts() if what == "count" else own.expire_activity(now=later(NOW, 9e8))
+
+    for _ in killed_at_each_statement(storage, work):
+        storage = Storage.open(files)
+        assert storage.totals() == before
+        assert storage.activity_miscounts() == []
+        storage.close()
+
+
+def prepare(storage):
+    """Leave counted, uncounted and late attempts."""
+    add(storage, NOW, "slow", "a", "b")
+    late = storage.claim("w1", now=NOW)
+    run(storage, NOW)
+    storage.count_attempts()
+    storage.record(late, OK, COMPLETED, now=NOW)
+    run(storage, NOW)
+    storage.claim("w1", now=NOW)
 
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=timezone.utc)
