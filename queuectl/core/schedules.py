@@ -64,6 +64,8 @@ class Schedule(NamedTuple):
     """The last planned time that made a job; None if none has."""
     last_ended: str | None = None
     """The state in which the last of its jobs ended; None if none has."""
+    last_success_at: datetime | None = None
+    """When the last of its jobs that completed ended; None if none has completed."""
     made: int = 0
     """How many planned times have made a job."""
     overlapped: int = 0

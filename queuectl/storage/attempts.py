@@ -366,7 +366,7 @@ def _end_attempt(
     if finished and claim.job.schedule is not None:
         from queuectl.storage.schedule_ends import note_end  # most queues have no schedules
 
-        note_end(conn, claim.job.schedule, verdict.state)
+        note_end(conn, claim.job.schedule, verdict.state, now)
     if are_rules or claim.job.hook or _has_hooks(claim.job):
         counted = not is_uncounted
         freed = _fire(conn, claim, outcome, verdict, counted=counted, now=now) or freed

@@ -138,22 +138,10 @@ def _added(one: Histogram, other: Histogram) -> Histogram:
 
 
 def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]:
-    # The first subquery reads the jobs of a schedule from the newest on, up to one that completed.
-    # The second one is only run if there is none.
     rows = conn.execute(
         """
-        SELECT name, next_at, due_at, paused_at, made, overlapped, missed_count,
-               coalesce((SELECT finished_at
-                           FROM jobs INDEXED BY jobs_schedule
-                          WHERE schedule = schedules.name
-                            AND state = 'completed'
-                          ORDER BY seq DESC
-                          LIMIT 1),
-                        (SELECT 'never'
-                           FROM jobs INDEXED BY jobs_schedule
-                          WHERE schedule = schedules.name
-                            AND (state = 'dead' OR state = 'cancelled')
-                          LIMIT 1))
+        SELECT name, next_at, due_at, paused_at, last_success_at, last_ended,
+               made, overlapped, missed_count
           FROM schedules
          ORDER BY name
         """
@@ -162,12 +150,12 @@ def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]
         ScheduleFigures(
             name,
             _timestamp(next_at),
-            0.0 if success_at == "never" else _timestamp(success_at),
+            0.0 if success_at is None and ended is not None else _timestamp(success_at),
             _lateness(due_at, now) if paused_at is None else 0.0,
             paused_at is not None,
             {"made": made, "overlapped": overlapped, "missed": missed},
         )
-        for name, next_at, due_at, paused_at, made, overlapped, missed, success_at in rows
+        for name, next_at, due_at, paused_at, success_at, ended, made, overlapped, missed in rows
     ]
 
 

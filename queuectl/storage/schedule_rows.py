@@ -18,6 +18,7 @@ _TIMES = (
     "next_at",
     "due_at",
     "last_at",
+    "last_success_at",
 )
 _REQUIRED = ("anchor", "created_at", "updated_at")
 _TEXTS = ("name", "expression")

@@ -259,6 +259,7 @@ def _replacement(row: Sequence[Any], new: Schedule) -> Schedule:
         pause_reason=old.pause_reason,
         last_at=old.last_at,
         last_ended=old.last_ended,
+        last_success_at=old.last_success_at,
         made=old.made,
         overlapped=old.overlapped,
         missed_count=old.missed_count,

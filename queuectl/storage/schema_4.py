@@ -144,6 +144,7 @@ SCHEMA_4 = (
         due_at        TEXT,
         last_at       TEXT,
         last_ended    TEXT,
+        last_success_at TEXT,
         made          INTEGER NOT NULL DEFAULT 0,
         overlapped    INTEGER NOT NULL DEFAULT 0,
         missed_count  INTEGER NOT NULL DEFAULT 0,

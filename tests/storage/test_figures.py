@@ -10,7 +10,8 @@ from queuectl.core.times import to_text
 from queuectl.host.files import find
 from queuectl.storage import Storage
 from support.clock import noon
-from support.rows import add, finish, sql
+from support.outcomes import COMPLETED, DEAD, OK
+from support.rows import add, sql
 
 
 def _add_schedule(storage, name, **columns):
@@ -26,14 +27,6 @@ def _add_schedule(storage, name, **columns):
     }
     marks = ", ".join("?" * len(values))
     sql(storage, f"INSERT INTO schedules ({', '.join(values)}) VALUES ({marks})", *values.values())
-
-
-def _add_run(storage, schedule, job_id, state):
-    """Add a job of a schedule, and let it end."""
-    add(storage, noon(0), job_id)
-    sql(storage, "UPDATE jobs SET schedule = ? WHERE id = ?", schedule, job_id)
-    if state is not None:
-        finish(storage, noon(10), job_id, state)
 
 
 def test_schedules(storage):
@@ -58,13 +51,17 @@ def test_schedules(storage):
 
 
 def test_the_last_success_of_a_schedule(storage):
-    """The newest completed job tells; 0 means that all have failed, None that none has ended."""
-    for name in ("new", "failing", "good"):
+    """It is known after the job was pruned; 0 means that all have failed, None that none ended."""
+    for name, ends in (("new", ()), ("failing", (DEAD,)), ("good", (COMPLETED, DEAD))):
         _add_schedule(storage, name)
-    _add_run(storage, "good", "g1", JobState.COMPLETED)
-    _add_run(storage, "good", "g2", JobState.DEAD)
-    _add_run(storage, "failing", "f1", JobState.DEAD)
-    _add_run(storage, "new", "n1", None)
+        for number, verdict in enumerate(ends):
+            job_id = f"{name}-{number}"
+            add(storage, noon(0), job_id)
+            sql(storage, "UPDATE jobs SET schedule = ? WHERE id = ?", name, job_id)
+            claim = storage.claim("w1", now=noon(1))
+            storage.record(claim, OK, verdict, now=noon(10 + number))
+    states = (JobState.COMPLETED, JobState.DEAD)
+    assert storage.prune(states=states, before=noon(100), at_most=10) == 3
 
     found = {one.name: one.last_success_at for one in storage.figures(now=noon(60)).schedules}
 

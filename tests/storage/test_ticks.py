@@ -388,8 +388,10 @@ def test_the_ends_of_jobs_are_noted(storage, clock):
     for verdict in (DEAD, COMPLETED, Verdict(JobState.CANCELLED, last_error="cancelled")):
         run_all(storage, clock.tick(10 * MINUTES), EXIT_1, verdict)
         ends += row_of(storage, "last_ended")
+        ends += row_of(storage, "last_success_at")
 
-    assert ends == ["dead", "completed", "completed"]
+    success = to_text(later(clock.now, -10 * MINUTES))
+    assert ends == ["dead", None, "completed", success, "completed", success]
 
 
 @pytest.mark.parametrize("why", ["missed", "overlapped"])

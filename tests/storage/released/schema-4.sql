@@ -260,6 +260,7 @@ CREATE TABLE schedules (
         due_at        TEXT,
         last_at       TEXT,
         last_ended    TEXT,
+        last_success_at TEXT,
         made          INTEGER NOT NULL DEFAULT 0,
         overlapped    INTEGER NOT NULL DEFAULT 0,
         missed_count  INTEGER NOT NULL DEFAULT 0,
