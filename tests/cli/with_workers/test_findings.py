@@ -57,7 +57,7 @@ def _shows(queue: Queue, code: str, remedy: str) -> str:
     """Paste the remedy of a finding, which only shows more of it; return what it prints."""
     assert _finding(queue, code)["remedy"] == remedy
     done = paste(queue, remedy)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -190,6 +190,94 @@ def test_a_job_that_takes_long(queue: Queue) -> None:
     queue.close_storage()
 
     assert "long" in _shows(queue, "overrun", "queuectl show long")
+
+
+def _change(queue: Queue, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(queue.database, isolation_level=None)) as conn:
+        conn.execute(statement, values)
+
+
+def _minutes_ago(minutes: float) -> str:
+    return to_text(utcnow() - timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("has_worker", [False, True])
+def test_a_late_schedule(queue: Queue, has_worker: bool) -> None:
+    """Without a worker, one is started; one that is busy does not make the job in time."""
+    queue.ok("schedule", "add", "nightly", "every 1h", "--", "sleep", "60")
+    if has_worker:
+        queue.start()
+        queue.until(queue.enqueue("sleep 60"), "processing")
+    due = _minutes_ago(3)
+    _change(queue, "UPDATE schedules SET next_at = ?, due_at = ?", due, due)
+
+    remedy = "queuectl schedule tick" if has_worker else "queuectl worker start"
+    assert " late: " in _finding(queue, "schedule-late")["message"]
+    _mends(queue, "schedule-late", remedy)
+    assert queue.counts()["processing"] == 1
+
+
+def test_a_broken_schedule(queue: Queue) -> None:
+    """The remedy shows it."""
+    pytest.importorskip("cronsim")
+    queue.ok("schedule", "add", "nightly", "0 2 * * *", "--", "true")
+    due = _minutes_ago(3)
+    _change(queue, "UPDATE schedules SET timezone = 'Mars/X', next_at = ?, due_at = ?", due, due)
+
+    shown = _shows(queue, "schedule-broken", "queuectl schedule show nightly")
+    assert "nightly" in shown
+
+
+def test_a_schedule_whose_last_run_died(queue: Queue) -> None:
+    """The remedy shows the run."""
+    queue.ok("schedule", "add", "nightly", "every 1h", "--max-retries", "1", "--", "exit", "12")
+    queue.ok("schedule", "run", "nightly")
+    queue.drain()
+
+    assert _finding(queue, "schedule-failing")["message"].endswith(": exit 12")
+    assert "dead" in _shows(queue, "schedule-failing", "queuectl show @1")
+
+
+def test_a_schedule_whose_run_is_in_the_way(queue: Queue) -> None:
+    """The remedy shows the run."""
+    queue.ok("schedule", "add", "nightly", "every 1h", "--", "sleep", "60")
+    queue.ok("schedule", "run", "nightly")
+    due = _minutes_ago(1)
+    _change(queue, "UPDATE schedules SET next_at = ?, due_at = ?", due, due)
+    queue.ok("schedule", "tick")
+
+    assert _finding(queue, "overlapped")["message"].endswith("because its run @1 has not ended")
+    assert "sleep 60" in _shows(queue, "overlapped", "queuectl show @1")
+
+
+def test_a_disabled_hook(queue: Queue) -> None:
+    queue.ok("hook", "add", "ops", "--on", "dead", "true")
+    _change(queue, "UPDATE hooks SET disabled_at = ?, disabled_reason = '410 Gone'",
+            _minutes_ago(1))  # fmt: skip
+
+    assert _finding(queue, "hook-disabled")["message"] == (
+        "The hook ops was disabled 1 min ago: 410 Gone"
+    )
+    _mends(queue, "hook-disabled", "queuectl hook resume ops")
+
+
+def test_a_hook_that_fails(queue: Queue) -> None:
+    """The remedy shows it."""
+    queue.ok("hook", "add", "ops", "--on", "dead", "true")
+    _change(queue, "UPDATE hooks SET failures = 3")
+
+    assert "ops" in _shows(queue, "hook-failing", "queuectl hook show ops")
+
+
+def test_the_hook_of_a_job_that_fails(queue: Queue) -> None:
+    """The remedy lists its dead jobs."""
+    queue.configure(hook_max_retries="1")
+    queue.close_storage()
+    queue.enqueue("exit 12", "--queue", "mail", "--max-retries", "1", "--on-failure", "exit 9")
+    queue.drain()
+
+    listed = _shows(queue, "hook-failing", "queuectl dlq list --queue mail/hooks")
+    assert "exit 9" in listed
 
 
 def test_a_full_disk(queue: Queue) -> None:
