@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import AbstractSet, Callable, Mapping, NamedTuple, Protocol, Sequence
 
 from queuectl.core.models import LeftProcess, Outcome, OutcomeKind, signal_name
@@ -60,7 +61,7 @@ class Command(NamedTuple):
     mark: str
     """The attempt's own value of QUEUECTL_EXECUTION, which marks all processes of the attempt."""
     environ: Mapping[str, str]
-    """The whole environment: `mark` is QUEUECTL_EXECUTION there, `status_path` QUEUECTL_STATUS."""
+    """Its environment, without `own_environ`."""
     cwd: str | None
     """The folder in which to run it; None for the current one."""
     status_path: str
@@ -77,6 +78,9 @@ class Command(NamedTuple):
     """Returns what it reads from stdin, None if that is lost; without this, stdin is empty."""
     may_be_retried: bool = False
     """Whether another attempt follows if it fails: nothing of this one may be left then."""
+    own_environ: Mapping[str, str] = MappingProxyType({})
+    """Variables of this attempt alone, which win over the others: `mark` is QUEUECTL_EXECUTION,
+    `status_path` QUEUECTL_STATUS."""
 
     def ends_leftovers(self, *, succeeded: bool) -> bool:
         """Whether processes that it left running are ended."""

@@ -221,7 +221,7 @@ def _start(command: Command, log: OutputLog) -> int:
         argv = exit_status.arguments(command.shell_text, shell)
         execution_id = command.mark.rpartition("/")[2]
         added = exit_status.variables(execution_id, shell=shell, passes_lock=passes_lock)
-        environ = {**command.environ, **added}
+        environ = {**command.environ, **command.own_environ, **added}
         if command.read_input is None:
             return _spawn(shell, argv, environ, log.descriptor)
         content = command.read_input()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Callable
+from typing import Callable, Mapping
 
 from queuectl.core.environment import is_for_one_process
 from queuectl.core.models import Claim
@@ -34,6 +34,8 @@ class CommandBuilder:
             if not (name.startswith("QUEUECTL_") or is_for_one_process(name))
         }
         self._folder = _current_folder()
+        self._last_env: Mapping[str, str] = {}
+        self._last_environ: Mapping[str, str] = self._environ
 
     def build(self, claim: Claim) -> Command:
         """Return the command of a claim, for its start as well as for its recovery."""
@@ -41,9 +43,7 @@ class CommandBuilder:
         mark = self.mark(claim.execution_id)
         status_path = self._files.worker_status(claim.log_owner)
         cwd = self._folder if job.cwd is None else job.cwd
-        environ = {
-            **self._environ,
-            **job.env,
+        own_environ = {
             "QUEUECTL_JOB_ID": job.id,
             "QUEUECTL_ATTEMPT": str(job.attempts),
             "QUEUECTL_QUEUE": job.queue,
@@ -54,13 +54,13 @@ class CommandBuilder:
         }
         if cwd is not None:
             # As `cd` does: a path through symbolic links stays the one that the user knows.
-            environ["PWD"] = cwd
+            own_environ["PWD"] = cwd
         input_id = job.input_id
         return Command(
             shell=job.shell or DEFAULT_SHELL,
             shell_text=job.command,
             mark=mark,
-            environ=environ,
+            environ=self._environ_with(job.env),
             cwd=cwd,
             status_path=status_path,
             timeout_seconds=job.timeout,
@@ -68,7 +68,17 @@ class CommandBuilder:
             kills_leftovers=settings.leftovers == "kill",
             may_be_retried=job.attempts < job.max_retries,
             read_input=None if input_id is None else partial(self._read_content, input_id),
+            own_environ=own_environ,
         )
+
+    def _environ_with(self, env: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the environment of this worker with the variables of a job.
+
+        Kept for the next job, which usually has the same mapping.
+        """
+        if env is not self._last_env:
+            self._last_env, self._last_environ = env, {**self._environ, **env}
+        return self._last_environ
 
     def mark(self, execution_id: int) -> str:
         """Return the value of QUEUECTL_EXECUTION that identifies the processes of an attempt."""
