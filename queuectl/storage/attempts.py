@@ -68,7 +68,7 @@ class Attempts(Claiming):
         with self._transaction() as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
             try:
-                claimed, _, has_ticked = self._claim(conn, worker, queues, now=now)
+                claimed, _, has_ticked = self._claim(conn, worker, queues, now=now, last=claim.job)
             except QueueUnusable:  # that job cannot be read; `claim` will report it
                 claimed = None
         if freed or has_ticked:

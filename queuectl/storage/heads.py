@@ -127,12 +127,19 @@ def is_any(conn: sqlite3.Connection, queues: Sequence[str]) -> bool:
     return conn.execute(_any(len(queues)), tuple(queues)).fetchone() is not None
 
 
-def find(conn: sqlite3.Connection, queues: Sequence[str], columns: str, at: str) -> Found:
+def find(
+    conn: sqlite3.Connection,
+    queues: Sequence[str],
+    columns: str,
+    at: str,
+    parameters: Sequence[object] = (),
+) -> Found:
     """Find the job to claim next in these queues (in all but batches, if none is named).
 
     Queues come with their lanes. A claim leaves the kept head of its queue where it is. If another
     queue may come first because of that, the kept head is moved to the first job of its queue here,
-    so that only one claim has to pass it by. `at` is the present, as text.
+    so that only one claim has to pass it by. `at` is the present, as text; `parameters` are those
+    of the columns.
 
     Raises QueueDamaged if no job is pending, though some are counted.
     """
@@ -141,7 +148,7 @@ def find(conn: sqlite3.Connection, queues: Sequence[str], columns: str, at: str)
     visited: list[tuple[int, int]] = []
     chosen = 0
     named = with_lanes(queues)
-    for row in conn.execute(_in_order(len(named), columns), (at, at, *named)):
+    for row in conn.execute(_in_order(len(named), columns), (at, at, *parameters, *named)):
         if best is None:
             best = row
         else:

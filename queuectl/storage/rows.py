@@ -21,6 +21,10 @@ _OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in
 _CAPTURED = "(SELECT content FROM contents WHERE contents.id = jobs.captured_id)"
 JOB_VALUES = ", ".join(_CAPTURED if name == "captured" else f"jobs.{name}" for name in Job._fields)
 """What to select of `jobs` for `to_job`."""
+CLAIM_VALUES = JOB_VALUES.replace(
+    _CAPTURED, f"CASE WHEN jobs.captured_id IS NOT ? THEN {_CAPTURED} END"
+)
+"""The same, without the variables that the job took over if they are stored under this id."""
 SELECT_JOB = f"SELECT {JOB_VALUES} FROM jobs "
 SELECT_EXECUTION = (
     f"SELECT {', '.join((*Execution._fields[:-1], *_OUTPUT_COLUMNS))} FROM executions "
@@ -170,7 +174,7 @@ _JOB_READERS = _readers(
     paused_at=optional_time,
     scheduled_for=optional_time,
 )
-_ENV_PLACE, _CAPTURED_ID_PLACE, _CAPTURED_PLACE = map(
+_ENV_PLACE, CAPTURED_ID_PLACE, CAPTURED_PLACE = map(
     Job._fields.index, ("env", "captured_id", "captured")
 )
 _EXECUTION_READERS = _readers(
@@ -215,10 +219,10 @@ def to_job(row: Sequence[Any]) -> Job:
     if wrong is None:
         try:
             values = _read(row, _JOB_READERS)
-            captured = row[_CAPTURED_PLACE]
+            captured = row[CAPTURED_PLACE]
             if captured is not None:
                 values[_ENV_PLACE] = _merged(captured, row[_ENV_PLACE])
-            elif row[_CAPTURED_ID_PLACE] is not None:
+            elif row[CAPTURED_ID_PLACE] is not None:
                 raise ValueError("the variables that it took over are missing")
             job = Job._make(values)
         except (QueueUnusable, ValueError, RecursionError) as error:

@@ -10,7 +10,7 @@ import pytest
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.jobfile import from_fields, to_line
-from queuectl.core.models import Selection
+from queuectl.core.models import Outcome, OutcomeKind, Selection, Verdict
 from queuectl.core.specs import JobSpec, parse_object
 from queuectl.core.states import JobState
 from queuectl.storage import Storage
@@ -277,6 +277,51 @@ def test_a_claim_takes_no_statement_more_for_the_environment(storage, clock):
     with_it = statements(storage, lambda: storage.claim("w1", now=later(clock.now, 2)))
 
     assert len(with_it) == len(without)
+
+
+def test_each_job_of_a_series_gets_its_own_environment(storage, clock):
+    """One that is that of the job before is not read anew; others and missing ones are told apart.
+
+    A job whose environment was removed meanwhile by another program is set aside.
+    """
+    other = {"FOO": "other"}
+    for job, environ in zip("abcdef", (ENVIRON, ENVIRON, other, {}, other, ENVIRON)):
+        enqueue(storage, clock, job, environ=environ)
+    enqueue(storage, clock, "g", environ=ENVIRON, env={"FOO": "own"})
+    with storage._transaction() as conn:
+        conn.execute(
+            "DELETE FROM contents WHERE id = (SELECT captured_id FROM jobs WHERE id = 'e')"
+        )
+
+    claim, got = storage.claim("w1", now=clock.now), {}
+    while claim is not None:
+        got[claim.job.id] = dict(claim.job.env)
+        ended = (Outcome(OutcomeKind.OK, exit_code=0), Verdict(JobState.COMPLETED))
+        _, claim = storage.record_and_claim(claim, *ended, "w1", now=clock.now)
+
+    shared = {"PATH": "/bin", "FOO": "bar"}
+    own = {"PATH": "/bin", "FOO": "own"}
+    assert got == {"a": shared, "b": shared, "d": {}, "f": shared, "g": own}
+
+
+def test_an_environment_of_a_transaction_that_was_undone_is_forgotten(storage, clock):
+    """Its number is given to another content then."""
+    enqueue(storage, clock, "a", environ={"A": "1"})
+    ended = (Outcome(OutcomeKind.OK, exit_code=0), Verdict(JobState.COMPLETED))
+    claim = storage.claim("w1", now=clock.now)
+
+    def undo():
+        with storage.batch():
+            enqueue(storage, clock, "b", environ={"UNDONE": "1"})
+            storage.record_and_claim(claim, *ended, "w1", now=clock.now)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        undo()
+    enqueue(storage, clock, "c", environ={"C": "1"})
+
+    _, claim = storage.record_and_claim(claim, *ended, "w1", now=clock.now)
+    assert (claim.job.id, dict(claim.job.env)) == ("c", {"C": "1"})
 
 
 def test_a_large_environment_is_refused(storage, clock):
