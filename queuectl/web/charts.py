@@ -6,6 +6,7 @@ is a wide and a narrow variant of each chart, of which the style sheet shows one
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Iterable, NamedTuple, Sequence
 
@@ -13,6 +14,7 @@ from markupsafe import Markup, escape
 
 from queuectl.core.escaping import escape as printable
 from queuectl.core.moments import local, span
+from queuectl.web.activity import Step
 
 
 class Attempt(NamedTuple):
@@ -80,6 +82,170 @@ def _attempts(
         else:
             parts.append(_text(start + 8, y + 13, note, "start", "within"))
     return _svg(parts, title, width, bottom + 20, narrow=narrow)
+
+
+class Gap(NamedTuple):
+    """A time in which nobody ran the jobs of a queue."""
+
+    since: datetime
+    words: str
+
+
+def throughput(shown: Sequence[Step], title: str, gap: Gap | None) -> Markup:
+    """Return bars of what completed, was tried again, and died, with a line of what came in."""
+    return _throughput(shown, title, gap, 760, narrow=False) + _throughput(
+        shown[-_NARROW_BARS:], title, gap, 360, narrow=True
+    )
+
+
+_NARROW_BARS = 30
+_LEFT, _TOP, _HEIGHT = 34, 12, 136
+
+
+def _throughput(
+    shown: Sequence[Step], title: str, gap: Gap | None, width: int, *, narrow: bool
+) -> Markup:
+    right = width - 6
+    bottom = _TOP + _HEIGHT
+    most = max([1, *(max(one.came_in, one.completed + one.retried + one.dead) for one in shown)])
+    unit = _nice(most / 3)
+    top_value = unit * max(1, -(-most // unit))
+    each = (right - _LEFT) / len(shown)
+    parts = [_hatch(narrow)]
+    for number in range(int(top_value / unit) + 1):
+        y = bottom - _HEIGHT * number * unit / top_value
+        parts.append(_line("axis" if number == 0 else "grid", _LEFT, y, right, y))
+        parts.append(_text(_LEFT - 6, y + 4, f"{number * unit:,.0f}", "end"))
+    if gap is not None:
+        share = (gap.since - shown[0].start) / (shown[-1].start - shown[0].start)
+        start = _LEFT + (right - _LEFT - each) * min(1.0, max(0.0, share))
+        parts.append(_rect("off-narrow" if narrow else "off", start, _TOP, right - start, _HEIGHT))
+        room = 6.5 * len(gap.words)
+        beside = min(start + 6, max(_LEFT, right - room))
+        parts.append(_text(beside, _TOP + 9, gap.words, "start", "offtext"))
+    points = []
+    for number, one in enumerate(shown):
+        x = _LEFT + each * number
+        height = 0.0
+        for classes, count in (
+            ("b-ok", one.completed), ("b-retry", one.retried), ("b-dead", one.dead)
+        ):  # fmt: skip
+            if count:
+                part = _HEIGHT * count / top_value
+                height += part
+                parts.append(_rect(classes, x + 0.8, bottom - height, max(1, each - 1.6), part))
+        y = bottom - _HEIGHT * one.came_in / top_value
+        points.append(f"{_number(x + each / 2)},{_number(y)}")
+    parts.append(Markup('<polyline class="l-in" points="{}"></polyline>').format(" ".join(points)))
+    parts += _time_axis(shown, right, bottom + 15, each)
+    for number, one in enumerate(shown):
+        told = (
+            f"{local(one.start)[5:16]}: {one.came_in:,} came in, {one.completed:,} completed,"
+            f" {one.retried:,} tried again, {one.dead:,} dead"
+        )
+        parts.append(_told(_LEFT + each * number, _TOP, each, _HEIGHT, told))
+    return _svg(parts, title, width, bottom + 20, narrow=narrow)
+
+
+def durations(shown: Sequence[Step], title: str) -> Markup:
+    """Return lines of how long attempts waited and ran, on a logarithmic axis."""
+    return _durations(shown, title, 760, narrow=False) + _durations(
+        shown[-_NARROW_BARS:], title, 360, narrow=True
+    )
+
+
+_LOWEST, _HIGHEST = 0.1, 86400.0
+_TICKS = ((0.1, "0.1 s"), (1.0, "1 s"), (60.0, "1 min"), (3600.0, "1 h"))
+
+
+def _durations(shown: Sequence[Step], title: str, width: int, *, narrow: bool) -> Markup:
+    right, left, top, height = width - 6, 44, 10, 84
+    values = [value for one in shown for value in (one.run_p95, one.wait_p95) if value is not None]
+    highest = min(_HIGHEST, max([60.0, *(value * 1.3 for value in values)]))
+
+    def y(value: float) -> float:
+        whole = math.log(highest / _LOWEST)
+        share = math.log(min(highest, max(_LOWEST, value)) / _LOWEST) / whole
+        return top + height * (1 - share)
+
+    each = (right - left) / len(shown)
+    parts = []
+    for value, word in _TICKS:
+        if value <= highest:
+            parts.append(_line("grid", left, y(value), right, y(value)))
+            parts.append(_text(left - 6, y(value) + 4, word, "end"))
+    for classes, line in (
+        ("l-p95", [one.wait_p95 for one in shown]), ("l-p50", [one.run_p95 for one in shown])
+    ):  # fmt: skip
+        points: list[str] = []
+        for number, seconds in enumerate([*line, None]):
+            if seconds is not None:
+                points.append(f"{_number(left + each * (number + 0.5))},{_number(y(seconds))}")
+            elif points:
+                parts.append(_polyline(classes, points))
+                points = []
+    for number, one in enumerate(shown):
+        waited, ran = (
+            "-" if value is None else f"about {span(value)}"
+            for value in (one.wait_p95, one.run_p95)
+        )
+        told = f"{local(one.start)[5:16]}: waited {waited}, ran {ran}"
+        parts.append(_told(left + each * number, top, each, height, told))
+    return _svg(parts, title, width, top + height + 10, narrow=narrow)
+
+
+def sparkline(counts: Sequence[int]) -> Markup:
+    """Return small bars; the figures are in the table beside them."""
+    most = max([1, *counts])
+    each = 92 / max(1, len(counts))
+    bars = []
+    for number, count in enumerate(counts):
+        height = max(2.0, 20 * count / most) if count else 1.5
+        classes = "sparkbar" if count else "sparkbar z"
+        bars.append(_rect(classes, each * number, 22 - height, each - 1, height))
+    return Markup(
+        '<svg width="92" height="22" viewBox="0 0 92 22" aria-hidden="true">{}</svg>'
+    ).format(Markup("").join(bars))
+
+
+def _polyline(classes: str, points: Sequence[str]) -> Markup:
+    if len(points) == 1:  # a line needs two
+        x, _, y = points[0].partition(",")
+        points = [points[0], f"{_number(float(x) + 2)},{y}"]
+    return Markup('<polyline class="{}" points="{}"></polyline>').format(classes, " ".join(points))
+
+
+def _hatch(narrow: bool) -> Markup:
+    name = "hatch-narrow" if narrow else "hatch"
+    return Markup(
+        '<defs><pattern id="{}" width="8" height="8" patternUnits="userSpaceOnUse"'
+        ' patternTransform="rotate(45)"><line class="hatchline" x1="0" y1="0" x2="0" y2="8"></line>'
+        "</pattern></defs>"
+    ).format(name)
+
+
+def _told(x: float, y: float, width: float, height: float, told: str) -> Markup:
+    """Return an invisible area that tells the figures of a bar to those who point at it."""
+    return Markup(
+        '<rect class="told" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>'
+    ).format(*map(_number, (x, y, width, height)), told)
+
+
+def _time_axis(shown: Sequence[Step], right: float, y: float, each: float) -> list[Markup]:
+    """Return four times below a chart, and `now` at its end."""
+    length = (shown[-1].start - shown[0].start).total_seconds()
+    quarter = max(1, len(shown) // 4)
+    ticks = range(0, len(shown) - quarter // 2, quarter)
+    parts = [_text(_LEFT + each * one, y, _clock(shown[one].start, max(length, 300)))
+             for one in ticks]  # fmt: skip
+    parts.append(_text(right, y, "now", "end"))
+    return parts
+
+
+def _nice(value: float) -> float:
+    """Return the next number that looks well on an axis: 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(max(value, 1.0)))
+    return next(power * part for part in (1.0, 2.0, 5.0, 10.0) if value <= power * part)
 
 
 def _clock(instant: datetime, seconds: float) -> str:

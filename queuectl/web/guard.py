@@ -43,6 +43,8 @@ class Serving:
         self.ring = ring
         self.storages = Storages(options.files, read_only=options.read_only)
         self.watcher = Watcher(self.storages)
+        self.kept: dict[object, object] = {}
+        """What pages of one generation of the queue share; whoever keeps more clears it first."""
         self.hosts = options.hosts()
         self.origins = options.origins()
 

@@ -10,6 +10,7 @@ pytest.importorskip("flask")
 pytest.importorskip("waitress")
 
 from queuectl.storage import Storage
+from support.queue import Queue
 from support.web import Page
 
 
@@ -31,3 +32,18 @@ def pages(storage: Storage) -> Iterator[Callable[..., Page]]:
 def page(pages: Callable[..., Page]) -> Page:
     """The pages of the queue of `storage`."""
     return pages()
+
+
+@pytest.fixture
+def shown(queue: Queue) -> Iterator[Callable[..., Page]]:
+    """Return what opens the pages of a queue; no command may run any more."""
+    made: list[Page] = []
+
+    def show(**options: Any) -> Page:
+        queue.close_storage()
+        made.append(Page(queue.files, **options))
+        return made[-1]
+
+    yield show
+    for page in made:
+        page.close()

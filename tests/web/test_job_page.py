@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any, Callable, Iterator
-
-import pytest
+from typing import Callable
 
 from support.queue import Queue
 from support.waiting import wait_until
 from support.web import Page, Server
-
-
-@pytest.fixture
-def shown(queue: Queue) -> Iterator[Callable[..., Page]]:
-    """Return what opens the pages of a queue; no command may run any more."""
-    made: list[Page] = []
-
-    def show(**options: Any) -> Page:
-        queue.close_storage()
-        made.append(Page(queue.files, **options))
-        return made[-1]
-
-    yield show
-    for page in made:
-        page.close()
 
 
 def _words(text: str) -> str:

@@ -1,0 +1,96 @@
+"""The overview: what is wrong comes first, then the numbers, the charts, and the tables."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import timedelta
+from typing import Callable
+
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
+from queuectl.storage import Storage
+from queuectl.web.activity import RANGES, chosen_range, first_start, steps
+from queuectl.web.pages.job import _sentences
+from support.queue import Queue
+from support.web import Page, Server
+
+
+def _words(text: str) -> str:
+    main = text.partition("<main")[2].partition("</main>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", main)).split())
+
+
+def test_nobody_works(page: Page, storage: Storage) -> None:
+    """The finding, the command that mends it, the number of problems in the tab."""
+    before = utcnow() - timedelta(minutes=20)
+    storage.enqueue([JobSpec(command="true", id=f"j{n}") for n in range(3)], now=before)
+
+    text = page.get("/")
+
+    words = _words(text)
+    assert "No worker is running: 3 jobs wait, the oldest for 20 min" in words
+    assert "queuectl worker start" in words
+    assert "<title>1 problem · queuectl</title>" in text
+    assert "icon-bad.svg" in text
+    assert "Waiting 3 oldest 20 min" in words
+    assert "no worker is running" in words  # beside the hatched area
+
+
+def test_all_is_well(queue: Queue) -> None:
+    queue.enqueue("true", "--queue", "mail")
+    queue.start()
+    queue.storage.refuse_replaced()
+    job = queue.jobs()[0].id
+    queue.until(job, "completed")
+    server = Server(queue)
+
+    text = server.ask(f"{server.root}/", headers=server.bearer).text
+
+    words = _words(text)
+    assert "✓ All is well 1 worker is running, nothing waits, no job is dead." in words
+    assert "Running 0 of 1 worker nothing runs" in words
+    assert "Completed, last 24 h 1 100.0 %" in words
+    assert "1 came in, 1 completed, 0 died." in text
+    assert "<title>queuectl</title>" in text
+
+
+def test_why_jobs_died(queue: Queue, shown: Callable[..., Page]) -> None:
+    """Jobs that died in the same way are one line, the most frequent first."""
+    for number in range(3):
+        queue.enqueue(f"echo 'no route to host-{number} <b>'; exit 7", "--max-retries", "1")
+    queue.enqueue("kill -9 $$", "--max-retries", "1")
+    queue.drain()
+
+    words = _words(shown().get("/"))
+
+    assert re.search(r"Why jobs died last 24 h All 4 3 exit 7: no route to host-\d <b>", words)
+    assert "1 signal KILL" in words
+    assert "4 jobs died in the last hour" in words
+
+
+def test_every_range(page: Page, storage: Storage) -> None:
+    storage.enqueue([JobSpec(command="true")], now=utcnow())
+
+    for one in (*(known.name for known in RANGES), "x", ""):
+        assert "<svg" in page.get(f"/?range={one}")
+
+
+def test_steps_cover_the_range() -> None:
+    """The last bar contains the present, whatever the range."""
+    now = utcnow()
+    for one in RANGES:
+        bars = steps([], one, now=now)
+        assert len(bars) == one.steps
+        assert bars[0].start == first_start(one, now=now)
+        assert bars[-1].start <= now < bars[-1].start + one.step
+    assert chosen_range("7d").steps == 84
+
+
+def test_sentences() -> None:
+    """An explanation is shown in parts."""
+    assert _sentences("waits: x (queuectl y)") == ["waits: x (queuectl y)"]
+    assert _sentences("died: a and printed last: b; queuectl dlq retry @1 runs it again") == [
+        "died: a", "The last line that it printed: b",
+        "queuectl dlq retry @1 runs it again",
+    ]  # fmt: skip
