@@ -6,8 +6,17 @@ from datetime import datetime
 from enum import Enum
 from typing import NamedTuple, Sequence
 
+from queuectl.core.models import OutcomeKind
+
 PARTS = 12
 """Into how many parts the time of figures is divided."""
+
+FAILED = frozenset(
+    kind.value
+    for kind in OutcomeKind
+    if kind not in (OutcomeKind.OK, OutcomeKind.CANCELLED, OutcomeKind.INTERRUPTED)
+)
+"""The outcomes of attempts that failed."""
 
 
 class Grouping(str, Enum):
@@ -35,8 +44,8 @@ class Spread(NamedTuple):
     """The median: half of them are at most as long."""
     p95: float
     """95 % of them are at most as long."""
-    max: float
-    """The longest."""
+    max: float | None
+    """The longest; None if that is not known."""
 
 
 class Figures(NamedTuple):

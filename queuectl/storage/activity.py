@@ -80,7 +80,7 @@ class Activity(Base):
     def activity_by_hour(self, since: datetime, until: datetime) -> list[Period]:
         """Return what happened in each hour, from that of one time to before that of another."""
         with self._snapshot() as conn:
-            return _by_period(conn, hour(to_text(since)), hour(to_text(until)), hour)
+            return by_hour(conn, since, until)
 
     def trends(self, *, now: datetime, minutes: int = 10) -> dict[str, Trend]:
         """Return how many jobs came in and finished in the last minutes, the present one included.
@@ -135,6 +135,11 @@ def by_minute(conn: sqlite3.Connection, since: datetime, until: datetime) -> lis
     By minute, queue and event, in this order. There are no minutes longer ago than 48 hours.
     """
     return _by_period(conn, minute(to_text(since)), minute(to_text(until)), minute)
+
+
+def by_hour(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Period]:
+    """Return what happened in each hour, from that of one time to before that of another."""
+    return _by_period(conn, hour(to_text(since)), hour(to_text(until)), hour)
 
 
 def times_in_range(

@@ -11,21 +11,28 @@ from heapq import nsmallest
 from itertools import count
 from typing import AbstractSet, Dict, Iterable, Iterator, NamedTuple, Optional, Sequence
 
-from queuectl.core.models import OutcomeKind
 from queuectl.core.programs import program_of
 from queuectl.core.quantiles import Sample, quantile
-from queuectl.core.run_figures import PARTS, Figures, Group, Grouping, Spread, Summary
+from queuectl.core.run_figures import FAILED, PARTS, Figures, Group, Grouping, Spread, Summary
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base
+from queuectl.storage.counted_runs import are_counted
+from queuectl.storage.counted_runs import summary as counted_summary
 
 _PAGE = 20_000
 """How many attempts are read in one transaction, so that the log can be emptied in between."""
 
+_MOST_READ = 2_000_000
+"""If there are more attempts, the counters of activity tell, as far as they can."""
+
 _MOST_GROUPS = 2_000
 """If there are more groups, those with most attempts are found first, and only they are kept."""
 
+_QUEUE = "coalesce(executions.queue, jobs.queue)"
+"""The queue in which an attempt was; of older attempts only that of the job is known."""
+
 _KEYS = {
-    Grouping.QUEUE: "jobs.queue",
+    Grouping.QUEUE: _QUEUE,
     Grouping.SCHEDULE: "jobs.schedule",
     Grouping.PROGRAM: "program_of(jobs.command)",
     Grouping.COMMAND: "jobs.command",
@@ -34,12 +41,6 @@ _KEYS = {
     Grouping.HOUR: "substr(executions.started_at, 1, 13) || ':00:00.000000Z'",
     Grouping.DAY: "date(executions.started_at, 'localtime')",
 }
-
-_FAILED = frozenset(
-    kind.value
-    for kind in OutcomeKind
-    if kind not in (OutcomeKind.OK, OutcomeKind.CANCELLED, OutcomeKind.INTERRUPTED)
-)
 
 _Key = Optional[str]
 
@@ -90,9 +91,16 @@ class RunHistory(Base):
 
         Attempts that still run are left out. The others are read once or twice, page by page:
         1,000,000 in some seconds. Memory grows by 16 bytes for each, however many groups there are.
+        If there are more than _MOST_READ, the figures may come from the counters of activity.
         """
         with self._snapshot() as conn:
             window = _window(conn, by, since=since, now=now, queues=queues)
+            if window.bounds[-1] - window.bounds[0] > _MOST_READ:
+                started = conn.execute(
+                    "SELECT min(started_at) FROM executions WHERE id = ?", (window.bounds[0],)
+                ).fetchone()[0]
+                if are_counted(conn, by, started or to_text(since)):
+                    return counted_summary(conn, by, since=since, now=now, queues=queues, most=most)
         if by is Grouping.PROGRAM:
             known = lru_cache(maxsize=10_000)(program_of)
             self._database.connection.create_function("program_of", 1, known)
@@ -176,7 +184,7 @@ def _window(
     bounds = [_first_since(conn, to_text(since + number * part), last) for number in range(PARTS)]
     conditions = "executions.outcome IS NOT NULL AND executions.started_at >= ?"
     if queues:
-        conditions += f" AND jobs.queue IN ({', '.join('?' * len(queues))})"
+        conditions += f" AND {_QUEUE} IN ({', '.join('?' * len(queues))})"
     return _Window([*bounds, last + 1], _KEYS[by], conditions, (to_text(since), *queues))
 
 
@@ -237,7 +245,7 @@ def _add(
         tally.series[part] += 1
         if outcome == "ok":
             tally.ok += 1
-        elif outcome in _FAILED:
+        elif outcome in FAILED:
             tally.failed += 1
         if is_dead:
             tally.dead += 1

@@ -188,3 +188,22 @@ def test_bars(series: tuple[int, ...], expected: str, monkeypatch: pytest.Monkey
     """Only nothing has the lowest bar."""
     monkeypatch.setattr("queuectl.cli.output.needs_ascii", lambda: False)
     assert sparkline(series) == expected
+
+
+def test_too_many_attempts_to_read(busy: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the counters tell, and a line says so."""
+    while busy.storage.count_attempts():
+        pass
+    monkeypatch.setattr("queuectl.storage.run_history._MOST_READ", 0)
+    done = busy.run("stats")
+    shown = busy.json("stats")
+
+    lines = done.out.splitlines()[1:]
+    assert [line.split()[:3] for line in lines] == [
+        ["a", "3", "100%"], ["b", "2", "50.0%"], ["total", "5", "80.0%"],
+    ]  # fmt: skip
+    assert done.err.startswith("about, from kept counters: since 20")
+    assert done.err.endswith(":00:00\n")
+    assert (shown["about"], shown["total"]["run"]["max"]) == (True, None)
+    assert shown["groups"][1]["dead"] == 1
+    assert list(shown["groups"][0]) == keys("A group of the statistics")

@@ -62,7 +62,8 @@ def _fill(storage, seed, attempts, *, gaps=True):
             job["finished_at"] = finished
         known = outcome is not None and chance.random() < 0.9
         found.append({
-            "id": number, "job_seq": job["seq"], "job": job, "attempt": 1, "worker": "w1",
+            "id": number, "job_seq": job["seq"], "job": job, "queue": job["queue"],
+            "attempt": 1, "worker": "w1",
             "started_at": _at(started), "finished_at": finished, "outcome": outcome,
             "seconds": round(chance.lognormvariate(0, 2), 2) if known else None,
             "waited_seconds": round(chance.random() * 9, 1) if chance.random() < 0.8 else None,
@@ -201,3 +202,54 @@ def test_each_attempt_of_the_time_is_read_once(storage, monkeypatch):
     assert recent <= 20
     assert len(pages) <= PARTS
     assert len(looks) <= PARTS * 9
+
+
+def _counted(storage, monkeypatch, by, since, **options):
+    monkeypatch.setattr(run_history, "_MOST_READ", 0)
+    return storage.summary(by, since=since, now=_NOW, **{"most": 100, **options})
+
+
+@pytest.mark.parametrize("by", [Grouping.QUEUE, Grouping.OUTCOME, Grouping.HOUR, Grouping.DAY])
+def test_figures_from_counters(storage, monkeypatch, by):
+    """Of too many attempts. Whole hours of their ends are counted, and quantiles are estimated."""
+    rows = _fill(storage, 6, 300)
+    while storage.count_attempts():
+        pass
+    since = _NOW - timedelta(hours=7)
+    found = _counted(storage, monkeypatch, by, since)
+    runs = [one for one in rows if one["outcome"] and one["finished_at"] >= to_text(since)]
+
+    assert found.is_about
+    assert found.since == since
+    assert found.total.runs == sum(found.total.series) == len(runs)
+    assert found.total.ok == sum(one["outcome"] == "ok" for one in runs)
+    assert found.total.failed == sum(one["outcome"] in _FAILED for one in runs)
+    assert found.total.cpu_seconds == pytest.approx(sum(one["cpu_seconds"] or 0 for one in runs))
+    assert sum(group.figures.runs for group in found.groups) == len(runs)
+    exact = _spread(one["seconds"] for one in runs)
+    for name in ("p50", "p95"):  # a bucket is at most six times as wide as its lower bound
+        assert 1 / 6 < getattr(found.total.run, name) / getattr(exact, name) < 6
+    assert (found.total.run.max, found.total.max_rss_bytes) == (None, None)
+    keys = [group.key for group in found.groups]
+    if by is Grouping.QUEUE:
+        expected = {key: sum(one["queue"] == key for one in runs) for key in "abc"}
+        assert {group.key: group.figures.runs for group in found.groups} == expected
+        only = _counted(storage, monkeypatch, by, since, queues=("a",), most=1)
+        assert [group.key for group in only.groups] == ["a"]
+    elif by is Grouping.OUTCOME:
+        assert set(keys) == {one["outcome"] for one in runs}
+    else:
+        assert keys == sorted(keys)
+        assert _counted(storage, monkeypatch, by, since, most=1).groups == found.groups[-1:]
+
+
+def test_what_counters_do_not_tell_is_read(storage, monkeypatch):
+    """They do not know commands, nor what ended before the file was upgraded."""
+    rows = _fill(storage, 7, 50)
+    monkeypatch.setattr(run_history, "_MOST_READ", 0)
+    _assert_right(storage, rows, Grouping.QUEUE, _NOW - timedelta(hours=9))
+    while storage.count_attempts():
+        pass
+    _assert_right(storage, rows, Grouping.PROGRAM, _NOW - timedelta(hours=9))
+    sql(storage, "DELETE FROM activity WHERE period < 'h2026-01-31T05'")
+    _assert_right(storage, rows, Grouping.QUEUE, _NOW - timedelta(hours=9))

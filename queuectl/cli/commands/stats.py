@@ -123,7 +123,7 @@ def _row(name: str, figures: Figures) -> list[Cell]:
         _NONE if wait is None else short_span(wait.p95),
         _NONE if run is None else short_span(run.p50),
         _NONE if run is None else short_span(run.p95),
-        _NONE if run is None else short_span(run.max),
+        _NONE if run is None or run.max is None else short_span(run.max),
         short_span(figures.cpu_seconds) if figures.cpu_seconds else _NONE,
         _NONE if figures.max_rss_bytes is None else size(figures.max_rss_bytes),
         sparkline(figures.series),
