@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _OUTSIDE = "queuectl.outside"
 _HEALTH = "/healthz"
+_METRICS = "/metrics"
 _WITHOUT_TOKEN = {"static_files.static_file", "login.log_in", "login.log_out"}
 _LIVE = "X-Queuectl-Live"
 """The header by which a page asks for itself again."""
@@ -116,7 +117,7 @@ class SecretPath:
         if is_inside and inner.count("/") >= 3:
             asked["SCRIPT_NAME"] = f"{prefix}/q/{own}"
             asked["PATH_INFO"] = f"/{rest}"
-        elif inner != _HEALTH:
+        elif inner != _HEALTH and not (inner == _METRICS and self._serving.options.public_metrics):
             asked[_OUTSIDE] = True
         else:
             asked["PATH_INFO"] = inner
@@ -145,7 +146,7 @@ def _check() -> Response | None:
     if (request.content_length or 0) > MOST_BODY_BYTES:
         abort(413)
     if request.script_root == "":
-        return _health()
+        return _without_secret_path()
     g.keys = of.ring.current()
     _authenticate()
     if request.method == "POST":
@@ -165,9 +166,12 @@ def _check() -> Response | None:
     return _unchanged()
 
 
-def _health() -> Response:
-    """Answer whether the queue can be read, to those without a token; nothing else is said."""
-    serving().storages.current().version()
+def _without_secret_path() -> Response | None:
+    """Answer those without a token whether the queue can be read, or let /metrics answer them."""
+    g.storage = serving().storages.current()
+    if request.path == _METRICS:
+        return None
+    g.storage.version()
     return Response(status=200)
 
 

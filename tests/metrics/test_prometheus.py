@@ -171,3 +171,31 @@ def test_the_textfile_is_read(queue: Queue) -> None:
                 ),
                 what="the new figures",
             )
+
+
+@pytest.mark.on_disk
+def test_the_page_is_read(queue: Queue) -> None:
+    """With the token of the link for looking in a file, and in the format that Prometheus asks for.
+
+    The topic shows this configuration.
+    """
+    pytest.importorskip("flask", reason="needs the extra web")
+    pytest.importorskip("waitress", reason="needs the extra web")
+    from support.web import Server
+
+    queue.enqueue("true")
+    page = Server(queue)
+    links = queue.ok("web", "--link").splitlines()
+    token = queue.folder / "token"
+    token.write_text(links[1].partition("token=")[2])
+    target = {
+        "metrics_path": f"{page.root}/metrics",
+        "authorization": {"credentials_file": str(token)},
+        "static_configs": [{"targets": [page.netloc]}],
+    }
+
+    with _prometheus(queue.folder / "prometheus", target) as server:
+        assert server.query('queuectl_jobs{state="pending"}') == {
+            "queue=default,state=pending": 1.0
+        }
+        assert server.query("up") == {"": 1.0}
