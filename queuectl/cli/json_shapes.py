@@ -56,6 +56,8 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "last_error": job.last_error,
         "cancel_requested": job.cancel_requested,
         "cancel_reason": job.cancel_reason,
+        "schedule": job.schedule,
+        "scheduled_for": time_or_none(job.scheduled_for),
         "on_success": job.on_success,
         "on_failure": job.on_failure,
         "on_finish": job.on_finish,

@@ -25,7 +25,7 @@ from queuectl.core.values import check_environment, check_integer
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
                 "backoff", "timeout", "shell", "input", "unique_key", "after",
                 "after_any", "on_success", "on_failure", "on_finish")  # fmt: skip
-_TIMES = ("run_at", "created_at", "updated_at", "finished_at", "paused_at")
+_TIMES = ("run_at", "created_at", "updated_at", "finished_at", "paused_at", "scheduled_for")
 _NUMBERS = {
     "attempts": (0, MAX_RETRIES_LIMIT),
     "interruptions": (0, MAX_RETRIES_LIMIT),
@@ -33,7 +33,7 @@ _NUMBERS = {
     "signal": (1, 64),
 }
 """The fields with whole numbers, and their limits: those that a process can end with."""
-_TEXTS = ("last_error", "cancel_reason")
+_TEXTS = ("last_error", "cancel_reason", "schedule")
 _FLAGS = ("cancel_requested", "id_made")
 FIELDS = (*_SPEC_FIELDS, "env", "captured", "state", *_TIMES, *_NUMBERS, "cwd", *_TEXTS, *_FLAGS)
 """The fields of a line; one that is absent or null has its default."""
@@ -147,6 +147,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
             "updated_at": times["updated_at"] or created,
             "finished_at": times["finished_at"] if state in FINISHED_STATES else None,
             "paused_at": None if state in FINISHED_STATES else times["paused_at"],
+            "scheduled_for": times["scheduled_for"],
         }
     )
     transferred = TransferredJob(job, after, after_any, content)

@@ -479,3 +479,18 @@ def test_schedules_added_at_once_are_all_there(queue: Queue) -> None:
 
     assert sum(done) == 2
     assert len(queue.json("schedule", "list")) == 2
+
+
+def test_a_job_of_a_schedule_is_exported_and_imported(queue: Queue) -> None:
+    """With its schedule, its planned time and what it was told of it."""
+    overdue(queue)
+    (job,) = queue.ok("schedule", "tick").splitlines()
+    exported = queue.ok("export")
+
+    queue.ok("--db", str(queue.folder / "other.db"), "import", "-", stdin=exported)
+
+    again = queue.ok("--db", str(queue.folder / "other.db"), "export")
+    assert json.loads(again) == json.loads(exported)
+    shown = queue.json("show", job)
+    assert (shown["schedule"], json.loads(again)["schedule"]) == ("s", "s")
+    assert shown["scheduled_for"] == json.loads(again)["env"]["QUEUECTL_SCHEDULED_FOR"]

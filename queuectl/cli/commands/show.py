@@ -178,6 +178,8 @@ def _times(job: Job) -> list[_Field]:
     starts = job.run_at if job.state in WAITING_STATES else None
     return [
         ("Enqueued", shown(job.created_at)),
+        ("Schedule", job.schedule),
+        ("Planned for", shown(job.scheduled_for)),
         ("Not before", shown(starts)),
         ("Started", shown(job.locked_at)),
         ("Finished", shown(job.finished_at)),
