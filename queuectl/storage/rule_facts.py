@@ -47,16 +47,15 @@ def hooks(
         jobs, lane = rest.pop(name, (0, None))
         found.append(
             HookFacts(
-                name,
-                True,
-                paused_at is not None,
-                time(disabled_at),
-                reason,
-                failures,
-                time(last_at),
-                result,
-                jobs,
-                lane,
+                name=str(name),
+                is_paused=paused_at is not None,
+                disabled_at=time(disabled_at),
+                disabled_reason=reason,
+                failures=failures if isinstance(failures, int) else 0,
+                last_at=time(last_at),
+                last_result=result,
+                dead_jobs=jobs,
+                lane=lane,
             )
         )
     found += [

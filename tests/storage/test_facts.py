@@ -276,6 +276,13 @@ def test_values_that_another_program_wrote(storage):
     sql(storage, died_rows)
     sql(storage, "UPDATE jobs SET updated_at = 'soon' WHERE id = 'b'")
     _add_schedule(storage, "odd", expression="never", next_at="x", due_at="y")
+    _add_schedule(storage, b"odd", timezone=7, anchor="z", last_ended="dead")
+    _add_hook(storage, b"odd", failures="many", disabled_at="x", last_result=3)
+    sql(
+        storage,
+        "INSERT INTO ticks (schedule, planned_at, result, at) VALUES ('odd', 5, 'overlapped', x'')",
+    )
+    sql(storage, "INSERT INTO activity (period, queue, event, times) VALUES ('2026', 5, 6, 7)")
     facts = storage.facts(now=NOW)
 
     assert facts.running == ()
