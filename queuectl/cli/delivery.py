@@ -6,7 +6,7 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from queuectl.core.webhooks import Request
 
@@ -23,10 +23,16 @@ class Answer(NamedTuple):
     status: int
     reason: str
     """The words that the server gave with the status; may be empty."""
-    retry_after: str | None
-    """The header Retry-After, as it came; None if there is none."""
+    headers: Sequence[tuple[str, str]]
+    """Names and values, as they came."""
     body: bytes
     """The beginning of the body."""
+
+    @property
+    def retry_after(self) -> str | None:
+        """The header Retry-After; None if there is none."""
+        found = (value for name, value in self.headers if name.lower() == "retry-after")
+        return next(found, None)
 
     @property
     def is_good(self) -> bool:
@@ -81,7 +87,7 @@ def _answer(status: int, response: http.client.HTTPResponse | urllib.error.HTTPE
     except (OSError, http.client.HTTPException):  # the status is what counts
         body = b""
     reason = getattr(response, "reason", "") or ""
-    return Answer(status, str(reason), response.headers.get("Retry-After"), body)
+    return Answer(status, str(reason), response.headers.items(), body)
 
 
 def _words(error: object) -> str:

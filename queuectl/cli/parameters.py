@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import click
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.settings import parse_size
 from queuectl.core.states import JobState
 from queuectl.core.times import parse_duration, parse_past, utcnow
 
@@ -56,6 +57,24 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
 
 DURATION = _Duration()
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A size, as `4096` or `4KiB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the size in bytes."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(str(value))
+        except InvalidInput as error:
+            raise InvalidInput(f"{_name(param)}: {error}") from None
+
+
+SIZE = _Size()
 
 
 class _Since(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only

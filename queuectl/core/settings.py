@@ -43,7 +43,8 @@ def _number(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """Read a size in bytes, as `4096` or `64KiB`. Raises InvalidInput."""
     number, unit = leading(text.strip(), DECIMAL)
     try:
         size = float(number) * _SIZE_UNITS[unit.strip().lower()]
@@ -108,7 +109,7 @@ KEYS: dict[str, Key] = {
     "backoff-jitter": Key(_number(0, 1), "0.1", "share by which a delay varies at random"),
     "job-timeout": Key(parse_duration, "300", "time limit, taken at enqueue; 0 = no limit"),
     "kill-grace": Key(parse_duration, "10", "time from TERM to KILL when a job is ended"),
-    "output-limit": Key(_size, "10MiB", "kept output: its first and its last half"),
+    "output-limit": Key(parse_size, "10MiB", "kept output: its first and its last half"),
     "retention": Key(parse_duration, "30d", "time to keep ended jobs, except dead ones"),
     "on-worker-death": Key(
         Choice("adopt", "kill"), "adopt", "adopt or kill the job of a dead worker"

@@ -155,18 +155,18 @@ def request(
     event_id: str,
     now: datetime,
     version: str,
-    output: bytes = b"",
 ) -> Request:
     """Return what to send about an event.
 
-    `payload` is the JSON of the event, `output` the end of what its job printed. The id stays the
-    same when the delivery is tried again; the timestamp is that of this try.
+    `payload` is the JSON of the event. The id stays the same when the delivery is tried again; the
+    timestamp is that of this try.
     """
     event = json.loads(payload)
     headers = {"User-Agent": f"queuectl/{version}", **target.headers}
     if target.format == "healthchecks":
         headers["Content-Type"] = "text/plain; charset=utf-8"
-        return Request(_ping_url(target.url, event), headers, output[-_PING_BYTES:])
+        printed = str((event.get("data") or {}).get("output") or "")
+        return Request(_ping_url(target.url, event), headers, printed.encode()[-_PING_BYTES:])
     if target.format == "slack":
         body = json.dumps({"text": _slack_text(line(event))}).encode()
         headers["Content-Type"] = "application/json"
@@ -261,13 +261,6 @@ def _one_line(text: str) -> str:
 def _slack_text(text: str) -> str:
     """Escape the characters that have a meaning in a message (docs.slack.dev, formatting)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def with_output(payload: bytes, output: bytes) -> bytes:
-    """Return the JSON of an event with the end of the output of its job added to its data."""
-    event = json.loads(payload)
-    event.setdefault("data", {})["output"] = output.decode("utf-8", "replace")
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def retry_after(value: str | None, *, now: datetime) -> float | None:

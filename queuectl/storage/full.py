@@ -20,6 +20,7 @@ from queuectl.storage.run_history import RunHistory
 from queuectl.storage.space import Space
 from queuectl.storage.transfer import Transfer
 from queuectl.storage.waits import Waits
+from queuectl.storage.webhooks import Webhooks
 
 
 class Storage(
@@ -32,6 +33,7 @@ class Storage(
     Actions,
     JobPauses,
     HookRules,
+    Webhooks,
     Overview,
     LastRuns,
     Activity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from typing import Callable, Mapping
 
@@ -52,6 +53,8 @@ class CommandBuilder:
             "QUEUECTL_EXECUTION": mark,
             "QUEUECTL_STATUS": status_path,
         }
+        if job.hook is not None:  # a webhook is sent by this program
+            own_environ["QUEUECTL_PYTHON"] = sys.executable
         if cwd is not None:
             # As `cd` does: a path through symbolic links stays the one that the user knows.
             own_environ["PWD"] = cwd

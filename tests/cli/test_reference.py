@@ -112,12 +112,17 @@ def test_variables_that_are_read() -> None:
     assert used - of_setproctitle <= {*_terms("environment"), *code(TOPICS["environment"].text)}
 
 
+_FOR_HOOKS = {"QUEUECTL_PYTHON"}
+"""What a worker sets only for the job of a hook."""
+
+
 def test_variables_of_a_job() -> None:
     """These are the variables that a worker sets."""
     source = (Path(queuectl.__file__).parent / "worker" / "commands.py").read_text("utf-8")
     set_by_workers = set(re.findall(r'"(QUEUECTL_[A-Z_]+)"', source))
 
-    assert set(_terms("environment", "What a job gets")) == {*set_by_workers, "PWD"}
+    assert set(_terms("environment", "What a job gets")) == {*set_by_workers, "PWD"} - _FOR_HOOKS
+    assert set(_terms("environment", "What the job of a hook gets")) >= _FOR_HOOKS
 
 
 def test_files() -> None:

@@ -104,15 +104,8 @@ def test_a_ping_has_the_address_for_what_happened(kind: str, data: dict[str, obj
 
 
 def test_a_ping_keeps_its_query_and_takes_the_end_of_the_output_along():
-    target = webhooks.Target("https://hc.example/uuid/?create=1", "healthchecks")
-    sent = webhooks.request(
-        target,
-        _payload("dead", exit_code=3),
-        event_id="evt_1",
-        now=NOW,
-        version="1.2",
-        output=b"a" * 10_000 + b"the end",
-    )
+    payload = _payload("dead", exit_code=3, output="a" * 10_000 + "the end")
+    sent = _request(payload, "healthchecks", "https://hc.example/uuid/?create=1")
     assert sent.url == "https://hc.example/uuid/3?create=1"
     assert (len(sent.body), sent.body[-7:]) == (10_000, b"the end")
 
@@ -233,11 +226,6 @@ def test_a_header_is_split_at_its_first_colon():
 def test_other_headers_are_refused(text: str):
     with pytest.raises(InvalidInput):
         webhooks.check_header(text)
-
-
-def test_the_output_is_added_to_the_data():
-    added = json.loads(webhooks.with_output(_payload("dead", id="j1"), b"caf\xc3\xa9 \xff"))
-    assert added["data"] == {"id": "j1", "output": "caf\u00e9 \ufffd"}
 
 
 @pytest.mark.parametrize(

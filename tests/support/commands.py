@@ -10,7 +10,10 @@ from queuectl.cli.app import root
 
 
 def commands(*, groups: bool = False) -> dict[str, click.Command]:
-    """Return every command under its full name, in the order of the help; `groups`: these, too."""
+    """Return every command under its full name, in the order of the help; `groups`: these, too.
+
+    Hidden commands, which only queuectl itself calls, are not among them.
+    """
     return dict(_below(root, "", groups=groups))
 
 
@@ -26,4 +29,6 @@ def _below(
     for word in command.list_commands(context):
         found = command.get_command(context, word)
         assert found is not None
+        if found.hidden:
+            continue
         yield from _below(found, f"{name} {word}".strip(), groups=groups)

@@ -1,4 +1,4 @@
-"""The commands `hook add`, `list`, `show`, `remove`, `pause` and `resume`."""
+"""The group `hook`: adding, listing, showing, removing, pausing and resuming hooks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ from queuectl.cli.command import (
     usage_error,
 )
 from queuectl.cli.command_line import NamedCommandLine
+from queuectl.cli.commands.hook_webhook import (
+    MAX_RETRIES,
+    hook_deliver,
+    hook_rotate,
+    hook_test,
+    stored_secret,
+    webhook_fields,
+    webhook_options,
+)
 from queuectl.cli.job_options import command_text, current_folder, variables_given
 from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.parameters import DURATION, PATTERN, WholeNumber
@@ -58,6 +67,7 @@ _JSON_RUNS = 50
 _SECTIONS = {
     "What it reports": "--on --queue --label --schedule",
     "How it runs": "--digest --timeout --max-retries --cwd --env",
+    "Webhooks": "--url --format --output --header --secret-file --no-secret --allow-http",
     "If there is one": "--replace",
 }
 
@@ -142,6 +152,7 @@ def hook() -> None:
     shell_complete=offers.variables,
     help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
 )
+@webhook_options
 @click.option("--replace", is_flag=True, help="Change the hook that has this name already.")
 @quiet_option
 def hook_add(
@@ -159,13 +170,17 @@ def hook_add(
     env: Sequence[str],
     replace: bool,
     quiet: bool,
+    **webhook: Any,
 ) -> None:
-    """Run a command when jobs end; print the name of the hook.
+    """Run a command or call a URL when jobs end; print the hook's name.
 
     The command runs as a job of its own, which is stored together with the result that it reports:
     no crash loses it, and it is tried again until it succeeds or is dead. It reads what happened
     from QUEUECTL_* variables, and as one JSON object from its stdin (see queuectl help hooks). Its
     job is in the queue QUEUE/hooks, which workers of QUEUE serve. A hook has no hooks.
+
+    With --url, a webhook, that job sends the JSON object to a URL. It is signed as Standard
+    Webhooks describes: the secret is printed below the name.
 
     \b
     Events:
@@ -183,14 +198,16 @@ def hook_add(
       queuectl hook add ops --on dead 'mail -s "$QUEUECTL_PARENT_ID died" me'
       queuectl hook add done --on drained --queue photos notify-send 'done'
       queuectl hook add storm --on dead --digest 5m ./report-deaths
+      queuectl hook add web --on dead --url https://example.org/queue
     """
+    to_url = webhook_fields(**webhook)
     new = NewHook(
         name=_checked_name(name),
         events=_events(events),
         queues=tuple(check_queue(one, "--queue") for item in queues for one in item.split(",")),
         labels="*" if label is None else label,
         schedules=schedule or "",
-        command=_command(words, literal=literal),
+        command=_command(words, literal=literal, is_webhook=bool(to_url)),
         digest_seconds=digest or 0.0,
         timeout=TIMEOUT if timeout is None else timeout,
         cwd=current_folder() if cwd is None else check_cwd(cwd, "--cwd"),
@@ -199,13 +216,17 @@ def hook_add(
     storage = open_storage(create=True)
     settings = storage.settings()
     captured = captured_variables(settings.capture_env, os.environ)
-    attempts = settings.hook_max_retries if max_retries is None else max(1, max_retries)
-    new = new._replace(env=json.dumps({**captured, **given}), max_retries=attempts)
+    usual_attempts = MAX_RETRIES if to_url else settings.hook_max_retries
+    attempts = usual_attempts if max_retries is None else max(1, max_retries)
+    new = new._replace(env=json.dumps({**captured, **given}), max_retries=attempts, **to_url)
     try:
         storage.add_hook(new, replace=replace, now=utcnow())
     except HookExists as error:
         raise QueueError(f"{error} (--replace changes it)") from None
     output.print_line(new.name)
+    secret = storage.credentials(new.name).secret if to_url else None
+    if secret is not None:
+        output.print_line(secret)
     if sys.stderr.isatty() and not quiet:
         output.hint(f"{new.name} runs on {show_events(new.events)} of {_scope(new)}")
 
@@ -224,10 +245,12 @@ def _events(given: Sequence[str]) -> tuple[str, ...]:
         raise InvalidInput(f"--on: {error}") from None
 
 
-def _command(words: Sequence[str], *, literal: bool) -> str:
-    if not words:
+def _command(words: Sequence[str], *, literal: bool, is_webhook: bool) -> str | None:
+    if is_webhook and words:
+        usage_error("a hook runs a command or calls a URL, not both")
+    if not words and not is_webhook:
         usage_error("no command given (example: queuectl hook add ops --on dead ./report)")
-    return command_text(words, literal=literal)
+    return command_text(words, literal=literal) if words else None
 
 
 @hook.command("list", cls=QueueCommand)
@@ -251,7 +274,8 @@ def hook_list(as_json: bool) -> None:
 @hook.command("show", cls=QueueCommand)
 @_name_argument
 @json_option
-def hook_show(name: str, as_json: bool) -> None:
+@click.option("--secret", is_flag=True, help="Print only the secret of a webhook.")
+def hook_show(name: str, as_json: bool, secret: bool) -> None:
     """Show a hook and its last jobs.
 
     \b
@@ -260,6 +284,9 @@ def hook_show(name: str, as_json: bool) -> None:
     """
     storage = open_storage()
     found = storage.hook(name)
+    if secret:
+        output.print_line(stored_secret(storage, found))
+        return
     if as_json:
         jobs = storage.hook_jobs(name, most=_JSON_RUNS)
         output.print_json({**_hook_json(found), "jobs": [_run_json(job) for job in jobs]})
@@ -341,6 +368,10 @@ def hook_resume(names: Sequence[str], quiet: bool) -> int:
       queuectl hook resume ops
     """
     return _each(names, lambda storage, name: storage.resume_hook(name), "resumed", quiet=quiet)
+
+
+for _command_of_webhooks in (hook_test, hook_rotate, hook_deliver):
+    hook.add_command(_command_of_webhooks)
 
 
 def _each(

@@ -1,0 +1,332 @@
+"""The commands `hook deliver`, `test` and `rotate`, and the options of `hook add` for webhooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from typing import Any, Callable, Mapping, Sequence, TypeVar
+
+import click
+
+from queuectl import __version__
+from queuectl.cli import offers, output
+from queuectl.cli.command import QueueCommand, open_storage, quiet_option, usage_error
+from queuectl.cli.inside_job import own_job
+from queuectl.cli.parameters import DURATION, SIZE
+from queuectl.core import webhooks
+from queuectl.core.errors import InvalidInput, NoSuchHook, QueueError
+from queuectl.core.hooks import Hook
+from queuectl.core.models import Job
+from queuectl.core.settings import DEFAULT_SHELL
+from queuectl.core.times import to_text, utcnow
+from queuectl.host.processes import host_name
+from queuectl.storage import Storage
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+MAX_RETRIES = 30
+"""How often a webhook is tried unless the user says so: a receiver may be down for a night."""
+_PING_OUTPUT_BYTES = 10_000
+_MOST_OUTPUT_BYTES = 10_000
+"""With more, the payload would grow beyond the 20 kB that receivers can be expected to take."""
+_LONGEST_PAUSE = 30.0
+"""The longest time, in seconds, that a delivery waits because its receiver asks for it."""
+_TOO_BUSY = (429, 502, 503, 504)
+_GONE = 410
+_ROTATION = 24 * 3600.0
+
+
+def webhook_options(function: _Function) -> _Function:
+    """Add the options of webhooks to `hook add`."""
+    for option in reversed(
+        [
+            click.option(
+                "--url",
+                metavar="URL",
+                help="Send the event there with POST, instead of running a command.",
+            ),
+            click.option(
+                "--format",
+                "url_format",
+                type=click.Choice(webhooks.FORMATS),
+                help="What to send: signed JSON (standard), a healthchecks.io ping, a message for "
+                "Slack, or one line of text, as for ntfy (default: standard).",
+            ),
+            click.option(
+                "--output",
+                "output_bytes",
+                type=SIZE,
+                metavar="SIZE",
+                help="Send this much of the end of the job's output along (default: none; to "
+                "healthchecks 10000 bytes).",
+            ),
+            click.option(
+                "--header",
+                "headers",
+                multiple=True,
+                metavar="'NAME: VALUE'",
+                help="Send this header along (repeatable).",
+            ),
+            click.option(
+                "--secret-file",
+                metavar="FILE",
+                shell_complete=offers.path("file"),
+                help="Sign with the secret in this file (default: a new secret, which is printed).",
+            ),
+            click.option("--no-secret", is_flag=True, help="Do not sign."),
+            click.option(
+                "--allow-http", is_flag=True, help="Allow http://, which others can read."
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def webhook_fields(
+    *,
+    url: str | None,
+    url_format: str | None,
+    output_bytes: int | None,
+    headers: Sequence[str],
+    secret_file: str | None,
+    no_secret: bool,
+    allow_http: bool,
+) -> dict[str, Any]:
+    """Check the options of a webhook; return fields of NewHook. Empty without --url."""
+    if url is None:
+        given = {
+            "--format": url_format,
+            "--output": output_bytes,
+            "--header": headers,
+            "--secret-file": secret_file,
+            "--no-secret": no_secret,
+            "--allow-http": allow_http,
+        }
+        for option, value in given.items():
+            if value:
+                usage_error(f"{option} needs --url")
+        return {}
+    form = url_format or "standard"
+    signs = form == "standard" and not no_secret
+    if secret_file is not None and not signs:
+        usage_error("--secret-file: only --format standard is signed, and not with --no-secret")
+    if output_bytes is not None and output_bytes > _MOST_OUTPUT_BYTES:
+        usage_error(f"--output must be at most {_MOST_OUTPUT_BYTES} bytes")
+    try:
+        webhooks.check_url(url, allow_http=allow_http)
+    except InvalidInput as error:
+        hint = " (--allow-http sends it all the same)" if "plain http" in str(error) else ""
+        raise InvalidInput(f"--url: {error}{hint}") from None
+    default_bytes = _PING_OUTPUT_BYTES if form == "healthchecks" else 0
+    return {
+        "url": url,
+        "format": form,
+        "output_bytes": default_bytes if output_bytes is None else output_bytes,
+        "header": json.dumps(dict(map(_header, headers))),
+        "secret_file": None if secret_file is None else _checked_file(secret_file),
+        "secret": _new_secret() if signs and secret_file is None else None,
+    }
+
+
+def _new_secret() -> str:
+    return webhooks.new_secret(os.urandom(32))
+
+
+def stored_secret(storage: Storage, found: Hook) -> str:
+    """Return the secret of a webhook. Raises QueueError if none is stored in the queue."""
+    own = storage.credentials(found.name)
+    if own.secret is not None:
+        return own.secret
+    if found.url is None:
+        raise QueueError(f"the hook {found.name} has no secret: it runs a command")
+    if own.secret_file is not None:
+        raise QueueError(f"the secret of the hook {found.name} is in {own.secret_file}")
+    raise QueueError(f"the hook {found.name} has no secret")
+
+
+def _header(text: str) -> tuple[str, str]:
+    try:
+        return webhooks.check_header(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"--header: {error}") from None
+
+
+def _checked_file(path: str) -> str:
+    path = os.path.abspath(path)
+    try:
+        _secret_of_file(path)
+    except QueueError as error:
+        raise InvalidInput(f"--secret-file: {error}") from None
+    return path
+
+
+def _secret_of_file(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return webhooks.check_secret(file.read(1000))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
+        raise QueueError(f"the secret in {path} cannot be read: {reason}") from None
+
+
+@click.command("deliver", cls=QueueCommand, hidden=True)
+def hook_deliver() -> int:
+    """Send the event that this job reports. This is what the job of a webhook runs."""
+    name, event_id = (os.environ.get(f"QUEUECTL_{word}") for word in ("HOOK", "EVENT_ID"))
+    if name is None or event_id is None:
+        usage_error("only the job of a webhook can run this (to try one: queuectl hook test)")
+    storage = open_storage(write=True)
+    job = own_job(storage)
+    if job is None:
+        usage_error("only the job of a webhook can run this (to try one: queuectl hook test)")
+    payload = sys.stdin.buffer.read()
+    try:
+        found = storage.hook(name)
+    except NoSuchHook:
+        return _withdraw(storage, job, f"the hook {name} was removed")
+    if found.url is None:
+        return _withdraw(storage, job, f"the hook {name} is no webhook any more")
+    if found.disabled_at is not None:
+        return _withdraw(storage, job, f"the hook {name} is disabled: {found.disabled_reason}")
+    if found.paused_at is not None:
+        return _withdraw(storage, job, f"the hook {name} is paused")
+    end = time.monotonic() + (found.timeout or _LONGEST_PAUSE)
+    return _deliver(storage, job, found, payload, event_id, end)
+
+
+def _deliver(
+    storage: Storage, job: Job, found: Hook, payload: bytes, event_id: str, end: float
+) -> int:
+    """Send an event, perhaps twice; return the exit code."""
+    from queuectl.cli import delivery  # it loads ssl, 30 ms
+
+    for is_last in (False, True):
+        try:
+            answer = delivery.post(_request(storage, found, payload, event_id))
+        except delivery.NoAnswer as error:
+            storage.note_answer(found.name, str(error))
+            output.message(str(error))
+            return 1
+        _show(answer)
+        said = f"{answer.status} {answer.reason}".strip()
+        if answer.status == _GONE:
+            storage.disable_hook(found.name, said, now=utcnow())
+            return _withdraw(storage, job, f"the receiver wants no more events: {said}")
+        pause = webhooks.retry_after(answer.retry_after, now=utcnow())
+        waits = answer.status in _TOO_BUSY and pause is not None and pause <= _LONGEST_PAUSE
+        if is_last or not waits or time.monotonic() + (pause or 0) >= end:
+            break
+        time.sleep(pause or 0)
+    storage.note_answer(found.name, said)
+    output.message(said if answer.is_good else f"not delivered: {said}")
+    return 0 if answer.is_good else 1
+
+
+def _request(storage: Storage, found: Hook, payload: bytes, event_id: str) -> webhooks.Request:
+    """Return what to send for a hook now."""
+    now, own = utcnow(), storage.credentials(found.name)
+    secret = own.secret if own.secret_file is None else _secret_of_file(own.secret_file)
+    secrets = [secret] if secret else []
+    if own.old_secret and own.old_secret_until is not None and now < own.old_secret_until:
+        secrets.append(own.old_secret)
+    assert found.url is not None
+    target = webhooks.Target(found.url, found.format, tuple(secrets), own.headers)
+    return webhooks.request(target, payload, event_id=event_id, now=now, version=__version__)
+
+
+def _withdraw(storage: Storage, job: Job, why: str) -> int:
+    """Let the job of a webhook be cancelled, since it would never deliver; return the exit code.
+
+    A job that fails after its cancel was requested is cancelled: it is neither retried nor dead.
+    """
+    storage.cancel(job, reason=why, now=utcnow())
+    output.message(why)
+    return 1
+
+
+def _show(answer: Any) -> None:
+    """Print what the receiver answered: it is kept as the output of the job."""
+    output.print_data(f"HTTP {answer.status} {answer.reason}".rstrip())
+    for name, value in answer.headers:
+        output.print_data(f"{name}: {value}")
+    if answer.body:
+        output.print_data("")
+        output.print_data(answer.body.decode("utf-8", "replace"))
+
+
+@click.command("test", cls=QueueCommand)
+@click.argument("name", metavar="NAME", shell_complete=offers.hooks)
+def hook_test(name: str) -> int:
+    """Send a test event now, and print what the receiver answers.
+
+    Exit code 0: delivered, or the command of the hook succeeded. 1: not.
+
+    \b
+    Examples:
+      queuectl hook test ops
+    """
+    storage = open_storage(write=True)
+    found = storage.hook(name)
+    event_id = f"evt_{os.urandom(12).hex()}"
+    data = {"hook": name, "host": host_name()}
+    event = {"type": "hook.test", "timestamp": to_text(utcnow()), "data": data}
+    payload = json.dumps(event).encode()
+    if found.url is None:
+        return _test_command(found, payload, event_id)
+    from queuectl.cli import delivery  # it loads ssl, 30 ms
+
+    try:
+        answer = delivery.post(_request(storage, found, payload, event_id))
+    except delivery.NoAnswer as error:
+        raise QueueError(f"not delivered: {error}") from None
+    _show(answer)
+    return 0 if answer.is_good else 1
+
+
+def _test_command(found: Hook, payload: bytes, event_id: str) -> int:
+    """Run the command of a hook here, with a test event."""
+    variables: Mapping[str, str] = {
+        **os.environ,
+        **json.loads(found.env),
+        "QUEUECTL_EVENT": "hook.test",
+        "QUEUECTL_EVENT_ID": event_id,
+        "QUEUECTL_HOOK": found.name,
+    }
+    command = [DEFAULT_SHELL, "-c", found.command or ""]
+    ended = subprocess.run(command, input=payload, env=variables, cwd=found.cwd, check=False)
+    return 0 if ended.returncode == 0 else 1
+
+
+@click.command("rotate", cls=QueueCommand)
+@click.argument("name", metavar="NAME", shell_complete=offers.hooks)
+@click.option(
+    "--keep-old",
+    type=DURATION,
+    default=_ROTATION,
+    metavar="DURATION",
+    help="Sign with the old secret, too, for this long (default: 1d).",
+)
+@quiet_option
+def hook_rotate(name: str, keep_old: float, quiet: bool) -> None:
+    """Give a webhook a new secret, and print it.
+
+    Until the old one ends, each event has both signatures, so its receiver accepts it before and
+    after you have told it the new secret.
+
+    \b
+    Examples:
+      queuectl hook rotate ops
+      queuectl hook rotate --keep-old 0 ops    # the old secret is known to others
+    """
+    storage = open_storage(write=True)
+    stored_secret(storage, storage.hook(name))
+    secret = _new_secret()
+    storage.rotate_secret(name, secret, keep_until=utcnow() + timedelta(seconds=keep_old))
+    output.print_line(secret)
+    if not quiet and keep_old:
+        output.hint("events have both signatures until the old secret ends")
