@@ -9,7 +9,7 @@ from queuectl.cli.colors import bad, strong
 from queuectl.cli.json_shapes import masked, time_or_none
 from queuectl.cli.output import on_terminal
 from queuectl.cli.shown_times import relative_time
-from queuectl.cli.tables import Cell, Column, Styled
+from queuectl.cli.tables import Cell, Column, Styled, state_cell
 from queuectl.core import cron, moments
 from queuectl.core.errors import QueueError
 from queuectl.core.schedule_specs import ScheduledJob, from_text
@@ -112,10 +112,17 @@ def tick_row(tick: Tick) -> list[Cell]:
     return [
         moments.local(tick.planned_at),
         f"{tick.result}{times}",
-        tick.job or "-",
-        tick.state or "-",
+        _job_name(tick),
+        "-" if tick.state is None else state_cell(JobState(tick.state)),
         "-" if tick.seconds is None else moments.span(tick.seconds),
     ]
+
+
+def _job_name(tick: Tick) -> str:
+    """Return the short number of the job on a terminal, its id elsewhere."""
+    if tick.job is None:
+        return "-"
+    return f"@{tick.job_seq}" if on_terminal() else tick.job
 
 
 def fields(schedule: Schedule, *, now: datetime) -> Sequence[tuple[str, object]]:

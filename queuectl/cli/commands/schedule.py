@@ -141,7 +141,11 @@ def schedule_show(name: str, as_json: bool, show_env: bool) -> None:
 )
 @click.option("-n", "--count", type=WholeNumber(1, _LARGEST_COUNT), default=_SHOWN_NEXT,
               metavar="N", help="Print so many times (default: 5).")  # fmt: skip
-@click.option("--tz", metavar="ZONE", help="Time zone of EXPRESSION (default: the machine's).")
+@click.option(
+    "--tz",
+    metavar="ZONE",
+    help="Time zone of EXPRESSION (default: that of TZ, else the machine's).",
+)
 @json_option
 def schedule_next(expression: tuple[str, ...], count: int, tz: str | None, as_json: bool) -> None:
     """Print the next planned times of a schedule or of an expression.

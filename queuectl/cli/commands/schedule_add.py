@@ -43,7 +43,7 @@ _SECTIONS = {
         for title, options in JOB_SECTIONS.items()
         if title in ("Where it runs", "Limits", "When it ends")
     },
-    "How it is found": "--priority --label --replace",
+    "Order and names": "--priority --label --replace",
 }
 
 
@@ -81,7 +81,11 @@ def _complete(ctx: click.Context, param: Any, incomplete: str) -> list[Any]:
     metavar="NAME EXPRESSION -- COMMAND [ARG]...",
     shell_complete=_complete,
 )
-@click.option("--tz", metavar="ZONE", help="Time zone, as Europe/Berlin (default: the machine's).")
+@click.option(
+    "--tz",
+    metavar="ZONE",
+    help="Time zone, as Europe/Berlin (default: that of TZ, else the machine's).",
+)
 @click.option(
     "--jitter",
     type=DURATION,
