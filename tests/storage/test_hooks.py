@@ -378,3 +378,18 @@ def test_a_job_that_a_hook_enqueues_is_one_deeper(storage, clock):
     assert storage.get("a").hook_depth == 3
     assert storage.get("a").own_env() == {"QUEUECTL_HOOK_DEPTH": "3"}
     assert (storage.get("b").hook_depth, storage.get("b").own_env()) == (0, {})
+
+
+def test_eleven_thousand_deaths_are_one_message(storage, clock):
+    """The job of the digest counts them all, and stays small."""
+    rule(storage, clock, "dead", digest_seconds=300.0)
+    storage.enqueue([JobSpec(command="true") for _ in range(11_000)], now=clock.now)
+    claim = storage.claim("w1", now=clock.now)
+    while claim is not None:
+        _, claim = storage.record_and_claim(claim, EXIT_1, DEAD, "w1", now=clock.now)
+    (job,) = hook_jobs(storage)
+    data = payload(storage, job)["data"]
+    assert (data["count"], data["events"]) == (11_000, {"job.dead": 11_000})
+    assert (len(data["jobs"]), job.env["QUEUECTL_EVENT_COUNT"]) == (20, "11000")
+    assert job.input_bytes < 3000
+    assert sql(storage, "SELECT count(*) FROM contents") == [(1,)]
