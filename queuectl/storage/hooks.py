@@ -88,9 +88,7 @@ def fire(
         kind: Event(kind, hooks.event_id(queue_id, *change, kind), now, job.queue, data, variables)
         for kind in {run.kind for run in runs}
     }
-    storing = _Storing(conn, job, ended, now)
-    made = [storing.store(run, events[run.kind]) for run in runs]
-    return any(made)
+    return _Storing(conn, job, ended, now).store_all(runs, events)
 
 
 def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> bool:
@@ -115,9 +113,7 @@ def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> b
     }
     name = hooks.event_id(queue_id, "schedule", missed.schedule, newest, missed.why)
     event = Event("missed", name, now, missed.queue, data, variables)
-    storing = _Storing(conn, None, None, now)
-    made = [storing.store(run, event) for run in runs]
-    return any(made)
+    return _Storing(conn, None, None, now).store_all(runs, {"missed": event})
 
 
 def note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
@@ -247,7 +243,13 @@ class _Storing:
         self._into = Adding(conn, now=now)
         self._settings = _settings(conn)
 
-    def store(self, run: _Run, event: Event) -> bool:
+    def store_all(self, runs: Sequence[_Run], events: Mapping[str, Event]) -> bool:
+        """Store the jobs of hooks that report events, given by their kinds; whether any is new."""
+        made = [self._store(run, events[run.kind]) for run in runs]
+        self._into.count()
+        return any(made)
+
+    def _store(self, run: _Run, event: Event) -> bool:
         """Store the job of a hook, or add the event to its digest; return whether a job is new."""
         conn, rule = self._conn, run.rule
         known = conn.execute(

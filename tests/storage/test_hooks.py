@@ -85,6 +85,15 @@ def test_the_end_of_a_job_is_reported_with_its_result(storage, clock, outcome, v
     assert message["data"]["execution"]["id"] == claim.execution_id
 
 
+def test_the_jobs_of_hooks_are_counted_as_enqueued(storage, clock):
+    """Otherwise more would end in a lane than came in."""
+    rule(storage, clock, "completed")
+    add(storage, clock.now, "a")
+    finish(storage, clock.now, "a", JobState.COMPLETED)
+    counted = {(one.queue, one.event): one.times for one in storage.totals()}
+    assert counted["default/hooks", "enqueued"] == 1
+
+
 def test_an_attempt_that_is_followed_by_another_is_reported_as_failed(storage, clock):
     """A rule on `dead` hears nothing of it."""
     rule(storage, clock, "failed", "each")

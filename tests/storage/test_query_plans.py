@@ -10,10 +10,12 @@ import re
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 import pytest
 
 from queuectl.core.errors import NoSuchJob
+from queuectl.core.hooks import NewHook
 from queuectl.core.models import LastRun, Selection
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
@@ -633,3 +635,35 @@ def test_the_longest_wait_is_found_in_steps(tmp_path):
             taken.append(steps(storage, lambda storage: storage.waits(now=NOW)))
 
     assert taken[1] <= taken[0] * 1.2 + 20, taken
+
+
+def record_completed(storage, taken):
+    storage.record(taken, OK, COMPLETED, now=NOW)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_hook_costs_the_same_however_long_the_history_is(small, large, own):
+    """Its event, the drain of a queue and the recovery of a schedule are found by indexes."""
+    sizes = []
+    for storage in (small, large):
+        if not own:
+            events = ("completed", "recovered", "drained")
+            storage.add_hook(NewHook("ops", events, command="x"), replace=True, now=NOW)
+        spec = JobSpec(command="true", queue="hooked", on_finish="x" if own else None)
+        [enqueued] = storage.enqueue([spec], now=NOW)
+        sql(storage, "UPDATE jobs SET schedule = 'nightly' WHERE seq = ?", enqueued.seq)
+        taken = storage.claim("w1", ("hooked",), now=NOW)
+        sizes.append(steps(storage, partial(record_completed, taken=taken)))
+        assert len(storage.hook_jobs_of(taken.job)) == (1 if own else 2)
+        for job in storage.hook_jobs_of(taken.job):
+            storage.cancel(job, now=NOW)
+        if not own:
+            storage.remove_hook("ops")
+    assert sizes[1] <= sizes[0] * 1.2 + 20, sizes
+
+
+def test_jobs_of_hooks_are_found_by_indexes(large):
+    """Those of a job, and those of a hook; a prune looks at those of each job that it deletes."""
+    job = large.get("done1")
+    assert steps(large, lambda storage: storage.hook_jobs_of(job)) < 100
+    assert steps(large, lambda storage: storage.hook_jobs("ops", most=50)) < 100
