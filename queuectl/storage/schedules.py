@@ -102,19 +102,9 @@ class Schedules(Base):
         each deployment never puts it off. Returns it as it is stored. Raises ScheduleExists.
         """
         with self._transaction() as conn:
-            row = _find(conn, schedule.name)
-            if row is None:
-                conn.execute(INSERT_SCHEDULE, values_of(schedule))
-            elif not replace:
-                raise ScheduleExists(schedule.name)
-            else:
-                schedule = _replacement(row, schedule)
-                assignments = ", ".join(f"{name} = :{name}" for name in _REPLACED)
-                conn.execute(
-                    f"UPDATE schedules SET {assignments} WHERE name = :name", values_of(schedule)
-                )
+            stored = store(conn, schedule, replace=replace)
         self._wake_workers()
-        return schedule
+        return stored
 
     def schedule(self, name: str) -> Schedule:
         """Return a schedule. Raises NoSuchSchedule, or UnreadableRow."""
@@ -226,6 +216,20 @@ class Schedules(Base):
         if wakes:
             self._wake_workers()
         return ticks.Ticked(advanced, tuple(jobs), wakes, tuple(problems), True)
+
+
+def store(conn: sqlite3.Connection, schedule: Schedule, *, replace: bool) -> Schedule:
+    """Store a schedule within the caller's transaction, as `add_schedule` does."""
+    row = _find(conn, schedule.name)
+    if row is None:
+        conn.execute(INSERT_SCHEDULE, values_of(schedule))
+        return schedule
+    if not replace:
+        raise ScheduleExists(schedule.name)
+    schedule = _replacement(row, schedule)
+    assignments = ", ".join(f"{name} = :{name}" for name in _REPLACED)
+    conn.execute(f"UPDATE schedules SET {assignments} WHERE name = :name", values_of(schedule))
+    return schedule
 
 
 def _tick(row: Sequence[Any]) -> Tick:

@@ -128,7 +128,7 @@ def test_commands_of_a_group_are_in_the_order_of_use() -> None:
     }
 
     assert orders == {
-        "schedule": "add list show next run pause resume remove tick".split(),
+        "schedule": "add list show next run pause resume remove tick import export".split(),
         "worker": ["start", "stop", "scale", "unit", "list"],
         "queue": ["list", "pause", "resume", "limit"],
         "hook": "add list show remove pause resume test rotate".split(),

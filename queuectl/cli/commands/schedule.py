@@ -20,6 +20,7 @@ from queuectl.cli.command import (
 )
 from queuectl.cli.commands.queue import who
 from queuectl.cli.commands.schedule_add import add, zone_to_store
+from queuectl.cli.commands.schedule_import import schedule_export, schedule_import
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.schedule_shapes import (
     COLUMNS,
@@ -290,3 +291,7 @@ def schedule_tick(quiet: bool) -> None:
         output.error(click.get_current_context().command_path, f"{name}: {why}")
     if ticked.problems:
         click.get_current_context().exit(1)
+
+
+schedule.add_command(schedule_import)
+schedule.add_command(schedule_export)
