@@ -45,7 +45,7 @@ class TestOffers:
     @pytest.mark.parametrize(
         ("words", "expected"),
         [
-            ("sta", ["status"]),
+            ("stat", ["status", "stats"]),
             ("worker sto", ["stop"]),
             ("config un", ["unset"]),
             ("dlq ", ["list", "purge", "retry"]),
@@ -278,7 +278,7 @@ _LOAD = {
     "fish": "queuectl completion fish | source",
 }
 _TYPED = {
-    "queuectl sta": "queuectl status ",
+    "queuectl statu": "queuectl status ",
     "queuectl show sch": "queuectl show scheduled ",
     "queuectl show it": "queuectl show 'it'\"'\"'s:one' ",
     "queuectl show @1": "queuectl show @1 ",

@@ -207,3 +207,13 @@ def test_too_many_attempts_to_read(busy: Queue, monkeypatch: pytest.MonkeyPatch)
     assert (shown["about"], shown["total"]["run"]["max"]) == (True, None)
     assert shown["groups"][1]["dead"] == 1
     assert list(shown["groups"][0]) == keys("A group of the statistics")
+
+
+def test_a_command_takes_the_place_of_other_columns(busy: Queue) -> None:
+    """On a narrow terminal it is more interesting than CPU time and memory."""
+    narrow = on_terminal(busy, "stats", "--by", "command", size=(80, 24)).screen.splitlines()
+    wide = on_terminal(busy, "stats", "--by", "command", size=(120, 40)).screen.splitlines()
+
+    assert narrow[0].split() == ["COMMAND", "RUNS", "OK", "RUN", "95%", "MAX"]
+    assert narrow[1].startswith("env A=1 make 1 ")
+    assert wide[0].split() == [*narrow[0].split(), "CPU", "MEM", "OVER", "TIME"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, Ty
 
 import click
 
-from queuectl.cli import output
+from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
 from queuectl.cli.json_shapes import job_json
 from queuectl.cli.listings import Longest, print_jobs
@@ -53,7 +53,12 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
         ),
         queue_option,
         label_option,
-        click.option("--schedule", metavar="NAME", help="Only jobs that this schedule made."),
+        click.option(
+            "--schedule",
+            metavar="NAME",
+            shell_complete=offers.schedules,
+            help="Only jobs that this schedule made.",
+        ),
         since_option,
         click.option(
             "-n",

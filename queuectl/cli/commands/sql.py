@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 import threading
@@ -31,6 +32,8 @@ from queuectl.storage.read_only import Answer, Value, ask, promised_views
 _TIMED_OUT = 124
 _FIRST_ROWS = 500
 """So many rows decide how the columns of a table look."""
+_ROWS_AT_ONCE = 200
+"""So many rows of CSV are printed at once: one by one takes ten times as long."""
 _NARROW = 10
 """A text that takes no more cells than this stays whole in a table."""
 _GRACE_SECONDS = 1.0
@@ -155,17 +158,13 @@ def _json_value(value: Value) -> Any:
 
 
 def _print_csv(answer: Answer) -> None:
-    writer = csv.writer(_Lines())
-    writer.writerow(_for_stdout(answer.columns))
-    for row in answer.rows:
-        writer.writerow(_for_stdout(row))
-
-
-class _Lines:
-    """What the writer of CSV writes to: stdout, with its errors as elsewhere."""
-
-    def write(self, line: str) -> None:
-        output.print_data(line, line_break=False)
+    rows = chain([answer.columns], answer.rows)
+    while True:
+        lines = io.StringIO(newline="")
+        csv.writer(lines).writerows(_for_stdout(row) for row in islice(rows, _ROWS_AT_ONCE))
+        if not lines.tell():
+            return
+        output.print_data(lines.getvalue(), line_break=False)
 
 
 def _for_stdout(row: Iterable[Value]) -> list[Any]:

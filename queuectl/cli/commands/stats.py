@@ -19,6 +19,8 @@ from queuectl.core.sizes import size
 from queuectl.core.times import format_duration, parse_iso, to_text, utcnow
 
 _NONE = "-"
+_ROOM_FOR_COMMANDS = 110
+"""On a narrower terminal commands take the place of some other columns."""
 _BARS = "▁▂▃▄▅▆▇█"
 _DIGITS = "0123456789"
 
@@ -96,6 +98,9 @@ def _print_table(summary: Summary, grouping: Grouping) -> None:
     ]
     if not grouping.is_time:
         columns.append(Column("OVER TIME", optional=True))
+    room = output.line_width()
+    if grouping is Grouping.COMMAND and room is not None and room < _ROOM_FOR_COMMANDS:
+        columns = [column for column in columns if not column.optional]
     print_table(columns, [row[: len(columns)] for row in rows])
     about = "about, from kept counters: " if summary.is_about else ""
     more = ""
