@@ -53,7 +53,7 @@ def test_help_of_a_topic(queue: Queue, name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("help stat", "no such command or topic: stat (did you mean status?)"),
+        ("help stat", "no such command or topic: stat (use: queuectl help stats)"),
         ("help state", "no such command or topic: state (did you mean states?)"),
         ("help add", "no such command or topic: add (use: queuectl help enqueue)"),
         ("help follow", "no such command or topic: follow (use: queuectl help logs)"),
@@ -145,7 +145,7 @@ def test_no_color_takes_the_styles_away(queue: Queue) -> None:
     ("words", "expected"),
     [
         ("help wor", ["worker"]),
-        ("help sta", ["states", "status"]),
+        ("help sta", ["states", "statistics", "stats", "status"]),
         ("help worker st", ["start", "stop"]),
         ("help worker start ", []),
         ("help nothing ", []),

@@ -55,7 +55,7 @@ _DIGITS = "0123456789"
 )
 @json_option
 def stats(since: datetime, by: str, queues: Sequence[str], most: int, as_json: bool) -> None:
-    """Sum up attempts: how many succeeded, how long they waited and ran.
+    """Sum up attempts: how they ended, waited and ran.
 
     WAIT and RUN are medians, 95% and MAX the times that 95 % and all of them did not exceed. WAIT
     is the time from when an attempt could start to its start. CPU is the time of all together, MEM
