@@ -368,8 +368,12 @@ def _end_attempt(
 
         note_end(conn, claim.job.schedule, verdict.state, now)
     if are_rules or claim.job.hook or _has_hooks(claim.job):
-        counted = not is_uncounted
-        freed = _fire(conn, claim, outcome, verdict, counted=counted, now=now) or freed
+        from queuectl.storage.hooks import attempt_ended  # most queues have no hooks
+
+        after = _after(claim.job, outcome, verdict, now)
+        if is_uncounted:
+            after = after._replace(attempts=after.attempts - 1)
+        freed = attempt_ended(conn, claim, after, outcome, now=now) or freed
     recorded = Recorded.CANCELLED if verdict.state is JobState.CANCELLED else Recorded.DONE
     return recorded, freed
 
@@ -379,30 +383,10 @@ def _has_hooks(job: Job) -> bool:
     return bool(job.on_success or job.on_failure or job.on_finish)
 
 
-def _fire(
-    conn: sqlite3.Connection,
-    claim: Claim,
-    outcome: Outcome,
-    verdict: Verdict,
-    *,
-    counted: bool,
-    now: datetime,
-) -> bool:
-    """Store the jobs of the hooks that report the end of an attempt; whether there are any.
-
-    If the job is that of a hook itself, the end is noted there.
-    """
-    from queuectl.core.hooks import Ended  # most queues have no hooks
-    from queuectl.storage import hooks
-
-    job = claim.job
-    if job.hook is not None:
-        hooks.note_result(conn, job.hook, error=verdict.last_error, now=now)
-        return False
-    ended = Ended(claim.execution_id, claim.log_owner, job.locked_at, outcome)
-    after = job._replace(
+def _after(job: Job, outcome: Outcome, verdict: Verdict, now: datetime) -> Job:
+    """Return a job as it is after an attempt of it has ended, as if the attempt was counted."""
+    return job._replace(
         state=verdict.state,
-        attempts=job.attempts - (not counted),
         run_at=verdict.run_at or job.run_at,
         updated_at=now,
         finished_at=now if verdict.state in FINISHED_STATES else None,
@@ -412,7 +396,6 @@ def _fire(
         signal=outcome.signal,
         last_error=verdict.last_error,
     )
-    return hooks.fire(conn, after, JobState.PROCESSING, ended, now=now)
 
 
 def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:

@@ -11,7 +11,7 @@ from queuectl.core import hooks
 from queuectl.core.batches import is_batch, is_lane, lane_of
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.hooks import Ended, Event, Hook
-from queuectl.core.models import Job
+from queuectl.core.models import Claim, Job, Outcome
 from queuectl.core.settings import DEFAULT_QUEUE, DEFAULT_SHELL, Settings, effective
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
@@ -51,6 +51,25 @@ class _Run(NamedTuple):
     """What its job runs."""
     rule: Hook | None = None
     """The rule; None for a hook of the job itself."""
+
+
+def attempt_ended(
+    conn: sqlite3.Connection, claim: Claim, after: Job, outcome: Outcome, *, now: datetime
+) -> bool:
+    """Store the jobs of the hooks that report the end of an attempt; whether there are any.
+
+    `after` is the job after it. If the job is that of a hook itself, the end is noted there.
+    """
+    if after.hook is not None:
+        _note_result(conn, after.hook, error=after.last_error, now=now)
+        return False
+    if after.state is JobState.CANCELLED:  # it was told why while it ran
+        (reason,) = conn.execute(
+            "SELECT cancel_reason FROM jobs WHERE seq = ?", (after.seq,)
+        ).fetchone()
+        after = after._replace(cancel_reason=reason)
+    ended = Ended(claim.execution_id, claim.log_owner, claim.job.locked_at, outcome)
+    return fire(conn, after, JobState.PROCESSING, ended, now=now)
 
 
 def fire(
@@ -116,7 +135,7 @@ def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> b
     return _Storing(conn, None, None, now).store_all(runs, {"missed": event})
 
 
-def note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
+def _note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
     """Note at a rule how the last attempt of a job of it ended; None means that it completed."""
     conn.execute(
         """

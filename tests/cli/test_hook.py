@@ -120,7 +120,7 @@ def test_a_hook_shows_its_runs(queue: Queue) -> None:
     assert "1 in a row" in lines
     assert lines.splitlines()[-2].split()[:4] == ["@4", "dead", "@2", "dead"]
     assert "hook ops of @2" in queue.run("dlq", "list").out
-    assert "ops (dead): dead: exit 3" in queue.run("show", "@2").out
+    assert "@4 ops (dead: exit 3)" in queue.run("show", "@2").out
 
 
 def test_nothing_is_made_by_looking(queue: Queue) -> None:

@@ -53,7 +53,7 @@ def test_they_run_and_say_what_happened(queue: Queue) -> None:
     assert (queue.work / "seen").read_text() == f'"type": "job.dead"\n{label} 3\n'
     assert not (queue.work / "danger").exists()
     shown = queue.run("show", job).out
-    assert "on-failure (dead): completed" in shown
+    assert "@2 on-failure (completed)" in shown
     hook = queue.json("list", "--queue", "default/hooks")[0]
     assert (hook["hook"], hook["hook_of"]) == ("on-failure", 1)
     assert "on-failure of @1" in queue.run("list").out

@@ -13,6 +13,7 @@ from queuectl.core.models import Worker
 from support.calls import COMMAND
 from support.held import HELD
 from support.history import assert_nothing_lost_nothing_twice, assert_sound, keeping_a_ledger
+from support.hooked import assert_each_event_is_reported, report_all
 from support.processes import alive
 from support.queue import Queue
 from support.tracing import (
@@ -144,6 +145,23 @@ def test_jobs_whose_worker_meets_a_fault_run_once(queue: Queue) -> None:
     supervisor.terminate()
     assert supervisor.wait(timeout=30) == 0
     assert os.listdir(queue.files.workers) == []
+    assert_sound(queue)
+
+
+def test_a_worker_that_meets_a_fault_loses_no_hook(queue: Queue) -> None:
+    """Whichever call fails, once or for a while: each result has its hooks, and these run."""
+    report_all(queue)
+    prefix = queue.folder / "trace"
+    supervisor = queue.start()
+    pid = _life(queue, recording(prefix), 0)
+    for fault in announced(faults(points(prefix, queue, of=str(pid)))):
+        _log(queue).write_text("")
+        _life(queue, fault.options, _times(fault))
+        _assert_no_crash(queue, fault)
+    supervisor.terminate()
+    assert supervisor.wait(timeout=30) == 0
+    queue.drain(workers=1)
+    assert_each_event_is_reported(queue)
     assert_sound(queue)
 
 

@@ -146,6 +146,18 @@ def test_a_waiting_job_that_is_cancelled_is_reported(storage, clock):
     assert payload(storage, first)["data"]["cancel_reason"] == "why"
 
 
+def test_a_running_job_that_is_cancelled_says_why(storage, clock):
+    """The reason came after the job was claimed."""
+    rule(storage, clock, "cancelled")
+    add(storage, clock.now, "a")
+    claim = storage.claim("w1", now=clock.now)
+    storage.cancel(storage.get("a"), reason="too slow", now=clock.now)
+    outcome = Outcome(OutcomeKind.CANCELLED, signal=15, reason="cancelled")
+    storage.record(claim, outcome, CANCELLED, now=clock.now)
+    (job,) = hook_jobs(storage)
+    assert payload(storage, job)["data"]["cancel_reason"] == "too slow"
+
+
 def test_a_job_that_cannot_be_read_is_reported_as_dead(storage, clock):
     """It is set aside, and somebody should know."""
     rule(storage, clock, "dead")

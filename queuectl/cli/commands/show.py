@@ -133,7 +133,7 @@ def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
             ("Cancel reason", job.cancel_reason or None),
             ("Waits for", _listed([_need(need) for need in storage.needs(job)])),
             ("Needed by", _listed([shown_name(key) for key in storage.dependants(job)])),
-            ("Hooks", tuple(_hook(each) for each in storage.hook_jobs_of(job)) or None),
+            ("Hooks", _listed([_hook(each) for each in storage.hook_jobs_of(job)])),
         ]
     )
     if last is not None:
@@ -242,9 +242,8 @@ def _need(need: Need) -> str:
 
 def _hook(job: Job) -> str:
     """Return a hook's job as the job that it reports shows it, with its result."""
-    event = job.env.get("QUEUECTL_EVENT", "").partition(".")[2]
     result = job.state.value if job.last_error is None else f"{job.state.value}: {job.last_error}"
-    return f"{number(job)} {job.hook} ({event}): {result}"
+    return f"{number(job)} {job.hook} ({result})"
 
 
 def _listed(names: Sequence[str]) -> str | None:
