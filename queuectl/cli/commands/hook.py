@@ -10,7 +10,6 @@ from typing import Any, Callable, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.colors import bad, strong
 from queuectl.cli.command import (
     QueueCommand,
     QueueGroup,
@@ -30,38 +29,23 @@ from queuectl.cli.commands.hook_webhook import (
     webhook_fields,
     webhook_options,
 )
+from queuectl.cli.hook_listings import (
+    hook_json,
+    print_hook,
+    print_hooks,
+    print_runs,
+    run_json,
+    scope,
+)
 from queuectl.cli.job_options import command_text, current_folder, variables_given
-from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.parameters import DURATION, PATTERN, WholeNumber
-from queuectl.cli.shown_times import relative_time
-from queuectl.cli.tables import Cell, Column, Styled, only, print_fields, print_table
 from queuectl.core.errors import HookExists, InvalidInput, QueueError
-from queuectl.core.hooks import TIMEOUT, Hook, NewHook, parse_events, show_events
-from queuectl.core.models import Job
-from queuectl.core.moments import local_with_distance
-from queuectl.core.naming import OWN_HOOKS, number
-from queuectl.core.reasons import short_reason
-from queuectl.core.times import format_duration, to_text, utcnow
+from queuectl.core.hooks import TIMEOUT, NewHook, parse_events, show_events
+from queuectl.core.naming import OWN_HOOKS
+from queuectl.core.times import format_duration, utcnow
 from queuectl.core.values import captured_variables, check_cwd, check_name, check_queue
 from queuectl.storage import Storage
 
-_LISTED = (
-    Column("NAME", least=6),
-    Column("ON"),
-    Column("OF", says_nothing=only("all queues")),
-    Column("RUNS"),
-    Column("LAST", says_nothing=only("-")),
-    Column("STATE", least=7),
-)
-_RUNS = (
-    Column("JOB"),
-    Column("EVENT"),
-    Column("OF"),
-    Column("STATE"),
-    Column("RUNS"),
-    Column("WHEN"),
-    Column("REASON", says_nothing=only("-")),
-)
 _SHOWN_RUNS = 10
 _JSON_RUNS = 50
 _SECTIONS = {
@@ -228,7 +212,7 @@ def hook_add(
     if secret is not None:
         output.print_line(secret)
     if sys.stderr.isatty() and not quiet:
-        output.hint(f"{new.name} runs on {show_events(new.events)} of {_scope(new)}")
+        output.hint(f"{new.name} runs on {show_events(new.events)} of {scope(new)}")
 
 
 def _checked_name(name: str) -> str:
@@ -265,9 +249,9 @@ def hook_list(as_json: bool) -> None:
     """
     found = open_storage().hooks()
     if as_json:
-        output.print_json([_hook_json(each) for each in found])
+        output.print_json([hook_json(each) for each in found])
         return
-    if not print_table(_LISTED, map(_row, found)):
+    if not print_hooks(found):
         output.message("no hooks yet (queuectl hook add)")
 
 
@@ -289,40 +273,10 @@ def hook_show(name: str, as_json: bool, secret: bool) -> None:
         return
     if as_json:
         jobs = storage.hook_jobs(name, most=_JSON_RUNS)
-        output.print_json({**_hook_json(found), "jobs": [_run_json(job) for job in jobs]})
+        output.print_json({**hook_json(found), "jobs": [run_json(job) for job in jobs]})
         return
-    now = utcnow()
-    paused = disabled = last = None
-    if found.paused_at is not None:
-        paused = f"since {local_with_distance(found.paused_at, now=now)}"
-    if found.last_delivery_at is not None:
-        last = local_with_distance(found.last_delivery_at, now=now)
-    if found.disabled_at is not None:
-        since = local_with_distance(found.disabled_at, now=now)
-        disabled = f"since {since}: {found.disabled_reason}"
-    print_fields(
-        [
-            ("Name", found.name),
-            ("On", show_events(found.events)),
-            ("Of", _scope(found)),
-            ("Runs", _target(found)),
-            ("Format", None if found.url is None else found.format),
-            ("Digest", format_duration(found.digest_seconds) if found.digest_seconds else None),
-            ("Attempts", f"at most {found.max_retries}"),
-            ("Timeout", format_duration(found.timeout) if found.timeout else "none"),
-            ("Folder", found.cwd),
-            ("Added", local_with_distance(found.created_at, now=now)),
-            ("Paused", paused),
-            ("Disabled", disabled),
-            ("Failures", f"{found.failures} in a row" if found.failures else None),
-            ("Last run", last),
-            ("Last result", found.last_result),
-        ]
-    )
-    jobs = storage.hook_jobs(name, most=_SHOWN_RUNS)
-    if jobs:
-        output.print_data("")
-        print_table(_RUNS, map(_run_row, jobs))
+    print_hook(found)
+    print_runs(storage.hook_jobs(name, most=_SHOWN_RUNS))
 
 
 @hook.command("remove", cls=QueueCommand)
@@ -385,100 +339,3 @@ def _each(
         return None if quiet else f"{done} {name}"
 
     return each(list(dict.fromkeys(names)), act_on_one)
-
-
-def _scope(found: Hook | NewHook) -> str:
-    """Return which jobs a hook is about."""
-    parts = []
-    if found.schedules:
-        parts.append(f"schedule {found.schedules}")
-    if found.queues:
-        parts.append(", ".join(found.queues))
-    if found.labels != "*":
-        parts.append(f"label {found.labels}")
-    return "; ".join(parts) or "all queues"
-
-
-def _target(found: Hook) -> str:
-    if found.url is None:
-        return found.command or ""
-    from queuectl.core.webhooks import masked_url  # most hooks run a command
-
-    return masked_url(found.url)
-
-
-def _row(found: Hook) -> list[Cell]:
-    last = relative_time(found.last_delivery_at, now=utcnow())
-    if found.last_result is not None:
-        last = f"{short_reason(found.last_result)}, {last}"
-    return [
-        found.name,
-        show_events(found.events),
-        _scope(found),
-        _target(found),
-        last,
-        _state(found),
-    ]
-
-
-def _state(found: Hook) -> Cell:
-    if found.disabled_at is not None:
-        return Styled(f"disabled: {found.disabled_reason}", bad)
-    if found.paused_at is not None:
-        return Styled("paused", strong)
-    if found.failures:
-        return Styled(f"failed {found.failures} times" if found.failures > 1 else "failed", bad)
-    return "ok"
-
-
-def _run_row(job: Job) -> list[Cell]:
-    event = job.env.get("QUEUECTL_EVENT", "").partition(".")[2]
-    when = relative_time(job.finished_at or job.created_at, now=utcnow())
-    return [
-        number(job),
-        event or "-",
-        "-" if job.hook_of is None else f"@{job.hook_of}",
-        job.state.value,
-        f"{job.attempts}/{job.max_retries}",
-        when,
-        "-" if job.last_error is None else short_reason(job.last_error),
-    ]
-
-
-def _hook_json(found: Hook) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "events": list(found.events),
-        "queues": list(found.queues),
-        "labels": found.labels,
-        "schedules": found.schedules or None,
-        "command": found.command,
-        "target": _target(found),
-        "format": None if found.url is None else found.format,
-        "digest": found.digest_seconds,
-        "timeout": found.timeout,
-        "max_retries": found.max_retries,
-        "cwd": found.cwd,
-        "created_at": to_text(found.created_at),
-        "paused": found.paused_at is not None,
-        "disabled": found.disabled_at is not None,
-        "disabled_reason": found.disabled_reason,
-        "failures": found.failures,
-        "last_delivery_at": time_or_none(found.last_delivery_at),
-        "last_result": found.last_result,
-    }
-
-
-def _run_json(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "number": job.seq,
-        "event": job.env.get("QUEUECTL_EVENT"),
-        "event_id": job.event_id,
-        "hook_of": job.hook_of,
-        "state": job.state.value,
-        "attempts": job.attempts,
-        "last_error": job.last_error,
-        "created_at": to_text(job.created_at),
-        "finished_at": time_or_none(job.finished_at),
-    }
