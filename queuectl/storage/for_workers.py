@@ -8,11 +8,14 @@ from queuectl.storage.counting import Counting
 from queuectl.storage.queries import Queries
 from queuectl.storage.retention import Retention
 from queuectl.storage.retries import Retries
+from queuectl.storage.schedule_clock import ScheduleClock
 from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
 
-class WorkerStorage(Attempts, Workers, Queries, Retention, Retries, Contents, Stages, Counting):
+class WorkerStorage(
+    Attempts, Workers, Queries, Retention, Retries, ScheduleClock, Contents, Stages, Counting
+):
     """One open queue of one worker, with the methods that a worker needs."""
 
     of_worker = True

@@ -377,8 +377,14 @@ def _tidy(
         {"name": schedule.name, "kept": _KEPT_TICKS},
     )
     if settings.retention > 0:
+        # The latest is kept in any case: by it `schedule_clock` sees that the clock was wrong.
         oldest = to_text(now - timedelta(seconds=settings.retention))
         conn.execute(
-            "DELETE FROM ticks WHERE schedule = :name AND planned_at < :oldest",
+            """
+            DELETE FROM ticks
+             WHERE schedule = :name
+               AND planned_at < :oldest
+               AND planned_at < (SELECT max(planned_at) FROM ticks WHERE schedule = :name)
+            """,
             {"name": schedule.name, "oldest": oldest},
         )

@@ -84,6 +84,7 @@ class Chores:
             _log.warning("the value of %s cannot be read: its default is used", key)
         _unless_failed(lambda: self._storage.set_aside_undue(now=utcnow()))
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
+        _unless_failed(lambda: correct_schedules(self._storage, now=utcnow()))
         # For a host on which each pool is short-lived, because cron starts a drain each minute.
         _in_portions(self._storage.count_attempts)
         self._expire()
@@ -97,12 +98,16 @@ class Chores:
             self._next = time.monotonic() + _MORE_SECONDS
 
     def tidy(self) -> None:
-        """Prune, correct retries, finish a stage, sweep. More to prune is due again soon."""
+        """Prune, correct what a wrong clock has set, finish a stage, sweep.
+
+        More to prune is due again soon.
+        """
         pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))
         if pruned == PRUNED_AT_ONCE:
             self._next = time.monotonic() + _MORE_SECONDS
         self._expire()
         _unless_failed(lambda: correct_retries(self._storage, now=utcnow()))
+        _unless_failed(lambda: correct_schedules(self._storage, now=utcnow()))
         self.finish_stage()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
@@ -161,6 +166,14 @@ def correct_retries(storage: WorkerStorage, *, now: datetime) -> int:
             moved += storage.move_retry(wrong, run_at, now=now)
     if moved:
         _log.warning("the clock was ahead when %d jobs failed: their retries were moved", moved)
+    return moved
+
+
+def correct_schedules(storage: WorkerStorage, *, now: datetime) -> int:
+    """Give schedules their next time that a clock which was ahead has put off; return how many."""
+    moved = storage.correct_schedules(changed_after=now + retry.CLOCK_TOLERANCE, now=now)
+    if moved:
+        _log.warning("the clock was ahead: the next times of %d schedules were moved", moved)
     return moved
 
 

@@ -415,3 +415,53 @@ def test_hooks_report_what_was_left_out(storage, clock, why):
     assert claim.job.env["QUEUECTL_PARENT_ERROR"].startswith(why)
     (payload,) = sql(storage, "SELECT content FROM contents")[0]
     assert json.loads(payload)["data"]["times"] == 1
+
+
+def corrected(storage, now):
+    """Let the chores of a worker look at the clock; return how many schedules were moved."""
+    return storage.correct_schedules(changed_after=now, now=now)
+
+
+def test_a_clock_that_was_ahead_does_not_end_a_schedule(storage, clock):
+    """It was ten years ahead for a moment: each time between now and then is still made."""
+    add_schedule(storage.files, "s", now=clock.now, until=later(clock.now, 86_400))
+    add_schedule(storage.files, "t", now=clock.now)
+    assert len(run_all(storage, later(clock.now, 10 * 365 * 86_400))) == 2
+    assert run_all(storage, clock.tick(10 * MINUTES)) == []
+
+    assert corrected(storage, clock.now) == 2
+
+    assert corrected(storage, clock.now) == 0
+    assert run_all(storage, clock.tick(10 * MINUTES)) == [clock.now] * 2
+    assert run_all(storage, clock.tick(10 * MINUTES)) == [clock.now] * 2
+
+
+def test_a_clock_that_was_a_bit_ahead_makes_nothing_twice(storage, clock):
+    """The times of that hour were made too early; they are not made again."""
+    add_schedule(storage.files, "s", now=clock.now)
+    made = []
+    for ahead in range(1, 7):
+        made += run_all(storage, later(clock.now, ahead * 10 * MINUTES))
+    assert corrected(storage, clock.tick(5 * MINUTES)) == 1
+
+    for _ in range(7):
+        made += run_all(storage, clock.tick(10 * MINUTES))
+
+    assert made == sorted(set(made))
+    assert len(made) == 7
+
+
+def test_a_schedule_that_was_added_by_a_wrong_clock_is_corrected(storage, clock):
+    """A fixed rate counts from now then; and what is overdue, paused or damaged is left alone."""
+    ahead = later(clock.now, 86_400)
+    add_schedule(storage.files, "s", now=ahead)
+    add_schedule(storage.files, "overdue", now=later(clock.now, -3600))
+    add_schedule(storage.files, "damaged", now=ahead)
+    sql(storage, "UPDATE schedules SET updated_at = ? WHERE name = 'overdue'", to_text(ahead))
+    sql(storage, "UPDATE schedules SET expression = 'x' WHERE name = 'damaged'")
+    before = row_of(storage, "next_at", name="overdue")
+
+    assert corrected(storage, clock.now) == 1
+
+    assert row_of(storage, "next_at") == (to_text(later(clock.now, 10 * MINUTES)),)
+    assert row_of(storage, "next_at", name="overdue") == before
