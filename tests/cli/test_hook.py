@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from support.json_page import keys
 from support.queue import Queue
 from support.rows import sql
+from support.screens import SIZES, compare, stable, widest
+from support.terminal import on_terminal
 
 
 def _add(queue: Queue, name: str, *args: str) -> None:
@@ -38,7 +41,11 @@ def test_a_hook_is_what_was_asked_for(queue: Queue) -> None:
     assert (shown["digest"], shown["timeout"], shown["max_retries"]) == (300, 0, 1)
     assert (shown["command"], shown["cwd"]) == ("echo 'two words' --on", "/tmp")
     assert (shown["paused"], shown["disabled"], shown["failures"]) == (False, False, 0)
-    assert queue.run("hook", "list").out.splitlines()[1].split()[:2] == ["ops", "finished,failed"]
+    assert queue.run("hook", "list").out.splitlines()[1].split()[:3] == [
+        "ops",
+        "ok",
+        "finished,failed",
+    ]
 
 
 def test_the_defaults_are_those_of_the_help(queue: Queue) -> None:
@@ -139,3 +146,26 @@ def test_hostile_names_in_a_file_are_escaped(queue: Queue) -> None:
     for args in (("list",), ("show", "ops")):
         assert "\x1b" not in queue.run("hook", *args).out
     assert json.loads(queue.ok("hook", "list", "--json"))[0]["last_result"] == "\x1b[2J"
+
+
+def _some_hooks(queue: Queue) -> None:
+    """Give a queue hooks in each state, the first of them with jobs."""
+    report = 'mail -s "$QUEUECTL_PARENT_ID died: $QUEUECTL_PARENT_ERROR" someone@example.com'
+    _add(queue, "ops", "--on", "dead,recovered", "--max-retries", "1", f"exit 7; {report}")
+    _add(queue, "photos-done", "--on", "drained", "--queue", "photos", "--digest", "5m", "true")
+    _add(queue, "nightly", "--on", "finished,missed", "--schedule", "night*", "true")
+    queue.run("hook", "pause", "nightly")
+    queue.enqueue("exit 3", "--max-retries", "1")
+    queue.drain(workers=1)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("words", ["hook list", "hook show ops"])
+def test_screens(queue: Queue, words: str, size: tuple[int, int]) -> None:
+    """No row of a table is wider than the terminal."""
+    _some_hooks(queue)
+    shown = on_terminal(queue, *words.split(), env={"NO_COLOR": "1"}, size=size, streams="stdout")
+    assert words != "hook list" or widest(shown.screen) <= size[0]
+    screen = re.sub(r"\b\d+ s ago", "3 s ago", shown.screen)
+    screen = screen.replace(str(queue.work), "/home/ann/work")
+    compare(stable(screen), words.replace(" ", "-"), size)
