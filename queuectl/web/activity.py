@@ -75,12 +75,14 @@ def chosen_range(name: str | None) -> Range:
 
 
 def read(storage: WebStorage, chosen: Range, *, now: datetime) -> list[Period]:
-    """Return what was counted in a range, by minute or hour, queue and event."""
+    """Return what was counted in a range, by minute, hour or day, queue and event."""
     begin = first_start(chosen, now=now)
     end = now + timedelta(hours=1)
     if chosen.step < timedelta(hours=1):
         return storage.activity_by_minute(begin, end)
-    return storage.activity_by_hour(begin, end)
+    if chosen.step < timedelta(days=1):
+        return storage.activity_by_hour(begin, end)
+    return storage.activity_by_day(begin, now + timedelta(days=1))
 
 
 def first_start(chosen: Range, *, now: datetime) -> datetime:
