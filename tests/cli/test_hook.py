@@ -166,6 +166,29 @@ def test_screens(queue: Queue, words: str, size: tuple[int, int]) -> None:
     _some_hooks(queue)
     shown = on_terminal(queue, *words.split(), env={"NO_COLOR": "1"}, size=size, streams="stdout")
     assert words != "hook list" or widest(shown.screen) <= size[0]
-    screen = re.sub(r"\b\d+ s ago", "3 s ago", shown.screen)
+    screen = re.sub(r"\b\d s (?=ago|…)", "3 s ", shown.screen)
     screen = screen.replace(str(queue.work), "/home/ann/work")
     compare(stable(screen), words.replace(" ", "-"), size)
+
+
+def test_jobs_of_hooks_are_imported_as_other_jobs(queue: Queue) -> None:
+    """They keep their lane, their input and what they were told, and fire nothing there."""
+    _add(queue, "ops", "--on", "finished,drained", 'cat; echo "$QUEUECTL_PARENT_ID"')
+    job = queue.enqueue("true", "--id", "parent", "--on-success", "true")
+    queue.run("queue", "pause", "default/hooks")
+    queue.drain(workers=1)
+    lines = queue.export()
+    assert len(lines) == 4
+    folder = queue.folder / "other"
+    folder.mkdir()
+    other = Queue(folder)
+    _add(other, "all", "--on", "finished,failed,drained", "true")
+    assert other.run("import", "-", stdin="".join(f"{line}\n" for line in lines)).code == 0
+    other.drain(workers=1)
+    assert other.counts() == {"completed": 4}
+    [told] = [each for each in other.json("list") if each["command"].startswith("cat")][:1]
+    assert (told["queue"], told["hook"]) == ("default/hooks", None)
+    output = other.run("logs", told["id"]).out
+    assert json.loads(output.splitlines()[0])["data"]["id"] == job
+    assert output.splitlines()[1] == job
+    assert other.close() == []
