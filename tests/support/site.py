@@ -1,0 +1,76 @@
+"""The page of a queue in a real browser."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from support.queue import Queue
+from support.web import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+
+
+class Site:
+    """A running `queuectl web`, and the browser that opens its pages.
+
+    Everything that goes wrong in a browser is kept in `problems`: errors in its console, such as
+    those of the Content-Security-Policy, errors of scripts, and requests to other servers.
+    """
+
+    def __init__(self, queue: Queue, browser: Browser, *options: str) -> None:
+        self.queue = queue
+        self.browser = browser
+        self.server = Server(queue, *options)
+        self.origin = f"http://{self.server.netloc}"
+        self.problems: list[str] = []
+        self._contexts: list[BrowserContext] = []
+
+    def url(self, path: str = "/") -> str:
+        """Return the address of a page, without a token."""
+        return f"{self.origin}{self.server.root}{path}"
+
+    def context(self, **options: Any) -> BrowserContext:
+        """Return a new profile of the browser, which is not logged in."""
+        options.setdefault("viewport", DESKTOP)
+        context = self.browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        context.on("console", self._heard)
+        context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
+        context.on("request", self._asked)
+        self._contexts.append(context)
+        return context
+
+    def open(self, path: str = "/", **options: Any) -> Page:
+        """Return a page that was opened in a new profile which the link has logged in."""
+        page = self.context(**options).new_page()
+        page.goto(self.server.link)
+        if path != "/":
+            page.goto(self.url(path))
+        return page
+
+    def close(self) -> None:
+        """Close all profiles."""
+        for context in self._contexts:
+            context.close()
+
+    def forgive(self, pattern: str) -> None:
+        """Forget problems that are what the test wants to see."""
+        self.problems = [one for one in self.problems if not re.search(pattern, one)]
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.origin}/", "data:", "blob:")):
+            self.problems.append(f"request: {request.url}")
+
+
+def main_text(page: Page) -> str:
+    """Return the visible text of the page between its head and its foot, on one line."""
+    return " ".join(page.inner_text("#main").split())
