@@ -73,7 +73,8 @@ class Schedule(NamedTuple):
     missed_count: int = 0
     """How many were left out because no worker was there in time."""
     source: str | None = None
-    """The line of the crontab that it was imported from, as a hash; None if it was not."""
+    """The path of the crontab that it was imported from, `#` and a hash of the line; None if it was
+    not imported."""
 
 
 class Tick(NamedTuple):

@@ -19,6 +19,9 @@ _STATES = [state.value for state in JobState]
 @pytest.fixture
 def documents(queue: Queue) -> dict[str, Any]:
     """What each command prints with --json, in a queue with a worker, a running and a dead job."""
+    queue.ok("hook", "add", "told", "--on", "completed", "true")
+    queue.ok("schedule", "add", "often", "every 1h", "--", "true")
+    queue.ok("schedule", "run", "often")
     queue.ok("enqueue", "--id", "done", "--env", "A=1", "true")
     queue.ok("enqueue", "--id", "dead", "--max-retries", "1", "exit 3")
     queue.ok("worker", "start", "--drain", "-q")
@@ -37,11 +40,21 @@ def documents(queue: Queue) -> dict[str, Any]:
         "config list": "config list",
         "config get": "config get retention",
         "doctor": "doctor",
+        "hook list": "hook list",
+        "hook show": "hook show told",
+        "schedule list": "schedule list",
+        "schedule show": "schedule show often",
+        "schedule next": "schedule next often",
+        "stats": "stats",
+        "sql": "sql SELECT+1+AS+one",
     }
     calls["wait --all"] = "wait --all --timeout 0"
     batch = queue.run("run", "--json", "true", as_process=True)
     # Some of them do not exit with 0: a job is dead, and another one still runs.
-    printed = {name: queue.run(*words.split(), "--json").out for name, words in calls.items()}
+    printed = {
+        name: queue.run(*(word.replace("+", " ") for word in words.split()), "--json").out
+        for name, words in calls.items()
+    }
     return {name: json.loads(out) for name, out in {**printed, "run": batch.out}.items()}
 
 
@@ -78,6 +91,38 @@ def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> Non
     }
     assert isinstance(documents["config get"], str)
     assert {tuple(found) for found in documents["doctor"]} == {tuple(keys("A check"))}
+
+
+def test_every_key_of_hooks_and_schedules_is_on_the_page(documents: dict[str, Any]) -> None:
+    """Scripts rely on these names, too."""
+    hook, schedule = keys("A hook"), keys("A schedule")
+    only_shown = ["next", "ticks"]
+    assert {tuple(found) for found in documents["hook list"]} == {tuple(hook)}
+    assert list(documents["hook show"]) == [*hook, "jobs"]
+    runs = documents["hook show"]["jobs"]
+    assert {tuple(run) for run in runs} == {tuple(keys("A hook", "Key of its job"))}
+
+    listed = [name for name in schedule if name not in only_shown]
+    assert {tuple(found) for found in documents["schedule list"]} == {tuple(listed)}
+    shown = documents["schedule show"]
+    assert list(shown) == schedule
+    following = tuple(keys("A schedule", "Key of a next time"))
+    assert {tuple(found) for found in (*shown["next"], *documents["schedule next"])} == {following}
+    assert {tuple(found) for found in shown["ticks"]} == {
+        tuple(keys("A schedule", "Key of a tick"))
+    }
+
+
+def test_every_key_of_the_figures_is_on_the_page(documents: dict[str, Any]) -> None:
+    """The columns of `sql` are those of the query."""
+    figures = documents["stats"]
+    group = keys("A group of the statistics")
+    assert list(figures) == keys("The statistics")
+    assert {tuple(found) for found in figures["groups"]} == {tuple(group)}
+    assert list(figures["total"]) == group[1:]
+    distributions = [found[name] for found in figures["groups"] for name in ("wait", "run")]
+    assert {tuple(one) for one in distributions} == {tuple(keys("A distribution of durations"))}
+    assert documents["sql"] == [{"one": 1}]
 
 
 def test_every_command_with_json_is_tested(documents: dict[str, Any]) -> None:
