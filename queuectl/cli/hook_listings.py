@@ -17,12 +17,12 @@ from queuectl.core.reasons import short_reason
 from queuectl.core.times import format_duration, to_text, utcnow
 
 _LISTED = (
-    Column("NAME", least=6),
-    Column("ON"),
-    Column("OF", says_nothing=only("all queues")),
-    Column("RUNS"),
-    Column("LAST", says_nothing=only("-")),
-    Column("STATE", least=7),
+    Column("NAME"),
+    Column("STATE"),
+    Column("ON", least=8),
+    Column("OF", least=8, says_nothing=only("all queues")),
+    Column("LAST", least=8, says_nothing=only("-")),
+    Column("RUNS", least=8),
 )
 _RUNS = (
     Column("JOB"),
@@ -105,17 +105,17 @@ def _row(found: Hook) -> list[Cell]:
         last = f"{short_reason(found.last_result)}, {last}"
     return [
         found.name,
+        _state(found),
         show_events(found.events),
         scope(found),
-        _target(found),
         last,
-        _state(found),
+        _target(found),
     ]
 
 
 def _state(found: Hook) -> Cell:
     if found.disabled_at is not None:
-        return Styled(f"disabled: {found.disabled_reason}", bad)
+        return Styled("disabled", bad)
     if found.paused_at is not None:
         return Styled("paused", strong)
     if found.failures:

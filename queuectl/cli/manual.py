@@ -207,6 +207,8 @@ def _leaves(
     for name in group.list_commands(context) if only is None else [only]:
         command = group.get_command(context, name)
         assert command is not None
+        if command.hidden:
+            continue
         below = click.Context(command, info_name=name, parent=context)
         if isinstance(command, click.Group):
             yield from _leaves(command, below)

@@ -45,7 +45,7 @@ class DeathGroup(NamedTuple):
     reason: str
     """How the last of them ended, in few words: `exit 12`."""
     line: str | None
-    """What the last of them printed last; None if it printed nothing."""
+    """What the last of them printed last, if that tells why it died; else None."""
     jobs: tuple[Death, ...]
     """The jobs, the one that died last first."""
 
@@ -77,8 +77,9 @@ def in_groups(deaths: Iterable[Death]) -> list[DeathGroup]:
     found: dict[str, list[Death]] = {}
     for death in deaths:
         found.setdefault(group_key(death.reason, death.last_line), []).append(death)
-    groups = [
-        DeathGroup(key, short_reason(jobs[0].reason) or "unknown", jobs[0].last_line, tuple(jobs))
-        for key, jobs in found.items()
-    ]
+    groups = []
+    for key, jobs in found.items():
+        reason = short_reason(jobs[0].reason) or "unknown"
+        line = jobs[0].last_line if key != reason else None
+        groups.append(DeathGroup(key, reason, line, tuple(jobs)))
     return sorted(groups, key=lambda group: (-len(group.jobs), -group.last_at.timestamp()))

@@ -1,7 +1,7 @@
 """Reading what happened: how often each event, per queue, ever since or in a range of time.
 
 For commands and pages: `Storage.totals()` (ever since), `Storage.activity(since, until)` (sums of a
-range), `Storage.activity_by_minute(...)`, `Storage.activity_by_hour(...)`, `Storage.trends(...)`.
+range), `Storage.activity_by_minute(…)`, `…_by_hour(…)`, `…_by_day(…)` and `Storage.trends(…)`.
 With a connection of your own: `totals(conn)`, `in_range(conn, …)`, `by_minute(conn, …)`. All return
 values of `core.activity.Tally`, whose histograms give quantiles (`core.activity.quantile`). Nobody
 else reads the table: the attempts that are not counted yet have to be added.
@@ -18,11 +18,14 @@ from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 from queuectl.storage.counting import (
     COLUMNS,
+    DAY,
+    DAY_PREFIX,
     EVER,
+    FIRST_MINUTE,
     HOUR,
     HOUR_PREFIX,
     IS_UNCOUNTED,
-    MINUTES_KEPT,
+    day,
     ended_attempts,
     hour,
     minute,
@@ -33,7 +36,7 @@ _SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
 
 
 class Period(NamedTuple):
-    """What happened in a minute or an hour."""
+    """What happened in a minute, in an hour or on a day."""
 
     start: datetime
     """When it began."""
@@ -82,6 +85,14 @@ class Activity(Base):
         with self._snapshot() as conn:
             return by_hour(conn, since, until)
 
+    def activity_by_day(self, since: datetime, until: datetime) -> list[Period]:
+        """Return what happened on each day (UTC), from that of one time to before that of another.
+
+        Days are kept longest, for 400 days. For a long range they are much faster than hours.
+        """
+        with self._snapshot() as conn:
+            return by_day(conn, since, until)
+
     def trends(self, *, now: datetime, minutes: int = 10) -> dict[str, Trend]:
         """Return how many jobs came in and finished in the last minutes, the present one included.
 
@@ -108,25 +119,60 @@ def totals(conn: sqlite3.Connection) -> list[Tally]:
 def in_range(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Tally]:
     """Return what happened from the minute of one time to before that of another.
 
-    By queue and event, in this order. Minutes are kept for 48 hours. So in a longer range, the
-    whole hour counts in which it begins.
+    By queue and event, in this order. Where minutes are no longer kept (48 hours), both ends are
+    taken back to whole hours; where hours are no longer kept (100 days), to whole days.
     """
-    first, end = minute(to_text(since)), minute(to_text(until))
-    if until - since > MINUTES_KEPT:
-        first = _start_of_hour(since)
-    # Whole hours are read as such: there may be 200,000 rows of minutes in a day.
-    first_hour = first
-    if first != _start_of_hour(since):
-        first_hour = min(_start_of_hour(since + timedelta(hours=1)), end)
-    last_hour = max(_start_of_hour(until), first_hour)
+    minutes_from, hours_from = conn.execute(
+        """
+        SELECT (SELECT min(period) FROM activity WHERE period > :minutes AND period < :days),
+               (SELECT min(period) FROM activity WHERE period > :hours)
+        """,
+        {"minutes": FIRST_MINUTE, "days": DAY_PREFIX, "hours": HOUR_PREFIX},
+    ).fetchone()
+    first, end = (
+        _whole(minute(to_text(instant)), minutes_from, hours_from) for instant in (since, until)
+    )
     return _summed(
         (
-            *_sums(conn, first, first_hour),
-            *_sums(conn, hour(first_hour), hour(last_hour)),
-            *_sums(conn, last_hour, end),
+            *(tally for piece in _pieces(first, end) for tally in _sums(conn, *piece)),
             *(tally for at, tally in _uncounted(conn) if first <= at < end),
         )
     )
+
+
+def _whole(at: str, minutes_from: str | None, hours_from: str | None) -> str:
+    """Return the last minute, not after this one, with which a kept period begins."""
+    if hours_from is None or hour(at) < hours_from:
+        return at[:DAY] + "T00:00"
+    if minutes_from is None or at < minutes_from:
+        return at[:HOUR] + ":00"
+    return at
+
+
+def _pieces(first: str, end: str) -> list[tuple[str, str]]:
+    """Return the ranges of minutes, hours and days that the time between two minutes consists of.
+
+    As few and as long ones as possible: there may be 200,000 rows of minutes in a day.
+    """
+    pieces = []
+    for period, length, rest in ((hour, HOUR, ":00"), (day, DAY, "T00:00")):
+        finer = minute if period is hour else hour
+        inner, last = _next(first, length, rest), end[:length] + rest
+        if inner > last:
+            pieces.append((finer(first), finer(end)))
+            return pieces
+        pieces += [(finer(first), finer(inner)), (finer(last), finer(end))]
+        first, end = inner, last
+    return [*pieces, (day(first), day(end))]
+
+
+def _next(at: str, length: int, rest: str) -> str:
+    """Return the first minute, not before this one, with which an hour or a day begins."""
+    start = at[:length] + rest
+    if start == at:
+        return at
+    step = timedelta(hours=1) if length == HOUR else timedelta(days=1)
+    return minute(to_text(_start(start) + step))
 
 
 def by_minute(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Period]:
@@ -140,6 +186,11 @@ def by_minute(conn: sqlite3.Connection, since: datetime, until: datetime) -> lis
 def by_hour(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Period]:
     """Return what happened in each hour, from that of one time to before that of another."""
     return _by_period(conn, hour(to_text(since)), hour(to_text(until)), hour)
+
+
+def by_day(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Period]:
+    """Return what happened on each day (UTC), from that of one time to before that of another."""
+    return _by_period(conn, day(to_text(since)), day(to_text(until)), day)
 
 
 def times_in_range(
@@ -224,7 +275,7 @@ def _uncounted(conn: sqlite3.Connection) -> Iterator[tuple[str, Tally]]:
 
 
 def _sums(conn: sqlite3.Connection, first: str, end: str) -> list[Tally]:
-    """Return the sums of the periods from one to before another, both minutes or both hours."""
+    """Return the sums of the periods from one to before another, which must be of one kind."""
     rows = conn.execute(
         f"""
         SELECT queue, event, {_SUMS}
@@ -253,12 +304,7 @@ def _summed(tallies: Iterable[Tally]) -> list[Tally]:
     return [found[key] for key in sorted(found)]
 
 
-def _start_of_hour(instant: datetime) -> str:
-    """Return the first minute of the hour of a time."""
-    return to_text(instant)[:HOUR] + ":00"
-
-
 def _start(period: str) -> datetime:
-    """Return when a minute or an hour began."""
-    at = period[len(HOUR_PREFIX) :] + ":00" if period.startswith(HOUR_PREFIX) else period
-    return from_text(at + ":00.000000Z")
+    """Return when a minute, an hour or a day began."""
+    at = period.lstrip(HOUR_PREFIX + DAY_PREFIX)
+    return from_text(at + "2000-01-01T00:00:00.000000Z"[len(at) :])

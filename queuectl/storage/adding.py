@@ -87,7 +87,7 @@ def count_enqueued(conn: sqlite3.Connection, jobs: Mapping[str, int], at: str) -
         [
             (period, queue, number)
             for queue, number in jobs.items()
-            for period in (at[:16], f"h{at[:13]}", "")
+            for period in (at[:16], f"h{at[:13]}", f"d{at[:10]}", "")
         ],
     )
 

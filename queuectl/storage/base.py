@@ -140,6 +140,10 @@ class Base:
             if conn.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
                 raise QueueUpgraded("the queue was upgraded")
 
+    def limit_cache(self, kibibytes: int) -> None:
+        """Let SQLite keep so much of the file in memory; by default 2 MB for each connection."""
+        self._database.connection.execute(f"PRAGMA cache_size = -{int(kibibytes)}")
+
     def forbid_writes(self) -> None:
         """Let every later write with this connection fail."""
         self._database.connection.execute("PRAGMA query_only = ON")

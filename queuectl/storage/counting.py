@@ -1,4 +1,4 @@
-"""Counting the ends of attempts into `activity`, and deleting its old minutes and hours.
+"""Counting the ends of attempts into `activity`, and deleting its old minutes, hours and days.
 
 Attempts are counted later than they are recorded, many at a time, and each one exactly once: those
 up to the id in `counted_attempts`, except those in `late_attempts`. Whoever reads the counters adds
@@ -19,19 +19,22 @@ ROWS_AT_ONCE = 5000
 """How many rows one transaction counts or deletes at most: some 10 ms for which others wait."""
 
 MINUTES_KEPT = timedelta(hours=48)
-HOURS_KEPT = timedelta(days=400)
+HOURS_KEPT = timedelta(days=100)
+DAYS_KEPT = timedelta(days=400)
 
 EVER = ""
 """The period of the row that has the sum of all times."""
 BEFORE = "-"
-"""The period of the row that has the sum of the hours which are no longer kept."""
+"""The period of the row that has the sum of the days which are no longer kept."""
 FIRST_MINUTE = "0"
-"""All minutes come after this in the order of periods, and before all hours."""
+"""All minutes come after this in the order of periods, and before all days and hours."""
+DAY_PREFIX = "d"
+"""What the period of a day begins with."""
 HOUR_PREFIX = "h"
 """What the period of an hour begins with."""
 
-MINUTE, HOUR = len("2026-11-28T11:43"), len("2026-11-28T11")
-"""How much of a time as text names its minute and its hour."""
+MINUTE, HOUR, DAY = len("2026-11-28T11:43"), len("2026-11-28T11"), len("2026-11-28")
+"""How much of a time as text names its minute, its hour and its day."""
 
 
 def minute(at: str) -> str:
@@ -42,6 +45,11 @@ def minute(at: str) -> str:
 def hour(at: str) -> str:
     """Return the period of the hour of a time as text, or of a minute."""
     return HOUR_PREFIX + at[:HOUR]
+
+
+def day(at: str) -> str:
+    """Return the period of the day, in UTC, of a time as text, or of a minute."""
+    return DAY_PREFIX + at[:DAY]
 
 
 COLUMNS = (
@@ -117,7 +125,7 @@ def _add(conn: sqlite3.Connection, tallies: Iterator[tuple[str, Tally]]) -> None
     rows = [
         (into, *tally[:6], *tally.run, *tally.wait)
         for period, tally in tallies
-        for into in (period, hour(period), EVER)
+        for into in (period, hour(period), day(period), EVER)
     ]
     if rows:
         conn.executemany(f"{_INTO} VALUES ({', '.join('?' * len(rows[0]))}) {_ADDING}", rows)
@@ -175,14 +183,15 @@ class Counting(Base):
         return last is not None and up_to < last
 
     def expire_activity(self, *, now: datetime) -> bool:
-        """Delete some of the minutes older than 48 hours, and of the hours older than 400 days.
+        """Delete some of the minutes, hours and days that are older than they are kept.
 
-        Hours are summed up in one row. Returns whether there may be more. It takes microseconds if
+        Days are summed up in one row. Returns whether there may be more. It takes microseconds if
         there is nothing to do.
         """
         old = (
             (FIRST_MINUTE, minute(to_text(now - MINUTES_KEPT))),
             (HOUR_PREFIX, hour(to_text(now - HOURS_KEPT))),
+            (DAY_PREFIX, day(to_text(now - DAYS_KEPT))),
         )
         with self._snapshot() as conn:
             if not any(_last_of_some(conn, *periods) for periods in old):
@@ -191,7 +200,7 @@ class Counting(Base):
             for first, end in old:
                 last = _last_of_some(conn, first, end)
                 if last is not None:
-                    _expire(conn, first, last, summed=first == HOUR_PREFIX)
+                    _expire(conn, first, last, summed=first == DAY_PREFIX)
                     return True
         return False
 

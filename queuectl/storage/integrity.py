@@ -94,7 +94,7 @@ class Integrity(Base):
             return [row[0] for row in rows]
 
     def activity_miscounts(self) -> list[str]:
-        """Return the counters of activity whose total is not the sum of their hours."""
+        """Return the counters of activity whose total is not the sum of their days."""
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -105,13 +105,13 @@ class Integrity(Base):
                   FROM activity
                  WHERE period = ''
                     OR period = '-'
-                    OR period > 'h'
+                    OR (period > 'd' AND period < 'e')
                  GROUP BY queue, event
                 HAVING sum(CASE WHEN period = '' THEN times ELSE -times END) <> 0
                  ORDER BY queue, event
                 """
             )
-            return [f"{queue} {event}: {kept}, but {counted} by hours"
+            return [f"{queue} {event}: {kept}, but {counted} by days"
                     for queue, event, kept, counted in rows]  # fmt: skip
 
     def newest_time(self) -> datetime | None:

@@ -92,6 +92,6 @@ VIEWS_4 = (
       LEFT JOIN jobs AS ended ON ended.seq = run.hook_of
      WHERE run.event_id IS NOT NULL
     """,
-    _activity("minute", 1, 16, "period > '0' AND period < 'h'"),
+    _activity("minute", 1, 16, "period > '0' AND period < 'd'"),
     _activity("hour", 2, 13, "period > 'h'"),
 )

@@ -33,13 +33,15 @@ class Range(NamedTuple):
     """How long each of them is."""
     per: str
     """What a bar counts: `minute`."""
+    kept_seconds: float
+    """How long the figures may be kept that a page has read."""
 
 
 RANGES = (
-    Range("1h", "last hour", 60, timedelta(minutes=1), "minute"),
-    Range("24h", "last 24 hours", 24, timedelta(hours=1), "hour"),
-    Range("7d", "last 7 days", 84, timedelta(hours=2), "2 hours"),
-    Range("90d", "last 90 days", 90, timedelta(days=1), "day"),
+    Range("1h", "last hour", 60, timedelta(minutes=1), "minute", 0.0),
+    Range("24h", "last 24 hours", 24, timedelta(hours=1), "hour", 15.0),
+    Range("7d", "last 7 days", 84, timedelta(hours=2), "2 hours", 60.0),
+    Range("90d", "last 90 days", 90, timedelta(days=1), "day", 60.0),
 )
 """The ranges that can be chosen, the first one unless another is asked for."""
 
@@ -75,12 +77,13 @@ def chosen_range(name: str | None) -> Range:
 
 
 def read(storage: WebStorage, chosen: Range, *, now: datetime) -> list[Period]:
-    """Return what was counted in a range, by minute or hour, queue and event."""
+    """Return what was counted in a range, by minute, hour or day, queue and event."""
     begin = first_start(chosen, now=now)
-    end = now + timedelta(hours=1)
     if chosen.step < timedelta(hours=1):
-        return storage.activity_by_minute(begin, end)
-    return storage.activity_by_hour(begin, end)
+        return storage.activity_by_minute(begin, now + timedelta(hours=1))
+    if chosen.step < timedelta(days=1):
+        return storage.activity_by_hour(begin, now + timedelta(hours=1))
+    return storage.activity_by_day(begin, now + timedelta(days=1))
 
 
 def first_start(chosen: Range, *, now: datetime) -> datetime:

@@ -143,4 +143,5 @@ def _marked(piece: tuple[str, frozenset[str]]) -> Markup:
     shown = escape_html("\t".join(map(escape, text.split("\t"))))
     if not style:
         return shown
-    return Markup('<span class="{}">{}</span>').format(" ".join(sorted(style)), shown)
+    # The classes are ours. (Markup.format would take ten times as long.)
+    return Markup(f'<span class="{" ".join(sorted(style))}">{shown}</span>')

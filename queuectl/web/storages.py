@@ -15,6 +15,10 @@ _WAIT_SECONDS = 5.0
 """How long an action waits for its turn to write: somebody is looking at a spinning browser."""
 
 
+_CACHE_KIBIBYTES = 256
+"""How much of the file each thread keeps in memory. The system keeps it, too, once for all."""
+
+
 class WebStorage(Storage, Schedules, Searching, Deaths):
     """One open queue of one thread: all methods, with those that only pages need."""
 
@@ -64,6 +68,7 @@ class Storages:
             except NoQueue:
                 storage = WebStorage.empty(self.files)
                 is_empty = True
+        storage.limit_cache(_CACHE_KIBIBYTES)
         if self._read_only:
             storage.forbid_writes()
         self._of_thread.storage, self._of_thread.stands_for_none = storage, is_empty

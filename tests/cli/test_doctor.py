@@ -111,12 +111,12 @@ def test_a_wrong_head_of_a_queue_fails(queue):
 
 
 def test_a_wrong_counter_of_activity_fails(queue):
-    """What happened ever since is the sum of what happened in each hour."""
+    """What happened ever since is the sum of what happened on each day."""
     queue.enqueue("true")
     sql(queue, "UPDATE activity SET times = 7 WHERE period = ''")
 
     assert message(queue, "counts", code=1) == (
-        "1 counters of activity are wrong: default enqueued: 7, but 1 by hours"
+        "1 counters of activity are wrong: default enqueued: 7, but 1 by days"
     )
 
 

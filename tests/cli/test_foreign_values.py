@@ -117,8 +117,17 @@ def test_commands_print_text_only_through_what_escapes_it() -> None:
         'commands/logs.py: output.print_data("")',
         "commands/logs.py: output.print_data(separator, line_break=False)",
         "commands/transfer.py: output.print_data(line)",
+        "commands/schedule_import.py: output.print_data(escape_json(line))",
+        'commands/schedule.py: output.print_data("\\nNext:")',
+        'commands/schedule.py: output.print_data("")',
+        'hook_listings.py: output.print_data("")',
+        'commands/sql.py: output.print_data("")',
+        # CSV, escaped on a terminal
+        "commands/sql.py: output.print_data(lines.getvalue(), line_break=False)",
         "commands/completion.py: output.print_data(script(shell))",
         # escaped, and constants
+        'commands/sql.py: output.print_data("\\nExamples:")',
+        'commands/sql.py: output.print_data(f"  {example}")',
         "commands/show.py: output.print_data(faint(_MEMORY))",
         "commands/doctor.py: output.print_data(level + line)",
         "commands/logs.py: output.print_data(strong(begin + title(job, cells=room) + end))",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from support.json_page import keys
 from support.queue import Queue
 from support.rows import sql
+from support.screens import SIZES, compare, stable, widest
+from support.terminal import on_terminal
 
 
 def _add(queue: Queue, name: str, *args: str) -> None:
@@ -38,7 +41,11 @@ def test_a_hook_is_what_was_asked_for(queue: Queue) -> None:
     assert (shown["digest"], shown["timeout"], shown["max_retries"]) == (300, 0, 1)
     assert (shown["command"], shown["cwd"]) == ("echo 'two words' --on", "/tmp")
     assert (shown["paused"], shown["disabled"], shown["failures"]) == (False, False, 0)
-    assert queue.run("hook", "list").out.splitlines()[1].split()[:2] == ["ops", "finished,failed"]
+    assert queue.run("hook", "list").out.splitlines()[1].split()[:3] == [
+        "ops",
+        "ok",
+        "finished,failed",
+    ]
 
 
 def test_the_defaults_are_those_of_the_help(queue: Queue) -> None:
@@ -139,3 +146,49 @@ def test_hostile_names_in_a_file_are_escaped(queue: Queue) -> None:
     for args in (("list",), ("show", "ops")):
         assert "\x1b" not in queue.run("hook", *args).out
     assert json.loads(queue.ok("hook", "list", "--json"))[0]["last_result"] == "\x1b[2J"
+
+
+def _some_hooks(queue: Queue) -> None:
+    """Give a queue hooks in each state, the first of them with jobs."""
+    report = 'mail -s "$QUEUECTL_PARENT_ID died: $QUEUECTL_PARENT_ERROR" someone@example.com'
+    _add(queue, "ops", "--on", "dead,recovered", "--max-retries", "1", f"exit 7; {report}")
+    _add(queue, "photos-done", "--on", "drained", "--queue", "photos", "--digest", "5m", "true")
+    _add(queue, "nightly", "--on", "finished,missed", "--schedule", "night*", "true")
+    queue.run("hook", "pause", "nightly")
+    queue.enqueue("exit 3", "--max-retries", "1")
+    queue.drain(workers=1)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+@pytest.mark.parametrize("words", ["hook list", "hook show ops"])
+def test_screens(queue: Queue, words: str, size: tuple[int, int]) -> None:
+    """No row of a table is wider than the terminal."""
+    _some_hooks(queue)
+    shown = on_terminal(queue, *words.split(), env={"NO_COLOR": "1"}, size=size, streams="stdout")
+    assert words != "hook list" or widest(shown.screen) <= size[0]
+    screen = re.sub(r"\b\d s (?=ago|…)", "3 s ", shown.screen)
+    screen = screen.replace(str(queue.work), "/home/ann/work")
+    compare(stable(screen), words.replace(" ", "-"), size)
+
+
+def test_jobs_of_hooks_are_imported_as_other_jobs(queue: Queue) -> None:
+    """They keep their lane, their input and what they were told, and fire nothing there."""
+    _add(queue, "ops", "--on", "finished,drained", 'cat; echo "$QUEUECTL_PARENT_ID"')
+    job = queue.enqueue("true", "--id", "parent", "--on-success", "true")
+    queue.run("queue", "pause", "default/hooks")
+    queue.drain(workers=1)
+    lines = queue.export()
+    assert len(lines) == 4
+    folder = queue.folder / "other"
+    folder.mkdir()
+    other = Queue(folder)
+    _add(other, "all", "--on", "finished,failed,drained", "true")
+    assert other.run("import", "-", stdin="".join(f"{line}\n" for line in lines)).code == 0
+    other.drain(workers=1)
+    assert other.counts() == {"completed": 4}
+    [told] = [each for each in other.json("list") if each["command"].startswith("cat")][:1]
+    assert (told["queue"], told["hook"]) == ("default/hooks", None)
+    output = other.run("logs", told["id"]).out
+    assert json.loads(output.splitlines()[0])["data"]["id"] == job
+    assert output.splitlines()[1] == job
+    assert other.close() == []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.core.times import utcnow
 from support.history import (
     assert_all_counted,
     assert_nothing_lost_nothing_twice,
@@ -23,6 +24,7 @@ from support.history import (
 from support.hooked import assert_each_event_is_reported, report_all
 from support.processes import linux_only
 from support.queue import Queue
+from support.schedules import add_schedule, assert_each_time_is_accounted_for
 from support.stages import STAGING, assert_no_stage
 from support.tracing import LONG
 from support.waiting import wait_until
@@ -198,6 +200,30 @@ def test_signals_at_random_lose_no_report_of_a_hook(queue: Queue) -> None:
     assert_nothing_lost_nothing_twice(queue, acknowledged)
     assert {queue.state(job) for job in failing} == {"completed"}
     assert_each_event_is_reported(queue)
+    assert_sound(queue)
+
+
+def test_signals_at_random_make_each_planned_time_once(queue: Queue) -> None:
+    """No planned time of a schedule is lost, or made twice, and each job runs to its end."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    queue.configure(backoff_base="1", backoff_max="0.05", kill_grace="1")
+    job = {"command": keeping_a_ledger("true"), "cwd": str(queue.work), "max_retries": 1000}
+    for name in ("s", "t", "u"):
+        policy = {"missed": "all", "overlap": "allow"} if name == "s" else {}
+        add_schedule(queue.files, name, "every 1s", now=utcnow(), job=job, **policy)
+    nemesis = _Nemesis(queue, seed)
+    try:
+        nemesis.strike_for(_SECONDS)
+    finally:
+        nemesis.leave()
+    queue.ok("schedule", "pause", "s", "t", "u")
+    queue.drain(workers=4, timeout=600)
+
+    times = assert_each_time_is_accounted_for(queue)
+    print(f"{times} planned times, {len(queue.ids())} jobs, {nemesis.done} signals")
+    assert times > _SECONDS / 2
+    assert_nothing_lost_nothing_twice(queue, queue.ids())
     assert_sound(queue)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta, timezone
+from random import Random
 
 import pytest
 
@@ -317,14 +318,14 @@ def expire(storage, now=NOW):
     return sum(1 for _ in iter(lambda: storage.expire_activity(now=now), False))
 
 
-def test_minutes_are_kept_for_two_days_and_hours_for_400(storage, monkeypatch):
+def test_minutes_hours_and_days_are_kept_for_some_time(storage, monkeypatch):
     """The sums stay what they were, however few rows a transaction deletes."""
     monkeypatch.setattr(counting, "ROWS_AT_ONCE", 1)
     days = timedelta(days=1)
     enqueue_at(storage, 500 * days, 450 * days, 300 * days, 2 * days, timedelta())
     before = storage.totals()
 
-    assert expire(storage) == 3 + 2
+    assert expire(storage) == 3 + 3 + 2
     assert expire(storage) == 0
 
     assert sql(storage, "SELECT period, times FROM activity ORDER BY period") == [
@@ -332,7 +333,9 @@ def test_minutes_are_kept_for_two_days_and_hours_for_400(storage, monkeypatch):
         ("-", 2),
         ("2026-11-26T12:00", 1),
         ("2026-11-28T12:00", 1),
-        ("h2026-02-01T12", 1),
+        ("d2026-02-01", 1),
+        ("d2026-11-26", 1),
+        ("d2026-11-28", 1),
         ("h2026-11-26T12", 1),
         ("h2026-11-28T12", 1),
     ]
@@ -346,7 +349,7 @@ def test_a_kept_total_that_is_wrong_is_found(storage):
     assert storage.activity_miscounts() == []
 
     sql(storage, "UPDATE activity SET times = times + 1 WHERE period = ''")
-    assert storage.activity_miscounts() == ["default enqueued: 2, but 1 by hours"]
+    assert storage.activity_miscounts() == ["default enqueued: 2, but 1 by days"]
 
 
 @pytest.mark.parametrize(
@@ -380,21 +383,56 @@ def test_the_sum_of_a_range_is_exact_to_the_minute(storage, since, until, expect
     assert sum(tally.times for tally in storage.activity(NOW - since, NOW - until)) == expected
 
 
-def test_activity_by_minute_and_by_hour(storage, clock):
+def test_the_sum_of_any_range_is_exact_while_minutes_are_kept(storage):
+    """It consists of minutes, hours and days, each of which counts once."""
+    chance = Random(1)
+    ago = sorted(chance.randrange(45 * 24 * 60) for _ in range(120))
+    enqueue_at(storage, *(timedelta(minutes=minutes) for minutes in ago))
+    for _ in range(300):
+        since, until = (chance.choice(ago) + chance.randrange(-1, 2) for _ in range(2))
+        found = storage.activity(
+            NOW - timedelta(minutes=since), NOW - timedelta(minutes=until, seconds=-30)
+        )
+        expected = sum(until < minutes <= since for minutes in ago)
+        assert (since, until, sum(one.times for one in found)) == (since, until, expected)
+
+
+def test_older_ranges_begin_and_end_with_whole_hours_or_days(storage):
+    """Of the others it is not known any more what was in them."""
+    days, minutes = timedelta(days=1), timedelta(minutes=1)
+    enqueue_at(storage, 200 * days - minutes, 200 * days - 20 * minutes, 9 * days - minutes)
+    enqueue_at(storage, minutes)
+    expire(storage)
+
+    def times(since, until):
+        return sum(tally.times for tally in storage.activity(NOW - since, NOW - until))
+
+    assert times(300 * days, timedelta()) == 4
+    assert times(200 * days - 10 * minutes, timedelta()) == 4
+    assert times(200 * days - 10 * minutes, 9 * days - 5 * minutes) == 2
+    assert times(9 * days - 5 * minutes, timedelta()) == 2
+    assert times(8 * days, timedelta()) == 1
+
+
+def test_activity_by_minute_hour_and_day(storage, clock):
     """Counted and uncounted attempts are added up."""
     add(storage, clock.now, "a", "b")
     run(storage, clock.now)
     storage.count_attempts()
     run(storage, clock.now)
-    hour = timedelta(hours=1)
+    day = timedelta(days=1)
 
-    for read in (storage.activity_by_minute, storage.activity_by_hour):
-        periods = read(clock.now - hour, clock.now + hour)
-        assert [(start, tally.event, tally.times) for start, tally in periods] == [
-            (clock.now, "enqueued", 2),
-            (clock.now, "ok", 2),
+    for read, start in (
+        (storage.activity_by_minute, clock.now),
+        (storage.activity_by_hour, clock.now),
+        (storage.activity_by_day, clock.now.replace(hour=0)),
+    ):
+        periods = read(clock.now - day, clock.now + day)
+        assert [(began, tally.event, tally.times) for began, tally in periods] == [
+            (start, "enqueued", 2),
+            (start, "ok", 2),
         ]
-        assert read(clock.now - hour, clock.now) == []
+        assert read(clock.now - day, clock.now) == []
 
 
 def test_the_trend_tells_what_came_in_and_what_finished_lately(storage, clock):

@@ -16,7 +16,9 @@ import pytest
 
 from queuectl.core.errors import NoSuchJob
 from queuectl.core.hooks import NewHook
+from queuectl.core.job_query import parse
 from queuectl.core.models import LastRun, Selection
+from queuectl.core.run_figures import Grouping
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
@@ -167,7 +169,23 @@ def progress(storage):
     assert len(storage.jobs_by_seq([job.seq for job in storage.running_jobs()])) < 9
 
 
-FLAT = [claim, claim_of_one_queue, claim_in_vain, promote, look, rescue, count, newest, name]
+def find_jobs(storage):
+    """Find the jobs of a schedule, and those of a state that few jobs are in."""
+    assert list(storage.jobs(Selection(schedule="nightly"))) == []
+    running = parse("true state:processing", now=NOW)
+    assert list(storage.jobs(Selection(query=running))) == []
+
+
+def figures(storage):
+    """Sum up the attempts since a time after which there were none."""
+    since = NOW + timedelta(days=1)
+    assert storage.summary(Grouping.QUEUE, since=since, now=FUTURE, most=5).total.runs == 0
+
+
+FLAT = [
+    claim, claim_of_one_queue, claim_in_vain, promote, look, rescue, count, newest, name, find_jobs,
+    figures,
+]  # fmt: skip
 WORK = [*FLAT, prune, progress]
 
 

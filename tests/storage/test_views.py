@@ -99,8 +99,9 @@ def test_the_jobs_of_hooks_and_schedules_name_what_made_them(storage, clock):
 
 def test_activity_is_shown_by_minute_and_by_hour(storage):
     """The totals since ever, and of what is no longer kept, are left out."""
-    for period, times in (("", 12), ("-", 3), ("2026-01-31T12:01", 2), ("2026-01-31T12:02", 3),
-                          ("h2026-01-31T11", 4), ("h2026-01-31T12", 5)):  # fmt: skip
+    for period, times in (("", 12), ("-", 3), ("d2026-01-31", 9), ("2026-01-31T12:01", 2),
+                          ("2026-01-31T12:02", 3), ("h2026-01-31T11", 4),
+                          ("h2026-01-31T12", 5)):  # fmt: skip
         sql(
             storage,
             "INSERT INTO activity (period, queue, event, times, run_seconds)"

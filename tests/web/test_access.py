@@ -316,6 +316,18 @@ def test_the_key_is_private(page: Page, storage: Storage) -> None:
         KeyRing(storage.files)
 
 
+def test_without_the_key_nothing_is_shown(page: Page, storage: Storage) -> None:
+    """Somebody removed it: the answer says so to nobody."""
+    import os
+
+    os.unlink(storage.files.web_key)
+
+    answer = page.ask("/", token=None)
+
+    assert (answer.status, answer.text) == (503, "The queue cannot be used at the moment\n")
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+
+
 class TestServer:
     """The same with the real server."""
 

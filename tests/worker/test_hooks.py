@@ -83,3 +83,17 @@ def test_a_job_that_a_hook_enqueues_ends_after_five(queue: Queue) -> None:
     queue.enqueue("true")
     queue.drain(workers=2)
     assert queue.counts() == {"completed": 11}  # 6 jobs, and the hooks of 5 of them
+
+
+def test_a_lane_can_be_held_by_itself(queue: Queue) -> None:
+    """By a pause or a limit that names it; the queue goes on."""
+    _rule(queue, "completed", "true")
+    assert queue.run("queue", "pause", "mail/hooks").code == 0
+    assert queue.run("queue", "limit", "mail/hooks", "1").code == 0
+    first = queue.enqueue("true", "--queue", "mail")
+    queue.drain(workers=1)
+    assert (queue.state(first), queue.state("@2")) == ("completed", "pending")
+    assert queue.run("enqueue", "--queue", "mail/hooks", "true").code == 2
+    queue.run("queue", "resume", "mail/hooks")
+    queue.drain(workers=1)
+    assert queue.state("@2") == "completed"

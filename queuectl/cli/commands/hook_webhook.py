@@ -251,12 +251,13 @@ def _withdraw(storage: Storage, job: Job, why: str) -> int:
 
 def _show(answer: Any) -> None:
     """Print what the receiver answered: it is kept as the output of the job."""
-    output.print_data(f"HTTP {answer.status} {answer.reason}".rstrip())
+    output.print_line(f"HTTP {answer.status} {answer.reason}".rstrip())
     for name, value in answer.headers:
-        output.print_data(f"{name}: {value}")
+        output.print_line(f"{name}: {value}")
     if answer.body:
-        output.print_data("")
-        output.print_data(answer.body.decode("utf-8", "replace"))
+        output.print_line("")
+    for line in answer.body.decode("utf-8", "replace").splitlines():
+        output.print_line(line)
 
 
 @click.command("test", cls=QueueCommand)
@@ -321,7 +322,7 @@ def hook_rotate(name: str, keep_old: float, quiet: bool) -> None:
     \b
     Examples:
       queuectl hook rotate ops
-      queuectl hook rotate --keep-old 0 ops    # the old secret is known to others
+      queuectl hook rotate --keep-old 0 ops    # others know the old secret
     """
     storage = open_storage(write=True)
     stored_secret(storage, storage.hook(name))

@@ -59,7 +59,8 @@ def stats(since: datetime, by: str, queues: Sequence[str], most: int, as_json: b
 
     WAIT and RUN are medians, 95% and MAX the times that 95 % and all of them did not exceed. WAIT
     is the time from when an attempt could start to its start. CPU is the time of all together, MEM
-    the most that one process had. OVER TIME shows how many started when.
+    the most that one process had. OVER TIME shows how many started when. `queuectl help statistics`
+    explains all that.
 
     \b
     Examples:

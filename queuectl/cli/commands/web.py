@@ -78,9 +78,9 @@ _SAFE_WAITRESS = (3, 0, 1)
 @click.option(
     "--threads",
     type=WholeNumber(1, 64),
-    default=8,
+    default=4,
     metavar="N",
-    help="How many requests are answered at once (default: 8).",
+    help="How many requests are answered at once (default: 4).",
 )
 @quiet_option
 def web(
@@ -227,4 +227,6 @@ def _log_to_stderr(*, quiet: bool) -> None:
         format="%(asctime)s %(message)s",
         stream=sys.stderr,
     )
+    # It would say how many requests wait for a thread, whenever a browser opens several pages.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     logging.getLogger("queuectl").setLevel(logging.WARNING if quiet else logging.INFO)

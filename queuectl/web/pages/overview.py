@@ -29,17 +29,23 @@ from queuectl.core.times import utcnow
 from queuectl.web import activity, charts, dying
 from queuectl.web.findings import diagnosis
 from queuectl.web.frame import render
-from queuectl.web.guard import storage
+from queuectl.web.guard import serving, storage
 
 overview_page = Blueprint("overview", __name__)
 
 _MOST_FINDINGS = 5
 _MOST_RUNNING = 8
 _MOST_GROUPS = 5
+_MOST_DEATHS = 300
+"""So many of the last deaths are put into groups here; the page of dead jobs looks at more."""
+_KEPT_SECONDS = 5.0
+"""How long figures of a whole day are kept."""
 _MOST_QUEUES = 8
 _MOST_SCHEDULES = 5
 _DAY = timedelta(days=1)
 _TREND_MINUTES = 10
+_LONG_SECONDS = 60.0
+"""A job that has run for less is not called long, however short others are."""
 
 
 class Runs(NamedTuple):
@@ -92,14 +98,20 @@ def overview() -> str:
     facts = known.facts
     counts = queue.by_state()
     chosen = activity.chosen_range(request.args.get("range"))
-    periods = activity.read(queue, chosen, now=now)
+    periods = serving().lately(
+        f"activity {chosen.name}",
+        chosen.kept_seconds,
+        lambda: activity.read(queue, chosen, now=now),
+    )
     shown = activity.steps(periods, chosen, now=now)
     last_hour = periods
     if chosen is not activity.RANGES[0]:
         last_hour = activity.read(queue, activity.RANGES[0], now=now)
-    day = queue.activity(now - _DAY, now + timedelta(minutes=1))
+    day = serving().lately(
+        "day", _KEPT_SECONDS, lambda: queue.activity(now - _DAY, now + timedelta(minutes=1))
+    )
     running = queue.running_jobs()
-    groups = dying.groups(queue, since=now - _DAY)
+    groups = dying.groups(queue, since=now - _DAY, most=_MOST_DEATHS)
     problems = len(known.findings)
     return render(
         "overview.html",
@@ -124,6 +136,8 @@ def overview() -> str:
         running=_running([one.seq for one in running[:_MOST_RUNNING]], facts, day, now),
         more_running=max(0, len(running) - _MOST_RUNNING),
         groups=groups[:_MOST_GROUPS],
+        grouped=sum(len(group.jobs) for group in groups),
+        most_grouped=_MOST_DEATHS,
         queues=_queues(facts, activity.sparks(last_hour, now=now)),
         schedules=_schedules(),
     )
@@ -211,10 +225,10 @@ def _compared(job: Job, since: datetime, usual: float | None, now: datetime) -> 
         return Runs(job, since, ran / job.timeout, words, left < job.timeout / 5)
     if not usual:
         return Runs(job, since, None, "no timeout", is_long=False)
-    if ran > 1.5 * usual:
+    if ran > 1.5 * usual and ran >= _LONG_SECONDS:
         words = f"{ran / usual:,.0f} times the usual {moments.span(usual)}"
         return Runs(job, since, 1.0, words, is_long=True)
-    return Runs(job, since, ran / usual, f"usually {moments.span(usual)}", is_long=False)
+    return Runs(job, since, min(1.0, ran / usual), f"usually {moments.span(usual)}", is_long=False)
 
 
 def _queues(facts: Facts, sparks: Mapping[str, Sequence[int]]) -> list[QueueRow]:

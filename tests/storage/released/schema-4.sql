@@ -573,11 +573,11 @@ CREATE TRIGGER use_captured_gone_job AFTER DELETE ON jobs
 CREATE INDEX jobs_schedule ON jobs (schedule, seq)
      WHERE schedule IS NOT NULL
     ;
-CREATE INDEX jobs_hook ON jobs (hook, seq)
-     WHERE hook IS NOT NULL
-    ;
 CREATE INDEX jobs_hook_of ON jobs (hook_of)
      WHERE hook_of IS NOT NULL
+    ;
+CREATE INDEX jobs_hook ON jobs (hook, seq)
+     WHERE hook IS NOT NULL
     ;
 CREATE UNIQUE INDEX jobs_event ON jobs (event_id, hook)
      WHERE event_id IS NOT NULL
@@ -594,6 +594,7 @@ CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
         INSERT INTO activity (period, queue, event, times)
         VALUES (substr(new.finished_at, 1, 16), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
                ('h' || substr(new.finished_at, 1, 13), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               ('d' || substr(new.finished_at, 1, 10), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
                ('', new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
             ON CONFLICT (period, queue, event) DO UPDATE SET times = times + 1;
     END;
@@ -646,7 +647,7 @@ CREATE VIEW activity_by_minute AS
       FROM (SELECT substr(period, 1, 16) AS minute, queue, event, times,
                    run_seconds, cpu_seconds, wait_seconds
               FROM activity
-             WHERE period > '0' AND period < 'h'
+             WHERE period > '0' AND period < 'd'
              UNION ALL
             SELECT substr(finished_at, 1, 16), queue, outcome, 1,
                    coalesce(seconds, 0), coalesce(cpu_seconds, 0), coalesce(waited_seconds, 0)
