@@ -16,6 +16,8 @@ from queuectl.storage.base import UNFINISHED, Base
 from queuectl.storage.counting import count_attempts_of
 
 _DELETED_AT_ONCE = 500
+_CHECKED_AT_ONCE = 250
+"""Before SQLite 3.32, a statement has at most 999 values; up to 500 of them say which jobs."""
 _NO_HOOK_TO_RUN = f"""NOT EXISTS (SELECT 1
                                FROM jobs AS reporting INDEXED BY jobs_hook_of
                               WHERE hook_of IS NOT NULL
@@ -178,17 +180,13 @@ class Retention(Base):
     def _delete_rows(self, where: str, values: Sequence[Any], seqs: Sequence[int]) -> int:
         logs: list[int] = []
         with self._transaction() as conn:
-            found = conn.execute(
-                f"""
-                SELECT seq
-                  FROM jobs
-                 WHERE seq IN ({", ".join("?" * len(seqs))})
-                   AND {where}
-                 ORDER BY seq
-                """,
-                (*seqs, *values),
-            )
-            gone = [row[0] for row in found]
+            gone = [
+                seq
+                for start in range(0, len(seqs), _CHECKED_AT_ONCE)
+                for seq in _still_prunable(
+                    conn, where, values, seqs[start : start + _CHECKED_AT_ONCE]
+                )
+            ]
             count_attempts_of(conn, gone)
             for seq in gone:
                 logs += _logged(conn, seq)
@@ -215,6 +213,22 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
     pieces.append("NOT EXISTS (SELECT 1 FROM staged_needs WHERE needs_seq = jobs.seq)")
     pieces.append(_NO_HOOK_TO_RUN)
     return " AND ".join(pieces), values
+
+
+def _still_prunable(
+    conn: sqlite3.Connection, where: str, values: Sequence[Any], seqs: Sequence[int]
+) -> list[int]:
+    rows = conn.execute(
+        f"""
+        SELECT seq
+          FROM jobs
+         WHERE seq IN ({", ".join("?" * len(seqs))})
+           AND {where}
+         ORDER BY seq
+        """,
+        (*seqs, *values),
+    )
+    return [row[0] for row in rows]
 
 
 def _logged(conn: sqlite3.Connection, seq: int) -> list[int]:

@@ -685,3 +685,67 @@ def test_jobs_of_hooks_are_found_by_indexes(large):
     job = large.get("done1")
     assert steps(large, lambda storage: storage.hook_jobs_of(job)) < 100
     assert steps(large, lambda storage: storage.hook_jobs("ops", most=50)) < 100
+
+
+def after_a_history(folder, hours, attempts):
+    """Return a queue in which jobs of ten queues ended in each of so many hours until now."""
+    storage = Storage.open(find(str(folder / "queue.db"), None, False), create=True)
+    fill(storage.files.database, attempts, 0)
+    with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:
+        conn.execute("BEGIN")
+        conn.execute(
+            """
+            INSERT INTO executions (job_seq, attempt, worker, started_at, finished_at, outcome)
+            SELECT seq, 1, 'w1', :now, :now, 'ok' FROM jobs
+            """,
+            {"now": to_text(NOW)},
+        )
+        conn.execute("UPDATE counted_attempts SET up_to = (SELECT max(id) FROM executions)")
+        ended = (to_text(NOW - timedelta(hours=ago)) for ago in range(hours))
+        conn.executemany(
+            "INSERT OR IGNORE INTO activity (period, queue, event, times) VALUES (?, ?, 'ok', 1)",
+            [
+                (
+                    period,
+                    f"q{number}",
+                )
+                for at in ended
+                for period in (at[:16], f"h{at[:13]}", f"d{at[:10]}", "")
+                for number in range(10)
+            ],
+        )
+        conn.execute("COMMIT")
+    while storage.expire_activity(now=NOW):
+        pass
+    return storage
+
+
+def count_one(storage):
+    """Count an attempt that has just ended."""
+    storage.enqueue([JobSpec(command="true", queue="q1")], now=NOW)
+    storage.record(storage.claim("w1", now=NOW), OK, COMPLETED, now=NOW)
+    assert not storage.count_attempts()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        count_one,
+        lambda storage: storage.count_attempts(),
+        lambda storage: storage.expire_activity(now=NOW),
+        lambda storage: storage.totals(),
+        lambda storage: storage.trends(now=NOW),
+        lambda storage: storage.activity(NOW - timedelta(hours=23, minutes=30), NOW),
+        lambda storage: storage.activity(NOW - timedelta(days=30), NOW),
+    ],
+)
+def test_counting_and_reading_the_counters_stay_flat(tmp_path, work):
+    """A year of hours and 20,000 attempts that are counted already are not read again."""
+    sizes = []
+    for hours, attempts in ((24 * 50, 20), (24 * 365, 20_000)):
+        folder = tmp_path / str(hours)
+        folder.mkdir()
+        with closing(after_a_history(folder, hours, attempts)) as storage:
+            sizes.append(steps(storage, work))
+
+    assert sizes[1] <= sizes[0] * 1.2 + 20, sizes
