@@ -42,13 +42,14 @@ class Actions(Base):
         *,
         now: datetime,
         states: Sequence[JobState] = RETRYABLE_STATES,
+        hook_depth: int = 0,
     ) -> JobState:
         """Make a job pending: a failed one keeps its attempts, a finished one starts anew.
 
         A finished job keeps its place and its history, and a paused one stays paused. `changes` are
         those of `edit`, made in the same transaction, so that no worker takes the job without them;
         with a time or jobs to wait for, the job becomes scheduled or blocked. Returns the state
-        afterwards.
+        afterwards. `hook_depth` is how many hooks led to the retry.
 
         Raises WrongState if its state is not among `states`, UniqueKeyHeld if another job has taken
         its unique key, JobDeleted if it was deleted, and the errors of `edit`.
@@ -72,11 +73,17 @@ class Actions(Base):
                        last_error = NULL,
                        cancel_requested = 0,
                        cancel_reason = NULL,
+                       hook_depth = :hook_depth,
                        updated_at = :now
                  WHERE seq = :seq
                    AND state = :state
                 """,
-                {"now": to_text(now), "seq": job.seq, "state": current.state.value},
+                {
+                    "hook_depth": current.hook_depth if current.hook else hook_depth,
+                    "now": to_text(now),
+                    "seq": job.seq,
+                    "state": current.state.value,
+                },
             )
             state, queue = JobState.PENDING, current.queue
             if changes:

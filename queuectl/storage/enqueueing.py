@@ -52,6 +52,12 @@ class Enqueued(NamedTuple):
     """Ids of dead or cancelled jobs that it waits for."""
 
 
+def hook_depth(environ: Mapping[str, str]) -> int:
+    """Return how many hooks led to a process with this environment, one enqueueing the next."""
+    depth = environ.get(_HOOK_DEPTH, "")
+    return int(depth) if depth.isdecimal() and len(depth) < 4 else 0
+
+
 class _Call(NamedTuple):
     """What all jobs of one call have in common."""
 
@@ -70,13 +76,12 @@ class _Call(NamedTuple):
     def of(cls, settings: Settings, now: datetime, environ: Mapping[str, str]) -> _Call:
         """Return the call that is made now, in this environment."""
         captured = captured_variables(settings.capture_env, environ)
-        depth = environ.get(_HOOK_DEPTH, "")
         return cls(
             settings,
             now,
             to_text(now),
             json.dumps(captured) if captured else None,
-            int(depth) if depth.isdecimal() and len(depth) < 4 else 0,
+            hook_depth(environ),
         )
 
     def env(self, spec: JobSpec) -> str:
@@ -108,7 +113,12 @@ class _Call(NamedTuple):
 
 
 def store_one(
-    into: Adding, spec: JobSpec, settings: Settings, captured: Mapping[str, str]
+    into: Adding,
+    spec: JobSpec,
+    settings: Settings,
+    captured: Mapping[str, str],
+    *,
+    hook_depth: int = 0,
 ) -> Enqueued:
     """Store a job that waits for no other, within the transaction of the caller.
 
@@ -116,7 +126,7 @@ def store_one(
     """
     text = json.dumps(captured) if captured else None
     done: list[Enqueued] = []
-    call = _Call(settings, into.now, to_text(into.now), text, hook_depth=0)
+    call = _Call(settings, into.now, to_text(into.now), text, hook_depth)
     _store(into, [(0, spec)], done.append, call, {})
     into.count()
     return done[0]

@@ -7,6 +7,7 @@ A tick is a part of the transaction in which a worker claims a job. The primary 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from datetime import datetime, timedelta
 from typing import Mapping, NamedTuple
@@ -27,7 +28,7 @@ from queuectl.core.settings import Settings
 from queuectl.core.times import to_text
 from queuectl.storage.adding import Adding
 from queuectl.storage.base import any_bytes
-from queuectl.storage.enqueueing import store_one
+from queuectl.storage.enqueueing import hook_depth, store_one
 from queuectl.storage.rows import optional_text
 from queuectl.storage.schedule_rows import SELECT_SCHEDULE, to_schedule
 
@@ -288,7 +289,9 @@ def make_job(
         if_dup="replace" if overlap == "replace" else "error",
     )
     try:
-        enqueued = store_one(Adding(conn, now=now), spec, settings, job.captured)
+        # A hook may make a job of a schedule, whose hook makes the next one.
+        depth = hook_depth(os.environ) if result == "by-hand" else 0
+        enqueued = store_one(Adding(conn, now=now), spec, settings, job.captured, hook_depth=depth)
     except (UniqueKeyHeld, Reserved):
         return LeftOut("overlapped", due.planned_at)
     conn.execute(

@@ -97,3 +97,16 @@ def test_a_lane_can_be_held_by_itself(queue: Queue) -> None:
     queue.run("queue", "resume", "mail/hooks")
     queue.drain(workers=1)
     assert queue.state("@2") == "completed"
+
+
+def test_a_hook_that_retries_its_parent_ends_after_five(queue: Queue) -> None:
+    """Each retry by a hook is one deeper; one by a person begins anew."""
+    _rule(queue, "dead", 'queuectl retry "$QUEUECTL_PARENT_ID"')
+    job = queue.enqueue("exit 1", "--max-retries", "1")
+    queue.drain(workers=2)
+    assert queue.counts() == {"dead": 1, "completed": 5}
+    assert len(queue.attempts(job)) == 6
+    queue.run("retry", job)
+    assert queue.get(job).hook_depth == 0
+    queue.drain(workers=2)
+    assert queue.counts() == {"dead": 1, "completed": 10}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Iterable, Sequence
 
@@ -35,6 +36,7 @@ from queuectl.core.times import utcnow
 from queuectl.core.values import check_reason
 from queuectl.storage import Storage
 from queuectl.storage.actions import RETRYABLE_STATES
+from queuectl.storage.enqueueing import hook_depth
 
 
 @click.command("cancel", cls=QueueCommand)
@@ -170,6 +172,7 @@ def retry_command(
         among = retryable if states else by_default
         choice = choose(jobs, queues, states, label=label, everything=everything, among=among)
         storage = open_storage(write=True)
+        depth = hook_depth(os.environ)
         waiting: list[JobKey | Job] = []
         retried: set[str] = set()
         if choice.selection is not None:
@@ -178,7 +181,9 @@ def retry_command(
         def retry_one(key: JobKey | str) -> str | None:
             job = storage.get(key) if isinstance(key, str) else key
             try:
-                state = storage.retry(job, changes, now=utcnow(), states=retryable)
+                state = storage.retry(
+                    job, changes, now=utcnow(), states=retryable, hook_depth=depth
+                )
             except WrongState as error:
                 raise error.with_name(shown_name(job)) from None
             again = " again" if state is JobState.PENDING else ""
