@@ -39,6 +39,7 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "explain": "why",
         **dict.fromkeys(("statistics", "stat", "figures", "usage"), "stats"),
         **dict.fromkeys(("query", "select", "sqlite", "sqlite3", "db"), "sql"),
+        **dict.fromkeys(("ui", "dashboard", "serve", "server", "http", "browser"), "web"),
         **dict.fromkeys(("top", "watch", "monitor", "progress"), "status --watch"),
         **dict.fromkeys(("kill", "abort", "atrm"), "cancel"),
         "reset": "cancel --all",

@@ -112,8 +112,7 @@ def test_https_has_a_secure_cookie(pages: Callable[..., Page]) -> None:
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "127.0.0.1", "127.0.0.1:80", "localhost:8378", "",
-     "127.0.0.1:8377.evil.example", "[::1]", "127.0.0.1:8377@evil.example",
-     "LOCALHOST:8377.", "127.1:8377"],
+     "[::1]", "127.0.0.1:8377@evil.example", "127.1:8377"],
 )  # fmt: skip
 def test_another_host_name_is_refused_first(page: Page, host: str) -> None:
     """DNS rebinding gives our address to a name of others; not even static files are served."""
@@ -357,6 +356,8 @@ class TestServer:
             (401, (f"{server.root}/",)),
             (404, ("/",)),
             (421, ("/", "GET", {"Host": "evil.example"})),
+            (421, ("/", "GET", {"Host": f"{server.netloc}.evil.example"})),
+            (421, ("/", "GET", {"Host": f"{server.netloc}."})),
             (405, (f"{server.root}/", "OPTIONS", server.bearer)),
             (403, (retry, "POST", {**server.bearer, "Sec-Fetch-Site": "same-site"})),
             (413, (retry, "POST", {**server.bearer, **SAME_ORIGIN}, b"x" * ((1 << 20) + 1))),
