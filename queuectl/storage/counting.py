@@ -79,8 +79,8 @@ def _bucket(seconds: str) -> str:
 
 
 _ATTEMPTS = f"""
-    SELECT substr(finished_at, 1, {MINUTE}),
-           coalesce(queue, (SELECT queue FROM jobs WHERE jobs.seq = executions.job_seq), ''),
+    SELECT substr(CAST(finished_at AS TEXT), 1, {MINUTE}),
+           CAST(coalesce(queue, (SELECT queue FROM jobs WHERE jobs.seq = job_seq), '') AS TEXT),
            outcome,
            {_bucket("seconds")},
            {_bucket("waited_seconds")},

@@ -51,10 +51,10 @@ _COUNT_BAD_END = f"""
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
         INSERT INTO activity (period, queue, event, times)
-        VALUES (substr(new.finished_at, 1, 16), new.queue, {_END}, 1),
-               ('h' || substr(new.finished_at, 1, 13), new.queue, {_END}, 1),
-               ('d' || substr(new.finished_at, 1, 10), new.queue, {_END}, 1),
-               ('', new.queue, {_END}, 1)
+        VALUES (substr(new.finished_at, 1, 16), CAST(new.queue AS TEXT), {_END}, 1),
+               ('h' || substr(new.finished_at, 1, 13), CAST(new.queue AS TEXT), {_END}, 1),
+               ('d' || substr(new.finished_at, 1, 10), CAST(new.queue AS TEXT), {_END}, 1),
+               ('', CAST(new.queue AS TEXT), {_END}, 1)
             ON CONFLICT (period, queue, event) DO UPDATE SET times = times + 1;
     END
     """

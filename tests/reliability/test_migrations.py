@@ -11,12 +11,14 @@ from typing import Sequence
 
 import pytest
 
+from queuectl.core.times import to_text, utcnow
 from queuectl.storage import schema
 from support.calls import COMMAND
 from support.held import HELD
 from support.history import assert_sound
 from support.legacy import SHAPES, contents, make
 from support.queue import Queue
+from support.rows import sql
 from support.tracing import Point, needs_strace, points, recording, sample, without_queue
 from support.waiting import wait_until
 
@@ -79,6 +81,29 @@ def test_each_released_schema_is_upgraded(queue: Queue, released: Path) -> None:
 
     queue.drain("--queue", "other")
     assert queue.state("new") == "completed"
+
+
+@pytest.mark.parametrize("released", _RELEASED[:3], ids=lambda path: path.stem)
+def test_only_what_happens_after_the_upgrade_is_counted(queue: Queue, released: Path) -> None:
+    """Also the end of an attempt that a worker of the older release records."""
+    _release(queue, released)
+    queue.enqueue("true", "--id", "new")
+    assert [tally[:3] for tally in queue.storage.totals()] == [("default", "enqueued", 1)]
+
+    sql(
+        queue.storage,
+        """
+        UPDATE executions
+           SET outcome = 'ok', finished_at = ?, seconds = 2
+         WHERE id = (SELECT execution_id FROM jobs WHERE id = 'processing')
+        """,
+        to_text(utcnow()),
+    )
+
+    for _ in range(2):
+        counted = [(tally[:3], sum(tally.wait)) for tally in queue.storage.totals()]
+        assert counted == [(("default", "enqueued", 1), 0), (("default", "ok", 1), 0)]
+        assert queue.storage.count_attempts() is False
 
 
 def _two_at_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from random import Random
 
@@ -10,7 +11,7 @@ import pytest
 
 from queuectl.core.activity import BOUNDS, BUCKETS, Tally
 from queuectl.core.errors import DuplicateId
-from queuectl.core.models import Outcome, OutcomeKind
+from queuectl.core.models import Outcome, OutcomeKind, Selection
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
@@ -20,6 +21,7 @@ from queuectl.storage.activity import Trend
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, LOST, OK, retry_at
 from support.rows import add, finish, sql, statements
+from support.stages import leave_decided, leave_undecided
 
 
 def times(storage):
@@ -219,6 +221,76 @@ def test_an_old_worker_counts_too(storage, clock):
     )
 
     assert times(storage)["default", "ok"] == 1
+
+
+def test_a_backup_has_the_counters_and_counts_the_attempts_it_gives_up(storage, clock, tmp_path):
+    """What runs here is lost there."""
+    add(storage, clock.now, "a", "b")
+    run(storage, clock.now)
+    storage.claim("w1", now=clock.now)
+
+    storage.back_up(str(tmp_path / "backup.db"), now=clock.now)
+
+    files = find(str(tmp_path / "backup.db"), None, False)
+    with closing(Storage.open(files, write=True)) as backup:
+        assert times(backup) == {**times(storage), ("default", "lost"): 1}
+
+
+def test_imported_jobs_come_in_unless_they_have_finished(storage, clock):
+    """They come in now, whenever they were enqueued first."""
+    add(storage, clock.now, "a", "b")
+    run(storage, clock.now)
+    exported = list(storage.export(Selection()))
+    storage.cancel(storage.get("b"), now=clock.now)
+    storage.prune(states=FINISHED_STATES, before=later(clock.now, 1))
+
+    storage.import_jobs(exported, skip_existing=False, now=clock.tick(7200))
+
+    assert times(storage)["default", "enqueued"] == 3
+    (came_in,) = storage.activity(clock.now, clock.tick(60))
+    assert came_in == Tally("default", "enqueued", 1)
+
+
+def test_staged_jobs_come_in_when_they_can_be_seen(storage, clock):
+    """Each of them once, whoever moves them; those that were discarded never did."""
+    specs = [JobSpec(command="true", queue=queue) for queue in "xyxyx"]
+    leave_undecided(storage, specs, now=clock.now)
+    assert storage.finish_dead_stage(now=clock.now)
+    assert times(storage) == {}
+
+    leave_decided(storage, specs, now=clock.now, moved=1)
+    assert sum(times(storage).values()) == 2
+    assert storage.finish_dead_stage(now=clock.now)
+
+    assert times(storage) == {("x", "enqueued"): 3, ("y", "enqueued"): 2}
+
+
+def test_a_running_job_that_cannot_be_read_counts_as_lost_and_dead(storage, clock):
+    """Its worker is dead, and nobody else can deal with it."""
+    add(storage, clock.now, "a")
+    storage.claim("w1", now=clock.now)
+    sql(storage, "UPDATE jobs SET timeout = 'x', queue = x'ff'")
+
+    assert len(storage.set_aside_held_by("w1", now=clock.now)) == 1
+
+    assert times(storage) == {
+        ("default", "enqueued"): 1,
+        ("default", "lost"): 1,
+        ("default", "dead"): 1,
+    }
+
+
+def test_odd_values_of_another_program_are_counted_somehow(storage, clock):
+    """No command and no worker fails because of them."""
+    add(storage, clock.now, "a", "b")
+    run(storage, clock.now)
+    sql(storage, "UPDATE executions SET queue = x'ff', seconds = 'x', finished_at = 17")
+    sql(storage, "UPDATE jobs SET queue = x'fe' WHERE id = 'b'")
+    sql(storage, "UPDATE jobs SET state = 'cancelled', finished_at = 18 WHERE id = 'b'")
+
+    assert sorted(times(storage).values()) == [1, 1, 2]
+    storage.trends(now=clock.now)
+    storage.expire_activity(now=clock.now)
 
 
 def test_counting_goes_on_where_it_stopped(storage, clock, monkeypatch):

@@ -592,10 +592,10 @@ CREATE TRIGGER count_bad_end AFTER UPDATE OF state ON jobs
         VALUES (new.state, new.queue, 1)
             ON CONFLICT (state, queue) DO UPDATE SET jobs = jobs + 1;
         INSERT INTO activity (period, queue, event, times)
-        VALUES (substr(new.finished_at, 1, 16), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
-               ('h' || substr(new.finished_at, 1, 13), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
-               ('d' || substr(new.finished_at, 1, 10), new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
-               ('', new.queue, CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
+        VALUES (substr(new.finished_at, 1, 16), CAST(new.queue AS TEXT), CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               ('h' || substr(new.finished_at, 1, 13), CAST(new.queue AS TEXT), CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               ('d' || substr(new.finished_at, 1, 10), CAST(new.queue AS TEXT), CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1),
+               ('', CAST(new.queue AS TEXT), CASE new.state WHEN 'dead' THEN 'dead' ELSE 'job-cancelled' END, 1)
             ON CONFLICT (period, queue, event) DO UPDATE SET times = times + 1;
     END;
 CREATE VIEW job_list AS
