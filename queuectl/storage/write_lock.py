@@ -38,6 +38,7 @@ class WriteLock:
         self._path = path
         self._descriptor: int | None = None
         self._turn: int | None = None
+        self._holder = b""
         self._waiting = False
         self._is_deferring = False
         self.defers_suspension = False
@@ -48,6 +49,8 @@ class WriteLock:
         """Open its files, and create them if needed; QueueUnusable if they cannot be used."""
         if self._descriptor is None:
             self._descriptor = open_private(self._path)
+            # Use a fixed width, so that a shorter number overwrites all of a longer one.
+            self._holder = b"%-20d\n" % os.getpid()
         if self._turn is None:
             self._turn = open_private(turn_of(self._path))
 
@@ -71,9 +74,8 @@ class WriteLock:
         if self.defers_suspension:
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTSTP])
             self._is_deferring = signal.SIGTSTP not in blocked
-        # Use a fixed width, so that a shorter number overwrites all of a longer one.
         try:
-            os.pwrite(self._descriptor, b"%-20d\n" % os.getpid(), 0)
+            os.pwrite(self._descriptor, self._holder, 0)
         except OSError:
             # The disk is full. We hold the lock anyway; only our process id is missing from it.
             pass

@@ -37,6 +37,61 @@ def test_a_claim_counts_the_attempt_and_names_the_worker(storage, clock):
     assert claim.earlier == ()
 
 
+_TIME = "2026-01-31T12:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"label": "night", "cwd": "/tmp", "env": '{"A": "1"}', "priority": 5, "timeout": 1.5},
+        {"attempts": 1, "run_at": _TIME, "exit_code": 1, "last_error": "exit 1"},
+        {"attempts": 1, "run_at": _TIME, "signal": 9, "last_error": "killed"},
+        *({name: 1} for name in ("interruptions", "cancel_requested", "id_made", "input_bytes")),
+        *({name: 2.5} for name in ("retry_delay", "backoff")),
+        *({name: "x"} for name in ("unique_key", "cancel_reason", "shell", "on_success")),
+        *({name: "x"} for name in ("on_failure", "on_finish", "event_id")),
+        {"hook": "h", "hook_of": 1, "hook_depth": 1},
+        {"schedule": "s", "scheduled_for": _TIME},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_a_claim_returns_every_field_of_the_job(storage, clock, values):
+    """Most columns are read only for a job in which one of them holds something."""
+    add(storage, clock.now, "a", "b")
+    for name, value in values.items():
+        sql(storage, f"UPDATE jobs SET {name} = ? WHERE id = 'a'", value)
+    claims = [storage.claim("w1", now=clock.now) for _ in "ab"]
+
+    assert [claim.job for claim in claims] == [storage.get("a"), storage.get("b")]
+
+
+@pytest.mark.parametrize("value", ["x", -1, None, b"0"])
+def test_what_another_program_wrote_into_a_seldom_used_column_is_found(storage, clock, value):
+    """The claim does not read such a column of most jobs, yet it sees that it holds something."""
+    add(storage, clock.now, "a", "b")
+    name = "interruptions" if value is None else "exit_code"
+    sql(storage, f"UPDATE jobs SET {name} = ? WHERE id = 'a'", "x" if value is None else value)
+    claim = storage.claim("w1", now=clock.now)
+
+    assert claim.job.id == ("a" if value == -1 else "b")
+
+
+def test_settings_are_those_of_the_moment_of_the_claim(storage, clock):
+    """With a key that is set, and again without one."""
+    add(storage, clock.now, "a", "b", "c")
+    claim = storage.claim("w1", now=clock.now)
+    limits = [claim.settings.output_limit]
+    for value in ("2KiB", None):
+        if value is None:
+            storage.unset_key("output-limit")
+        else:
+            storage.set_key("output-limit", value)
+        _, claim = storage.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)
+        limits.append(claim.settings.output_limit)
+
+    assert limits == [10 << 20, 2048, 10 << 20]
+
+
 def test_an_empty_queue_gives_no_claim(storage, clock):
     """No attempt is recorded either."""
     assert storage.claim("w1", now=clock.now) is None
