@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable, UnreadableRow
 from queuectl.core.hooks import Hook, NewHook
 from queuectl.core.models import Job
-from queuectl.core.times import from_text, to_text
+from queuectl.core.settings import MAX_RETRIES_LIMIT
+from queuectl.core.times import MAX_DURATION, from_text, to_text
 from queuectl.storage.base import Base
 from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
 
@@ -23,7 +24,17 @@ SELECT_HOOK = f"SELECT {', '.join(_COLUMNS)} FROM hooks "
 _GIVEN = NewHook._fields[1:]
 
 
-_NUMBERS = ("output_bytes", "digest_seconds", "timeout", "max_retries", "failures", "digest_seq")
+_LARGEST = (1 << 63) - 1
+_LIMITS: Mapping[str, tuple[float, float]] = {
+    "output_bytes": (0, _LARGEST),
+    "digest_seconds": (0, MAX_DURATION),
+    "timeout": (0, MAX_DURATION),
+    "max_retries": (1, MAX_RETRIES_LIMIT),
+    "failures": (0, _LARGEST),
+    "digest_seq": (0, _LARGEST),
+}
+"""The lowest and the highest number in a column."""
+_FRACTIONS = ("digest_seconds", "timeout")
 _REQUIRED = ("name", "events", "queues", "labels", "schedules", "format", "env", "created_at")
 
 
@@ -34,8 +45,7 @@ def to_hook(row: Sequence[Any]) -> Hook:
     """
     values = dict(zip(_COLUMNS, row))
     for name, value in values.items():
-        allowed: tuple[type, ...] = (int, float) if name in _NUMBERS else (str,)
-        if not isinstance(value, allowed) and (value is not None or name in _REQUIRED):
+        if not _is_readable(name, value):
             raise UnreadableRow(f"hook {row[0]}: {name} is {value!r:.60}")
     for name in ("events", "queues"):
         values[name] = tuple(filter(None, values[name].split(",")))
@@ -46,6 +56,16 @@ def to_hook(row: Sequence[Any]) -> Hook:
     except QueueUnusable as error:
         raise UnreadableRow(f"hook {row[0]}: {error}") from None
     return Hook(**values)
+
+
+def _is_readable(name: str, value: object) -> bool:
+    if value is None:
+        return name not in _REQUIRED
+    if name not in _LIMITS:
+        return isinstance(value, str)
+    lowest, highest = _LIMITS[name]
+    is_number = isinstance(value, (int, float)) if name in _FRACTIONS else isinstance(value, int)
+    return is_number and lowest <= value <= highest  # type: ignore[operator]
 
 
 def may_have_hooks(conn: sqlite3.Connection, job: Job) -> bool:

@@ -330,14 +330,25 @@ def test_a_paused_hook_reports_nothing(storage, clock):
     assert fired(storage) == [("ops", "job.completed", "b")]
 
 
-@pytest.mark.parametrize("column", ["labels", "events", "created_at", "timeout"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("labels", b"\xff"),
+        ("events", b"dead"),
+        ("created_at", "x"),
+        ("timeout", b"1"),
+        ("digest_seconds", float("inf")),
+        ("max_retries", 1 << 40),
+        ("output_bytes", 1.5),
+    ],
+)
 def test_a_rule_that_cannot_be_read_keeps_no_result_from_being_recorded(
-    storage, clock, caplog, column
+    storage, clock, caplog, column, value
 ):
     """Another program wrote it: it is left out, and the log names it."""
     rule(storage, clock, "completed", "broken")
     rule(storage, clock, "completed")
-    sql(storage, f"UPDATE hooks SET {column} = x'ff' WHERE name = 'broken'")
+    sql(storage, f"UPDATE hooks SET {column} = ? WHERE name = 'broken'", value)
     add(storage, clock.now, "a")
     finish(storage, clock.now, "a", JobState.COMPLETED)
     assert fired(storage) == [("ops", "job.completed", "a")]
