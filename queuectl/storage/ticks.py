@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Mapping, NamedTuple
 
 from queuectl.core import cron, schedule_specs
-from queuectl.core.errors import QueueError, Reserved, UniqueKeyHeld
+from queuectl.core.errors import QueueError, Reserved, UniqueKeyHeld, UnreadableRow
 from queuectl.core.schedule_specs import ScheduledJob
 from queuectl.core.schedules import (
     Due,
@@ -47,17 +47,31 @@ _TICKS_PER_TIDYING = 50
 """After so many planned times the older rows of a schedule are deleted, so that it costs little."""
 
 
+class Mark(NamedTuple):
+    """What tells one state of the row of a schedule from another."""
+
+    name: str
+    """Its name."""
+    due_at: str
+    """When it is due."""
+    updated_at: str
+    """When a user changed it last."""
+
+
 class CannotTick(NamedTuple):
     """Why and until when this process leaves a schedule alone."""
 
-    due_at: str
+    mark: Mark
     """The row as it was: if it has changed, it is tried at once."""
-    updated_at: str
-    """The same."""
     again_at: datetime
     """When it is tried again in any case."""
     why: str
     """The error; one that was logged already is not logged again."""
+
+    def lasts(self, mark: Mark, now: datetime) -> bool:
+        """Whether the schedule is still to be left alone."""
+        # A clock that was set back must not put the next try off.
+        return mark == self.mark and now < self.again_at <= now + _TRY_AGAIN
 
 
 class Ticked(NamedTuple):
@@ -82,7 +96,7 @@ def next_due(
     with any_bytes(conn):
         rows = conn.execute(
             """
-            SELECT due_at, name, updated_at
+            SELECT name, due_at, updated_at
               FROM schedules
              WHERE paused_at IS NULL
                AND due_at IS NOT NULL
@@ -91,9 +105,11 @@ def next_due(
             """,
             (len(cannot_tick) + 1,),
         ).fetchall()
-    for due, name, updated_at in rows:
-        if not _is_left_alone(cannot_tick, name, due, updated_at, now):
-            return str(due)
+    for row in rows:
+        mark = Mark(*map(str, row))
+        known = cannot_tick.get(mark.name)
+        if known is None or not known.lasts(mark, now):
+            return mark.due_at
     return None
 
 
@@ -109,64 +125,48 @@ def tick(
     A schedule that cannot be read or planned here is noted in `cannot_tick`, and its row is left as
     it is, so that another process can make its jobs. It holds up nobody.
     """
-    with any_bytes(conn):  # names and texts that another program wrote; the spec is read as bytes
+    marks = _due_marks(conn, to_text(now), len(cannot_tick) + _SCHEDULES_AT_ONCE)
+    jobs: list[str] = []
+    problems: list[tuple[str, str]] = []
+    advanced, wakes = 0, False
+    for mark in marks:
+        known = cannot_tick.get(mark.name)
+        if known is not None and known.lasts(mark, now):
+            continue
+        try:
+            schedule, ready = _prepare(conn, mark.name, now)
+        except QueueError as error:
+            if known is None or known.why != str(error):
+                problems.append((mark.name, str(error)))
+            cannot_tick[mark.name] = CannotTick(mark, now + _TRY_AGAIN, str(error))
+            continue
+        cannot_tick.pop(mark.name, None)
+        done = _advance(conn, settings, schedule, ready, now=now)
+        advanced += 1
+        jobs += done.jobs
+        wakes = wakes or done.fired
+        if len(jobs) >= _JOBS_AT_ONCE or advanced >= _SCHEDULES_AT_ONCE:
+            break
+    is_final = advanced < _SCHEDULES_AT_ONCE and len(jobs) < _JOBS_AT_ONCE
+    return Ticked(advanced, tuple(jobs), wakes or bool(jobs), tuple(problems), is_final)
+
+
+def _due_marks(conn: sqlite3.Connection, at: str, at_most: int) -> list[Mark]:
+    """Return the schedules that are due, without their jobs, which may be large."""
+    with any_bytes(conn):
         rows = conn.execute(
-            SELECT_SCHEDULE
-            + """
+            """
+            SELECT name, due_at, updated_at
+              FROM schedules
              WHERE paused_at IS NULL
                AND due_at IS NOT NULL
                AND due_at <= :now
              ORDER BY due_at, name
              LIMIT :at_most
             """,
-            {"now": to_text(now), "at_most": len(cannot_tick) + _SCHEDULES_AT_ONCE},
+            {"now": at, "at_most": at_most},
         ).fetchall()
-    jobs: list[str] = []
-    problems: list[tuple[str, str]] = []
-    advanced, wakes = 0, False
-
-    def leave_alone(name: str, why: str) -> None:
-        known = cannot_tick.get(name)
-        if known is None or known.why != why:
-            problems.append((name, why))
-        cannot_tick[name] = CannotTick(due, updated_at, now + _TRY_AGAIN, why)
-
-    for row in rows:
-        name, due, updated_at = (str(row[Schedule._fields.index(n)]) for n in _ROW_MARK)
-        if _is_left_alone(cannot_tick, name, due, updated_at, now):
-            continue
-        try:
-            schedule = to_schedule(row)
-            ready = _prepare(schedule, now)
-        except QueueError as error:
-            leave_alone(name, str(error))
-            continue
-        cannot_tick.pop(name, None)
-        done = _advance(conn, settings, schedule, ready, now=now)
-        if done is None:
-            leave_alone(name, _ODD_NAME)
-            continue
-        advanced += 1
-        jobs += done.jobs
-        wakes = wakes or done.fired
-        if len(jobs) >= _JOBS_AT_ONCE:
-            break
-    is_final = advanced < _SCHEDULES_AT_ONCE and len(jobs) < _JOBS_AT_ONCE
-    return Ticked(advanced, tuple(jobs), wakes or bool(jobs), tuple(problems), is_final)
-
-
-_ROW_MARK = ("name", "due_at", "updated_at")
-_ODD_NAME = "its name cannot be read"
-
-
-def _is_left_alone(
-    cannot_tick: Mapping[str, CannotTick], name: str, due: str, updated_at: str, now: datetime
-) -> bool:
-    noted = cannot_tick.get(str(name))
-    if noted is None or (noted.due_at, noted.updated_at) != (str(due), str(updated_at)):
-        return False
-    # A clock that was set back must not put it off.
-    return now < noted.again_at <= now + _TRY_AGAIN
+    return [Mark(*map(str, row)) for row in rows]
 
 
 def warn(ticked: Ticked) -> None:
@@ -203,10 +203,16 @@ class LeftOut(NamedTuple):
     """How many there are."""
 
 
-def _prepare(schedule: Schedule, now: datetime) -> _Ready:
-    """Plan a schedule that is due. Raises QueueError if it cannot be planned here."""
+def _prepare(conn: sqlite3.Connection, name: str, now: datetime) -> tuple[Schedule, _Ready]:
+    """Read and plan a schedule that is due. Raises QueueError if that is impossible here."""
+    with any_bytes(conn):  # the job is read as bytes all the same
+        row = conn.execute(SELECT_SCHEDULE + "WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise UnreadableRow("its name cannot be read")
+    schedule = to_schedule(row)
     times = cron.times_of(schedule.expression, schedule.timezone, schedule.anchor)
-    return _Ready(times, plan(schedule, times, now=now), schedule_specs.from_text(schedule.spec))
+    job = schedule_specs.from_text(schedule.spec)
+    return schedule, _Ready(times, plan(schedule, times, now=now), job)
 
 
 def _advance(
@@ -216,29 +222,22 @@ def _advance(
     ready: _Ready,
     *,
     now: datetime,
-) -> _Done | None:
-    """Make the jobs of a plan and go on to the next planned time.
-
-    Returns None, and changes nothing, if the row is not found by its name.
-    """
+) -> _Done:
+    """Make the jobs of a plan and go on to the next planned time."""
     following = ready.plan.next_at
-    changed = conn.execute(
+    conn.execute(
         """
         UPDATE schedules
            SET next_at = :next_at,
                due_at = :due_at
          WHERE name = :name
-           AND next_at IS :seen
         """,
         {
             "next_at": optional_text(following),
             "due_at": None if following is None else to_text(due_at(schedule, following)),
             "name": schedule.name,
-            "seen": optional_text(schedule.next_at),
         },
-    ).rowcount
-    if not changed:
-        return None
+    )
     jobs: list[str] = []
     fired = False
     if ready.plan.left_out_at is not None:
