@@ -75,8 +75,9 @@ class Chores:
     def count(self) -> None:
         """Count the ends of attempts, if that is due."""
         if time.monotonic() >= self._next_count:
-            self._next_count = time.monotonic() + _COUNT_SECONDS
-            _in_portions(self._storage.count_attempts)
+            done = _in_portions(self._storage.count_attempts)
+            # If that failed, it is logged; so not as often.
+            self._next_count = time.monotonic() + (_COUNT_SECONDS if done else _PERIOD_SECONDS)
 
     def begin_work(self) -> None:
         """Do at once what must not wait for the first minute."""
@@ -119,11 +120,16 @@ class Chores:
         _in_portions(lambda: self._storage.expire_activity(now=utcnow()))
 
 
-def _in_portions(chore: Callable[[], bool]) -> None:
-    """Call a chore while it says that there may be more to do, not too often."""
+def _in_portions(chore: Callable[[], bool]) -> bool:
+    """Call a chore while it says that there may be more to do, not too often.
+
+    Returns False if it failed.
+    """
     for _ in range(_MOST_PORTIONS):
-        if not _unless_failed(chore):
-            return
+        is_more = _unless_failed(chore)
+        if not is_more:
+            return is_more is not None
+    return True
 
 
 def _unless_failed(chore: Callable[[], _Result]) -> _Result | None:
