@@ -20,6 +20,7 @@ from queuectl.core.times import utcnow
 from queuectl.runner import output_window
 from queuectl.runner.output_reader import last_line
 from queuectl.runner.output_window import Hit, Window
+from queuectl.runner.usage import Usage, so_far
 from queuectl.storage.actions import RETRYABLE_STATES
 from queuectl.web import charts
 from queuectl.web.ansi import Screen
@@ -102,6 +103,7 @@ def job(job: str) -> str:
         runs=runs[-_MOST_ATTEMPTS:][::-1],
         more_runs=max(0, len(runs) - _MOST_ATTEMPTS),
         chart=charts.attempts([_bar(run, now) for run in runs]),
+        used=_used(found, runs),
         needs=queue.needs(found),
         dependants=queue.dependants(found)[:_MOST_NAMES],
         hooks=queue.hook_jobs_of(found),
@@ -239,6 +241,13 @@ def _sentences(message: str) -> list[str]:
     if semicolon:
         parts.append(f"queuectl {rest}")
     return parts
+
+
+def _used(job: Job, runs: Sequence[Execution]) -> Usage | None:
+    """Return what a running job has used so far; None if it does not run, or cannot be seen."""
+    if job.locked_by is None or not runs or runs[-1].outcome is not None:
+        return None
+    return so_far(serving().options.files, runs[-1], job.locked_by)
 
 
 def _parent(job: Job) -> Job | None:

@@ -207,7 +207,7 @@
 
   // What only works with this script is hidden until it is here; also after each update.
   const prepare = () => {
-    all("[data-copy][hidden], [data-theme-switch][hidden], [data-keys][hidden], [data-wrap][hidden], [data-follow][hidden]")
+    all("[data-copy][hidden], [data-theme-switch][hidden], [data-keys][hidden], [data-script][hidden], [data-wrap][hidden], [data-follow][hidden]")
       .forEach((each) => { each.hidden = false; });
     const button = find("[data-theme-switch]");
     if (button) button.textContent = `Theme: ${theme()}`;
