@@ -74,3 +74,25 @@ class Site:
 def main_text(page: Page) -> str:
     """Return the visible text of the page between its head and its foot, on one line."""
     return " ".join(page.inner_text("#main").split())
+
+
+def page_paths(page: Page) -> list[str]:
+    """Return the paths of the pages in the navigation, below the secret path."""
+    links = page.locator("nav.main a").evaluate_all("all => all.map(one => one.href)")
+    return [str(link).split("/", 5)[5] for link in links]
+
+
+def details(site: Site, job: str) -> list[str]:
+    """Return paths of every kind of page; `job` names a job that has run."""
+    page = site.open()
+    listed = page_paths(page)
+    found = [f"/{path}" for path in listed]
+    found += [f"/jobs/{job}", f"/jobs/{job}?find=e", "/jobs?q=state:dead", "/jobs?q=nothing"]
+    for path in listed:
+        page.goto(site.url(f"/{path}"))
+        for link in page.locator("#main a[href]").evaluate_all("all => all.map(one => one.href)"):
+            part = str(link).split("#")[0].split("/", 5)[5]
+            if part.count("/") == 1 and part.split("/")[0] in ("queues", "schedules", "hooks"):
+                found.append(f"/{part}")
+    page.context.close()
+    return sorted(set(found))

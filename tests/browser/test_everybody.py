@@ -1,0 +1,120 @@
+"""Everybody can use the page: on a phone, in the dark, without scripts, with other senses."""
+
+from __future__ import annotations
+
+import pytest
+
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import utcnow
+from support.queue import Queue
+from support.showcase import Showcase
+from support.site import DESKTOP, PHONE, Site, details, page_paths
+
+_HOSTILE = "<img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>{{7*7}}"
+
+
+@pytest.fixture
+def job(queue: Queue) -> str:
+    """A job with output; the queue has something for every page, also what wants to be a script."""
+    made = Showcase(queue)
+    made.day()
+    made.schedules()
+    seq = made.deaths()
+    made.hooks()
+    made.retries()
+    long = "x" * 400
+    specs = [
+        JobSpec(command=f"echo {_HOSTILE}", label=_HOSTILE, queue="<b>q</b>", priority=-3),
+        JobSpec(command=f"echo {long}", label=long, queue="q" * 60, id="y" * 60),
+        JobSpec(command=f"echo {long} '{_HOSTILE}'; exit 3", label=long, max_retries=1, id="z"),
+        JobSpec(command=f"echo 'first {long}\nsecond'", max_retries=1, priority=-5),
+    ]
+    queue.storage.enqueue(specs, now=utcnow(), environ=queue.env)
+    made.running("default,video", overdue=False)
+    queue.until("z", "dead")
+    queue.close_storage()
+    return f"@{seq}"
+
+
+_TOO_WIDE = """() => {
+  const scrolls = node => node && node !== document.body &&
+    (["auto", "scroll", "hidden"].includes(getComputedStyle(node).overflowX) ||
+     scrolls(node.parentElement));
+  return [...document.querySelectorAll("body *")]
+    .filter(node => node.getBoundingClientRect().right > innerWidth + .5)
+    .filter(node => !scrolls(node.parentElement))
+    .map(node => node.outerHTML.slice(0, 120));
+}"""
+"""Returns what makes a page wider than the window."""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_no_page_is_wider_than_the_screen(site: Site, job: str, size: dict[str, int]) -> None:
+    """Nothing has to be moved sideways, however long names are; no text becomes a script."""
+    page = site.open(viewport=size)
+    page.on("dialog", lambda dialog: site.problems.append(f"dialog: {dialog.message}"))
+    wide = {}
+    for path in [*details(site, job), "/jobs/z", f"/jobs/{'y' * 60}"]:
+        page.goto(site.url(path))
+        if page.evaluate("document.documentElement.scrollWidth") > size["width"]:
+            wide[path] = page.evaluate(_TOO_WIDE)[:4]
+    assert wide == {}
+
+
+def test_nobody_is_shut_out(site: Site, job: str, axe: str) -> None:
+    """axe-core finds nothing on any page, in both themes, on a large and on a small screen."""
+    found = {}
+    paths = details(site, job)
+    for theme, options in (
+        ("light", {}),
+        ("dark", {}),
+        ("light", {"viewport": PHONE}),
+    ):
+        context = site.context(color_scheme=theme, **options)
+        context.add_init_script(axe)
+        page = context.new_page()
+        page.goto(site.server.link)
+        for path in paths:
+            page.goto(site.url(path))
+            result = page.evaluate("axe.run({resultTypes: ['violations']})")
+            for one in result["violations"]:
+                nodes = [(node["html"][:200], node["failureSummary"]) for node in one["nodes"][:3]]
+                found[theme, path, one["id"]] = nodes
+    assert found == {}
+
+
+def test_the_theme(site: Site) -> None:
+    """It follows the system until one is chosen, and that choice is kept."""
+    page = site.open(color_scheme="dark")
+
+    def brightness() -> int:
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in color[len("rgb(") : -1].split(","))
+
+    assert brightness() < 150
+    page.click("[data-theme-switch]")
+    assert page.inner_text("[data-theme-switch]") == "Theme: light"
+    assert brightness() > 600
+    page.goto(site.url("/jobs"))
+    assert brightness() > 600
+    page.click("[data-theme-switch]")
+    page.click("[data-theme-switch]")
+    assert (page.inner_text("[data-theme-switch]"), brightness() < 150) == ("Theme: system", True)
+
+
+def test_without_javascript(queue: Queue, site: Site, job: str) -> None:
+    """Every page can be read, and jobs are retried, without a single script."""
+    page = site.open(java_script_enabled=False)
+    assert len(page_paths(page)) >= 3
+    for path in details(site, job):
+        page.goto(site.url(path))
+        assert page.locator("main h1").count() == 1, path
+        # What only a script could do is not offered.
+        assert page.get_by_text("Copy", exact=True).filter(visible=True).count() == 0
+
+    page.goto(site.url("/jobs/z"))
+    page.get_by_role("button", name="Retry", exact=True).click()
+
+    assert page.url == site.url("/jobs/z")
+    assert page.locator("#message").inner_text() != ""
+    assert queue.state("z") != "dead" or len(queue.attempts("z")) == 2
