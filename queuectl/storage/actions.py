@@ -20,6 +20,7 @@ from queuectl.storage.contents import intern
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.hook_rules import may_have_hooks
 from queuectl.storage.ids import last_seq
+from queuectl.storage.loading import loading
 from queuectl.storage.needs import add_needs, refuse_cycles
 from queuectl.storage.rows import SELECT_JOB, to_job
 
@@ -312,7 +313,8 @@ def _cancel_waiting(conn: sqlite3.Connection, job: Job, reason: str | None, now:
     freed = release_dependants(conn, job.seq, completed=False, now=now)
     if not may_have_hooks(conn, job):
         return freed
-    from queuectl.storage.hooks import fire  # most queues have no hooks
+    with loading():
+        from queuectl.storage.hooks import fire  # most queues have no hooks
 
     return fire(conn, current_job(conn, job), job.state, now=now) or freed
 

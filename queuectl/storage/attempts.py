@@ -13,6 +13,7 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.claiming import NEWEST_ATTEMPTS, Claiming, newest_attempts
 from queuectl.storage.dependencies import release_dependants
+from queuectl.storage.loading import loading
 from queuectl.storage.rows import IS_WORKER_ID, SELECT_JOB, left_processes_text, to_job
 
 _PUT_BACK = Verdict(JobState.PENDING)
@@ -364,11 +365,13 @@ def _end_attempt(
         completed = verdict.state is JobState.COMPLETED
         freed = release_dependants(conn, claim.job.seq, completed=completed, now=now) or freed
     if finished and claim.job.schedule is not None:
-        from queuectl.storage.schedule_ends import note_end  # most queues have no schedules
+        with loading():
+            from queuectl.storage.schedule_ends import note_end  # most queues have no schedules
 
         note_end(conn, claim.job.schedule, verdict.state, now)
     if are_rules or claim.job.hook or _has_hooks(claim.job):
-        from queuectl.storage.hooks import attempt_ended  # most queues have no hooks
+        with loading():
+            from queuectl.storage.hooks import attempt_ended  # most queues have no hooks
 
         after = _after(claim.job, outcome, verdict, now)
         if is_uncounted:

@@ -14,6 +14,7 @@ from queuectl.core.times import to_text
 from queuectl.storage import heads
 from queuectl.storage.base import Base
 from queuectl.storage.database import Database
+from queuectl.storage.loading import loading
 from queuectl.storage.rows import (
     PLAIN_VALUES,
     SELECT_JOB,
@@ -180,7 +181,8 @@ class Claiming(Base):
             return _Brought(any=True, is_final=promoted < _PROMOTED_AT_ONCE)
         if not (found.are_ticks_due or _are_ticks_due(conn, at)):
             return _Brought()
-        from queuectl.storage import ticks  # with what it imports 1 MB, only where it is needed
+        with loading():
+            from queuectl.storage import ticks  # with what it imports 1 MB, only where it is needed
 
         ticked = ticks.tick(conn, self._settings(conn), self._cannot_tick, now=now)
         ticks.warn(ticked)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
-from queuectl.core.errors import HookExists, NoSuchHook
+from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable
 from queuectl.core.hooks import NewHook, parse_events
-from queuectl.core.models import Job, Outcome, OutcomeKind, Verdict
+from queuectl.core.models import Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.storage.hooks import Missed, fire_missed
@@ -425,3 +426,17 @@ def test_eleven_thousand_deaths_are_one_message(storage, clock):
     assert (len(data["jobs"]), job.env["QUEUECTL_EVENT_COUNT"]) == (20, "11000")
     assert job.input_bytes < 3000
     assert sql(storage, "SELECT count(*) FROM contents") == [(1,)]
+
+
+def test_a_result_is_not_lost_if_hooks_cannot_be_loaded(storage, clock, monkeypatch):
+    """No descriptor may be left; a worker tries again until it is written."""
+    rule(storage, clock, "completed")
+    add(storage, clock.now, "a")
+    claim = storage.claim("w1", now=clock.now)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "queuectl.storage.hooks", None)
+        with pytest.raises(QueueUnusable, match="a part of queuectl cannot be loaded"):
+            storage.record(claim, OK, COMPLETED, now=clock.now)
+    assert storage.get("a").state is JobState.PROCESSING
+    assert storage.record(claim, OK, COMPLETED, now=clock.now) is Recorded.DONE
+    assert fired(storage) == [("ops", "job.completed", "a")]
