@@ -40,7 +40,8 @@ def done(action: str, names: Sequence[str], message: str, *, to: str | None = No
 
 def refused(message: str) -> Response:
     """End an action that changed nothing, because the queue did not allow it."""
-    return _end(request.endpoint or "", [], message, where_from(), is_good=False)
+    action = (request.endpoint or "").rpartition(".")[2]
+    return _end(action, [], message, where_from(), is_good=False)
 
 
 def where_from() -> str:

@@ -166,19 +166,10 @@ def install(app: Flask, of: Serving) -> None:
 
 def _check() -> Response | None:
     """Refuse a request, answer it, or let it through with its role and its storage in `g`."""
-    of = serving()
-    if request.headers.get("Host", "").lower() not in of.hosts:
-        raise Misdirected
-    if request.method not in ("GET", "HEAD", "POST"):
-        abort(405)
-    if _WITHOUT_KEY in request.environ:
-        raise cast(QueueError, request.environ[_WITHOUT_KEY])
-    if request.environ.get(_OUTSIDE):
-        abort(404)
-    if (request.content_length or 0) > MOST_BODY_BYTES:
-        abort(413)
+    _refuse_misplaced()
     if request.script_root == "":
         return _without_secret_path()
+    of = serving()
     g.keys = of.ring.current()
     _authenticate()
     if request.method == "POST":
@@ -195,7 +186,24 @@ def _check() -> Response | None:
     # Before the queue is read: what changes later makes this page an old one.
     g.generation = of.watcher.generation()
     g.storage = of.storages.current()
+    if request.method == "POST" and not of.options.files.exists():
+        # What is written then is forgotten: it would look as if it had been done.
+        abort(409, "There is no queue yet.")
     return _unchanged()
+
+
+def _refuse_misplaced() -> None:
+    """Refuse what is no request for one of our pages, whoever asks."""
+    if request.headers.get("Host", "").lower() not in serving().hosts:
+        raise Misdirected
+    if request.method not in ("GET", "HEAD", "POST"):
+        abort(405)
+    if _WITHOUT_KEY in request.environ:
+        raise cast(QueueError, request.environ[_WITHOUT_KEY])
+    if request.environ.get(_OUTSIDE):
+        abort(404)
+    if (request.content_length or 0) > MOST_BODY_BYTES:
+        abort(413)
 
 
 def _without_secret_path() -> Response | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _FINISH_SECONDS = 5.0
 """How long running requests may take when the server is told to end."""
 _LOOK_SECONDS = 0.2
+_ARRIVED_SECONDS = 0.02
 _BACKLOG = 64
 
 
@@ -177,6 +178,9 @@ def serve(
 
 def _finish(server: Any, channels: dict[int, Any]) -> None:
     """Take no more connections, and let the running requests end."""
+    # Requests that have reached this machine already: to be accepted, then to be read.
+    for _ in range(3):
+        loop(timeout=_ARRIVED_SECONDS, use_poll=True, map=channels, count=1)
     server.accepting = False
     server.del_channel()
     server.socket.close()

@@ -87,6 +87,8 @@ class WebOptions(NamedTuple):
         """Return the origins of our own pages, as browsers send them in the header Origin."""
         own = {f"http://{host}" for host in self.hosts()}
         if self.url is not None:
+            # Behind TLS, a page of the same name without TLS may be anybody's.
+            own.discard(f"http://{self.url.netloc}".lower())
             own.add(f"{self.url.scheme}://{self.url.netloc}".lower())
         return frozenset(own)
 
