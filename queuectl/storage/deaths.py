@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,6 +14,29 @@ from queuectl.storage.base import Base
 from queuectl.storage.matching import matching
 
 _TAIL_BYTES = 512
+_FIRST_STEP = 500
+_LARGEST_STEP = 20_000
+"""So many dead jobs are read before the clock is looked at: about 40 ms."""
+
+
+class Place(NamedTuple):
+    """A place among the dead jobs in the order of their deaths: that of one job."""
+
+    died_at: str
+    """When it died, as it is stored."""
+    seq: int
+    """Its seq."""
+
+
+class DeadPage(NamedTuple):
+    """Some of the dead jobs that fit a query."""
+
+    seqs: list[int]
+    """The jobs, the one that died last first."""
+    next: Place | None
+    """Where older ones begin; None if there are no more."""
+    is_whole: bool
+    """Whether the page is complete. If not, the time was over before enough jobs were found."""
 
 
 class DeathWithOutput(NamedTuple):
@@ -26,8 +50,86 @@ class DeathWithOutput(NamedTuple):
     """Whether that is the whole output."""
 
 
+_IN_ORDER = """
+    SELECT {}
+      FROM jobs INDEXED BY jobs_died
+     WHERE state = 'dead'
+       AND finished_at >= ?
+       AND (finished_at, seq) < (?, ?)
+     ORDER BY finished_at DESC, seq DESC
+     LIMIT ?
+"""
+"""The dead jobs below a place, as many as are wanted, read from the index alone."""
+
+
 class Deaths(Base):
-    """The method that reads dead jobs."""
+    """The methods that read dead jobs."""
+
+    def oldest_death(self) -> datetime | None:
+        """Return when the job died that has been dead for longest; None if no job is dead."""
+        with self._snapshot() as conn:
+            row = conn.execute(
+                """
+                SELECT finished_at
+                  FROM jobs INDEXED BY jobs_died
+                 WHERE state = 'dead'
+                 ORDER BY finished_at
+                 LIMIT 1
+                """
+            ).fetchone()
+        try:
+            return None if row is None else from_text(row[0])
+        except QueueUnusable:  # another program wrote it
+            return None
+
+    def dead_page(
+        self,
+        query: JobQuery = EVERYTHING,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: Place | None = None,
+        most: int,
+        seconds: float,
+    ) -> DeadPage:
+        """Return dead jobs that fit a query, the one that died last first, older than `after`.
+
+        The bounds are those of `deaths`. It takes no longer than so many seconds, about.
+        """
+        deadline = time.monotonic() + seconds
+        parts, values = matching(query)
+        where = " AND ".join(("hook IS NULL", *parts))
+        earliest = "" if since is None else to_text(since)
+        place = after or Place("~" if until is None else to_text(until), 1 << 62)
+        found: list[Place] = []
+        step = _FIRST_STEP
+        with self._snapshot() as conn:
+            while True:
+                bounds = (earliest, *place, step)
+                # Only within the LIMIT of the inner query are jobs compared with the query. The
+                # inner columns have names of their own, for the conditions mean the jobs.
+                found += map(Place._make, conn.execute(
+                    f"""
+                    SELECT finished_at, seq
+                      FROM ({_IN_ORDER.format("finished_at AS ended, seq AS number")}) AS part
+                     CROSS JOIN jobs ON jobs.seq = part.number
+                     WHERE {where}
+                     ORDER BY finished_at DESC, seq DESC
+                     LIMIT ?
+                    """,
+                    (*bounds, *values, most + 1 - len(found)),
+                ))  # fmt: skip
+                if len(found) > most:
+                    return DeadPage([one.seq for one in found[:most]], found[most - 1], True)
+                last = conn.execute(
+                    _IN_ORDER.format("finished_at, seq") + "OFFSET ?", (*bounds[:-1], 1, step - 1)
+                ).fetchone()
+                if last is None:
+                    return DeadPage([one.seq for one in found], None, True)
+                place = Place._make(last)
+                if time.monotonic() >= deadline:
+                    return DeadPage([one.seq for one in found], place, False)
+                step = min(_LARGEST_STEP, 4 * step)
 
     def deaths(
         self,

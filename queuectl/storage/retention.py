@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Sequence
 
 from queuectl.core.errors import DiskFailure
-from queuectl.core.models import Job
+from queuectl.core.models import Job, JobKey
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.filesystem import unlink_quietly
@@ -36,7 +36,7 @@ class Retention(Base):
         states: Sequence[JobState],
         before: datetime,
         queues: Sequence[str] = (),
-        jobs: Sequence[Job] = (),
+        jobs: Sequence[Job | JobKey] = (),
         at_most: int = 1 << 62,
         dry_run: bool = False,
     ) -> int:

@@ -17,6 +17,7 @@ from queuectl.web.access import HEADERS, MOST_BODY_BYTES, SESSION_SECONDS, Role
 from queuectl.web.keys import KeyRing, Keys
 from queuectl.web.options import WebOptions
 from queuectl.web.storages import Storages, WebStorage
+from queuectl.web.tasks import Tasks
 from queuectl.web.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Serving:
         self.kept: dict[object, object] = {}
         """What pages of one generation of the queue share; whoever keeps more clears it first."""
         self._lately: dict[str, tuple[float, object]] = {}
+        self.tasks = Tasks(self.storages, self.watcher.tell)
         self.hosts = options.hosts()
         self.origins = options.origins()
 

@@ -7,6 +7,7 @@ import threading
 from queuectl.core.errors import NoQueue, QueueError
 from queuectl.host.files import QueueFiles
 from queuectl.storage import Storage
+from queuectl.storage.bulk import Bulk
 from queuectl.storage.deaths import Deaths
 from queuectl.storage.schedules import Schedules
 from queuectl.storage.searching import Searching
@@ -19,7 +20,7 @@ _CACHE_KIBIBYTES = 256
 """How much of the file each thread keeps in memory. The system keeps it, too, once for all."""
 
 
-class WebStorage(Storage, Schedules, Searching, Deaths):
+class WebStorage(Storage, Schedules, Searching, Deaths, Bulk):
     """One open queue of one thread: all methods, with those that only pages need."""
 
 

@@ -59,6 +59,10 @@ class Watcher:
             self._wanted.set()
         return self._generation
 
+    def tell(self) -> None:
+        """Let pages be rendered again: something has changed that is not in the queue."""
+        self._count()
+
     def _count(self) -> None:
         with self._counting:
             self._generation += 1

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import http.client
+import re
 import subprocess
+from datetime import timedelta
 from typing import Any, Mapping, NamedTuple
 from urllib.parse import urlsplit
 
+from queuectl.core.specs import JobSpec
+from queuectl.core.times import to_text, utcnow
 from queuectl.host.files import QueueFiles
+from queuectl.storage import Storage
 from queuectl.web.app import create_app
 from queuectl.web.keys import KeyRing
 from queuectl.web.options import Address, WebOptions
@@ -52,7 +58,7 @@ class Page:
         token: str | None = "full",
         host: str = HOST,
         headers: Mapping[str, str] | None = None,
-        fields: Mapping[str, str] | None = None,
+        fields: Mapping[str, Any] | None = None,
         cookies: Mapping[str, str] | None = None,
         whole_path: bool = False,
     ) -> Answer:
@@ -114,3 +120,26 @@ class Server:
     def bearer(self) -> dict[str, str]:
         """The header that a script sends."""
         return {"Authorization": f"Bearer {self.token}"}
+
+
+def words(text: str) -> str:
+    """Return the words of the main part of a page."""
+    main = text.partition("<main")[2].partition("</main>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", main)).split())
+
+
+def dead_jobs(storage: Storage, count: int) -> None:
+    """Let a queue have dead jobs, which died one second after the other."""
+    before = utcnow() - timedelta(hours=1)
+    storage.enqueue(
+        [JobSpec(command=f"run {n}", id=f"j{n}", label=f"<i>{n}") for n in range(1, count + 1)],
+        now=before,
+    )
+    with storage._transaction() as conn:
+        for seq in range(1, count + 1):
+            at = to_text(before + timedelta(seconds=seq))
+            conn.execute(
+                "UPDATE jobs SET state = 'dead', finished_at = ?, updated_at = ?, attempts = 3,"
+                " last_error = '<b>exit</b> 1', exit_code = 1 WHERE seq = ?",
+                (at, at, seq),
+            )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from queuectl.web.actions.bulk import bulk
 from queuectl.web.actions.jobs import job_actions
 
-ACTIONS = (job_actions,)
+ACTIONS = (job_actions, bulk)

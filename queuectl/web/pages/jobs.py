@@ -14,7 +14,7 @@ from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.job_query import FIELDS, JobQuery, parse
 from queuectl.core.models import Job, LastRun
 from queuectl.core.states import JobState
-from queuectl.core.times import utcnow
+from queuectl.core.times import to_text, utcnow
 from queuectl.storage.searching import JobPage
 from queuectl.web.frame import job_when, render
 from queuectl.web.guard import storage
@@ -84,6 +84,7 @@ def jobs() -> str | Response:
         with_hooks=with_hooks,
         rows=[_row(job, last, now) for job, last in storage().with_last_runs(page.jobs)],
         page=page,
+        until=to_text(now),
         several_queues=len({job.queue for job in page.jobs}) > 1,
     )
 

@@ -213,6 +213,21 @@
     if (button) button.textContent = `Theme: ${theme()}`;
     showWrap();
     refreshTimes();
+    showTicked();
+  };
+  // How many jobs are ticked, those of ticked groups included.
+  const showTicked = () => {
+    const form = find("form.pick");
+    if (!form) return;
+    const everything = find("[name=all]", form);
+    let count = 0;
+    for (const group of all("[name=in-group]:checked", form)) count += Number(group.dataset.count);
+    for (const job of all("[name=job]:checked", form)) {
+      if (!find("[name=in-group]:checked", job.closest("tbody"))) count += 1;
+    }
+    const whole = everything.dataset.count;
+    const shown = everything.checked ? (whole || "all") : count;
+    find("[data-ticked]", form).textContent = shown ? `${shown} selected` : "";
   };
   const clicked = async (event) => {
     const button = event.target.closest("button, a");
@@ -246,6 +261,7 @@
       box.addEventListener("change", () => store("keys", box.checked ? "on" : "off"));
     }
     document.addEventListener("click", clicked);
+    document.addEventListener("change", showTicked);
     document.addEventListener("keydown", keyDown);
     if (find("#main[data-live]")) setInterval(update, POLL_MS);
     setInterval(refreshTimes, 1000);

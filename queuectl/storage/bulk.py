@@ -1,0 +1,173 @@
+"""Acting on many jobs at once: in transactions of some hundred, counting what is refused."""
+
+from __future__ import annotations
+
+from array import array
+from datetime import datetime
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+from queuectl.core.errors import QueueBusy, QueueError
+from queuectl.core.job_query import JobQuery
+from queuectl.core.models import JobKey
+from queuectl.core.states import FINISHED_STATES, JobState
+from queuectl.core.times import to_text
+from queuectl.storage.actions import RETRYABLE_STATES, Actions
+from queuectl.storage.matching import matching
+from queuectl.storage.retention import Retention
+
+AT_ONCE = 500
+"""How many jobs one transaction changes."""
+
+
+class Refused(NamedTuple):
+    """A job that was left as it is."""
+
+    seq: int
+    """The job."""
+    why: str
+    """Why nothing was done to it."""
+
+
+class Many(NamedTuple):
+    """What became of some jobs."""
+
+    done: int
+    """How many were changed."""
+    refused: list[Refused]
+    """The others."""
+
+
+class Bulk(Retention, Actions):
+    """The methods that act on many jobs. At most AT_ONCE are to be given to each call.
+
+    With `unchanged_since`, jobs are left alone that changed after that time: whoever chose them has
+    not seen that.
+    """
+
+    def seqs_of(
+        self, query: JobQuery, *, up_to: int | None = None, with_hooks: bool = True
+    ) -> array[int]:
+        """Return the seqs of all jobs that fit a query; with `up_to`, of none that is newer.
+
+        Without `with_hooks`, jobs of hooks are left out. 1,000,000 of them take 8 MB.
+        """
+        parts, values = matching(query)
+        if not with_hooks:
+            parts.append("hook IS NULL")
+        if up_to is not None:
+            parts.append("seq <= ?")
+            values.append(up_to)
+        only_dead = query.states == (JobState.DEAD,)
+        index = "INDEXED BY jobs_dead" if only_dead else "NOT INDEXED"
+        found = array("q")
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                f"SELECT seq FROM jobs {index} WHERE {' AND '.join(parts) or '1'} ORDER BY seq",
+                values,
+            )
+            found.extend(row[0] for row in rows)
+        return found
+
+    def retry_many(
+        self,
+        seqs: Sequence[int],
+        changes: Mapping[str, Any],
+        *,
+        states: Sequence[JobState] = RETRYABLE_STATES,
+        unchanged_since: datetime | None = None,
+        now: datetime,
+    ) -> Many:
+        """Retry jobs, as `retry` does."""
+
+        def act(job: JobKey) -> None:
+            self.retry(job, changes, now=now, states=states)
+
+        return self._each(seqs, act, unchanged_since)
+
+    def cancel_many(
+        self,
+        seqs: Sequence[int],
+        *,
+        reason: str | None = None,
+        unchanged_since: datetime | None = None,
+        now: datetime,
+    ) -> Many:
+        """Cancel jobs, as `cancel` does."""
+
+        def act(job: JobKey) -> None:
+            self.cancel(job, reason=reason, now=now)
+
+        return self._each(seqs, act, unchanged_since)
+
+    def delete_many(
+        self, seqs: Sequence[int], *, unchanged_since: datetime | None = None, now: datetime
+    ) -> Many:
+        """Delete finished jobs, as `prune` does."""
+        changed = self._changed(seqs, unchanged_since)
+        chosen = [seq for seq in seqs if seq not in changed]
+        if not chosen:
+            return Many(0, list(changed.values()))
+        done = self.prune(states=FINISHED_STATES, before=now, jobs=_keys(chosen))
+        refused = [*changed.values(), *self._kept(chosen)] if done < len(chosen) else []
+        return Many(done, refused or list(changed.values()))
+
+    def _each(
+        self, seqs: Sequence[int], act: Callable[[JobKey], None], unchanged_since: datetime | None
+    ) -> Many:
+        with self.batch():
+            refused = self._changed(seqs, unchanged_since)
+            for job in _keys(seqs):
+                if job.seq in refused:
+                    continue
+                try:
+                    act(job)
+                except QueueBusy:
+                    raise
+                except QueueError as error:
+                    refused[job.seq] = Refused(job.seq, str(error))
+        return Many(len(seqs) - len(refused), list(refused.values()))
+
+    def _changed(self, seqs: Sequence[int], since: datetime | None) -> dict[int, Refused]:
+        """Return those of some jobs that changed after a time."""
+        if since is None:
+            return {}
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                f"""
+                SELECT seq
+                  FROM jobs
+                 WHERE seq IN ({", ".join("?" * len(seqs))})
+                   AND coalesce(finished_at, updated_at) > ?
+                 ORDER BY seq
+                """,
+                (*seqs, to_text(since)),
+            )
+            return {row[0]: Refused(row[0], f"@{row[0]} has changed meanwhile") for row in rows}
+
+    def _kept(self, seqs: Sequence[int]) -> list[Refused]:
+        """Return those of some jobs that are still there after all should have been deleted."""
+        with self._snapshot() as conn:
+            rows = conn.execute(
+                f"""
+                SELECT seq, state
+                  FROM jobs
+                 WHERE seq IN ({", ".join("?" * len(seqs))})
+                 ORDER BY seq
+                """,
+                tuple(seqs),
+            ).fetchall()
+        finished = {state.value for state in FINISHED_STATES}
+        return [
+            Refused(
+                seq,
+                f"@{seq} is kept: an unfinished job waits for it, or reports it"
+                if state in finished
+                else f"cannot delete @{seq}: it is {state}",
+            )
+            for seq, state in rows
+        ]
+
+
+def _keys(seqs: Sequence[int]) -> list[JobKey]:
+    """Return the keys of jobs; errors name them by their numbers."""
+    return [JobKey(seq, f"@{seq}") for seq in seqs]

@@ -1,0 +1,209 @@
+"""Which jobs a page shows and an action is about: some that were ticked, or all that fit."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Sequence
+
+from werkzeug.datastructures import MultiDict
+
+from queuectl.core import moments
+from queuectl.core.deaths import DeathGroup
+from queuectl.core.errors import InvalidInput
+from queuectl.core.job_query import JobQuery, parse
+from queuectl.core.states import JobState
+from queuectl.core.times import parse_utc, to_text
+from queuectl.web import dying
+from queuectl.web.storages import WebStorage
+
+MOST_TICKED = 500
+"""So many jobs can be ticked at once."""
+
+_HOURS = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24}
+_MOMENT = timedelta(microseconds=1)
+
+
+def group_name(group: DeathGroup) -> str:
+    """Return a short name for a group, the same for the same way to die."""
+    return hashlib.sha256(group.key.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+class DeadFilter(NamedTuple):
+    """Which dead jobs the page of dead jobs shows."""
+
+    q: str = ""
+    """Words, and fields as in `core/job_query.py`."""
+    queue: str = ""
+    """Only jobs of this queue; empty means all."""
+    within: str = ""
+    """Only those that died within this time: `24h`; empty means at any time."""
+    exit: str = ""
+    """Only those that ended with this exit code; empty means any."""
+    by: str = ""
+    """`none` shows one after the other; all else shows groups."""
+    group: str = ""
+    """Only those of this group; empty means all."""
+
+    @classmethod
+    def of_request(cls, given: MultiDict[str, str]) -> DeadFilter:
+        """Read the fields of an address or of a form."""
+        return cls(*(given.get(name, "").strip() for name in cls._fields))
+
+    @property
+    def flat(self) -> bool:
+        """Whether jobs are shown one after the other."""
+        return self.by == "none"
+
+    def arguments(self, **more: Any) -> dict[str, Any]:
+        """Return what an address needs for this filter, with changes."""
+        return {name: value for name, value in {**self._asdict(), **more}.items() if value}
+
+    def query(self, *, now: datetime) -> JobQuery:
+        """Return the query. Raises InvalidInput."""
+        query = parse(self.q, now=now)
+        if query.states and JobState.DEAD not in query.states:
+            raise InvalidInput("all jobs on this page are dead")
+        query = query._replace(states=(JobState.DEAD,))
+        if self.queue:
+            query = query._replace(queues=(self.queue,))
+        if self.within:
+            if self.within not in _HOURS:
+                raise InvalidInput(f"died within: one of {', '.join(_HOURS)}, not {self.within}")
+            after = now - timedelta(hours=_HOURS[self.within])
+            query = query._replace(after=max(after, query.after or after))
+        if self.exit:
+            found = parse(f'exit:"{self.exit}"', now=now).exit_codes
+            query = query._replace(exit_codes=found)
+        return query
+
+    def words(self) -> str:
+        """Return the filter in words."""
+        parts = []
+        if self.queue:
+            parts.append(f"in the queue {self.queue}")
+        if self.within:
+            parts.append(f"that died within {self.within}")
+        if self.exit:
+            parts.append(f"with exit code {self.exit}")
+        if self.q:
+            parts.append(f"that fit “{self.q}”")
+        return " ".join(["dead jobs", *parts])
+
+
+class Chosen(NamedTuple):
+    """The jobs that an action is about."""
+
+    page: str
+    """The page on which they were chosen: `dead` or `jobs`."""
+    ticked: tuple[int, ...]
+    """Jobs that were ticked, by their seqs."""
+    groups: tuple[str, ...]
+    """Groups that were ticked on the page of dead jobs."""
+    everything: bool
+    """Whether all jobs are meant that the page is about."""
+    dead: DeadFilter
+    """The filter of the page of dead jobs."""
+    q: str
+    """The query of the page of jobs."""
+    with_hooks: bool
+    """Whether the page of jobs shows the jobs of hooks."""
+    until: datetime
+    """When the page was made. Jobs that have changed since then are left alone."""
+
+    @classmethod
+    def of_form(cls, form: MultiDict[str, str]) -> Chosen:
+        """Read a form. Raises InvalidInput."""
+        try:
+            ticked = tuple(dict.fromkeys(map(int, form.getlist("job"))))
+            until = parse_utc(form["until"])
+        except (ValueError, KeyError, OverflowError):
+            raise InvalidInput("the form cannot be read: load the page again") from None
+        if len(ticked) > MOST_TICKED:
+            raise InvalidInput(f"at most {MOST_TICKED} jobs can be ticked")
+        return cls(
+            "dead" if form.get("page") == "dead" else "jobs",
+            ticked,
+            tuple(dict.fromkeys(form.getlist("in-group"))),
+            form.get("all") == "1",
+            DeadFilter.of_request(form),
+            form.get("q", "").strip(),
+            form.get("hooks") == "1",
+            until,
+        )
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Return the fields of a form that chooses the same jobs."""
+        found = [("page", self.page), ("until", to_text(self.until))]
+        if self.everything:
+            found.append(("all", "1"))
+            found += self._filter_fields()
+        elif self.groups:
+            found += self._filter_fields()
+        found += [("job", str(seq)) for seq in self.ticked if not self.everything]
+        found += [("in-group", name) for name in self.groups if not self.everything]
+        return found
+
+    def _filter_fields(self) -> list[tuple[str, str]]:
+        if self.page == "dead":
+            return [(name, value) for name, value in self.dead._asdict().items() if value]
+        return [("q", self.q), *([("hooks", "1")] if self.with_hooks else [])]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each job was ticked, so that all of them were seen."""
+        return not self.everything and not self.groups
+
+    def seqs(self, storage: WebStorage) -> Sequence[int]:
+        """Return the jobs, the oldest first. Raises InvalidInput."""
+        if not self.everything:
+            grouped = [death.seq for one in self._chosen_groups(storage) for death in one.jobs]
+            return array("q", sorted({*self.ticked, *grouped}))
+        if self.page == "dead" and self.dead.group:
+            name = self.dead.group
+            found = self._groups(storage)
+            return array("q", sorted(d.seq for g in found if group_name(g) == name for d in g.jobs))
+        return storage.seqs_of(self._query(), with_hooks=self.page == "jobs" and self.with_hooks)
+
+    def words(self, storage: WebStorage) -> str:
+        """Return in words which jobs they are."""
+        at = moments.local(self.until)
+        if self.everything:
+            if self.page == "dead":
+                named = self._named(storage, [self.dead.group]) if self.dead.group else ""
+                return f"all {self.dead.words()}{named}, until {at}"
+            fitting = f" that fit “{self.q}”" if self.q else ""
+            hooks = "" if self.with_hooks else ", without those of hooks"
+            return f"all jobs{fitting}, as of {at}{hooks}"
+        parts = []
+        if self.groups:
+            parts.append(f"all{self._named(storage, self.groups)}, until {at}")
+        if self.ticked:
+            parts.append(f"{len(self.ticked)} that you ticked")
+        return ", and ".join(parts)
+
+    def _named(self, storage: WebStorage, names: Sequence[str]) -> str:
+        found = [one for one in self._groups(storage) if group_name(one) in names]
+        ways = (f"{one.reason}: {one.line}" if one.line else one.reason for one in found)
+        return f" that died of {' or '.join(f'“{way}”' for way in ways)}" if found else ""
+
+    def _query(self) -> JobQuery:
+        query = self._parsed()
+        # What changes at this very moment has not been seen; `before` excludes its own time.
+        before = self.until + _MOMENT
+        return query._replace(before=min(before, query.before or before))
+
+    def _parsed(self) -> JobQuery:
+        if self.page == "dead":
+            return self.dead.query(now=self.until)
+        return parse(self.q, now=self.until)
+
+    def _groups(self, storage: WebStorage) -> list[DeathGroup]:
+        query = self._parsed()
+        return dying.groups(storage, query, since=query.after, until=self.until)
+
+    def _chosen_groups(self, storage: WebStorage) -> list[DeathGroup]:
+        if not self.groups:
+            return []
+        return [one for one in self._groups(storage) if group_name(one) in self.groups]

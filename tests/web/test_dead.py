@@ -1,0 +1,95 @@
+"""The page of dead jobs: groups, filters, and one after the other."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Callable
+
+from queuectl.storage import Storage
+from support.queue import Queue
+from support.web import Page, dead_jobs, words
+
+
+def _group(text: str, number: int = 0) -> str:
+    return re.findall(r'<tbody id="group-([0-9a-f]+)"', text)[number]
+
+
+def _die(queue: Queue, *commands: str, lane: str = "default") -> None:
+    for command in commands:
+        queue.enqueue(command, "--max-retries", "1", "--queue", lane)
+    queue.drain()
+
+
+def test_groups(queue: Queue, shown: Callable[..., Page]) -> None:
+    """The largest first; of a large one the last four, with a page of its own."""
+    _die(queue, *(f"echo 'no route to host-{n}'; exit 7" for n in range(6)))
+    _die(queue, "kill -9 $$", lane="mail")
+    page = shown()
+
+    text = page.get("/dead")
+    found = words(text)
+
+    assert "Dead jobs 7, the oldest since " in found
+    assert re.search(r"6 exit 7: no route to host-\d", found)
+    assert "2 more of this group" in found
+    assert found.index("6 exit 7") < found.index("1 signal KILL")
+    assert "7 dead jobs, 2 reasons" in found
+    assert len(re.findall(r'<tr id="job-', text)) == 5
+    assert '<option value="default">' in text
+    assert '<option value="mail">' in text
+    one = page.get(f"/dead?group={_group(text)}")
+    assert len(re.findall(r'<tr id="job-', one)) == 6
+    assert re.search(r"All groups . exit 7: no route to host-\d", words(one))
+
+
+def test_filters(queue: Queue, shown: Callable[..., Page]) -> None:
+    _die(queue, "exit 3", "exit 4")
+    _die(queue, "echo no network; exit 3", lane="mail")
+    page = shown()
+
+    def count(arguments: str) -> int:
+        return len(re.findall(r'<tr id="job-', page.get(f"/dead?{arguments}")))
+
+    for by in ("", "&by=none"):
+        assert count(by) == 3
+        assert count(f"exit=3{by}") == 2
+        assert count(f"exit=3&queue=mail{by}") == 1
+        assert count(f"q=network{by}") == 1
+        assert count(f"within=1h{by}") == 3
+        assert count(f"q=after:1s+before:2020-01-01{by}") == 0
+    assert "exit: not a number: x" in page.get("/dead?exit=x")
+    assert "all jobs on this page are dead" in page.get("/dead?q=state:pending")
+    assert "No dead job fits. Show all" in words(page.get("/dead?q=nothing"))
+
+
+def test_one_after_the_other(page: Page, storage: Storage) -> None:
+    """The one that died last first, 50 per page."""
+    dead_jobs(storage, 120)
+
+    first = page.get("/dead?by=none")
+    older = re.search(r'href="([^"]*)">Older', first)
+    assert older is not None
+    second = page.ask(html.unescape(older.group(1)), whole_path=True).text
+
+    def ids(text: str) -> list[str]:
+        return re.findall(r'<tr id="job-(\d+)"', text)
+
+    assert ids(first) == [str(n) for n in range(120, 70, -1)]
+    assert ids(second) == [str(n) for n in range(70, 20, -1)]
+    assert ("Newest" in first, "Newest" in second) == (False, True)
+
+
+def test_no_job_is_dead(page: Page) -> None:
+    assert "No job is dead." in page.get("/dead")
+
+
+def test_without_the_right_to_change(page: Page, storage: Storage) -> None:
+    """There is nothing to tick and no button."""
+    dead_jobs(storage, 2)
+
+    text = page.get("/dead", token="view")
+
+    assert 'type="checkbox" name=' not in text
+    assert ">Retry" not in text
+    assert len(re.findall(r'<tr id="job-', text)) == 2
