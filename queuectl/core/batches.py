@@ -4,7 +4,9 @@ A batch is a queue whose name begins with `@`, made by `queuectl run` for the jo
 Workers that serve all queues leave it alone, so a batch is run only by workers that name it.
 
 A lane is a queue for the jobs of hooks: `mail/hooks` for the hooks of the jobs in `mail`. Workers
-of that queue serve it as well. But a pause or a limit of the queue does not hold its lane.
+of that queue serve it as well. But a pause or a limit of the queue does not hold its lane. The lane
+of a batch is also served by workers that serve all queues, because those of the batch leave when
+its own jobs have ended: a webhook may be retried for a day.
 """
 
 from __future__ import annotations
@@ -59,13 +61,13 @@ def waits_for(queues: Sequence[str], queue: str) -> bool:
 def serves(queues: Sequence[str], queue: str) -> bool:
     """Whether a worker that was started for these queues (for all, if none is named) serves one."""
     if not queues:
-        return not is_batch(queue)
+        return is_lane(queue) or not is_batch(queue)
     return queue in queues or (is_lane(queue) and owner_of(queue) in queues)
 
 
 def start_command(queues: Iterable[str]) -> str:
     """Return the command that starts workers for these queues; batches have to be named."""
-    batches = ",".join(sorted({owner_of(queue) for queue in queues if is_batch(queue)}))
+    batches = ",".join(sorted({name for name in queues if is_batch(name) and not is_lane(name)}))
     return "queuectl worker start" + (f" --queue {batches}" if batches else "")
 
 

@@ -77,7 +77,7 @@ def _open_queues(queues: int, *, joined: str = "", in_order: bool = False) -> st
     """Return the part of a SELECT that finds the rows of the queues with a job to claim.
 
     `queues` is how many queues are named, as parameters; 0 means all queues but batches, which are
-    left to the workers that name them.
+    left to the workers that name them. The lanes of batches are not.
     """
     index = served = ""
     if queues:
@@ -86,7 +86,7 @@ def _open_queues(queues: int, *, joined: str = "", in_order: bool = False) -> st
         # SQLite guesses that reading all heads and sorting them is faster than reading them in
         # order.
         index = "INDEXED BY queue_heads" if in_order else ""
-        served = "substr(heads.queue, 1, 1) <> '@'"
+        served = "(substr(heads.queue, 1, 1) <> '@' OR substr(heads.queue, -6) = '/hooks')"
     return _OPEN_QUEUES.format(index=index, joined=joined, served=served)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
-from queuectl.core.batches import serves, waits_for
+from queuectl.core.batches import is_batch, is_lane, serves, waits_for
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
@@ -251,7 +251,8 @@ class Queries(Base):
         """Return how many jobs a drain of these queues still waits for.
 
         None named means all but batches. Paused jobs, and jobs of paused queues, count only while
-        they run.
+        they run. Retries of the hooks of a named batch do not count: workers of all queues will run
+        them, and `run` would wait a day for a webhook whose receiver is down.
         """
         totals = {JobState.PENDING: 0, JobState.FAILED: 0, JobState.PROCESSING: 0}
         with self._snapshot() as conn:
@@ -274,7 +275,8 @@ class Queries(Base):
                 """
             )
             for queue, state, jobs in rows:
-                if serves(queues, queue):
+                is_left = queues and is_batch(queue) and is_lane(queue) and state == "failed"
+                if serves(queues, queue) and not is_left:
                     totals[JobState(state)] += jobs
         return totals
 

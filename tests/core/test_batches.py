@@ -41,17 +41,19 @@ def test_another_command_or_folder_is_another_series():
 
 
 def test_a_lane_is_served_with_its_queue() -> None:
-    """A worker of all queues serves all lanes but those of batches; one lane can be named alone."""
+    """A worker of all queues serves all lanes, of batches as well; one lane can be named alone."""
     assert serves((), "mail/hooks")
     assert serves(("mail",), "mail/hooks")
     assert serves(("mail/hooks",), "mail/hooks")
     assert serves(("@a.1",), "@a.1/hooks")
-    assert not serves((), "@a.1/hooks")
+    assert serves((), "@a.1/hooks")
+    assert not serves((), "@a.1")
     assert not serves(("web",), "mail/hooks")
     assert not serves(("mail/hooks",), "mail")
 
 
-def test_workers_for_the_lane_of_a_batch_are_those_of_the_batch() -> None:
-    """The command names the batch, once."""
+def test_workers_for_a_batch_have_to_name_it() -> None:
+    """Its lane, as each lane, is served by workers that name no queue."""
     wanted = ["@a.1/hooks", "@a.1", "mail/hooks"]
     assert start_command(wanted) == "queuectl worker start --queue @a.1"
+    assert start_command(["@a.1/hooks"]) == "queuectl worker start"

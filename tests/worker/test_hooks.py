@@ -67,6 +67,23 @@ def test_a_batch_runs_its_hooks(queue: Queue) -> None:
     queue.drain(workers=1)
 
 
+def test_a_batch_leaves_the_retries_of_its_hooks_to_other_workers(queue: Queue) -> None:
+    """Regression: `run` waited up to a day for a webhook whose receiver was down."""
+    queue.configure(backoff_base="600")
+    _rule(queue, "finished", "test -e is-up && touch told")
+    done = queue.run("run", "true", ":::", "a", cwd=queue.work, timeout=30)
+    assert (done.code, done.err) == (
+        0, "hooks that wait for a retry: 1 (any worker will run them)\n"
+    )  # fmt: skip
+    assert queue.state("@2") == "failed"
+
+    (queue.work / "is-up").touch()
+    queue.run("retry", "@2")
+    queue.drain(workers=1)
+    assert queue.state("@2") == "completed"
+    assert (queue.work / "told").exists()
+
+
 def test_a_queue_is_drained_once_however_many_workers_there_are(queue: Queue) -> None:
     """The transaction that ends the last job decides."""
     _rule(queue, "drained", "echo $QUEUECTL_PARENT_QUEUE >> seen")

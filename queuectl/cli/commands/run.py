@@ -31,7 +31,7 @@ from queuectl.cli.jsonlines import Spool
 from queuectl.cli.parameters import WholeNumber
 from queuectl.cli.running import BatchRun, Reporting
 from queuectl.cli.storing import storing
-from queuectl.core.batches import PREFIX, series_name
+from queuectl.core.batches import PREFIX, lane_of, series_name
 from queuectl.core.errors import QueueError, WrongState
 from queuectl.core.models import Job, JobKey, Selection
 from queuectl.core.specs import JobSpec
@@ -308,6 +308,9 @@ def _summarize(
     storage: Storage, queue: str, counts: Mapping[JobState, int], *, quiet: bool
 ) -> None:
     """Print how the batch ended: on a terminal always, elsewhere if not all jobs completed."""
+    retries = storage.by_state([lane_of(queue)])[JobState.FAILED]
+    if retries and not quiet:
+        output.message(f"hooks that wait for a retry: {retries:,} (any worker will run them)")
     left = sum(counts[state] for state in UNFINISHED_STATES)
     bad = sum(counts.values()) - counts[JobState.COMPLETED]
     if not bad and (quiet or not sys.stderr.isatty()):
