@@ -16,6 +16,9 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 MAX_INTERRUPTIONS = 10
 """So many interrupted attempts in a row make a job dead."""
 
+COMPLETED = Verdict(JobState.COMPLETED)
+"""What becomes of each job whose command exited with 0."""
+
 _RELEASED_AT_ONCE = 2
 """After more interrupted attempts in a row a job waits, so that others come first."""
 
@@ -31,7 +34,7 @@ def decide(
     if outcome.kind is OutcomeKind.INTERRUPTED:
         return _after_interruption(job, outcome, policy, now=now, chance=chance)
     if outcome.kind is OutcomeKind.OK:
-        return Verdict(JobState.COMPLETED)
+        return COMPLETED
     if outcome.kind is OutcomeKind.CANCELLED:
         return Verdict(JobState.CANCELLED, last_error=outcome.reason)
     if job.attempts >= job.max_retries:

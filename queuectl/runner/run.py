@@ -29,7 +29,10 @@ from queuectl.runner.suspension import Suspension
 _SHORT_SECONDS = 0.02
 _REAP_SECONDS = 0.1
 
-_RESET_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+_RESET_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+"""The unit of `ru_maxrss`: KiB on Linux, bytes on macOS (getrusage(2))."""
 
 Started = Callable[[int, "int | None"], None]
 """Is called with the PID of a command and its start in clock ticks; None if that is not known."""
@@ -106,15 +109,16 @@ def run(
         )
     started(pid, None)
     end = _wait_for_end(pid, command, log, events, began, started, children)
+    usage = end.usage
     outcome = describe_end(
-        end.cause, end.status, command, pid=pid, seconds=processes.clock() - began
+        end.cause,
+        end.status,
+        command,
+        pid=pid,
+        seconds=processes.clock() - began,
+        cpu_seconds=None if usage is None else usage.ru_utime + usage.ru_stime,
+        max_rss_bytes=None if usage is None else usage.ru_maxrss * _RSS_UNIT,
     )
-    if end.usage is not None:
-        outcome = outcome._replace(
-            cpu_seconds=end.usage.ru_utime + end.usage.ru_stime,
-            # KiB on Linux, bytes on macOS (getrusage(2)).
-            max_rss_bytes=end.usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        )
     outcome = _deal_with_leftovers(outcome, end, command, log, events, children)
     return log.add_to(outcome, kept_log)
 

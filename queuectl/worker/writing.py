@@ -41,7 +41,7 @@ class Writer:
         go away is raised at once. QueueLost is always raised at once.
         """
         pause, warned = FIRST_PAUSE_SECONDS, False
-        patience = self.patience()
+        patience: Patience | None = None
         while True:
             try:
                 return write()
@@ -53,6 +53,7 @@ class Writer:
                 if not warned and not isinstance(error, QueueBusy):
                     _log.warning("%s; trying again until it works", error)
                     warned = True
+                patience = patience or self.patience()
                 if patience.is_over():
                     raise
             self._events.wait(pause)
