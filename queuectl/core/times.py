@@ -32,7 +32,16 @@ def to_text(instant: datetime) -> str:
     """Write an aware time as `2026-01-31T12:00:00.000000Z`: the order of texts is that of times."""
     if instant.tzinfo is not timezone.utc:
         instant = instant.astimezone(timezone.utc)
-    return instant.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    # `isoformat` takes more than twice as long, because it asks for the offset of the zone.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ" % (  # noqa: UP031 (an f-string takes twice as long)
+        instant.year,
+        instant.month,
+        instant.day,
+        instant.hour,
+        instant.minute,
+        instant.second,
+        instant.microsecond,
+    )
 
 
 @lru_cache(maxsize=16)

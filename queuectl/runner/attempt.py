@@ -179,9 +179,9 @@ def describe_end(
 
 
 def _kind_of_end(status: exit_status.Status) -> OutcomeKind:
-    if status.signal is not None:
-        return OutcomeKind.SIGNAL
-    return OutcomeKind.OK if status.exit_code == 0 else OutcomeKind.EXIT
+    if status.exit_code == 0:
+        return OutcomeKind.OK
+    return OutcomeKind.EXIT if status.signal is None else OutcomeKind.SIGNAL
 
 
 def _reason(kind: OutcomeKind, status: exit_status.Status, timeout_seconds: float) -> str | None:

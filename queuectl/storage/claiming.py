@@ -54,6 +54,7 @@ _NEXT_DUE = """
 # Most queues have no settings of their own. Then the claim needs no statement that reads them.
 _CLAIM_VALUES = f"EXISTS (SELECT 1 FROM config), {PLAIN_VALUES}"
 
+_PROCESSING = JobState.PROCESSING
 _STATE, _ATTEMPTS, _LOCKED_BY, _LOCKED_AT, _UPDATED_AT = map(
     Job._fields.index, ("state", "attempts", "locked_by", "locked_at", "updated_at")
 )
@@ -142,7 +143,8 @@ class Claiming(Base):
         """
         at = to_text(now)
         has_ticked = False
-        known = None if last is None or last.captured_id != self._captured_id else last.captured_id
+        # 0 for None, as in `_end_attempt`.
+        known = last.captured_id or 0 if last and last.captured_id == self._captured_id else 0
         while True:
             try:
                 found = heads.find(conn, queues, _CLAIM_VALUES, at, (known,))
@@ -188,7 +190,7 @@ class Claiming(Base):
         ticks.warn(ticked)
         return _Brought(ticked.advanced > 0, ticked.is_final, has_ticked=ticked.wakes)
 
-    def _to_job(self, conn: sqlite3.Connection, row: Sequence[Any], known: int | None) -> Job:
+    def _to_job(self, conn: sqlite3.Connection, row: Sequence[Any], known: int) -> Job:
         """Build the job of a row of PLAIN_VALUES; what is stored as `known` was not read."""
         is_plain, *values = row
         if not is_plain:
@@ -196,7 +198,7 @@ class Claiming(Base):
         captured_id, captured = values[-2:]
         if captured is not None:
             self._captured_id, self._captured = captured_id, captured
-        is_known = known is not None and captured_id == known
+        is_known = captured_id is not None and captured_id == known
         return to_plain_job(values, self._captured if is_known else None)
 
     def _take(
@@ -277,7 +279,7 @@ def _waited_seconds(job: Job, now: datetime) -> float:
 def _claimed(job: Job, worker: str, now: datetime) -> Job:
     # Not by `_replace`, which takes four times as long: it looks for each field by its name.
     values: list[Any] = list(job)
-    values[_STATE], values[_ATTEMPTS] = JobState.PROCESSING, job.attempts + 1
+    values[_STATE], values[_ATTEMPTS] = _PROCESSING, job.attempts + 1
     values[_LOCKED_BY], values[_LOCKED_AT], values[_UPDATED_AT] = worker, now, now
     return Job._make(values)
 

@@ -312,7 +312,7 @@ class Database:
         )
 
     def _refuse_other_schema(self, *, finishing: bool) -> None:
-        version = _pragma(self.connection, "user_version")
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         if version == schema.VERSION:
             return
         if finishing and version > schema.VERSION:
