@@ -192,6 +192,21 @@ def test_a_refused_enqueue_counts_nothing(storage, clock):
     assert storage.totals() == []
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_bulk_enqueue_counts_once_for_each_queue(storage, clock, staged, monkeypatch):
+    """Not once for each job: 100,000 jobs take two seconds. If staged, once per transaction."""
+    if staged:
+        monkeypatch.setattr("queuectl.storage.enqueueing.MOST_AT_ONCE", 50)
+        monkeypatch.setattr("queuectl.storage.moving._FIRST", 1000)
+
+    def counted(jobs):
+        specs = [JobSpec(command="true", queue=f"q{number % 2}") for number in range(jobs)]
+        found = statements(storage, lambda: storage.enqueue(specs, now=clock.now))
+        return sum("INSERT INTO activity" in text for text in found)
+
+    assert counted(60) == counted(600 if staged else 40) == 2 * 4
+
+
 def test_prune_changes_no_counter(storage, clock):
     """Attempts are counted before their rows are deleted, at the latest then."""
     add(storage, clock.now, "a", "b", "c")
