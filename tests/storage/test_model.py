@@ -88,6 +88,7 @@ class StorageModel(RuleBasedStateMachine):
 
     def teardown(self):
         self.patch.undo()
+        assert self.storage.activity_miscounts() == []
         self.storage.close()
         shutil.rmtree(self.folder)
 
@@ -513,7 +514,6 @@ class StorageModel(RuleBasedStateMachine):
         """Each event once, in the queue where it was; whatever was moved, pruned or forgotten."""
         counted = {(tally.queue, tally.event): tally.times for tally in self.storage.totals()}
         assert counted == self.happened
-        assert self.storage.activity_miscounts() == []
 
     @invariant()
     def a_look_says_what_a_claim_would_find(self):
