@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from queuectl.web.pages.dead import dead_page
+from queuectl.web.pages.edit import edit_page
 from queuectl.web.pages.job import job_page
 from queuectl.web.pages.jobs import jobs_page
 from queuectl.web.pages.metrics import metrics_page
@@ -13,4 +14,13 @@ from queuectl.web.pages.overview import overview_page
 from queuectl.web.pages.tasks import tasks_page
 from queuectl.web.pages.workers import workers_page
 
-PAGES = (overview_page, jobs_page, job_page, dead_page, tasks_page, workers_page, metrics_page)
+PAGES = (
+    overview_page,
+    jobs_page,
+    job_page,
+    dead_page,
+    edit_page,
+    tasks_page,
+    workers_page,
+    metrics_page,
+)

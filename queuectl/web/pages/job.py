@@ -26,6 +26,7 @@ from queuectl.web import charts
 from queuectl.web.ansi import Screen
 from queuectl.web.frame import render
 from queuectl.web.guard import may_see_env, serving, storage
+from queuectl.web.pages.edit import can_edit
 
 job_page = Blueprint("job", __name__)
 
@@ -112,6 +113,7 @@ def job(job: str) -> str:
         taken_over=len(found.env) - len(names),
         env=_values(found),
         retryable=found.state in RETRYABLE_STATES,
+        can_edit=can_edit(found),
         ending=ending,
         commands=_commands(found),
     )
