@@ -3,10 +3,59 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 from support.processes import kill
 from support.queue import Queue
 from support.site import Site
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Response
+
+
+class Updates:
+    """Makes a page update itself as often as a test wants, and counts how often it did.
+
+    The clock of the page is the test's: nothing happens unless that is moved on.
+    """
+
+    def __init__(self, queue: Queue, site: Site) -> None:
+        self._queue = queue
+        self._site = site
+        self.page = site.context().new_page()
+        self.page.clock.install()
+        self.page.on("response", self._answered)
+        self.page.goto(site.server.link)
+        self.count = 0
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self._site.url(path))
+        self.count = 0
+        return self.page
+
+    def until(self, number: int) -> None:
+        """Change the queue, and let the page ask, until it was given something new this often."""
+        while self.count < number:
+            self._queue.add(f"echo {self.count}", queue="other")
+            wait_until(partial(self._has_asked, self.count), what="an update")
+
+    def _has_asked(self, before: int) -> bool:
+        self.page.clock.run_for(2000)
+        self.page.wait_for_timeout(100)
+        return self.count > before
+
+    def ask(self) -> None:
+        """Change the queue, and give the page the time to ask for the change."""
+        self._queue.add("true", queue="other")
+        for _ in range(10):
+            self.page.clock.run_for(2000)
+            self.page.wait_for_timeout(100)
+
+    def _answered(self, got: Response) -> None:
+        if "x-queuectl-live" in got.request.headers and got.status == 200:
+            self.count += 1
 
 
 def test_a_link_logs_in(site: Site) -> None:
@@ -51,3 +100,142 @@ def test_the_verdict_follows_at_once(queue: Queue, site: Site) -> None:
     assert took <= 3.0
     assert "problem" in page.title()
     assert "icon-bad" in (page.get_attribute("link[rel=icon]", "href") or "")
+
+
+def test_typing_goes_on(queue: Queue, site: Site) -> None:
+    """Ten updates take nothing away from what somebody types, in the head or in the page."""
+    queue.add("true")
+    updates = Updates(queue, site)
+    page = updates.open("/jobs?q=echo")
+
+    for box in ("#find", "#main input[name=q]"):
+        page.fill(box, "")
+        for number, letter in enumerate("deploy-web", 1):
+            page.type(box, letter)
+            updates.until(number)
+        assert page.input_value(box) == "deploy-web"
+        assert page.evaluate("document.activeElement.name") == "q"
+        updates.count = 0
+    assert (
+        "10 jobs" in page.inner_text("#main .pager") or page.locator("#main tbody tr").count() > 9
+    )
+
+
+def test_a_selection_stays(queue: Queue, site: Site) -> None:
+    """While text of the page is selected nothing changes; afterwards the page catches up."""
+    queue.add("echo selected", id="j1")
+    updates = Updates(queue, site)
+    page = updates.open("/jobs")
+    updates.until(1)
+    rows = page.locator("#main tbody tr")
+    known = rows.count()
+
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#main tbody'))")
+    updates.ask()
+    assert "echo selected" in page.evaluate("getSelection().toString()")
+    assert rows.count() == known
+    page.evaluate("getSelection().removeAllRanges()")
+    wait_until(lambda: updates.ask() or rows.count() > known, what="the new rows")
+
+
+def test_what_is_open_stays_open(queue: Queue, site: Site) -> None:
+    """An open dialog holds updates back; opened figures stay open through updates."""
+    queue.add("true")
+    updates = Updates(queue, site)
+    page = updates.open("/")
+    page.click("details.figures summary")
+
+    updates.until(2)
+    assert page.locator("details.figures").get_attribute("open") is not None
+    page.keyboard.press("?")
+    page.locator("dialog[open]").wait_for()
+    updates.count = 0
+    updates.ask()
+    assert updates.count == 0
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    updates.until(1)
+
+
+def test_the_server_goes_away(queue: Queue, site: Site) -> None:
+    """The page says so and stays as it is."""
+    queue.add("echo kept", id="j1")
+    updates = Updates(queue, site)
+    page = updates.open("/jobs")
+    site.server.process.terminate()
+    site.server.process.wait()
+
+    updates.ask()
+
+    assert page.inner_text("#banner") == "queuectl web does not answer. Trying again."
+    assert "echo kept" in page.inner_text("#main")
+    site.forgive("ERR_CONNECTION_REFUSED")
+
+
+def test_the_output_of_a_running_job(queue: Queue, site: Site) -> None:
+    """It is followed line by line; after the end of the job nothing more is asked for."""
+    command = "echo first; until [ -e go ]; do sleep .05; done; echo second; printf third"
+    queue.add(command, id="j1")
+    queue.start()
+    queue.until("j1", "processing")
+    page = site.open("/jobs/j1")
+    lines = page.locator(".term li")
+    lines.filter(has_text="first").wait_for()
+    assert page.locator(".chip.big").inner_text() == "processing"
+
+    queue.let_go()
+    lines.filter(has_text="third").wait_for()
+    page.locator(".chip.big", has_text="completed").wait_for()
+
+    assert [line.inner_text() for line in lines.all()] == ["first", "second", "third"]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert [url for url in asked if "/output" in url] == []
+
+
+def test_a_long_output_costs_an_update_nothing(queue: Queue, site: Site) -> None:
+    """Each update compared all lines with each other: the browser stood still for a minute."""
+    queue.add("seq 11000", id="j1")
+    queue.drain()
+    updates = Updates(queue, site)
+    page = updates.open("/jobs/j1")
+    assert page.locator(".term li").count() > 10000
+
+    started_at = time.monotonic()
+    updates.until(2)
+    page.evaluate("1")
+
+    assert time.monotonic() - started_at < 15
+
+
+def test_find_in_the_output(queue: Queue, site: Site) -> None:
+    """The lines found are listed, and lead to where they are."""
+    queue.add(
+        "seq -f 'line %g of many more' 5000; echo needle here; seq -f 'line %g of many more' 5000",
+        id="j1",
+    )
+    queue.drain()
+    page = site.open("/jobs/j1")
+    assert "needle" not in page.inner_text(".term")
+
+    page.fill("#find-output", "needle")
+    page.press("#find-output", "Enter")
+
+    assert "needle here" in page.inner_text(".hits")
+    page.click(".hits a")
+    page.wait_for_url("**/jobs/j1?*from=*")
+    assert "needle here" in page.inner_text(".term")
+    assert page.locator('.term li[data-n="5001"]').inner_text() == "needle here"
+
+
+def test_an_open_page_asks_nobody_else(queue: Queue, site: Site) -> None:
+    """Without a network but this machine everything is there: each request is for our server."""
+    queue.add("true")
+    page = site.open()
+    loaded = page.evaluate(
+        "performance.getEntriesByType('resource').map(one => [new URL(one.name).host, one.name])"
+    )
+
+    assert len(loaded) >= 3
+    assert {host for host, _ in loaded} == {site.server.netloc}

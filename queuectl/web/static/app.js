@@ -35,6 +35,18 @@
     document.hidden || paused || isSelecting() || find("dialog[open]") !== null ||
     find("#main[data-live]") === null;
 
+  // Morphing looks at each pair of lines: for the 11,000 lines of a long output that took a minute.
+  const replace = (node, fresh) => {
+    if (node.contains(document.activeElement) && isTyping({ target: document.activeElement })) {
+      tag = null; // later, when nobody types there
+      return;
+    }
+    const top = find(".term", node)?.scrollTop;
+    node.replaceChildren(...[...fresh.childNodes].map((each) => document.importNode(each, true)));
+    node.dataset.keep = fresh.dataset.keep;
+    const term = find(".term", node);
+    if (term) term.scrollTop = following ? term.scrollHeight : top;
+  };
   const morph = (selector, fresh) => {
     const old = find(selector);
     const made = find(selector, fresh);
@@ -45,9 +57,13 @@
           // What the user has opened, ticked or typed stays as it is.
           beforeAttributeUpdated: (name, node) =>
             !(name === "open" && node.tagName === "DETAILS") &&
+            !(name === "class" && node.matches("tr.at")) &&
             !(name === "checked" || (name === "value" && node.tagName !== "BUTTON")),
-          beforeNodeMorphed: (node, fresh) =>
-            !(node.nodeType === 1 && node.dataset.keep && node.dataset.keep === fresh.dataset?.keep),
+          beforeNodeMorphed: (node, fresh) => {
+            if (node.nodeType !== 1 || !fresh.dataset?.keep) return true;
+            if (node.dataset.keep !== fresh.dataset.keep) replace(node, fresh);
+            return false;
+          },
         },
       });
     }
@@ -162,15 +178,15 @@
   // Keys. They do nothing while somebody types, and can be switched off.
   const isTyping = (event) => event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
   const rows = () => all("#main tbody tr").filter((row) => find("a[href]", row));
-  let at = -1;
   let going = false;
-  const moveTo = (index) => {
+  const moveBy = (step) => {
     const list = rows();
     if (!list.length) return;
-    all("tr.at").forEach((row) => row.classList.remove("at"));
-    at = Math.max(0, Math.min(list.length - 1, index));
-    list[at].classList.add("at");
-    list[at].scrollIntoView({ block: "nearest" });
+    const old = find("tr.at");
+    const row = list[Math.max(0, Math.min(list.length - 1, list.indexOf(old) + step))];
+    old?.classList.remove("at");
+    row.classList.add("at");
+    row.scrollIntoView({ block: "nearest" });
   };
   const press = (key) => {
     const row = find("tr.at");
@@ -194,8 +210,8 @@
     const row = find("tr.at");
     if (key === "/" && find("#find")) find("#find").focus();
     else if (key === "g") { going = true; setTimeout(() => { going = false; }, 1500); return; }
-    else if (key === "j") moveTo(at + 1);
-    else if (key === "k") moveTo(at - 1);
+    else if (key === "j") moveBy(1);
+    else if (key === "k") moveBy(-1);
     else if (key === "Enter" && row && event.target === document.body) find("a[href]", row).click();
     else if (key === "x" && row && find("input[type=checkbox]", row)) find("input[type=checkbox]", row).click();
     else if (key === "p") { paused = !paused; showState(); }
