@@ -16,7 +16,8 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("add", "submit", "push", "put", "create", "new", "batch"), "enqueue"),
         **dict.fromkeys(("exec", "execute"), "run"),
         **dict.fromkeys(
-            ("cron", "crontab", "every", "recur", "recurring", "schedules"), "schedule"
+            ("cron", "crontab", "every", "recur", "recurring", "repeat", "schedules", "timer"),
+            "schedule",
         ),
         "start": "worker start",
         "stop": "worker stop",
@@ -39,8 +40,9 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "explain": "why",
         **dict.fromkeys(("statistics", "stat", "figures", "usage"), "stats"),
         **dict.fromkeys(("query", "select", "sqlite", "sqlite3", "db"), "sql"),
-        **dict.fromkeys(("ui", "dashboard", "serve", "server", "http", "browser"), "web"),
-        **dict.fromkeys(("top", "watch", "monitor", "progress"), "status --watch"),
+        **dict.fromkeys(("ui", "dashboard", "serve", "server", "http", "browser", "gui"), "web"),
+        **dict.fromkeys(("top", "htop", "watch", "monitor", "progress"), "status --watch"),
+        **dict.fromkeys(("find", "search", "grep"), "list --find"),
         **dict.fromkeys(("kill", "abort", "atrm"), "cancel"),
         "reset": "cancel --all",
         **dict.fromkeys(("rm", "remove", "delete", "clean", "cleanup", "clear"), "prune"),
@@ -56,7 +58,7 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "health": "doctor",
         **dict.fromkeys(("prometheus", "exporter", "grafana", "alerts"), "metrics"),
         **dict.fromkeys(("hooks", "webhooks"), "hook list"),
-        **dict.fromkeys(("notify", "alert", "webhook", "on"), "hook add"),
+        **dict.fromkeys(("notify", "alert", "webhook", "callback", "on"), "hook add"),
         "dump": "export",
         "load": "import",
         **dict.fromkeys(("completions", "complete"), "completion"),
@@ -125,6 +127,10 @@ EXPLANATIONS: Mapping[str, Mapping[str, str]] = {
 """By the name of a group: a word for something that no command of ours does, and what to know."""
 
 _FOREIGN_OPTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("--timezone", "--time-zone", "--zone"), "--tz"),
+    **dict.fromkeys(("--event", "--events"), "--on"),
+    **dict.fromkeys(("--on-fail", "--on-error", "--on-death", "--on-dead"), "--on-failure"),
+    **dict.fromkeys(("--on-end", "--on-exit", "--notify"), "--on-finish"),
     **dict.fromkeys(("--jobs", "--parallel", "--workers", "--concurrency", "-j", "-P"), "--count"),
     **dict.fromkeys(("--retries", "--retry", "--attempts", "--tries"), "--max-retries"),
     **dict.fromkeys(("--dir", "--directory", "--chdir", "--workdir", "-C"), "--cwd"),
@@ -141,21 +147,31 @@ _FOREIGN_OPTIONS: Mapping[str, str] = {
     "--older": "--older-than",
     "--burst": "--drain",
 }
+_OPTIONS_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
+    "enqueue": {
+        **dict.fromkeys(("--cron", "--every", "--repeat", "--schedule"), "queuectl schedule add"),
+        **dict.fromkeys(("--webhook", "--url", "--hook"), "queuectl hook add"),
+    },
+}
+"""By the name of a command: options that it cannot have, and our command that does this."""
 _SIMILAR = 0.7
 """How similar an option must be. (By click's 0.6, `--label` is similar to `--help`.)"""
 
 
 def of_option(error: click.NoSuchOption) -> str:
-    """Return ` (did you mean --…?)`; nothing if no option of the command is similar."""
+    """Return ` (did you mean --…?)`, or where the options are listed, or our command for it."""
     if error.ctx is None:
         return ""
+    wanted = error.option_name.partition("=")[0]
+    elsewhere = _OPTIONS_ELSEWHERE.get(error.ctx.command.name or "", {}).get(wanted)
+    if elsewhere is not None:
+        return f" (use: {elsewhere})"
     known = [
         name
         for param in error.ctx.command.get_params(error.ctx)
         for name in param.opts
         if isinstance(param, click.Option)
     ]
-    wanted = error.option_name.partition("=")[0]
     near = _FOREIGN_OPTIONS.get(wanted)
     if near not in known:
         from difflib import get_close_matches  # costs 10 ms

@@ -56,6 +56,8 @@ def test_help_of_a_topic(queue: Queue, name: str) -> None:
         ("help stat", "no such command or topic: stat (use: queuectl help stats)"),
         ("help state", "no such command or topic: state (did you mean states?)"),
         ("help add", "no such command or topic: add (use: queuectl help enqueue)"),
+        ("help webhooks", "no such command or topic: webhooks (use: queuectl help hooks)"),
+        ("help crontab", "no such command or topic: crontab (use: queuectl help cron)"),
         ("help follow", "no such command or topic: follow (use: queuectl help logs)"),
         ("help worker stat", "worker has no command stat (did you mean start?)"),
         ("help worker start now", "worker start has no commands (queuectl help worker start)"),

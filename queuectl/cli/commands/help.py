@@ -91,6 +91,9 @@ def _refuse(command: click.Command, context: click.Context, rest: Sequence[str])
     known = command.list_commands(context)
     if before:
         usage_error(f"{before} has no command {name}{suggestion(name, known)}")
+    for topic in topics():
+        if topic in name:  # "webhooks", "crontab"
+            usage_error(f"no such command or topic: {name} (use: queuectl help {topic})")
     ours = command.foreign_word(name)
     if ours is not None:
         words = ours.partition(" -")[0]
