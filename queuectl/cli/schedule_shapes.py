@@ -147,13 +147,17 @@ def fields(schedule: Schedule, *, now: datetime) -> Sequence[tuple[str, object]]
         ("Label", spec.label),
         ("Queue", spec.queue),
         ("Priority", spec.priority or None),
-        ("Timeout", None if spec.timeout is None else format_duration(spec.timeout)),
-        ("Attempts", spec.max_retries),
+        ("Timeout", None if spec.timeout is None else _timeout(spec.timeout)),
+        ("Attempts", None if spec.max_retries is None else f"at most {spec.max_retries}"),
         ("Folder", spec.cwd),
         ("Made", f"{schedule.made} jobs" if schedule.made != 1 else "1 job"),
         ("Left out", _left_out(schedule)),
         ("Added", moments.local_with_distance(schedule.created_at, now=now)),
     ]
+
+
+def _timeout(seconds: float) -> str:
+    return f"{format_duration(seconds)} per attempt" if seconds else "none"
 
 
 def _left_out(schedule: Schedule) -> str | None:

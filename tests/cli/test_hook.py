@@ -95,6 +95,13 @@ def test_a_name_is_used_once_unless_it_is_to_be_replaced(queue: Queue) -> None:
     assert (_one(queue, "ops")["events"], _one(queue, "ops")["command"]) == (["failed"], "two")
 
 
+def test_quiet_prints_neither_the_name_nor_the_secret(queue: Queue) -> None:
+    """`hook show --secret` still prints the secret."""
+    added = queue.run("hook", "add", "-q", "a", "--on", "dead", "--url", "https://example.org")
+    assert added == (0, "", "")
+    assert queue.ok("hook", "show", "--secret", "a").startswith("whsec_")
+
+
 def test_hooks_are_paused_resumed_and_removed(queue: Queue) -> None:
     """A name that no hook has is an error, and the others are done all the same."""
     _add(queue, "a", "--on", "dead", "x")

@@ -441,13 +441,15 @@ def test_what_show_prints(queue: Queue) -> None:
         "Label": "l",
         "Queue": "default",
         "Priority": 3,
-        "Timeout": "1m",
-        "Attempts": 2,
+        "Timeout": "1m per attempt",
+        "Attempts": "at most 2",
         "Folder": "/x",
         "Made": "2 jobs",
         "Left out": "4 missed, 3 overlapped",
         "Added": "2026-03-02 12:00:00 (1 min ago)",
     }
+    unlimited = schedule._replace(spec='{"command": "make", "timeout": 0.0}')
+    assert dict(fields(unlimited, now=_NOW))["Timeout"] == "none"
     assert schedule_json(schedule, None, show_env=False)["last_result"] is None
 
 

@@ -207,11 +207,13 @@ def hook_add(
         storage.add_hook(new, replace=replace, now=utcnow())
     except HookExists as error:
         raise QueueError(f"{error} (--replace changes it)") from None
+    if quiet:
+        return
     output.print_line(new.name)
     secret = storage.credentials(new.name).secret if to_url else None
     if secret is not None:
         output.print_line(secret)
-    if sys.stderr.isatty() and not quiet:
+    if sys.stderr.isatty():
         output.hint(f"{new.name} runs on {show_events(new.events)} of {scope(new)}")
 
 
