@@ -208,6 +208,49 @@ def sparkline(counts: Sequence[int]) -> Markup:
     )
 
 
+def strip(colors: Sequence[str]) -> Markup:
+    """Return one small bar for each of the last runs, the oldest first: `ok`, `bad`, `run`, `w`."""
+    bars = [_rect(f"r-{color}" if color != "w" else "w", 5 * number, 2 if color != "w" else 8, 4,
+                  18 if color != "w" else 6)
+            for number, color in enumerate(colors)]  # fmt: skip
+    return Markup(
+        '<svg width="150" height="22" viewBox="0 0 150 22" aria-hidden="true">'
+        f"{''.join(bars)}</svg>"
+    )
+
+
+def took(shown: Sequence[tuple[datetime, float | None, str]]) -> Markup:
+    """Return a bar for how long each run of a schedule took, the oldest first."""
+    known = [seconds for _, seconds, _ in shown if seconds is not None]
+    if not known:
+        return Markup("")
+    title = f"How long the last {len(known)} runs took: {span(max(known))} at most."
+    return _took(shown, max(known), title, 720, narrow=False) + _took(
+        shown[-_NARROW_BARS:], max(known), title, 360, narrow=True
+    )
+
+
+def _took(
+    shown: Sequence[tuple[datetime, float | None, str]], most: float, title: str, width: int,
+    *, narrow: bool,
+) -> Markup:  # fmt: skip
+    left, right, top, height = 56, width - 6, 8, 90
+    each = min(24.0, (right - left) / len(shown))
+    parts = [
+        _line("axis", left, top + height, right, top + height),
+        _text(left - 6, top + height + 4, "0 s", "end"),
+        _text(left - 6, top + 8, span(most), "end"),
+    ]
+    for number, (at, seconds, color) in enumerate(shown):
+        x = left + each * number
+        tall = max(1.5, height * (seconds or 0) / max(most, 0.001))
+        parts.append(_rect(f"r-{color}" if color != "w" else "w", x + 1, top + height - tall,
+                           each - 2, tall))  # fmt: skip
+        ran = "no run" if seconds is None else span(seconds)
+        parts.append(_told(x, top, each, height, f"{local(at)}: {ran}"))
+    return _svg(parts, title, width, top + height + 14, narrow=narrow)
+
+
 def _polyline(classes: str, points: Sequence[str]) -> str:
     if len(points) == 1:  # a line needs two
         x, _, y = points[0].partition(",")

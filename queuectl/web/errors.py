@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from queuectl.core.errors import (
     JobDeleted,
+    NoSuchHook,
     NoSuchJob,
     QueueBusy,
     QueueError,
@@ -18,6 +19,7 @@ from queuectl.core.errors import (
     QueueUpgraded,
     ReadTimeOut,
 )
+from queuectl.storage.schedules import NoSuchSchedule
 from queuectl.web import acting
 
 _log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ def _of_queue(error: QueueError) -> Response:
         return _page(503, _sentence(_about_lost(error)))
     if request.method == "POST":
         return acting.refused(str(error))
-    if isinstance(error, (NoSuchJob, JobDeleted)):
+    if isinstance(error, (NoSuchJob, JobDeleted, NoSuchHook, NoSuchSchedule)):
         return _page(404, _sentence(str(error)))
     if isinstance(error, (QueueBusy, ReadTimeOut)):
         return _page(503, _sentence(str(error)))

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from queuectl.web.actions.bulk import bulk
+from queuectl.web.actions.hooks import hook_actions
 from queuectl.web.actions.jobs import job_actions
+from queuectl.web.actions.schedules import schedule_actions
 
-ACTIONS = (job_actions, bulk)
+ACTIONS = (job_actions, bulk, schedule_actions, hook_actions)

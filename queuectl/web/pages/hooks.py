@@ -1,0 +1,62 @@
+"""The pages of hooks: what each reports and to whom, and how its last jobs went."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from queuectl.core.hooks import Hook, show_events
+from queuectl.core.webhooks import masked_url
+from queuectl.web.frame import render
+from queuectl.web.guard import storage
+
+hooks_page = Blueprint("hooks", __name__)
+
+_LAST = 50
+
+
+@hooks_page.get("/hooks")
+def hooks() -> str:
+    """List the hooks."""
+    return render(
+        "hooks.html",
+        title="Hooks",
+        nav="hooks.hooks",
+        hooks=storage().hooks(),
+        target=target,
+        scope=scope,
+        events=show_events,
+    )
+
+
+@hooks_page.get("/hooks/<name>")
+def hook(name: str) -> str:
+    """Show one hook with its last jobs."""
+    found = storage().hook(name)
+    jobs = storage().hook_jobs(name, most=_LAST)
+    return render(
+        "hook.html",
+        title=f"{name} · hook",
+        nav="hooks.hooks",
+        hook=found,
+        target=target(found),
+        scope=scope(found),
+        events=show_events(found.events),
+        jobs=list(storage().with_last_runs(jobs)),
+    )
+
+
+def target(one: Hook) -> str:
+    """Return what a hook runs, or where it sends: of a URL only what is no secret."""
+    return (one.command or "") if one.url is None else masked_url(one.url)
+
+
+def scope(one: Hook) -> str:
+    """Return which jobs a hook is about."""
+    parts = []
+    if one.schedules:
+        parts.append(f"schedule {one.schedules}")
+    if one.queues:
+        parts.append(", ".join(one.queues))
+    if one.labels != "*":
+        parts.append(f"label {one.labels}")
+    return "; ".join(parts) or "all queues"
