@@ -417,9 +417,10 @@ def test_eleven_thousand_deaths_are_one_message(storage, clock):
     """The job of the digest counts them all, and stays small."""
     rule(storage, clock, "dead", digest_seconds=300.0)
     storage.enqueue([JobSpec(command="true") for _ in range(11_000)], now=clock.now)
-    claim = storage.claim("w1", now=clock.now)
-    while claim is not None:
-        _, claim = storage.record_and_claim(claim, EXIT_1, DEAD, "w1", now=clock.now)
+    with storage.batch():
+        claim = storage.claim("w1", now=clock.now)
+        while claim is not None:
+            _, claim = storage.record_and_claim(claim, EXIT_1, DEAD, "w1", now=clock.now)
     (job,) = hook_jobs(storage)
     data = payload(storage, job)["data"]
     assert (data["count"], data["events"]) == (11_000, {"job.dead": 11_000})
