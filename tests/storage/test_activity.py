@@ -21,6 +21,7 @@ from queuectl.storage.activity import Trend
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, LOST, OK, retry_at
 from support.rows import add, finish, sql, statements
+from support.schedules import add_schedule
 from support.stages import leave_decided, leave_undecided
 
 
@@ -264,6 +265,30 @@ def test_imported_jobs_come_in_unless_they_have_finished(storage, clock):
     assert times(storage)["default", "enqueued"] == 3
     (came_in,) = storage.activity(clock.now, clock.tick(60))
     assert came_in == Tally("default", "enqueued", 1)
+
+
+def test_the_jobs_of_hooks_and_schedules_come_in_like_others(storage, clock):
+    """Those of hooks in a queue of their own."""
+    add(storage, clock.now, "a", on_success="true")
+    run(storage, clock.now)
+    assert times(storage) == {
+        ("default", "enqueued"): 1,
+        ("default", "ok"): 1,
+        ("default/hooks", "enqueued"): 1,
+    }
+
+    add_schedule(storage.files, "s", now=clock.now, job={"command": "make", "queue": "q"})
+    run(storage, clock.tick(600))
+    run(storage, clock.now)
+
+    assert times(storage) == {
+        ("default", "enqueued"): 1,
+        ("default", "ok"): 1,
+        ("default/hooks", "enqueued"): 1,
+        ("default/hooks", "ok"): 1,
+        ("q", "enqueued"): 1,
+        ("q", "ok"): 1,
+    }
 
 
 def test_staged_jobs_come_in_when_they_can_be_seen(storage, clock):
