@@ -83,6 +83,8 @@ def _link(words: list[str]) -> Link | None:
         return Link(url_for("jobs.jobs", q="state:failed"), "Look at them")
     if len(words) == 3 and words[0] == "hook" and has("hooks.hook"):
         return Link(url_for("hooks.hook", name=words[2]), "Show the hook")
+    if len(words) == 3 and words[0] == "schedule" and words[1] != "add":
+        return Link(url_for("schedules.schedule", name=words[2]), "Show the schedule")
     if words[:1] == ["queue"] and has("queues.queues"):
         return Link(url_for("queues.queues"), "Show the queues")
     if words[:2] in (["worker", "list"], ["worker", "scale"]):

@@ -77,6 +77,20 @@ def test_hooks(queue: Queue, shown: Callable[..., Page]) -> None:
     assert "Resume" not in _words(page.get("/hooks/say"))
 
 
+def test_dead_jobs_of_a_hook_are_retried(queue: Queue, shown: Callable[..., Page]) -> None:
+    """Those that the page shows; others stay as they are."""
+    queue.ok("hook", "add", "say", "--on", "completed", "--max-retries", "1", "--", "exit 3")
+    queue.enqueue("true")
+    queue.drain()
+    page = shown()
+
+    assert "Retry 1 dead" in page.get("/hooks/say")
+    assert page.post("/hooks/say/retry").status == 303
+    assert "Retry 1 dead" not in page.get("/hooks/say")
+    assert queue.counts() == {"completed": 1, "pending": 1}
+    assert page.post("/hooks/nothing/retry").status == 303  # refused, with a message
+
+
 def test_empty_pages_say_what_they_are_for(page: Page) -> None:
     assert "queuectl schedule add" in page.get("/schedules")
     assert "queuectl hook add" in page.get("/hooks")

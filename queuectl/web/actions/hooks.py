@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.web.acting import done
 from queuectl.web.guard import storage
 
 hook_actions = Blueprint("hook_actions", __name__)
+
+_LAST = 50
+"""As many jobs as the page of a hook shows."""
 
 
 @hook_actions.post("/hooks/<name>/pause")
@@ -16,6 +20,19 @@ def pause(name: str) -> Response:
     """Let a hook report nothing."""
     storage().pause_hook(name, now=utcnow())
     return done("pause hook", [name], f"{name} is paused: it reports nothing until it is resumed.")
+
+
+@hook_actions.post("/hooks/<name>/retry")
+def retry(name: str) -> Response:
+    """Run the dead ones among the last jobs of a hook again."""
+    queue = storage()
+    queue.hook(name)
+    jobs = [job for job in queue.hook_jobs(name, most=_LAST) if job.state is JobState.DEAD]
+    with queue.batch():
+        for job in jobs:
+            queue.retry(job, now=utcnow(), states=(JobState.DEAD,))
+    some = f"{len(jobs)} jobs" if len(jobs) != 1 else "1 job"
+    return done("retry hook", [name, *(job.id for job in jobs)], f"Retried {some} of {name}.")
 
 
 @hook_actions.post("/hooks/<name>/resume")

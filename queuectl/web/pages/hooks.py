@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 
 from queuectl.core.hooks import Hook, show_events
+from queuectl.core.states import JobState
 from queuectl.core.webhooks import masked_url
 from queuectl.web.frame import render
 from queuectl.web.guard import storage
@@ -41,6 +42,7 @@ def hook(name: str) -> str:
         target=target(found),
         scope=scope(found),
         events=show_events(found.events),
+        dead=sum(job.state is JobState.DEAD for job in jobs),
         jobs=list(storage().with_last_runs(jobs)),
     )
 
