@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Iterable, Mapping, NamedTuple
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
+from queuectl.core import moments
 from queuectl.core.activity import (
     DEAD,
     ENQUEUED,
@@ -117,6 +118,27 @@ def steps(
             one = one._replace(run=plus(one.run, tally.run), wait=plus(one.wait, tally.wait))
         found[place] = one
     return [one._replace(retried=max(0, failed - one.dead)) for one, failed in zip(found, failures)]
+
+
+def about(steps: Sequence[Step], chosen: Range) -> str:
+    """Return what a chart of the jobs says, in a sentence."""
+    came_in = sum(one.came_in for one in steps)
+    completed = sum(one.completed for one in steps)
+    dead = sum(one.dead for one in steps)
+    return (
+        f"Jobs per {chosen.per}, {chosen.words}: {came_in:,} came in, {completed:,} completed, "
+        f"{dead:,} died."
+    )
+
+
+def about_durations(steps: Sequence[Step]) -> str:
+    """Return what a chart of waiting and running times says, in a sentence."""
+    run, wait = NO_DURATIONS, NO_DURATIONS
+    for one in steps:
+        run, wait = plus(run, one.run), plus(wait, one.wait)
+    found = [(word, quantile(values, 0.95)) for word, values in (("waited", wait), ("ran", run))]
+    told = [f"{word} about {moments.span(value)} at most" for word, value in found if value]
+    return f"95 % of the attempts {' and '.join(told)}." if told else "No attempts ended."
 
 
 def sparks(periods: Iterable[Period], *, now: datetime, bars: int = 15) -> Mapping[str, list[int]]:

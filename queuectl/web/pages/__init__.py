@@ -12,6 +12,7 @@ from queuectl.web.pages.job import job_page
 from queuectl.web.pages.jobs import jobs_page
 from queuectl.web.pages.metrics import metrics_page
 from queuectl.web.pages.overview import overview_page
+from queuectl.web.pages.queues import queues_page
 from queuectl.web.pages.schedules import schedules_page
 from queuectl.web.pages.tasks import tasks_page
 from queuectl.web.pages.workers import workers_page
@@ -24,6 +25,7 @@ PAGES = (
     schedules_page,
     hooks_page,
     edit_page,
+    queues_page,
     tasks_page,
     workers_page,
     metrics_page,

@@ -131,8 +131,8 @@ def overview() -> str:
         ranges=activity.RANGES,
         chosen=chosen,
         steps=shown,
-        throughput=charts.throughput(shown, _about(shown, chosen), _gap(facts, now)),
-        durations=charts.durations(shown, _about_durations(shown)),
+        throughput=charts.throughput(shown, activity.about(shown, chosen), _gap(facts, now)),
+        durations=charts.durations(shown, activity.about_durations(shown)),
         running=_running([one.seq for one in running[:_MOST_RUNNING]], facts, day, now),
         more_running=max(0, len(running) - _MOST_RUNNING),
         groups=groups[:_MOST_GROUPS],
@@ -159,25 +159,6 @@ def _day(tallies: Sequence[Tally]) -> Day:
         if tally.event == JOB_COMPLETED:
             run = plus(run, tally.run)
     return Day(counted[JOB_COMPLETED], counted[DEAD], run)
-
-
-def _about(steps: Sequence[activity.Step], chosen: activity.Range) -> str:
-    came_in = sum(one.came_in for one in steps)
-    completed = sum(one.completed for one in steps)
-    dead = sum(one.dead for one in steps)
-    return (
-        f"Jobs per {chosen.per}, {chosen.words}: {came_in:,} came in, {completed:,} completed, "
-        f"{dead:,} died."
-    )
-
-
-def _about_durations(steps: Sequence[activity.Step]) -> str:
-    run, wait = NO_DURATIONS, NO_DURATIONS
-    for one in steps:
-        run, wait = plus(run, one.run), plus(wait, one.wait)
-    found = [(word, quantile(values, 0.95)) for word, values in (("waited", wait), ("ran", run))]
-    told = [f"{word} about {moments.span(value)} at most" for word, value in found if value]
-    return f"95 % of the attempts {' and '.join(told)}." if told else "No attempts ended."
 
 
 def _gap(facts: Facts, now: datetime) -> charts.Gap | None:
