@@ -138,7 +138,7 @@ def _events(_storage: Storage, _begin: str) -> Iterable[_Offer]:
 
 def schedules(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
     """Offer the names of schedules."""
-    from queuectl.cli.schedule_shapes import explained
+    from queuectl.core.schedule_words import explained
     from queuectl.storage.schedules import Schedules
 
     try:

@@ -11,10 +11,8 @@ from queuectl.cli.output import on_terminal
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, state_cell
 from queuectl.core import cron, moments
-from queuectl.core.errors import QueueError
-from queuectl.core.schedule_specs import ScheduledJob, from_text
+from queuectl.core.schedule_words import explained, job_of, late_by
 from queuectl.core.schedules import Schedule, Tick, due_at, local_text
-from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, to_text
 
@@ -33,35 +31,6 @@ TICK_COLUMNS = (
     Column("TOOK", right=True),
 )
 
-_LATE_SECONDS = 120
-"""How late a planned time must be for a list to say so: workers that cron starts need a minute."""
-
-
-def times_of(schedule: Schedule) -> cron.Times:
-    """Return the planned times of a schedule. Raises QueueError if they cannot be computed here."""
-    return cron.times_of(schedule.expression, schedule.timezone, schedule.anchor)
-
-
-def explained(schedule: Schedule) -> str:
-    """Return when a schedule makes jobs, in words: `at 02:00 every day, Europe/Berlin`.
-
-    That is the expression itself where it cannot be explained.
-    """
-    try:
-        text = times_of(schedule).explain()
-    except QueueError:
-        text = schedule.expression
-    is_by_the_clock = cron.needs_cronsim(schedule.expression)
-    return f"{text}, {schedule.timezone}" if schedule.timezone and is_by_the_clock else text
-
-
-def job_of(schedule: Schedule) -> ScheduledJob:
-    """Return the job that a schedule makes; one without a command if it cannot be read."""
-    try:
-        return from_text(schedule.spec)
-    except QueueError:
-        return ScheduledJob(JobSpec(command=""))
-
 
 def row(schedule: Schedule, last: Tick | None, *, now: datetime) -> list[Cell]:
     """Return what the table shows of a schedule and the last of its planned times."""
@@ -79,9 +48,9 @@ def _next(schedule: Schedule, now: datetime) -> Cell:
         return Styled("paused", strong)
     if schedule.next_at is None or schedule.due_at is None:
         return "ended"
-    late = (now - schedule.due_at).total_seconds()
-    if late > _LATE_SECONDS:
-        return Styled(f"late by {moments.span(int(late))}", bad)
+    late = late_by(schedule, now=now)
+    if late:
+        return Styled(f"late by {moments.span(late)}", bad)
     if not on_terminal():
         return moments.local(schedule.due_at)
     return moments.upcoming(schedule.due_at, now=now, short=True)
@@ -167,25 +136,6 @@ def _left_out(schedule: Schedule) -> str | None:
     if schedule.overlapped:
         parts.append(f"{schedule.overlapped} overlapped")
     return ", ".join(parts) or None
-
-
-def planned_line(planned: datetime, due: datetime, zone_name: str | None, times: cron.Times,
-                 *, now: datetime) -> str:  # fmt: skip
-    """Return a planned time for people: `Sun 2026-11-29 02:00 Europe/Berlin (in 14 h)`.
-
-    With jitter, also when it is due.
-    """
-    shown = planned.astimezone(times.zone)
-    form = "%a %Y-%m-%d %H:%M" if shown.second == 0 else "%a %Y-%m-%d %H:%M:%S"
-    zone = zone_name or f"{shown:%Z}"
-    later = f", due {due.astimezone(times.zone):%H:%M:%S}" if due != planned else ""
-    return f"{shown:{form}} {zone}{later} ({distance(due, now=now)})"
-
-
-def distance(instant: datetime, *, now: datetime) -> str:
-    """Return how far an instant is ahead, in two units: `in 14 h 36 min`."""
-    seconds = int((instant - now).total_seconds())
-    return f"in {moments.span(seconds)}" if seconds > 0 else "now"
 
 
 def planned_json(schedule: Schedule, times: cron.Times, planned: datetime) -> dict[str, str]:

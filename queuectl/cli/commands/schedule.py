@@ -27,16 +27,15 @@ from queuectl.cli.schedule_shapes import (
     TICK_COLUMNS,
     fields,
     planned_json,
-    planned_line,
     row,
     schedule_json,
     tick_json,
     tick_row,
-    times_of,
 )
 from queuectl.cli.tables import print_fields, print_table
 from queuectl.core import cron
 from queuectl.core.errors import QueueError
+from queuectl.core.schedule_words import planned_line, times_of
 from queuectl.core.schedules import Schedule, due_at, upcoming, with_next
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_reason

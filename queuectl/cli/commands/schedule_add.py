@@ -21,10 +21,10 @@ from queuectl.cli.job_options import (
     option_fields,
 )
 from queuectl.cli.parameters import DURATION
-from queuectl.cli.schedule_shapes import planned_line, times_of
 from queuectl.core import cron
 from queuectl.core.errors import InvalidInput
 from queuectl.core.schedule_specs import ScheduledJob, to_text
+from queuectl.core.schedule_words import planned_line, times_of
 from queuectl.core.schedules import MISSED, OVERLAP, Schedule, with_next
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import parse_instant, utcnow

@@ -12,13 +12,13 @@ import click
 from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, fail, open_part, quiet_option
 from queuectl.cli.jsonlines import numbered_fields, open_lines
-from queuectl.cli.schedule_shapes import explained, job_of
 from queuectl.cli.tables import Column, print_table
 from queuectl.core import schedule_lines
 from queuectl.core.crontab import Crontab, parse
 from queuectl.core.errors import InvalidInput, NoQueue, QueueError
 from queuectl.core.escaping import escape_json
 from queuectl.core.schedule_lines import Imported, ImportPlan, NameTaken, plan_import
+from queuectl.core.schedule_words import explained, job_of
 from queuectl.core.schedules import Schedule
 from queuectl.core.times import utcnow
 from queuectl.storage.schedule_imports import ScheduleImports

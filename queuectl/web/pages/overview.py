@@ -8,7 +8,7 @@ from typing import Mapping, NamedTuple, Sequence
 from flask import Blueprint, request
 from markupsafe import Markup
 
-from queuectl.core import cron, moments
+from queuectl.core import moments
 from queuectl.core.activity import (
     DEAD,
     JOB_COMPLETED,
@@ -19,10 +19,10 @@ from queuectl.core.activity import (
     quantile,
 )
 from queuectl.core.batches import serves
-from queuectl.core.errors import QueueError
 from queuectl.core.facts import Facts, QueueFacts
 from queuectl.core.models import Job, Selection
 from queuectl.core.naming import number
+from queuectl.core.schedule_words import explained
 from queuectl.core.schedules import Schedule
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -235,13 +235,4 @@ def _schedules() -> list[ScheduleRow]:
     """Return the schedules whose times come next; those without one come last."""
     found = storage().schedules().schedules
     found.sort(key=lambda one: (one.next_at is None, one.next_at and one.next_at.timestamp()))
-    return [ScheduleRow(one, _words(one)) for one in found[:_MOST_SCHEDULES]]
-
-
-def _words(schedule: Schedule) -> str:
-    """Return when a schedule makes jobs, in words; its expression where that is not possible."""
-    try:
-        times = cron.times_of(schedule.expression, schedule.timezone, schedule.anchor)
-        return times.explain()
-    except QueueError:  # no cronsim, or no such zone
-        return schedule.expression
+    return [ScheduleRow(one, explained(one)) for one in found[:_MOST_SCHEDULES]]
