@@ -8,11 +8,10 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from typing import Any, Callable, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Sequence, TypeVar
 
 import click
 
-from queuectl import __version__
 from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, open_storage, quiet_option, usage_error
 from queuectl.cli.inside_job import own_job
@@ -22,9 +21,9 @@ from queuectl.core.errors import InvalidInput, NoSuchHook, QueueError
 from queuectl.core.hooks import Hook
 from queuectl.core.models import Job
 from queuectl.core.settings import DEFAULT_SHELL
-from queuectl.core.times import to_text, utcnow
-from queuectl.host.processes import host_name
+from queuectl.core.times import utcnow
 from queuectl.storage import Storage
+from queuectl.worker import sending
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -159,19 +158,10 @@ def _header(text: str) -> tuple[str, str]:
 def _checked_file(path: str) -> str:
     path = os.path.abspath(path)
     try:
-        _secret_of_file(path)
+        sending.secret_of_file(path)
     except QueueError as error:
         raise InvalidInput(f"--secret-file: {error}") from None
     return path
-
-
-def _secret_of_file(path: str) -> str:
-    try:
-        with open(path, encoding="ascii") as file:
-            return webhooks.check_secret(file.read(1000))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
-        raise QueueError(f"the secret in {path} cannot be read: {reason}") from None
 
 
 @click.command("deliver", cls=QueueCommand, hidden=True)
@@ -203,11 +193,11 @@ def _deliver(
     storage: Storage, job: Job, found: Hook, payload: bytes, event_id: str, end: float
 ) -> int:
     """Send an event, perhaps twice; return the exit code."""
-    from queuectl.cli import delivery  # it loads ssl, 30 ms
+    from queuectl.host import delivery  # it loads ssl, 30 ms
 
     for is_last in (False, True):
         try:
-            answer = delivery.post(_request(storage, found, payload, event_id))
+            answer = delivery.post(sending.request_for(storage, found, payload, event_id))
         except delivery.NoAnswer as error:
             storage.note_answer(found.name, str(error))
             output.message(str(error))
@@ -225,18 +215,6 @@ def _deliver(
     storage.note_answer(found.name, said)
     output.message(said if answer.is_good else f"not delivered: {said}")
     return 0 if answer.is_good else 1
-
-
-def _request(storage: Storage, found: Hook, payload: bytes, event_id: str) -> webhooks.Request:
-    """Return what to send for a hook now."""
-    now, own = utcnow(), storage.credentials(found.name)
-    secret = own.secret if own.secret_file is None else _secret_of_file(own.secret_file)
-    secrets = [secret] if secret else []
-    if own.old_secret and own.old_secret_until is not None and now < own.old_secret_until:
-        secrets.append(own.old_secret)
-    assert found.url is not None
-    target = webhooks.Target(found.url, found.format, tuple(secrets), own.headers)
-    return webhooks.request(target, payload, event_id=event_id, now=now, version=__version__)
 
 
 def _withdraw(storage: Storage, job: Job, why: str) -> int:
@@ -273,31 +251,17 @@ def hook_test(name: str) -> int:
     """
     storage = open_storage(write=True)
     found = storage.hook(name)
-    event_id = f"evt_{os.urandom(12).hex()}"
-    data = {"hook": name, "host": host_name()}
-    event = {"type": "hook.test", "timestamp": to_text(utcnow()), "data": data}
-    payload = json.dumps(event).encode()
+    event_id, payload = sending.test_event(name)
     if found.url is None:
         return _test_command(found, payload, event_id)
-    from queuectl.cli import delivery  # it loads ssl, 30 ms
-
-    try:
-        answer = delivery.post(_request(storage, found, payload, event_id))
-    except delivery.NoAnswer as error:
-        raise QueueError(f"not delivered: {error}") from None
+    answer = sending.send_test(storage, found, payload, event_id)
     _show(answer)
     return 0 if answer.is_good else 1
 
 
 def _test_command(found: Hook, payload: bytes, event_id: str) -> int:
     """Run the command of a hook here, with a test event."""
-    variables: Mapping[str, str] = {
-        **os.environ,
-        **json.loads(found.env),
-        "QUEUECTL_EVENT": "hook.test",
-        "QUEUECTL_EVENT_ID": event_id,
-        "QUEUECTL_HOOK": found.name,
-    }
+    variables = sending.test_variables(found, event_id)
     command = [DEFAULT_SHELL, "-c", found.command or ""]
     ended = subprocess.run(command, input=payload, env=variables, cwd=found.cwd, check=False)
     return 0 if ended.returncode == 0 else 1

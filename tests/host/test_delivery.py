@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.cli import delivery
+from queuectl.host import delivery
 from queuectl.core.webhooks import Request
 from support.receiver import close_in_the_middle, flood, hang, receiving, status
 
