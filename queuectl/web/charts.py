@@ -208,47 +208,75 @@ def sparkline(counts: Sequence[int]) -> Markup:
     )
 
 
-def strip(colors: Sequence[str]) -> Markup:
-    """Return one small bar for each of the last runs, the oldest first: `ok`, `bad`, `run`, `w`."""
-    bars = [_rect(f"r-{color}" if color != "w" else "w", 5 * number, 2 if color != "w" else 8, 4,
-                  18 if color != "w" else 6)
-            for number, color in enumerate(colors)]  # fmt: skip
-    return Markup(
-        '<svg width="150" height="22" viewBox="0 0 150 22" aria-hidden="true">'
-        f"{''.join(bars)}</svg>"
-    )
+def strip(bars: Sequence[tuple[str, float, str]], title: str, places: int) -> Markup:
+    """Return small bars, each with a class, a height as a share, and what it tells.
 
-
-def took(shown: Sequence[tuple[datetime, float | None, str]]) -> Markup:
-    """Return a bar for how long each run of a schedule took, the oldest first."""
-    known = [seconds for _, seconds, _ in shown if seconds is not None]
-    if not known:
+    There is room for so many places; the last bar is at the right.
+    """
+    if not bars:
         return Markup("")
-    title = f"How long the last {len(known)} runs took: {span(max(known))} at most."
-    return _took(shown, max(known), title, 720, narrow=False) + _took(
-        shown[-_NARROW_BARS:], max(known), title, 360, narrow=True
+    each, height = 4, 20.0
+    parts = []
+    for number, (classes, share, told) in enumerate(bars, places - len(bars)):
+        tall = max(2.0, height * share)
+        parts.append(_rect(classes, each * number, height - tall, each - 1, tall))
+        parts.append(_told(each * number, 0, each, height, told))
+    width = each * places
+    return Markup(
+        f'<svg class="strip" width="{width}" height="20" viewBox="0 0 {width} 20" role="img">'
+        f"<title>{_escaped(title)}</title>{''.join(parts)}</svg>"
     )
 
 
-def _took(
-    shown: Sequence[tuple[datetime, float | None, str]], most: float, title: str, width: int,
-    *, narrow: bool,
-) -> Markup:  # fmt: skip
-    left, right, top, height = 56, width - 6, 8, 90
-    each = min(24.0, (right - left) / len(shown))
+class Length(NamedTuple):
+    """How long the job of one planned time ran."""
+
+    at: datetime
+    """The planned time."""
+    seconds: float
+    """How long it ran."""
+    word: str
+    """What became of it, in one word."""
+    color: str
+    """`ok`, `bad` or `run`."""
+
+
+def lengths(shown: Sequence[Length]) -> Markup:
+    """Return one bar for each job, the latest at the right: how long it ran."""
+    if not shown:
+        return Markup("")
+    longest = max(one.seconds for one in shown)
+    jobs = "job" if len(shown) == 1 else f"{len(shown)} jobs"
+    title = f"How long the last {jobs} ran: at most {span(longest)}."
+    return _lengths(shown, title, longest, 720, narrow=False) + _lengths(
+        shown[-_NARROW_BARS:], title, longest, 360, narrow=True
+    )
+
+
+def _lengths(
+    shown: Sequence[Length], title: str, longest: float, width: int, *, narrow: bool
+) -> Markup:
+    left, top, height = 64, 10, 80
+    bottom = top + height
+    each = min(40.0, (width - left - 6) / len(shown))
     parts = [
-        _line("axis", left, top + height, right, top + height),
-        _text(left - 6, top + height + 4, "0 s", "end"),
-        _text(left - 6, top + 8, span(most), "end"),
+        _line("axis", left, bottom, width - 6, bottom),
+        _line("grid", left, top, width - 6, top),
+        _text(left - 6, top + 4, span(longest), "end"),
+        _text(left - 6, bottom + 4, "0", "end"),
     ]
-    for number, (at, seconds, color) in enumerate(shown):
+    for number, one in enumerate(shown):
+        tall = max(2.0, height * one.seconds / longest) if longest else 2.0
         x = left + each * number
-        tall = max(1.5, height * (seconds or 0) / max(most, 0.001))
-        parts.append(_rect(f"r-{color}" if color != "w" else "w", x + 1, top + height - tall,
-                           each - 2, tall))  # fmt: skip
-        ran = "no run" if seconds is None else span(seconds)
-        parts.append(_told(x, top, each, height, f"{local(at)}: {ran}"))
-    return _svg(parts, title, width, top + height + 14, narrow=narrow)
+        parts.append(_rect(f"r-{one.color}", x + 1, bottom - tall, max(1.0, each - 2), tall))
+        told = f"{local(one.at)[:16]}: {one.word}, ran {span(one.seconds)}"
+        parts.append(_told(x, top, each, height, told))
+    whole = (shown[-1].at - shown[0].at).total_seconds()
+    parts.append(_text(left, bottom + 15, _clock(shown[0].at, max(whole, 300))))
+    if len(shown) * each > 120:
+        end = left + each * len(shown)
+        parts.append(_text(end, bottom + 15, _clock(shown[-1].at, max(whole, 300)), "end"))
+    return _svg(parts, title, width, bottom + 20, narrow=narrow)
 
 
 def _polyline(classes: str, points: Sequence[str]) -> str:

@@ -45,12 +45,12 @@ def test_acting_on_schedules(queue: Queue, shown: Callable[..., Page]) -> None:
     for path, fields in (("pause", {"reason": "<i>why</i>"}), ("run", {})):
         assert page.post(f"/schedules/poll/{path}", fields=fields).status == 303
     paused = _words(page.get("/schedules/poll"))
-    assert re.search(r"It is paused by \S+ \(web\), since [\d :-]+: <i>why</i>\.", paused)
+    assert re.search(r"Paused \d+ s ago by \S+ \(web\): <i>why</i> It makes no jobs\.", paused)
     assert len(queue.jobs()) == 1
     assert page.post("/schedules/poll/run").status == 303  # refused: the last one has not ended
     assert len(queue.jobs()) == 1
     assert page.post("/schedules/poll/resume").status == 303
-    assert "It is paused" not in page.get("/schedules/poll")
+    assert "It makes no jobs" not in page.get("/schedules/poll")
 
 
 def test_hooks(queue: Queue, shown: Callable[..., Page]) -> None:

@@ -1,19 +1,18 @@
-"""The pages of schedules: when each makes jobs, and what became of its last times."""
+"""The pages of schedules: all of them, and one with its next and its last times."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
+from shlex import quote
 from typing import NamedTuple, Sequence
 
-from flask import Blueprint
+from flask import Blueprint, request
 from markupsafe import Markup
 
-from queuectl.core import cron
+from queuectl.core import moments
 from queuectl.core.errors import QueueError
-from queuectl.core.schedule_specs import from_text
-from queuectl.core.schedules import Schedule, Tick, due_at, local_text
-from queuectl.core.specs import JobSpec
+from queuectl.core.schedule_words import explained, job_of, late_by, planned_line, times_of
+from queuectl.core.schedules import Schedule, Tick, due_at, upcoming
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.web import charts
@@ -22,10 +21,20 @@ from queuectl.web.guard import storage
 
 schedules_page = Blueprint("schedules", __name__)
 
+_PAGE = 50
 _STRIP = 30
 _NEXT = 5
-_LAST = 50
-_LATE_SECONDS = 120
+_TICKS = 50
+_GOOD = (JobState.COMPLETED.value,)
+_BAD = (JobState.DEAD.value, JobState.FAILED.value)
+
+
+class Result(NamedTuple):
+    """What became of a planned time, as a chip shows it."""
+
+    color: str
+    sign: str
+    text: str
 
 
 class Row(NamedTuple):
@@ -33,105 +42,151 @@ class Row(NamedTuple):
 
     schedule: Schedule
     when: str
-    """When it makes jobs, in words."""
-    late_seconds: int
-    """How late it is; 0 if it is on time."""
+    command: str
+    late: int
+    """For how many seconds its next job has been due; 0 if that is as usual."""
     last: Tick | None
+    result: Result | None
+    """What became of its last planned time; None if there was none."""
     strip: Markup
-
-
-class Planned(NamedTuple):
-    """One of the next planned times."""
-
-    due: datetime
-    shown: str
-    """The planned time in the zone of the schedule."""
 
 
 @schedules_page.get("/schedules")
 def schedules() -> str:
-    """List the schedules."""
+    """Show all schedules, by name."""
+    now = utcnow()
     found = storage().schedules()
+    query = request.args.get("q", "").strip()
+    chosen = [one for one in found.schedules if _fits(one, query.casefold())]
+    start = min(max(0, request.args.get("from", 0, type=int)), max(0, len(chosen) - 1))
+    shown = chosen[start : start + _PAGE]
+    ticks = storage().last_ticks_of([one.name for one in shown], at_most=_STRIP)
     return render(
         "schedules.html",
         title="Schedules",
         nav="schedules.schedules",
-        rows=[_row(one) for one in found.schedules],
-        unreadable=found.unreadable,
+        rows=[_row(one, ticks[one.name], now) for one in shown],
+        unreadable=found.unreadable[:_PAGE],
+        query=query,
+        there_are=len(found.schedules),
+        chosen=len(chosen),
+        start=start,
+        newer=max(0, start - _PAGE) if start else None,
+        older=start + _PAGE if start + _PAGE < len(chosen) else None,
+    )
+
+
+def _fits(schedule: Schedule, query: str) -> bool:
+    """Whether the name or the command of a schedule contains the text that is searched for."""
+    return (
+        not query
+        or query in schedule.name.casefold()
+        or query in job_of(schedule).spec.command.casefold()
+    )
+
+
+def _row(schedule: Schedule, ticks: Sequence[Tick], now: datetime) -> Row:
+    last = ticks[0] if ticks else None
+    return Row(
+        schedule,
+        explained(schedule),
+        job_of(schedule).spec.command,
+        late_by(schedule, now=now),
+        last,
+        None if last is None else _result(last, now),
+        _strip(ticks, now),
     )
 
 
 @schedules_page.get("/schedules/<name>")
 def schedule(name: str) -> str:
     """Show one schedule."""
-    found = storage().schedule(name)
-    ticks = storage().last_ticks(name, at_most=_LAST)
+    queue, now = storage(), utcnow()
+    found = queue.schedule(name)
+    ticks = queue.last_ticks(name, at_most=_TICKS)
+    job = job_of(found)
+    names = sorted(job.spec.env)
+    problem, following = None, []
+    try:
+        times = times_of(found)
+        following = [
+            planned_line(planned, due_at(found, planned), found.timezone, times, now=now)
+            for planned in upcoming(found, times, most=_NEXT)
+        ]
+    except QueueError as error:
+        problem = str(error)
     return render(
         "schedule.html",
-        title=f"{name} · schedule",
+        title=found.name,
         nav="schedules.schedules",
         schedule=found,
-        row=_row(found),
-        spec=_spec(found),
-        coming=_coming(found),
-        ticks=ticks,
-        chart=charts.took([(tick.planned_at, tick.seconds, _color(tick)) for tick in ticks[::-1]]),
-        states={state.value: state for state in JobState},
+        when_text=explained(found),
+        quoted=quote(found.name),
+        spec=job.spec,
+        names=names,
+        taken_over=len(job.captured),
+        problem=problem,
+        following=[] if found.paused_at else following,
+        late=late_by(found, now=now),
+        ticks=[(tick, _result(tick, now)) for tick in ticks],
+        strip=_strip(ticks[:_STRIP], now),
+        chart=charts.lengths([_bar(tick) for tick in reversed(ticks) if tick.seconds is not None]),
     )
 
 
-def explained(one: Schedule) -> str:
-    """Return when a schedule makes jobs, in words; its expression where that is not possible."""
-    try:
-        text = cron.times_of(one.expression, one.timezone, one.anchor).explain()
-    except QueueError:  # no cronsim, or no such zone
-        return one.expression
-    by_the_clock = cron.needs_cronsim(one.expression)
-    return f"{text}, {one.timezone}" if one.timezone and by_the_clock else text
+def _result(tick: Tick, now: datetime) -> Result:
+    """Return what became of a planned time, and of the job that it made."""
+    times = f" ({tick.times:,} times)" if tick.times > 1 else ""
+    if tick.result not in ("made", "by-hand"):
+        text = "left out while paused" if tick.result == "paused" else tick.result
+        return Result("retry" if tick.result != "paused" else "off", "-", f"{text}{times}")
+    if tick.state is None:
+        return Result("off", "·", "made a job that was deleted" if tick.job is None else "made")
+    if tick.state == JobState.PROCESSING.value and tick.started_at is not None:
+        return Result("run", "▸", f"runs {moments.lasting(tick.started_at, now=now)}")
+    color, sign = {
+        "completed": ("ok", "✓"),
+        "dead": ("dead", "✗"),
+        "failed": ("retry", "↻"),
+        "cancelled": ("off", "⊘"),
+    }.get(tick.state, ("wait", "…"))
+    took = tick.state == JobState.COMPLETED.value and tick.seconds is not None
+    return Result(color, sign, f"{tick.state} in {moments.span(tick.seconds)}" if took else tick.state)
 
 
-def _row(one: Schedule) -> Row:
-    now = utcnow()
-    ticks = storage().last_ticks(one.name, at_most=_STRIP)
-    late = 0
-    if one.due_at is not None and one.paused_at is None:
-        late = int((now - one.due_at).total_seconds())
-    return Row(
-        one,
-        explained(one),
-        late if late > _LATE_SECONDS else 0,
-        ticks[0] if ticks else None,
-        charts.strip([_color(tick) for tick in ticks[::-1]]),
-    )
+def _strip(ticks: Sequence[Tick], now: datetime) -> Markup:
+    """Return one small bar for each of the last planned times, the latest at the right."""
+    told = [
+        (f"r-{_color(tick)}", _height(tick),
+         f"{moments.local(tick.planned_at)[:16]}: {_result(tick, now).text}")
+        for tick in reversed(ticks)
+    ]  # fmt: skip
+    counts: dict[str, int] = {}
+    for tick in ticks:
+        word = tick.state if tick.state and tick.result in ("made", "by-hand") else tick.result
+        counts[word] = counts.get(word, 0) + 1
+    words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    which = "The last time" if len(ticks) == 1 else f"The last {len(ticks)} times"
+    return charts.strip(told, f"{which}: {words}.", _STRIP)
 
 
 def _color(tick: Tick) -> str:
-    """Return how a planned time went: `ok`, `bad`, `run`, or `w` for one that was left out."""
-    if tick.state is None:
-        return "w"
-    if tick.state == JobState.COMPLETED.value:
+    if tick.state in _GOOD:
         return "ok"
-    return "bad" if tick.state in (JobState.DEAD.value, JobState.FAILED.value) else "run"
+    if tick.state in _BAD:
+        return "bad"
+    return "run" if tick.state is not None else "off"
 
 
-def _spec(one: Schedule) -> JobSpec | None:
-    try:
-        return from_text(one.spec).spec
-    except QueueError:  # another program wrote it
-        return None
+def _height(tick: Tick) -> float:
+    """Return how high the bar is, as a share: what did not end well differs not by colour only."""
+    if tick.state in _GOOD:
+        return 0.7
+    if tick.state in _BAD:
+        return 1.0
+    return 0.4 if tick.state is not None else 0.2
 
 
-def _coming(one: Schedule) -> Sequence[Planned]:
-    """Return the next planned times; none if it is paused or has ended, or cannot be planned."""
-    if one.next_at is None or one.paused_at is not None:
-        return ()
-    try:
-        times = cron.times_of(one.expression, one.timezone, one.anchor)
-        following = [one.next_at, *islice(times.following(one.next_at), _NEXT - 1)]
-    except QueueError:
-        return ()
-    return [
-        Planned(due_at(one, at), local_text(at, times).replace("T", " "))
-        for at in following
-        if one.until is None or at <= one.until
-    ]
+def _bar(tick: Tick) -> charts.Length:
+    color = "bad" if tick.state in _BAD else "ok" if tick.state in _GOOD else "run"
+    return charts.Length(tick.planned_at, tick.seconds or 0.0, tick.state or "deleted", color)
