@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from queuectl.host import delivery
 from queuectl.core.webhooks import Request
+from queuectl.host import delivery
 from support.receiver import close_in_the_middle, flood, hang, receiving, status
 
 
