@@ -26,9 +26,9 @@ def test_schedules(queue: Queue, shown: Callable[..., Page]) -> None:
     listed = _words(page.get("/schedules"))
     one = page.get("/schedules/poll")
 
-    assert "poll every 10m in 9 min" in listed
+    assert "poll echo '<b>poll</b>' every 10m in 9 min" in listed
     assert "completed in 0." in listed
-    assert "nightly at 02:00 every day, UTC" in listed
+    assert "nightly true at 02:00 every day, UTC" in listed
     words = _words(one)
     assert "echo &#39;&lt;b&gt;poll&lt;/b&gt;&#39;" in one
     assert "by hand completed in 0." in words

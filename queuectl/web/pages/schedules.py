@@ -150,8 +150,9 @@ def _result(tick: Tick, now: datetime) -> Result:
         "failed": ("retry", "↻"),
         "cancelled": ("off", "⊘"),
     }.get(tick.state, ("wait", "…"))
-    took = tick.state == JobState.COMPLETED.value and tick.seconds is not None
-    return Result(color, sign, f"{tick.state} in {moments.span(tick.seconds)}" if took else tick.state)
+    if tick.state == JobState.COMPLETED.value and tick.seconds is not None:
+        return Result(color, sign, f"{tick.state} in {moments.span(tick.seconds)}")
+    return Result(color, sign, tick.state)
 
 
 def _strip(ticks: Sequence[Tick], now: datetime) -> Markup:
