@@ -238,3 +238,25 @@ def test_a_timeout_counts_the_same_clock_as_after_an_adoption(
 
     assert outcome.kind is OutcomeKind.TIMEOUT
     assert processes.age_seconds(processes.start_ticks(os.getpid()) or 0) >= 3600
+
+
+def test_each_command_gets_its_own_environment(log: OutputLog, tmp_path: Path) -> None:
+    """One whose value cannot be encoded is refused, and changes nothing for the next command."""
+    found = []
+    first = {**os.environ, "QUEUECTL_STATUS": str(tmp_path / "worker.status"), "A": "1"}
+    for environ in (first, {**first, "A": "2\udcff"}, {**first, "A": "\ud800"}, first, first):
+        log.begin(1 << 20)
+        command = attempt.Command("echo $A", "queue/7", environ, "/", "/dev/null", 0.0, 1.0)
+        outcome = run.run(
+            command,
+            log,
+            str(tmp_path / "kept.log"),
+            _NoEvents(),
+            lambda _pid, _ticks: None,
+            Children(),
+        )
+        found.append((outcome.kind, outcome.output.tail))
+        log.clear()
+
+    ended = [(OutcomeKind.OK, b"1\n"), (OutcomeKind.OK, b"2\xff\n")]
+    assert found == [*ended, (OutcomeKind.SPAWN_ERROR, b""), ended[0], ended[0]]
