@@ -12,6 +12,7 @@ from queuectl.core.models import JobKey
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.actions import RETRYABLE_STATES, Actions
+from queuectl.storage.finding import INDEXES
 from queuectl.storage.matching import matching
 from queuectl.storage.retention import Retention
 
@@ -57,16 +58,15 @@ class Bulk(Retention, Actions):
         if up_to is not None:
             parts.append("seq <= ?")
             values.append(up_to)
-        only_dead = query.states == (JobState.DEAD,)
-        index = "INDEXED BY jobs_dead" if only_dead else "NOT INDEXED"
         found = array("q")
         with self._snapshot() as conn:
-            rows = conn.execute(
-                f"SELECT seq FROM jobs {index} WHERE {' AND '.join(parts) or '1'} ORDER BY seq",
-                values,
-            )
-            found.extend(row[0] for row in rows)
-        return found
+            for scan in _scans(query.states):
+                where = " AND ".join((*scan[1:], *parts)) or "1"
+                rows = conn.execute(
+                    f"SELECT seq FROM jobs {scan[0]} WHERE {where} ORDER BY seq", values
+                )
+                found.extend(row[0] for row in rows)
+        return array("q", sorted(found))
 
     def retry_many(
         self,
@@ -166,6 +166,20 @@ class Bulk(Retention, Actions):
             )
             for seq, state in rows
         ]
+
+
+def _scans(states: Sequence[JobState]) -> list[tuple[str, ...]]:
+    """Return how to read the jobs in some states: an index, and conditions that it needs.
+
+    Most jobs of a large queue are completed. To read these from their index would take longer than
+    to read all jobs.
+    """
+    if not states or {JobState.COMPLETED, JobState.CANCELLED} & set(states):
+        return [("NOT INDEXED",)]
+    return [
+        (f"INDEXED BY {INDEXES[state][0]}", INDEXES[state][1], f"state = '{state.value}'")
+        for state in states
+    ]
 
 
 def _keys(seqs: Sequence[int]) -> list[JobKey]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from werkzeug.datastructures import MultiDict
 
@@ -13,8 +13,9 @@ from queuectl.core import moments
 from queuectl.core.deaths import DeathGroup
 from queuectl.core.errors import InvalidInput
 from queuectl.core.job_query import JobQuery, parse
-from queuectl.core.states import JobState
+from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
+from queuectl.storage.actions import RETRYABLE_STATES
 from queuectl.web import dying
 from queuectl.web.storages import WebStorage
 
@@ -22,12 +23,30 @@ MOST_TICKED = 500
 """So many jobs can be ticked at once."""
 
 _HOURS = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24}
+_RETRIED = (JobState.FAILED, JobState.DEAD), RETRYABLE_STATES
+_STATES: Mapping[str, tuple[Sequence[JobState], Sequence[JobState]]] = {
+    "retry": _RETRIED,
+    "change": _RETRIED,
+    "cancel": (UNFINISHED_STATES, UNFINISHED_STATES),
+    "delete": (FINISHED_STATES, FINISHED_STATES),
+}
+"""Of all jobs that fit a query, an action is about those in these states: unless the query names
+states, and at most. They are the same as on the command line."""
 _MOMENT = timedelta(microseconds=1)
 
 
 def group_name(group: DeathGroup) -> str:
     """Return a short name for a group, the same for the same way to die."""
     return hashlib.sha256(group.key.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _called(states: Sequence[JobState]) -> str:
+    """Return what jobs in some states are called."""
+    for all_of_them, word in ((UNFINISHED_STATES, "unfinished"), (FINISHED_STATES, "finished")):
+        if set(states) == set(all_of_them):
+            return word
+    *first, last = (state.value for state in states)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 class DeadFilter(NamedTuple):
@@ -109,11 +128,13 @@ class Chosen(NamedTuple):
     """The query of the page of jobs."""
     with_hooks: bool
     """Whether the page of jobs shows the jobs of hooks."""
+    verb: str
+    """What is to be done: `retry`, `change`, `cancel` or `delete`."""
     until: datetime
     """When the page was made. Jobs that have changed since then are left alone."""
 
     @classmethod
-    def of_form(cls, form: MultiDict[str, str]) -> Chosen:
+    def of_form(cls, form: MultiDict[str, str], verb: str) -> Chosen:
         """Read a form. Raises InvalidInput."""
         try:
             ticked = tuple(dict.fromkeys(map(int, form.getlist("job"))))
@@ -130,6 +151,7 @@ class Chosen(NamedTuple):
             DeadFilter.of_request(form),
             form.get("q", "").strip(),
             form.get("hooks") == "1",
+            verb,
             until,
         )
 
@@ -173,9 +195,10 @@ class Chosen(NamedTuple):
             if self.page == "dead":
                 named = self._named(storage, [self.dead.group]) if self.dead.group else ""
                 return f"all {self.dead.words()}{named}, until {at}"
+            called = _called(self._parsed().states)
             fitting = f" that fit “{self.q}”" if self.q else ""
             hooks = "" if self.with_hooks else ", without those of hooks"
-            return f"all jobs{fitting}, as of {at}{hooks}"
+            return f"all {called} jobs{fitting}, as of {at}{hooks}"
         parts = []
         if self.groups:
             parts.append(f"all{self._named(storage, self.groups)}, until {at}")
@@ -197,7 +220,14 @@ class Chosen(NamedTuple):
     def _parsed(self) -> JobQuery:
         if self.page == "dead":
             return self.dead.query(now=self.until)
-        return parse(self.q, now=self.until)
+        query = parse(self.q, now=self.until)
+        usual, possible = _STATES[self.verb]
+        states = tuple(state for state in query.states or usual if state in possible)
+        if not states:
+            named = " or ".join(state.value for state in query.states)
+            verb = "retry" if self.verb == "change" else self.verb
+            raise InvalidInput(f"cannot {verb} jobs that are {named}")
+        return query._replace(states=states)
 
     def _groups(self, storage: WebStorage) -> list[DeathGroup]:
         query = self._parsed()

@@ -96,7 +96,7 @@ def test_jobs_of_the_list(page: Page, storage: Storage) -> None:
     text = _confirm(page, {**fields, "q": '"run 2"'})
 
     assert "Cancel 1 job?" in words(text)
-    assert '1 : all jobs that fit “"run 2"”, as of' in words(text)
+    assert '1 : all unfinished jobs that fit “"run 2"”, as of' in words(text)
     _do(page, text, reason="wrong <input>")
     assert _states(storage, 3) == "pcp"
     assert storage.get("j2").cancel_reason == "wrong <input>"
@@ -179,6 +179,7 @@ def test_more_than_one_transaction(page: Page, storage: Storage) -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [({}, "no job is selected"), ({"all": "1", "q": "nothing"}, "no job fits any more"),
+     ({"all": "1", "q": "state:pending"}, "cannot retry jobs that are pending"),
      ({"job": "x"}, "the form cannot be read"),
      ({"job": [str(n) for n in range(501)]}, "at most 500"),
      ({"until": "x", "job": "1"}, "the form cannot be read"),
@@ -233,3 +234,21 @@ def test_progress(page: Page, storage: Storage) -> None:
     assert "It ended before its time: ValueError." in words(ended)
     assert "http-equiv" not in ended
     wait_until(lambda: told == [1])
+
+
+def test_only_jobs_that_failed_are_retried_unless_others_are_named(
+    page: Page, storage: Storage
+) -> None:
+    """As on the command line: to retry all that fit must not run again what has completed."""
+    dead_jobs(storage, 3)
+    storage.enqueue([JobSpec(command="run", id="k")], now=utcnow())
+    storage.cancel(storage.get("k"), now=utcnow())
+    fields = {"page": "jobs", "do": f"retry {to_text(utcnow())}", "all": "1", "back": "/jobs"}
+
+    usual = words(_confirm(page, fields))
+    named = words(_confirm(page, {**fields, "q": "state:cancelled"}))
+    deleted = words(_confirm(page, {**fields, "do": f"delete {to_text(utcnow())}"}))
+
+    assert "3 : all failed and dead jobs, as of" in usual
+    assert "1 : all cancelled jobs that fit “state:cancelled”, as of" in named
+    assert "4 : all finished jobs, as of" in deleted

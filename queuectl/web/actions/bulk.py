@@ -54,7 +54,7 @@ def ask() -> str:
         abort(400)
     fields = request.form.copy()
     fields.setdefault("until", until)
-    return _confirm(verb, Chosen.of_form(fields), None)
+    return _confirm(verb, Chosen.of_form(fields, verb), None)
 
 
 @bulk.post("/bulk/do")
@@ -63,7 +63,7 @@ def do() -> Response | str:
     verb = request.form["do"]
     if verb not in VERBS:
         abort(400)
-    chosen = Chosen.of_form(request.form)
+    chosen = Chosen.of_form(request.form, verb)
     try:
         made = _changes(verb)
         reason = check_reason(request.form.get("reason", "").strip() or None, "the reason")
