@@ -16,7 +16,6 @@ from waitress.task import ErrorTask
 from waitress.wasyncore import file_dispatcher, loop
 
 from queuectl.core.errors import QueueError
-from queuectl.host import heap
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import unlink_quietly, without_umask
 from queuectl.host.signals import SignalStream
@@ -144,7 +143,6 @@ def serve(
 
     Running requests are finished first. `ready` is called when the first one could be answered.
     """
-    heap.share_among_threads()
     channels: dict[int, Any] = {}
     # Everything that a proxy could say is in --url already, but for the address of the browser,
     # which is logged. Without a proxy, no such header is believed.

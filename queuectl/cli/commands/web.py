@@ -19,6 +19,7 @@ from queuectl.cli.command import (
 from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import NoQueue, QueueError
 from queuectl.core.extras import needed
+from queuectl.host import heap
 from queuectl.host.signals import die_by
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def web(
         if opens:
             _open_browser(_links(options, ring.current())[0])
 
+    heap.share_among_threads()
     try:
         app = create_app(options, ring)
         ended_by = serve(app, listening, threads=threads, behind_proxy=behind_proxy, ready=ready)
