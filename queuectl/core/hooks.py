@@ -32,9 +32,9 @@ EVENTS = {
     "missed": "schedule.missed",
 }
 """The words for events, and the types by which a payload names them. `failed` is an attempt that is
-followed by another one; `recovered` is a job of a schedule that completed after the one before it
-had died; `drained` is the end of the last job of a queue that was not waiting for a time or another
-job; `missed` means that a schedule has left planned times out."""
+followed by another one; `recovered` is a job of a schedule that completed after the last one that
+ended had died; `drained` is the end of the last job of a queue that was not waiting for a time or
+another job; `missed` means that a schedule has left planned times out."""
 
 FINISHED = ("completed", "dead", "cancelled")
 """What the word `finished` stands for."""

@@ -372,11 +372,6 @@ def _end_attempt(
     if finished and is_needed:
         completed = verdict.state is _COMPLETED
         freed = release_dependants(conn, claim.job.seq, completed=completed, now=now) or freed
-    if finished and claim.job.schedule is not None:
-        with loading():
-            from queuectl.storage.schedule_ends import note_end  # most queues have no schedules
-
-        note_end(conn, claim.job.schedule, verdict.state, now)
     if are_rules or claim.job.hook or _has_hooks(claim.job):
         with loading():
             from queuectl.storage.hooks import attempt_ended  # most queues have no hooks
@@ -385,6 +380,11 @@ def _end_attempt(
         if is_uncounted:
             after = after._replace(attempts=after.attempts - 1)
         freed = attempt_ended(conn, claim, after, outcome, now=now) or freed
+    if finished and claim.job.schedule is not None:  # after the hooks, which ask how it was before
+        with loading():
+            from queuectl.storage.schedule_ends import note_end  # most queues have no schedules
+
+        note_end(conn, claim.job.schedule, verdict.state, now)
     recorded = Recorded.CANCELLED if verdict.state is _CANCELLED else _DONE
     return recorded, freed
 

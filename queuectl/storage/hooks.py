@@ -206,9 +206,17 @@ def _kinds(conn: sqlite3.Connection, job: Job, before: JobState, wanted: set[str
 
 
 def _has_recovered(conn: sqlite3.Connection, job: Job) -> bool:
-    """Whether a job of a schedule completed after the one before it had died."""
+    """Whether a job of a schedule completed after the last one that ended had died.
+
+    That may be the same job, which was retried. If the schedule was removed, only other jobs count.
+    """
     if job.schedule is None or job.state is not JobState.COMPLETED:
         return False
+    remembered = conn.execute(
+        "SELECT last_ended FROM schedules WHERE name = ?", (job.schedule,)
+    ).fetchone()
+    if remembered is not None:
+        return bool(remembered[0] == JobState.DEAD.value)
     row = conn.execute(
         """
         SELECT state
