@@ -87,12 +87,19 @@ def details(site: Site, job: str) -> list[str]:
     page = site.open()
     listed = page_paths(page)
     found = [f"/{path}" for path in listed]
-    found += [f"/jobs/{job}", f"/jobs/{job}?find=e", "/jobs?q=state:dead", "/jobs?q=nothing"]
-    for path in listed:
-        page.goto(site.url(f"/{path}"))
-        for link in page.locator("#main a[href]").evaluate_all("all => all.map(one => one.href)"):
-            part = str(link).split("#")[0].split("/", 5)[5]
-            if part.count("/") == 1 and part.split("/")[0] in ("queues", "schedules", "hooks"):
-                found.append(f"/{part}")
+    found += [
+        f"/jobs/{job}",
+        f"/jobs/{job}?find=e",
+        f"/jobs/{job}/edit",
+        "/jobs?q=state:dead",
+        "/jobs?q=nothing",
+    ]
+    for path in ("queues", "schedules", "hooks"):
+        if path in listed:
+            page.goto(site.url(f"/{path}"))
+            links = page.locator("#main a[href]").evaluate_all("all => all.map(one => one.href)")
+            parts = [str(link).split("#")[0].split("/", 5)[5] for link in links]
+            one_each = sorted({part for part in parts if re.fullmatch(f"{path}/[^/?]+", part)})
+            found += [f"/{part}" for part in (*one_each[:1], *one_each[-1:])]
     page.context.close()
     return sorted(set(found))
