@@ -129,8 +129,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def masked_url(url: str) -> str:
-    """Return the URL without its path, which often is a secret."""
-    parts = urlsplit(url)
+    """Return the URL without its path, which often is a secret.
+
+    That of another program may be none: of such a one nothing is shown.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "…"
     hidden = "/…" if (parts.path.strip("/") or parts.query) else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{hidden}"
 

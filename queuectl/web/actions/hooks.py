@@ -1,4 +1,4 @@
-"""Actions on hooks: pausing and resuming."""
+"""Actions on hooks: testing, pausing, resuming, and retrying what is dead."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ from flask import Blueprint, Response
 
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.web.acting import done
-from queuectl.web.guard import storage
+from queuectl.web import hook_tests
+from queuectl.web.acting import done, refused
+from queuectl.web.guard import serving, storage
 
 hook_actions = Blueprint("hook_actions", __name__)
 
 _LAST = 50
 """As many jobs as the page of a hook shows."""
+
+
+@hook_actions.post("/hooks/<name>/test")
+def test(name: str) -> Response:
+    """Send a test event now, and say what the receiver answered, or how the command ended."""
+    found = storage().hook(name)
+    files = serving().options.files
+    tested = hook_tests.run(files, found.name, is_webhook=found.url is not None)
+    said = f": {tested.said}" if tested.said else ""
+    if tested.is_good:
+        return done("test hook", [name], f"The test of {name} succeeded{said}")
+    return refused(f"the test of {name} failed{said}")
 
 
 @hook_actions.post("/hooks/<name>/pause")

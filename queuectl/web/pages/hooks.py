@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from flask import Blueprint
 
 from queuectl.core.hooks import Hook, show_events
+from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.core.webhooks import masked_url
 from queuectl.web.frame import render
@@ -42,6 +45,8 @@ def hook(name: str) -> str:
         target=target(found),
         scope=scope(found),
         events=show_events(found.events),
+        quoted=quote(found.name),
+        event_of=event_of,
         dead=sum(job.state is JobState.DEAD for job in jobs),
         jobs=list(storage().with_last_runs(jobs)),
     )
@@ -50,6 +55,11 @@ def hook(name: str) -> str:
 def target(one: Hook) -> str:
     """Return what a hook runs, or where it sends: of a URL only what is no secret."""
     return (one.command or "") if one.url is None else masked_url(one.url)
+
+
+def event_of(job: Job) -> str:
+    """Return the event that the job of a hook reports: `dead`; empty if it is not known."""
+    return job.env.get("QUEUECTL_EVENT", "").partition(".")[2]
 
 
 def scope(one: Hook) -> str:
