@@ -282,7 +282,7 @@ def _lengths(
 def _polyline(classes: str, points: Sequence[str]) -> str:
     if len(points) == 1:  # a line needs two
         x, _, y = points[0].partition(",")
-        points = [points[0], f"{_number(float(x) + 2)},{y}"]
+        points = [f"{_number(float(x) - 3)},{y}", f"{_number(float(x) + 3)},{y}"]
     return f'<polyline class="{classes}" points="{" ".join(points)}"></polyline>'
 
 

@@ -62,8 +62,16 @@ def test_why_jobs_died(queue: Queue, shown: Callable[..., Page]) -> None:
     queue.enqueue("kill -9 $$", "--max-retries", "1")
     queue.drain()
 
-    words = _words(shown().get("/"))
+    page = shown()
+    text = page.get("/")
+    words = _words(text)
 
+    form = text.partition('/bulk" class="act">')[2].partition("</form>")[0]
+    fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form))
+    asked = page.post("/bulk", fields=fields)
+    assert (asked.status, fields["do"]) == (200, "retry")
+    assert "3 jobs" in _words(asked.text)
+    assert "Retry" not in _words(page.get("/", token="view"))
     assert re.search(r"Why jobs died last 24 h All 4 3 exit 7: no route to host-\d <b>", words)
     assert "1 signal KILL" in words
     assert "4 jobs died in the last hour" in words

@@ -27,6 +27,7 @@ from queuectl.core.schedules import Schedule
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.web import activity, charts, dying
+from queuectl.web.chosen import group_name
 from queuectl.web.findings import diagnosis
 from queuectl.web.frame import render
 from queuectl.web.guard import serving, storage
@@ -138,6 +139,7 @@ def overview() -> str:
         groups=groups[:_MOST_GROUPS],
         grouped=sum(len(group.jobs) for group in groups),
         most_grouped=_MOST_DEATHS,
+        group_name=group_name,
         queues=_queues(facts, activity.sparks(last_hour, now=now)),
         schedules=_schedules(),
     )
