@@ -252,3 +252,13 @@ def test_only_jobs_that_failed_are_retried_unless_others_are_named(
     assert "3 : all failed and dead jobs, as of" in usual
     assert "1 : all cancelled jobs that fit “state:cancelled”, as of" in named
     assert "4 : all finished jobs, as of" in deleted
+
+
+def test_the_time_of_the_page_may_be_a_field_of_its_own(page: Page, storage: Storage) -> None:
+    """As in forms with one button, whose label says what it does."""
+    dead_jobs(storage, 3)
+    until = to_text(storage.get("j2").finished_at or utcnow())
+    fields = {"page": "dead", "do": "retry", "until": until, "all": "1", "back": "/"}
+
+    assert _do(page, _confirm(page, fields)) == f"{page.root}/"
+    assert _states(storage, 3) == "ppd"
