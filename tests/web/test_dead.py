@@ -5,8 +5,13 @@ from __future__ import annotations
 import html
 import re
 from typing import Callable
+from urllib.parse import urlencode
 
+import pytest
+
+from queuectl.core.times import to_text, utcnow
 from queuectl.storage import Storage
+from support.hostile import EVIL, has_no_markup
 from support.queue import Queue
 from support.web import Page, dead_jobs, words
 
@@ -93,3 +98,40 @@ def test_without_the_right_to_change(page: Page, storage: Storage) -> None:
     assert 'type="checkbox" name=' not in text
     assert ">Retry" not in text
     assert len(re.findall(r'<tr id="job-', text)) == 2
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_hostile_text(queue: Queue, shown: Callable[..., Page], evil: str) -> None:
+    """Ids, labels, commands, queues, errors and outputs are text: on the list, before an action,
+    while it goes on, and where a job is edited.
+    """
+    _die(queue, "exit 7", "exit 7")
+    with queue.storage._transaction() as conn:
+        conn.execute(
+            "UPDATE jobs SET label = :evil, command = :evil, last_error = 'exit 7',"
+            " queue = :evil, cwd = :evil, id = id || replace(:evil, '/', '')",
+            {"evil": evil},
+        )
+        conn.execute("UPDATE executions SET output_tail = :evil", {"evil": evil.encode()})
+        conn.execute("UPDATE jobs SET last_error = :evil WHERE seq = 2", {"evil": evil})
+    page = shown()
+    until = to_text(utcnow())
+    chosen = {"page": "dead", "all": "1", "until": until, "back": "/dead"}
+
+    texts = {
+        path: page.get(path) for path in ("/dead", "/dead?by=none", "/queues", "/jobs/@1/edit")
+    }
+    texts["group"] = page.get(f"/dead?group={_group(texts['/dead'])}")
+    for verb in ("retry", "change", "delete"):
+        texts[verb] = page.post("/bulk", fields={**chosen, "do": verb}).text
+    quoted = page.ask(f"/dead?{urlencode(dict.fromkeys(('q', 'queue', 'exit'), evil))}")
+    texts["filter"] = quoted.text
+    texts["wrong"] = page.post(
+        "/bulk/do", fields={**chosen, "do": "change", "set-timeout": evil, "set-command": evil}
+    ).text
+    edited = page.post("/jobs/@1/edit", fields={"do": "save", "set-queue": evil, "set-cwd": evil})
+    texts["edited"] = edited.text
+
+    for name, text in texts.items():
+        assert "<h1" in text, name
+        has_no_markup(text, name)
