@@ -16,7 +16,9 @@ from support.transcripts import check
 
 def _first_block(topic: str, heading: str) -> str:
     """Return the first commands of a section."""
-    return re.findall(r"^```sh\n(.*?)^```$", TOPICS[topic].section(heading), re.M | re.S)[0]
+    return re.findall(
+        r"^```sh\n(.*?)^```$", TOPICS[topic].section(heading), re.MULTILINE | re.DOTALL
+    )[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="gzip says it differently elsewhere")
