@@ -13,6 +13,9 @@ from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host.files import QueueFiles
 from queuectl.runner.attempt import Command
 
+_OF_WEBHOOK = 'exec "$QUEUECTL_PYTHON" '
+"""How the command begins that sends a webhook (see core.hooks, which workers do not load)."""
+
 
 class CommandBuilder:
     """Builds the commands of one worker, from what that had around it when it was started."""
@@ -53,7 +56,9 @@ class CommandBuilder:
             "QUEUECTL_EXECUTION": mark,
             "QUEUECTL_STATUS": status_path,
         }
-        if job.hook is not None:  # a webhook is sent by this program
+        if job.hook is not None or job.command.startswith(_OF_WEBHOOK):
+            # A webhook is sent by this program; also by a job that was imported, which is no job of
+            # a hook any more.
             own_environ["QUEUECTL_PYTHON"] = sys.executable
         if cwd is not None:
             # As `cd` does: a path through symbolic links stays the one that the user knows.

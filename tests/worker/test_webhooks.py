@@ -49,6 +49,27 @@ def _jobs_of_hook(queue: Queue) -> list[str]:
     return [run["state"] for run in reversed(queue.json("hook", "show", "ops")["jobs"])]
 
 
+def test_an_imported_job_sends_if_there_is_its_hook(queue: Queue) -> None:
+    """Regression: it was tried 30 times, and its output was `exec: : Permission denied`."""
+    with receiving(status(500), status(200)) as receiver:
+        _add(queue, receiver, "--max-retries", "1")
+        _die(queue)
+        queue.drain()
+        lines = queue.ok("export", "--queue", "default/hooks")
+        queue.ok("dlq", "purge", "--all", "--yes")
+        queue.ok("import", "-", stdin=lines)
+        queue.ok("retry", "--all")
+        queue.drain()
+    first, second = receiver.received
+    assert second.headers["webhook-id"] == first.headers["webhook-id"]
+    assert [job.state.value for job in queue.jobs()] == ["completed"]
+
+    queue.ok("hook", "remove", "ops")
+    queue.ok("retry", "@3")
+    queue.drain()
+    assert queue.get("@3").cancel_reason == "the hook ops was removed"
+
+
 def test_an_event_is_sent_signed_and_its_job_keeps_the_answer(queue: Queue) -> None:
     with receiving(status(200, b"thank you")) as receiver:
         secret = _add(queue, receiver)
