@@ -121,3 +121,29 @@ def test_without_javascript(queue: Queue, site: Site, job: str) -> None:
     assert page.url == site.url("/jobs/z")
     assert page.locator("#message").inner_text() != ""
     assert queue.state("z") != "dead" or len(queue.attempts("z")) == 2
+
+
+def test_acting_without_javascript(queue: Queue, site: Site, job: str) -> None:
+    """Bulk actions with their question, pauses with a reason, and edits need no script either."""
+    page = site.open("/dead", java_script_enabled=False)
+    page.locator("tr.group", has_text="rsync").get_by_role("checkbox").check()
+    page.get_by_role("button", name="Retry").first.click()
+    page.get_by_role("button", name="Retry 11 jobs").click()
+    assert "11 of 11 jobs" in page.inner_text("#message")
+    assert queue.state(job) != "dead"
+
+    page.goto(site.url("/queues/default"))
+    page.get_by_text("Pause…").first.click()
+    page.get_by_label("Reason").first.fill("disk is full")
+    page.get_by_role("button", name="Pause default", exact=True).click()
+    assert "disk is full" in page.inner_text("#main")
+    page.get_by_role("button", name="Resume").first.click()
+    assert "disk is full" not in page.inner_text("#main")
+
+    page.goto(site.url("/schedules/rotate-logs"))
+    page.get_by_role("button", name="Pause").first.click()
+    page.get_by_role("button", name="Resume").first.wait_for()
+    page.goto(site.url("/jobs/z/edit"))
+    page.get_by_label("Command").fill("echo mended")
+    page.get_by_role("button", name="Retry with these changes").click()
+    assert "echo mended" in page.inner_text("pre.command")
