@@ -31,7 +31,7 @@ from queuectl.host.spool import Spool
 from queuectl.storage import schema
 from queuectl.storage.base import Base
 from queuectl.storage.connecting import connect, refuse_foreign_wal
-from queuectl.storage.sqlite_errors import READING_ERRORS, translated
+from queuectl.storage.sqlite_errors import READING_ERRORS, is_about_full_disk, translated
 
 Value = Union[None, int, float, str, bytes]
 
@@ -271,8 +271,10 @@ class _Reading:
             return conn
         except READING_ERRORS as error:
             conn.close()
-            if not _lacks_shared_memory(error) or not os.access(files.database, os.R_OK):
-                raise translated(error, files.database) from error
+            explained = translated(error, files.database)
+            is_alone = _lacks_shared_memory(error) or is_about_full_disk(explained)
+            if not is_alone or not os.access(files.database, os.R_OK):
+                raise explained from error
         # SQLite cannot make the file of shared memory for the log. Without a log nobody has the
         # queue open, and it can be read without both.
         self._alone = _state(files)

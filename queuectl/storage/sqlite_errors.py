@@ -42,6 +42,11 @@ def disk_full(path: str) -> DiskFailure:
     )
 
 
+def is_about_full_disk(error: Exception) -> bool:
+    """Whether an error, as it was explained by `translated`, is that no space is left."""
+    return isinstance(error, DiskFailure) and "the disk is full" in str(error)
+
+
 def translated(error: Exception, path: str) -> Exception:
     """Return the error to raise instead of SQLite's; one that shows a bug is returned as it is."""
     text = str(error)

@@ -178,6 +178,14 @@ def test_a_full_disk_can_be_freed(
     assert os.listdir(queue.files.logs) == []
 
 
+def test_queries_are_answered_on_a_full_disk(small_disk: Path, queue: Queue) -> None:
+    """SQLite cannot make the file of shared memory; nobody else has the queue open."""
+    queue.enqueue("true")
+    _fill(small_disk)
+
+    assert queue.ok("sql", "SELECT count(*) AS jobs FROM job_list").split() == ["jobs", "1"]
+
+
 def test_an_enqueue_on_a_full_disk_fails_and_harms_nothing(small_disk: Path, queue: Queue) -> None:
     """It exits with 1 and says why; all jobs are kept, and with space the queue works again."""
     kept = [queue.enqueue("true")]
