@@ -120,6 +120,19 @@ def test_a_late_schedule(queue: Queue) -> None:
     )  # fmt: skip
 
 
+def test_a_disabled_hook_is_a_warning(queue: Queue) -> None:
+    """Nothing would tell otherwise that it reports nothing any more."""
+    queue.ok("hook", "add", "ops", "--on", "dead", "--url", "https://example.org/x")
+    queue.storage.disable_hook("ops", "410 Gone", now=utcnow())
+
+    done = queue.run("check", "--max-dlq", "0")
+    assert (done.code, done.out.partition(" | ")[0]) == (
+        1, "QUEUECTL WARNING - the hook ops is disabled"
+    )  # fmt: skip
+    queue.ok("hook", "resume", "ops")
+    assert queue.run("check").code == 0
+
+
 def test_dead_jobs_of_hooks(queue: Queue) -> None:
     """They are in the lanes of queues."""
     queue.enqueue("true", "--max-retries", "1")

@@ -102,7 +102,8 @@ def check(queues: tuple[str, ...], **limits: Limits | None) -> None:
     """Check the queue against limits, for monitoring.
 
     A value at a limit is still OK. A worker that lives but can run nothing (see `queuectl worker
-    list`) is a WARNING, and does not count for --min-workers.
+    list`) is a WARNING, and does not count for --min-workers. So is a hook that is disabled,
+    because its receiver is gone.
 
     \b
     Exit codes, which are those of Nagios plugins:
@@ -227,7 +228,7 @@ def _judge(
     """Return the worst level, and what is beyond its limit, or else a summary.
 
     Workers that are held up by a problem are a warning, whatever the limits are, and so are jobs
-    whose enqueue was cut short.
+    whose enqueue was cut short, and hooks that were disabled.
     """
     worst, problems = _OK, []
     held_up = [worker for worker in facts.workers if worker.problem is not None]
@@ -246,6 +247,11 @@ def _judge(
     if to_come:
         worst = max(worst, _WARNING)
         problems.append(f"an enqueue was cut short, {to_come} of its jobs are not visible yet")
+    disabled = [hook.name for hook in facts.hooks if hook.disabled_at is not None]
+    if disabled:
+        worst = max(worst, _WARNING)
+        others = f" and {len(disabled) - 1} more" if len(disabled) > 1 else ""
+        problems.append(f"the hook {disabled[0]} is disabled{others}")
     if problems:
         return worst, "; ".join(problems)
     value = {figure.label: figure.value for figure in figures}
