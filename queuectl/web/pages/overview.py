@@ -18,7 +18,7 @@ from queuectl.core.activity import (
     plus,
     quantile,
 )
-from queuectl.core.batches import serves
+from queuectl.core.batches import is_lane, serves
 from queuectl.core.facts import Facts, QueueFacts
 from queuectl.core.models import Job, Selection
 from queuectl.core.naming import number
@@ -215,7 +215,7 @@ def _compared(job: Job, since: datetime, usual: float | None, now: datetime) -> 
 
 
 def _queues(facts: Facts, sparks: Mapping[str, Sequence[int]]) -> list[QueueRow]:
-    """Return the queues with the most to do; what a queue is without jobs is left out."""
+    """Return the queues with the most to do. Lanes of hooks are left out while they are idle."""
 
     def urgency(queue: QueueFacts) -> tuple[bool, int, int, str]:
         counts = queue.status.counts
@@ -226,10 +226,15 @@ def _queues(facts: Facts, sparks: Mapping[str, Sequence[int]]) -> list[QueueRow]
             queue.status.name,
         )
 
+    def is_idle(queue: QueueFacts) -> bool:
+        counts = queue.status.counts
+        return not (queue.status.paused or counts[JobState.PENDING] or counts[JobState.PROCESSING])
+
+    shown = [one for one in facts.queues if not (is_lane(one.status.name) and is_idle(one))]
     return [
         QueueRow(queue, _is_unserved(queue, facts),
                  charts.sparkline(sparks.get(queue.status.name, [0] * 15)))
-        for queue in sorted(facts.queues, key=urgency)[:_MOST_QUEUES]
+        for queue in sorted(shown, key=urgency)[:_MOST_QUEUES]
     ]  # fmt: skip
 
 
