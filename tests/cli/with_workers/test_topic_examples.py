@@ -56,8 +56,11 @@ def test_an_example_works_as_pasted(queue: Queue, block: Block) -> None:
 
 
 def _without_messages(stderr: str) -> str:
-    """Return what is on stderr besides the log of pools, and what `wait` says of a dead job."""
-    expected = r"\d{4}-\d\d-\d\d \S+ .*|queuectl wait: .*[0-9a-f]{12} is dead: exit [13]"
+    """Return what is on stderr besides the log of pools, and what is said of no or of dead jobs."""
+    expected = (
+        r"\d{4}-\d\d-\d\d \S+ .*|queuectl wait: .*[0-9a-f]{12} is dead: exit [13]"
+        r"|since \d{4}-\d\d-\d\d \S+|no jobs"
+    )
     return "".join(
         line
         for line in stderr.splitlines(keepends=True)
