@@ -7,10 +7,7 @@ import re
 from datetime import timedelta
 from typing import Callable
 
-from queuectl.core.hooks import NewHook
-from queuectl.core.models import Outcome, OutcomeKind, Verdict
 from queuectl.core.specs import JobSpec
-from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 from queuectl.web.activity import RANGES, chosen_range, first_start, steps
@@ -80,22 +77,23 @@ def test_why_jobs_died(queue: Queue, shown: Callable[..., Page]) -> None:
     assert "4 jobs died in the last hour" in words
 
 
-def test_lanes_are_shown_only_while_they_have_something_to_do(page: Page, storage: Storage) -> None:
+def test_lanes_are_shown_only_while_they_have_something_to_do(
+    queue: Queue, shown: Callable[..., Page]
+) -> None:
     """Otherwise each queue with hooks would take two rows."""
-    now = utcnow()
-    storage.add_hook(NewHook("told", ("completed",), command="true"), now=now)
-    storage.enqueue([JobSpec(command="true")], now=now)
-    claim = storage.claim("w-1", now=now)
-    assert claim is not None
-    storage.record(claim, Outcome(OutcomeKind.OK), Verdict(JobState.COMPLETED), now=now)
-    assert "default/hooks" in _words(page.get("/"))
+    queue.ok("hook", "add", "-q", "told", "--on", "completed", "true")
+    queue.enqueue("true")
+    queue.drain()
+    assert "default/hooks" not in _words(shown().get("/"))
 
-    of_hook = storage.claim("w-1", now=now)
-    assert of_hook is not None
-    storage.record(of_hook, Outcome(OutcomeKind.OK), Verdict(JobState.COMPLETED), now=now)
-    words = _words(page.get("/"))
-    assert "default/hooks" not in words
-    assert " default " in words
+
+def test_a_lane_with_waiting_jobs_is_shown(queue: Queue, shown: Callable[..., Page]) -> None:
+    """Its jobs are notifications that nobody has had yet."""
+    queue.ok("hook", "add", "-q", "told", "--on", "completed", "true")
+    queue.ok("queue", "pause", "default/hooks")
+    queue.enqueue("true")
+    queue.drain()
+    assert "default/hooks" in _words(shown().get("/"))
 
 
 def test_queues_are_paused_and_jobs_cancelled_from_the_overview(
