@@ -146,7 +146,7 @@ class BatchRun:
         try:
             with output.calling_before_sigpipe(self._stop):
                 self._follow(workers)
-                self._in_order = False  # what an unfinished job held up
+                self._in_order = False  # report also the jobs behind an unfinished one
                 self._report()
         except BaseException:
             # Nobody would see what becomes of the other jobs.
@@ -174,8 +174,8 @@ class BatchRun:
             ended = pool.poll() is not None if pool is not None else not self._pools()
             self._report()
             if ended:
-                # What is left is for another pool if ours ended before a retry, or if the pool was
-                # that of an earlier call, and has died since.
+                # Start another pool for the remaining jobs if ours ended before a retry, or if the
+                # pool of an earlier call has died.
                 is_over = pool is not None and not self._retries
                 if is_over or self._signals or not self._has_work():
                     break
@@ -207,7 +207,7 @@ class BatchRun:
     def _start_pool(self, workers: int) -> subprocess.Popen[bytes]:
         files = self._storage.files
         shared = ["--allow-shared"] if files.allow_shared else []
-        # What it says of itself would come in between what we say.
+        # Its messages would appear between ours.
         options = ["--drain", "-q", "--count", str(workers), "--queue", self._queue]
         options += ["--log-file", files.detached_log]
         return subprocess.Popen(

@@ -25,7 +25,7 @@ _PAGE = 500
 
 _GAP = "  "
 _LARGEST, _SMALLEST = 1000, 5
-"""The least widths of columns count up to the first; if they are too much, up to the second."""
+"""Upper limits of the least widths of columns; the second is used if the first is too wide."""
 _STAND_IN = "x"
 
 
@@ -51,7 +51,7 @@ class Column(NamedTuple):
     says_nothing: Callable[[set[str]], bool] | None = None
     """Whether these values, of all rows, are not worth a column; None: it is always shown."""
     parts: int | None = None
-    """It takes at most one in so many parts of a line if other columns would be cut for it."""
+    """It takes at most 1/parts of a line if others would be cut for it; None: it has no limit."""
     optional: bool = False
     """Whether it is left out where even the narrowest columns do not fit into a line."""
     alike: bool = False

@@ -196,7 +196,7 @@ def _measure(storage: Storage, queues: tuple[str, ...], facts: Facts) -> list[_F
 def _measure_if_asked(
     storage: Storage, queues: tuple[str, ...], limits: Mapping[str, Limits | None]
 ) -> list[_Figure]:
-    """Measure what not every queue has: schedules and hooks. Schedules belong to no queue."""
+    """Measure schedules, which belong to no queue, and the jobs of hooks, if they have a limit."""
     figures = []
     if limits.get("max_late") is not None:
         now, due = utcnow(), storage.latest_due()

@@ -207,7 +207,7 @@ def run(
         return 0
     storage = open_storage(create=True)
     with no_other_stores_a_batch(storage.files):
-        # What an interrupted call has stored may not be visible yet; a worker may be at work on it.
+        # Jobs that an interrupted call stored may be invisible yet; a worker may be adding them.
         while resume and storage.has_decided_stage() and not storage.finish_dead_stage(now=now):
             time.sleep(_POLL_SECONDS)
         queue = _queue(storage, series_name(template, folder), batch, resume=resume)

@@ -75,8 +75,8 @@ def schedule_list(as_json: bool) -> None:
     storage = open_part(Schedules)
     now = utcnow()
     found = storage.schedules()
-    last = {one.name: next(iter(storage.last_ticks(one.name, at_most=1)), None)
-            for one in found.schedules}  # fmt: skip
+    ticks = storage.last_ticks_of([one.name for one in found.schedules], at_most=1)
+    last = {name: next(iter(of_one), None) for name, of_one in ticks.items()}
     if as_json:
         output.print_json(
             [schedule_json(one, last[one.name], show_env=False) for one in found.schedules]
