@@ -182,6 +182,7 @@ def give_up_running_jobs(
                             WHEN attempts >= max_retries THEN 'dead'
                             ELSE 'failed' END,
                finished_at = CASE WHEN {_HAS_NO_RETRY} THEN :now END,
+               paused_at = CASE WHEN {_HAS_NO_RETRY} THEN NULL ELSE paused_at END,
                run_at = CASE WHEN {_HAS_NO_RETRY} THEN run_at ELSE :now END,
                updated_at = :now,
                locked_by = NULL,

@@ -85,6 +85,27 @@ def test_each_copy_of_a_backup_gets_an_id_of_its_own(original, tmp_path, clock):
     assert len(ids) == 3
 
 
+def test_a_paused_job_that_dies_in_a_copy_is_not_paused_there(original, tmp_path, clock):
+    """Prevents: a dead job was listed as paused. One that is retried stays paused."""
+    (tmp_path / "c").mkdir(0o700)
+    copy = tmp_path / "c" / "queue.db"
+    with closing(Storage.open(at(original), write=True)) as storage:
+        add(storage, clock.now, "last", max_retries=1)
+        add(storage, clock.now, "retried", max_retries=2)
+        for worker in ("w-1", "w-2"):
+            storage.claim(worker, now=clock.now)
+        for job_id in ("last", "retried"):
+            storage.pause(storage.get(job_id), now=clock.now, clock=1.0)
+        storage.back_up(str(copy), now=clock.now)
+
+    with closing(Storage.open(at(copy))) as storage:
+        jobs = [storage.get(job_id) for job_id in ("last", "retried")]
+    assert [(job.state, job.paused_at) for job in jobs] == [
+        (JobState.DEAD, None),
+        (JobState.FAILED, clock.now),
+    ]
+
+
 def test_processes_that_start_on_a_copy_at_once_name_it_once(original, clock):
     copy = copy_of(original)
     results = in_processes([lambda: named(copy, clock.now)] * 4)
