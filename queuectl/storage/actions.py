@@ -129,9 +129,8 @@ class Actions(Base):
 
         Raises WrongState if the job is running, completed or cancelled, JobDeleted if it was
         deleted, QueueError if it has had as many attempts already as the new maximum allows, or if
-        it is dead and the change is about when it starts. Raises NoSuchJob or
-        AmbiguousJob for a job to wait for, and InvalidInput if it would wait for itself, perhaps
-        through others.
+        it is dead and the change is about when it starts. Raises NoSuchJob or AmbiguousJob for a
+        job to wait for, and InvalidInput if it would wait for itself, perhaps through others.
         """
         with self._transaction() as conn:
             edited = _edit(conn, job, changes, verb="edit", now=now)

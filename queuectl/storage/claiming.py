@@ -112,9 +112,8 @@ class Claiming(Base):
     def claim(self, worker: str, queues: Sequence[str] = (), *, now: datetime) -> Claim | None:
         """Claim the next job of these queues (of all but batches, if none is named).
 
-        It changes from pending to processing.
-
-        The attempt is counted. Returns None if no job can be claimed.
+        The job changes from pending to processing, and the attempt is counted. Returns None if no
+        job can be claimed.
         """
         while True:
             with self._transaction() as conn:

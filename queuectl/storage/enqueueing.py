@@ -174,9 +174,10 @@ class Enqueueing(Stages):
         that depend on a job which cannot complete by itself. `environ` supplies the variables that
         the key capture-env names. `moved` is called as soon as the jobs are part of the queue, and
         with the number of each few that can be seen. `after` may name any job of the same call by
-        its id, and earlier jobs also as `find_seq` allows. Raises DuplicateId, UniqueKeyHeld,
-        NoSuchJob, AmbiguousJob
-        or InvalidInput (a cycle), with the `position` of the spec, and then stores nothing.
+        its id, and earlier jobs also as `find_seq` allows.
+
+        Raises DuplicateId, UniqueKeyHeld, NoSuchJob, AmbiguousJob or InvalidInput (a cycle), with
+        the `position` of the spec, and then stores nothing.
         """
         count = len(specs) if isinstance(specs, Sized) else 0
         first, rest = split(specs, _size)

@@ -77,7 +77,7 @@ def _open_queues(queues: int, *, joined: str = "", in_order: bool = False) -> st
     """Return the part of a SELECT that finds the rows of the queues with a job to claim.
 
     `queues` is how many queues are named, as parameters; 0 means all queues but batches, which are
-    left to the workers that name them. The lanes of batches are not.
+    left to the workers that name them. But the lanes of batches, see `core.batches`, are included.
     """
     index = served = ""
     if queues:
