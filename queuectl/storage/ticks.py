@@ -84,7 +84,7 @@ class Ticked(NamedTuple):
     wakes: bool
     """Whether workers have to be woken: there are new jobs, perhaps only those of hooks."""
     problems: tuple[tuple[str, str], ...]
-    """The names of schedules that cannot make their jobs here, and why; each reason only once."""
+    """Schedules that cannot make their jobs here, with the reason if it was not reported before."""
     is_final: bool
     """False if the rest is left to another transaction."""
 
@@ -125,10 +125,11 @@ def tick(
     A schedule that cannot be read or planned here is noted in `cannot_tick`, and its row is left as
     it is, so that another process can make its jobs. It holds up nobody.
     """
-    marks = _due_marks(conn, to_text(now), len(cannot_tick) + _SCHEDULES_AT_ONCE)
+    at_most = len(cannot_tick) + _SCHEDULES_AT_ONCE
+    marks = _due_marks(conn, to_text(now), at_most)
     jobs: list[str] = []
     problems: list[tuple[str, str]] = []
-    advanced, wakes = 0, False
+    advanced, wakes, newly_left_alone = 0, False, 0
     for mark in marks:
         known = cannot_tick.get(mark.name)
         if known is not None and known.lasts(mark, now):
@@ -138,6 +139,7 @@ def tick(
         except QueueError as error:
             if known is None or known.why != str(error):
                 problems.append((mark.name, str(error)))
+            newly_left_alone += known is None
             cannot_tick[mark.name] = CannotTick(mark, now + _TRY_AGAIN, str(error))
             continue
         cannot_tick.pop(mark.name, None)
@@ -148,6 +150,8 @@ def tick(
         if len(jobs) >= _JOBS_AT_ONCE or advanced >= _SCHEDULES_AT_ONCE:
             break
     is_final = advanced < _SCHEDULES_AT_ONCE and len(jobs) < _JOBS_AT_ONCE
+    if len(marks) == at_most and newly_left_alone:
+        is_final = False  # schedules that cannot tick here must not hide the ones behind them
     return Ticked(advanced, tuple(jobs), wakes or bool(jobs), tuple(problems), is_final)
 
 
@@ -189,7 +193,7 @@ class _Done(NamedTuple):
     jobs: list[str]
     """The ids of its jobs."""
     fired: bool
-    """Whether there are jobs of hooks, which report what was left out."""
+    """Whether jobs of hooks were made, which report planned times that were left out."""
 
 
 class LeftOut(NamedTuple):
@@ -198,9 +202,9 @@ class LeftOut(NamedTuple):
     result: str
     """`missed`, `overlapped` or `paused`."""
     at: datetime
-    """The latest of them."""
+    """The latest of these planned times."""
     times: int = 1
-    """How many there are."""
+    """The number of these planned times."""
 
 
 def _prepare(conn: sqlite3.Connection, name: str, now: datetime) -> tuple[Schedule, _Ready]:
@@ -321,7 +325,7 @@ def leave_out(
     *,
     now: datetime,
 ) -> bool:
-    """Note that planned times make no job; return whether hooks report it, by jobs of theirs."""
+    """Note that planned times make no job; return whether jobs of hooks report it."""
     result, latest, times = left_out
     conn.execute(
         """

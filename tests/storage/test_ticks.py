@@ -366,6 +366,19 @@ def test_many_schedules_are_made_in_small_transactions(storage, clock, monkeypat
     assert len(run_all(storage, clock.tick(10 * MINUTES))) == 10
 
 
+def test_many_damaged_schedules_do_not_hide_the_others(storage, clock, monkeypatch):
+    """One run of `schedule tick` gets past them, however many there are."""
+    monkeypatch.setattr(ticks, "_SCHEDULES_AT_ONCE", 3)
+    for number in range(7):
+        add_schedule(storage.files, f"s{number}", now=clock.now)
+    sql(storage, "UPDATE schedules SET next_at = 'soon' WHERE name < 's6'")
+
+    with opened(storage.files) as schedules:
+        ticked = schedules.tick_schedules(now=clock.tick(10 * MINUTES))
+
+    assert (ticked.advanced, len(ticked.jobs), len(ticked.problems)) == (1, 1, 6)
+
+
 def test_old_ticks_are_forgotten(storage, clock, monkeypatch):
     """The newest are kept, and of these none is older than the key retention."""
     monkeypatch.setattr(ticks, "_KEPT_TICKS", 20)
