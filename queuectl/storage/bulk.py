@@ -108,8 +108,8 @@ class Bulk(Retention, Actions):
         if not chosen:
             return Many(0, list(changed.values()))
         done = self.prune(states=FINISHED_STATES, before=now, jobs=_keys(chosen))
-        refused = [*changed.values(), *self._kept(chosen)] if done < len(chosen) else []
-        return Many(done, refused or list(changed.values()))
+        kept = self._kept(chosen) if done < len(chosen) else []
+        return Many(done, [*changed.values(), *kept])
 
     def _each(
         self, seqs: Sequence[int], act: Callable[[JobKey], None], unchanged_since: datetime | None

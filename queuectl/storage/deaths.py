@@ -94,7 +94,7 @@ class Deaths(Base):
     ) -> DeadPage:
         """Return dead jobs that fit a query, the one that died last first, older than `after`.
 
-        The bounds are those of `deaths`. It takes no longer than so many seconds, about.
+        The bounds are those of `deaths`. It stops after about so many `seconds`.
         """
         deadline = time.monotonic() + seconds
         parts, values = matching(query)

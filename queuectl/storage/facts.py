@@ -45,8 +45,8 @@ _USUAL_AGE = timedelta(days=7)
 """How long jobs of a queue usually take is told by those that ended so lately."""
 _USUAL_JOBS = 50
 _USUAL_ENDS = 1_000
-"""So many of the newest ends of all queues are looked at for that: 4 ms. Of a queue that is not
-among them, the counters tell about how long its jobs ever took."""
+"""So many of the newest ends of all queues are looked at for that: 4 ms. If none of them
+is of a queue, the counters tell about how long the jobs of that queue have ever taken."""
 _USUAL_SHARE = 0.95
 _FEWEST_RUNS = 5
 """From fewer jobs nothing is said to be usual."""
@@ -120,7 +120,7 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         )
 
     def latest_due(self) -> datetime | None:
-        """Return since when the schedule is due that is the latest; None if none will make a job.
+        """Return since when the most overdue schedule is due; None if none will make a job.
 
         It may lie in the future. Paused schedules do not count.
         """
@@ -280,7 +280,7 @@ def _usual(seconds: Sequence[float]) -> float | None:
 
 
 def _ever_usual(conn: sqlite3.Connection, queue: str) -> float | None:
-    """Return about the same for all jobs of a queue that ever completed."""
+    """Return about the same as `_usual`, for all jobs of a queue that ever completed."""
     row = conn.execute(
         f"""
         SELECT {", ".join(f"run_{number}" for number in range(BUCKETS))}
@@ -407,7 +407,7 @@ def _most_common(errors: Sequence[str | None]) -> Reason:
 def _stuck(conn: sqlite3.Connection, statuses: Sequence[QueueStatus]) -> Stuck | None:
     """Return jobs that can never run by themselves, as far as they are found without much reading.
 
-    Looked at are the jobs that died last and what waits for them, and the first blocked jobs.
+    It looks at the jobs that died last and those that wait for them, and at the first blocked jobs.
     """
     names = [status.name for status in statuses if status.counts[JobState.BLOCKED]]
     if not names:

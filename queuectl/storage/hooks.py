@@ -136,7 +136,7 @@ def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> b
 
 
 def _note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
-    """Note at a rule how the last attempt of a job of it ended; None means that it completed."""
+    """Note at a rule how the last attempt of one of its jobs ended; None if it completed."""
     conn.execute(
         """
         UPDATE hooks

@@ -8,7 +8,7 @@ from queuectl.core.job_query import JobQuery
 from queuectl.core.times import to_text
 
 _SEARCHED = ("id", "label", "command", "last_error")
-"""Where words are looked for."""
+"""The columns that words are searched for in."""
 
 
 def matching(query: JobQuery) -> tuple[list[str], list[object]]:

@@ -95,7 +95,7 @@ def find_named(conn: sqlite3.Connection, name: str, up_to: int) -> int:
 def find_needed(conn: sqlite3.Connection, name: str, *, by: int, up_to: int) -> list[int]:
     """Return the jobs that the job with the seq `by` is to wait for, given one name of them.
 
-    Those of a group that have not finished; if there are none, the one that the name means alone.
+    A group stands for its unfinished jobs. If there are none, the name means a single job.
     """
     states = group(name, UNFINISHED_STATES)
     found = [seq for seq in find_by_state(conn, states) if seq <= up_to and seq != by]

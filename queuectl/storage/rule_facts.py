@@ -1,4 +1,4 @@
-"""What `storage/facts.py` tells of hooks and schedules."""
+"""The facts about hooks and schedules, for `storage/facts.py`."""
 
 from __future__ import annotations
 

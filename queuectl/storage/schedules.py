@@ -78,13 +78,13 @@ class Scheduled(NamedTuple):
     schedules: list[Schedule]
     """Those that can be read, by name."""
     unreadable: list[str]
-    """For each of the others why it cannot."""
+    """For each of the others, why it cannot be read."""
 
 
 class Schedules(Base):
     """The methods that add, change, list and tick schedules.
 
-    They are no part of `Storage`: to load them takes every command 2 ms.
+    They are not part of `Storage`, because every command would take 2 ms longer to load them.
     """
 
     def captured(self, environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -129,7 +129,7 @@ class Schedules(Base):
         return list(map(_tick, rows))
 
     def last_ticks_of(self, names: Sequence[str], *, at_most: int) -> dict[str, list[Tick]]:
-        """Return the same for several schedules at one moment."""
+        """Return the same for each of several schedules, all read at one moment."""
         with self._snapshot() as conn:
             return {
                 name: list(map(_tick, conn.execute(_TICKS, {"name": name, "at_most": at_most})))

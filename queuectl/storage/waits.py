@@ -1,4 +1,4 @@
-"""Since when jobs wait that could run, and how many they are, in each queue."""
+"""The jobs of each queue that wait though they could run: their number, and since when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Wait(NamedTuple):
     queue: str
     """The queue."""
     jobs: int
-    """How many they are. If very many are due that are not pending yet, some are not counted."""
+    """Their number. If very many are due that are not pending yet, some are not counted."""
     since: datetime
     """Since when the oldest of them has waited."""
 

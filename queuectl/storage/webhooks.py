@@ -13,7 +13,7 @@ from queuectl.storage.rows import optional_time
 
 
 class Credentials(NamedTuple):
-    """What a webhook proves with that it is genuine. It is read only where it is used."""
+    """The means by which a webhook proves that it is genuine, read only where they are used."""
 
     secret: str | None
     """The secret that is stored in the queue; None if there is none, or it is in a file."""
