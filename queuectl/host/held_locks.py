@@ -18,9 +18,15 @@ def holders(files: QueueFiles) -> set[int]:
     None are known where the kernel does not tell (/proc/locks).
     """
     ours = _inodes(
-        [files.write_lock, turn_of(files.write_lock), files.start_lock, files.stage_lock]
+        [
+            files.write_lock,
+            turn_of(files.write_lock),
+            files.start_lock,
+            files.stage_lock,
+            files.batch_lock,
+        ]
     )
-    shared_memory = _inodes([f"{files.database}-shm"])
+    shared_memory = _inodes([files.shm])
     of_sqlite = shared_memory | _inodes([files.database])
     found = set()
     try:

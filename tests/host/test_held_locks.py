@@ -26,11 +26,12 @@ def files(queue: Queue) -> QueueFiles:
     return queue.files
 
 
-@pytest.mark.parametrize("name", ["write", "turn", "start", "stage"])
+@pytest.mark.parametrize("name", ["write", "turn", "start", "stage", "batch"])
 def test_a_lock_of_ours_is_seen_while_it_is_held(files: QueueFiles, name: str) -> None:
     """Its holder must not be stopped."""
     paths = {"write": files.write_lock, "turn": turn_of(files.write_lock),
-             "start": files.start_lock, "stage": files.stage_lock}  # fmt: skip
+             "start": files.start_lock, "stage": files.stage_lock,
+             "batch": files.batch_lock}  # fmt: skip
     with Path(paths[name]).open("a") as lock:
         assert os.getpid() not in held_locks.holders(files)
         fcntl.flock(lock, fcntl.LOCK_EX)
