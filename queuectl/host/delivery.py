@@ -92,7 +92,7 @@ def _answer(status: int, response: http.client.HTTPResponse | urllib.error.HTTPE
 
 def _words(error: object) -> str:
     """Return what went wrong in one line."""
-    if isinstance(error, (ssl.SSLCertVerificationError,)):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate cannot be verified: {error.verify_message}"
     if isinstance(error, TimeoutError) or "timed out" in str(error):
         return "no answer in time"

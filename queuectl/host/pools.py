@@ -116,7 +116,7 @@ def are_served(files: QueueFiles, queues: Sequence[str]) -> bool:
 
 
 def _is_suspended(pool: LivingProcess, living: Sequence[LivingProcess]) -> bool:
-    """Whether no worker of a pool can go on; of a pool that has none yet, whether it cannot itself.
+    """Whether no worker of a pool can go on. If it has no worker yet, its supervisor is asked.
 
     Processes in other containers, which cannot be seen, count as able.
     """

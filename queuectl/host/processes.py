@@ -156,8 +156,8 @@ def send_signal(pid: int, ticks: int, number: int) -> None:
 
     Raises ProcessLookupError if it is gone, PermissionError if it must not be signalled.
     """
-    # A process that ended between the look and the signal, and whose PID was given to another, cost
-    # the life of innocent ones: a descriptor of the process keeps naming the same one.
+    # The process may end after we compared its start, and its PID may be given to another process,
+    # which would then get the signal. A descriptor keeps naming the same process.
     descriptor = _pidfd(pid)
     try:
         if start_ticks(pid) != ticks:

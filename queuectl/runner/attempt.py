@@ -25,7 +25,7 @@ class PauseState(NamedTuple):
     seconds: float = 0.0
     """How long the earlier pauses of this attempt took together."""
     is_known: bool = True
-    """False as long as nobody could ask the queue, after the death of the worker before."""
+    """False for an adopted job until its new worker has asked the queue."""
 
     def time_left(self, timeout_seconds: float, age_seconds: float) -> float:
         """Return how long an attempt of such an age may run on; infinite without a limit.

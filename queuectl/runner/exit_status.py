@@ -65,8 +65,8 @@ redirect: the lock proves that the job runs. Not 9, which shell scripts use for 
 def arguments(command: str, shell: str = DEFAULT_SHELL) -> list[str]:
     """Return the arguments of the shell that runs a command, with `variables`, and reports its end.
 
-    `ps` shows them. Like a login, this calls a shell by its name: called sh, bash and zsh would not
-    be themselves. A shell with a syntax of its own, such as fish, reports nothing.
+    `ps` shows them. The first one is the shell's own name, as in a login: under the name sh, bash
+    and zsh would behave like sh. A shell with a syntax of its own, such as fish, reports nothing.
     """
     name = os.path.basename(shell)
     if not _kind_of(shell):

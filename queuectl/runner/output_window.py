@@ -30,7 +30,7 @@ class Window(NamedTuple):
     end: int
     """The position after its last byte."""
     size: int
-    """The position after the last byte of the output, as far as there is any."""
+    """The position after the last byte of the output so far."""
     first_line: int | None
     """The number of its first line, from 1; None if the middle of the output was not kept."""
 
@@ -113,9 +113,9 @@ def read_window(
     """Return the part of an output that begins at a position, or its end if `start` is None.
 
     The part ends with a line, and begins with one if `start` is None. None if the output is gone.
-    A worker uses the same file for one job after another, so of a running attempt the part counts
-    only if `is_running` says afterwards that it still runs: else this also returns None, and the
-    caller reads the attempt again.
+    A worker uses the same file for one job after another. So a part of a running attempt counts
+    only if `is_running` says afterwards that the attempt still runs: otherwise this also returns
+    None, and the caller reads the attempt again.
     """
     with _opened(files, execution, limit_bytes) as source:
         if source is None:

@@ -47,7 +47,7 @@ _NO_PROGRAM = _MISSING | {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
-"""What the kernel says of a path at which no program is that this user may execute."""
+"""The errors of the kernel for a path that leads to no program that this user may execute."""
 
 
 class HostCannotStart(Exception):
@@ -262,8 +262,8 @@ def _start(command: Command, log: OutputLog) -> int:
     except ValueError as error:
         raise _CannotStart(f"it could not be started: {error}") from None
     except OSError as error:
-        # What is started is usually /bin/sh. So of the kernel's reasons only the size of the
-        # command and its environment is about the job, and a shell of its own.
+        # What is started is usually /bin/sh. So only two errors are about the job: its command and
+        # environment are too large, or its own shell cannot be executed.
         if error.errno == errno.E2BIG:
             raise _CannotStart(f"it could not be started: {error}") from None
         if command.shell != DEFAULT_SHELL and error.errno in _NO_PROGRAM:

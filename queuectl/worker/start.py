@@ -55,8 +55,8 @@ def start_pool(
     """Become a pool; with `detach`, start one in the background and wait until it is ready.
 
     Returns the id of the supervisor if detached. Returns None if there was nothing to do, because
-    with `unless_running` the queues are served already. The log goes to stderr without `log_file`;
-    of a detached pool, into the private folder of the queue.
+    with `unless_running` the queues are served already. Without `log_file`, the log goes to stderr,
+    and that of a detached pool into the private folder of the queue.
     """
     _check_write_lock(files)
     announce = None
