@@ -235,7 +235,7 @@ def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> N
 def schedule_resume(names: tuple[str, ...], skip_missed: bool, quiet: bool) -> None:
     """Make jobs of paused schedules again.
 
-    What was planned during the pause is made up for as --missed of the schedule says.
+    Times planned during the pause are made up for as --missed of the schedule says.
 
     \b
     Examples:

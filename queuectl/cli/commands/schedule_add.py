@@ -129,8 +129,8 @@ def add(
 ) -> None:
     """Make a job at set times, and print the name of the schedule.
 
-    Workers make the jobs, whichever queues they serve; no other process is needed. What was
-    planned while none was there is made up for as --missed says.
+    Workers make the jobs, whichever queues they serve; no other process is needed. Planned
+    times at which no worker was running are made up for as --missed says.
 
     \b
     Examples:

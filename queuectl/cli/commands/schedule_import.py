@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from datetime import datetime
 from typing import Iterator, Sequence
@@ -11,6 +10,7 @@ import click
 
 from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, fail, open_part, quiet_option
+from queuectl.cli.commands.queue import who
 from queuectl.cli.jsonlines import numbered_fields, open_lines
 from queuectl.cli.tables import Column, print_table
 from queuectl.core import schedule_lines
@@ -120,7 +120,7 @@ def _from_lines(path: str, text: str, prefix: str, now: datetime) -> Iterator[Im
 
 
 def _parsed(text: str, system_user: str | None) -> Crontab:
-    user = system_user or getpass.getuser()
+    user = system_user or who()
     home = os.path.expanduser("~" if system_user is None else f"~{system_user}")
     return parse(text, home=home, user=user, system_user=system_user)
 

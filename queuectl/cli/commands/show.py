@@ -138,7 +138,6 @@ def _print_job(storage: Storage, job: Job, *, show_env: bool) -> None:
     )
     if last is not None:
         _print_attempts(storage.executions(job))
-    if last is not None:
         _print_hints(job, last)
 
 

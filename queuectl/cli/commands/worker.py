@@ -232,7 +232,7 @@ def worker_stop(
         usage_error("--now and --leave-jobs cannot be used together")
     chosen = queue_names(queues)
     files = queue_files()
-    # What the lock files say is acted on, so nobody else may be able to write them.
+    # This acts on what the lock files say, so nobody else may be able to write them.
     places.refuse_shared(files)
     if leave_jobs and open_storage().settings().on_worker_death == "kill":
         raise QueueError(
@@ -288,7 +288,7 @@ def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
     from queuectl.cli import scaling  # only here
 
     files = queue_files()
-    # What the lock files say is acted on, so nobody else may be able to write them.
+    # This acts on what the lock files say, so nobody else may be able to write them.
     places.refuse_shared(files)
     try:
         found = scaling.the_pool(files, pool)
@@ -362,8 +362,7 @@ def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
     Examples:
       queuectl worker unit --count 4 > queuectl.service
     """
-    import getpass  # only here
-
+    from queuectl.cli.commands.queue import who  # only here
     from queuectl.cli.systemd_unit import Service, unit  # only here
 
     files = queue_files()
@@ -374,7 +373,7 @@ def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
             workers=count,
             queues=queue_names(queues),
             database=files.database if is_system or not files.is_default else None,
-            user=getpass.getuser() if is_system else None,
+            user=who() if is_system else None,
         )
     )
     for line in text.splitlines():
