@@ -25,6 +25,7 @@ from queuectl.storage.counting import (
     HOUR,
     HOUR_PREFIX,
     IS_UNCOUNTED,
+    SUMS,
     day,
     ended_attempts,
     hour,
@@ -32,7 +33,6 @@ from queuectl.storage.counting import (
 )
 
 _SELECT = f"SELECT period, queue, event, {', '.join(COLUMNS)} FROM activity "
-_SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
 
 
 class Period(NamedTuple):
@@ -278,7 +278,7 @@ def _sums(conn: sqlite3.Connection, first: str, end: str) -> list[Tally]:
     """Return the sums of the periods from one to before another, which must be of one kind."""
     rows = conn.execute(
         f"""
-        SELECT queue, event, {_SUMS}
+        SELECT queue, event, {SUMS}
           FROM activity
          WHERE period >= :first
            AND period < :end

@@ -63,7 +63,8 @@ _INTO = f"INSERT INTO activity (period, queue, event, {', '.join(COLUMNS)})"
 _ADDING = "ON CONFLICT (period, queue, event) DO UPDATE SET " + ", ".join(
     f"{name} = {name} + excluded.{name}" for name in COLUMNS
 )
-_SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
+SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
+"""What to select for the sums of these columns, in their order."""
 
 IS_UNCOUNTED = (
     "id > (SELECT up_to FROM counted_attempts)",
@@ -230,7 +231,7 @@ def _expire(conn: sqlite3.Connection, first: str, last: str, *, summed: bool) ->
         conn.execute(
             f"""
             {_INTO}
-            SELECT :before, queue, event, {_SUMS}
+            SELECT :before, queue, event, {SUMS}
               FROM activity
              WHERE {chosen}
              GROUP BY queue, event
