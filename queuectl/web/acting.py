@@ -10,6 +10,7 @@ from typing import Sequence, cast
 from flask import Response, g, redirect, request
 
 from queuectl.core.escaping import escape
+from queuectl.core.values import check_reason
 from queuectl.web import messages
 from queuectl.web.guard import home
 
@@ -27,6 +28,11 @@ def user() -> str:
 def by() -> str:
     """Return who acts, as pauses and cancels keep it: the user of this server, through the page."""
     return f"{user()} (web)"
+
+
+def reason() -> str | None:
+    """Return the reason that the form gives; None if it is empty. Raises InvalidInput."""
+    return check_reason(request.form.get("reason", "").strip() or None, "the reason")
 
 
 def done(action: str, names: Sequence[str], message: str, *, to: str | None = None) -> Response:

@@ -328,11 +328,9 @@ def _clock(instant: datetime, seconds: float) -> str:
     return whole[5:16] if seconds > 86400 else whole[11:19] if seconds < 300 else whole[11:16]
 
 
-def _svg(
-    parts: Iterable[str], title: str, width: int, height: int, *, narrow: bool | None
-) -> Markup:
+def _svg(parts: Iterable[str], title: str, width: int, height: int, *, narrow: bool) -> Markup:
     """Put parts together. They are made below, and have no text that is not escaped there."""
-    classes = {True: "narrow-only", False: "wide-only", None: "chart"}[narrow]
+    classes = "narrow-only" if narrow else "wide-only"
     return Markup(
         f'<svg class="{classes}" viewBox="0 0 {width} {height}" role="img">'
         f"<title>{_escaped(title)}</title>{''.join(parts)}</svg>"

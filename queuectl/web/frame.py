@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from flask import Flask, current_app, g, render_template, request, url_for
+from flask import Flask, current_app, g, render_template, request
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 
@@ -153,11 +153,6 @@ def job_when(job: Job, now: datetime) -> tuple[datetime, str]:
     if job.finished_at is not None:
         return job.finished_at, moments.distance(job.finished_at, now=now)
     return job.updated_at, moments.lasting(job.updated_at, now=now)
-
-
-def page_url(endpoint: str, **values: Any) -> str:
-    """Return the URL of a page, with the arguments that are not None."""
-    return url_for(endpoint, **{key: value for key, value in values.items() if value is not None})
 
 
 def _zone() -> str:

@@ -36,7 +36,7 @@ _WITHOUT_KEY = "queuectl.without_key"
 _HEALTH = "/healthz"
 _METRICS = "/metrics"
 _WITHOUT_TOKEN = {"static_files.static_file", "login.log_in", "login.log_out"}
-_LIVE = "X-Queuectl-Live"
+LIVE = "X-Queuectl-Live"
 """The header by which a page asks for itself again."""
 
 
@@ -266,13 +266,13 @@ def home() -> str:
 
 def _tag() -> str:
     """Return what the page depends on besides the queue, with the generation: its ETag."""
-    seen = f"{request.full_path}\n{g.role.value}\n{request.cookies.get('theme', '')}"
+    seen = f"{request.full_path}\n{g.role.value}"
     return f'W/"{g.generation}-{hashlib.sha256(seen.encode()).hexdigest()[:16]}"'
 
 
 def _unchanged() -> Response | None:
     """Answer a page that asks for itself again, if nothing has changed."""
-    asks_again = request.method == "GET" and request.headers.get(_LIVE)
+    asks_again = request.method == "GET" and request.headers.get(LIVE)
     if asks_again and request.headers.get("If-None-Match") == _tag():
         return Response(status=304)
     return None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from flask import Response, after_this_request, g, request
 
 from queuectl.web import access
-from queuectl.web.guard import set_cookie
+from queuectl.web.guard import LIVE, set_cookie
 
 _COOKIE = "queuectl-message"
 _SECONDS = 60
@@ -33,7 +33,7 @@ def leave(response: Response, text: str, *, is_good: bool = True) -> None:
 def take() -> Message | None:
     """Return the message for this page; it is shown once. None if there is none."""
     cookie = request.cookies.get(_COOKIE)
-    if cookie is None or "keys" not in g or request.headers.get("X-Queuectl-Live"):
+    if cookie is None or "keys" not in g or request.headers.get(LIVE):
         return None
 
     @after_this_request

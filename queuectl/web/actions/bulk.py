@@ -9,11 +9,10 @@ from flask import Blueprint, Response, abort, redirect, request, url_for
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.core.values import check_reason
 from queuectl.storage.actions import RETRYABLE_STATES
 from queuectl.storage.bulk import Many
 from queuectl.web import changes
-from queuectl.web.acting import done, where_from
+from queuectl.web.acting import done, reason, where_from
 from queuectl.web.chosen import Chosen
 from queuectl.web.frame import render
 from queuectl.web.guard import may_see_env, serving, storage
@@ -66,7 +65,7 @@ def do() -> Response | str:
     chosen = Chosen.of_form(request.form, verb)
     try:
         made = _changes(verb)
-        reason = check_reason(request.form.get("reason", "").strip() or None, "the reason")
+        why = reason()
         if verb == "delete":
             _check_typed(chosen)
     except InvalidInput as error:
@@ -78,9 +77,7 @@ def do() -> Response | str:
     def act(of_thread: WebStorage, seqs: Sequence[int]) -> Many:
         now = utcnow()
         if verb == "cancel":
-            return of_thread.cancel_many(
-                seqs, reason=reason, unchanged_since=unchanged_since, now=now
-            )
+            return of_thread.cancel_many(seqs, reason=why, unchanged_since=unchanged_since, now=now)
         if verb == "delete":
             return of_thread.delete_many(seqs, unchanged_since=unchanged_since, now=now)
         return of_thread.retry_many(

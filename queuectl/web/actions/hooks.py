@@ -9,11 +9,9 @@ from queuectl.core.times import utcnow
 from queuectl.web import hook_tests
 from queuectl.web.acting import done, refused
 from queuectl.web.guard import serving, storage
+from queuectl.web.pages.hooks import LAST
 
 hook_actions = Blueprint("hook_actions", __name__)
-
-_LAST = 50
-"""As many jobs as the page of a hook shows."""
 
 
 @hook_actions.post("/hooks/<name>/test")
@@ -40,7 +38,7 @@ def retry(name: str) -> Response:
     """Run the dead ones among the last jobs of a hook again."""
     queue = storage()
     queue.hook(name)
-    jobs = [job for job in queue.hook_jobs(name, most=_LAST) if job.state is JobState.DEAD]
+    jobs = [job for job in queue.hook_jobs(name, most=LAST) if job.state is JobState.DEAD]
     with queue.batch():
         for job in jobs:
             queue.retry(job, now=utcnow(), states=(JobState.DEAD,))

@@ -8,10 +8,9 @@ from queuectl.core.errors import QueueError
 from queuectl.core.naming import number
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.core.values import check_reason
 from queuectl.storage.actions import RETRYABLE_STATES
 from queuectl.web import changes
-from queuectl.web.acting import done
+from queuectl.web.acting import done, reason
 from queuectl.web.guard import may_see_env, storage
 from queuectl.web.pages.edit import edit_form
 
@@ -30,8 +29,7 @@ def retry(job: str) -> Response:
 def cancel(job: str) -> Response:
     """End a job for good that waits or runs."""
     found = storage().get(job)
-    reason = check_reason(request.form.get("reason", "").strip() or None, "the reason")
-    state = storage().cancel(found, reason=reason, now=utcnow())
+    state = storage().cancel(found, reason=reason(), now=utcnow())
     said = "is cancelled."
     if state is JobState.PROCESSING:
         said = "is being cancelled: its worker was asked to end it."

@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.times import utcnow
-from queuectl.core.values import check_any_queue, check_reason
-from queuectl.web.acting import by, done
+from queuectl.core.values import check_any_queue
+from queuectl.web.acting import by, done, reason
 from queuectl.web.guard import storage
 
 queue_actions = Blueprint("queue_actions", __name__)
@@ -19,7 +19,7 @@ _LARGEST_LIMIT = 1_000_000
 def pause() -> Response:
     """Start no more jobs of a queue."""
     name = _name()
-    storage().pause_queue(name, by=by(), reason=_reason(), now=utcnow())
+    storage().pause_queue(name, by=by(), reason=reason(), now=utcnow())
     return done("pause queue", [name], f"{name} is paused. Jobs that run are not affected.")
 
 
@@ -53,7 +53,7 @@ def limit() -> Response:
 @queue_actions.post("/queues/pause-all")
 def pause_all() -> Response:
     """Start no more jobs of any queue, by one switch."""
-    storage().pause_queue(None, by=by(), reason=_reason(), now=utcnow())
+    storage().pause_queue(None, by=by(), reason=reason(), now=utcnow())
     return done("pause all", [], "All queues are paused. Jobs that run are not affected.")
 
 
@@ -70,7 +70,3 @@ def _name() -> str:
     if name and any(one.name == name for one in storage().queues()):
         return name
     return check_any_queue(name, "queue")
-
-
-def _reason() -> str | None:
-    return check_reason(request.form.get("reason", "").strip() or None, "the reason")

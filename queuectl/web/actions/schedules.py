@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from queuectl.core.times import utcnow
-from queuectl.core.values import check_reason
-from queuectl.web.acting import by, done
+from queuectl.web.acting import by, done, reason
 from queuectl.web.guard import storage
 
 schedule_actions = Blueprint("schedule_actions", __name__)
@@ -22,8 +21,7 @@ def run(name: str) -> Response:
 @schedule_actions.post("/schedules/<name>/pause")
 def pause(name: str) -> Response:
     """Let a schedule make no more jobs."""
-    reason = check_reason(request.form.get("reason", "").strip() or None, "the reason")
-    storage().pause_schedule(name, by=by(), reason=reason, now=utcnow())
+    storage().pause_schedule(name, by=by(), reason=reason(), now=utcnow())
     return done("pause-schedule", [name], f"{name} makes no jobs until it is resumed.")
 
 

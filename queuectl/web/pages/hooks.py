@@ -15,7 +15,8 @@ from queuectl.web.guard import storage
 
 hooks_page = Blueprint("hooks", __name__)
 
-_LAST = 50
+LAST = 50
+"""So many of the last jobs of a hook are shown, and are those that its button retries."""
 
 
 @hooks_page.get("/hooks")
@@ -36,7 +37,7 @@ def hooks() -> str:
 def hook(name: str) -> str:
     """Show one hook with its last jobs."""
     found = storage().hook(name)
-    jobs = storage().hook_jobs(name, most=_LAST)
+    jobs = storage().hook_jobs(name, most=LAST)
     return render(
         "hook.html",
         title=f"{name} · hook",

@@ -85,7 +85,6 @@ def jobs() -> str | Response:
         rows=[_row(job, last, now) for job, last in storage().with_last_runs(page.jobs)],
         page=page,
         until=to_text(now),
-        several_queues=len({job.queue for job in page.jobs}) > 1,
     )
 
 

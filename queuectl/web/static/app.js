@@ -156,8 +156,9 @@
     const term = find(".term[data-output]");
     if (!term || document.hidden || paused || isSelecting()) return;
     try {
+      const headers = { "X-Queuectl-Live": "1" }; // a message is for a page that shows it
       const separator = term.dataset.output.includes("?") ? "&" : "?";
-      const answer = await fetch(`${term.dataset.output}${separator}from=${term.dataset.next}`, { cache: "no-store" });
+      const answer = await fetch(`${term.dataset.output}${separator}from=${term.dataset.next}`, { headers, cache: "no-store" });
       if (answer.status !== 200) return;
       const list = find("ol", term);
       const lines = new DOMParser().parseFromString(`<ol>${await answer.text()}</ol>`, "text/html");
