@@ -8,13 +8,7 @@ from typing import Callable
 
 from support.queue import Queue
 from support.waiting import wait_until
-from support.web import Page, Server
-
-
-def _words(text: str) -> str:
-    """Return the text of a page without its tags."""
-    main = text.partition("<main")[2].partition("</main>")[0]
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", main)).split())
+from support.web import Page, Server, words
 
 
 def test_a_dead_job(queue: Queue, shown: Callable[..., Page]) -> None:
@@ -25,12 +19,12 @@ def test_a_dead_job(queue: Queue, shown: Callable[..., Page]) -> None:
     text = shown().get(f"/jobs/{job}")
 
     assert '<span class="a31">two &lt;b&gt;</span>' in text
-    words = _words(text)
-    assert "✗" not in words
-    assert "dead" in words
-    assert "attempt 1 of 1 failed (exit 3) The last line that it printed: two <b>" in words
-    assert "queuectl dlq retry @1 runs it again" in words
-    assert "TOKEN" in words
+    found = words(text)
+    assert "✗" not in found
+    assert "dead" in found
+    assert "attempt 1 of 1 failed (exit 3) The last line that it printed: two <b>" in found
+    assert "queuectl dlq retry @1 runs it again" in found
+    assert "TOKEN" in found
     assert "geheim" not in text
     assert "<title>dead · sync · queuectl</title>" in text
     assert re.search(r"<title>attempt 1 ran [^<]*: exit 3\.</title>", text)
@@ -82,11 +76,11 @@ def test_find_in_the_output(queue: Queue, shown: Callable[..., Page]) -> None:
     job = queue.enqueue("seq 1 30000; echo '<i>Needle</i>'")
     queue.drain()
     page = shown()
-    words = _words(page.get(f"/jobs/{job}?find=needle"))
+    found = words(page.get(f"/jobs/{job}?find=needle"))
 
-    assert "1 line with “needle” 30,001 <i>Needle</i>" in words
-    assert "0 lines with “haystack”" in _words(page.get(f"/jobs/{job}?find=haystack"))
-    assert "200 or more lines" in _words(page.get(f"/jobs/{job}?find=1"))
+    assert "1 line with “needle” 30,001 <i>Needle</i>" in found
+    assert "0 lines with “haystack”" in words(page.get(f"/jobs/{job}?find=haystack"))
+    assert "200 or more lines" in words(page.get(f"/jobs/{job}?find=1"))
 
 
 def test_the_raw_output(queue: Queue, shown: Callable[..., Page]) -> None:
@@ -144,14 +138,14 @@ def test_jobs_that_belong_together(queue: Queue, shown: Callable[..., Page]) -> 
     second = queue.enqueue("true", "--after", first)
     page = shown()
 
-    assert "Waits for first (pending)" in _words(page.get(f"/jobs/{second}"))
-    assert f"Needed by {second}" in _words(page.get(f"/jobs/{first}"))
+    assert "Waits for first (pending)" in words(page.get(f"/jobs/{second}"))
+    assert f"Needed by {second}" in words(page.get(f"/jobs/{first}"))
 
 
 def test_a_job_that_has_not_run(queue: Queue, shown: Callable[..., Page]) -> None:
     job = queue.enqueue("true\nfalse")
-    words = _words(shown().get(f"/jobs/{job}"))
+    found = words(shown().get(f"/jobs/{job}"))
 
-    assert "It has not run yet." in words
-    assert "It waits: no worker is running" in words
-    assert "true false" in words
+    assert "It has not run yet." in found
+    assert "It waits: no worker is running" in found
+    assert "true false" in found

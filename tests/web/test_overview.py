@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from datetime import timedelta
 from typing import Callable
@@ -13,12 +12,7 @@ from queuectl.storage import Storage
 from queuectl.web.activity import RANGES, chosen_range, first_start, steps
 from queuectl.web.pages.job import _sentences
 from support.queue import Queue
-from support.web import Page, Server
-
-
-def _words(text: str) -> str:
-    main = text.partition("<main")[2].partition("</main>")[0]
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", main)).split())
+from support.web import Page, Server, words
 
 
 def test_nobody_works(page: Page, storage: Storage) -> None:
@@ -28,13 +22,13 @@ def test_nobody_works(page: Page, storage: Storage) -> None:
 
     text = page.get("/")
 
-    words = _words(text)
-    assert "No worker is running: 3 jobs wait, the oldest for 20 min" in words
-    assert "queuectl worker start" in words
+    found = words(text)
+    assert "No worker is running: 3 jobs wait, the oldest for 20 min" in found
+    assert "queuectl worker start" in found
     assert "<title>1 problem · queuectl</title>" in text
     assert "icon-bad.svg" in text
-    assert "Waiting 3 oldest 20 min" in words
-    assert "no worker is running" in words  # beside the hatched area
+    assert "Waiting 3 oldest 20 min" in found
+    assert "no worker is running" in found  # beside the hatched area
 
 
 def test_all_is_well(queue: Queue) -> None:
@@ -47,10 +41,10 @@ def test_all_is_well(queue: Queue) -> None:
 
     text = server.ask(f"{server.root}/", headers=server.bearer).text
 
-    words = _words(text)
-    assert "✓ All is well 1 worker is running, nothing waits, no job is dead." in words
-    assert "Running 0 of 1 worker nothing runs" in words
-    assert "Completed, last 24 h 1 100.0 %" in words
+    found = words(text)
+    assert "✓ All is well 1 worker is running, nothing waits, no job is dead." in found
+    assert "Running 0 of 1 worker nothing runs" in found
+    assert "Completed, last 24 h 1 100.0 %" in found
     assert "1 came in, 1 completed, 0 died." in text
     assert "<title>queuectl</title>" in text
 
@@ -64,17 +58,17 @@ def test_why_jobs_died(queue: Queue, shown: Callable[..., Page]) -> None:
 
     page = shown()
     text = page.get("/")
-    words = _words(text)
+    found = words(text)
 
     form = text.partition('/bulk" class="act">')[2].partition("</form>")[0]
     fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form))
     asked = page.post("/bulk", fields=fields)
     assert (asked.status, fields["do"]) == (200, "retry")
-    assert "3 jobs" in _words(asked.text)
-    assert "Retry" not in _words(page.get("/", token="view"))
-    assert re.search(r"Why jobs died last 24 h All 4 3 exit 7: no route to host-\d <b>", words)
-    assert "1 signal KILL" in words
-    assert "4 jobs died in the last hour" in words
+    assert "3 jobs" in words(asked.text)
+    assert "Retry" not in words(page.get("/", token="view"))
+    assert re.search(r"Why jobs died last 24 h All 4 3 exit 7: no route to host-\d <b>", found)
+    assert "1 signal KILL" in found
+    assert "4 jobs died in the last hour" in found
 
 
 def test_lanes_are_shown_only_while_they_have_something_to_do(
@@ -84,7 +78,7 @@ def test_lanes_are_shown_only_while_they_have_something_to_do(
     queue.ok("hook", "add", "-q", "told", "--on", "completed", "true")
     queue.enqueue("true")
     queue.drain()
-    assert "default/hooks" not in _words(shown().get("/"))
+    assert "default/hooks" not in words(shown().get("/"))
 
 
 def test_a_lane_with_waiting_jobs_is_shown(queue: Queue, shown: Callable[..., Page]) -> None:
@@ -93,7 +87,7 @@ def test_a_lane_with_waiting_jobs_is_shown(queue: Queue, shown: Callable[..., Pa
     queue.ok("queue", "pause", "default/hooks")
     queue.enqueue("true")
     queue.drain()
-    assert "default/hooks" in _words(shown().get("/"))
+    assert "default/hooks" in words(shown().get("/"))
 
 
 def test_queues_are_paused_and_jobs_cancelled_from_the_overview(
