@@ -129,7 +129,7 @@ def test_without_attempts(queue: Queue) -> None:
 
 
 def test_one_group_has_no_total(busy: Queue) -> None:
-    """It would say the same."""
+    """The total would repeat the line of the group."""
     assert len(busy.ok("stats", "--queue", "a").splitlines()) == 2
 
 

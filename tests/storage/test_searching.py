@@ -17,7 +17,7 @@ from queuectl.storage import searching
 
 
 class Storage(Full, searching.Searching):
-    """A storage with the method that is tested."""
+    """A full storage that can also search."""
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_a_busy_receiver_that_names_no_time_or_a_long_one_is_left_to_the_retries
 @pytest.mark.parametrize("reply", [hang, drip])
 def test_a_receiver_that_does_not_end_its_answer_is_given_up(queue: Queue, reply: object) -> None:
     with receiving(reply, status(200)) as receiver:  # type: ignore[arg-type]
-        _add(queue, receiver, "--timeout", "1s")
+        _add(queue, receiver, "--timeout", "3s")
         _die(queue)
         queue.drain()
     assert len(receiver.received) == 2
