@@ -142,7 +142,8 @@ class _Reader:
 
 
 def _minutes(value: str) -> bool:
-    return value.isascii() and value.isdigit() and int(value[:9]) <= _MAX_DELAY_MINUTES
+    digits = value.isascii() and value.isdigit() and len(value) < 10
+    return digits and int(value) <= _MAX_DELAY_MINUTES
 
 
 def _unquoted(value: str) -> str:

@@ -38,7 +38,7 @@ DEATH_SHARE = 0.2
 """Fewer are, if they are a larger share of the jobs that ended within that hour."""
 LITTLE_SPACE = 64 << 20
 LITTLE_SHARE = 0.01
-"""Less free space than both of these, in bytes and as a share of the disk, is critical."""
+"""Less free space than either of these, in bytes or as a share of the disk, is critical."""
 CLOCK_TOLERANCE = timedelta(minutes=5)
 """A change so far in the future shows that the clock was set back."""
 

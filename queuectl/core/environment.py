@@ -29,7 +29,7 @@ def is_captured(name: str) -> bool:
     """
     return not (
         name in _OF_A_TERMINAL
-        or name.startswith(("BASH_FUNC_", "QUEUECTL_", "_QUEUECTL_"))
+        or name.startswith(("BASH_FUNC_", _OURS, f"_{_OURS}"))
         or is_for_one_process(name)
     )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Callable, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 from queuectl.core import retry
-from queuectl.core.batches import serves, start_command
+from queuectl.core.batches import owner_of, serves, start_command
 from queuectl.core.cells import cut_middle
 from queuectl.core.models import (
     Execution,
@@ -210,7 +210,7 @@ class _Explaining:
             return Explanation(
                 "not-served",
                 f"waits: no worker serves its queue {job.queue} "
-                f"(queuectl worker start --queue {job.queue})",
+                f"(queuectl worker start --queue {owner_of(job.queue)})",
             )
         able = [worker for worker in serving if worker.problem is None]
         if not able:

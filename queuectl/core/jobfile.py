@@ -8,7 +8,6 @@ import os
 from datetime import datetime, timezone
 from typing import Any, Mapping, NamedTuple
 
-from queuectl.core.batches import is_lane, owner_of
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
 from queuectl.core.settings import (
@@ -20,7 +19,7 @@ from queuectl.core.settings import (
 from queuectl.core.specs import check_fields, suggestion
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_iso, to_text
-from queuectl.core.values import check_environment, check_integer
+from queuectl.core.values import check_any_queue, check_environment, check_integer
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
                 "backoff", "timeout", "shell", "input", "unique_key", "after",
@@ -96,12 +95,10 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
         if name not in FIELDS:
             raise InvalidInput(f"unknown field {name!r}{suggestion(name, FIELDS)}")
     wanted = {name: fields[name] for name in _SPEC_FIELDS if name in fields}
-    lane = wanted.get("queue")
-    if isinstance(lane, str) and is_lane(lane):  # for users it is no name of a queue
-        wanted["queue"] = owner_of(lane)
+    queue = wanted.pop("queue", None)
     checked = check_fields(wanted, now=now)
-    if wanted.get("queue") != lane:
-        checked["queue"] = lane
+    if queue is not None:  # it may be a lane, which is no name of a queue for users
+        checked["queue"] = check_any_queue(queue, "queue")
     for name in ("id", "command"):
         if name not in checked:
             raise InvalidInput(f"there is no {name}")

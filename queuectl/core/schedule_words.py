@@ -7,11 +7,8 @@ from datetime import datetime
 from queuectl.core import cron, moments
 from queuectl.core.errors import QueueError
 from queuectl.core.schedule_specs import ScheduledJob, from_text
-from queuectl.core.schedules import Schedule
+from queuectl.core.schedules import GRACE, Schedule
 from queuectl.core.specs import JobSpec
-
-_LATE_SECONDS = 120
-"""How late a planned time must be for a list to say so: workers that cron starts need a minute."""
 
 
 def times_of(schedule: Schedule) -> cron.Times:
@@ -41,11 +38,11 @@ def job_of(schedule: Schedule) -> ScheduledJob:
 
 
 def late_by(schedule: Schedule, *, now: datetime) -> int:
-    """Return for how many seconds its next job has been due; 0 if that is as usual."""
+    """Return for how many seconds its next job has been due; 0 up to GRACE."""
     if schedule.paused_at is not None or schedule.due_at is None:
         return 0
     late = int((now - schedule.due_at).total_seconds())
-    return late if late > _LATE_SECONDS else 0
+    return late if late > GRACE.total_seconds() else 0
 
 
 def planned_line(planned: datetime, due: datetime, zone_name: str | None, times: cron.Times,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from queuectl.core.cron import Times
+from queuectl.core.cron import Times, next_after
 from queuectl.core.times import to_text
 
 GRACE = timedelta(seconds=120)
@@ -168,8 +168,7 @@ def _due(
         if len(found) == 2 * MOST_MISSED:
             start = _few_before(times, min(now, schedule.until or now))
             if start > planned:
-                newest, following = _due(schedule, times, start, now)
-                return newest, following
+                return _due(schedule, times, start, now)
         elif len(found) > 2 * MOST_MISSED:
             found = found[-MOST_MISSED - 1 :]
     return found[-MOST_MISSED - 1 :], None
@@ -188,7 +187,7 @@ def _is_over(schedule: Schedule, planned: datetime) -> bool:
 
 def with_next(schedule: Schedule, times: Times, *, after: datetime) -> Schedule:
     """Return a schedule whose next planned time is the first one after an instant, if any."""
-    planned = next(times.following(after), None)
+    planned = next_after(times, after)
     if planned is None or _is_over(schedule, planned):
         return schedule._replace(next_at=None, due_at=None)
     return schedule._replace(next_at=planned, due_at=due_at(schedule, planned))

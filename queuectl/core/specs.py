@@ -99,7 +99,7 @@ class JobSpec(NamedTuple):
     unique_key: str | None = None
     """No two unfinished jobs have the same key; None means no key."""
     if_dup: str = "skip"
-    """`skip`, `replace` or `error`: what to do if an unfinished job has the key already."""
+    """`skip`, `join`, `replace` or `error`: what to do if an unfinished job has the key already."""
     after: tuple[str, ...] = ()
     """Jobs that must complete first."""
     after_any: tuple[str, ...] = ()
