@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from flask import Flask, current_app, g, render_template, request
 from jinja2 import StrictUndefined
@@ -113,11 +114,17 @@ def _frame() -> dict[str, Any]:
         "pages": pages,
         "database": os.path.basename(options.files.database),
         "message": messages.take(),
-        "here": request.full_path.rstrip("?"),
+        "here": _here(),
     }
     if "storage" not in g:
         return {**common, "counts": None, "place": None}
     return {**common, "counts": storage().by_state(), "place": _place()}
+
+
+def _here() -> str:
+    """Return the address of this page, where a name may have characters such as # or %."""
+    query = request.query_string.decode("ascii", "replace")
+    return quote(request.path) + (f"?{query}" if query else "")
 
 
 def _place() -> Place:

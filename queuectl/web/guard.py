@@ -7,6 +7,7 @@ import hmac
 import threading
 import time
 from typing import TYPE_CHECKING, Callable, TypeVar, cast
+from urllib.parse import quote, urlencode
 
 from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -244,11 +245,9 @@ def _log_in_by_link(token: str) -> Response:
     if role is None:
         abort(401)
     rest = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
-    target = f"{request.script_root}{request.path}"
+    target = f"{request.script_root}{quote(request.path)}"
     if rest:
-        from urllib.parse import quote_plus, urlencode  # only here
-
-        target += "?" + urlencode(rest, quote_via=quote_plus)
+        target += f"?{urlencode(rest)}"
     return start_session(role, target)
 
 

@@ -49,6 +49,18 @@ def test_cancel(page: Page, storage: Storage) -> None:
         storage.get("j1")
 
 
+def test_a_name_may_hold_what_an_address_may_not(page: Page, storage: Storage) -> None:
+    """The forms of such a job lead back to its page, and so does a link with a token."""
+    _job(storage, id="a#b?%41")
+    path = "/jobs/a%23b%3F%2541"
+
+    shown = page.get(path)
+    link = page.ask(f"{path}?token={page.ring.current().full}", token=None)
+
+    assert f'name="back" value="{path}"' in shown
+    assert link.headers["Location"] == page.root + path
+
+
 def test_what_cannot_be_done(page: Page, storage: Storage) -> None:
     """The answer leads back and says why."""
     _job(storage)
