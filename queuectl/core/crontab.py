@@ -68,7 +68,8 @@ def parse(text: str, *, home: str, user: str, system_user: str | None = None) ->
     column, as /etc/crontab does, and only the lines of that user are read.
     """
     reader = _Reader(home, user, system_user)
-    for number, line in enumerate(text.splitlines(), start=1):
+    # `splitlines` would also break a command at a form feed or at U+2028.
+    for number, line in enumerate(text.split("\n"), start=1):
         reader.read(number, line)
     return Crontab(tuple(reader.entries), tuple(reader.refused), tuple(reader.mailed_to))
 

@@ -126,6 +126,19 @@ def test_lines_that_cannot_become_schedules_are_refused_with_their_number():
     assert [entry.command for entry in crontab.entries] == ["good"]
 
 
+def test_only_a_newline_ends_a_line():
+    """As in cron; commands were broken at a form feed, too."""
+    (entry,) = _parse("0 2 * * * printf 'a\fb\u2028c'\r\n").entries
+    assert entry.command == "printf 'a\fb\u2028c'"
+
+
+def test_a_random_delay_of_too_many_digits_is_refused():
+    """Only its first nine digits were looked at."""
+    line = "RANDOM_DELAY=000000000999999999999"
+    (refused,) = _parse(f"{line}\n0 2 * * * x\n").refused
+    assert refused == Refused(1, line, "RANDOM_DELAY is no number of minutes")
+
+
 def test_a_system_crontab_has_a_column_for_the_user():
     text = (
         "17 * * * * root cd / && run-parts /etc/cron.hourly\n@daily ada backup\n0 1 * * * ada x\n"
