@@ -35,7 +35,7 @@ OVERRUN_TIMES = 3
 MANY_DEATHS = 5
 """So many deaths within an hour are critical."""
 DEATH_SHARE = 0.2
-"""Fewer are, if they are a larger share of the jobs that ended within that hour."""
+"""Fewer deaths are critical, too, if more than this share of the jobs that ended then died."""
 LITTLE_SPACE = 64 << 20
 LITTLE_SHARE = 0.01
 """Less free space than either of these, in bytes or as a share of the disk, is critical."""
@@ -43,7 +43,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 """A change so far in the future shows that the clock was set back."""
 
 _FEW, _MOST_OF_A_KIND = 3, 5
-"""Of more findings of a kind than the second number, only so many are told one by one."""
+"""If more findings than the second number have the same code, only the first few are shown."""
 _MORE: Mapping[str, tuple[str, str]] = {
     "not-served": ("queues are not served", "queuectl queue list"),
     "schedule-broken": ("schedules make no jobs", "queuectl schedule list"),
@@ -56,7 +56,7 @@ _MORE: Mapping[str, tuple[str, str]] = {
     "schedule-failing": ("schedules had a last run that died", "queuectl schedule list"),
     "hook-failing": ("hooks fail", "queuectl hook list"),
 }
-"""What is said of the other ones, and the command that lists them."""
+"""For each code: what is said of the findings left out, and the command that lists them."""
 
 _STOPPED = re.compile(r"stopped \((kill -CONT \d+)\)\Z")
 

@@ -66,7 +66,7 @@ class Deaths(NamedTuple):
     """The jobs that died within the last hour and are still dead; those of hooks are left out."""
 
     jobs: int
-    """How many they are."""
+    """The number of these jobs."""
     ended: int
     """How many jobs have ended within that hour, in whichever way. Counting stops when it is clear
     that the dead ones are few among them."""
@@ -82,7 +82,7 @@ class Stuck(NamedTuple):
     """Blocked jobs that can never run by themselves."""
 
     jobs: int
-    """How many they are, as far as they were looked for."""
+    """The number of these jobs, as far as they were looked for."""
     need: str
     """What to call a job that the first of them waits for, perhaps through others."""
     state: JobState

@@ -112,7 +112,7 @@ def of_crontab(
 
     As under cron, its job runs once and without a time limit. `place` names the crontab, and
     `number` counts lines with the same content, so that the schedule is recognised if the crontab
-    is imported again. Raises CannotPlan or InvalidInput for a line that cannot be planned.
+    is imported again. Raises QueueError for a line that cannot become a schedule.
     """
     job = ScheduledJob(
         JobSpec(
