@@ -79,7 +79,7 @@ class Hook(NamedTuple):
     url: str | None
     """Where a webhook sends its payload; None if it runs a command."""
     format: str
-    """How a webhook writes the payload."""
+    """The form in which a webhook sends the payload, one of `webhooks.FORMATS`."""
     output_bytes: int
     """How much of the end of a job's output the payload has."""
     digest_seconds: float

@@ -52,11 +52,11 @@ class Figures(NamedTuple):
     """What is known of some attempts that have ended."""
 
     runs: int = 0
-    """How many there are."""
+    """The number of these attempts."""
     ok: int = 0
-    """How many exited with 0."""
+    """The number of those that exited with 0."""
     failed: int = 0
-    """How many failed. Those that were cancelled or interrupted neither succeeded nor failed."""
+    """The number of those that failed. Cancelled and interrupted ones did neither."""
     dead: int = 0
     """After how many of them their job was dead, and still is."""
     wait: Spread | None = None

@@ -248,7 +248,7 @@ def line(event: Mapping[str, Any]) -> str:
         kinds = (data.get("events") or {}).items()
         parts = ", ".join(f"{number} {_last_word(name)}" for name, number in kinds)
         return _one_line(f"{count} events: {parts}" if parts else f"{count} events: {kind}")
-    sentence = _SENTENCES.get(kind, "{job}: " + kind)
+    sentence = _SENTENCES.get(kind, "{job}: {kind}")
     return _one_line(
         sentence.format(
             job=data.get("label") or data.get("command") or data.get("id") or "a job",
@@ -256,6 +256,7 @@ def line(event: Mapping[str, Any]) -> str:
             queue=data.get("queue"),
             schedule=data.get("schedule"),
             hook=data.get("hook"),
+            kind=kind,
         )
     )
 

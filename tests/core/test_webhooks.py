@@ -133,6 +133,7 @@ def test_a_ping_keeps_its_query_and_takes_the_end_of_the_output_along():
             _payload("dead", count=3, events={"job.dead": 2, "job.cancelled": 1}),
             "3 events: 2 dead, 1 cancelled",
         ),
+        (_payload("{odd}", command="make"), "make: {odd}"),
         (_payload("dead", command="\x1b[31mred", last_error="exit 1"), "\\x1b[31mred died: exit 1"),
     ],
 )
