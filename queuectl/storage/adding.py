@@ -212,6 +212,7 @@ class Adding:
         """Give a waiting job another command and other settings; its dependencies are deleted."""
         self.conn.execute("DELETE FROM dependencies WHERE job_seq = ?", (holder.seq,))
         replace_row(self.conn, "jobs", values)
+        self.contents.forget()  # the job may have been the last one with its input
 
     def limits(self, holder: Holder) -> tuple[str, float, int, bool]:
         """Return queue, timeout and max_retries of a job, and whether it is being cancelled."""

@@ -44,6 +44,10 @@ class Interned:
             known = self._known[content] = intern(self._conn, content)
         return known
 
+    def forget(self) -> None:
+        """Look each content up again: one that no job uses any more may have been deleted."""
+        self._known.clear()
+
 
 def intern(conn: sqlite3.Connection, content: bytes | str) -> int:
     """Return the id of a content, which is stored unless it is there."""

@@ -380,3 +380,19 @@ def test_a_content_is_found_by_an_index(storage, clock):
         plan = " ".join(row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {query}"))
 
     assert "USING INDEX contents_checksum" in plan
+
+
+def test_an_input_is_stored_again_after_a_replacement_in_the_same_call(storage, clock):
+    """Prevents a bug: the third job had an input that the second one had let be deleted."""
+    first, _, third = storage.enqueue(
+        [
+            JobSpec(command="a", unique_key="k", input=b"x"),
+            JobSpec(command="b", unique_key="k", if_dup="replace"),
+            JobSpec(command="c", input=b"x"),
+        ],
+        now=clock.now,
+    )
+    assert storage.get(first.id).input_id is None
+    input_id = storage.get(third.id).input_id
+    assert input_id is not None
+    assert storage.find_content(input_id) == b"x"
