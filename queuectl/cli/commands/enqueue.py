@@ -167,10 +167,9 @@ def enqueue(
 def _point_out_mistakes(words: Sequence[str], *, quiet: bool) -> None:
     """Say on a terminal what the caller may not have meant; the job is stored as it was given."""
     if not quiet and sys.stderr.isatty():
-        from queuectl.cli.commands import enqueue_notes  # only on a terminal
+        from queuectl.cli.commands.enqueue_notes import point_out_mistakes  # only on a terminal
 
-        enqueue_notes.say_swallowed_options(words)
-        enqueue_notes.say_stdin_is_not_read(words)
+        point_out_mistakes(words)
 
 
 def _refuse_for_many(*, wait: bool, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What `enqueue` says to a person on a terminal: what was stored, and when it will run."""
+"""What `enqueue` and `run` say to a person on a terminal: what was stored, what was not meant."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SAME_LOOP = timedelta(minutes=1)
 
 _SHOWN_NEEDS = 3
 
-_FLAGS = ("--wait",)
-"""The flags that a person may have meant for `enqueue`; others, like --quiet, are too common."""
+_FLAGS = ("--wait", "--resume", "--keep-order")
+"""The flags that a person may have meant for us; others, like --quiet, are too common."""
 
 
 class Notes:
@@ -173,8 +173,14 @@ def _unserved(queues: set[str]) -> Iterator[str]:
         yield f"no worker serves {', '.join(unserved)} (queuectl worker start --queue {names})"
 
 
-def say_swallowed_options(words: Sequence[str]) -> None:
-    """Say that the command ends with options of `enqueue`, which were stored as part of it."""
+def point_out_mistakes(words: Sequence[str]) -> None:
+    """Say on a terminal what the caller may not have meant; jobs are stored as they were given."""
+    _say_swallowed_options(words)
+    _say_stdin_is_not_read(words)
+
+
+def _say_swallowed_options(words: Sequence[str]) -> None:
+    """Say that the command ends with options of ours, which were stored as part of it."""
     command = click.get_current_context().command
     # A template ends before `:::`, and the last argument may be followed by options as well.
     ends = [at for at, word in enumerate(words) if word in SEPARATORS] + [len(words)]
@@ -183,13 +189,13 @@ def say_swallowed_options(words: Sequence[str]) -> None:
         if swallowed:
             output.hint(
                 f"note: {' '.join(swallowed)} is part of the command",
-                "options of enqueue go before it",
+                f"options of {command.name} go before it",
             )
             return
 
 
 def swallowed_options(command: click.Command, words: Sequence[str]) -> Sequence[str]:
-    """Return the last words of a command if they are options of `enqueue` with right values.
+    """Return the last words of a command if they are options of ours with right values.
 
     Most options of other programs are not found: they stand before an argument, or their values
     have another form (`curl --output FILE`). Nothing is refused in any case.
@@ -240,7 +246,7 @@ def _is_value(option: click.Option, value: str) -> bool:
     return True
 
 
-def say_stdin_is_not_read(words: Sequence[str]) -> None:
+def _say_stdin_is_not_read(words: Sequence[str]) -> None:
     """Say that data on stdin is lost, if somebody piped it to this command.
 
     In `ls | while read name; do queuectl enqueue …; done` stdin is the loop's, and its data is not
@@ -249,7 +255,7 @@ def say_stdin_is_not_read(words: Sequence[str]) -> None:
     if any(word in SEPARATORS for word in words) or not _has_pipe_of_its_own():
         return  # arguments may come from stdin
     if select.select([0], [], [], 0)[0] and not _is_at_end():
-        output.hint("note: stdin is not read", "the job has an empty stdin (--input - stores it)")
+        output.hint("note: stdin is not read (--input - stores it, :::: - makes a job per line)")
 
 
 def _has_pipe_of_its_own() -> bool:

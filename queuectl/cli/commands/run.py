@@ -20,6 +20,7 @@ from queuectl.cli.commands.enqueue_many import (
     read_jobs,
     template_jobs,
 )
+from queuectl.cli.commands.enqueue_notes import point_out_mistakes
 from queuectl.cli.job_options import (
     check_options,
     command_text,
@@ -205,6 +206,8 @@ def run(
         for spec in specs:
             output.print_line(spec.command)
         return 0
+    if not (quiet or literal or words == ("-",)):
+        point_out_mistakes(words)
     storage = open_storage(create=True)
     with no_other_stores_a_batch(storage.files):
         # Jobs that an interrupted call stored may be invisible yet; a worker may be adding them.

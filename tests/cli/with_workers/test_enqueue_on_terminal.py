@@ -242,7 +242,7 @@ def test_only_what_enqueue_would_take_is_pointed_out(words: str, swallowed: str)
     assert " ".join(swallowed_options(enqueue, words.split())) == swallowed
 
 
-_NOT_READ = "note: stdin is not read; the job has an empty stdin (--input - stores it)\n"
+_NOT_READ = "note: stdin is not read (--input - stores it, :::: - makes a job per line)\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd/0"), reason="known from /proc only")

@@ -312,6 +312,24 @@ def test_progress_and_summary_on_a_terminal(queue: Queue) -> None:
     ]
 
 
+def test_what_the_caller_may_not_have_meant_is_pointed_out(queue: Queue) -> None:
+    """Regression: `ls | queuectl run gzip` said nothing and ran `gzip` once, without arguments."""
+    reader, writer = os.pipe()
+    os.write(writer, b"a\n")
+    os.close(writer)
+    try:
+        done = on_terminal(
+            queue, "run", "true", "--resume", streams="stderr", size=(80, 24), stdin=reader
+        )
+    finally:
+        os.close(reader)
+
+    assert done.screen.splitlines()[:2] == [
+        "note: --resume is part of the command; options of run go before it",
+        "note: stdin is not read (--input - stores it, :::: - makes a job per line)",
+    ]
+
+
 @linux_only
 def test_the_workers_of_a_killed_run_are_stopped_by_the_next_one(queue: Queue) -> None:
     """Ctrl+C at the second run reaches the pool of the first."""
