@@ -38,6 +38,7 @@ def states(queue: Queue) -> Queue:
         ("retry --all", "2 pending again (-v prints one line per job)" + _NO_WORKER),
         ("retry --state completed", "1 pending again" + _NO_WORKER),
         ("retry --queue none", "no failed or dead jobs"),
+        ("retry --queue none --state dead", "no dead jobs"),
         ("dlq retry --all", "1 pending again" + _NO_WORKER),
         ("dlq retry --queue none", "no dead jobs"),
     ],

@@ -198,7 +198,8 @@ def retry_command(
         summary = Summary(choice, verbose=verbose)
         code = each(choice.keys(storage), retry_one, storage.batch, summary.add)
         if not quiet:
-            none = f"no {' or '.join(state.value for state in among)} jobs"
+            names = " or ".join(state.value for state in state_names(states) or among)
+            none = f"no {names} jobs"
             summary.show(storage, none=none, on_terminal_only=not says_none)
             for job in waiting:
                 _warn_unsatisfiable(storage, storage.get(job.id))
