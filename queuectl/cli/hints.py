@@ -50,7 +50,9 @@ FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "purge": "dlq purge",
         **dict.fromkeys(("restart", "requeue", "rerun"), "retry"),
         "stash": "edit --delay",
-        **dict.fromkeys(("switch", "swap", "priority", "prioritize"), "edit --priority"),
+        **dict.fromkeys(
+            ("switch", "swap", "priority", "prioritize", "urgent", "bump"), "edit --priority"
+        ),
         **dict.fromkeys(("update", "change", "modify"), "edit"),
         **dict.fromkeys(("settings", "options"), "config list"),
         "set": "config set",
@@ -144,6 +146,7 @@ _FOREIGN_OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--status", "-s"), "--state"),
     **dict.fromkeys(("--silent", "--no-output"), "--quiet"),
     **dict.fromkeys(("--number", "--limit"), "-n"),
+    **dict.fromkeys(("-k", "--keep"), "--keep-order"),
     "--older": "--older-than",
     "--burst": "--drain",
 }
