@@ -331,6 +331,16 @@ def host_name() -> str:
     return storable(os.uname().nodename)
 
 
+def user_name() -> str:
+    """Return the name of this user, as text that can be stored; the number if there is no name."""
+    import getpass  # workers do not need it
+
+    try:
+        return storable(getpass.getuser())
+    except (KeyError, OSError):  # no such user, as in some containers
+        return str(os.getuid())
+
+
 def become_subreaper() -> bool:
     """Become the parent of orphaned descendants (Linux only). Return whether that worked.
 

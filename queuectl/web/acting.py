@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
 from typing import Sequence, cast
 
 from flask import Response, g, redirect, request
 
 from queuectl.core.escaping import escape
 from queuectl.core.values import check_reason
+from queuectl.host.processes import user_name
 from queuectl.web import messages
 from queuectl.web.guard import home
 
 _log = logging.getLogger(__name__)
 
 
-def user() -> str:
-    """Return the name of the user whose queue this server shows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no such user, as in some containers
-        return str(os.geteuid())
-
-
 def by() -> str:
     """Return who acts, as pauses and cancels keep it: the user of this server, through the page."""
-    return f"{user()} (web)"
+    return f"{user_name()} (web)"
 
 
 def reason() -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -23,8 +22,8 @@ from queuectl.core.reasons import short_reason
 from queuectl.core.sizes import size
 from queuectl.core.states import SIGNS, JobState
 from queuectl.core.times import format_duration, to_text, utcnow
+from queuectl.host.processes import host_name, user_name
 from queuectl.web import messages
-from queuectl.web.acting import user
 from queuectl.web.guard import may_change, may_see_env, serving, storage
 from queuectl.web.static_files import static
 
@@ -98,7 +97,7 @@ def prepare(app: Flask) -> None:
         may_see_env=may_see_env,
         has=lambda endpoint: endpoint in current_app.view_functions,
         program=f"queuectl {__version__}",
-        owner=f"{user()}@{socket.gethostname()}",
+        owner=f"{user_name()}@{host_name()}",
         zone=_zone(),
     )
     app.context_processor(_frame)

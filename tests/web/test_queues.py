@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
@@ -138,3 +138,17 @@ def test_hostile_names(page: Page, storage: Storage) -> None:
     for shown in (text, one.text):
         assert "<script>alert" not in shown
         assert "\x1b" not in shown
+
+
+def test_a_user_whose_name_is_no_utf_8(
+    storage: Storage, pages: Callable[..., Page], monkeypatch: Any
+) -> None:
+    """Such a name could neither be sent with a page nor be stored with a pause."""
+    monkeypatch.setenv("LOGNAME", "ren\udce9")
+    _fill(storage, "mail")
+    page = pages()
+
+    assert "ren\N{REPLACEMENT CHARACTER}@" in page.get("/")
+    page.post("/queues/pause", fields={"queue": "mail"})
+
+    assert _status(storage, "mail").paused_by == "ren\N{REPLACEMENT CHARACTER} (web)"

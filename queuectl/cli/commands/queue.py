@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import Any
 
 import click
@@ -15,11 +13,11 @@ from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, only, print_table
 from queuectl.core.errors import InvalidInput
-from queuectl.core.escaping import storable
 from queuectl.core.models import QueueStatus, Selection
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_any_queue, check_reason
+from queuectl.host.processes import user_name
 
 _LARGEST_LIMIT = 1_000_000
 _COLUMNS = (
@@ -108,7 +106,7 @@ def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     name = None if name is None else check_any_queue(name, "queue")
     reason = check_reason(reason, "--reason")
     storage = open_storage(create=True)
-    storage.pause_queue(name, by=who(), reason=reason, now=utcnow())
+    storage.pause_queue(name, by=user_name(), reason=reason, now=utcnow())
     if quiet:
         return
     output.print_line(f"paused {name or 'all queues'}")
@@ -166,14 +164,6 @@ def queue_limit(name: str, limit: str, quiet: bool) -> None:
         output.print_line(
             f"{name}: {'no limit' if number is None else f'at most {number} at once'}"
         )
-
-
-def who() -> str:
-    """Return the user's name, or the user's number if there is no name for it."""
-    try:
-        return storable(getpass.getuser())
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _queue_json(found: QueueStatus) -> dict[str, Any]:

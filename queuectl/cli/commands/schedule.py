@@ -18,7 +18,6 @@ from queuectl.cli.command import (
     quiet_option,
     usage_error,
 )
-from queuectl.cli.commands.queue import who
 from queuectl.cli.commands.schedule_add import add, zone_to_store
 from queuectl.cli.commands.schedule_import import schedule_export, schedule_import
 from queuectl.cli.parameters import WholeNumber
@@ -39,6 +38,7 @@ from queuectl.core.schedule_words import planned_line, times_of
 from queuectl.core.schedules import Schedule, due_at, upcoming, with_next
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_reason
+from queuectl.host.processes import user_name
 from queuectl.storage.schedules import Schedules, StillUnfinished
 
 _SHOWN_NEXT = 5
@@ -221,7 +221,7 @@ def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> N
     storage = open_part(Schedules, write=True)
 
     def pause(name: str) -> str | None:
-        storage.pause_schedule(name, by=who(), reason=reason, now=utcnow())
+        storage.pause_schedule(name, by=user_name(), reason=reason, now=utcnow())
         return None if quiet else f"{name} is paused"
 
     click.get_current_context().exit(each(names, pause))

@@ -11,7 +11,6 @@ import click
 
 from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, fail, open_part, quiet_option, usage_error
-from queuectl.cli.commands.queue import who
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
     check_options,
@@ -29,6 +28,7 @@ from queuectl.core.schedules import MISSED, OVERLAP, Schedule, with_next
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import parse_instant, utcnow
 from queuectl.core.values import check_name
+from queuectl.host.processes import user_name
 from queuectl.storage.schedules import ScheduleExists, Schedules
 
 _OF_ONE_JOB = ("delay", "at", "after", "after_any")
@@ -162,7 +162,7 @@ def add(
         jitter=options["jitter"] or 0.0,
         until=None if until is None else _instant(until, now),
         paused_at=now if paused else None,
-        paused_by=who() if paused else None,
+        paused_by=user_name() if paused else None,
     )
     spec = _spec(words, options, env, now)
     times = times_of(schedule)

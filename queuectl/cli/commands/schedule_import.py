@@ -10,7 +10,6 @@ import click
 
 from queuectl.cli import offers, output
 from queuectl.cli.command import QueueCommand, fail, open_part, quiet_option
-from queuectl.cli.commands.queue import who
 from queuectl.cli.jsonlines import numbered_fields, open_lines
 from queuectl.cli.tables import Column, print_table
 from queuectl.core import schedule_lines
@@ -21,6 +20,7 @@ from queuectl.core.schedule_lines import Imported, ImportPlan, NameTaken, plan_i
 from queuectl.core.schedule_words import explained, job_of
 from queuectl.core.schedules import Schedule
 from queuectl.core.times import utcnow
+from queuectl.host.processes import user_name
 from queuectl.storage.schedule_imports import ScheduleImports
 from queuectl.storage.schedules import Schedules
 
@@ -120,7 +120,7 @@ def _from_lines(path: str, text: str, prefix: str, now: datetime) -> Iterator[Im
 
 
 def _parsed(text: str, system_user: str | None) -> Crontab:
-    user = system_user or who()
+    user = system_user or user_name()
     home = os.path.expanduser("~" if system_user is None else f"~{system_user}")
     return parse(text, home=home, user=user, system_user=system_user)
 

@@ -362,8 +362,8 @@ def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
     Examples:
       queuectl worker unit --count 4 > queuectl.service
     """
-    from queuectl.cli.commands.queue import who  # only here
     from queuectl.cli.systemd_unit import Service, unit  # only here
+    from queuectl.host.processes import user_name
 
     files = queue_files()
     is_system = scope == "system"
@@ -373,7 +373,7 @@ def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
             workers=count,
             queues=queue_names(queues),
             database=files.database if is_system or not files.is_default else None,
-            user=who() if is_system else None,
+            user=user_name() if is_system else None,
         )
     )
     for line in text.splitlines():
