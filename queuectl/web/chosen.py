@@ -49,6 +49,12 @@ def _called(states: Sequence[JobState]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def _died_of(groups: Sequence[DeathGroup]) -> str:
+    """Return what the jobs of some groups died of, in words; empty without groups."""
+    ways = (f"{one.reason}: {one.line}" if one.line else one.reason for one in groups)
+    return f" that died of {' or '.join(f'“{way}”' for way in ways)}" if groups else ""
+
+
 class DeadFilter(NamedTuple):
     """Which dead jobs the page of dead jobs shows."""
 
@@ -177,39 +183,52 @@ class Chosen(NamedTuple):
         """Whether each job was ticked, so that all of them were seen."""
         return not self.everything and not self.groups
 
-    def seqs(self, storage: WebStorage) -> Sequence[int]:
-        """Return the jobs, the oldest first. Raises InvalidInput."""
+    @property
+    def _group_names(self) -> tuple[str, ...]:
+        """The groups that were chosen: the ticked ones, or the only one that the page showed."""
         if not self.everything:
-            grouped = [death.seq for one in self._chosen_groups(storage) for death in one.jobs]
-            return array("q", sorted({*self.ticked, *grouped}))
-        if self.page == "dead" and self.dead.group:
-            name = self.dead.group
-            found = self._groups(storage)
-            return array("q", sorted(d.seq for g in found if group_name(g) == name for d in g.jobs))
-        return storage.seqs_of(self._query(), with_hooks=self.page == "jobs" and self.with_hooks)
+            return self.groups
+        return (self.dead.group,) if self.page == "dead" and self.dead.group else ()
 
-    def words(self, storage: WebStorage) -> str:
-        """Return in words which jobs they are."""
+    def find_groups(self, storage: WebStorage) -> list[DeathGroup]:
+        """Return the groups of dead jobs that were chosen; none if jobs were chosen otherwise.
+
+        Raises InvalidInput.
+        """
+        names = self._group_names
+        if not names:
+            return []
+        query = self._parsed()
+        found = dying.groups(storage, query, since=query.after, until=self.until)
+        return [one for one in found if group_name(one) in names]
+
+    def seqs(self, storage: WebStorage, groups: Sequence[DeathGroup]) -> Sequence[int]:
+        """Return the jobs, the oldest first. `groups` are those of `find_groups`.
+
+        Raises InvalidInput.
+        """
+        if self.everything and not self._group_names:
+            with_hooks = self.page == "jobs" and self.with_hooks
+            return storage.seqs_of(self._query(), with_hooks=with_hooks)
+        ticked = () if self.everything else self.ticked
+        return array("q", sorted({*ticked, *(death.seq for one in groups for death in one.jobs)}))
+
+    def words(self, groups: Sequence[DeathGroup]) -> str:
+        """Return in words which jobs they are. `groups` are those of `find_groups`."""
         at = moments.local(self.until)
         if self.everything:
             if self.page == "dead":
-                named = self._named(storage, [self.dead.group]) if self.dead.group else ""
-                return f"all {self.dead.words()}{named}, until {at}"
+                return f"all {self.dead.words()}{_died_of(groups)}, until {at}"
             called = _called(self._parsed().states)
             fitting = f" that fit “{self.q}”" if self.q else ""
             hooks = "" if self.with_hooks else ", without those of hooks"
             return f"all {called} jobs{fitting}, as of {at}{hooks}"
         parts = []
         if self.groups:
-            parts.append(f"all{self._named(storage, self.groups)}, until {at}")
+            parts.append(f"all{_died_of(groups)}, until {at}")
         if self.ticked:
             parts.append(f"{len(self.ticked)} that you ticked")
         return ", and ".join(parts)
-
-    def _named(self, storage: WebStorage, names: Sequence[str]) -> str:
-        found = [one for one in self._groups(storage) if group_name(one) in names]
-        ways = (f"{one.reason}: {one.line}" if one.line else one.reason for one in found)
-        return f" that died of {' or '.join(f'“{way}”' for way in ways)}" if found else ""
 
     def _query(self) -> JobQuery:
         query = self._parsed()
@@ -228,12 +247,3 @@ class Chosen(NamedTuple):
             verb = "retry" if self.verb == "change" else self.verb
             raise InvalidInput(f"cannot {verb} jobs that are {named}")
         return query._replace(states=states)
-
-    def _groups(self, storage: WebStorage) -> list[DeathGroup]:
-        query = self._parsed()
-        return dying.groups(storage, query, since=query.after, until=self.until)
-
-    def _chosen_groups(self, storage: WebStorage) -> list[DeathGroup]:
-        if not self.groups:
-            return []
-        return [one for one in self._groups(storage) if group_name(one) in self.groups]

@@ -15,6 +15,7 @@ from queuectl.core.times import to_text, utcnow
 from queuectl.storage import Storage
 from queuectl.storage.bulk import Many
 from queuectl.web.tasks import Task, Tasks
+from support.rows import statements
 from support.waiting import wait_until
 from support.web import Page, dead_jobs, words
 
@@ -86,6 +87,24 @@ def test_a_group(page: Page, storage: Storage) -> None:
     assert "2 : all that died of “exit 7”, until " in words(text)
     _do(page, text)
     assert _states(storage, 5) == "dpdpd"
+
+
+@pytest.mark.parametrize("chosen", ["in-group", "group"])
+def test_groups_are_made_once(page: Page, storage: Storage, chosen: str) -> None:
+    """The outputs of 2,000 dead jobs were read three times for one question."""
+    dead_jobs(storage, 2)
+    (name,) = re.findall(r'name="in-group" value="([0-9a-f]+)"', page.get("/dead"))
+    fields = {"page": "dead", chosen: name, "all": str(int(chosen == "group"))}
+    own = page.serving.storages.current()
+    until = to_text(utcnow())
+
+    asked = statements(own, lambda: _confirm(page, {**fields, "do": f"delete {until}"}))
+    done = statements(
+        own, lambda: page.post("/bulk/do", fields={**fields, "do": "delete", "until": until})
+    )
+
+    assert [sum("output_tail" in one for one in both) for both in (asked, done)] == [1, 1]
+    assert storage.by_state()[JobState.DEAD] == 0
 
 
 def test_jobs_of_the_list(page: Page, storage: Storage) -> None:

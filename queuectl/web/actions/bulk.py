@@ -6,6 +6,7 @@ from typing import Any, Mapping, Sequence
 
 from flask import Blueprint, Response, abort, redirect, request, url_for
 
+from queuectl.core.deaths import DeathGroup
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
@@ -53,7 +54,8 @@ def ask() -> str:
         abort(400)
     fields = request.form.copy()
     fields.setdefault("until", until)
-    return _confirm(verb, Chosen.of_form(fields, verb), None)
+    chosen = Chosen.of_form(fields, verb)
+    return _confirm(verb, chosen, chosen.find_groups(storage()), None)
 
 
 @bulk.post("/bulk/do")
@@ -63,14 +65,15 @@ def do() -> Response | str:
     if verb not in VERBS:
         abort(400)
     chosen = Chosen.of_form(request.form, verb)
+    groups = chosen.find_groups(storage())
     try:
         made = _changes(verb)
         why = reason()
         if verb == "delete":
-            _check_typed(chosen)
+            _check_typed(len(chosen.seqs(storage(), groups)))
     except InvalidInput as error:
-        return _confirm(verb, chosen, str(error))
-    task = Task(verb, chosen.words(storage()), where_from())
+        return _confirm(verb, chosen, groups, str(error))
+    task = Task(verb, chosen.words(groups), where_from())
     states = (JobState.DEAD,) if chosen.page == "dead" else RETRYABLE_STATES
     unchanged_since = None if chosen.is_exact else chosen.until
 
@@ -84,14 +87,14 @@ def do() -> Response | str:
             seqs, made, states=states, unchanged_since=unchanged_since, now=now
         )
 
-    serving().tasks.start(task, chosen.seqs, act)
+    serving().tasks.start(task, lambda of_thread: chosen.seqs(of_thread, groups), act)
     if task.wait(_PATIENCE_SECONDS) and task.is_clean:
         return done(f"bulk.{verb}", [], f"{task.said()}.", to=task.back)
     return redirect(url_for("tasks.task", name=task.name), 303)  # type: ignore[return-value]
 
 
-def _confirm(verb: str, chosen: Chosen, problem: str | None) -> str:
-    seqs = chosen.seqs(storage())
+def _confirm(verb: str, chosen: Chosen, groups: Sequence[DeathGroup], problem: str | None) -> str:
+    seqs = chosen.seqs(storage(), groups)
     if not seqs:
         raise QueueError("no job is selected" if chosen.is_exact else "no job fits any more")
     word, happens = VERBS[verb]
@@ -103,7 +106,7 @@ def _confirm(verb: str, chosen: Chosen, problem: str | None) -> str:
         word=word,
         happens=happens,
         count=len(seqs),
-        words=chosen.words(storage()),
+        words=chosen.words(groups),
         fields=chosen.fields(),
         jobs=storage().jobs_by_seq(list(seqs[-_MOST_SHOWN:])[::-1]),
         back=request.form.get("back", ""),
@@ -125,8 +128,7 @@ def _changes(verb: str) -> Mapping[str, Any]:
     return made
 
 
-def _check_typed(chosen: Chosen) -> None:
-    count = len(chosen.seqs(storage()))
+def _check_typed(count: int) -> None:
     typed = "".join(request.form.get("typed", "").split()).replace(",", "")
     if count > _TYPED_FROM and typed != str(count):
         raise InvalidInput(f"type the number of jobs, {count:,}, to delete them")
