@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from queuectl.core.errors import (
@@ -20,7 +21,7 @@ from queuectl.core.errors import (
     ReadTimeOut,
 )
 from queuectl.storage.schedules import NoSuchSchedule
-from queuectl.web import acting
+from queuectl.web import acting, frame
 
 _log = logging.getLogger(__name__)
 
@@ -90,11 +91,7 @@ def _page(code: int, text: str) -> Response:
         body = "" if request.path == "/healthz" and code == 503 else f"{title}\n"
         response = Response(body, code, content_type="text/plain; charset=utf-8")
     else:
-        is_whole = "storage" in g and code not in (401, 503)
-        template = "login.html" if code == 401 else "error.html"
-        page = render_template(
-            template, title=title, text=text, layout="base.html" if is_whole else "bare.html"
-        )
+        page = _rendered(code, title, text)
         response = Response(page, code, content_type="text/html; charset=utf-8")
     if code == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="queuectl"'
@@ -103,3 +100,13 @@ def _page(code: int, text: str) -> Response:
     elif code == 503:
         response.headers["Retry-After"] = str(_AGAIN_SECONDS)
     return response
+
+
+def _rendered(code: int, title: str, text: str) -> str:
+    """Return a page for an error; it shows nothing of the queue if that cannot be read."""
+    if code == 401:
+        return frame.render_bare("login.html", title=title, text=text)
+    if "storage" in g and code != 503:
+        with suppress(QueueError):
+            return frame.render("error.html", title=title, nav="", text=text, layout="base.html")
+    return frame.render_bare("error.html", title=title, text=text, layout="bare.html")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from flask import Flask, current_app, g, render_template, request
+from flask import Flask, current_app, render_template, request
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 
@@ -62,9 +62,15 @@ class Place(NamedTuple):
 def render(template: str, *, title: str, nav: str, **values: Any) -> str:
     """Return a page. `title` is for the tab; `nav` is the endpoint of the page in the navigation.
 
-    The template extends `base.html`. It has `now`, and all names that `prepare` gives to templates.
+    The template extends `base.html`. It has `now`, what surrounds a page, and all names that
+    `prepare` gives to templates. Raises QueueError if the queue cannot be read.
     """
-    return render_template(template, title=title, nav=nav, now=utcnow(), **values)
+    return render_bare(template, title=title, nav=nav, **_frame(), **values)
+
+
+def render_bare(template: str, *, title: str, **values: Any) -> str:
+    """Return a page without navigation and figures, whose template extends `bare.html`."""
+    return render_template(template, title=title, now=utcnow(), **values)
 
 
 def prepare(app: Flask) -> None:
@@ -100,24 +106,20 @@ def prepare(app: Flask) -> None:
         owner=f"{user_name()}@{host_name()}",
         zone=_zone(),
     )
-    app.context_processor(_frame)
 
 
 def _frame() -> dict[str, Any]:
-    """Return what the base template shows of the queue; nothing if it cannot be read."""
-    options = serving().options
-    pages = [
-        (name, endpoint) for name, endpoint in _PAGES if endpoint in current_app.view_functions
-    ]
-    common = {
-        "pages": pages,
-        "database": os.path.basename(options.files.database),
-        "message": messages.take(),
+    """Return what surrounds a page. Raises QueueError."""
+    return {
+        "pages": [
+            (name, endpoint) for name, endpoint in _PAGES if endpoint in current_app.view_functions
+        ],
+        "database": os.path.basename(serving().options.files.database),
+        "counts": storage().by_state(),
+        "place": _place(),
         "here": _here(),
+        "message": messages.take(),
     }
-    if "storage" not in g:
-        return {**common, "counts": None, "place": None}
-    return {**common, "counts": storage().by_state(), "place": _place()}
 
 
 def _here() -> str:

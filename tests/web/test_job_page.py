@@ -7,6 +7,7 @@ import re
 from typing import Callable
 
 from support.queue import Queue
+from support.rows import statements
 from support.waiting import wait_until
 from support.web import Page, Server, words
 
@@ -28,6 +29,20 @@ def test_a_dead_job(queue: Queue, shown: Callable[..., Page]) -> None:
     assert "geheim" not in text
     assert "<title>dead · sync · queuectl</title>" in text
     assert re.search(r"<title>attempt 1 ran [^<]*: exit 3\.</title>", text)
+
+
+def test_following_an_output_counts_no_jobs(queue: Queue, shown: Callable[..., Page]) -> None:
+    """An open page asks every second for lines, which stand in no frame."""
+    job = queue.enqueue("echo one")
+    queue.drain()
+    page = shown()
+    page.get(f"/jobs/{job}")
+
+    asked = statements(
+        page.serving.storages.current(), lambda: page.get(f"/jobs/{job}/output?from=0")
+    )
+
+    assert [one for one in asked if "job_counts" in one] == []
 
 
 def test_values_of_variables(queue: Queue, shown: Callable[..., Page]) -> None:

@@ -11,6 +11,7 @@ from queuectl.core.times import utcnow
 from queuectl.storage import Storage
 from support.hostile import EVIL, has_no_markup
 from support.queue import Queue
+from support.rows import sql
 from support.waiting import wait_until
 from support.web import Page, Server
 
@@ -81,6 +82,21 @@ def test_an_upgraded_queue(page: Page, storage: Storage) -> None:
 
     assert answer.status == 503
     assert "The queue was upgraded: start queuectl web again." in answer.text
+
+
+def test_a_damaged_queue(page: Page, storage: Storage) -> None:
+    """The page of the error needs nothing of the queue, and leaves a message for the next page."""
+    link = page.ask(f"/?token={page.ring.current().full}", token=None)
+    cookies = dict([link.headers["Set-Cookie"].partition(";")[0].split("=", 1)])
+    message = page.post("/queues/resume-all", token=None, cookies=cookies).headers["Set-Cookie"]
+    cookies.update([message.partition(";")[0].split("=", 1)])
+    sql(storage, "DROP TABLE job_counts")
+
+    answers = [page.ask(path, token=None, cookies=cookies) for path in ("/", "/jobs", "/nothing")]
+
+    assert [one.status for one in answers] == [503, 503, 404]
+    assert [one.text.count("<h1>") for one in answers] == [1, 1, 1]
+    assert [one.headers.get("Set-Cookie") for one in answers] == [None, None, None]
 
 
 def test_an_unknown_job(page: Page) -> None:

@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any, Iterator, NamedTuple, Sequence
 
-from flask import Blueprint, Response, abort, g, request
+from flask import Blueprint, Response, abort, g, render_template, request
 from markupsafe import Markup
 
 from queuectl.core import moments
@@ -125,7 +125,7 @@ def output(job: str) -> Response:
     execution, _ = _asked_for(job)
     start = request.args.get("from", 0, type=int)
     shown = _shown(execution, max(0, start))
-    page = render("lines.html", title="", nav="", output=shown)
+    page = render_template("lines.html", output=shown)
     response = Response(page, content_type="text/html; charset=utf-8")
     response.headers["X-Queuectl-Next"] = str(shown.next)
     response.headers["X-Queuectl-Running"] = str(int(shown.follows))
