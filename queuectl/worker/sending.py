@@ -17,6 +17,9 @@ from queuectl.storage.webhooks import Webhooks
 if TYPE_CHECKING:
     from queuectl.host.delivery import Answer
 
+MARK = "QUEUECTL_EXECUTION"
+"""The variable by which all processes of an attempt, or of a test, are found."""
+
 
 def request_for(storage: Webhooks, found: Hook, payload: bytes, event_id: str) -> webhooks.Request:
     """Return what to send for a webhook now, signed with the secrets that are valid now."""
@@ -55,6 +58,7 @@ def test_variables(found: Hook, event_id: str) -> Mapping[str, str]:
         "QUEUECTL_EVENT": "hook.test",
         "QUEUECTL_EVENT_ID": event_id,
         "QUEUECTL_HOOK": found.name,
+        MARK: event_id,
     }
 
 

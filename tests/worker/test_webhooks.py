@@ -13,6 +13,7 @@ from typing import Mapping
 
 import pytest
 
+from support.processes import alive
 from support.queue import Queue
 from support.receiver import Received, Receiver, drip, flood, hang, receiving, status
 from support.waiting import wait_until
@@ -323,6 +324,26 @@ def test_a_test_runs_the_command_of_a_hook(queue: Queue) -> None:
     queue.ok("hook", "add", "cat", "--on", "dead", 'echo "$QUEUECTL_EVENT"; cat; exit 3')
     done = queue.run("hook", "test", "cat")
     assert done.code == 1
+
+
+def test_a_test_of_a_command_ends_after_the_timeout_of_the_hook(queue: Queue) -> None:
+    """With all that the command has started, and with a line that says why."""
+    queue.configure(kill_grace="0.1")
+    command = "sleep 60 & echo $! > child; wait"
+    queue.ok("hook", "add", "slow", "--on", "dead", "--timeout", "500ms", command, cwd=queue.work)
+    ended = queue.run("hook", "test", "slow")
+    child = int((queue.work / "child").read_text())
+    assert (ended.code, ended.err) == (
+        124,
+        "queuectl hook test: the command was killed after 0.50 s (hook add --timeout)\n",
+    )
+    assert not alive(child)
+
+
+def test_a_test_runs_the_command_by_the_shell_of_its_jobs(queue: Queue) -> None:
+    queue.configure(shell="/bin/bash")
+    queue.ok("hook", "add", "shell", "--on", "dead", 'test "$BASH" = /bin/bash')
+    assert queue.run("hook", "test", "shell").code == 0
 
 
 @pytest.mark.parametrize(

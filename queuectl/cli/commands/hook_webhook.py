@@ -13,15 +13,16 @@ from typing import Any, Callable, Sequence, TypeVar
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, open_storage, quiet_option, usage_error
+from queuectl.cli.command import QueueCommand, fail, open_storage, quiet_option, usage_error
 from queuectl.cli.inside_job import own_job
 from queuectl.cli.parameters import DURATION, SIZE
 from queuectl.core import webhooks
 from queuectl.core.errors import InvalidInput, NoSuchHook, QueueError
 from queuectl.core.hooks import Hook
 from queuectl.core.models import Job
-from queuectl.core.settings import DEFAULT_SHELL
-from queuectl.core.times import utcnow
+from queuectl.core.settings import Settings
+from queuectl.core.times import format_duration, utcnow
+from queuectl.runner import process_tree
 from queuectl.storage import Storage
 from queuectl.worker import sending
 
@@ -37,6 +38,7 @@ _LONGEST_PAUSE = 30.0
 _TOO_BUSY = (429, 502, 503, 504)
 _GONE = 410
 _ROTATION = 24 * 3600.0
+_TOOK_TOO_LONG = 124
 
 
 def webhook_options(function: _Function) -> _Function:
@@ -243,7 +245,13 @@ def _show(answer: Any) -> None:
 def hook_test(name: str) -> int:
     """Send a test event now, and print what the receiver answers.
 
-    Exit code 0: delivered, or the command of the hook succeeded. 1: not.
+    The command of a hook gets as much time as a job of it would have (`hook add --timeout`).
+
+    \b
+    Exit codes:
+      0    delivered, or the command of the hook succeeded
+      1    not
+      124  the command took too long, and was ended
 
     \b
     Examples:
@@ -253,17 +261,28 @@ def hook_test(name: str) -> int:
     found = storage.hook(name)
     event_id, payload = sending.test_event(name)
     if found.url is None:
-        return _test_command(found, payload, event_id)
+        return _test_command(found, storage.settings(), payload, event_id)
     answer = sending.send_test(storage, found, payload, event_id)
     _show(answer)
     return 0 if answer.is_good else 1
 
 
-def _test_command(found: Hook, payload: bytes, event_id: str) -> int:
-    """Run the command of a hook here, with a test event."""
+def _test_command(found: Hook, settings: Settings, payload: bytes, event_id: str) -> int:
+    """Run the command of a hook here, with a test event, as long as a job of it might run."""
     variables = sending.test_variables(found, event_id)
-    command = [DEFAULT_SHELL, "-c", found.command or ""]
-    ended = subprocess.run(command, input=payload, env=variables, cwd=found.cwd, check=False)
+    command = [settings.shell, "-c", found.command or ""]
+    limit = found.timeout or None
+    try:
+        ended = subprocess.run(
+            command, input=payload, env=variables, cwd=found.cwd, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        # Only the shell has been killed. It shares our process group, so that Ctrl+C reaches all
+        # that it started; the mark in the environment tells those processes from others.
+        attempt = process_tree.AttemptProcesses(frozenset([variables[sending.MARK]]))
+        process_tree.end(attempt, settings.kill_grace, time.sleep)
+        given = format_duration(found.timeout)
+        fail(f"the command was killed after {given} (hook add --timeout)", _TOOK_TOO_LONG)
     return 0 if ended.returncode == 0 else 1
 
 
