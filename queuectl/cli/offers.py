@@ -127,7 +127,7 @@ def _labels(storage: Storage, begin: str) -> Iterable[_Offer]:
 def _hooks(storage: Storage, _begin: str) -> Iterable[_Offer]:
     from queuectl.core.hooks import show_events
 
-    return ((hook.name, show_events(hook.events)) for hook in storage.hooks())
+    return ((hook.name, show_events(hook.events)) for hook in storage.hooks().hooks)
 
 
 def _events(_storage: Storage, _begin: str) -> Iterable[_Offer]:

@@ -136,7 +136,7 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         return rule_facts.time(row[0])
 
     def schedule_problems(self) -> tuple[int, list[tuple[str, str]]]:
-        """Return how many schedules there are, and which cannot be planned here, with the reason.
+        """Return how many schedules there are, and which make no jobs here, with the reason.
 
         Paused ones are looked at as well.
         """

@@ -148,7 +148,7 @@ def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]
     )
     return [
         ScheduleFigures(
-            name,
+            str(name),  # another program may have written bytes
             _timestamp(next_at),
             0.0 if success_at is None and ended is not None else _timestamp(success_at),
             _lateness(due_at, now) if paused_at is None else 0.0,
@@ -161,7 +161,9 @@ def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]
 
 def _hooks(conn: sqlite3.Connection) -> list[HookFigures]:
     rows = conn.execute("SELECT name, disabled_at, failures FROM hooks ORDER BY name")
-    return [HookFigures(name, disabled_at is not None, count) for name, disabled_at, count in rows]
+    return [
+        HookFigures(str(name), disabled_at is not None, count) for name, disabled_at, count in rows
+    ]
 
 
 def _timestamp(text: str | None) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable, UnreadableRow
 from queuectl.core.hooks import Hook, NewHook
@@ -20,7 +21,11 @@ _COLUMNS = (
     "disabled_at", "disabled_reason", "failures", "last_delivery_at", "last_result", "digest_seq",
 )  # fmt: skip
 """The columns of a hook, in the order of Hook: all but its secrets."""
-SELECT_HOOK = f"SELECT {', '.join(_COLUMNS)} FROM hooks "
+_BYTES = ("command", "url", "cwd", "env")
+# These are read as bytes: a command must not run with other characters than those of the file.
+SELECT_HOOK = "SELECT {} FROM hooks ".format(
+    ", ".join(f"CAST({name} AS BLOB)" if name in _BYTES else name for name in _COLUMNS)
+)
 _GIVEN = NewHook._fields[1:]
 
 
@@ -38,12 +43,24 @@ _FRACTIONS = ("digest_seconds", "timeout")
 _REQUIRED = ("name", "events", "queues", "labels", "schedules", "format", "env", "created_at")
 
 
+class AllHooks(NamedTuple):
+    """All hooks that can be read, and what is wrong with the others."""
+
+    hooks: list[Hook]
+    """Those that can be read, by name."""
+    unreadable: list[str]
+    """For each of the others, why it cannot be read. It reports nothing."""
+
+
 def to_hook(row: Sequence[Any]) -> Hook:
     """Build a hook from a row of SELECT_HOOK.
 
     Raises UnreadableRow, naming the hook, if another program wrote a value that cannot be read.
     """
     values = dict(zip(_COLUMNS, row))
+    for name in _BYTES:
+        with suppress(UnicodeDecodeError):
+            values[name] = None if values[name] is None else values[name].decode()
     for name, value in values.items():
         if not _is_readable(name, value):
             raise UnreadableRow(f"hook {row[0]}: {name} is {value!r:.60}")
@@ -121,10 +138,17 @@ class HookRules(Base):
             )
         return True
 
-    def hooks(self) -> list[Hook]:
+    def hooks(self) -> AllHooks:
         """Return all hooks, ordered by name."""
+        found = AllHooks([], [])
         with self._snapshot() as conn:
-            return [to_hook(row) for row in conn.execute(SELECT_HOOK + "ORDER BY name").fetchall()]
+            rows = conn.execute(SELECT_HOOK + "ORDER BY name").fetchall()
+        for row in rows:
+            try:
+                found.hooks.append(to_hook(row))
+            except UnreadableRow as error:
+                found.unreadable.append(str(error))
+        return found
 
     def hook(self, name: str) -> Hook:
         """Return a hook. Raises NoSuchHook."""

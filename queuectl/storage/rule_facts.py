@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Mapping, Sequence
 
 from queuectl.core.errors import QueueError, QueueUnusable
@@ -12,7 +12,6 @@ from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text
 
-_ANY_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _RUNS = 20
 """So many of the newest runs of a schedule are looked at."""
 
@@ -109,13 +108,24 @@ def _schedule(conn: sqlite3.Connection, row: Sequence[str | None], now: datetime
 
 
 def problems(conn: sqlite3.Connection) -> tuple[int, list[tuple[str, str]]]:
-    """Return how many schedules there are, and which cannot be planned here, with the reason."""
-    rows = conn.execute(
-        "SELECT name, expression, timezone, anchor FROM schedules ORDER BY name"
-    ).fetchall()
+    """Return how many schedules there are, and which make no jobs here, with the reason."""
+    from queuectl.core.schedule_specs import from_text as read_job  # these two only for doctor
+    from queuectl.storage.schedule_rows import SELECT_SCHEDULE, to_schedule
+
+    rows = conn.execute(SELECT_SCHEDULE + "ORDER BY name").fetchall()
     found = []
-    for name, expression, zone, anchor in rows:
-        problem, _ = _problem(expression, zone, time(anchor) or _ANY_TIME, is_late=True)
+    for row in rows:
+        name, problem = str(row[0]), None
+        try:
+            schedule = to_schedule(row)
+            read_job(schedule.spec)
+            problem, _ = _problem(
+                schedule.expression, schedule.timezone, schedule.anchor, is_late=True
+            )
+        except QueueError as error:
+            problem = str(error)
+            if problem.startswith(f"schedule {name}: "):
+                problem = problem[len(f"schedule {name}: ") :]
         if problem is not None:
             found.append((name, problem))
     return len(rows), found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Mapping
 
 from queuectl import __version__
 from queuectl.core import webhooks
-from queuectl.core.errors import QueueError
+from queuectl.core.errors import QueueError, UnreadableRow
 from queuectl.core.hooks import Hook
 from queuectl.core.times import to_text, utcnow
 from queuectl.host.processes import host_name
@@ -51,15 +51,25 @@ def test_event(name: str) -> tuple[str, bytes]:
 
 
 def test_variables(found: Hook, event_id: str) -> Mapping[str, str]:
-    """Return the variables with which the command of a hook is tested."""
+    """Return the variables with which the command of a hook is tested. Raises UnreadableRow."""
     return {
         **os.environ,
-        **json.loads(found.env),
+        **_own_variables(found),
         "QUEUECTL_EVENT": "hook.test",
         "QUEUECTL_EVENT_ID": event_id,
         "QUEUECTL_HOOK": found.name,
         MARK: event_id,
     }
+
+
+def _own_variables(found: Hook) -> Mapping[str, str]:
+    try:
+        own = json.loads(found.env)
+    except ValueError:
+        own = None
+    if not isinstance(own, dict) or not all(isinstance(value, str) for value in own.values()):
+        raise UnreadableRow(f"hook {found.name}: its variables cannot be read")
+    return own
 
 
 def send_test(storage: Webhooks, found: Hook, payload: bytes, event_id: str) -> Answer:

@@ -21,7 +21,7 @@ from support.terminal import on_terminal
 _EVERY_CHECK = {
     "unused space", "bulk enqueue",
     "file system", "free space", "open files", "integrity", "schema", "SQLite", "counts", "WAL",
-    "jobs", "workers", "clock", "retries", "schedules", "PATH", "owner and mode",
+    "jobs", "workers", "clock", "retries", "schedules", "hooks", "PATH", "owner and mode",
 }  # fmt: skip
 
 
@@ -331,9 +331,10 @@ def add_schedule(queue, expression, zone):
     sql(
         queue,
         "INSERT INTO schedules (name, expression, timezone, spec, anchor, created_at, updated_at) "
-        "VALUES ('nightly', ?, ?, '{}', '2026-01-01T00:00:00.000000Z', '2026', '2026')",
+        "VALUES ('nightly', :expression, :zone, '{\"command\": \"true\"}', :at, :at, :at)",
         expression,
         zone,
+        "2026-01-01T00:00:00.000000Z",
     )
 
 
@@ -352,6 +353,24 @@ def test_a_schedule_in_an_unknown_zone_fails(queue):
     add_schedule(queue, "0 2 * * *", "Mars/Olympus")
 
     assert message(queue, "schedules", code=1) == "nightly: unknown time zone Mars/Olympus"
+
+
+def test_a_schedule_that_cannot_be_read_fails(queue):
+    """Another program wrote it, and it makes no jobs."""
+    queue.enqueue("true")
+    add_schedule(queue, b"every 10m", None)
+    assert message(queue, "schedules", code=1) == "nightly: expression is b'every 10m'"
+
+
+def test_a_hook_that_cannot_be_read_fails(queue):
+    """Another program wrote it, and it reports nothing."""
+    for name in ("a", "b", "c"):
+        queue.ok("hook", "add", name, "--on", "dead", "true")
+    assert message(queue, "hooks") == "all 3 can be read"
+    sql(queue, "UPDATE hooks SET timeout = 'x' WHERE name > 'a'")
+    assert message(queue, "hooks", code=1) == (
+        "hook b: timeout is 'x' (and 1 more) (queuectl hook remove, or add --replace)"
+    )
 
 
 def test_the_secret_of_the_web_page_is_for_one_user_only(queue):

@@ -155,6 +155,37 @@ def test_hostile_names_in_a_file_are_escaped(queue: Queue) -> None:
     assert json.loads(queue.ok("hook", "list", "--json"))[0]["last_result"] == "\x1b[2J"
 
 
+def test_a_hook_that_cannot_be_read_does_not_hide_the_others(queue: Queue) -> None:
+    """Another program wrote it; it can be removed, or added again.
+
+    Prevents a bug: the list and the page of hooks were an error.
+    """
+    for name in ("a", "b"):
+        _add(queue, name, "--on", "dead", "x")
+    with queue.opened() as storage:
+        sql(storage, "UPDATE hooks SET timeout = 'x' WHERE name = 'a'")
+    why = "hook a: timeout is 'x' (queuectl hook remove, or add --replace)\n"
+
+    listed = queue.run("hook", "list", "--json")
+    assert [each["name"] for each in json.loads(listed.out)] == ["b"]
+    assert listed.err == why
+    assert queue.run("hook", "list").err == why
+    queue.ok("hook", "remove", "b")
+    assert queue.run("hook", "list") == (0, "", why)
+    _add(queue, "a", "--on", "dead", "--replace", "x")
+    assert queue.run("hook", "list").err == ""
+
+
+def test_a_hook_with_odd_variables_is_not_tested(queue: Queue) -> None:
+    """Another program wrote them. Prevents a bug: the test was an unexpected error."""
+    _add(queue, "a", "--on", "dead", "x")
+    with queue.opened() as storage:
+        sql(storage, "UPDATE hooks SET env = '['")
+    assert queue.fails(1, "hook", "test", "a") == (
+        "queuectl hook test: hook a: its variables cannot be read"
+    )
+
+
 def _some_hooks(queue: Queue) -> None:
     """Give a queue hooks in each state, the first of them with jobs."""
     report = 'mail -s "$QUEUECTL_PARENT_ID died: $QUEUECTL_PARENT_ERROR" someone@example.com'

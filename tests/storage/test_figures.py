@@ -29,6 +29,14 @@ def _add_schedule(storage, name, **columns):
     sql(storage, f"INSERT INTO schedules ({', '.join(values)}) VALUES ({marks})", *values.values())
 
 
+def test_odd_names_of_rules_are_figures_like_others(storage):
+    """Another program wrote bytes. Prevents a bug: one such name left `metrics` without any."""
+    _add_schedule(storage, b"s")
+    sql(storage, "INSERT INTO hooks (name, events, command, created_at) VALUES (x'68', '', '', '')")
+    found = storage.figures(now=noon(75))
+    assert [one.name for one in (*found.schedules, *found.hooks)] == ["b's'", "b'h'"]
+
+
 def test_schedules(storage):
     """Times are seconds since 1970; a paused schedule is not late."""
     times = {"next_at": to_text(noon(60)), "due_at": to_text(noon(65))}

@@ -12,6 +12,7 @@ from queuectl.core.hooks import NewHook, parse_events
 from queuectl.core.models import Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from queuectl.storage.hook_rules import AllHooks
 from queuectl.storage.hooks import Missed, fire_missed
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, retry_at
@@ -346,7 +347,7 @@ def test_a_paused_hook_reports_nothing(storage, clock):
 def test_a_rule_that_cannot_be_read_keeps_no_result_from_being_recorded(
     storage, clock, caplog, column, value
 ):
-    """Another program wrote it: it is left out, and the log names it."""
+    """Another program wrote it: it is left out, and the log and the list name it."""
     rule(storage, clock, "completed", "broken")
     rule(storage, clock, "completed")
     sql(storage, f"UPDATE hooks SET {column} = ? WHERE name = 'broken'", value)
@@ -354,6 +355,20 @@ def test_a_rule_that_cannot_be_read_keeps_no_result_from_being_recorded(
     finish(storage, clock.now, "a", JobState.COMPLETED)
     assert fired(storage) == [("ops", "job.completed", "a")]
     assert "hook broken" in caplog.text
+    listed = storage.hooks()
+    assert [hook.name for hook in listed.hooks] == ["ops"]
+    assert [problem.startswith("hook broken: ") for problem in listed.unreadable] == [True]
+
+
+@pytest.mark.parametrize("column", ["command", "cwd", "env"])
+def test_a_command_that_is_not_utf8_does_not_run_with_other_characters(storage, clock, column):
+    """Prevents a bug: each wrong byte was replaced by U+FFFD, so that something else ran."""
+    rule(storage, clock, "completed")
+    sql(storage, f"UPDATE hooks SET {column} = CAST(x'6dff' AS TEXT)")
+    add(storage, clock.now, "a")
+    finish(storage, clock.now, "a", JobState.COMPLETED)
+    assert fired(storage) == []
+    assert storage.hooks() == AllHooks([], [f"hook ops: {column} is b'm\\xff'"])
 
 
 def test_rules_are_added_replaced_and_removed(storage, clock):
@@ -363,10 +378,10 @@ def test_rules_are_added_replaced_and_removed(storage, clock):
         rule(storage, clock, "dead")
     new = NewHook("ops", ("completed",), queues=("mail",), command="other")
     assert storage.add_hook(new, replace=True, now=clock.now)
-    (hook,) = storage.hooks()
+    (hook,) = storage.hooks().hooks
     assert (hook.events, hook.queues, hook.command) == (("completed",), ("mail",), "other")
     storage.remove_hook("ops")
-    assert storage.hooks() == []
+    assert storage.hooks() == AllHooks([], [])
     for act in (storage.hook, storage.remove_hook, storage.resume_hook):
         with pytest.raises(NoSuchHook):
             act("ops")

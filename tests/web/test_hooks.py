@@ -17,6 +17,7 @@ from queuectl.web import hook_tests
 from support.hostile import EVIL, has_no_markup
 from support.queue import Queue
 from support.receiver import receiving, status
+from support.rows import sql
 from support.web import SAME_ORIGIN, Page, Server, words
 
 
@@ -102,6 +103,16 @@ def test_buttons_only_for_those_who_may_change(
     ]
 
     assert shown == [[True, True], [False, False], [False, False], [False, False]]
+
+
+def test_a_hook_that_cannot_be_read(page: Page, storage: Storage) -> None:
+    """Another program wrote it: the page names it beside the others."""
+    for name in ("a", "b"):
+        storage.add_hook(NewHook(name, ("dead",), command="notify"), now=utcnow())
+    sql(storage, "UPDATE hooks SET timeout = 'x' WHERE name = 'a'")
+    listed = words(page.get("/hooks"))
+    assert "hook a: timeout is 'x' It reports nothing. Remove it, or add it again" in listed
+    assert "b notify not run yet" in listed
 
 
 def test_a_hundred_hooks(page: Page, storage: Storage) -> None:

@@ -108,7 +108,7 @@ def _examine(files: QueueFiles) -> Iterator[Checked]:
         return
     checks: Sequence[Callable[[Storage], Checked]] = (
         _integrity, _schema, _sqlite, _counts, _wal, _unused, _jobs, _stage, _workers, _clock,
-        _retries, _schedules, _path
+        _retries, _schedules, _hooks, _path
     )  # fmt: skip
     for check in checks:
         try:
@@ -334,13 +334,24 @@ def _retries(storage: Storage) -> Checked:
 
 
 def _schedules(storage: Storage) -> Checked:
-    """Look for schedules whose planned times cannot be computed: a package or a zone is missing."""
+    """Look for schedules that make no jobs: a package or a zone is missing, or a row is odd."""
     count, problems = storage.schedule_problems()
     if problems:
         name, problem = problems[0]
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         return Checked("schedules", FAIL, f"{name}{more}: {problem}")
     return Checked("schedules", OK, f"all {count:,} can be planned" if count else "there are none")
+
+
+def _hooks(storage: Storage) -> Checked:
+    """Look for hooks that report nothing, because another program wrote what cannot be read."""
+    found, unreadable = storage.hooks()
+    if unreadable:
+        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        return Checked(
+            "hooks", FAIL, f"{unreadable[0]}{more} (queuectl hook remove, or add --replace)"
+        )
+    return Checked("hooks", OK, f"all {len(found):,} can be read" if found else "there are none")
 
 
 def _path(storage: Storage) -> Checked:

@@ -251,10 +251,11 @@ def hook_list(as_json: bool) -> None:
     """
     found = open_storage().hooks()
     if as_json:
-        output.print_json([hook_json(each) for each in found])
-        return
-    if not print_hooks(found):
+        output.print_json([hook_json(each) for each in found.hooks])
+    elif not print_hooks(found.hooks) and not found.unreadable:
         output.message("no hooks yet (queuectl hook add)")
+    for problem in found.unreadable:
+        output.message(f"{problem} (queuectl hook remove, or add --replace)")
 
 
 @hook.command("show", cls=QueueCommand)

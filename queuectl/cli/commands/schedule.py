@@ -81,8 +81,10 @@ def schedule_list(as_json: bool) -> None:
         output.print_json(
             [schedule_json(one, last[one.name], show_env=False) for one in found.schedules]
         )
-    elif not print_table(COLUMNS, [row(one, last[one.name], now=now) for one in found.schedules]):
-        output.message("no schedules yet (queuectl schedule add -h)")
+    else:
+        rows = [row(one, last[one.name], now=now) for one in found.schedules]
+        if not print_table(COLUMNS, rows) and not found.unreadable:
+            output.message("no schedules yet (queuectl schedule add -h)")
     for problem in found.unreadable:
         output.message(f"{problem} (queuectl schedule remove, or add --replace)")
 

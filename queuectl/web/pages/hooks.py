@@ -22,11 +22,13 @@ LAST = 50
 @hooks_page.get("/hooks")
 def hooks() -> str:
     """List the hooks."""
+    found = storage().hooks()
     return render(
         "hooks.html",
         title="Hooks",
         nav="hooks.hooks",
-        hooks=storage().hooks(),
+        hooks=found.hooks,
+        unreadable=found.unreadable[:LAST],
         target=target,
         scope=scope,
         events=show_events,
