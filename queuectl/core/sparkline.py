@@ -6,17 +6,16 @@ import math
 from typing import Sequence
 
 _BARS = "▁▂▃▄▅▆▇█"
-_DIGITS = "123456789"
+_DIGITS = "0123456789"
 
 
 def sparkline(values: Sequence[float], *, ascii_only: bool = False) -> str:
-    """Return one bar per number: `▁▂▅█`, or `1269` in ASCII; a blank for 0.
+    """Return one bar for each number: `▁▂▅█`, or `0159` in ASCII.
 
-    The largest number has the highest bar, and a small one still has the lowest.
+    The largest number has the highest bar; only 0 has the lowest one.
     """
     bars = _DIGITS if ascii_only else _BARS
     highest = max(values, default=0)
     return "".join(
-        " " if value <= 0 else bars[max(0, math.ceil(value / highest * len(bars)) - 1)]
-        for value in values
+        bars[math.ceil(value / highest * (len(bars) - 1)) if value > 0 else 0] for value in values
     )

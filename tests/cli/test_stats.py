@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from queuectl.cli.commands.stats import short_span, sparkline
+from queuectl.cli.commands.stats import short_span
 from queuectl.core.models import Outcome, OutcomeKind
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import to_text, utcnow
@@ -178,16 +178,6 @@ def test_the_keys_of_the_json(busy: Queue) -> None:
 def test_spans_are_short(seconds: float, expected: str) -> None:
     """Two figures are enough to compare."""
     assert short_span(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("series", "expected"),
-    [((), ""), ((0, 0), "▁▁"), ((0, 1, 7, 1000), "▁▂▂█"), ((4, 8), "▅█")],
-)
-def test_bars(series: tuple[int, ...], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only nothing has the lowest bar."""
-    monkeypatch.setattr("queuectl.cli.output.needs_ascii", lambda: False)
-    assert sparkline(series) == expected
 
 
 def test_too_many_attempts_to_read(busy: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

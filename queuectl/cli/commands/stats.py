@@ -16,13 +16,12 @@ from queuectl.core.cells import cut_middle
 from queuectl.core.moments import local
 from queuectl.core.run_figures import Figures, Grouping, Spread, Summary
 from queuectl.core.sizes import size
+from queuectl.core.sparkline import sparkline
 from queuectl.core.times import format_duration, parse_iso, to_text, utcnow
 
 _NONE = "-"
 _ROOM_FOR_COMMANDS = 110
 """On a narrower terminal commands take the place of some other columns."""
-_BARS = "▁▂▃▄▅▆▇█"
-_DIGITS = "0123456789"
 
 
 @click.command(
@@ -132,7 +131,7 @@ def _row(name: str, figures: Figures) -> list[Cell]:
         _NONE if run is None or run.max is None else short_span(run.max),
         short_span(figures.cpu_seconds) if figures.cpu_seconds else _NONE,
         _NONE if figures.max_rss_bytes is None else size(figures.max_rss_bytes),
-        sparkline(figures.series),
+        sparkline(figures.series, ascii_only=output.needs_ascii()),
     ]
 
 
@@ -160,14 +159,6 @@ def short_span(seconds: float) -> str:
     if seconds < 59.5:
         return f"{seconds:.0f}s"
     return format_duration(round(seconds))
-
-
-def sparkline(series: Sequence[int]) -> str:
-    """Return a bar for each number, or a digit where stdout has no bars. The lowest means 0."""
-    marks = _DIGITS if output.needs_ascii() else _BARS
-    highest = max(series, default=0)
-    steps = len(marks) - 1
-    return "".join(marks[-(-number * steps // highest) if highest else 0] for number in series)
 
 
 def _json(summary: Summary) -> dict[str, Any]:
