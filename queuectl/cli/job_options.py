@@ -375,4 +375,6 @@ def held_key_hint(error: UniqueKeyHeld) -> str:
     """Return what to do about a unique key that is held, to be added to the message."""
     if error.until_it_ends is None:
         return ""
-    return f" (enqueue again after its end: queuectl wait {error.holder})"
+    from queuectl.core.naming import quoted  # only here
+
+    return f" (enqueue again after its end: queuectl wait {quoted(error.holder)})"

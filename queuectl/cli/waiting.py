@@ -10,6 +10,7 @@ from queuectl.cli.inside_job import own_job
 from queuectl.core.batches import serves, start_command, waits_for
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, signal_name
+from queuectl.core.naming import quoted
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.host.pools import living_pools
 from queuectl.storage import Storage
@@ -297,7 +298,7 @@ def _warn_busy(storage: Storage, waiting: Callable[[], set[str]]) -> None:
         running = queue.counts[JobState.PROCESSING]
         if queue.limit is not None and running >= queue.limit:
             limit = f"the limit of {queue.name}, {running}/{queue.limit}, is used up"
-            _warn_in_job(own, limit, f"queue limit {queue.name}")
+            _warn_in_job(own, limit, f"queue limit {quoted(queue.name)}")
             return
 
 

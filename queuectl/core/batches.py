@@ -68,7 +68,11 @@ def serves(queues: Sequence[str], queue: str) -> bool:
 def start_command(queues: Iterable[str]) -> str:
     """Return the command that starts workers for these queues; batches have to be named."""
     batches = ",".join(sorted({name for name in queues if is_batch(name) and not is_lane(name)}))
-    return "queuectl worker start" + (f" --queue {batches}" if batches else "")
+    if not batches:
+        return "queuectl worker start"
+    from queuectl.core.naming import quoted  # workers and `enqueue` do not need it
+
+    return f"queuectl worker start --queue {quoted(batches)}"
 
 
 def series_name(words: Sequence[str], folder: str) -> str:

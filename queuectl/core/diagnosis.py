@@ -22,8 +22,9 @@ from queuectl.core.facts import (
     Reason,
     RunningFacts,
 )
-from queuectl.core.findings import Finding, Severity, critical, jobs_with, lasted, quoted, warning
+from queuectl.core.findings import Finding, Severity, critical, jobs_with, lasted, warning
 from queuectl.core.moments import distance, span
+from queuectl.core.naming import quoted
 from queuectl.core.sizes import size
 from queuectl.core.states import JobState
 

@@ -19,6 +19,7 @@ from queuectl.core.models import (
     Selection,
     Worker,
 )
+from queuectl.core.naming import quoted
 from queuectl.core.reasons import short_reason
 from queuectl.core.settings import Settings
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -109,7 +110,7 @@ class _Explaining:
         if job.created_at <= self._now + retry.CLOCK_TOLERANCE:
             return ""
         return _CLOCK_WAS_AHEAD.format(
-            "was enqueued", f"queuectl edit --delay 0 {self._words.name(job)} starts it"
+            "was enqueued", f"queuectl edit --delay 0 {self._in_command(job)} starts it"
         )
 
     def _wrong_retry(self, job: Job) -> str:
@@ -122,7 +123,7 @@ class _Explaining:
         if moved is None:
             return ""
         return _CLOCK_WAS_AHEAD.format(
-            "failed", f"a running worker corrects this, or queuectl retry {self._words.name(job)}"
+            "failed", f"a running worker corrects this, or queuectl retry {self._in_command(job)}"
         )
 
     def _was_interrupted(self, job: Job) -> bool:
@@ -140,7 +141,7 @@ class _Explaining:
             return Explanation("cancelled", f"was cancelled at {when}{reason}")
         interrupted = self._was_interrupted(job)
         cause = job.last_error if interrupted else self._failure(job)
-        again = f"queuectl dlq retry {self._words.name(job)} runs it again"
+        again = f"queuectl dlq retry {self._in_command(job)} runs it again"
         return Explanation("dead", f"died at {when}: {cause}; {again}")
 
     def _failure(self, job: Job) -> str:
@@ -170,7 +171,7 @@ class _Explaining:
 
     def _was_paused(self, job: Job) -> str:
         when = "" if job.paused_at is None else f" at {self._words.time(job.paused_at)}"
-        return f"was paused{when} (queuectl resume {self._words.name(job)})"
+        return f"was paused{when} (queuectl resume {self._in_command(job)})"
 
     def _blocked(self, job: Job) -> Explanation:
         needs = self._queue.needs(job)
@@ -179,7 +180,7 @@ class _Explaining:
                 return Explanation(
                     "blocked-for-good",
                     f"is blocked by {self._words.name(need.job)}, which is {need.job.state.value} "
-                    f"(queuectl retry {self._words.name(need.job)})",
+                    f"(queuectl retry {self._in_command(need.job)})",
                 )
         named = [
             f"{self._words.name(need.job)}, which is {_standing(need.job)}" for need in needs[:3]
@@ -210,7 +211,7 @@ class _Explaining:
             return Explanation(
                 "not-served",
                 f"waits: no worker serves its queue {job.queue} "
-                f"(queuectl worker start --queue {owner_of(job.queue)})",
+                f"(queuectl worker start --queue {quoted(owner_of(job.queue))})",
             )
         able = [worker for worker in serving if worker.problem is None]
         if not able:
@@ -226,6 +227,9 @@ class _Explaining:
         doing += self._with_paused_jobs({worker.id for worker in serving})
         return Explanation("ahead" if ahead else "next", f"waits for a worker: {jobs}{doing}")
 
+    def _in_command(self, job: Job) -> str:
+        return quoted(self._words.name(job))
+
     def _with_paused_jobs(self, workers: Collection[str]) -> str:
         """Return which of these workers' jobs are paused: they keep their workers busy."""
         paused = [
@@ -236,7 +240,9 @@ class _Explaining:
         if not paused:
             return ""
         are = "is" if len(paused) == 1 else "are"
-        again = f"queuectl resume {paused[0]}" if len(paused) == 1 else "queuectl resume --all"
+        again = (
+            f"queuectl resume {quoted(paused[0])}" if len(paused) == 1 else "queuectl resume --all"
+        )
         return f", and {_listed(paused)} {are} paused ({again})"
 
     def _held_back(self, job: Job) -> Explanation | None:
@@ -248,7 +254,7 @@ class _Explaining:
             when = "" if queue.paused_at is None else f" at {self._words.time(queue.paused_at)}"
             reason = f": {queue.pause_reason}" if queue.pause_reason else ""
             # One pause may hold all queues; `resume` without a name lifts every pause.
-            name = "" if self._queue.all_paused() else f" {queue.name}"
+            name = "" if self._queue.all_paused() else f" {quoted(queue.name)}"
             return Explanation(
                 "paused",
                 f"waits: its queue {queue.name} was paused by {queue.paused_by}{when}{reason} "
@@ -263,7 +269,7 @@ class _Explaining:
                 return Explanation(
                     "limit",
                     f"waits: the limit of its queue, {len(running)}/{queue.limit}, is used by "
-                    f"{_listed(running)} (queuectl queue limit {job.queue} N changes it)",
+                    f"{_listed(running)} (queuectl queue limit {quoted(job.queue)} N changes it)",
                 )
         return None
 

@@ -43,13 +43,6 @@ def warning(code: str, message: str, remedy: str | None, detail: str | None = No
     return Finding(code, Severity.WARNING, message, detail, remedy)
 
 
-def quoted(name: str) -> str:
-    """Return a name as a word of a command line."""
-    from queuectl.core.shell_words import quote_argument  # only here: it needs shlex
-
-    return quote_argument(name)
-
-
 def jobs_with(count: int, *, one: str = "", many: str = "") -> str:
     """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
     return f"{count:,} job {one}".rstrip() if count == 1 else f"{count:,} jobs {many}".rstrip()

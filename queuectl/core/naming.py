@@ -1,4 +1,4 @@
-"""How a job is called when people read of it: by a short number, and by a title."""
+"""How jobs are called when people read of them, and names in commands that people may copy."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 def number(job: Job | JobKey) -> str:
     """Return the short number of a job, which is never used twice: `@17`."""
     return f"@{job.seq}"
+
+
+def quoted(name: str) -> str:
+    """Return the name of a job or queue, or the like, as one word of a shell command."""
+    from queuectl.core.shell_words import quote_argument  # only when it is needed: it loads shlex
+
+    return quote_argument(name)
 
 
 def hook_title(job: Job) -> str | None:

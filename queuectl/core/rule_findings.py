@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Iterator
 
 from queuectl.core.facts import LATE_AFTER, Facts, HookFacts
-from queuectl.core.findings import Finding, critical, jobs_with, lasted, quoted, warning
+from queuectl.core.findings import Finding, critical, jobs_with, lasted, warning
 from queuectl.core.moments import distance, local
+from queuectl.core.naming import quoted
 from queuectl.core.states import JobState
 
 MANY_FAILURES = 3

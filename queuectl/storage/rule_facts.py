@@ -8,6 +8,7 @@ from typing import Mapping, Sequence
 
 from queuectl.core.errors import QueueError, QueueUnusable
 from queuectl.core.facts import LATE_AFTER, HookFacts, Run, ScheduleFacts
+from queuectl.core.naming import quoted
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text
@@ -98,7 +99,7 @@ def _schedule(conn: sqlite3.Connection, row: Sequence[str | None], now: datetime
         is_paused=paused_at is not None,
         due_at=due,
         problem=problem,
-        remedy=remedy or (f"queuectl schedule show {name}" if problem else None),
+        remedy=remedy or (f"queuectl schedule show {quoted(str(name))}" if problem else None),
         left_out=time(left_out),
         unfinished=next((run for run in runs if run.state not in FINISHED_STATES), None),
         last_ended=next(

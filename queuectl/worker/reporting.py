@@ -6,7 +6,7 @@ import logging
 from typing import Mapping
 
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict
-from queuectl.core.naming import title
+from queuectl.core.naming import quoted, title
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, utcnow
 from queuectl.worker.tally import Left, Tally
@@ -51,8 +51,8 @@ class Reporter:
 
     def waits_for_paused(self, claim: Claim) -> None:
         """Report that this worker is to exit after its job, which is paused."""
-        job_id = claim.job.id
-        _log.warning("%s is paused; %s", _name(claim), _EXITS_AFTER.format(job_id))
+        exits_after = _EXITS_AFTER.format(quoted(claim.job.id))
+        _log.warning("%s is paused; %s", _name(claim), exits_after)
 
     def look(self) -> None:
         """Report what has become due meanwhile; called about once a second."""

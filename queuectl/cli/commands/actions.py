@@ -31,6 +31,7 @@ from queuectl.cli.selection import (
 from queuectl.cli.summary import Summary, verbose_option
 from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
 from queuectl.core.models import Job, JobKey, Selection
+from queuectl.core.naming import quoted
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_reason
@@ -272,7 +273,7 @@ def edit(
         return
     if "after" in changes:
         _warn_unsatisfiable(storage, edited)
-    dead = f": queuectl retry {name} runs it" if edited.state is JobState.DEAD else ""
+    dead = f": queuectl retry {quoted(name)} runs it" if edited.state is JobState.DEAD else ""
     paused = "" if edited.paused_at is None else ", paused"
     output.print_line(f"{name} is {edited.state.value}{paused}{dead}")
 
@@ -291,7 +292,7 @@ def _warn_unsatisfiable(storage: Storage, job: Job) -> None:
 
 def _retry_hint(name: str) -> str:
     """Return how a finished job can be changed all the same."""
-    return f" (queuectl retry {name} takes the options of edit, and runs it again)"
+    return f" (queuectl retry {quoted(name)} takes the options of edit, and runs it again)"
 
 
 def _check_command_words(words: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from queuectl.cli.command import open_part, queue_files
 from queuectl.core.arguments import SEPARATORS
 from queuectl.core.errors import QueueError
 from queuectl.core.moments import local_with_distance
+from queuectl.core.naming import quoted
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration
 from queuectl.host.pools import living_pools
@@ -160,7 +161,7 @@ class Notes:
 def _paused(name: str) -> str:
     if not name:
         return "all queues are paused (queuectl queue resume)"
-    return f"{name} is paused (queuectl queue resume {name})"
+    return f"{name} is paused (queuectl queue resume {quoted(name)})"
 
 
 def _unserved(queues: set[str]) -> Iterator[str]:
@@ -169,7 +170,7 @@ def _unserved(queues: set[str]) -> Iterator[str]:
     if unserved and not pools:
         yield "no worker is running (queuectl worker start)"
     elif unserved:
-        names = ",".join(unserved)
+        names = quoted(",".join(unserved))
         yield f"no worker serves {', '.join(unserved)} (queuectl worker start --queue {names})"
 
 

@@ -21,7 +21,7 @@ from queuectl.cli.waiting import (
 )
 from queuectl.core.errors import QueueError
 from queuectl.core.models import Job
-from queuectl.core.naming import title
+from queuectl.core.naming import quoted, title
 from queuectl.core.states import JobState
 from queuectl.host import processes
 from queuectl.host.signals import die_by
@@ -48,7 +48,8 @@ def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> 
         if not quiet:
             if sys.stderr.isatty():
                 click.echo("\r", nl=False, err=True)  # over the ^C that the terminal shows
-            output.message(f"{job_id} goes on: queuectl wait {job_id}, or queuectl cancel {job_id}")
+            word = quoted(job_id)
+            output.message(f"{job_id} goes on: queuectl wait {word}, or queuectl cancel {word}")
         die_by(signal.SIGINT)
         raise
     if ending.code:

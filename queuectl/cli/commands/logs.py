@@ -18,7 +18,7 @@ from queuectl.core.cells import width
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Execution, Job
-from queuectl.core.naming import title
+from queuectl.core.naming import quoted, title
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.storage import Storage
@@ -101,7 +101,7 @@ def _follow(storage: Storage, looking: Looking, tail: int | None, attempt: int |
     if looking.is_vague and output.on_terminal():
         _print_header(job)
     if execution is None and job.state not in FINISHED_STATES:
-        _note(f"waiting for {shown_name(job)} to start (queuectl why {shown_name(job)})")
+        _note(f"waiting for {shown_name(job)} to start (queuectl why {quoted(shown_name(job))})")
     if attempt is None or execution is None:
         any_output = follow_job(storage, job, execution, tail)
     else:
@@ -117,7 +117,7 @@ def _print_output(storage: Storage, job: Job, tail: int | None, attempt: int | N
     execution = _execution(storage, job, attempt)
     if execution is None:
         yet = "" if job.state in FINISHED_STATES else " yet"
-        _note(f"{shown_name(job)} has not run{yet} (queuectl why {shown_name(job)})")
+        _note(f"{shown_name(job)} has not run{yet} (queuectl why {quoted(shown_name(job))})")
         return b""
     printer = OutputPrinter(storage, execution, tail)
     printer.print_once()

@@ -19,6 +19,7 @@ from queuectl.cli.selection import (
 from queuectl.cli.summary import Summary, verbose_option
 from queuectl.core.errors import NoSuchJob, QueueError, WrongState
 from queuectl.core.models import Job, JobKey
+from queuectl.core.naming import quoted
 from queuectl.core.states import UNFINISHED_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.host import processes
@@ -143,6 +144,7 @@ def _found(storage: Storage, key: JobKey | str, command: str) -> Job | JobKey:
     except NoSuchJob:
         if key not in {queue.name for queue in storage.queues()}:
             raise
+        name = quoted(key)
         raise QueueError(
-            f"no such job: {key}, but a queue has this name (queuectl queue {command} {key})"
+            f"no such job: {key}, but a queue has this name (queuectl queue {command} {name})"
         ) from None

@@ -16,7 +16,7 @@ from queuectl.cli.shown_times import local_time
 from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
 from queuectl.core.models import Execution, Job, Need, OutcomeKind, signal_name
 from queuectl.core.moments import local, span
-from queuectl.core.naming import hook_title, number
+from queuectl.core.naming import hook_title, number, quoted
 from queuectl.core.sizes import size
 from queuectl.core.states import WAITING_STATES
 from queuectl.core.times import format_duration, utcnow
@@ -255,7 +255,7 @@ def _paused(job: Job) -> str | None:
     if job.paused_at is None:
         return None
     since = local_time(job.paused_at, now=utcnow())
-    return f"since {since} (queuectl resume {shown_name(job)})"
+    return f"since {since} (queuectl resume {quoted(shown_name(job))})"
 
 
 def _uncounted(times: int) -> str | None:
@@ -305,7 +305,7 @@ def _print_hints(job: Job, last: Execution) -> None:
         hints.append(f"The last attempt left processes running ({what}).")
     if last.output.size_bytes or last.outcome is None:
         follow = "--follow " if last.outcome is None else ""
-        hints.append(f"Output: queuectl logs {follow}{shown_name(job)}")
+        hints.append(f"Output: queuectl logs {follow}{quoted(shown_name(job))}")
     for hint in hints:
         output.print_data("")
         output.print_line(hint)

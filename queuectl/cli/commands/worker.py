@@ -30,7 +30,7 @@ from queuectl.core.batches import serves
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import Job, Worker
 from queuectl.core.moments import lasting
-from queuectl.core.naming import number
+from queuectl.core.naming import number, quoted
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host import places
@@ -328,7 +328,7 @@ def _tell_running_jobs(targets: Iterable[stopping.Target]) -> None:
 def _tell_paused_jobs(paused: Sequence[Job]) -> None:
     """Say which paused jobs keep workers from exiting, perhaps for ever."""
     one = shown_name(paused[0])
-    which, them, name = f"{one}, which is", "it", one
+    which, them, name = f"{one}, which is", "it", quoted(one)
     if len(paused) > 1:
         which, them, name = f"{len(paused)} jobs that are", "them", "--all"
     output.message(
