@@ -22,8 +22,8 @@ from queuectl.core.facts import (
     Reason,
     RunningFacts,
 )
-from queuectl.core.findings import Finding, Severity, critical, jobs_with, lasted, warning
-from queuectl.core.moments import distance, span
+from queuectl.core.findings import Finding, Severity, critical, jobs_with, warning
+from queuectl.core.moments import distance, lasted, lasting, span
 from queuectl.core.naming import quoted
 from queuectl.core.sizes import size
 from queuectl.core.states import JobState
@@ -84,7 +84,7 @@ def all_is_well(facts: Facts) -> str:
     workers = len(facts.workers)
     said = [f"{workers} worker{' is' if workers == 1 else 's are'} running"]
     if waits:
-        said.append(f"nothing has waited longer than {lasted(min(waits), facts.now)}")
+        said.append(f"nothing has waited longer than {lasted(min(waits), now=facts.now)}")
     else:
         said.append("nothing waits")
     if facts.last_death is None:
@@ -100,8 +100,8 @@ def _waiting(queues: Iterable[QueueFacts], now: datetime) -> str:
     count = sum(queue.ready for queue in found)
     oldest = min(queue.ready_since for queue in found if queue.ready_since is not None)
     if count == 1:
-        return f"1 job has waited for {lasted(oldest, now)}"
-    return f"{count:,} jobs wait, the oldest for {lasted(oldest, now)}"
+        return f"1 job has waited {lasting(oldest, now=now)}"
+    return f"{count:,} jobs wait, the oldest {lasting(oldest, now=now)}"
 
 
 def _has_waited(queue: QueueFacts, at_least: timedelta, now: datetime) -> bool:
@@ -249,12 +249,12 @@ def _limited(facts: Facts) -> Iterator[Finding]:
         if queue.status.paused or not facts.workers:
             continue
         name = queue.status.name
-        waited = f"A job of the queue {name} has waited for {lasted(queue.ready_since, facts.now)}"
+        waited = f"A job of the queue {name} has waited {lasting(queue.ready_since, now=facts.now)}"
         using = next((job for job in facts.running if job.queue == name), None)
         used = ""
         if using is not None:
             longest = "by" if limit == 1 else "for the longest time by"
-            used = f" {longest} {using.name}, which has run for {lasted(using.since, facts.now)}"
+            used = f" {longest} {using.name}, which has run {lasting(using.since, now=facts.now)}"
         yield warning(
             "limit",
             f"{waited}: the limit of {limit:,} is used up{used}",
@@ -317,7 +317,7 @@ def _overrun(facts: Facts) -> Iterator[Finding]:
         name = quoted(job.name)
         yield warning(
             "overrun",
-            f"{job.name} has run for {lasted(job.since, facts.now)}, {times} times as long as "
+            f"{job.name} has run {lasting(job.since, now=facts.now)}, {times} times as long as "
             f"usual ({span(int(usual))})",
             f"queuectl show {name}",
             f"queuectl cancel {name} ends it",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
-
-from queuectl.core.moments import span
 
 
 class Severity(str, Enum):
@@ -46,8 +43,3 @@ def warning(code: str, message: str, remedy: str | None, detail: str | None = No
 def jobs_with(count: int, *, one: str = "", many: str = "") -> str:
     """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
     return f"{count:,} job {one}".rstrip() if count == 1 else f"{count:,} jobs {many}".rstrip()
-
-
-def lasted(since: datetime, now: datetime) -> str:
-    """Return how long something has lasted: `41 min`."""
-    return span(int(max(0.0, (now - since).total_seconds())))

@@ -52,9 +52,14 @@ def upcoming(instant: datetime, *, now: datetime, short: bool = False) -> str:
     return f"at {at[5:]}" if at.startswith(today[:5]) else f"on {at[:10]}"
 
 
+def lasted(since: datetime, *, now: datetime) -> str:
+    """Return how long something has been going on: `12 min`, `0 s` if it begins later."""
+    return span(int(max(0.0, (now - since).total_seconds())))
+
+
 def lasting(since: datetime, *, now: datetime) -> str:
-    """Return how long something has been going on: `for 12 min`."""
-    return f"for {span(int(max(0.0, (now - since).total_seconds())))}"
+    """Return the same as a part of a sentence: `for 12 min`."""
+    return f"for {lasted(since, now=now)}"
 
 
 def lasting_in_short(since: datetime, *, now: datetime) -> str:

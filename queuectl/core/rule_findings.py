@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Iterator
 
 from queuectl.core.facts import LATE_AFTER, Facts, HookFacts
-from queuectl.core.findings import Finding, critical, jobs_with, lasted, warning
-from queuectl.core.moments import distance, local
+from queuectl.core.findings import Finding, critical, jobs_with, warning
+from queuectl.core.moments import distance, lasted, local
 from queuectl.core.naming import quoted
 from queuectl.core.states import JobState
 
@@ -35,11 +35,11 @@ def late(facts: Facts) -> Iterator[Finding]:
     found.sort(key=lambda schedule: (schedule.due_at or facts.now, schedule.name))
     if len(found) > _FEW:
         many = f"{len(found):,} schedules are late"
-        longest = f"{found[0].name} by {lasted(found[0].due_at or facts.now, facts.now)}"
+        longest = f"{found[0].name} by {lasted(found[0].due_at or facts.now, now=facts.now)}"
         yield critical("schedule-late", f"{many}, {longest}: {cause}", remedy)
         return
     for schedule in found:
-        late_by = lasted(schedule.due_at or facts.now, facts.now)
+        late_by = lasted(schedule.due_at or facts.now, now=facts.now)
         message = f"The schedule {schedule.name} is {late_by} late: {cause}"
         yield critical("schedule-late", message, remedy)
 
