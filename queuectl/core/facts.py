@@ -11,8 +11,6 @@ from queuectl.core.states import JobState
 # Thresholds of findings that also limit what is read: below them, some facts are not asked for.
 BEHIND_AFTER = timedelta(minutes=10)
 """A queue that is served is a finding when a job has waited so long."""
-LATE_AFTER = timedelta(minutes=2)
-"""So late a schedule is a finding."""
 OVERRUN_AFTER = timedelta(minutes=10)
 """No job that has run for a shorter time takes unusually long."""
 MANY_RETRIES = 20

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Mapping, Sequence
 
 from queuectl.core.errors import QueueError, QueueUnusable
-from queuectl.core.facts import LATE_AFTER, HookFacts, Run, ScheduleFacts
+from queuectl.core.facts import HookFacts, Run, ScheduleFacts
 from queuectl.core.naming import quoted
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -88,7 +88,9 @@ def _schedule(conn: sqlite3.Connection, row: Sequence[str | None], now: datetime
     due = time(due_at)
     problem = remedy = None
     if paused_at is None:
-        is_late = due is not None and now - due > LATE_AFTER
+        from queuectl.core.schedules import GRACE  # only where there are schedules
+
+        is_late = due is not None and now - due > GRACE
         problem, remedy = _problem(str(expression), zone, time(anchor) or now, is_late=is_late)
     # Most schedules have neither left out a time nor failed: then their jobs are not asked for.
     runs = []
