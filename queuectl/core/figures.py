@@ -22,7 +22,7 @@ class QueueFigures(NamedTuple):
     jobs: Mapping[str, int]
     """The number of jobs in each state; states without jobs may be left out."""
     oldest_ready_seconds: float
-    """How long the job has waited that has waited longest; 0 if none waits."""
+    """The longest waiting time of a job that could run; 0 if none waits."""
     paused: bool
     """Whether the queue itself is paused."""
     limit: int | None

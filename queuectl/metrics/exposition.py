@@ -108,7 +108,7 @@ class _Families:
         )
         yield from self._gauge(
             "queuectl_oldest_ready_age_seconds",
-            "How long the job has waited that could run and has waited longest; 0 if none waits.",
+            "Longest waiting time of a job that could run; 0 if none waits.",
             (({"queue": queue.name}, queue.oldest_ready_seconds) for queue in queues),
         )
         yield from self._gauge(
@@ -118,7 +118,7 @@ class _Families:
         )
         yield from self._gauge(
             "queuectl_queue_limit_jobs",
-            "How many jobs of this queue may run at once, if it has a limit.",
+            "Maximum number of jobs of this queue that run at once; absent without a limit.",
             (({"queue": queue.name}, queue.limit) for queue in queues if queue.limit is not None),
         )
 
@@ -126,12 +126,12 @@ class _Families:
         queues = shown.queues
         yield from self._counter(
             "queuectl_jobs_enqueued",
-            "Number of jobs that were enqueued, finished ones that were retried included.",
+            "Number of jobs that were enqueued, including finished ones that were retried.",
             (({"queue": queue.name}, queue.enqueued) for queue in queues),
         )
         yield from self._counter(
             "queuectl_runs",
-            "Number of attempts that have ended, by what ended them.",
+            "Number of attempts that have ended, by outcome.",
             (
                 ({"queue": queue.name, "outcome": outcome}, queue.runs.get(outcome, 0))
                 for queue in queues
@@ -155,12 +155,12 @@ class _Families:
         )
         yield from self._histogram(
             "queuectl_run_duration_seconds",
-            "How long attempts ran.",
+            "Running times of attempts.",
             [({"queue": queue.name}, queue.run_seconds) for queue in queues],
         )
         yield from self._histogram(
             "queuectl_wait_duration_seconds",
-            "How long attempts waited for their start since they could start.",
+            "Waiting times of attempts, from the moment at which they could start to their start.",
             [({"queue": queue.name}, queue.wait_seconds) for queue in queues],
         )
 
@@ -168,12 +168,12 @@ class _Families:
         schedules = shown.schedules
         yield from self._gauge(
             "queuectl_schedule_next_timestamp_seconds",
-            "The next planned time.",
+            "Next planned time of this schedule.",
             (({"schedule": one.name}, one.next_at) for one in schedules if one.next_at is not None),
         )
         yield from self._gauge(
             "queuectl_schedule_last_success_timestamp_seconds",
-            "When the last completed job of this schedule ended; 0 if none has completed so far.",
+            "Time at which the last completed job of this schedule ended; 0 if none has completed.",
             (
                 ({"schedule": one.name}, one.last_success_at)
                 for one in schedules
@@ -182,7 +182,7 @@ class _Families:
         )
         yield from self._gauge(
             "queuectl_schedule_lateness_seconds",
-            "How long the next job has been due; 0 if it is not due yet.",
+            "Time since the next job of this schedule became due; 0 if it is not due yet.",
             (({"schedule": one.name}, one.lateness_seconds) for one in schedules),
         )
         yield from self._gauge(
@@ -192,8 +192,8 @@ class _Families:
         )
         yield from self._counter(
             "queuectl_schedule_ticks",
-            "Number of planned times that made a job, or were left out: the previous job was still "
-            "running (overlapped), or no worker was there in time (missed).",
+            "Number of planned times, by result: a job was made (made), or none was, because the "
+            "previous one was still running (overlapped) or no worker was there in time (missed).",
             (
                 ({"schedule": one.name, "result": result}, one.ticks.get(result, 0))
                 for one in schedules
@@ -209,7 +209,7 @@ class _Families:
         )
         yield from self._gauge(
             "queuectl_hook_consecutive_failures",
-            "How many deliveries of this hook in a row have failed.",
+            "Number of deliveries of this hook that have failed in a row.",
             (({"hook": hook.name}, hook.failures) for hook in shown.hooks),
         )
 
@@ -217,13 +217,13 @@ class _Families:
         gauges: Sequence[tuple[str, str, float | None]] = (
             ("all_queues_paused", "Whether all queues are paused by one switch.",
              figures.all_paused),
-            ("database_size_bytes", "The size of the queue's file.", figures.database_bytes),
-            ("wal_size_bytes", "The size of the write-ahead log beside that file.",
+            ("database_size_bytes", "Size of the file of the queue.", figures.database_bytes),
+            ("wal_size_bytes", "Size of the write-ahead log of that file.",
              figures.wal_bytes),
-            ("disk_free_bytes", "The free space on the disk of the queue.", figures.free_bytes),
+            ("disk_free_bytes", "Free space on the disk of the queue.", figures.free_bytes),
             ("series_dropped", "Number of queues, schedules and hooks without series of their own.",
              shown.dropped),
-            ("scrape_duration_seconds", "How long it took to collect these figures.",
+            ("scrape_duration_seconds", "Time that it took to collect these figures.",
              figures.seconds),
         )  # fmt: skip
         yield from self._gauge(
@@ -233,7 +233,7 @@ class _Families:
         )
         yield from self._gauge(
             "queuectl_findings",
-            "Number of problems that queuectl status shows.",
+            "Number of findings that queuectl status shows.",
             (({"severity": one}, figures.findings.get(one, 0)) for one in _SEVERITIES),
         )
         for name, text, value in gauges:
@@ -241,7 +241,7 @@ class _Families:
                 yield from self._gauge(f"queuectl_{name}", text, [({}, value)])
         yield from self._gauge(
             "queuectl_build_info",
-            "The version of queuectl, and that of the queue's file.",
+            "Version of queuectl, and of the schema of the queue's file.",
             [({"version": figures.version, "schema": str(figures.schema)}, 1)],
         )
 
