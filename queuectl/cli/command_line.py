@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence, TypeVar
 
 import click
 
-from queuectl.cli.command import QueueCommand, usage_error
+from queuectl.cli.command import QueueCommand, all_of, option, usage_error
 from queuectl.cli.job_options import refuse_late_options, split_words
 from queuectl.core.specs import is_json
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def template_options(function: _Function) -> _Function:
-    """Add the options about the jobs that a template makes."""
-    null = click.option(
+template_options = all_of(
+    option(
         "-0",
         "--null",
         is_flag=True,
         help="With ::::, arguments end with a NUL byte, as find -print0 writes them.",
-    )
-    dry_run = click.option("--dry-run", is_flag=True, help="Print the commands, and store nothing.")
-    return null(dry_run(function))
+    ),
+    option("--dry-run", is_flag=True, help="Print the commands, and store nothing."),
+)
 
 
 class NamedCommandLine(QueueCommand):

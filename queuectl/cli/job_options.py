@@ -10,7 +10,7 @@ from typing import Any, Callable, List, Mapping, Sequence, Tuple, TypeVar
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import knowing_short_options, usage_error
+from queuectl.cli.command import all_of, knowing_short_options, option, usage_error
 from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import InvalidInput, UniqueKeyHeld
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, effective
@@ -46,21 +46,15 @@ def job_options(*, new: bool, chooses: bool = False) -> Callable[[_Function], _F
 
     A command that `chooses` jobs by --queue and --label does not get these two.
     """
-
-    def add(function: _Function) -> _Function:
-        for option in reversed([*([] if chooses else _names(new=new)), *_options(new=new)]):
-            function = option(function)
-        return function
-
-    return add
+    return all_of(*(() if chooses else _names(new=new)), *_options(new=new))
 
 
 def _names(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     """Return the options that say what a job is chosen by."""
     queue = _described("Put it in this queue", DEFAULT_QUEUE, new=new)
     return (
-        click.option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=queue),
-        click.option("--label", metavar="TEXT", shell_complete=offers.labels,
+        option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=queue),
+        option("--label", metavar="TEXT", shell_complete=offers.labels,
                      help="A name to show in lists."),
     )  # fmt: skip
 
@@ -92,22 +86,22 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     not_before = "Do not start it before this time."
     no_hook = "" if new else " ('' = none)"
     return (
-        click.option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
-        click.option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
-        click.option("--retry-delay", metavar="DURATION",
+        option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
+        option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
+        option("--retry-delay", metavar="DURATION",
                      help=fixed.format("" if new else "; '' = as configured")),
-        click.option("--backoff", metavar="BASE", help=base),
-        click.option("--timeout", metavar="DURATION", help=kill),
-        click.option("--delay", metavar="DURATION", help=later),
-        click.option("--at", metavar="TIME", help=not_before),
-        click.option("--cwd", metavar="DIR", shell_complete=offers.path("dir"), help=folder),
-        click.option("--env", multiple=True, metavar="NAME[=VALUE]",
+        option("--backoff", metavar="BASE", help=base),
+        option("--timeout", metavar="DURATION", help=kill),
+        option("--delay", metavar="DURATION", help=later),
+        option("--at", metavar="TIME", help=not_before),
+        option("--cwd", metavar="DIR", shell_complete=offers.path("dir"), help=folder),
+        option("--env", multiple=True, metavar="NAME[=VALUE]",
                      shell_complete=offers.variables, help=variable),
-        click.option("--shell", metavar="PATH", shell_complete=offers.path(), help=shell),
-        click.option("--input", metavar="FILE", shell_complete=offers.path(), help=content),
-        click.option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
+        option("--shell", metavar="PATH", shell_complete=offers.path(), help=shell),
+        option("--input", metavar="FILE", shell_complete=offers.path(), help=content),
+        option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after.format(none)),
-        click.option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
+        option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
                      help=after_any.format(none)),
         *hook_options(no_hook),
     )  # fmt: skip
@@ -117,17 +111,13 @@ def hook_options(note: str = "") -> Sequence[Callable[[_Function], _Function]]:
     """Return the options that name commands to run when a job ends."""
     when = {"success": "it completes", "failure": "it is dead", "finish": "it ends in any way"}
     return [
-        click.option(f"--on-{end}", metavar="COMMAND", shell_complete=offers.command,
+        option(f"--on-{end}", metavar="COMMAND", shell_complete=offers.command,
                      help=f"Run this command when {meaning}{note}.")
         for end, meaning in when.items()
     ]  # fmt: skip
 
 
-def own_hook_options(function: _Function) -> _Function:
-    """Add these options."""
-    for option in reversed(hook_options()):
-        function = option(function)
-    return function
+own_hook_options = all_of(*hook_options())
 
 
 _OPTION_OF = {

@@ -17,7 +17,7 @@ from typing import (
 import click
 
 from queuectl.cli import offers
-from queuectl.cli.command import usage_error
+from queuectl.cli.command import option, usage_error
 from queuectl.cli.parameters import PATTERN, SINCE, States
 from queuectl.core.batches import PREFIX, is_batch
 from queuectl.core.states import JobState
@@ -32,7 +32,7 @@ _BATCHES = "queuectl.batches"
 
 def queue_option(function: _Function) -> _Function:
     """Add `--queue`, which may be repeated or given as `a,b`, and `--batch`, a queue of `run`."""
-    queue = click.option(
+    queue = option(
         "--queue",
         "queues",
         multiple=True,
@@ -41,7 +41,7 @@ def queue_option(function: _Function) -> _Function:
         shell_complete=offers.queues,
         help="Only this queue (repeatable, or A,B).",
     )
-    batch = click.option(
+    batch = option(
         "--batch",
         multiple=True,
         metavar="NAME",
@@ -74,7 +74,7 @@ def state_option(*among: JobState) -> Callable[[_Function], _Function]:
 
     Without any, it names all states.
     """
-    return click.option(
+    return option(
         "--state",
         "states",
         type=States(among or tuple(JobState)),
@@ -84,25 +84,20 @@ def state_option(*among: JobState) -> Callable[[_Function], _Function]:
     )
 
 
-def label_option(function: _Function) -> _Function:
-    """Add `--label`, a pattern as in a shell."""
-    return click.option(
-        "--label",
-        type=PATTERN,
-        metavar="GLOB",
-        shell_complete=offers.labels,
-        help="Only jobs whose label matches, for example 'nightly*'.",
-    )(function)
+label_option = option(
+    "--label",
+    type=PATTERN,
+    metavar="GLOB",
+    shell_complete=offers.labels,
+    help="Only jobs whose label matches, for example 'nightly*'.",
+)
 
-
-def since_option(function: _Function) -> _Function:
-    """Add `--since`, a time in the past or how long ago it is."""
-    return click.option(
-        "--since",
-        type=SINCE,
-        metavar="WHEN",
-        help="Only jobs that were enqueued, started or ended since then.",
-    )(function)
+since_option = option(
+    "--since",
+    type=SINCE,
+    metavar="WHEN",
+    help="Only jobs that were enqueued, started or ended since then.",
+)
 
 
 def jobs_argument(*states: JobState) -> Callable[[_Function], _Function]:
@@ -124,7 +119,7 @@ def state_names(given: Sequence[tuple[JobState, ...]]) -> tuple[JobState, ...]:
 
 def all_option(help_text: str) -> Callable[[_Function], _Function]:
     """Add `--all`, which a command that can do damage needs if nothing else chooses jobs."""
-    return click.option("--all", "everything", is_flag=True, help=help_text)
+    return option("--all", "everything", is_flag=True, help=help_text)
 
 
 class Choice(NamedTuple):

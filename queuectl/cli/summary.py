@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Callable, TypeVar
 
-import click
-
 from queuectl.cli import output
+from queuectl.cli.command import option
 from queuectl.cli.selection import Choice
 from queuectl.storage import Storage
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def verbose_option(function: _Function) -> _Function:
-    """Add `-v`, which prints what scripts get on a terminal as well."""
-    return click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        help="Print one line per job on a terminal as well, not only their number.",
-    )(function)
+verbose_option = option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print one line per job on a terminal as well, not only their number.",
+)
 
 
 class Summary:

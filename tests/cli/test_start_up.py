@@ -13,8 +13,9 @@ from support.queue import Queue
 # Modules that cost milliseconds, and that only some commands have a use for.
 _SLOW = {
     "asyncio", "concurrent.futures", "ctypes", "difflib", "email", "http", "importlib.metadata",
-    "importlib.resources", "locale", "logging", "multiprocessing", "pickle", "random", "selectors",
-    "shlex", "shutil", "socket", "ssl", "subprocess", "tabulate", "tempfile", "urllib", "zipfile",
+    "importlib.resources", "inspect", "locale", "logging", "multiprocessing", "pickle", "random",
+    "selectors", "shlex", "shutil", "socket", "ssl", "subprocess", "tabulate", "tempfile", "urllib",
+    "zipfile",
 }  # fmt: skip
 # The packages of the extras. prometheus_client takes 85 ms, flask with waitress 180 ms and 30 MB.
 _EXTRAS = {"cronsim", "flask", "jinja2", "prometheus_client", "waitress", "werkzeug", "zoneinfo"}
@@ -103,8 +104,12 @@ def test_workers_import_nothing_of_the_command_line(queue: Queue) -> None:
 
 
 def _needless(queue: Queue, imported: set[str]) -> list[str]:
-    """Return the slow ones of these modules. (With older Pythons, click itself needs locale.)"""
-    return sorted((imported & (_SLOW | _EXTRAS | _OURS)) - _imported(queue, "-c", "import click"))
+    """Return the slow ones of these modules. (With older Pythons, click itself needs locale.)
+
+    click imports `inspect`, too, which we keep from being loaded.
+    """
+    of_click = _imported(queue, "-c", "import click") - {"inspect"}
+    return sorted((imported & (_SLOW | _EXTRAS | _OURS)) - of_click)
 
 
 def _imported(queue: Queue, *words: str) -> set[str]:

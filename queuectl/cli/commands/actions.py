@@ -9,7 +9,7 @@ from typing import Any, Iterable, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.command import QueueCommand, each, open_storage, option, quiet_option, usage_error
 from queuectl.cli.command_line import NamedCommandLine
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
@@ -46,12 +46,12 @@ from queuectl.storage.enqueueing import hook_depth
 @state_option(*UNFINISHED_STATES)
 @label_option
 @all_option("Cancel all unfinished jobs.")
-@click.option(
+@option(
     "--cascade",
     is_flag=True,
     help="Also cancel all jobs that wait for them (--after, --after-any), directly or not.",
 )
-@click.option("--reason", metavar="TEXT", help="Why; `queuectl show` prints it.")
+@option("--reason", metavar="TEXT", help="Why; `queuectl show` prints it.")
 @verbose_option
 @quiet_option
 def cancel(
@@ -145,7 +145,7 @@ def retry_command(
     @state_option(*retryable)
     @label_option
     @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
-    @click.option(
+    @option(
         "--command",
         "new_command",
         metavar="TEXT",

@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueCommand, line_of, queue_files
+from queuectl.cli.command import Failure, QueueCommand, line_of, option, queue_files
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.batches import is_lane, owner_of
 from queuectl.core.errors import InvalidInput, QueueError
@@ -58,7 +58,7 @@ def _count(text: str) -> float:
 def _limit_option(
     name: str, help_text: str, *, read: Callable[[str], float] = _count
 ) -> Callable[[_Function], _Function]:
-    return click.option(name, type=_LimitType(read), metavar="[WARN:]CRIT", help=help_text)
+    return option(name, type=_LimitType(read), metavar="[WARN:]CRIT", help=help_text)
 
 
 class _CheckCommand(QueueCommand):

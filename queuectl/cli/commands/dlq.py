@@ -14,6 +14,7 @@ from queuectl.cli.command import (
     can_ask,
     confirm,
     open_storage,
+    option,
     quiet_option,
     usage_error,
 )
@@ -94,7 +95,7 @@ dlq.add_command(
 @queue_option
 @state_option(*_DEAD)
 @all_option("Delete all dead jobs.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @quiet_option
 def dlq_purge(
     jobs: Sequence[str],

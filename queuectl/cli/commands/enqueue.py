@@ -14,6 +14,7 @@ from queuectl.cli.command import (
     fail,
     open_part,
     open_storage,
+    option,
     quiet_option,
     usage_error,
 )
@@ -42,40 +43,40 @@ from queuectl.storage.enqueueing import Enqueued, Enqueueing
     metavar="SPEC | COMMAND [ARG]... [::: ARG...] | -",
     shell_complete=offers.command,
 )
-@click.option("--id", "id", metavar="ID", help="Id of the job (default: 12 random hex digits).")
+@option("--id", "id", metavar="ID", help="Id of the job (default: 12 random hex digits).")
 @job_options(new=True)
-@click.option(
+@option(
     "--unique",
     "unique_key",
     metavar="KEY",
     help="Store nothing if an unfinished job has this key (see --if-dup).",
 )
-@click.option(
+@option(
     "--if-dup",
     type=click.Choice(["skip", "join", "replace", "error"]),
     help="What to do then: print its id (skip, the default); with --wait, also wait for that job "
     "(join); give it this command, unless it is running (replace); or fail (error).",
 )
-@click.option(
+@option(
     "-w",
     "--wait",
     is_flag=True,
     help="Wait for its end; print its output and exit with its code (see queuectl wait -h).",
 )
-@click.option(
+@option(
     "--output",
     "shown",
     type=click.Choice(["always", "on-failure", "none"]),
     help="With --wait: when to print the output (default: always).",
 )
-@click.option(
+@option(
     "--file",
     "path",
     metavar="FILE",
     shell_complete=offers.path(),
     help="Read jobs from FILE, one JSON object per line.",
 )
-@click.option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")
+@option("--lines", is_flag=True, help="With - or --file: each line is a shell command.")
 @template_options
 @quiet_option
 def enqueue(

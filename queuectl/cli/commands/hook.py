@@ -16,6 +16,7 @@ from queuectl.cli.command import (
     each,
     json_option,
     open_storage,
+    option,
     quiet_option,
     usage_error,
 )
@@ -75,7 +76,7 @@ def hook() -> None:
     metavar="[COMMAND [ARG]...]",
     shell_complete=offers.command,
 )
-@click.option(
+@option(
     "--on",
     "events",
     metavar="EVENT",
@@ -84,7 +85,7 @@ def hook() -> None:
     shell_complete=offers.events,
     help="What to report, one of the events above (repeatable, or A,B).",
 )
-@click.option(
+@option(
     "--queue",
     "queues",
     metavar="QUEUE",
@@ -92,44 +93,44 @@ def hook() -> None:
     shell_complete=offers.queues,
     help="Only of jobs in this queue (repeatable, or A,B).",
 )
-@click.option(
+@option(
     "--label",
     type=PATTERN,
     metavar="GLOB",
     shell_complete=offers.labels,
     help="Only of jobs whose label matches, for example 'nightly*'.",
 )
-@click.option(
+@option(
     "--schedule",
     type=PATTERN,
     metavar="GLOB",
     help="Only of schedules whose name matches, and of their jobs.",
 )
-@click.option(
+@option(
     "--digest",
     type=DURATION,
     metavar="DURATION",
     help="Collect for this long, then report all at once.",
 )
-@click.option(
+@option(
     "--timeout",
     type=DURATION,
     metavar="DURATION",
     help=f"Kill it if it takes longer; 0 = no limit (default: {format_duration(TIMEOUT)}).",
 )
-@click.option(
+@option(
     "--max-retries",
     type=WholeNumber(0, 1_000_000),
     metavar="N",
     help="Run it at most N times in all (default: the key hook-max-retries).",
 )
-@click.option(
+@option(
     "--cwd",
     metavar="DIR",
     shell_complete=offers.path("dir"),
     help="Run it in this folder (default: the current one).",
 )
-@click.option(
+@option(
     "--env",
     multiple=True,
     metavar="NAME[=VALUE]",
@@ -137,7 +138,7 @@ def hook() -> None:
     help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
 )
 @webhook_options
-@click.option("--replace", is_flag=True, help="Change the hook that has this name already.")
+@option("--replace", is_flag=True, help="Change the hook that has this name already.")
 @quiet_option
 def hook_add(
     name: str,
@@ -261,7 +262,7 @@ def hook_list(as_json: bool) -> None:
 @hook.command("show", cls=QueueCommand)
 @_name_argument
 @json_option
-@click.option("--secret", is_flag=True, help="Print only the secret of a webhook.")
+@option("--secret", is_flag=True, help="Print only the secret of a webhook.")
 def hook_show(name: str, as_json: bool, secret: bool) -> None:
     """Show a hook and its last jobs.
 

@@ -13,7 +13,15 @@ from typing import Any, Callable, Sequence, TypeVar
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, fail, open_storage, quiet_option, usage_error
+from queuectl.cli.command import (
+    QueueCommand,
+    all_of,
+    fail,
+    open_storage,
+    option,
+    quiet_option,
+    usage_error,
+)
 from queuectl.cli.inside_job import own_job
 from queuectl.cli.parameters import DURATION, SIZE
 from queuectl.core import webhooks
@@ -41,51 +49,43 @@ _ROTATION = 24 * 3600.0
 _TOOK_TOO_LONG = 124
 
 
-def webhook_options(function: _Function) -> _Function:
-    """Add the options of webhooks to `hook add`."""
-    for option in reversed(
-        [
-            click.option(
-                "--url",
-                metavar="URL",
-                help="Send the event there with POST, instead of running a command.",
-            ),
-            click.option(
-                "--format",
-                "url_format",
-                type=click.Choice(webhooks.FORMATS),
-                help="What to send: signed JSON (standard), a healthchecks.io ping, a message for "
-                "Slack, or one line of text, as for ntfy (default: standard).",
-            ),
-            click.option(
-                "--output",
-                "output_bytes",
-                type=SIZE,
-                metavar="SIZE",
-                help="Send this much of the end of the job's output along (default: none; to "
-                "healthchecks 10000 bytes).",
-            ),
-            click.option(
-                "--header",
-                "headers",
-                multiple=True,
-                metavar="'NAME: VALUE'",
-                help="Send this header along (repeatable).",
-            ),
-            click.option(
-                "--secret-file",
-                metavar="FILE",
-                shell_complete=offers.path("file"),
-                help="Sign with the secret in this file (default: a new secret, which is printed).",
-            ),
-            click.option("--no-secret", is_flag=True, help="Do not sign."),
-            click.option(
-                "--allow-http", is_flag=True, help="Allow http://, which others can read."
-            ),
-        ]
-    ):
-        function = option(function)
-    return function
+webhook_options = all_of(
+    option(
+        "--url",
+        metavar="URL",
+        help="Send the event there with POST, instead of running a command.",
+    ),
+    option(
+        "--format",
+        "url_format",
+        type=click.Choice(webhooks.FORMATS),
+        help="What to send: signed JSON (standard), a healthchecks.io ping, a message for "
+        "Slack, or one line of text, as for ntfy (default: standard).",
+    ),
+    option(
+        "--output",
+        "output_bytes",
+        type=SIZE,
+        metavar="SIZE",
+        help="Send this much of the end of the job's output along (default: none; to "
+        "healthchecks 10000 bytes).",
+    ),
+    option(
+        "--header",
+        "headers",
+        multiple=True,
+        metavar="'NAME: VALUE'",
+        help="Send this header along (repeatable).",
+    ),
+    option(
+        "--secret-file",
+        metavar="FILE",
+        shell_complete=offers.path("file"),
+        help="Sign with the secret in this file (default: a new secret, which is printed).",
+    ),
+    option("--no-secret", is_flag=True, help="Do not sign."),
+    option("--allow-http", is_flag=True, help="Allow http://, which others can read."),
+)
 
 
 def webhook_fields(
@@ -108,9 +108,9 @@ def webhook_fields(
             "--no-secret": no_secret,
             "--allow-http": allow_http,
         }
-        for option, value in given.items():
+        for name, value in given.items():
             if value:
-                usage_error(f"{option} needs --url")
+                usage_error(f"{name} needs --url")
         return {}
     form = url_format or "standard"
     signs = form == "standard" and not no_secret
@@ -288,7 +288,7 @@ def _test_command(found: Hook, settings: Settings, payload: bytes, event_id: str
 
 @click.command("rotate", cls=QueueCommand)
 @click.argument("name", metavar="NAME", shell_complete=offers.hooks)
-@click.option(
+@option(
     "--keep-old",
     type=DURATION,
     default=_ROTATION,

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, Ty
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.command import (
+    QueueCommand,
+    all_of,
+    json_option,
+    open_storage,
+    option,
+    usage_error,
+)
 from queuectl.cli.json_shapes import job_json
 from queuectl.cli.listings import Longest, print_jobs
 from queuectl.cli.parameters import FIND, WholeNumber
@@ -43,8 +50,8 @@ LIST_SECTIONS = {
 
 def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
     """Add the options of a command that lists jobs, all but `--state`."""
-    options = [
-        click.option(
+    return all_of(
+        option(
             "--find",
             "query",
             type=FIND,
@@ -53,14 +60,14 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
         ),
         queue_option,
         label_option,
-        click.option(
+        option(
             "--schedule",
             metavar="NAME",
             shell_complete=offers.schedules,
             help="Only jobs that this schedule made.",
         ),
         since_option,
-        click.option(
+        option(
             "-n",
             "--last",
             "newest",
@@ -68,21 +75,14 @@ def list_options(*, default_number: str) -> Callable[[_Function], _Function]:
             metavar="N",
             help=f"Only the newest N jobs (default: {default_number}).",
         ),
-        click.option("--ids", is_flag=True, help="Print only the ids."),
-        click.option(
+        option("--ids", is_flag=True, help="Print only the ids."),
+        option(
             "--show-env",
             is_flag=True,
             help="With --json: print the values of environment variables (default: ***).",
         ),
         json_option,
-    ]
-
-    def add(function: _Function) -> _Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
+    )
 
 
 def print_list(

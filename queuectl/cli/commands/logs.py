@@ -9,7 +9,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.colors import strong
-from queuectl.cli.command import QueueCommand, open_storage, usage_error
+from queuectl.cli.command import QueueCommand, open_storage, option, usage_error
 from queuectl.cli.inside_job import own_job
 from queuectl.cli.job_output import OutputPrinter, follow_job
 from queuectl.cli.looking import Looking, looking_options, shown_name
@@ -29,20 +29,20 @@ _SHORTEST_TITLE = 12
 
 @click.command("logs", cls=QueueCommand)
 @looking_options
-@click.option(
+@option(
     "-f",
     "--follow",
     is_flag=True,
     help="Print new output as it comes, until the job has finished, retries included.",
 )
-@click.option(
+@option(
     "-n",
     "--tail",
     type=WholeNumber(0),
     metavar="LINES",
     help="Begin with the last LINES (default: all).",
 )
-@click.option(
+@option(
     "--attempt",
     type=WholeNumber(1),
     metavar="N",

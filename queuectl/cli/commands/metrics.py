@@ -10,7 +10,7 @@ from typing import Mapping, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, open_storage, usage_error
+from queuectl.cli.command import QueueCommand, open_storage, option, usage_error
 from queuectl.core.errors import InvalidInput
 from queuectl.core.times import utcnow
 from queuectl.host.signals import cleaned_up
@@ -26,22 +26,22 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
         "Files for other programs": "--grafana --alerts",
     },
 )
-@click.option(
+@option(
     "--textfile",
     metavar="PATH.prom",
     shell_complete=offers.path(),
     help="Replace this file, for the textfile collector of node_exporter.",
 )
-@click.option("--openmetrics", is_flag=True, help="Use the OpenMetrics format.")
-@click.option(
+@option("--openmetrics", is_flag=True, help="Use the OpenMetrics format.")
+@option(
     "--label",
     "given",
     multiple=True,
     metavar="NAME=VALUE",
     help="Add a label to all series; can be repeated.",
 )
-@click.option("--grafana", is_flag=True, help="Print a dashboard for Grafana, as JSON.")
-@click.option("--alerts", is_flag=True, help="Print alert rules for Prometheus, as YAML.")
+@option("--grafana", is_flag=True, help="Print a dashboard for Grafana, as JSON.")
+@option("--alerts", is_flag=True, help="Print alert rules for Prometheus, as YAML.")
 def metrics(
     textfile: str | None, openmetrics: bool, given: Sequence[str], grafana: bool, alerts: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.command import QueueCommand, each, open_storage, option, quiet_option, usage_error
 from queuectl.cli.parameters import DURATION
 from queuectl.cli.selection import (
     jobs_argument,
@@ -31,7 +31,7 @@ _BY_DEFAULT = (JobState.COMPLETED, JobState.CANCELLED)
 
 @click.command("prune", cls=QueueCommand)
 @jobs_argument(*FINISHED_STATES)
-@click.option(
+@option(
     "--older-than",
     type=DURATION,
     metavar="DURATION",
@@ -40,8 +40,8 @@ _BY_DEFAULT = (JobState.COMPLETED, JobState.CANCELLED)
 )
 @state_option(*FINISHED_STATES)
 @queue_option
-@click.option("--dry-run", is_flag=True, help="Only print how many jobs would be deleted.")
-@click.option(
+@option("--dry-run", is_flag=True, help="Only print how many jobs would be deleted.")
+@option(
     "--vacuum",
     is_flag=True,
     help="Then make the file of the queue smaller; other commands that write wait meanwhile.",

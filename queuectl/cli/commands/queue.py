@@ -8,7 +8,14 @@ import click
 
 from queuectl.cli import offers, output
 from queuectl.cli.colors import bad, strong
-from queuectl.cli.command import QueueCommand, QueueGroup, json_option, open_storage, quiet_option
+from queuectl.cli.command import (
+    QueueCommand,
+    QueueGroup,
+    json_option,
+    open_storage,
+    option,
+    quiet_option,
+)
 from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, only, print_table
@@ -90,7 +97,7 @@ def _row(found: QueueStatus) -> list[Cell]:
 
 @queue.command("pause", cls=QueueCommand)
 @_optional_queue
-@click.option("--reason", metavar="TEXT", help="Why; `queuectl queue list` prints it.")
+@option("--reason", metavar="TEXT", help="Why; `queuectl queue list` prints it.")
 @quiet_option
 def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     """Start no more jobs of a queue, or of all queues.

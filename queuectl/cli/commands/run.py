@@ -11,7 +11,7 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import each, json_option, open_storage, quiet_option, usage_error
+from queuectl.cli.command import each, json_option, open_storage, option, quiet_option, usage_error
 from queuectl.cli.command_line import CommandLine, is_template, template_of, template_options
 from queuectl.cli.commands.enqueue_many import (
     Batch,
@@ -67,7 +67,7 @@ _SECTIONS = {
     metavar="COMMAND [ARG]... [::: ARG...] | -",
     shell_complete=offers.command,
 )
-@click.option(
+@option(
     "-j",
     "--jobs",
     "workers",
@@ -75,85 +75,83 @@ _SECTIONS = {
     metavar="N",
     help="Run N jobs at the same time (default: the number of cores).",
 )
-@click.option(
+@option(
     "--output",
     "shown",
     type=click.Choice(["none", "on-failure", "always"]),
     default="on-failure",
     help="Print the output of no job, of those that fail (on-failure, the default), or of all.",
 )
-@click.option(
+@option(
     "--keep-order",
     is_flag=True,
     help="Print outputs in the order of the arguments (default: as jobs end).",
 )
-@click.option(
+@option(
     "--resume",
     is_flag=True,
     help="Go on with the last batch of the same command in the same folder: run only what has not "
     "completed, and new arguments.",
 )
-@click.option(
+@option(
     "--batch",
     metavar="NAME",
     shell_complete=offers.batches,
     help="Name of the batch (default: made from the command).",
 )
-@click.option(
+@option(
     "--timeout",
     metavar="DURATION",
     help="Kill an attempt that takes longer (default: no limit).",
 )
-@click.option(
+@option(
     "--max-retries",
     type=WholeNumber(),
     metavar="N",
     help="Run each job at most N times in all (default: 1).",
 )
-@click.option(
+@option(
     "--retry-delay",
     metavar="DURATION",
     help="Wait this long before each retry, in place of the backoff.",
 )
-@click.option(
+@option(
     "--backoff",
     metavar="BASE",
     help="Wait BASE, BASE**2, BASE**3 ... seconds before the retries (default: 2).",
 )
-@click.option(
+@option(
     "--priority",
     type=WholeNumber(),
     metavar="N",
     help="Jobs with a higher number start first (default: 0).",
 )
-@click.option(
+@option(
     "--cwd",
     metavar="DIR",
     shell_complete=offers.path("dir"),
     help="Run the jobs in this folder (default: the current one).",
 )
-@click.option(
+@option(
     "--env",
     multiple=True,
     metavar="NAME[=VALUE]",
     shell_complete=offers.variables,
     help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
 )
-@click.option(
+@option(
     "--shell",
     metavar="PATH",
     shell_complete=offers.path(),
     help="Run the commands with this shell (default: /bin/sh).",
 )
-@click.option(
+@option(
     "--input",
     metavar="FILE",
     shell_complete=offers.path(),
     help="Store FILE, or stdin for -, and let each job read it from its stdin.",
 )
-@click.option(
-    "--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists."
-)
+@option("--label", metavar="TEXT", shell_complete=offers.labels, help="A name to show in lists.")
 @own_hook_options
 @template_options
 @json_option

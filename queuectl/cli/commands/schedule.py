@@ -15,6 +15,7 @@ from queuectl.cli.command import (
     json_option,
     open_part,
     open_storage,
+    option,
     quiet_option,
     usage_error,
 )
@@ -49,7 +50,7 @@ _name = click.argument("name", metavar="SCHEDULE", shell_complete=offers.schedul
 _names = click.argument(
     "names", metavar="SCHEDULE...", nargs=-1, required=True, shell_complete=offers.schedules
 )
-_show_env = click.option(
+_show_env = option(
     "--show-env", is_flag=True, help="Print the values of variables, which may be secrets."
 )
 
@@ -141,9 +142,9 @@ def schedule_show(name: str, as_json: bool, show_env: bool) -> None:
     metavar="SCHEDULE|EXPRESSION",
     shell_complete=offers.schedules,
 )
-@click.option("-n", "--count", type=WholeNumber(1, _LARGEST_COUNT), default=_SHOWN_NEXT,
+@option("-n", "--count", type=WholeNumber(1, _LARGEST_COUNT), default=_SHOWN_NEXT,
               metavar="N", help="Print so many times (default: 5).")  # fmt: skip
-@click.option(
+@option(
     "--tz",
     metavar="ZONE",
     help="Time zone of EXPRESSION (default: that of TZ, else the machine's).",
@@ -183,8 +184,8 @@ def _chosen(text: str, tz: str | None, now: datetime) -> Schedule:
 
 @schedule.command("run", cls=QueueCommand)
 @_name
-@click.option("--force", is_flag=True, help="Also while the last job has not ended.")
-@click.option("-w", "--wait", is_flag=True,
+@option("--force", is_flag=True, help="Also while the last job has not ended.")
+@option("-w", "--wait", is_flag=True,
               help="Wait for its end; print its output and exit with its code.")  # fmt: skip
 @quiet_option
 def schedule_run(name: str, force: bool, wait: bool, quiet: bool) -> None:
@@ -209,7 +210,7 @@ def schedule_run(name: str, force: bool, wait: bool, quiet: bool) -> None:
 
 @schedule.command("pause", cls=QueueCommand)
 @_names
-@click.option("--reason", metavar="TEXT", help="Why; `queuectl schedule show` prints it.")
+@option("--reason", metavar="TEXT", help="Why; `queuectl schedule show` prints it.")
 @quiet_option
 def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> None:
     """Make no more jobs of schedules. Jobs that are there already are not affected.
@@ -231,7 +232,7 @@ def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> N
 
 @schedule.command("resume", cls=QueueCommand)
 @_names
-@click.option("--skip-missed", is_flag=True,
+@option("--skip-missed", is_flag=True,
               help="Make up for nothing that was planned during the pause.")  # fmt: skip
 @quiet_option
 def schedule_resume(names: tuple[str, ...], skip_missed: bool, quiet: bool) -> None:

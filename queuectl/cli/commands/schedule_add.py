@@ -10,7 +10,7 @@ from typing import Any, Mapping, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, fail, open_part, quiet_option, usage_error
+from queuectl.cli.command import QueueCommand, fail, open_part, option, quiet_option, usage_error
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
     check_options,
@@ -81,39 +81,39 @@ def _complete(ctx: click.Context, param: Any, incomplete: str) -> list[Any]:
     metavar="NAME EXPRESSION -- COMMAND [ARG]...",
     shell_complete=_complete,
 )
-@click.option(
+@option(
     "--tz",
     metavar="ZONE",
     help="Time zone, as Europe/Berlin (default: that of TZ, else the machine's).",
 )
-@click.option(
+@option(
     "--jitter",
     type=DURATION,
     metavar="DURATION",
     help="Start each job up to so much later (default: 0).",
 )
-@click.option("--until", metavar="TIME", help="Make no job after this time.")
-@click.option("--paused", is_flag=True, help="Make no jobs until queuectl schedule resume.")
-@click.option(
+@option("--until", metavar="TIME", help="Make no job after this time.")
+@option("--paused", is_flag=True, help="Make no jobs until queuectl schedule resume.")
+@option(
     "--missed",
     type=click.Choice(MISSED),
     default="once",
     help="Planned times at which no worker was there: make no job, one, or all (default: once).",
 )
-@click.option(
+@option(
     "--missed-within",
     type=DURATION,
     metavar="DURATION",
     help="Leave out missed times that are longer ago.",
 )
-@click.option(
+@option(
     "--overlap",
     type=click.Choice(OVERLAP),
     default="skip",
     help="If the last job has not ended: leave the time out, run both, or replace the "
     "job if it waits (default: skip).",
 )
-@click.option("--replace", is_flag=True, help="Replace the schedule of this name if there is one.")
+@option("--replace", is_flag=True, help="Replace the schedule of this name if there is one.")
 @job_options(new=True)
 @quiet_option
 def add(

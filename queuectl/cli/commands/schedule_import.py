@@ -9,7 +9,7 @@ from typing import Iterator, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, fail, open_part, quiet_option
+from queuectl.cli.command import QueueCommand, fail, open_part, option, quiet_option
 from queuectl.cli.jsonlines import numbered_fields, open_lines
 from queuectl.cli.tables import Column, print_table
 from queuectl.core import schedule_lines
@@ -35,17 +35,15 @@ _PREVIEW = (
 
 @click.command("import", cls=QueueCommand)
 @click.argument("path", metavar="FILE|-", shell_complete=offers.path())
-@click.option(
-    "-n", "--dry-run", is_flag=True, help="Print what would be stored, and store nothing."
-)
-@click.option("--replace", is_flag=True, help="Replace schedules that have the same names.")
-@click.option(
+@option("-n", "--dry-run", is_flag=True, help="Print what would be stored, and store nothing.")
+@option("--replace", is_flag=True, help="Replace schedules that have the same names.")
+@option(
     "--sync",
     is_flag=True,
     help="Remove schedules that came from this file, and are not in it any more.",
 )
-@click.option("--prefix", default="", metavar="TEXT", help="Begin all names with this.")
-@click.option(
+@option("--prefix", default="", metavar="TEXT", help="Begin all names with this.")
+@option(
     "--system-user",
     metavar="USER",
     help="The file has a column for the user, as /etc/crontab: take the lines of this one.",
@@ -184,7 +182,7 @@ def _summarize(plan: ImportPlan, crontab: Crontab | None, *, dry_run: bool) -> N
 
 
 @click.command("export", cls=QueueCommand)
-@click.option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
+@option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
 def schedule_export(mask_env: bool) -> None:
     """Write the schedules as JSON, one object per line, for schedule import.
 

@@ -9,7 +9,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.colors import bad, faint
-from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.command import QueueCommand, json_option, open_storage, option
 from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.looking import Looking, looking_options, shown_name
 from queuectl.cli.shown_times import local_time
@@ -45,7 +45,7 @@ _MEANINGS = {"exit 126": "it cannot be executed", "exit 127": "command not found
 
 @click.command("show", cls=QueueCommand)
 @looking_options
-@click.option(
+@option(
     "--show-env",
     is_flag=True,
     help="Print the values of environment variables (default: *** except for PATH).",

@@ -18,6 +18,7 @@ from queuectl.cli.command import (
     QueueCommand,
     fail,
     json_option,
+    option,
     queue_files,
     usage_error,
 )
@@ -52,13 +53,13 @@ _EXAMPLES = (
 )
 @click.argument("query", nargs=-1, metavar="[QUERY|-]")
 @json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with a line of column names.")
-@click.option(
+@option("--csv", "as_csv", is_flag=True, help="Print CSV, with a line of column names.")
+@option(
     "--show-env",
     is_flag=True,
     help="Read environment variables and stdin of jobs, too (default: as NULL).",
 )
-@click.option(
+@option(
     "--timeout",
     "seconds",
     type=DURATION,

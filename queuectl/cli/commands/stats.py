@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import QueueCommand, json_option, open_storage
+from queuectl.cli.command import QueueCommand, json_option, open_storage, option
 from queuectl.cli.parameters import SINCE, WholeNumber
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.cli.tables import Cell, Column, only, print_table
@@ -29,21 +29,21 @@ _ROOM_FOR_COMMANDS = 110
     cls=QueueCommand,
     sections={"Which attempts": "--since --queue --batch", "What is printed": "--by --last --json"},
 )
-@click.option(
+@option(
     "--since",
     type=SINCE,
     default="24h",
     metavar="WHEN",
     help="Only attempts that started since then (default: 24h).",
 )
-@click.option(
+@option(
     "--by",
     type=click.Choice([grouping.value for grouping in Grouping]),
     default=Grouping.QUEUE.value,
     help="What is summed up on one line (default: queue).",
 )
 @queue_option
-@click.option(
+@option(
     "-n",
     "--last",
     "most",

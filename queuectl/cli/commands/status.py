@@ -8,7 +8,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.attention import plain_lines
-from queuectl.cli.command import QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.command import QueueCommand, json_option, open_storage, option, usage_error
 from queuectl.cli.json_shapes import finding_json, progress_json, running_json, worker_json
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.diagnosis import diagnose
@@ -48,7 +48,7 @@ _OPTIONAL_ROWS = (
 
 
 @click.command("status", cls=QueueCommand)
-@click.option("--watch", is_flag=True, help="On a terminal, update the display once a second.")
+@option("--watch", is_flag=True, help="On a terminal, update the display once a second.")
 @queue_option
 @json_option
 def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:

@@ -9,7 +9,14 @@ from typing import Any, NoReturn, Sequence
 import click
 
 from queuectl.cli import output
-from queuectl.cli.command import Failure, QueueCommand, json_option, open_storage, usage_error
+from queuectl.cli.command import (
+    Failure,
+    QueueCommand,
+    json_option,
+    open_storage,
+    option,
+    usage_error,
+)
 from queuectl.cli.looking import shown_name
 from queuectl.cli.parameters import DURATION, SINCE
 from queuectl.cli.selection import (
@@ -70,23 +77,21 @@ class _WaitCommand(QueueCommand):
 @queue_option
 @state_option()
 @label_option
-@click.option("--all", "everything", is_flag=True, help="Wait until no job is unfinished.")
-@click.option(
-    "--any", "any_one", is_flag=True, help="Return when the first job finishes; print its id."
-)
-@click.option(
+@option("--all", "everything", is_flag=True, help="Wait until no job is unfinished.")
+@option("--any", "any_one", is_flag=True, help="Return when the first job finishes; print its id.")
+@option(
     "--fail",
     "fails",
     is_flag=True,
     help="With --all: exit with 1 also if a job was dead before this command was called.",
 )
-@click.option(
+@option(
     "--since",
     type=SINCE,
     metavar="WHEN",
     help="With --fail: only if a job has died since then (default: if any is dead).",
 )
-@click.option(
+@option(
     "--timeout",
     type=DURATION,
     metavar="DURATION",

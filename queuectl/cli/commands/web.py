@@ -12,6 +12,7 @@ from queuectl.cli import output
 from queuectl.cli.command import (
     QueueCommand,
     open_storage,
+    option,
     queue_files,
     quiet_option,
     usage_error,
@@ -38,45 +39,45 @@ _SAFE_WAITRESS = (3, 0, 1)
 
 
 @click.command("web", cls=QueueCommand, sections=_SECTIONS)
-@click.option(
+@option(
     "--listen",
     metavar="ADDRESS",
     default="127.0.0.1:8377",
     help="Listen at HOST:PORT, or at unix:PATH (default: 127.0.0.1:8377). Port 0: any free one.",
 )
-@click.option(
+@option(
     "--url",
     metavar="URL",
     help="The URL of the page behind a proxy, such as https://host/jobs.",
 )
-@click.option(
+@option(
     "--allowed-host",
     "hosts",
     multiple=True,
     metavar="NAME",
     help="A further name by which browsers may call this server, as NAME or NAME:PORT.",
 )
-@click.option(
+@option(
     "--allow-remote",
     is_flag=True,
     help="Listen where other machines can connect. The token then travels unencrypted.",
 )
-@click.option(
+@option(
     "--behind-proxy",
     is_flag=True,
     help="With --url: log the address of the browser that the proxy names.",
 )
-@click.option("--read-only", is_flag=True, help="Let nobody change anything.")
-@click.option(
+@option("--read-only", is_flag=True, help="Let nobody change anything.")
+@option(
     "--show-env",
     is_flag=True,
     help="Show values of variables on request, with the full link only.",
 )
-@click.option("--public-metrics", is_flag=True, help="Serve /metrics without a token.")
-@click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
-@click.option("--link", is_flag=True, help="Print the links of this queue, and exit.")
-@click.option("--new-key", is_flag=True, help="Make new links; all earlier links and sessions end.")
-@click.option(
+@option("--public-metrics", is_flag=True, help="Serve /metrics without a token.")
+@option("--open", "opens", is_flag=True, help="Open the page in a browser.")
+@option("--link", is_flag=True, help="Print the links of this queue, and exit.")
+@option("--new-key", is_flag=True, help="Make new links; all earlier links and sessions end.")
+@option(
     "--threads",
     type=WholeNumber(1, 64),
     default=4,

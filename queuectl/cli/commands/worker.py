@@ -16,6 +16,7 @@ from queuectl.cli.command import (
     fail,
     json_option,
     open_storage,
+    option,
     queue_files,
     quiet_option,
     usage_error,
@@ -53,7 +54,7 @@ _SECTIONS = {
 
 def _pool_options(function: _Function) -> _Function:
     """Add the options that say how many workers a pool has, and which queues they serve."""
-    count = click.option(
+    count = option(
         "-c",
         "--count",
         type=WholeNumber(1, MOST_WORKERS),
@@ -61,7 +62,7 @@ def _pool_options(function: _Function) -> _Function:
         metavar="N",
         help="Number of worker processes (default: 1).",
     )
-    queues = click.option(
+    queues = option(
         "--queue",
         "queues",
         multiple=True,
@@ -79,44 +80,44 @@ def worker() -> None:
 
 @worker.command("start", cls=QueueCommand, sections=_SECTIONS)
 @_pool_options
-@click.option(
+@option(
     "--drain", is_flag=True, help="Exit when no job is pending, running or waiting for a retry."
 )
-@click.option(
+@option(
     "--fail",
     "fails",
     is_flag=True,
     help="With --drain: exit with 1 if a job that these workers ran is dead.",
 )
-@click.option(
+@option(
     "--max-jobs",
     type=WholeNumber(1),
     metavar="N",
     help="Each worker exits after N jobs (default: no limit).",
 )
-@click.option(
+@option(
     "--max-runtime",
     type=DURATION,
     metavar="DURATION",
     help="Start no new jobs after this long, then exit (default: no limit).",
 )
-@click.option(
+@option(
     "--unless-running",
     is_flag=True,
     help="Exit at once if workers for the same queues are already running.",
 )
-@click.option(
+@option(
     "--detach",
     is_flag=True,
     help="Run in the background: return when the workers are ready, and print an id.",
 )
-@click.option(
+@option(
     "--log-file",
     type=click.Path(dir_okay=False),
     metavar="FILE",
     help="Append the log to FILE (default: stderr; with --detach, beside the queue).",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Log only warnings.")
+@option("-q", "--quiet", is_flag=True, help="Log only warnings.")
 @click.pass_context
 def worker_start(
     ctx: click.Context,
@@ -186,7 +187,7 @@ def worker_start(
 
 @worker.command("stop", cls=QueueCommand)
 @click.argument("workers", nargs=-1, metavar="[WORKER]...", shell_complete=offers.workers)
-@click.option(
+@option(
     "--queue",
     "queues",
     multiple=True,
@@ -194,15 +195,13 @@ def worker_start(
     shell_complete=offers.queues,
     help="Only workers that were started for this queue (repeatable, or A,B).",
 )
-@click.option(
+@option(
     "--now",
     is_flag=True,
     help="Kill running jobs and put them back in the queue; the attempt does not count.",
 )
-@click.option(
-    "--leave-jobs", is_flag=True, help="Leave running jobs alone; the next workers adopt them."
-)
-@click.option(
+@option("--leave-jobs", is_flag=True, help="Leave running jobs alone; the next workers adopt them.")
+@option(
     "--timeout",
     type=DURATION,
     metavar="DURATION",
@@ -338,14 +337,14 @@ def _tell_paused_jobs(paused: Sequence[Job]) -> None:
 
 
 @worker.command("unit", cls=QueueCommand)
-@click.option(
+@option(
     "--user",
     "scope",
     flag_value="user",
     default="user",
     help="Print a unit of your own (the default).",
 )
-@click.option(
+@option(
     "--system",
     "scope",
     flag_value="system",
