@@ -9,7 +9,7 @@ from datetime import datetime
 from queuectl.core.errors import QueueDamaged, QueueUnusable
 from queuectl.core.times import to_text
 from queuectl.host import lockfiles, processes
-from queuectl.host.filesystem import new_file, scratch_file
+from queuectl.host.new_files import new_file, scratch_file
 from queuectl.host.trust import weak_folder
 from queuectl.storage import schema
 from queuectl.storage.dependencies import release_dependants

@@ -12,7 +12,7 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
 from queuectl.core.values import check_command, check_name
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import new_file
+from queuectl.host.new_files import new_file
 from queuectl.storage import schema
 from queuectl.storage.ids import new_id
 from queuectl.storage.rows import insert_job

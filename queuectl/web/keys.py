@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import os
 import stat
-from typing import NamedTuple
 
 from queuectl.core.errors import QueueUnusable
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import places
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import new_file, open_to_read
+from queuectl.host.filesystem import open_to_read
+from queuectl.host.new_files import new_file
 
 _BYTES = 32
 _PATH_CHARACTERS = 12

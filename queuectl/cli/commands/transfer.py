@@ -12,6 +12,7 @@ from queuectl.cli.command import (
     confirm,
     fail,
     open_storage,
+    option,
     queue_files,
     quiet_option,
 )
@@ -22,7 +23,7 @@ from queuectl.core.escaping import escape_json
 from queuectl.core.jobfile import TransferredJob, from_fields, to_line
 from queuectl.core.models import Selection
 from queuectl.core.times import utcnow
-from queuectl.host.filesystem import new_file
+from queuectl.host.new_files import new_file
 from queuectl.host.signals import cleaned_up
 from queuectl.storage import Storage
 
@@ -31,7 +32,7 @@ from queuectl.storage import Storage
 @click.argument("path", required=False, metavar="[FILE]", shell_complete=offers.path())
 @queue_option
 @state_option()
-@click.option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
+@option("--mask-env", is_flag=True, help="Leave out environment variables, for secrecy.")
 def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_env: bool) -> None:
     """Write jobs as JSON, one object per line.
 
@@ -77,7 +78,7 @@ def _warn_of_jobs_to_come(storage: Storage) -> None:
 
 @click.command("import", cls=QueueCommand)
 @click.argument("path", metavar="FILE|-", shell_complete=offers.path())
-@click.option("--skip-existing", is_flag=True, help="Leave out jobs whose id exists already.")
+@option("--skip-existing", is_flag=True, help="Leave out jobs whose id exists already.")
 @quiet_option
 def import_(path: str, skip_existing: bool, quiet: bool) -> None:
     """Read jobs that `export` wrote, from FILE or from stdin (-).
@@ -138,7 +139,7 @@ def backup(path: str, quiet: bool) -> None:
 
 @click.command("restore", cls=QueueCommand)
 @click.argument("path", metavar="FILE", shell_complete=offers.path())
-@click.option("-y", "--yes", is_flag=True, help="Do not ask, even if unfinished jobs are lost.")
+@option("-y", "--yes", is_flag=True, help="Do not ask, even if unfinished jobs are lost.")
 @quiet_option
 def restore(path: str, yes: bool, quiet: bool) -> None:
     """Put a backup in the place of the queue.
