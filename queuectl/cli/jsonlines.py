@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from typing import IO, Iterable, Iterator, NamedTuple, TypeVar
+from typing import IO, Iterable, Iterator, TypeVar
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.specs import is_json, parse_object
 
 _Item = TypeVar("_Item", bound=NamedTuple)

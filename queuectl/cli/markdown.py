@@ -8,7 +8,9 @@ a page cannot look right on the web and wrong on a terminal or in a manual page.
 from __future__ import annotations
 
 import re
-from typing import Iterator, NamedTuple, Tuple, Union
+from typing import Iterator, Tuple, Union
+
+from queuectl.core.named_tuples import NamedTuple
 
 
 class Span(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import repeat
-from typing import TYPE_CHECKING, Callable, Collection, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Mapping, Sequence
 
 from queuectl.cli import colors, output
 from queuectl.core.batches import serves
 from queuectl.core.escaping import escape
 from queuectl.core.estimates import HOLD_WORDS, Estimate, Load, about, estimate
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import UNFINISHED_STATES, JobState
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import (
     Callable,
     Iterable,
     Iterator,
-    NamedTuple,
     Sequence,
     TypeVar,
 )
@@ -20,6 +19,7 @@ from queuectl.cli import offers
 from queuectl.cli.command import option, usage_error
 from queuectl.cli.parameters import PATTERN, SINCE, States
 from queuectl.core.batches import PREFIX, is_batch
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from queuectl.core.cells import cut, width
+from queuectl.core.named_tuples import NamedTuple
 
 _KEPT = 8
 """So many cells of what commands have in common are kept, at each end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
 from queuectl.cli import colors, output
 from queuectl.cli.attention import terminal_lines
@@ -16,6 +16,7 @@ from queuectl.core.estimates import HOLD_WORDS, about, rate
 from queuectl.core.findings import Finding
 from queuectl.core.models import Job, Worker
 from queuectl.core.moments import distance, lasting_in_short
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.reasons import short_reason
 from queuectl.core.sparkline import sparkline
 from queuectl.core.states import SIGNS, JobState

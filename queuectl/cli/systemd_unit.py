@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Sequence
+
+from queuectl.core.named_tuples import NamedTuple
 
 _STOPS_AFTER_SECONDS = 90
 """Debian gives all services of a user 120 s at a reboot or logout, whatever a unit says. What still

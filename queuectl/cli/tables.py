@@ -8,13 +8,14 @@ stand-ins of the right width, and the texts take their places afterwards.
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Mapping, Sequence, Union
 
 from queuectl.cli import output
 from queuectl.cli.colors import signed_state, state_word, strong
 from queuectl.cli.similar import Similar
 from queuectl.core.cells import cut, fit, pad, width, wrap
 from queuectl.core.escaping import escape
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import SIGNS, JobState
 
 if TYPE_CHECKING:

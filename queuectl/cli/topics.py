@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from queuectl.cli import markdown
+from queuectl.core.named_tuples import NamedTuple
 
 FOLDER = Path(__file__).parents[1] / "help"
 _INDEX = "README.md"

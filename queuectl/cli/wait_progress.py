@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from typing import Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.waiting import Ending, WaitedFor
 from queuectl.core.cells import cut
 from queuectl.core.cells import width as cells
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage

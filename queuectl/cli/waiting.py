@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Container, Iterable, NamedTuple, Sequence
+from typing import Callable, Container, Iterable, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.inside_job import own_job
 from queuectl.core.batches import serves, start_command, waits_for
 from queuectl.core.errors import NoSuchJob, QueueError
 from queuectl.core.models import SPAWN_FAILED, Job, OutcomeKind, signal_name
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import quoted
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, WAITING_STATES, JobState
 from queuectl.host.pools import living_pools

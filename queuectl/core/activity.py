@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Sequence, Tuple
+from typing import Sequence, Tuple
+
+from queuectl.core.named_tuples import NamedTuple
 
 ENQUEUED = "enqueued"
 """The event that a job came in: it was enqueued or imported, or retried after it had finished.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Iterable, Iterator, NamedTuple, Sequence
+from typing import Iterable, Iterator, Sequence
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 
 SEPARATORS = (":::", "::::", ":::+", "::::+")
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Any, Iterator, NamedTuple, Union
+from typing import Any, Iterator, Union
 
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.extras import needed
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import check_duration, parse_duration
 
 _NAMED = {

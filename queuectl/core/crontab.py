@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, NamedTuple
+from typing import Mapping
+
+from queuectl.core.named_tuples import NamedTuple
 
 DEFAULT_PATH = "/usr/bin:/bin"
 """The PATH of cron's jobs, unless the crontab sets one."""

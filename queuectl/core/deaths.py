@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Iterable, NamedTuple
+from typing import Iterable
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.reasons import short_reason
 
 _LONGEST = 200

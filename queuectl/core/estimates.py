@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Mapping, NamedTuple, Sequence
+from typing import Mapping, Sequence
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 
 _RECENT = timedelta(minutes=10)

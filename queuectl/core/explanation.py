@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Callable, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence
+from typing import Callable, Collection, Iterable, Mapping, Protocol, Sequence
 
 from queuectl.core import retry
 from queuectl.core.batches import owner_of, serves, start_command
@@ -19,6 +19,7 @@ from queuectl.core.models import (
     Selection,
     Worker,
 )
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import quoted
 from queuectl.core.reasons import short_reason
 from queuectl.core.settings import Settings

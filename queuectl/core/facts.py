@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from queuectl.core.models import QueueStatus, Worker
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 
 # Thresholds of findings that also limit what is read: below them, some facts are not asked for.

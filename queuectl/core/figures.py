@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Sequence
+from typing import Mapping, Sequence
+
+from queuectl.core.named_tuples import NamedTuple
 
 
 class Histogram(NamedTuple):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job, Outcome
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import OWN_HOOKS
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text

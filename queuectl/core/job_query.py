@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import signal
 from datetime import datetime
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, Mapping
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.specs import suggestion
 from queuectl.core.states import CALLED, JobState
 from queuectl.core.times import parse_past

@@ -6,10 +6,11 @@ import base64
 import json
 import os
 from datetime import datetime, timezone
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,

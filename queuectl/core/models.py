@@ -9,8 +9,9 @@ import signal
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Mapping
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import Settings
 from queuectl.core.states import JobState
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from queuectl.core.models import OutcomeKind
+from queuectl.core.named_tuples import NamedTuple
 
 PARTS = 12
 """Into how many parts the time of figures is divided."""

@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from datetime import datetime
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from queuectl.core import cron
 from queuectl.core.crontab import Entry
 from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.programs import program_of
 from queuectl.core.schedule_specs import ScheduledJob, from_text, to_text
 from queuectl.core.schedules import MISSED, OVERLAP, Schedule, with_next

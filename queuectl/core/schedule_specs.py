@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.jobfile import input_field
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.specs import JobSpec, check_fields
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_environment, check_folder_name

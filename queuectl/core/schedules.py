@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
 
 from queuectl.core.cron import Times, next_after
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import to_text
 
 GRACE = timedelta(seconds=120)

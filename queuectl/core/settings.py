@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import DECIMAL, leading, parse_duration
 
 DEFAULT_QUEUE = "default"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Any, Callable, Mapping, NamedTuple, NoReturn, Sequence
+from typing import Any, Callable, Mapping, NoReturn, Sequence
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_PRIORITY, DEFAULT_QUEUE, MAX_RETRIES_LIMIT
 from queuectl.core.times import parse_instant
 from queuectl.core.values import (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, Iterator, NamedTuple
+from typing import Iterable, Iterator
+
+from queuectl.core.named_tuples import NamedTuple
 
 _TOKENS = (
     r"(?P<blank>[\s\ufeff]+|--[^\n]*|/\*.*?(?:\*/|\Z))"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os.path
 import re
 from enum import Enum
-from typing import Callable, Iterator, NamedTuple, Sequence, Union
+from typing import Callable, Iterator, Sequence, Union
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.shell_words import join, leading_assignments, quote
 
 _PLACEHOLDER = re.compile(r"\{(?:(#)|([0-9]*)(/\.|//|/|\.)?)\}")

@@ -15,12 +15,13 @@ import ipaddress
 import json
 import re
 from datetime import datetime, timezone
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from queuectl.core.cells import cut
 from queuectl.core.errors import InvalidInput
 from queuectl.core.escaping import escape
+from queuectl.core.named_tuples import NamedTuple
 
 FORMATS = ("standard", "healthchecks", "slack", "text")
 SECRET_PREFIX = "whsec_"

@@ -6,8 +6,9 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.webhooks import Request
 
 _READ_SECONDS = 20.0

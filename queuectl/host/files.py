@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import NamedTuple
 
 from queuectl.core.errors import InvalidInput, QueueUnusable
+from queuectl.core.named_tuples import NamedTuple
 
 DEFAULT_DATABASE = "~/.local/state/queuectl/queue.db"
 

@@ -6,9 +6,10 @@ import fcntl
 import json
 import os
 import sys
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 from queuectl.core.errors import QueueUnusable
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import processes
 from queuectl.host.files import QueueFiles, is_unfinished, lock_owner
 from queuectl.host.filesystem import make, open_private, open_to_read, unlink_quietly

@@ -6,9 +6,10 @@ import fcntl
 import os
 import sys
 from contextlib import contextmanager
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Sequence
 
 from queuectl.core.batches import serves
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import open_private

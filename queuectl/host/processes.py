@@ -8,9 +8,10 @@ import signal
 import sys
 import time
 from functools import lru_cache
-from typing import AbstractSet, Any, Iterator, NamedTuple, Sequence, Tuple
+from typing import AbstractSet, Any, Iterator, Sequence, Tuple
 
 from queuectl.core.escaping import storable
+from queuectl.core.named_tuples import NamedTuple
 
 FileIdentity = Tuple[int, int]
 """Device and inode of a file."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Iterator, NamedTuple
+from typing import Iterator
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host.files import QueueFiles
 
 _MOST_LINKS = 40

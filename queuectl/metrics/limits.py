@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Sequence, TypeVar
+from typing import Mapping, Sequence, TypeVar
 
 from queuectl.core.batches import is_batch
 from queuectl.core.figures import Figures, Histogram, HookFigures, QueueFigures, ScheduleFigures
+from queuectl.core.named_tuples import NamedTuple
 
 _Named = TypeVar("_Named", QueueFigures, ScheduleFigures, HookFigures)
 

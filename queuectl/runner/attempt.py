@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import AbstractSet, Callable, Mapping, NamedTuple, Protocol, Sequence
+from typing import AbstractSet, Callable, Mapping, Protocol, Sequence
 
 from queuectl.core.models import LeftProcess, Outcome, OutcomeKind, signal_name
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.core.times import format_duration
 from queuectl.host import processes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import NamedTuple
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host.filesystem import open_private, open_to_read
 

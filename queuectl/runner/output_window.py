@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import Callable, Iterator, NamedTuple, Protocol
+from typing import Callable, Iterator, Protocol
 
 from queuectl.core.models import Execution, Output
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import open_to_read
 from queuectl.runner.output_log import GAP

@@ -6,8 +6,9 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import AbstractSet, Callable, Iterable, NamedTuple, Sequence
+from typing import AbstractSet, Callable, Iterable, Sequence
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import processes
 from queuectl.host.processes import FileIdentity, Process
 from queuectl.runner.children import Children, ProcessName, is_detached_pool

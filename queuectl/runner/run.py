@@ -7,10 +7,11 @@ import os
 import resource  # noqa: F401 (os.wait4 loads it: better once, before the fork, than in each worker)
 import signal
 import sys
-from typing import Callable, Mapping, NamedTuple
+from typing import Callable, Mapping
 
 from queuectl.core.escaping import storable
 from queuectl.core.models import NO_SHELL, SPAWN_FAILED, Outcome, OutcomeKind
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_SHELL
 from queuectl.host import processes
 from queuectl.runner import exit_status

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from queuectl.core.models import Execution
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.runner import process_tree

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime, timedelta
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 from queuectl.core.activity import BUCKETS, DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED, Tally
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 from queuectl.storage.counting import (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Job, Outcome, OutcomeKind, Recorded, Verdict
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import Settings, unreadable_keys
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text

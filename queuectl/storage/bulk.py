@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 from datetime import datetime
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from queuectl.core.errors import QueueBusy, QueueError
 from queuectl.core.job_query import JobQuery
 from queuectl.core.models import JobKey
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.storage.actions import RETRYABLE_STATES, Actions

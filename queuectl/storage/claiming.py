@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Claim, Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import Settings, effective
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import NamedTuple
 
 from queuectl.core.deaths import Death
 from queuectl.core.errors import QueueUnusable
 from queuectl.core.job_query import EVERYTHING, JobQuery
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 from queuectl.storage.matching import matching

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sized, Tuple, TypeVar
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sized, TypeVar
 
 from queuectl.core.errors import QueueError, UniqueKeyHeld
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_SHELL, Settings
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import WAITING_STATES, JobState
 from queuectl.core.times import to_text
 from queuectl.core.values import captured_variables
 from queuectl.storage.adding import Adding
-from queuectl.storage.needs import refuse_cycles
 from queuectl.storage.stages import Stages
 
 MOST_AT_ONCE = 2000
@@ -58,31 +58,28 @@ def hook_depth(environ: Mapping[str, str]) -> int:
     return int(depth) if depth.isdecimal() and len(depth) < 4 else 0
 
 
-class _Call(NamedTuple):
+class _Call:
     """What all jobs of one call have in common."""
 
-    settings: Settings
-    """The configuration."""
-    now: datetime
-    """The time of the call."""
-    at: str
-    """`now` as text, so that it is not formatted for each of 100,000 jobs."""
-    captured: str | None
-    """The variables that each job takes over, as JSON; None if there are none."""
-    hook_depth: int
-    """How many hooks led to the calling process, one enqueueing the next."""
+    __slots__ = ("at", "captured", "hook_depth", "now", "settings")
+
+    def __init__(
+        self, settings: Settings, now: datetime, captured: Mapping[str, str], hook_depth: int
+    ) -> None:
+        self.settings = settings
+        self.now = now
+        self.at = to_text(now)
+        """`now` as text, so that it is not formatted for each of 100,000 jobs."""
+        self.captured = json.dumps(captured) if captured else None
+        """The variables that each job takes over, as JSON; None if there are none."""
+        self.hook_depth = hook_depth
+        """How many hooks led to the calling process, one enqueueing the next."""
 
     @classmethod
     def of(cls, settings: Settings, now: datetime, environ: Mapping[str, str]) -> _Call:
         """Return the call that is made now, in this environment."""
         captured = captured_variables(settings.capture_env, environ)
-        return cls(
-            settings,
-            now,
-            to_text(now),
-            json.dumps(captured) if captured else None,
-            hook_depth(environ),
-        )
+        return cls(settings, now, captured, hook_depth(environ))
 
     def env(self, spec: JobSpec) -> str:
         """Return the variables of a job itself, as JSON."""
@@ -124,17 +121,21 @@ def store_one(
 
     `captured` are the variables that it takes over. Raises UniqueKeyHeld or Reserved.
     """
-    text = json.dumps(captured) if captured else None
     done: list[Enqueued] = []
-    call = _Call(settings, into.now, to_text(into.now), text, hook_depth)
+    call = _Call(settings, into.now, captured, hook_depth)
     _store(into, [(0, spec)], done.append, call, {})
     into.count()
     return done[0]
 
 
-_Waiting = Tuple[int, Enqueued, JobSpec]
-"""A stored job whose dependencies are still to be added: the index of its spec in the input, what
-became of it, and its spec. (Defining a named tuple takes 0.1 ms, at the start of each enqueue.)"""
+class _Waiting(NamedTuple):
+    """A stored job whose dependencies are still to be added."""
+
+    position: int
+    """The index of its spec in the input."""
+    enqueued: Enqueued
+    """What became of the spec."""
+    spec: JobSpec
 
 
 class Enqueueing(Stages):
@@ -202,7 +203,10 @@ class Enqueueing(Stages):
             call = _Call.of(self._settings(conn), now, environ)
             _store(into, enumerate(specs), done.append, call, waiting)
             warnings = _add_all_needs(into, waiting.values())
-            refuse_cycles(conn, list(waiting))
+            if waiting:
+                from queuectl.storage.needs import refuse_cycles  # most jobs wait for none
+
+                refuse_cycles(conn, list(waiting))
             into.count()
         self._wake_workers()
         return done, warnings
@@ -229,7 +233,7 @@ class Enqueueing(Stages):
                 with stage.filling():
                     _store(stage, portion, report, call, waiting)
             left = iter(waiting.values())
-            while some := stage.take_needs(left, lambda item: item[2].after + item[2].after_any):
+            while some := stage.take_needs(left, _names_of_needs):
                 with stage.filling():
                     warnings += _add_all_needs(stage, some)
             stage.finish(moved)
@@ -265,6 +269,10 @@ def take(
     return taken
 
 
+def _names_of_needs(waiting: _Waiting) -> tuple[str, ...]:
+    return waiting.spec.after + waiting.spec.after_any
+
+
 def _size(spec: JobSpec) -> int:
     variables = sum(map(len, chain.from_iterable(spec.env.items())))
     return len(spec.command) + variables + len(spec.input or b"")
@@ -293,7 +301,7 @@ def _store(
                 # A later spec of this call may replace the job: then only its needs count.
                 waiting.pop(enqueued.seq, None)
                 if spec.after or spec.after_any:
-                    waiting[enqueued.seq] = (position, enqueued, spec)
+                    waiting[enqueued.seq] = _Waiting(position, enqueued, spec)
             report(enqueued)
     except QueueError as error:
         error.position = position

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Iterable, Mapping, NamedTuple, Sequence
+from typing import Iterable, Mapping, Sequence
 
 from queuectl.core.activity import BUCKETS, DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED, quantile
 from queuectl.core.batches import LANE, serves
@@ -29,6 +29,7 @@ from queuectl.core.facts import (
     Stuck,
 )
 from queuectl.core.models import QueueStatus, Worker
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from datetime import datetime
-from typing import NamedTuple
 
 from queuectl.core.activity import (
     DEAD,
@@ -17,6 +16,7 @@ from queuectl.core.activity import (
     plus,
 )
 from queuectl.core.figures import Histogram, HookFigures, QueueFigures, ScheduleFigures
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.storage import waits
 from queuectl.storage.activity import totals

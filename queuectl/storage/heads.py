@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Iterator, NamedTuple, Sequence, Tuple
+from typing import Any, Iterator, Sequence, Tuple
 
 from queuectl.core.batches import lane_of, with_lanes
 from queuectl.core.errors import QueueDamaged
+from queuectl.core.named_tuples import NamedTuple
 
 _MOVED_AT_ONCE = 1000
 """How many kept heads one transaction moves: some 10 ms for which others wait."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable, UnreadableRow
 from queuectl.core.hooks import Hook, NewHook
 from queuectl.core.models import Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import MAX_RETRIES_LIMIT
 from queuectl.core.times import MAX_DURATION, from_text, to_text
 from queuectl.storage.base import Base

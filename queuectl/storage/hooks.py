@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import datetime, timedelta
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from queuectl.core import hooks
 from queuectl.core.batches import is_batch, is_lane, lane_of
 from queuectl.core.errors import UnreadableRow
 from queuectl.core.hooks import Ended, Event, Hook
 from queuectl.core.models import Claim, Job, Outcome
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_QUEUE, DEFAULT_SHELL, Settings, effective
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from datetime import datetime
-from typing import NamedTuple
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.storage import schema
 from queuectl.storage.base import Base

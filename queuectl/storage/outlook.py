@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text
 from queuectl.storage.base import Base

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime, timedelta
 from heapq import merge
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 from queuectl.core.cells import fit
 from queuectl.core.models import Job, Selection
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base

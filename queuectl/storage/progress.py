@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from datetime import datetime
-from typing import AbstractSet, Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.estimates import End
 from queuectl.core.models import Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base

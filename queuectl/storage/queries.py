@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from queuectl.core.batches import is_batch, is_lane, serves, waits_for
 from queuectl.core.models import Execution, Job, JobKey, Selection
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.finding import conditions, find_seqs

@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import closing
 from functools import partial
-from typing import Callable, Iterator, NamedTuple, Union
+from typing import Callable, Iterator, Union
 
 from queuectl.core.errors import (
     InvalidInput,
@@ -24,6 +24,7 @@ from queuectl.core.errors import (
     QueueUnusable,
     ReadTimeOut,
 )
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.sql_text import joins
 from queuectl.host import places
 from queuectl.host.files import QueueFiles

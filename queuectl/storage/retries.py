@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import NamedTuple
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base, any_bytes
 from queuectl.storage.rows import is_readable

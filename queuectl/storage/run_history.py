@@ -9,8 +9,9 @@ from datetime import datetime
 from functools import lru_cache
 from heapq import nsmallest
 from itertools import count
-from typing import AbstractSet, Dict, Iterable, Iterator, NamedTuple, Optional, Sequence
+from typing import AbstractSet, Dict, Iterable, Iterator, Optional, Sequence
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.programs import program_of
 from queuectl.core.quantiles import Sample, quantile
 from queuectl.core.run_figures import FAILED, PARTS, Figures, Group, Grouping, Spread, Summary

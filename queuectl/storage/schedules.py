@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from queuectl.core.cron import times_of
 from queuectl.core.errors import QueueError, UnreadableRow
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.schedule_specs import from_text as read_job
 from queuectl.core.schedules import Due, Plan, Schedule, Tick, due_at, plan, with_next
 from queuectl.core.times import from_text, to_text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from queuectl.core.job_query import JobQuery
 from queuectl.core.models import Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.finding import INDEXES

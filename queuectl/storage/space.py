@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.storage.base import Base
 from queuectl.storage.sqlite_errors import translated
 

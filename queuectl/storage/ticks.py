@@ -10,10 +10,11 @@ import logging
 import os
 import sqlite3
 from datetime import datetime, timedelta
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
 from queuectl.core import cron, schedule_specs
 from queuectl.core.errors import QueueError, Reserved, UniqueKeyHeld, UnreadableRow
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.schedule_specs import ScheduledJob
 from queuectl.core.schedules import (
     Due,

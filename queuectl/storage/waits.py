@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from queuectl.core.errors import QueueUnusable
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
 from queuectl.core.errors import NoSuchHook, UnreadableRow
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.rows import optional_time

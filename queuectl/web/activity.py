@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Iterable, Mapping, NamedTuple, Sequence
+from typing import Iterable, Mapping, Sequence
 
 from queuectl.core import moments
 from queuectl.core.activity import (
@@ -15,6 +15,7 @@ from queuectl.core.activity import (
     plus,
     quantile,
 )
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.storage.activity import Period
 from queuectl.web.storages import WebStorage
 

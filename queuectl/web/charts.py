@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Iterable, NamedTuple, Sequence
+from typing import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
 from queuectl.core.escaping import escape as printable
 from queuectl.core.moments import local, span
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.web.activity import Step
 
 

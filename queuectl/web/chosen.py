@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from datetime import datetime, timedelta
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
 from werkzeug.datastructures import MultiDict
 
@@ -13,6 +13,7 @@ from queuectl.core import moments
 from queuectl.core.deaths import DeathGroup
 from queuectl.core.errors import InvalidInput
 from queuectl.core.job_query import JobQuery, parse
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
 from queuectl.core.times import parse_utc, to_text
 from queuectl.storage.actions import RETRYABLE_STATES

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from datetime import datetime
-from typing import NamedTuple
 
 from flask import current_app, g, url_for
 
 from queuectl.core.diagnosis import all_is_well, diagnose
 from queuectl.core.facts import Facts
 from queuectl.core.findings import Finding, Severity
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.web.guard import serving, storage
 
 

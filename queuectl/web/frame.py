@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, current_app, render_template, request
@@ -17,6 +17,7 @@ from queuectl import __version__
 from queuectl.core import moments
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import number
 from queuectl.core.reasons import short_reason
 from queuectl.core.sizes import size

@@ -12,9 +12,9 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import NamedTuple
 
 from queuectl.core.errors import QueueError
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host.files import QueueFiles
 from queuectl.host.program import another_call
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from flask import Response, after_this_request, g, request
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.web import access
 from queuectl.web.guard import LIVE, set_cookie
 

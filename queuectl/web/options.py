@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from queuectl.core.errors import InvalidInput
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host.files import QueueFiles
 
 DEFAULT_LISTEN = "127.0.0.1:8377"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 from pathlib import Path
-from typing import NamedTuple
 
 from flask import Blueprint, Response, abort, url_for
+
+from queuectl.core.named_tuples import NamedTuple
 
 _FOLDER = Path(__file__).parent / "static"
 _HASH_DIGITS = 12

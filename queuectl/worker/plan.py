@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host.files import QueueFiles
 
 

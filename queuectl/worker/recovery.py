@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, Sequence
 
 from queuectl.core.errors import QueueBusy, QueueError, QueueLost, UnreadableRow
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Output, Worker
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
 from queuectl.host.filesystem import remove_quietly

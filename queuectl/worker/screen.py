@@ -7,11 +7,11 @@ import sys
 import time
 from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
 
 from queuectl.core.cells import cut, cut_middle, width
 from queuectl.core.escaping import escape
 from queuectl.core.models import Claim, Job, Outcome, Recorded, Verdict
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import number, title
 from queuectl.core.reasons import short_reason
 from queuectl.core.states import SIGNS, JobState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 from enum import Enum
-from typing import NamedTuple
 
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import signals
 from queuectl.worker.assignment import Order
 

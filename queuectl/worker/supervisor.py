@@ -8,9 +8,10 @@ import os
 import select
 import signal
 import time
-from typing import Callable, NamedTuple, NoReturn
+from typing import Callable, NoReturn
 
 from queuectl.core.errors import QueueError
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import lockfiles, pool_size, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.processes import become_subreaper, load_libc

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from typing import NamedTuple
+
+from queuectl.core.named_tuples import NamedTuple
 
 _LEFT = re.compile(rb"\[(\d+) (\d+) (\d+)\]")
 _READ_BYTES = 1 << 16

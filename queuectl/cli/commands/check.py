@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Mapping, Sequence, TypeVar
 
 import click
 
@@ -13,6 +13,7 @@ from queuectl.core.batches import is_lane, owner_of
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.facts import Facts
 from queuectl.core.models import Selection
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, parse_duration, utcnow
 from queuectl.storage import Storage

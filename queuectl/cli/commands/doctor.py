@@ -6,7 +6,7 @@ import os
 import resource
 import stat
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Callable, Iterator, Mapping, Sequence
 
 import click
 
@@ -17,6 +17,7 @@ from queuectl.core.cells import wrap
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.retry import CLOCK_TOLERANCE, corrected_retry
 from queuectl.core.sizes import size
 from queuectl.core.states import JobState

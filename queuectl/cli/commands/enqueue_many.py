@@ -7,7 +7,7 @@ import sys
 import tempfile
 from array import array
 from datetime import datetime
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence, Tuple
 
 from queuectl.cli import output
 from queuectl.cli.command import fail, open_part
@@ -17,6 +17,7 @@ from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines, read_argu
 from queuectl.cli.storing import storing
 from queuectl.core.arguments import Source, combinations
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError, UniqueKeyHeld
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.specs import JobSpec
 from queuectl.core.templates import Template
 from queuectl.storage.enqueueing import Enqueued, Enqueueing

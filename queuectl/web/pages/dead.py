@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from flask import Blueprint, request, url_for
 
 from queuectl.core.deaths import DeathGroup
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text, utcnow
 from queuectl.storage.deaths import DeadPage, Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import datetime
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Sequence
 
 from flask import Blueprint, Response, abort, g, render_template, request
 from markupsafe import Markup
@@ -14,6 +14,7 @@ from queuectl.core import moments
 from queuectl.core.escaping import escape
 from queuectl.core.explanation import Words, explain
 from queuectl.core.models import Execution, Job, OutcomeKind, signal_name
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import number, title
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow

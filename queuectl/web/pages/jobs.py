@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Iterator, NamedTuple
+from typing import Iterator
 
 from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
@@ -13,6 +13,7 @@ from queuectl.core import moments
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.job_query import FIELDS, JobQuery, parse
 from queuectl.core.models import Job, LastRun
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text, utcnow
 from queuectl.storage.searching import JobPage

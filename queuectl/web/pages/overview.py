@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Mapping, NamedTuple, Sequence
+from typing import Mapping, Sequence
 
 from flask import Blueprint, request
 from markupsafe import Markup
@@ -21,6 +21,7 @@ from queuectl.core.activity import (
 from queuectl.core.batches import is_lane, serves
 from queuectl.core.facts import Facts, QueueFacts
 from queuectl.core.models import Job, Selection
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import number
 from queuectl.core.schedule_words import explained
 from queuectl.core.schedules import Schedule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from flask import Blueprint, abort, request
 from markupsafe import Markup
@@ -12,6 +12,7 @@ from queuectl.core.batches import is_lane, owner_of, serves
 from queuectl.core.errors import InvalidInput
 from queuectl.core.facts import Facts, QueueFacts
 from queuectl.core.models import QueueStatus
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_any_queue

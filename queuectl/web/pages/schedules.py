@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from shlex import quote
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from flask import Blueprint, request
 from markupsafe import Markup
 
 from queuectl.core import moments
 from queuectl.core.errors import QueueError
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.schedule_words import explained, job_of, late_by, planned_line, times_of
 from queuectl.core.schedules import Schedule, Tick, due_at, upcoming
 from queuectl.core.states import JobState
