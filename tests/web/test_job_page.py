@@ -6,8 +6,11 @@ import html
 import re
 from typing import Callable
 
+from queuectl.core.states import JobState
+from queuectl.core.times import utcnow
+from queuectl.storage import Storage
+from support import rows
 from support.queue import Queue
-from support.rows import statements
 from support.waiting import wait_until
 from support.web import Page, Server, words
 
@@ -38,7 +41,7 @@ def test_following_an_output_counts_no_jobs(queue: Queue, shown: Callable[..., P
     page = shown()
     page.get(f"/jobs/{job}")
 
-    asked = statements(
+    asked = rows.statements(
         page.serving.storages.current(), lambda: page.get(f"/jobs/{job}/output?from=0")
     )
 
@@ -85,6 +88,41 @@ def test_a_long_output_is_read_in_parts(queue: Queue, shown: Callable[..., Page]
         text = page.get(html.unescape(earlier.group(1))[len(page.root) :])
     assert (lines[0], parts) == (("1", "1"), 4)
     assert "Later output" in text
+
+
+def test_attempts_before_a_retry(queue: Queue, shown: Callable[..., Page]) -> None:
+    """A retry counts attempts from 1 again: the earlier ones with these numbers stay reachable."""
+    job = queue.enqueue("echo at $(date +%s.%N); exit 1", "--max-retries", "1")
+    queue.drain()
+    queue.ok("retry", job)
+    queue.drain()
+    page = shown()
+    runs = re.findall(r'<tr id="run-(\d+)">', page.get(f"/jobs/{job}"))[::-1]
+
+    printed = [page.get(f"/jobs/{job}/output.txt?run={run}") for run in runs]
+
+    assert len(set(printed)) == 2
+    for run, raw in zip(runs, printed):
+        assert raw.strip() in page.get(f"/jobs/{job}?run={run}")
+        assert raw.strip() in page.get(f"/jobs/{job}/output?run={run}")
+    assert page.get(f"/jobs/{job}/output.txt?attempt=1") == printed[1]
+    assert page.ask(f"/jobs/{job}?run=999").status == 404
+
+
+def test_tabs_of_attempts(page: Page, storage: Storage) -> None:
+    """The last five, and in front of them the one that is shown, if it is older."""
+    rows.add(storage, utcnow(), "j1", max_retries=1)
+    for _ in range(7):
+        rows.finish(storage, utcnow(), "j1", JobState.DEAD)
+        storage.retry(storage.get("j1"), now=utcnow())
+    first, second, *last = [one.id for one in storage.executions(storage.get("j1"))]
+
+    seen = [
+        [int(run) for run in re.findall(r'run=(\d+)#out" title=', page.get(f"/jobs/j1?run={one}"))]
+        for one in (first, second, last[0])
+    ]
+
+    assert seen == [[first, *last], [second, *last], last]
 
 
 def test_find_in_the_output(queue: Queue, shown: Callable[..., Page]) -> None:

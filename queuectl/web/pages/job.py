@@ -34,6 +34,7 @@ job_page = Blueprint("job", __name__)
 _log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 50
+_MOST_TABS = 5
 _MOST_HITS = 200
 _MOST_NAMES = 20
 _TITLE_CELLS = 60
@@ -86,8 +87,7 @@ def job(job: str) -> str:
     why = explain(queue, found, now=now, words=words)
     said, *details = _sentences(why.message)
     names = sorted(found.own_env())
-    attempt = request.args.get("attempt", type=int)
-    execution = _chosen(runs, attempt)
+    execution = _chosen(runs)
     query = request.args.get("find", "")
     return render(
         "job.html",
@@ -98,7 +98,7 @@ def job(job: str) -> str:
         details=details,
         mark=_MARKS.get(why.reason, ""),
         execution=execution,
-        tabs=_tabs(runs),
+        tabs=_tabs(runs, execution),
         output=None if execution is None else _shown(execution),
         query=query,
         hits=_hits(execution, query) if execution is not None and query else None,
@@ -148,22 +148,32 @@ def download(job: str) -> Response:
 
 
 def _asked_for(name: str) -> tuple[Execution, Job]:
+    """Return the attempt whose output is asked for, and its job."""
     found = storage().get(name)
-    attempt = request.args.get("attempt", type=int)
-    execution = storage().last_execution(found, attempt=attempt)
+    execution = _chosen(list(storage().executions(found)))
     if execution is None:
         abort(404)
     return execution, found
 
 
-def _chosen(runs: Sequence[Execution], attempt: int | None) -> Execution | None:
-    chosen = [run for run in runs if attempt is None or run.attempt == attempt]
+def _chosen(runs: Sequence[Execution]) -> Execution | None:
+    """Return the attempt that the address names, else the last one; None before the first.
+
+    `run` is an execution id. `attempt` is a number: that of the last one, if a retry let the job
+    start over, or an attempt was interrupted, so that several have it.
+    """
+    run_id = request.args.get("run", type=int)
+    attempt = request.args.get("attempt", type=int)
+    chosen = [run for run in runs if run_id in (None, run.id) and attempt in (None, run.attempt)]
+    if runs and not chosen:
+        abort(404)
     return chosen[-1] if chosen else None
 
 
-def _tabs(runs: Sequence[Execution]) -> list[int]:
-    """Return the numbers of the last attempts; an interrupted one and the next share a number."""
-    return sorted({run.attempt for run in runs})[-5:]
+def _tabs(runs: Sequence[Execution], chosen: Execution | None) -> list[Execution]:
+    """Return the last attempts, and in front of them the one that is shown, if it is older."""
+    last = list(runs[-_MOST_TABS:])
+    return last if chosen is None or chosen in last else [chosen, *last]
 
 
 def _shown(execution: Execution, start: int | None = None) -> Shown:
