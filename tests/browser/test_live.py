@@ -205,7 +205,7 @@ def test_a_long_output_costs_an_update_nothing(queue: Queue, site: Site) -> None
     updates.until(2)
     page.evaluate("1")
 
-    assert time.monotonic() - started_at < 15
+    assert time.monotonic() - started_at < 30
 
 
 def test_find_in_the_output(queue: Queue, site: Site) -> None:

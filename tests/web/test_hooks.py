@@ -52,7 +52,7 @@ def test_a_hook_and_its_deliveries(queue: Queue, shown: Callable[..., Page]) -> 
     found = words(page.get("/hooks/ops"))
 
     assert "works" in found
-    assert re.search(r"completed dead of @1 @2 1 of \d+ \d+ s ago \S+ s", found)
+    assert re.search(r"completed dead of @1 @2 1 of \d+ \d+ \w+ ago \S+ \w+", found)
     assert "On dead Of mail Attempts at most" in found
     assert "Hooks ops" in words(page.get(f"/jobs/{job}"))
 
@@ -172,7 +172,7 @@ def test_a_test_that_does_not_end(storage: Storage, monkeypatch: Any, tmp_path: 
     tested = hook_tests.run(storage.files, "ops", is_webhook=False, seconds=0.5)
 
     assert tested == (False, "it took longer than 0.5 seconds")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_a_test_that_cannot_start(storage: Storage, monkeypatch: Any) -> None:

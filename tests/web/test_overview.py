@@ -23,11 +23,11 @@ def test_nobody_works(page: Page, storage: Storage) -> None:
     text = page.get("/")
 
     found = words(text)
-    assert "No worker is running: 3 jobs wait, the oldest for 20 min" in found
+    assert re.search(r"No worker is running: 3 jobs wait, the oldest for 2\d min", found)
     assert "queuectl worker start" in found
     assert "<title>1 problem · queuectl</title>" in text
     assert "icon-bad.svg" in text
-    assert "Waiting 3 oldest 20 min" in found
+    assert re.search(r"Waiting 3 oldest 2\d min", found)
     assert "no worker is running" in found  # beside the hatched area
 
 
