@@ -126,3 +126,32 @@ def test_a_view_only_link_offers_nothing(
         forms = page.locator("#main form[method=post]").count()
         assert (path, forms) == (path, 0)
     assert "looking only" in page.inner_text("#foot")
+
+
+def test_hooks_without_scripts(queue: Queue, site: Site) -> None:
+    """Each button of a hook is a form; the page that follows says what became of it."""
+    queue.ok(
+        "hook", "add", "say", "--on", "completed", "--max-retries", "1", "--", "echo no; exit 3"
+    )
+    queue.enqueue("true")
+    queue.drain()
+    queue.close_storage()
+    page = site.open("/hooks/say", java_script_enabled=False)
+    said = []
+
+    for button in ("Pause", "Resume", "Send a test", "Retry 1 dead"):
+        page.get_by_role("button", name=button).click()
+        said.append(_message(page))
+    page.goto(site.url("/hooks"))
+    page.get_by_role("button", name="Pause").click()
+    said.append(_message(page))
+
+    assert said == [
+        "say is paused: it reports nothing until it is resumed.",
+        "say reports again.",
+        "the test of say failed: no",
+        "Retried 1 job of say.",
+        "say is paused: it reports nothing until it is resumed.",
+    ]
+    assert page.url == site.url("/hooks")
+    assert queue.counts() == {"completed": 1, "pending": 1}

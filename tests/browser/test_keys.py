@@ -6,6 +6,7 @@ from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
 from support.queue import Queue
 from support.site import Site
+from support.waiting import wait_until
 
 
 def test_every_key_goes_where_it_says(queue: Queue, site: Site) -> None:
@@ -91,6 +92,56 @@ def test_actions_on_a_job(queue: Queue, site: Site) -> None:
 
     assert page.locator(".chip.big").inner_text() == "pending"
     assert queue.state("j1") == "pending"
+
+
+def test_rows_are_selected(queue: Queue, site: Site) -> None:
+    """`x` selects the row that `j` has gone to, and takes that back."""
+    queue.add("echo one", id="j1")
+    queue.add("echo two", id="j2")
+    page = site.open("/jobs")
+    ticked = page.locator("input[name=job]:checked")
+
+    page.keyboard.press("x")
+    assert ticked.count() == 0
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    assert [one.get_attribute("aria-label") for one in ticked.all()] == ["Select j2"]
+    assert page.inner_text("[data-ticked]") == "1 selected"
+    page.keyboard.press("x")
+    assert ticked.count() == 0
+    assert page.inner_text("[data-ticked]") == ""
+
+
+def test_following_the_output(queue: Queue, site: Site) -> None:
+    """`f` lets the output stand where it is, and goes to its end again."""
+    part = "seq 1000; until [ -e {} ]; do sleep .05; done; "
+    queue.add(part.format("go") + part.format("again") + part.format("never"), id="j1")
+    queue.start()
+    queue.until("j1", "processing")
+    page = site.open("/jobs/j1")
+    button = page.get_by_role("button", name="Follow")
+
+    def below() -> int:
+        """Return how many pixels of the output are below what is shown."""
+        return int(
+            page.locator(".term").evaluate(
+                "term => term.scrollHeight - term.scrollTop - term.clientHeight"
+            )
+        )
+
+    def shows(lines: int) -> bool:
+        return page.locator(".term li").count() == lines
+
+    wait_until(lambda: shows(1000) and below() < 1)
+    page.keyboard.press("f")
+    assert button.get_attribute("aria-pressed") == "false"
+    queue.let_go()
+    wait_until(lambda: shows(2000))
+    assert below() > 1000
+    page.keyboard.press("f")
+    wait_until(lambda: below() < 1)
+    (queue.work / "again").touch()
+    wait_until(lambda: shows(3000) and below() < 1)
 
 
 def test_keys_can_be_switched_off(queue: Queue, site: Site) -> None:
