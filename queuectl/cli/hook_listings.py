@@ -6,7 +6,6 @@ from typing import Any, Iterable, Sequence
 
 from queuectl.cli import output
 from queuectl.cli.colors import bad, strong
-from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, only, print_fields, print_table
 from queuectl.core.hooks import Hook, NewHook, show_events
@@ -14,7 +13,7 @@ from queuectl.core.models import Job
 from queuectl.core.moments import local_with_distance
 from queuectl.core.naming import number
 from queuectl.core.reasons import short_reason
-from queuectl.core.times import format_duration, to_text, utcnow
+from queuectl.core.times import format_duration, optional_text, to_text, utcnow
 
 _LISTED = (
     Column("NAME"),
@@ -157,7 +156,7 @@ def hook_json(found: Hook) -> dict[str, Any]:
         "disabled": found.disabled_at is not None,
         "disabled_reason": found.disabled_reason,
         "failures": found.failures,
-        "last_delivery_at": time_or_none(found.last_delivery_at),
+        "last_delivery_at": optional_text(found.last_delivery_at),
         "last_result": found.last_result,
     }
 
@@ -174,5 +173,5 @@ def run_json(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "last_error": job.last_error,
         "created_at": to_text(job.created_at),
-        "finished_at": time_or_none(job.finished_at),
+        "finished_at": optional_text(job.finished_at),
     }

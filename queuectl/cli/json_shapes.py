@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping
 
 from queuectl.core.settings import DEFAULT_SHELL
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_text, to_text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from queuectl.cli.progress import QueueProgress
     from queuectl.core.findings import Finding
     from queuectl.core.models import Execution, Job, LastRun, Worker
@@ -36,16 +34,16 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "retry_delay": job.retry_delay,
         "backoff": job.backoff,
         "timeout": job.timeout,
-        "run_at": time_or_none(job.run_at),
+        "run_at": optional_text(job.run_at),
         "created_at": to_text(job.created_at),
         "updated_at": to_text(job.updated_at),
         "started_at": None if last is None else to_text(last.started_at),
-        "finished_at": time_or_none(job.finished_at),
+        "finished_at": optional_text(job.finished_at),
         "seconds": None if last is None else last.seconds,
         "output_bytes": None if last is None else last.output_bytes,
         "locked_by": job.locked_by,
-        "locked_at": time_or_none(job.locked_at),
-        "paused_at": time_or_none(job.paused_at),
+        "locked_at": optional_text(job.locked_at),
+        "paused_at": optional_text(job.paused_at),
         "cwd": job.cwd,
         "env": masked(job.env, show_env=show_env),
         "shell": job.shell or DEFAULT_SHELL,
@@ -57,7 +55,7 @@ def job_json(job: Job, last: LastRun | None, *, show_env: bool) -> dict[str, Any
         "cancel_requested": job.cancel_requested,
         "cancel_reason": job.cancel_reason,
         "schedule": job.schedule,
-        "scheduled_for": time_or_none(job.scheduled_for),
+        "scheduled_for": optional_text(job.scheduled_for),
         "on_success": job.on_success,
         "on_failure": job.on_failure,
         "on_finish": job.on_finish,
@@ -75,7 +73,7 @@ def execution_json(execution: Execution, *, running_pid: int | None = None) -> d
         "worker": execution.worker,
         "pid": running_pid if execution.outcome is None else execution.pid,
         "started_at": to_text(execution.started_at),
-        "finished_at": time_or_none(execution.finished_at),
+        "finished_at": optional_text(execution.finished_at),
         "outcome": None if execution.outcome is None else execution.outcome.value,
         "exit_code": execution.exit_code,
         "signal": execution.signal,
@@ -123,14 +121,9 @@ def running_json(job: Job) -> dict[str, Any]:
         "queue": job.queue,
         "label": job.label,
         "command": job.command,
-        "started_at": time_or_none(job.locked_at),
+        "started_at": optional_text(job.locked_at),
         "worker": job.locked_by,
     }
-
-
-def time_or_none(instant: datetime | None) -> str | None:
-    """Return an instant as JSON shows it."""
-    return None if instant is None else to_text(instant)
 
 
 def masked(env: Mapping[str, str], *, show_env: bool) -> dict[str, str]:

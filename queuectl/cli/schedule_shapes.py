@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Sequence
 
 from queuectl.cli.colors import bad, strong
-from queuectl.cli.json_shapes import masked, time_or_none
+from queuectl.cli.json_shapes import masked
 from queuectl.cli.output import on_terminal
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, state_cell
@@ -14,7 +14,7 @@ from queuectl.core import cron, moments
 from queuectl.core.schedule_words import explained, job_of, late_by
 from queuectl.core.schedules import Schedule, Tick, due_at, local_text
 from queuectl.core.states import JobState
-from queuectl.core.times import format_duration, to_text
+from queuectl.core.times import format_duration, optional_text, to_text
 
 COLUMNS = (
     Column("NAME", least=10),
@@ -180,14 +180,14 @@ def schedule_json(schedule: Schedule, last: Tick | None, *, show_env: bool) -> d
         "missed_within": schedule.missed_within,
         "overlap": schedule.overlap,
         "jitter": schedule.jitter,
-        "until": time_or_none(schedule.until),
+        "until": optional_text(schedule.until),
         "paused": schedule.paused_at is not None,
-        "paused_at": time_or_none(schedule.paused_at),
+        "paused_at": optional_text(schedule.paused_at),
         "paused_by": schedule.paused_by,
         "pause_reason": schedule.pause_reason,
-        "next_at": time_or_none(schedule.next_at),
-        "due_at": time_or_none(schedule.due_at),
-        "last_at": time_or_none(schedule.last_at),
+        "next_at": optional_text(schedule.next_at),
+        "due_at": optional_text(schedule.due_at),
+        "last_at": optional_text(schedule.last_at),
         "last_result": None if last is None else last.result,
         "last_job": None if last is None else last.job,
         "made": schedule.made,

@@ -12,7 +12,7 @@ from queuectl.core.models import Job, Outcome
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import OWN_HOOKS
 from queuectl.core.states import JobState
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_text, to_text
 
 # As the module random does: hashlib would load OpenSSL, which takes a worker 0.6 MB.
 try:
@@ -231,10 +231,10 @@ def job_data(job: Job, ended: Ended | None) -> dict[str, Any]:
         "interruptions": job.interruptions,
         "max_retries": job.max_retries,
         "timeout": job.timeout,
-        "run_at": _time(job.run_at),
+        "run_at": optional_text(job.run_at),
         "created_at": to_text(job.created_at),
         "updated_at": to_text(job.updated_at),
-        "finished_at": _time(job.finished_at),
+        "finished_at": optional_text(job.finished_at),
         "cwd": job.cwd,
         "env": sorted(job.own_env()),
         "unique_key": job.unique_key,
@@ -243,7 +243,7 @@ def job_data(job: Job, ended: Ended | None) -> dict[str, Any]:
         "last_error": job.last_error,
         "cancel_reason": job.cancel_reason,
         "schedule": job.schedule,
-        "scheduled_for": _time(job.scheduled_for),
+        "scheduled_for": optional_text(job.scheduled_for),
         "execution": None if ended is None else _execution_data(job, ended),
     }
 
@@ -254,7 +254,7 @@ def _execution_data(job: Job, ended: Ended) -> dict[str, Any]:
         "id": ended.execution_id,
         "attempt": job.attempts,
         "worker": ended.worker,
-        "started_at": _time(ended.started_at),
+        "started_at": optional_text(ended.started_at),
         "finished_at": to_text(job.updated_at),
         "outcome": outcome.kind.value,
         "exit_code": outcome.exit_code,
@@ -283,8 +283,8 @@ def job_variables(job: Job, ended: Ended | None) -> dict[str, str]:
         "QUEUECTL_PARENT_SIGNAL": _known(job.signal),
         "QUEUECTL_PARENT_ERROR": _cut(job.last_error or "", _TEXT_BYTES),
         "QUEUECTL_PARENT_SECONDS": _known(outcome and outcome.seconds),
-        "QUEUECTL_PARENT_STARTED_AT": _time(ended and ended.started_at) or "",
-        "QUEUECTL_PARENT_FINISHED_AT": _time(job.finished_at) or "",
+        "QUEUECTL_PARENT_STARTED_AT": optional_text(ended and ended.started_at) or "",
+        "QUEUECTL_PARENT_FINISHED_AT": optional_text(job.finished_at) or "",
         "QUEUECTL_PARENT_SCHEDULE": job.schedule or "",
     }
 
@@ -362,7 +362,3 @@ def _cut(text: str, most_bytes: int) -> str:
 
 def _known(value: object) -> str:
     return "" if value is None else str(value)
-
-
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else to_text(instant)

@@ -44,6 +44,11 @@ def to_text(instant: datetime) -> str:
     )
 
 
+def optional_text(instant: datetime | None) -> str | None:
+    """Write a time that may be absent."""
+    return None if instant is None else to_text(instant)
+
+
 @lru_cache(maxsize=16)
 def from_text(text: str) -> datetime:
     """Read a time that `to_text` wrote, or another program, such as SQLite's CURRENT_TIMESTAMP.
@@ -59,6 +64,11 @@ def from_text(text: str) -> datetime:
             f"the queue holds a time that cannot be read: {text!r} "
             "(not like 2026-01-31T12:00:00.000000Z)"
         ) from None
+
+
+def optional_time(text: str | None) -> datetime | None:
+    """Read a time that may be absent."""
+    return None if text is None else from_text(text)
 
 
 def parse_iso(text: str) -> datetime:

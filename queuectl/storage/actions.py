@@ -12,7 +12,7 @@ from queuectl.core.errors import JobDeleted, QueueError, UniqueKeyHeld, WrongSta
 from queuectl.core.models import Job, JobKey
 from queuectl.core.specs import RETRY_FIELDS
 from queuectl.core.states import FINISHED_STATES, WAITING_STATES, JobState
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_text, to_text
 from queuectl.host import wakeup
 from queuectl.storage.adding import count_enqueued, key_holder, staged_key_holder
 from queuectl.storage.base import Base
@@ -195,7 +195,7 @@ def _edit(
         {
             **merged,
             "env": json.dumps({**current.own_env(), **changes.get("env", {})}),
-            "run_at": None if run_at is None else to_text(run_at),
+            "run_at": optional_text(run_at),
             "new_state": state.value,
             "now": to_text(now),
             "seq": job.seq,

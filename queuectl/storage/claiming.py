@@ -11,19 +11,12 @@ from queuectl.core.models import Claim, Job
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import Settings, effective
 from queuectl.core.states import JobState
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_time, to_text
 from queuectl.storage import heads
 from queuectl.storage.base import Base
 from queuectl.storage.database import Database
 from queuectl.storage.loading import loading
-from queuectl.storage.rows import (
-    PLAIN_VALUES,
-    SELECT_JOB,
-    left_processes,
-    optional_time,
-    to_job,
-    to_plain_job,
-)
+from queuectl.storage.rows import PLAIN_VALUES, SELECT_JOB, left_processes, to_job, to_plain_job
 from queuectl.storage.sqlite_errors import READING_ERRORS, is_undecodable
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from queuectl.core.hooks import Hook, NewHook
 from queuectl.core.models import Job
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import MAX_RETRIES_LIMIT
-from queuectl.core.times import MAX_DURATION, from_text, to_text
+from queuectl.core.times import MAX_DURATION, from_text, optional_time, to_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, optional_time, to_job
+from queuectl.storage.rows import SELECT_JOB, to_job
 
 _COLUMNS = (
     "name", "events", "queues", "labels", "schedules", "command", "url", "format", "output_bytes",

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
+from queuectl.core.times import optional_time
 from queuectl.storage import schema
 from queuectl.storage.base import Base
-from queuectl.storage.rows import optional_time
 
 
 class Miscount(NamedTuple):

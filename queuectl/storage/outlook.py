@@ -7,9 +7,8 @@ from typing import Mapping
 
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
-from queuectl.core.times import from_text
+from queuectl.core.times import from_text, optional_time
 from queuectl.storage.base import Base
-from queuectl.storage.rows import optional_time
 
 _SHOWN_NEEDS = 4
 

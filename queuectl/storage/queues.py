@@ -8,9 +8,8 @@ from typing import Any
 
 from queuectl.core.models import QueueStatus
 from queuectl.core.states import JobState
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_time, to_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import optional_time
 
 _ALL = ""
 """The row that stands for all queues, including future ones: no queue can have that name."""

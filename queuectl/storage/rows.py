@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Callable, FrozenSet, Mapping, Sequence, Tuple
 
@@ -12,7 +11,7 @@ from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Execution, Job, LeftProcess, OutcomeKind, Output
 from queuectl.core.settings import MAX_BACKOFF, MAX_RETRIES_LIMIT
 from queuectl.core.states import JobState
-from queuectl.core.times import MAX_DURATION, from_text, to_text
+from queuectl.core.times import MAX_DURATION, from_text, optional_text, optional_time, to_text
 
 _OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in_file")
 """Where the fields of Output are, in their order."""
@@ -51,16 +50,6 @@ IS_WORKER_ID = (
     " AND length({0}) <= 64"
 )
 """An SQL condition: whether a column holds the id of a worker, ID-1, ID-2 …"""
-
-
-def optional_time(text: str | None) -> datetime | None:
-    """Read a time that may be absent."""
-    return None if text is None else from_text(text)
-
-
-def optional_text(instant: datetime | None) -> str | None:
-    """Write a time that may be absent."""
-    return None if instant is None else to_text(instant)
 
 
 @lru_cache(maxsize=4)

@@ -57,7 +57,7 @@ def _correct(conn: sqlite3.Connection, name: str, now: datetime) -> bool:
     """
     from queuectl.core.cron import times_of  # almost never needed
     from queuectl.core.schedules import with_next
-    from queuectl.storage.rows import optional_text
+    from queuectl.core.times import optional_text
     from queuectl.storage.schedule_rows import SELECT_SCHEDULE, to_schedule
 
     with any_bytes(conn):

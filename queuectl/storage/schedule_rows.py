@@ -6,8 +6,7 @@ from typing import Any, Mapping, Sequence
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.schedules import MISSED, OVERLAP, Schedule
-from queuectl.core.times import MAX_DURATION, from_text
-from queuectl.storage.rows import optional_text, optional_time
+from queuectl.core.times import MAX_DURATION, from_text, optional_text, optional_time
 
 _TIMES = (
     "anchor",

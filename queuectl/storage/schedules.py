@@ -11,11 +11,10 @@ from queuectl.core.errors import QueueError, UnreadableRow
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.schedule_specs import from_text as read_job
 from queuectl.core.schedules import Due, Plan, Schedule, Tick, due_at, plan, with_next
-from queuectl.core.times import from_text, to_text
+from queuectl.core.times import from_text, optional_text, optional_time, to_text
 from queuectl.core.values import captured_variables
 from queuectl.storage import ticks
 from queuectl.storage.base import Base
-from queuectl.storage.rows import optional_text, optional_time
 from queuectl.storage.schedule_rows import (
     INSERT_SCHEDULE,
     SELECT_SCHEDULE,

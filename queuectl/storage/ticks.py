@@ -26,11 +26,10 @@ from queuectl.core.schedules import (
     variables,
 )
 from queuectl.core.settings import Settings
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_text, to_text
 from queuectl.storage.adding import Adding
 from queuectl.storage.base import any_bytes
 from queuectl.storage.enqueueing import hook_depth, store_one
-from queuectl.storage.rows import optional_text
 from queuectl.storage.schedule_rows import SELECT_SCHEDULE, to_schedule
 
 _log = logging.getLogger(__name__)

@@ -8,9 +8,8 @@ from typing import Mapping
 
 from queuectl.core.errors import NoSuchHook, UnreadableRow
 from queuectl.core.named_tuples import NamedTuple
-from queuectl.core.times import to_text
+from queuectl.core.times import optional_time, to_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import optional_time
 
 
 class Credentials(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 from queuectl.core.batches import serves
 from queuectl.core.errors import QueueReplaced, QueueUnusable
 from queuectl.core.models import Worker
-from queuectl.core.times import from_text, to_text
+from queuectl.core.times import from_text, optional_time, to_text
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.storage import schema
@@ -146,7 +146,7 @@ def _to_worker(row: Sequence[Any]) -> Worker | None:
             queues=tuple(served),
             started_at=from_text(started_at),
             job=job,
-            job_since=None if since is None else from_text(since),
+            job_since=optional_time(since),
         )
     except (QueueUnusable, ValueError, TypeError, RecursionError):
         return None

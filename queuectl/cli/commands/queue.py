@@ -16,13 +16,12 @@ from queuectl.cli.command import (
     option,
     quiet_option,
 )
-from queuectl.cli.json_shapes import time_or_none
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, only, print_table
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import QueueStatus, Selection
 from queuectl.core.states import JobState
-from queuectl.core.times import utcnow
+from queuectl.core.times import optional_text, utcnow
 from queuectl.core.values import check_any_queue, check_reason
 from queuectl.host.processes import user_name
 
@@ -177,7 +176,7 @@ def _queue_json(found: QueueStatus) -> dict[str, Any]:
     return {
         "name": found.name,
         "paused": found.paused,
-        "paused_at": time_or_none(found.paused_at),
+        "paused_at": optional_text(found.paused_at),
         "paused_by": found.paused_by,
         "pause_reason": found.pause_reason,
         "limit": found.limit,
