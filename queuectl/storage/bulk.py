@@ -16,6 +16,7 @@ from queuectl.storage.actions import RETRYABLE_STATES, Actions
 from queuectl.storage.finding import INDEXES
 from queuectl.storage.matching import matching
 from queuectl.storage.retention import Retention
+from queuectl.storage.rows import one_of
 
 AT_ONCE = 500
 """How many jobs one transaction changes."""
@@ -137,7 +138,7 @@ class Bulk(Retention, Actions):
                 f"""
                 SELECT seq
                   FROM jobs
-                 WHERE seq IN ({", ".join("?" * len(seqs))})
+                 WHERE seq {one_of(seqs)}
                    AND coalesce(finished_at, updated_at) > ?
                  ORDER BY seq
                 """,
@@ -152,7 +153,7 @@ class Bulk(Retention, Actions):
                 f"""
                 SELECT seq, state
                   FROM jobs
-                 WHERE seq IN ({", ".join("?" * len(seqs))})
+                 WHERE seq {one_of(seqs)}
                  ORDER BY seq
                 """,
                 tuple(seqs),

@@ -14,6 +14,7 @@ from typing import Any, Iterator, Sequence
 from queuectl.core.activity import BOUNDS, BUCKETS, Tally
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base, any_bytes
+from queuectl.storage.rows import one_of
 
 ROWS_AT_ONCE = 5000
 """How many rows one transaction counts or deletes at most: some 10 ms for which others wait."""
@@ -117,7 +118,7 @@ def _only(bucket: int | None, times: int) -> tuple[int, ...]:
 
 def count_attempts_of(conn: sqlite3.Connection, jobs: Sequence[int]) -> None:
     """Count what is still to be counted of jobs that this transaction deletes, given their seqs."""
-    which = f"job_seq IN ({', '.join('?' * len(jobs))}) AND "
+    which = f"job_seq {one_of(jobs)} AND "
     for is_uncounted in IS_UNCOUNTED:
         _add(conn, ended_attempts(conn, which + is_uncounted, jobs))
 

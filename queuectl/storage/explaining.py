@@ -8,7 +8,7 @@ from typing import Container, Iterable, Sequence
 from queuectl.core.models import Job, JobKey, Need
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, to_job
+from queuectl.storage.rows import SELECT_JOB, in_queues, one_of, to_job
 
 
 class Explaining(Base):
@@ -107,7 +107,6 @@ class Explaining(Base):
         queues are looked at (of all queues, if none is named); if `among` is given, only those
         whose seq it contains.
         """
-        in_queues = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
@@ -125,8 +124,7 @@ class Explaining(Base):
                 """
                 + SELECT_JOB
                 + "WHERE state = 'blocked' AND seq IN (SELECT seq FROM stuck) "
-                + in_queues
-                + " ORDER BY seq",
+                + f"AND {in_queues(queues)} ORDER BY seq",
                 tuple(queues),
             )
             jobs = map(to_job, rows)
@@ -164,9 +162,7 @@ class Explaining(Base):
             for start in range(0, len(seqs), 500):
                 chunk = seqs[start : start + 500]
                 rows = conn.execute(
-                    "SELECT seq, state FROM jobs WHERE seq IN ("
-                    + ", ".join("?" * len(chunk))
-                    + ") ORDER BY seq",
+                    f"SELECT seq, state FROM jobs WHERE seq {one_of(chunk)} ORDER BY seq",
                     tuple(chunk),
                 )
                 found.update((seq, JobState(state)) for seq, state in rows)

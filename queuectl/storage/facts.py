@@ -38,6 +38,7 @@ from queuectl.storage.activity import times_by_minute, times_in_range
 from queuectl.storage.counting import EVER
 from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
+from queuectl.storage.rows import in_queues, one_of
 from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
@@ -202,11 +203,6 @@ def _waiting(status: QueueStatus, state: JobState) -> int:
     return status.counts[state] - status.paused_jobs.get(state, 0)
 
 
-def _among(queues: Sequence[str]) -> str:
-    """Return a condition on the column `queue`, for as many parameters."""
-    return f"queue IN ({', '.join('?' * len(queues))})" if queues else "1"
-
-
 def _queues(
     conn: sqlite3.Connection, statuses: Sequence[QueueStatus], queues: Sequence[str], now: datetime
 ) -> tuple[QueueFacts, ...]:
@@ -305,7 +301,7 @@ def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _De
                   FROM jobs INDEXED BY jobs_died
                  WHERE state = 'dead'
                    AND finished_at >= ?
-                   AND {_among(queues)}
+                   AND {in_queues(queues)}
                  LIMIT {_MOST_DEATHS})
         """,
         (since, *queues),
@@ -340,7 +336,7 @@ def _newest_dead(
          WHERE state = 'dead'
            AND finished_at >= ?
            AND {_IN_LANE} = ?
-           AND {_among(queues)}
+           AND {in_queues(queues)}
          ORDER BY finished_at DESC, seq DESC
          LIMIT {_MOST_REASONS}
         """,
@@ -359,7 +355,7 @@ def _others_ended(conn: sqlite3.Connection, queues: Sequence[str], since: str) -
                          WHERE (state = 'completed' OR state = 'cancelled')
                            AND finished_at >= ?
                          LIMIT {_MOST_LOOKED_AT})
-                 WHERE {_among(queues)}
+                 WHERE {in_queues(queues)}
                  LIMIT {_ENOUGH_ENDED})
         """,
         (since, *queues),
@@ -392,7 +388,7 @@ def _retry_reason(conn: sqlite3.Connection, queues: Sequence[str]) -> Reason | N
                  LIMIT {_MOST_LOOKED_AT})
          WHERE state = 'failed'
            AND paused_at IS NULL
-           AND {_among(queues)}
+           AND {in_queues(queues)}
         """,
         tuple(queues),
     ).fetchall()
@@ -451,7 +447,7 @@ def _stuck(conn: sqlite3.Connection, statuses: Sequence[QueueStatus]) -> Stuck |
           JOIN jobs ON jobs.seq = stuck.seq
           JOIN jobs AS need ON need.seq = stuck.need
          WHERE jobs.state = 'blocked'
-           AND jobs.queue IN ({", ".join("?" * len(names))})
+           AND jobs.queue {one_of(names)}
          GROUP BY need.seq
          ORDER BY count(DISTINCT jobs.seq) DESC, need.seq
          LIMIT 1

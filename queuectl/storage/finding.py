@@ -9,6 +9,7 @@ from typing import Any, Callable, Sequence
 from queuectl.core.models import Selection
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import to_text
+from queuectl.storage.rows import in_queues, one_of
 
 _NEAR = 10_000
 """How many of the newest jobs are looked at first, without an index."""
@@ -36,7 +37,7 @@ def conditions(selection: Selection) -> tuple[list[str], tuple[Any, ...]]:
     found: list[str] = []
     values: list[Any] = []
     if selection.queues:
-        found.append(f"queue IN ({', '.join('?' * len(selection.queues))})")
+        found.append(f"queue {one_of(selection.queues)}")
         values.extend(selection.queues)
     if selection.states:
         # Literals: a partial index does not serve a query whose state is a parameter.
@@ -95,24 +96,26 @@ def find_seqs(
 
 def _finder(selection: Selection) -> Callable[[sqlite3.Connection, Selection], list[int]]:
     """Return the function that finds the jobs which a kept count does not tell."""
-    if selection.paused:
-        return _paused
-    if selection.schedule is not None:
-        return _scheduled
-    if selection.label is not None:
-        return _labelled
+    if selection.paused or selection.schedule is not None or selection.label is not None:
+        return _by_column
     return _since if selection.query is None else _matching
 
 
-def _scheduled(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+def _by_column(conn: sqlite3.Connection, selection: Selection) -> list[int]:
+    """Return the seqs of jobs that are selected by a column which has an index of its own."""
+    if selection.paused:
+        index, condition, order = "jobs_paused", "paused_at IS NOT NULL", "seq"
+    elif selection.schedule is not None:
+        index, condition, order = "jobs_schedule", "schedule IS NOT NULL", "seq"
+    else:
+        index, condition, order = "jobs_labelled", "label IS NOT NULL", "label, seq"
     parts, values = conditions(selection)
     rows = conn.execute(
         f"""
         SELECT seq
-          FROM jobs INDEXED BY jobs_schedule
-         WHERE schedule IS NOT NULL
-           AND {" AND ".join(parts)}
-         ORDER BY seq
+          FROM jobs INDEXED BY {index}
+         WHERE {" AND ".join([condition, *parts])}
+         ORDER BY {order}
         """,
         values,
     )
@@ -145,42 +148,12 @@ def _matching(conn: sqlite3.Connection, selection: Selection) -> list[int]:
     return found
 
 
-def _labelled(conn: sqlite3.Connection, selection: Selection) -> list[int]:
-    parts, values = conditions(selection)
-    rows = conn.execute(
-        f"""
-        SELECT seq
-          FROM jobs INDEXED BY jobs_labelled
-         WHERE label IS NOT NULL
-           AND {" AND ".join(parts)}
-         ORDER BY label, seq
-        """,
-        values,
-    )
-    return [row[0] for row in rows]
-
-
-def _paused(conn: sqlite3.Connection, selection: Selection) -> list[int]:
-    parts, values = conditions(selection)
-    rows = conn.execute(
-        f"""
-        SELECT seq
-          FROM jobs INDEXED BY jobs_paused
-         WHERE {" AND ".join(parts)}
-         ORDER BY seq
-        """,
-        values,
-    )
-    return [row[0] for row in rows]
-
-
 def _since(conn: sqlite3.Connection, selection: Selection) -> list[int]:
     """Return the seqs of jobs that ended or changed since a time, state by state.
 
     The times of finished and pending jobs are in the indexes. The rows of other jobs are read.
     """
     since = "" if selection.since is None else to_text(selection.since)
-    queues = f"AND queue IN ({', '.join('?' * len(selection.queues))})" if selection.queues else ""
     found: list[int] = []
     for state in selection.states or JobState:
         index, condition = INDEXES[state]
@@ -194,7 +167,7 @@ def _since(conn: sqlite3.Connection, selection: Selection) -> list[int]:
              WHERE {condition}
                AND state = '{state.value}'
                AND {at} >= ?
-                   {queues}
+               AND {in_queues(selection.queues)}
              ORDER BY seq
             """,
             (since, *selection.queues),
@@ -246,7 +219,6 @@ def _by_index(
     wanted: int,
 ) -> list[int]:
     """Return the highest seqs, descending, from the indexes of the states that have jobs."""
-    queues = f"AND queue IN ({', '.join('?' * len(values))})" if selection.queues else ""
     columns = []
     for state in map(JobState, counts):
         index, condition = INDEXES[state]
@@ -256,7 +228,7 @@ def _by_index(
               FROM jobs INDEXED BY {index}
              WHERE {condition}
                AND state = '{state.value}'
-                   {queues}
+               AND {in_queues(selection.queues)}
              ORDER BY seq DESC
              LIMIT ?
             """,

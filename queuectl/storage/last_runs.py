@@ -8,6 +8,7 @@ from typing import Iterable, Iterator
 from queuectl.core.models import Job, LastRun
 from queuectl.core.times import from_text
 from queuectl.storage.base import Base
+from queuectl.storage.rows import one_of
 
 _PAGE = 500
 
@@ -35,7 +36,7 @@ class LastRuns(Base):
                     ON last.id = (SELECT max(id)
                                     FROM executions
                                    WHERE job_seq = jobs.seq)
-                 WHERE jobs.seq IN ({", ".join("?" * len(seqs))})
+                 WHERE jobs.seq {one_of(seqs)}
                  ORDER BY last.job_seq
                 """,
                 seqs,

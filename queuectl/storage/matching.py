@@ -6,6 +6,7 @@ from typing import Iterable, Sequence
 
 from queuectl.core.job_query import JobQuery
 from queuectl.core.times import to_text
+from queuectl.storage.rows import one_of
 
 _SEARCHED = ("id", "label", "command", "last_error")
 """The columns that words are searched for in."""
@@ -25,7 +26,7 @@ def matching(query: JobQuery) -> tuple[list[str], list[object]]:
         # Literals: a partial index does not serve a query whose state is a parameter.
         found.append(_any(f"state = '{state.value}'" for state in query.states))
     if query.queues:
-        found.append(f"queue IN ({', '.join('?' * len(query.queues))})")
+        found.append(f"queue {one_of(query.queues)}")
         values += query.queues
     for column, patterns in (("label", query.labels), ("schedule", query.schedules)):
         if patterns:

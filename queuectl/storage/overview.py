@@ -14,7 +14,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.finding import find_seqs
-from queuectl.storage.rows import SELECT_JOB, to_job
+from queuectl.storage.rows import SELECT_JOB, one_of, to_job
 
 _LATELY = timedelta(days=1)
 """A job that died within this time is among those that failed, an older one among the ended."""
@@ -55,9 +55,7 @@ class Overview(Base):
             ]
             if not chosen:
                 return []
-            rows = conn.execute(
-                f"{SELECT_JOB} WHERE seq IN ({', '.join('?' * len(chosen))})", chosen
-            ).fetchall()
+            rows = conn.execute(f"{SELECT_JOB} WHERE seq {one_of(chosen)}", chosen).fetchall()
         by_seq = {row[0]: row for row in rows}
         return [to_job(by_seq[seq]) for seq in chosen]
 
@@ -262,7 +260,7 @@ def _among_found(conn: sqlite3.Connection, selection: Selection, *, now: datetim
             SELECT seq, state, -priority, coalesce(run_at, ''), coalesce(locked_at, ''),
                    coalesce(finished_at, '')
               FROM jobs
-             WHERE seq IN ({", ".join("?" * len(page))})
+             WHERE seq {one_of(page)}
              ORDER BY seq
             """,
             page,

@@ -14,7 +14,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, to_job
+from queuectl.storage.rows import SELECT_JOB, in_queues, one_of, to_job
 
 _MOST_READ = 5_000
 """How many of the newest ends are looked at. They come from indexes: about 5 ms."""
@@ -130,7 +130,7 @@ class Progress(Base):
             for start in range(0, len(seqs), _AT_ONCE):
                 some = seqs[start : start + _AT_ONCE]
                 rows = conn.execute(
-                    f"{SELECT_JOB} WHERE seq IN ({', '.join('?' * len(some))}) ORDER BY seq",
+                    f"{SELECT_JOB} WHERE seq {one_of(some)} ORDER BY seq",
                     tuple(some),
                 )
                 jobs.update((job.seq, job) for job in _readable(rows))
@@ -141,13 +141,12 @@ class Progress(Base):
 
         Only jobs of these queues, if any is named.
         """
-        among = f"AND queue IN ({', '.join('?' * len(queues))})" if queues else ""
         with self._snapshot() as conn:
             rows = conn.execute(
                 f"""
                 {SELECT_JOB} INDEXED BY jobs_died
                  WHERE state = 'dead'
-                       {among}
+                   AND {in_queues(queues)}
                  ORDER BY finished_at DESC, seq DESC
                  LIMIT ?
                 """,
@@ -214,7 +213,7 @@ class Progress(Base):
         All queues if none is named. None if more than `at_most` jobs of all queues ended in one of
         the states: to count them would take too long.
         """
-        named = f"queue IN ({', '.join('?' * len(queues))})" if queues else "1"
+        named = in_queues(queues)
         ended = {}
         with self._snapshot() as conn:
             for state, condition in _ENDED_BY_INDEX.items():
@@ -270,7 +269,7 @@ def _busy_seconds(conn: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, fl
             f"""
             SELECT job_seq, total(julianday(finished_at) - julianday(started_at)) * 86400
               FROM executions
-             WHERE job_seq IN ({", ".join("?" * len(some))})
+             WHERE job_seq {one_of(some)}
              GROUP BY job_seq
              ORDER BY job_seq
             """,

@@ -12,7 +12,7 @@ from queuectl.core.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.finding import conditions, find_seqs
 from queuectl.storage.ids import find_seq
-from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, to_execution, to_job
+from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, one_of, to_execution, to_job
 
 _PAGE = 500
 
@@ -135,7 +135,7 @@ class Queries(Base):
             return
         for start in range(0, len(seqs), _PAGE):
             page = seqs[start : start + _PAGE]
-            where = " AND ".join([f"seq IN ({', '.join('?' * len(page))})", *parts])
+            where = " AND ".join([f"seq {one_of(page)}", *parts])
             with self._snapshot() as conn:
                 rows = conn.execute(
                     f"{select} WHERE {where} ORDER BY seq", (*page, *values)

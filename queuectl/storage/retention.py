@@ -14,6 +14,7 @@ from queuectl.core.times import to_text
 from queuectl.host.filesystem import unlink_quietly
 from queuectl.storage.base import UNFINISHED, Base
 from queuectl.storage.counting import count_attempts_of
+from queuectl.storage.rows import one_of
 
 _DELETED_AT_ONCE = 500
 _CHECKED_AT_ONCE = 250
@@ -65,9 +66,12 @@ class Retention(Base):
         """Return for each of these attempts whether it has ended; deleted ones are left out."""
         with self._snapshot() as conn:
             rows = conn.execute(
-                "SELECT id, outcome IS NOT NULL FROM executions WHERE id IN ("
-                + ", ".join("?" * len(executions))
-                + ") ORDER BY id",
+                f"""
+                SELECT id, outcome IS NOT NULL
+                  FROM executions
+                 WHERE id {one_of(executions)}
+                 ORDER BY id
+                """,
                 tuple(executions),
             )
             return {number: bool(ended) for number, ended in rows}
@@ -207,7 +211,7 @@ def _prunable(state: JobState, before: datetime, queues: Sequence[str], seqs: Se
     values: list[Any] = [to_text(before)]
     for column, wanted in (("queue", queues), ("seq", seqs)):
         if wanted:
-            pieces.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+            pieces.append(f"{column} {one_of(wanted)}")
             values.extend(wanted)
     pieces.append("NOT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = jobs.seq)")
     pieces.append("NOT EXISTS (SELECT 1 FROM staged_needs WHERE needs_seq = jobs.seq)")
@@ -223,7 +227,7 @@ def _still_prunable(
         f"""
         SELECT seq
           FROM jobs NOT INDEXED
-         WHERE seq IN ({", ".join("?" * len(seqs))})
+         WHERE seq {one_of(seqs)}
            AND {where}
          ORDER BY seq
         """,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from functools import lru_cache
-from typing import Any, Callable, FrozenSet, Mapping, Sequence, Tuple
+from typing import Any, Callable, FrozenSet, Mapping, Sequence, Sized, Tuple
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Execution, Job, LeftProcess, OutcomeKind, Output
@@ -43,6 +43,19 @@ SELECT_JOB = f"SELECT {JOB_VALUES} FROM jobs "
 SELECT_EXECUTION = (
     f"SELECT {', '.join((*Execution._fields[:-1], *_OUTPUT_COLUMNS))} FROM executions "
 )
+
+
+def one_of(values: Sized) -> str:
+    """Return `IN (?, ?)`, with a placeholder for each of these values."""
+    return f"IN ({', '.join('?' * len(values))})"
+
+
+def in_queues(queues: Sequence[str]) -> str:
+    """Return a condition on the column `queue`, with a placeholder for each of these queues.
+
+    If no queue is named, it holds for all.
+    """
+    return f"queue {one_of(queues)}" if queues else "1"
 
 
 IS_WORKER_ID = (

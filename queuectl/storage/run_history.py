@@ -19,6 +19,7 @@ from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.counted_runs import are_counted
 from queuectl.storage.counted_runs import summary as counted_summary
+from queuectl.storage.rows import one_of
 
 _PAGE = 20_000
 """How many attempts are read in one transaction, so that the log can be emptied in between."""
@@ -185,7 +186,7 @@ def _window(
     bounds = [_first_since(conn, to_text(since + number * part), last) for number in range(PARTS)]
     conditions = "executions.outcome IS NOT NULL AND executions.started_at >= ?"
     if queues:
-        conditions += f" AND {_QUEUE} IN ({', '.join('?' * len(queues))})"
+        conditions += f" AND {_QUEUE} {one_of(queues)}"
     return _Window([*bounds, last + 1], _KEYS[by], conditions, (to_text(since), *queues))
 
 
