@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, List, Optional, Sequence, Tuple
 
 from queuectl.cli import colors
-from queuectl.core.cells import cut
+from queuectl.core.cells import cut, wrap
 from queuectl.core.cells import width as cells
 from queuectl.core.escaping import escape
 from queuectl.core.findings import Finding, Severity
@@ -37,8 +37,9 @@ def plain_lines(findings: Sequence[Finding]) -> list[str]:
 def terminal_lines(findings: Sequence[Finding], width: int, at_most: int) -> list[_Line]:
     """Return the same with styles, of at most so many cells, and at most so many lines.
 
-    A remedy is never broken, so that it can be copied: it has a line of its own if it does not fit
-    behind its message. The last line says how many findings are left out.
+    A message takes two lines if it needs them. A remedy is never broken, so that it can be copied:
+    it has a line of its own if it does not fit behind its message. The last line says how many
+    findings are left out.
     """
     if not findings or at_most < 1:
         return []
@@ -62,12 +63,13 @@ def _lines_of(finding: Finding, width: int) -> list[_Line]:
     sign: _Line = [("  ", None), (_SIGNS[finding.severity], style), (" ", None)]
     room = width - _INDENT
     message = escape(finding.message)
-    if finding.remedy is None:
-        return [[*sign, (cut(message, room), None)]]
-    remedy = f"({escape(finding.remedy)})"
-    if cells(message) + 1 + cells(remedy) <= room:
+    remedy = f"({escape(finding.remedy)})" if finding.remedy is not None else ""
+    if remedy and cells(message) + 1 + cells(remedy) <= room:
         return [[*sign, (message, None), (f" {remedy}", colors.faint)]]
-    return [
-        [*sign, (cut(message, room), None)],
-        [(" " * _INDENT, None), (cut(remedy[1:-1], room), colors.faint)],
-    ]
+    first, *rest = wrap(message, room)
+    lines: list[_Line] = [[*sign, (cut(first, room), None)]]
+    if rest:
+        lines.append([(" " * _INDENT, None), (cut(" ".join(rest), room), None)])
+    if remedy:
+        lines.append([(" " * _INDENT, None), (cut(remedy[1:-1], room), colors.faint)])
+    return lines

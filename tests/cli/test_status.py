@@ -162,8 +162,8 @@ def test_json_says_what_holds_up_each_queue(queue: Queue) -> None:
     assert [job["id"] for job in shown["running"]] == ["processing"]
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_on_a_terminal(queue: Queue, columns: int) -> None:
+@pytest.mark.parametrize(("columns", "remedy_at"), [(40, 5), (80, 4), (200, 3)])
+def test_on_a_terminal(queue: Queue, columns: int, remedy_at: int) -> None:
     """The block comes first, and no line of what follows wraps."""
     every_state(queue)
     shown = on_terminal(queue, "status", size=(columns, 24)).screen
@@ -175,9 +175,8 @@ def test_on_a_terminal(queue: Queue, columns: int) -> None:
     assert lines[0] == ": 1 completed, 1 dead (1 cancelled)"
     assert lines[2] == "Attention:"
     assert lines[3].startswith("  ! No worker is running: 1 job")
-    is_below = columns < 200  # the remedy has a line of its own
-    assert ("queuectl worker start" in lines[4]) == is_below
-    lines = lines[3 + is_below :]
+    assert "queuectl worker start" in lines[remedy_at]
+    lines = lines[remedy_at:]
     assert lines[2].startswith("default")
     assert [line[:15] for line in lines[4:7:2]] == ["▸ processing  @", "✗ dead        @"]
     assert lines[-1].startswith("no workers · queuectl worker start")

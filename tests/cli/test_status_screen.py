@@ -205,6 +205,19 @@ def test_a_low_window_says_what_is_missing() -> None:
     assert lines[-1].startswith("16 workers: 16 busy")
 
 
+def test_a_long_finding_has_a_second_line() -> None:
+    """Regression: `status` cut it just before it said why the jobs had died."""
+    message = "2,205 jobs died in the last hour, 21 of the last 100 in the same way: timeout 0.05 s"
+    shown = _wrong()._replace(findings=[_critical(message, "queuectl dlq list --since 1h")])
+
+    assert [click.unstyle(line) for line in screen(shown, 79, 24)][:4] == [
+        "Attention:",
+        "  ! 2,205 jobs died in the last hour, 21 of the last 100 in the same way:",
+        "    timeout 0.05 s",
+        "    queuectl dlq list --since 1h",
+    ]
+
+
 def test_nothing_drives_the_terminal() -> None:
     """Names, commands, reasons, output and problems may hold anything."""
     evil = "a\x1b]0;b\x07\r\n\u202e"
