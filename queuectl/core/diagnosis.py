@@ -138,10 +138,14 @@ def _not_served(facts: Facts) -> Iterator[Finding]:
 def _unattended(facts: Facts) -> Iterator[Finding]:
     count = facts.unattended
     if count and not facts.workers:
-        jobs = "1 running job has" if count == 1 else f"{count:,} running jobs have"
+        lost = (
+            "1 running job has lost its worker"
+            if count == 1
+            else f"{count:,} running jobs have lost their workers"
+        )
         yield critical(
             "unattended",
-            f"{jobs} no worker any more that answers for {'it' if count == 1 else 'them'}",
+            lost,
             "queuectl worker start",
             "Until a worker recovers them, no end is recorded, and no timeout and cancel is "
             "carried out",

@@ -115,13 +115,11 @@ def test_jobs_without_a_worker() -> None:
     assert said(unattended=2, workers=()) == [
         (
             "unattended", CRITICAL,
-            "2 running jobs have no worker any more that answers for them",
+            "2 running jobs have lost their workers",
             "queuectl worker start",
         )
     ]  # fmt: skip
-    assert found(unattended=1, workers=())[0].message == (
-        "1 running job has no worker any more that answers for it"
-    )
+    assert found(unattended=1, workers=())[0].message == "1 running job has lost its worker"
     assert found(unattended=2) == []
 
 

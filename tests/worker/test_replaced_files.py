@@ -66,8 +66,8 @@ def test_workers_of_a_copy_leave_a_job_to_the_original(
     logged = queue.drain("--db", copy)
 
     assert (
-        f"{copy} is a copy of another queue, and now one of its own (jobs that run there, lost "
-        "here: 1)\n"
+        f"{copy} was a copy, and is a queue of its own from now on (jobs that run there count as "
+        "lost here: 1)\n"
     ) in logged
     assert queue.json("--db", copy, "show", job)["state"] == "dead"
     queue.let_go()

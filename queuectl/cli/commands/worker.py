@@ -160,8 +160,8 @@ def worker_start(
     storage = open_storage(create=True)
     given_up = storage.name_copy(now=utcnow())
     if given_up is not None and not quiet:
-        lost = f" (jobs that run there, lost here: {given_up})" if given_up else ""
-        output.message(f"{files.database} is a copy of another queue, and now one of its own{lost}")
+        lost = f" (jobs that run there count as lost here: {given_up})" if given_up else ""
+        output.message(f"{files.database} was a copy, and is a queue of its own from now on{lost}")
     own = None if detach or max_jobs is not None or max_runtime is not None else own_job(storage)
     storage.close()
     if own is not None and own.state is JobState.PROCESSING and serves(plan.queues, own.queue):
