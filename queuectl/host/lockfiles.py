@@ -66,7 +66,17 @@ class ProcessLock:
 
     @classmethod
     def take(cls, files: QueueFiles, owner: str, about: Mapping[str, Any]) -> ProcessLock:
-        """Create the lock file of `owner`, which is locked before others can see it."""
+        """Create the lock file of `owner`, which is locked before others can see it.
+
+        Raises QueueUnusable if that fails.
+        """
+        try:
+            return cls._take(files, owner, about)
+        except OSError as error:
+            raise _unwritable(files, error) from None
+
+    @classmethod
+    def _take(cls, files: QueueFiles, owner: str, about: Mapping[str, Any]) -> ProcessLock:
         path, unfinished = files.process_lock(owner), files.unfinished_process_lock(owner)
         while True:
             descriptor = make(unfinished)
@@ -190,7 +200,11 @@ def make_stale(files: QueueFiles, owner: str) -> None:
     except FileExistsError:  # another process has just done the same
         pass
     except OSError as error:
-        raise QueueUnusable(f"cannot write into {files.workers}: {error.strerror}") from None
+        raise _unwritable(files, error) from None
+
+
+def _unwritable(files: QueueFiles, error: OSError) -> QueueUnusable:
+    return QueueUnusable(f"cannot write into {files.workers}: {error.strerror}")
 
 
 def remove_unfinished(files: QueueFiles) -> None:

@@ -15,6 +15,7 @@ from queuectl.host.filesystem import unlink_quietly
 from queuectl.storage.base import UNFINISHED, Base
 from queuectl.storage.counting import count_attempts_of
 from queuectl.storage.rows import one_of
+from queuectl.storage.sqlite_errors import disk_full, is_about_full_disk
 
 _DELETED_AT_ONCE = 500
 _CHECKED_AT_ONCE = 250
@@ -157,9 +158,13 @@ class Retention(Base):
         """
         try:
             return self._delete_rows(where, values, seqs)
-        except DiskFailure:
+        except DiskFailure as error:
             if not self._remove_logs(where, values):
-                raise
+                if not is_about_full_disk(error):
+                    raise
+                raise disk_full(
+                    self.files.database, "no outputs are left to remove: delete other files first"
+                ) from None
         return self._delete_rows(where, values, seqs)
 
     def _remove_logs(self, where: str, values: Sequence[Any]) -> int:

@@ -35,11 +35,9 @@ def is_undecodable(error: Exception) -> bool:
     return isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error)
 
 
-def disk_full(path: str) -> DiskFailure:
+def disk_full(path: str, todo: str = "queuectl prune deletes finished jobs") -> DiskFailure:
     """Return the error for a disk on which a queue has no space left."""
-    return DiskFailure(
-        f"cannot write {path}: the disk is full (queuectl prune deletes finished jobs)"
-    )
+    return DiskFailure(f"cannot write {path}: the disk is full ({todo})")
 
 
 def is_about_full_disk(error: Exception) -> bool:

@@ -178,6 +178,22 @@ def test_a_full_disk_can_be_freed(
     assert os.listdir(queue.files.logs) == []
 
 
+def test_a_full_disk_that_prune_cannot_free_is_no_riddle(small_disk: Path, queue: Queue) -> None:
+    """Regression: `prune` failed, and advised to call `prune`; `worker start` named no file."""
+    queue.add("true")
+    queue.drain()
+    queue.close_storage()
+    _fill(small_disk)
+
+    assert queue.fails(1, "prune", "--older-than", "0") == (
+        f"queuectl prune: cannot write {queue.database}: the disk is full "
+        "(no outputs are left to remove: delete other files first)"
+    )
+    assert queue.fails(1, "worker", "start") == (
+        f"queuectl worker start: cannot write into {queue.files.workers}: No space left on device"
+    )
+
+
 def test_queries_are_answered_on_a_full_disk(small_disk: Path, queue: Queue) -> None:
     """SQLite cannot make the file of shared memory; nobody else has the queue open."""
     queue.enqueue("true")
