@@ -10,11 +10,11 @@ from typing import Any, Mapping, Sequence
 
 from queuectl.core import cron
 from queuectl.core.crontab import Entry
-from queuectl.core.errors import InvalidInput, QueueError
+from queuectl.core.errors import InvalidInput
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.programs import program_of
 from queuectl.core.schedule_specs import ScheduledJob, from_text, to_text
-from queuectl.core.schedules import MISSED, OVERLAP, Schedule, with_next
+from queuectl.core.schedules import MISSED, OVERLAP, Schedule, ScheduleExists, with_next
 from queuectl.core.specs import JobSpec, suggestion
 from queuectl.core.times import MAX_DURATION, parse_iso
 from queuectl.core.times import to_text as time_text
@@ -50,14 +50,6 @@ class ImportPlan(NamedTuple):
     """The names of those whose line is gone."""
 
 
-class NameTaken(QueueError):
-    """A schedule that is to be imported has the name of another one."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is a schedule {name} already")
-        self.name = name
-
-
 def plan_import(
     stored: Mapping[str, str | None],
     wanted: Sequence[Imported],
@@ -69,7 +61,7 @@ def plan_import(
 
     One that came from the same line of the same crontab stays as it is. A generated name that is
     taken gets a number. With `sync`, those that came from this crontab and are gone are removed.
-    Raises NameTaken for a given name that is taken, unless `replace`.
+    Raises ScheduleExists for a given name that is taken, unless `replace`.
     """
     known = {source: name for name, source in stored.items() if source is not None}
     kept = {one.schedule.source for one in wanted} & known.keys()
@@ -87,7 +79,7 @@ def plan_import(
         if name in taken and not one.is_named:
             name = _free(name, taken)
         elif name in taken and not (replace and name in stored):
-            raise NameTaken(name)
+            raise ScheduleExists(name)
         new.append(one.schedule._replace(name=name))
         taken.add(name)
     names = {schedule.name for schedule in new}

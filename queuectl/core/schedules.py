@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from queuectl.core.cron import Times, next_after
+from queuectl.core.errors import QueueError
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import to_text
 
@@ -21,6 +22,14 @@ MOST_MISSED = 100
 
 MISSED = ("skip", "once", "all")
 OVERLAP = ("skip", "allow", "replace")
+
+
+class ScheduleExists(QueueError):
+    """There is a schedule of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a schedule {name} already")
+        self.name = name
 
 
 class Schedule(NamedTuple):

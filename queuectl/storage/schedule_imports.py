@@ -21,7 +21,7 @@ class ScheduleImports(Schedules):
     def import_schedules(
         self, wanted: Sequence[Imported], *, replace: bool = False, sync: str | None = None
     ) -> ImportPlan:
-        """Store schedules as `plan_import` decides; return what was done. Raises NameTaken."""
+        """Store schedules as `plan_import` decides; return what was done. Raises ScheduleExists."""
         with self._transaction() as conn:
             plan = plan_import(dict(conn.execute(_SOURCES)), wanted, replace=replace, sync=sync)
             for schedule in (*plan.added, *plan.changed):

@@ -10,7 +10,16 @@ from queuectl.core.cron import times_of
 from queuectl.core.errors import QueueError, UnreadableRow
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.schedule_specs import from_text as read_job
-from queuectl.core.schedules import Due, Plan, Schedule, Tick, due_at, plan, with_next
+from queuectl.core.schedules import (
+    Due,
+    Plan,
+    Schedule,
+    ScheduleExists,
+    Tick,
+    due_at,
+    plan,
+    with_next,
+)
 from queuectl.core.times import from_text, optional_text, optional_time, to_text
 from queuectl.core.values import captured_variables
 from queuectl.storage import ticks
@@ -53,14 +62,6 @@ class NoSuchSchedule(QueueError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no such schedule: {name}")
-        self.name = name
-
-
-class ScheduleExists(QueueError):
-    """There is a schedule of this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is a schedule {name} already")
         self.name = name
 
 

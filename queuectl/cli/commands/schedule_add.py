@@ -24,12 +24,12 @@ from queuectl.core import cron
 from queuectl.core.errors import InvalidInput
 from queuectl.core.schedule_specs import ScheduledJob, to_text
 from queuectl.core.schedule_words import planned_line, times_of
-from queuectl.core.schedules import MISSED, OVERLAP, Schedule, with_next
+from queuectl.core.schedules import MISSED, OVERLAP, Schedule, ScheduleExists, with_next
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import parse_instant, utcnow
 from queuectl.core.values import check_name
 from queuectl.host.processes import user_name
-from queuectl.storage.schedules import ScheduleExists, Schedules
+from queuectl.storage.schedules import Schedules
 
 _OF_ONE_JOB = ("delay", "at", "after", "after_any")
 """The options of a job that say when it starts: here the schedule does."""

@@ -16,9 +16,9 @@ from queuectl.core import schedule_lines
 from queuectl.core.crontab import Crontab, parse
 from queuectl.core.errors import InvalidInput, NoQueue, QueueError
 from queuectl.core.escaping import escape_json
-from queuectl.core.schedule_lines import Imported, ImportPlan, NameTaken, plan_import
+from queuectl.core.schedule_lines import Imported, ImportPlan, plan_import
 from queuectl.core.schedule_words import explained, job_of
-from queuectl.core.schedules import Schedule
+from queuectl.core.schedules import Schedule, ScheduleExists
 from queuectl.core.times import utcnow
 from queuectl.host.processes import user_name
 from queuectl.storage.schedule_imports import ScheduleImports
@@ -88,7 +88,7 @@ def schedule_import(
         else:
             storage = open_part(ScheduleImports, create=True)
             plan = storage.import_schedules(wanted, replace=replace, sync=synced)
-    except NameTaken as error:
+    except ScheduleExists as error:
         fail(f"{error} (--replace changes it)", error.exit_code)
     if dry_run:
         _preview(plan)
