@@ -8,7 +8,8 @@ from queuectl.cli import output
 from queuectl.cli.colors import bad, strong
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, only, print_fields, print_table
-from queuectl.core.hooks import Hook, NewHook, show_events
+from queuectl.core.hook_words import scope, target
+from queuectl.core.hooks import Hook, show_events
 from queuectl.core.models import Job
 from queuectl.core.moments import local_with_distance
 from queuectl.core.naming import number
@@ -55,7 +56,7 @@ def print_hook(found: Hook) -> None:
             ("Name", found.name),
             ("On", show_events(found.events)),
             ("Of", scope(found)),
-            ("Runs", _target(found)),
+            ("Runs", target(found)),
             ("Format", None if found.url is None else found.format),
             ("Digest", format_duration(found.digest_seconds) if found.digest_seconds else None),
             ("Attempts", f"at most {found.max_retries}"),
@@ -78,26 +79,6 @@ def print_runs(jobs: Sequence[Job]) -> None:
         print_table(_RUNS, map(_run_row, jobs))
 
 
-def scope(found: Hook | NewHook) -> str:
-    """Return which jobs a hook is about."""
-    parts = []
-    if found.schedules:
-        parts.append(f"schedule {found.schedules}")
-    if found.queues:
-        parts.append(", ".join(found.queues))
-    if found.labels != "*":
-        parts.append(f"label {found.labels}")
-    return "; ".join(parts) or "all queues"
-
-
-def _target(found: Hook) -> str:
-    if found.url is None:
-        return found.command or ""
-    from queuectl.core.webhooks import masked_url  # most hooks run a command
-
-    return masked_url(found.url)
-
-
 def _row(found: Hook) -> list[Cell]:
     last = relative_time(found.last_delivery_at, now=utcnow())
     if found.last_result is not None:
@@ -108,7 +89,7 @@ def _row(found: Hook) -> list[Cell]:
         show_events(found.events),
         scope(found),
         last,
-        _target(found),
+        target(found),
     ]
 
 
@@ -145,7 +126,7 @@ def hook_json(found: Hook) -> dict[str, Any]:
         "labels": found.labels,
         "schedules": found.schedules or None,
         "command": found.command,
-        "target": _target(found),
+        "target": target(found),
         "format": None if found.url is None else found.format,
         "digest": found.digest_seconds,
         "timeout": found.timeout,

@@ -30,17 +30,11 @@ from queuectl.cli.commands.hook_webhook import (
     webhook_fields,
     webhook_options,
 )
-from queuectl.cli.hook_listings import (
-    hook_json,
-    print_hook,
-    print_hooks,
-    print_runs,
-    run_json,
-    scope,
-)
+from queuectl.cli.hook_listings import hook_json, print_hook, print_hooks, print_runs, run_json
 from queuectl.cli.job_options import command_text, current_folder, variables_given
 from queuectl.cli.parameters import DURATION, PATTERN, WholeNumber
 from queuectl.core.errors import HookExists, InvalidInput, QueueError
+from queuectl.core.hook_words import scope
 from queuectl.core.hooks import TIMEOUT, NewHook, parse_events, show_events
 from queuectl.core.naming import OWN_HOOKS
 from queuectl.core.times import format_duration, utcnow

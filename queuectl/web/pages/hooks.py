@@ -6,10 +6,10 @@ from shlex import quote
 
 from flask import Blueprint
 
-from queuectl.core.hooks import Hook, show_events
+from queuectl.core.hook_words import scope, target
+from queuectl.core.hooks import show_events
 from queuectl.core.models import Job
 from queuectl.core.states import JobState
-from queuectl.core.webhooks import masked_url
 from queuectl.web.frame import render
 from queuectl.web.guard import storage
 
@@ -55,23 +55,6 @@ def hook(name: str) -> str:
     )
 
 
-def target(one: Hook) -> str:
-    """Return what a hook runs, or where it sends: of a URL only what is no secret."""
-    return (one.command or "") if one.url is None else masked_url(one.url)
-
-
 def event_of(job: Job) -> str:
     """Return the event that the job of a hook reports: `dead`; empty if it is not known."""
     return job.env.get("QUEUECTL_EVENT", "").partition(".")[2]
-
-
-def scope(one: Hook) -> str:
-    """Return which jobs a hook is about."""
-    parts = []
-    if one.schedules:
-        parts.append(f"schedule {one.schedules}")
-    if one.queues:
-        parts.append(", ".join(one.queues))
-    if one.labels != "*":
-        parts.append(f"label {one.labels}")
-    return "; ".join(parts) or "all queues"
