@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import click
 
@@ -41,58 +40,37 @@ class WholeNumber(click.ParamType):  # type: ignore[type-arg]  # generic in newe
         raise InvalidInput(f"{_name(param)} must be a whole number{limits}, not {value!r}")
 
 
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A duration, as `90`, `10m` or `1h30m`."""
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """A value that a function reads from a text; the errors of the function get the option."""
 
-    name = "duration"
+    def __init__(self, name: str, read: Callable[[str], object]) -> None:
+        self.name = name
+        self._read = read
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return the duration in seconds."""
-        if isinstance(value, float):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return what was read; a default may be no text, and is returned as it is."""
+        if not isinstance(value, str):
             return value
         try:
-            return parse_duration(str(value))
+            return self._read(value)
         except InvalidInput as error:
             raise InvalidInput(f"{_name(param)}: {error}") from None
 
 
-DURATION = _Duration()
+def _query(text: str) -> JobQuery:
+    from queuectl.core.job_query import parse  # only if the option is given
+
+    return parse(text, now=utcnow())
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A size, as `4096` or `4KiB`."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Return the size in bytes."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_size(str(value))
-        except InvalidInput as error:
-            raise InvalidInput(f"{_name(param)}: {error}") from None
-
-
-SIZE = _Size()
-
-
-class _Since(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """A time in the past, or how long ago it is."""
-
-    name = "duration or time"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
-        """Return the time."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            return parse_past(str(value), now=utcnow())
-        except InvalidInput as error:
-            raise InvalidInput(f"{_name(param)}: {error}") from None
-
-
-SINCE = _Since()
+DURATION = _Parsed("duration", parse_duration)
+"""A duration in seconds, as `90`, `10m` or `1h30m`."""
+SIZE = _Parsed("size", parse_size)
+"""A size in bytes, as `4096` or `4KiB`."""
+SINCE = _Parsed("duration or time", lambda text: parse_past(text, now=utcnow()))
+"""A time in the past, or how long ago it is."""
+FIND = _Parsed("text", _query)
+"""What people type to find jobs: words, and fields such as `state:dead`."""
 
 
 class _Pattern(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
@@ -112,26 +90,6 @@ class _Pattern(click.ParamType):  # type: ignore[type-arg]  # generic in newer c
 
 
 PATTERN = _Pattern()
-
-
-class _Find(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
-    """What people type to find jobs: words, and fields such as `state:dead`."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> JobQuery:
-        """Return the query."""
-        from queuectl.core.job_query import JobQuery, parse  # only if the option is given
-
-        if isinstance(value, JobQuery):
-            return value
-        try:
-            return parse(str(value), now=utcnow())
-        except InvalidInput as error:
-            raise InvalidInput(f"{_name(param)}: {error}") from None
-
-
-FIND = _Find()
 
 
 class States(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
