@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Mapping
 
 from queuectl.core.errors import InvalidInput
@@ -19,8 +19,8 @@ from queuectl.core.settings import (
 )
 from queuectl.core.specs import check_fields, suggestion
 from queuectl.core.states import FINISHED_STATES, JobState
-from queuectl.core.times import parse_iso, to_text
-from queuectl.core.values import check_any_queue, check_environment, check_integer
+from queuectl.core.times import to_text
+from queuectl.core.values import check_any_queue, check_environment, check_instant, check_integer
 
 _SPEC_FIELDS = ("id", "command", "queue", "label", "priority", "max_retries", "retry_delay",
                 "backoff", "timeout", "shell", "input", "unique_key", "after",
@@ -110,7 +110,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     after, after_any = checked.pop("after", ()), checked.pop("after_any", ())
     content = checked.pop("input", None)
     state = _state(fields.get("state"))
-    times = {name: _time(fields.get(name), name) for name in _TIMES}
+    times = {name: check_instant(fields.get(name), name) for name in _TIMES}
     numbers = {name: _number(fields.get(name), name) for name in _NUMBERS}
     attempts = numbers["attempts"] or 0
     flags = {name: _flag(fields.get(name), name) for name in _FLAGS}
@@ -174,18 +174,6 @@ def _state(value: object) -> JobState:
         return JobState.PENDING if value is None else JobState(value)
     except ValueError:
         raise InvalidInput(f"no such state: {value!r}") from None
-
-
-def _time(value: object, name: str) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        instant = parse_iso(value) if isinstance(value, str) else None
-        if instant is not None and instant.tzinfo is not None:
-            return instant.astimezone(timezone.utc)
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidInput(f"{name} must be an ISO-8601 time with a zone, not {value!r}")
 
 
 def _number(value: object, name: str) -> int | None:

@@ -16,9 +16,9 @@ from queuectl.core.programs import program_of
 from queuectl.core.schedule_specs import ScheduledJob, from_text, to_text
 from queuectl.core.schedules import MISSED, OVERLAP, Schedule, ScheduleExists, with_next
 from queuectl.core.specs import JobSpec, suggestion
-from queuectl.core.times import MAX_DURATION, parse_iso
+from queuectl.core.times import MAX_DURATION
 from queuectl.core.times import to_text as time_text
-from queuectl.core.values import check_name, check_reason
+from queuectl.core.values import check_instant, check_name, check_reason
 
 _MAX_PROGRAM_LENGTH = 40
 _BEFOREHAND = ("cd", "test", "[")
@@ -184,7 +184,7 @@ def from_fields(fields: Mapping[str, object], *, prefix: str = "", now: datetime
         if name not in _FIELDS:
             raise InvalidInput(f"unknown field {name!r}{suggestion(name, _FIELDS)}")
     texts = {name: _text(fields.get(name), name) for name in ("name", *_TEXTS)}
-    times = {name: _time(fields.get(name), name) for name in _TIMES}
+    times = {name: check_instant(fields.get(name), name) for name in _TIMES}
     numbers = {name: _seconds(fields.get(name), name) for name in _NUMBERS}
     if texts["name"] is None or texts["expression"] is None:
         raise InvalidInput("name and expression are required")
@@ -222,18 +222,6 @@ def _text(value: object, name: str) -> str | None:
     if value is None or (isinstance(value, str) and value and "\0" not in value):
         return value
     raise InvalidInput(f"{name} must be text, not {value!r:.60}")
-
-
-def _time(value: object, name: str) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        instant = parse_iso(value) if isinstance(value, str) else None
-        if instant is not None and instant.tzinfo is not None:
-            return instant
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidInput(f"{name} must be an ISO-8601 time with a zone, not {value!r:.60}")
 
 
 def _seconds(value: object, name: str) -> float | None:

@@ -6,13 +6,14 @@ import json
 import os
 import re
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Callable, Mapping, Sequence
 
 from queuectl.core.batches import LANE, is_batch, is_lane, lane_of, owner_of
 from queuectl.core.environment import is_about_an_event, is_captured, is_for_one_process
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import MAX_BACKOFF, is_program_path, is_variable
-from queuectl.core.times import check_duration, parse_duration
+from queuectl.core.times import check_duration, parse_duration, parse_iso
 
 MAX_COMMAND_BYTES = 130_000
 """The kernel refuses a single argument or variable of 131,072 bytes (MAX_ARG_STRLEN)."""
@@ -132,6 +133,19 @@ def check_seconds(value: object, what: str) -> float:
     raise InvalidInput(
         f'{what} must be a number of seconds or text like "10m", not {_shown(value)}'
     )
+
+
+def check_instant(value: object, what: str) -> datetime | None:
+    """Return a time that may be absent, in UTC; as text it has a zone."""
+    if value is None:
+        return None
+    try:
+        instant = parse_iso(value) if isinstance(value, str) else None
+        if instant is not None and instant.tzinfo is not None:
+            return instant.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInput(f"{what} must be an ISO-8601 time with a zone, not {_shown(value)}")
 
 
 def check_backoff(value: object, what: str) -> float:
