@@ -72,14 +72,14 @@ class Attempts(Claiming):
 
         If much has to be put right first, none is claimed: the next call of `claim` does it.
         """
-        claimed, has_ticked = None, False
+        claimed, wakes = None, False
         with self._transaction() as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
             try:
-                claimed, _, has_ticked = self._claim(conn, worker, queues, now=now, last=claim.job)
+                claimed, _, wakes = self._claim(conn, worker, queues, now=now, last=claim.job)
             except QueueUnusable:  # that job cannot be read; `claim` will report it
                 claimed = None
-        if freed or has_ticked:
+        if freed or wakes:
             self._wake_workers()
         return recorded, claimed
 
@@ -108,7 +108,7 @@ class Attempts(Claiming):
         """Undo a claim whose attempt could not begin: processing -> pending, as if never claimed.
 
         If a cancel was asked for, the job is cancelled instead. SUPERSEDED as in `record`. Wakes
-        nobody: what kept this worker from starting the job may keep the others, too.
+        nobody for the job itself: what kept this worker from starting it may keep the others, too.
         """
         with self._transaction(finishing=True) as conn:
             if _undo_claim(conn, claim, interruptions=0, now=now):
@@ -116,7 +116,10 @@ class Attempts(Claiming):
                 return Recorded.DONE
             cancelled = Verdict(JobState.CANCELLED, last_error="cancelled")
             outcome = Outcome(OutcomeKind.CANCELLED, reason="cancelled")
-            return _end_attempt(conn, claim, outcome, cancelled, now=now)[0]
+            recorded, freed = _end_attempt(conn, claim, outcome, cancelled, now=now)
+        if freed:
+            self._wake_workers()
+        return recorded
 
     def adopt(self, claim: Claim, worker: str, *, now: datetime) -> bool:
         """Let a worker take over the running attempt of a dead worker, under the same fence.
@@ -191,7 +194,9 @@ class Attempts(Claiming):
                 """,
                 (worker,),
             ).fetchall()
-            return _set_aside_running(conn, held, now=now)
+            ended = _set_aside_running(conn, held, now=now)
+        self._wake_workers()
+        return ended
 
     def set_aside_ownerless(self, *, now: datetime) -> list[int]:
         """Make the running jobs dead that no worker can hold; return their attempts.
@@ -210,7 +215,9 @@ class Attempts(Claiming):
             if not conn.execute(query).fetchall():
                 return []
         with self._transaction(finishing=True) as conn:
-            return _set_aside_running(conn, conn.execute(query).fetchall(), now=now)
+            ended = _set_aside_running(conn, conn.execute(query).fetchall(), now=now)
+        self._wake_workers()
+        return ended
 
     def requests(self, claim: Claim) -> Requests:
         """Return what users want of the running attempt."""

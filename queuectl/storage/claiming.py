@@ -70,8 +70,8 @@ class _Brought(NamedTuple):
     """Whether anything was done, so that another job may be the next one."""
     is_final: bool = True
     """False if the rest is left to another transaction."""
-    has_ticked: bool = False
-    """Whether schedules made jobs."""
+    wakes: bool = False
+    """Whether other workers have to be woken, because schedules made jobs."""
 
 
 class Claiming(Base):
@@ -111,8 +111,8 @@ class Claiming(Base):
         """
         while True:
             with self._transaction() as conn:
-                claim, is_final, has_ticked = self._claim(conn, worker, queues, now=now)
-            if has_ticked:
+                claim, is_final, wakes = self._claim(conn, worker, queues, now=now)
+            if wakes:
                 self._wake_workers()
             if is_final:
                 return claim
@@ -130,12 +130,13 @@ class Claiming(Base):
 
         Also returns whether that is final: if so much had to be put right that nothing was claimed,
         the rest is left to another transaction. Jobs that cannot be read are set aside. The last
-        value tells whether schedules that were due have made jobs, perhaps for other workers.
+        value tells whether other workers have to be woken: schedules that were due have made jobs,
+        or the death of a job that cannot be read has.
 
         `last` is the job that this worker had before. What it took over is known to be committed.
         """
         at = to_text(now)
-        has_ticked = False
+        wakes = False
         # 0 for None, as in `_end_attempt`.
         known = last.captured_id or 0 if last and last.captured_id == self._captured_id else 0
         while True:
@@ -143,13 +144,13 @@ class Claiming(Base):
                 found = heads.find(conn, queues, _CLAIM_VALUES, at, (known,))
                 if found.are_due or found.are_ticks_due or found.row is None:
                     brought = self._bring_due(conn, found, at, now=now)
-                    has_ticked = has_ticked or brought.has_ticked
+                    wakes = wakes or brought.wakes
                     if not brought.is_final:
-                        return None, False, has_ticked
+                        return None, False, wakes
                     if brought.any:
                         continue
                 if found.row is None or not found.is_final:
-                    return None, found.is_final, has_ticked
+                    return None, found.is_final, wakes
                 has_settings, *values = found.row
                 job = self._to_job(conn, values, known)
             except (UnreadableRow, *READING_ERRORS) as error:
@@ -160,11 +161,11 @@ class Claiming(Base):
                 row = heads.find(conn, queues, "jobs.seq", at).row
                 if row is None:
                     raise
-                set_aside(conn, row[0], now=now)
+                wakes = set_aside(conn, row[0], now=now) or wakes
             else:
                 attempts = newest_attempts(conn, job.seq) if found.has_run else ()
                 settings = self._settings(conn) if has_settings else self._defaults
-                return self._take(conn, job, attempts, settings, worker, now=now), True, has_ticked
+                return self._take(conn, job, attempts, settings, worker, now=now), True, wakes
 
     def _bring_due(
         self, conn: sqlite3.Connection, found: heads.Found, at: str, *, now: datetime
@@ -181,7 +182,7 @@ class Claiming(Base):
 
         ticked = ticks.tick(conn, self._settings(conn), self._cannot_tick, now=now)
         ticks.warn(ticked)
-        return _Brought(ticked.advanced > 0, ticked.is_final, has_ticked=ticked.wakes)
+        return _Brought(ticked.advanced > 0, ticked.is_final, wakes=ticked.wakes)
 
     def _to_job(self, conn: sqlite3.Connection, row: Sequence[Any], known: int) -> Job:
         """Build the job of a row of PLAIN_VALUES; what is stored as `known` was not read."""

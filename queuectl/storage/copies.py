@@ -7,13 +7,17 @@ import sqlite3
 from datetime import datetime
 
 from queuectl.core.errors import QueueDamaged, QueueUnusable
-from queuectl.core.times import to_text
+from queuectl.core.models import Job, Outcome, OutcomeKind
+from queuectl.core.states import JobState
+from queuectl.core.times import from_text, to_text
 from queuectl.host import lockfiles, processes
 from queuectl.host.new_files import new_file, scratch_file
 from queuectl.host.trust import weak_folder
 from queuectl.storage import schema
+from queuectl.storage.base import any_bytes
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.moving import finish_in_copy
+from queuectl.storage.rows import SELECT_JOB, to_job
 from queuectl.storage.sqlite_errors import translated
 from queuectl.storage.workers import Workers
 
@@ -160,9 +164,13 @@ def give_up_running_jobs(
 ) -> None:
     """End the running attempts of a copied queue as lost: they run in the original only.
 
-    With `worker`, only those of that worker.
+    With `worker`, only those of that worker. What any end of an attempt brings about comes with it:
+    the copy is a queue of its own, and there nothing else would tell that these jobs died.
     """
     parameters = {"now": to_text(now), "error": error, "worker": worker}
+    running = copy.execute(
+        f"SELECT seq, execution_id FROM jobs WHERE {_RUNNING} ORDER BY seq", parameters
+    ).fetchall()
     copy.execute(
         f"""
         UPDATE executions
@@ -172,9 +180,6 @@ def give_up_running_jobs(
         """,
         parameters,
     )
-    finished = copy.execute(
-        f"SELECT seq FROM jobs WHERE {_RUNNING} AND {_HAS_NO_RETRY} ORDER BY seq", parameters
-    ).fetchall()
     copy.execute(
         f"""
         UPDATE jobs
@@ -195,5 +200,33 @@ def give_up_running_jobs(
         """,
         parameters,
     )
-    for (seq,) in finished:
+    for seq, execution_id in running:
+        _after_loss(copy, seq, execution_id, error, now)
+
+
+def _after_loss(
+    copy: sqlite3.Connection, seq: int, execution_id: int, error: str, now: datetime
+) -> None:
+    """Let hooks, the schedule and dependants know of an attempt that was lost in a copy."""
+    from queuectl.core.hooks import Ended  # every command that reads a queue loads this module
+    from queuectl.storage.hooks import fire, note_result
+    from queuectl.storage.schedule_ends import note_end
+
+    attempt = "SELECT worker, started_at FROM executions WHERE id = ?"
+    with any_bytes(copy):
+        row = copy.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone()
+        attempts = copy.execute(attempt, (execution_id,)).fetchall()
+    if row[Job._fields.index("state")] != JobState.FAILED.value:
         release_dependants(copy, seq, completed=False, now=now)
+    try:
+        job = to_job(row)
+        ((worker, started_at),) = attempts
+        outcome = Outcome(OutcomeKind.LOST, reason=error)
+        ended = Ended(execution_id, str(worker), from_text(started_at), outcome)
+    except (QueueUnusable, TypeError, ValueError):  # no job or attempt that others could read
+        return
+    if job.hook is not None:
+        note_result(copy, job.hook, error=error, now=now)
+    fire(copy, job, JobState.PROCESSING, ended, now=now)
+    if job.schedule is not None:
+        note_end(copy, job.schedule, job.state, now)

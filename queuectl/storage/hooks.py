@@ -62,7 +62,7 @@ def attempt_ended(
     `after` is the job after it. If the job is that of a hook itself, the end is noted there.
     """
     if after.hook is not None:
-        _note_result(conn, after.hook, error=after.last_error, now=now)
+        note_result(conn, after.hook, error=after.last_error, now=now)
         return False
     if after.state is JobState.CANCELLED:  # it was told why while it ran
         (reason,) = conn.execute(
@@ -136,7 +136,7 @@ def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> b
     return _Storing(conn, None, None, now).store_all(runs, {"missed": event})
 
 
-def _note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
+def note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
     """Note at a rule how the last attempt of one of its jobs ended; None if it completed."""
     conn.execute(
         """

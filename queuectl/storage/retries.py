@@ -84,11 +84,14 @@ class Retries(Base):
             return 0
         from queuectl.storage.unreadable import set_aside  # almost never needed
 
+        wakes = False
         for start in range(0, len(undue), _MOVED_AT_ONCE):
             with self._transaction() as conn:
                 for seq in undue[start : start + _MOVED_AT_ONCE]:
                     if _is_undue(conn, seq):
-                        set_aside(conn, seq, now=now)
+                        wakes = set_aside(conn, seq, now=now) or wakes
+        if wakes:
+            self._wake_workers()
         return len(undue)
 
     def move_retry(self, retry: Retry, run_at: datetime, *, now: datetime) -> bool:

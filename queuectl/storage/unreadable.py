@@ -14,8 +14,9 @@ from queuectl.core.settings import effective
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage.dependencies import release_dependants
-from queuectl.storage.hooks import fire
+from queuectl.storage.hooks import fire, note_result
 from queuectl.storage.rows import IS_WORKER_ID, JOB_TYPES, SELECT_JOB, is_readable, to_job
+from queuectl.storage.schedule_ends import note_end
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +26,11 @@ _KEPT = frozenset(
 """Columns that are not repaired: setting the job aside gives them new values, except `seq`."""
 
 
-def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> None:
+def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> bool:
     """Make a job dead, whose row cannot be read, and replace the values that cannot; log why.
 
     Otherwise it would stay at the head of its queue, and no job behind it would ever run; and no
-    command could list the jobs.
+    command could list the jobs. Returns whether that made another job claimable.
     """
     unreadable = {**_unreadable(conn, seq), **_of_nobody(conn, seq)}
     defaults = _defaults(seq, now)
@@ -56,11 +57,16 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> None:
         """,
         {**repaired, "why": why, "now": to_text(now), "job": seq},
     )
-    release_dependants(conn, seq, completed=False, now=now)
+    freed = release_dependants(conn, seq, completed=False, now=now)
     job = to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
     _log.warning("%s is set aside as dead: %s", job.id, why)
+    if job.hook is not None:
+        note_result(conn, job.hook, error=why, now=now)
     # It is not known whether it was waiting or running; a wrong word would be neither.
-    fire(conn, job, JobState.PENDING, now=now)
+    freed = fire(conn, job, JobState.PENDING, now=now) or freed
+    if job.schedule is not None:
+        note_end(conn, job.schedule, JobState.DEAD, now)
+    return freed
 
 
 def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:

@@ -331,7 +331,7 @@ def add_schedule(queue, expression, zone):
     sql(
         queue,
         "INSERT INTO schedules (name, expression, timezone, spec, anchor, created_at, updated_at) "
-        "VALUES ('nightly', :expression, :zone, '{\"command\": \"true\"}', :at, :at, :at)",
+        "VALUES ('nightly', ?1, ?2, '{\"command\": \"true\"}', ?3, ?3, ?3)",
         expression,
         zone,
         "2026-01-01T00:00:00.000000Z",

@@ -9,6 +9,7 @@ import pytest
 from queuectl.core.models import OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from queuectl.host import wakeup
 from queuectl.host.files import find
 from queuectl.storage import Storage
 from queuectl.storage.claiming import Ready
@@ -424,6 +425,19 @@ def test_a_cancel_during_an_undone_claim_is_kept(storage, clock):
 
     assert storage.unclaim(claim, now=clock.now) is Recorded.CANCELLED
     assert storage.get("a").state.value == "cancelled"
+
+
+def test_workers_are_woken_for_what_a_cancelled_claim_leads_to(storage, clock, monkeypatch):
+    """Prevents a bug: a job that waited for its end waited for the next look, up to a second."""
+    add(storage, clock.now, "a")
+    add(storage, clock.now, "then", after_any=("a",))
+    claim = storage.claim("w1", now=clock.now)
+    storage.cancel(claim.job, now=clock.now)
+    woken = []
+    monkeypatch.setattr(wakeup, "wake_up", lambda *_: woken.append(storage.get("then").state.value))
+
+    assert storage.unclaim(claim, now=clock.now) is Recorded.CANCELLED
+    assert woken == ["pending"]
 
 
 def test_a_batch_is_left_to_the_workers_that_name_it(storage, clock):

@@ -9,13 +9,15 @@ from contextlib import closing
 import pytest
 
 from queuectl.core.errors import QueueReplaced
+from queuectl.core.hooks import NewHook
 from queuectl.core.models import Worker
 from queuectl.core.states import JobState
 from queuectl.host import files, processes
 from queuectl.storage import Storage
 from queuectl.storage.for_workers import WorkerStorage
 from support.forks import in_processes
-from support.rows import add
+from support.rows import add, sql
+from support.schedules import add_schedule
 from support.watch.file_watch import by_hand
 
 
@@ -147,3 +149,41 @@ def test_a_worker_refuses_a_copy_that_was_not_named(original, clock):
     named(copy, clock.now)
     with closing(WorkerStorage.open(at(copy), write=True)) as storage:
         storage.refuse_copy()
+
+
+@pytest.mark.parametrize("made_by", ["backup", "cp"])
+def test_what_is_lost_in_a_copy_has_ended_there_as_any_other_job(original, clock, made_by):
+    """Hooks report it, and its schedule knows. Prevents a bug: nobody was told of these deaths."""
+    add_schedule(at(original), "nightly", now=clock.now)
+    with closing(Storage.open(at(original), write=True)) as storage:
+        events = ("dead", "failed", "drained")
+        storage.add_hook(NewHook("ops", events, command="notify"), now=clock.now)
+        process = os.getpid(), processes.start_ticks(os.getpid()), processes.boot_id()
+        storage.register_worker(Worker("w-1", "w", *process, "host", (), clock.now))
+        add(storage, clock.now, "last", max_retries=1, on_failure="undo")
+        add(storage, clock.now, "again", "odd")
+        for _ in range(3):
+            storage.claim("w-1", now=clock.now)
+        sql(storage, "UPDATE jobs SET schedule = 'nightly' WHERE id = 'last'")
+        sql(storage, "UPDATE jobs SET label = x'6162' WHERE id = 'odd'")
+        copy = original.parent / "backup.db"
+        storage.back_up(str(copy), now=clock.now)
+    if made_by == "cp":
+        copy = copy_of(original)
+        assert named(copy, clock.now)[0] == 3
+
+    with closing(Storage.open(at(copy))) as storage:
+        reported = [
+            (name, job.env["QUEUECTL_EVENT"], job.env["QUEUECTL_PARENT_ID"])
+            for name in ("on-failure", "ops")
+            for job in storage.hook_jobs(name, most=9)
+        ]
+        assert storage.miscounts() == []
+        assert sql(storage, "SELECT last_ended FROM schedules") == [("dead",)]
+    assert reported == [
+        ("on-failure", "job.dead", "last"),
+        ("ops", "job.failed", "again"),
+        ("ops", "job.dead", "last"),
+    ]
+    with closing(Storage.open(at(original))) as storage:
+        assert storage.hook_jobs("ops", most=9) == []

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
+from queuectl.core.hooks import NewHook
 from queuectl.core.models import JobKey, Selection
+from queuectl.host import wakeup
 from queuectl.storage.for_workers import WorkerStorage
+from support.outcomes import COMPLETED, OK
 from support.rows import add, sql
+from support.schedules import add_schedule
 
 _NOT_UTF8 = "CAST(x'61ff62' AS TEXT)"
 _BLOB = "x'6162'"
@@ -90,6 +94,65 @@ def test_a_running_job_is_set_aside_with_its_attempt(storage, worker, clock):
     assert storage.get("a").state.value == "dead"
     assert storage.last_execution(storage.get("a")).outcome.value == "lost"
     assert worker.held_by("w1") is None
+
+
+def test_a_schedule_recovers_from_a_job_that_was_set_aside(storage, worker, clock):
+    """Prevents a bug: its death was not noted at the schedule."""
+    add_schedule(storage.files, "nightly", now=clock.now)
+    storage.add_hook(NewHook("ops", ("recovered",), command="notify"), now=clock.now)
+    for job in ("a", "b"):
+        add(storage, clock.now, job)
+        sql(storage, "UPDATE jobs SET schedule = 'nightly' WHERE id = ?", job)
+    _damage(storage, "label", _NOT_UTF8)
+
+    claim = worker.claim("w1", now=clock.now)
+    worker.record(claim, OK, COMPLETED, now=clock.now)
+
+    assert (claim.job.id, last_ended(storage)) == ("b", "completed")
+    (job,) = storage.hook_jobs("ops", most=2)
+    assert job.env["QUEUECTL_EVENT"] == "schedule.recovered"
+
+
+def last_ended(storage):
+    [(state,)] = sql(storage, "SELECT last_ended FROM schedules")
+    return state
+
+
+def test_a_hook_knows_of_its_job_that_was_set_aside(storage, worker, clock):
+    """Prevents a bug: the failures of a hook were those of attempts alone."""
+    storage.add_hook(NewHook("ops", ("dead",), command="notify"), now=clock.now)
+    add(storage, clock.now, "a")
+    sql(storage, "UPDATE jobs SET hook = 'ops', label = x'6162'")
+
+    assert worker.claim("w1", now=clock.now) is None
+    hook = storage.hook("ops")
+    assert (hook.failures, hook.last_delivery_at) == (1, clock.now)
+    assert hook.last_result == "another program wrote what cannot be read: label"
+
+
+@pytest.mark.parametrize("state", ["pending", "scheduled", "processing", "nobody's"])
+def test_workers_are_woken_for_what_a_job_that_was_set_aside_leads_to(
+    storage, worker, clock, monkeypatch, state
+):
+    """Prevents a bug: a job that waited for its end waited for the next look, up to a second."""
+    add(storage, clock.now, "a", run_at=clock.tick(60) if state == "scheduled" else None)
+    add(storage, clock.now, "then", queue="mail", after_any=("a",))
+    if state in ("processing", "nobody's"):
+        worker.claim("w1", ("default",), now=clock.now)
+    _damage(storage, "run_at" if state == "scheduled" else "label", _BLOB)
+    woken = []
+    monkeypatch.setattr(wakeup, "wake_up", lambda *_: woken.append(storage.get("then").state.value))
+    if state == "nobody's":
+        _damage(storage, "locked_by", "'no worker'")
+        worker.set_aside_ownerless(now=clock.now)
+    elif state == "processing":
+        worker.set_aside_held_by("w1", now=clock.now)
+    elif state == "scheduled":
+        worker.set_aside_undue(now=clock.now)
+    else:
+        assert worker.claim("w1", ("default",), now=clock.now) is None
+
+    assert (storage.get("a").state.value, woken) == ("dead", ["pending"])
 
 
 def test_people_see_text_that_is_not_utf8(storage, clock):
