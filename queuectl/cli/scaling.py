@@ -59,18 +59,18 @@ def scale(files: QueueFiles, pool: LivingProcess, workers: int) -> None:
     """
     if not pool.is_proved or pool.pid is None:
         raise QueueError(f"{pool.id} (pid {pool.pid or 'unknown'}) cannot be seen from here")
-    pool_size.write(files, pool.id, workers)
+    written = pool_size.write(files, pool.id, workers)
     try:
         os.kill(pool.pid, SCALE_SIGNAL)
     except ProcessLookupError:
-        pool_size.forget(files, pool.id)
+        pool_size.withdraw(files, pool.id, written)
         raise QueueError(f"{pool.id} has just exited") from None
     except PermissionError:
-        pool_size.forget(files, pool.id)
+        pool_size.withdraw(files, pool.id, written)
         raise QueueError(f"{pool.id} (pid {pool.pid}) belongs to another user") from None
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while pool_size.is_unread(files, pool.id):
+    while pool_size.is_unread(files, pool.id, written):
         if time.monotonic() >= deadline:
-            pool_size.forget(files, pool.id)
+            pool_size.withdraw(files, pool.id, written)
             raise QueueError(f"{pool.id} (pid {pool.pid}) does not answer")
         time.sleep(_POLL_SECONDS)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from queuectl.core.errors import QueueUnusable
 from queuectl.host.files import QueueFiles
-from queuectl.host.filesystem import make, open_to_read, unlink_quietly
+from queuectl.host.filesystem import make, open_to_read, remove_quietly, unlink_quietly
+from queuectl.host.processes import FileIdentity
 
 MOST_WORKERS = 1000
 """A pool can have this many workers at most."""
 
 
-def write(files: QueueFiles, supervisor: str, workers: int) -> None:
-    """Tell a supervisor its new size; it looks when it gets SCALE_SIGNAL. Raises QueueUnusable."""
+def write(files: QueueFiles, supervisor: str, workers: int) -> FileIdentity:
+    """Tell a supervisor its new size; it looks when it gets SCALE_SIGNAL. Raises QueueUnusable.
+
+    Returns the file that says so. A later call replaces it.
+    """
     path = files.pool_size(supervisor)
     unfinished = f"{path}.{os.getpid()}"
     try:
@@ -21,33 +26,48 @@ def write(files: QueueFiles, supervisor: str, workers: int) -> None:
         descriptor = make(unfinished)
         try:
             os.write(descriptor, f"{workers}\n".encode("ascii"))
+            status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         os.replace(unfinished, path)
     except OSError as error:
-        unlink_quietly(unfinished)
+        remove_quietly(unfinished)
         raise QueueUnusable(f"cannot write {path}: {error.strerror}") from None
+    return status.st_dev, status.st_ino
 
 
-def is_unread(files: QueueFiles, supervisor: str) -> bool:
-    """Whether the supervisor has not read its new size yet."""
-    return os.path.lexists(files.pool_size(supervisor))
+def is_unread(files: QueueFiles, supervisor: str, written: FileIdentity) -> bool:
+    """Whether the supervisor has not read this size yet, and no later one has replaced it."""
+    try:
+        status = os.lstat(files.pool_size(supervisor))
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == written
+
+
+def withdraw(files: QueueFiles, supervisor: str, written: FileIdentity) -> None:
+    """Remove a size that nobody will read, but not a later one of another process."""
+    if is_unread(files, supervisor, written):
+        remove_quietly(files.pool_size(supervisor))
 
 
 def forget(files: QueueFiles, supervisor: str) -> None:
-    """Remove a size that nobody will read."""
-    unlink_quietly(files.pool_size(supervisor))
+    """Remove what a supervisor that exits has not read."""
+    remove_quietly(files.pool_size(supervisor))
 
 
 def take(files: QueueFiles, supervisor: str) -> int | None:
     """Read and remove the new size of a pool; None if there is none, or nothing sensible."""
-    try:
-        descriptor = open_to_read(files.pool_size(supervisor))
-    except OSError:
-        return None
-    try:
-        text = os.read(descriptor, 16).strip()
-    finally:
-        os.close(descriptor)
-    forget(files, supervisor)
+    path = files.pool_size(supervisor)
+    taken = f"{path}.taken"
+    text = b""
+    with suppress(OSError):
+        # Renamed first: a size that is written while we read must not be removed with this one.
+        os.rename(path, taken)
+        descriptor = open_to_read(taken)
+        try:
+            text = os.read(descriptor, 16).strip()
+        finally:
+            os.close(descriptor)
+    remove_quietly(taken)
     return int(text) if text.isdigit() and 1 <= int(text) <= MOST_WORKERS else None
