@@ -306,13 +306,9 @@ def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _De
         """,
         (since, *queues),
     ).fetchone()
-    of_hooks: dict[str, tuple[int, str]] = {}
-    if of_hooks_died:
-        for row in _newest_dead(conn, queues, since, in_lanes=True):
-            hook, queue = row[5] or "", row[6]
-            of_hooks[hook] = (of_hooks.get(hook, (0, ""))[0] + 1, queue)
+    of_hooks = _dead_of_hooks(conn, queues, since) if of_hooks_died else {}
     jobs = died - of_hooks_died
-    own = _newest_dead(conn, queues, since, in_lanes=False) if jobs else []
+    own = _newest_dead(conn, queues, since) if jobs else []
     if not own:
         return _Dead(None, of_hooks)
     deaths = Deaths(
@@ -325,22 +321,44 @@ def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _De
     return _Dead(deaths, of_hooks)
 
 
+def _dead_of_hooks(
+    conn: sqlite3.Connection, queues: Sequence[str], since: str
+) -> dict[str, tuple[int, str]]:
+    """Return how many jobs of each hook died since then, and the lane of one of them."""
+    rows = conn.execute(
+        f"""
+        SELECT coalesce(CAST(hook AS TEXT), ''), count(*), max(queue)
+          FROM (SELECT hook, queue
+                  FROM jobs INDEXED BY jobs_died
+                 WHERE state = 'dead'
+                   AND finished_at >= ?
+                   AND {_IN_LANE}
+                   AND {in_queues(queues)}
+                 LIMIT {_MOST_DEATHS})
+         GROUP BY 1
+         ORDER BY 1
+        """,
+        (since, *queues),
+    )
+    return {hook: (jobs, lane) for hook, jobs, lane in rows}
+
+
 def _newest_dead(
-    conn: sqlite3.Connection, queues: Sequence[str], since: str, *, in_lanes: bool
-) -> list[tuple[int, str, int, str, str | None, str | None, str]]:
-    """Return the jobs that died last since then, newest first: those of hooks, or the others."""
+    conn: sqlite3.Connection, queues: Sequence[str], since: str
+) -> list[tuple[int, str, int, str, str | None]]:
+    """Return the jobs that died last since then, newest first, but no jobs of hooks."""
     return conn.execute(
         f"""
-        SELECT seq, id, id_made, finished_at, last_error, hook, queue
+        SELECT seq, id, id_made, finished_at, last_error
           FROM jobs INDEXED BY jobs_died
          WHERE state = 'dead'
            AND finished_at >= ?
-           AND {_IN_LANE} = ?
+           AND NOT {_IN_LANE}
            AND {in_queues(queues)}
          ORDER BY finished_at DESC, seq DESC
          LIMIT {_MOST_REASONS}
         """,
-        (since, in_lanes, *queues),
+        (since, *queues),
     ).fetchall()
 
 

@@ -119,6 +119,21 @@ def test_dead_jobs_of_hooks(storage):
     assert storage.facts(("x",), now=NOW).hooks == ()
 
 
+def test_many_dead_jobs_of_one_hook_hide_none_of_another(storage):
+    """Prevents a bug: only the newest 100 were counted."""
+    add(storage, noon(-10), "first", *(f"j{number}" for number in range(150)))
+    sql(
+        storage,
+        "UPDATE jobs SET state = 'dead', queue = 'mail/hooks', finished_at = ?, "
+        "hook = CASE id WHEN 'first' THEN 'on-finish' ELSE 'on-failure' END",
+        to_text(noon(-9)),
+    )
+    assert storage.facts(now=NOW).hooks == (
+        HookFacts("on-failure", is_rule=False, dead_jobs=150, lane="mail/hooks"),
+        HookFacts("on-finish", is_rule=False, dead_jobs=1, lane="mail/hooks"),
+    )
+
+
 def _add_hook(storage, name, **columns):
     values = {"name": name, "events": "missed", "command": "true", "created_at": NOW, **columns}
     texts = {
