@@ -21,6 +21,7 @@ from queuectl.core.states import JobState
 from queuectl.storage import waits
 from queuectl.storage.activity import totals
 from queuectl.storage.base import Base
+from queuectl.storage.queues import OwnSettings, own_settings
 from queuectl.storage.rule_facts import time
 
 _FINISHED = {
@@ -53,18 +54,13 @@ class FiguresOfQueue(Base):
         It reads kept counts and counters, and the first jobs of indexes, but never all jobs.
         """
         with self._snapshot() as conn:
-            settings = {
-                name: (paused_at is not None, limit)
-                for name, paused_at, limit in conn.execute(
-                    "SELECT name, paused_at, job_limit FROM queues ORDER BY name"
-                )
-            }
-            all_paused, _ = settings.pop("", (False, None))
+            settings = own_settings(conn)
+            switch = settings.pop("", OwnSettings())
             return StoredFigures(
                 _queues(conn, settings, now),
                 _schedules(conn, now),
                 _hooks(conn),
-                all_paused,
+                switch.paused_at is not None,
             )
 
 
@@ -81,11 +77,16 @@ class _Counters:
 
 
 def _queues(
-    conn: sqlite3.Connection, settings: dict[str, tuple[bool, int | None]], now: datetime
+    conn: sqlite3.Connection, settings: dict[str, OwnSettings], now: datetime
 ) -> list[QueueFigures]:
     jobs: dict[str, dict[str, int]] = defaultdict(dict)
     for queue, state, number in conn.execute(
-        "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
+        """
+        SELECT CAST(queue AS TEXT), state, jobs
+          FROM job_counts
+         WHERE jobs > 0
+         ORDER BY queue, state
+        """
     ):
         jobs[queue][state] = number
     waited = {
@@ -95,15 +96,15 @@ def _queues(
     counters = _counters(conn)
     found = []
     for name in sorted(jobs.keys() | counters.keys() | settings.keys()):
-        paused, limit = settings.get(name, (False, None))
+        own = settings.get(name, OwnSettings())
         counted = counters[name]
         found.append(
             QueueFigures(
                 name=name,
                 jobs=jobs.get(name, {}),
                 oldest_ready_seconds=waited.get(name, 0.0),
-                paused=paused,
-                limit=limit,
+                paused=own.paused_at is not None,
+                limit=own.limit,
                 enqueued=counted.enqueued,
                 runs=counted.runs,
                 finished=counted.finished,
@@ -153,7 +154,7 @@ def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]
             0.0 if success_at is None and ended is not None else _timestamp(success_at),
             _lateness(due_at, now) if paused_at is None else 0.0,
             paused_at is not None,
-            {"made": made, "overlapped": overlapped, "missed": missed},
+            {"made": _number(made), "overlapped": _number(overlapped), "missed": _number(missed)},
         )
         for name, next_at, due_at, paused_at, success_at, ended, made, overlapped, missed in rows
     ]
@@ -162,8 +163,14 @@ def _schedules(conn: sqlite3.Connection, now: datetime) -> list[ScheduleFigures]
 def _hooks(conn: sqlite3.Connection) -> list[HookFigures]:
     rows = conn.execute("SELECT name, disabled_at, failures FROM hooks ORDER BY name")
     return [
-        HookFigures(str(name), disabled_at is not None, count) for name, disabled_at, count in rows
+        HookFigures(str(name), disabled_at is not None, _number(failures))
+        for name, disabled_at, failures in rows
     ]
+
+
+def _number(value: object) -> int:
+    """Return how often something happened; 0 if another program wrote something else."""
+    return value if isinstance(value, int) else 0
 
 
 def _timestamp(text: str | None) -> float | None:

@@ -9,6 +9,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text, optional_time
 from queuectl.storage.base import Base
+from queuectl.storage.rows import paused_since
 
 _SHOWN_NEEDS = 4
 
@@ -90,7 +91,7 @@ class Outlooks(Base):
             earliest,
             latest,
             tuple(seq for (seq,) in needs),
-            {name: from_text(since) for name, since in pauses},
+            {name: paused_since(since) for name, since in pauses},
             None if before is None else _predecessor(*before),
         )
 

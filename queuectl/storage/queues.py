@@ -4,15 +4,49 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Any
 
 from queuectl.core.models import QueueStatus
+from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
-from queuectl.core.times import optional_time, to_text
+from queuectl.core.times import to_text
 from queuectl.storage.base import Base
+from queuectl.storage.rows import paused_since
 
 _ALL = ""
 """The row that stands for all queues, including future ones: no queue can have that name."""
+
+
+class OwnSettings(NamedTuple):
+    """The row of one queue, or that of all queues."""
+
+    paused_at: datetime | None = None
+    """Since when it is paused; None if it is not."""
+    paused_by: str | None = None
+    """The user who paused it."""
+    pause_reason: str | None = None
+    """The reason that the user gave."""
+    limit: int | None = None
+    """How many of its jobs may run at once; None means no limit."""
+
+
+def own_settings(conn: sqlite3.Connection) -> dict[str, OwnSettings]:
+    """Return the rows of queues by their names; '' stands for all queues.
+
+    Another program may have written one. For a claim, a pause since any time is a pause, and only
+    a number limits a queue; so it is here.
+    """
+    rows = conn.execute(
+        """
+        SELECT CAST(name AS TEXT), paused_at, CAST(paused_by AS TEXT), CAST(pause_reason AS TEXT),
+               CASE typeof(job_limit) WHEN 'integer' THEN job_limit END
+          FROM queues
+         ORDER BY name
+        """
+    )
+    return {
+        name: OwnSettings(None if at is None else paused_since(at), *others)
+        for name, at, *others in rows
+    }
 
 
 class Queues(Base):
@@ -72,21 +106,12 @@ class Queues(Base):
         that pause, unless it is paused itself.
         """
         with self._snapshot() as conn:
-            settings = {
-                row[0]: row[1:]
-                for row in conn.execute(
-                    """
-                    SELECT name, paused_at, paused_by, pause_reason, job_limit
-                      FROM queues
-                     ORDER BY name
-                    """
-                )
-            }
+            settings = own_settings(conn)
             counts: dict[str, dict[JobState, int]] = {}
             paused: dict[str, dict[JobState, int]] = {}
             for queue, state, jobs, paused_jobs in conn.execute(
                 """
-                SELECT queue, state, jobs, paused
+                SELECT CAST(queue AS TEXT), state, jobs, paused
                   FROM job_counts
                  WHERE jobs > 0
                  ORDER BY queue, state
@@ -98,16 +123,16 @@ class Queues(Base):
         switch = settings.pop(_ALL, None)
         found = []
         for name in sorted(settings.keys() | counts.keys()):
-            own: Any = settings.get(name, (None, None, None, None))
-            pause = own if own[0] is not None or switch is None else switch
+            own = settings.get(name, OwnSettings())
+            pause = own if own.paused_at is not None or switch is None else switch
             found.append(
                 QueueStatus(
                     name=name,
-                    paused=pause[0] is not None,
-                    paused_at=optional_time(pause[0]),
-                    paused_by=pause[1],
-                    pause_reason=pause[2],
-                    limit=own[3],
+                    paused=pause.paused_at is not None,
+                    paused_at=pause.paused_at,
+                    paused_by=pause.paused_by,
+                    pause_reason=pause.pause_reason,
+                    limit=own.limit,
                     counts={state: counts.get(name, {}).get(state, 0) for state in JobState},
                     paused_jobs=paused.get(name, {}),
                 )

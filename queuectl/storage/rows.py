@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Callable, FrozenSet, Mapping, Sequence, Sized, Tuple
 
@@ -63,6 +64,14 @@ IS_WORKER_ID = (
     " AND length({0}) <= 64"
 )
 """An SQL condition: whether a column holds the id of a worker, ID-1, ID-2 …"""
+
+
+def paused_since(text: str) -> datetime:
+    """Read since when a queue is paused; if another program wrote an odd time, since 1970."""
+    try:
+        return from_text(text)
+    except QueueUnusable:
+        return from_text("1970-01-01T00:00:00.000000Z")
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import datetime, timezone
+
 import pytest
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
@@ -9,12 +12,15 @@ from queuectl.core.hooks import NewHook
 from queuectl.core.models import JobKey, Selection
 from queuectl.host import wakeup
 from queuectl.storage.for_workers import WorkerStorage
+from queuectl.storage.outlook import Outlooks
+from support.clock import noon
 from support.outcomes import COMPLETED, OK
 from support.rows import add, sql
 from support.schedules import add_schedule
 
 _NOT_UTF8 = "CAST(x'61ff62' AS TEXT)"
 _BLOB = "x'6162'"
+EVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -278,3 +284,44 @@ def test_an_odd_worker_does_not_hide_the_others(worker, storage, clock):
 
     assert worker.workers() == []
     assert worker.orphans() == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("name", "x'6d'", ("m", noon(0), "ann", "r", 3)),
+        ("paused_at", "'x'", ("mail", EVER, "ann", "r", 3)),
+        ("paused_by", "x'62'", ("mail", noon(0), "b", "r", 3)),
+        ("pause_reason", "x'62'", ("mail", noon(0), "ann", "b", 3)),
+        ("job_limit", "'x'", ("mail", noon(0), "ann", "r", None)),
+    ],
+)
+def test_an_odd_queue_is_shown_beside_the_others(storage, column, value, shown):
+    """Prevents a bug: `status`, `queue list` and `metrics` were an error."""
+    add(storage, noon(0), "a")
+    storage.pause_queue("mail", by="ann", reason="r", now=noon(0))
+    storage.limit_queue("mail", 3)
+    sql(storage, f"UPDATE queues SET {column} = {value}")
+
+    default, odd = storage.queues()
+    assert (default.name, default.paused) == ("default", False)
+    assert (odd.name, odd.paused_at, odd.paused_by, odd.pause_reason, odd.limit) == shown
+    figures = storage.figures(now=noon(0))
+    assert [(queue.name, queue.paused, queue.limit) for queue in figures.queues] == [
+        ("default", False, None),
+        (shown[0], True, shown[4]),
+    ]
+    with closing(Outlooks.open(storage.files)) as opened:
+        assert list(opened.outlook(1, 1).pauses.values()) == [shown[1]]
+
+
+def test_odd_counts_of_rules_are_no_figures(storage):
+    """Prevents a bug: `metrics` was an error."""
+    add_schedule(storage.files, "s", now=noon(0))
+    storage.add_hook(NewHook("ops", ("dead",), command="notify"), now=noon(0))
+    sql(storage, "UPDATE schedules SET made = 'x', overlapped = x'31', missed_count = 7")
+    sql(storage, "UPDATE hooks SET failures = 'x'")
+
+    figures = storage.figures(now=noon(0))
+    assert [one.ticks for one in figures.schedules] == [{"made": 0, "overlapped": 0, "missed": 7}]
+    assert [one.failures for one in figures.hooks] == [0]
