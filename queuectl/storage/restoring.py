@@ -58,14 +58,13 @@ def restore(files: QueueFiles, source: str, *, at_most_lost: int | None, now: da
     with pools.none_starts(files):
         _refuse_running(files)
         try:
-            jobs, origin = _copy(files, source, new, now)
+            jobs, is_another = _copy(files, source, new, now)
             # Other processes may enqueue until here.
             lock.acquire(WAIT_SECONDS)
             if at_most_lost is not None and unfinished_jobs(files) > at_most_lost:
                 raise QueueError("jobs were enqueued meanwhile (restore again)")
-            replaced = _origin(files)
             _publish(files, new)
-            if None not in (origin, replaced) and origin != replaced:
+            if is_another:
                 _remove_logs(files)
         finally:
             lock.close()
@@ -88,11 +87,13 @@ def _refuse_running(files: QueueFiles) -> None:
             )
 
 
-def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int, str | None]:
+def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int, bool]:
     """Copy the queue in `source` into the new file `new`.
 
-    Returns how many jobs it holds, and its origin, see `schema.origin_of`.
+    Returns how many jobs it holds, and whether it has another origin than the queue that is to be
+    replaced, see `schema.origin_of`.
     """
+    replaced = _origin(files)
     found = find(source, None, allow_shared=True)
     try:
         if not found.exists():
@@ -109,7 +110,8 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int,
                 copy.execute("PRAGMA journal_mode = MEMORY")  # its own mode has been copied
                 _refuse_no_queue(copy, source)
                 origin = schema.origin_of(copy)
-                jobs = _make_own(copy, file_id(new), now)
+                is_another = None not in (origin, replaced) and origin != replaced
+                jobs = _make_own(copy, file_id(new), now, keeps_outputs=not is_another)
     except sqlite3.Error as error:
         raise translated(error, source) from error
     except OSError as error:
@@ -119,7 +121,7 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int,
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return jobs, origin
+    return jobs, is_another
 
 
 def _refuse_no_queue(copy: sqlite3.Connection, source: str) -> None:
@@ -137,8 +139,14 @@ def _refuse_no_queue(copy: sqlite3.Connection, source: str) -> None:
         raise QueueUnusable(f"{source} is damaged or not a queue: another program made {foreign}")
 
 
-def _make_own(copy: sqlite3.Connection, own_file: str, now: datetime) -> int:
-    """Make the copy a queue of its own in the present schema; return how many jobs it holds."""
+def _make_own(
+    copy: sqlite3.Connection, own_file: str, now: datetime, *, keeps_outputs: bool
+) -> int:
+    """Make the copy a queue of its own in the present schema; return how many jobs it holds.
+
+    Without `keeps_outputs`, of each output only the end is left that is in the database: the files
+    in the folder are those of another queue, which numbered its attempts from 1, too.
+    """
     (version,) = copy.execute("PRAGMA user_version").fetchone()
     copy.execute("BEGIN")
     schema.migrate(copy, version)
@@ -148,6 +156,15 @@ def _make_own(copy: sqlite3.Connection, own_file: str, now: datetime) -> int:
     copy.execute("DELETE FROM workers")
     give_up_running_jobs(copy, now, "lost: it ran when the copy was made")
     finish_in_copy(copy, now=now)
+    if not keeps_outputs:
+        copy.execute(
+            """
+            UPDATE executions
+               SET output_in_file = 0,
+                   output_truncated = 1
+             WHERE output_in_file = 1
+            """
+        )
     (jobs,) = copy.execute("SELECT coalesce(sum(jobs), 0) FROM job_counts").fetchone()
     copy.execute("COMMIT")
     return int(jobs)

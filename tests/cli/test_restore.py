@@ -16,6 +16,7 @@ from queuectl.core.models import Worker
 from queuectl.core.times import utcnow
 from queuectl.host import processes
 from queuectl.host.lockfiles import JobProcess, ProcessLock
+from queuectl.storage import restoring
 from support.queue import Queue
 from support.terminal import on_terminal
 from support.watch.file_watch import by_hand
@@ -259,14 +260,17 @@ def test_a_command_that_waited_writes_nothing_into_the_old_file(queue: Queue, ba
     assert json.loads(queue.ok("status", "--json"))["total"] == 1
 
 
-def test_outputs_of_another_queue_are_removed(queue: Queue, tmp_path: Path) -> None:
+def test_outputs_of_another_queue_are_removed(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prevents: `logs` printed the output of a job of the queue that was replaced.
 
-    Both queues number their attempts from 1.
+    Both queues number their attempts from 1. Of the own output, the end in the database is left.
     """
     other = tmp_path / "other"
     other.mkdir(0o700)
-    queue.ok("--db", f"{other}/q.db", "enqueue", "--id", "theirs", "head -c 9000 /dev/zero")
+    queue.ok("--db", f"{other}/q.db", "enqueue", "--id", "theirs",
+             "head -c 9000 /dev/zero | tr '\\0' y")  # fmt: skip
     queue.ok("--db", f"{other}/q.db", "worker", "start", "--drain", "-q")
     queue.ok("--db", f"{other}/q.db", "backup", f"{other}/b.db")
     queue.add("head -c 8000 /dev/zero | tr '\\0' x", id="ours")
@@ -277,7 +281,11 @@ def test_outputs_of_another_queue_are_removed(queue: Queue, tmp_path: Path) -> N
     for _ in range(2):  # its own backup, also a second time, keeps the outputs
         queue.ok("restore", "--yes", str(backup))
         assert queue.ok("logs", "ours") == 8000 * "x"
-    queue.ok("restore", "--yes", f"{other}/b.db")
-    assert os.listdir(queue.files.logs) == []
+    monkeypatch.setattr(restoring, "_remove_logs", lambda _: os._exit(9))
+    queue.run("restore", "--yes", f"{other}/b.db")  # as if it was killed at this point
+    assert os.listdir(queue.files.logs) == ["1.log"]
+    assert queue.ok("logs", "theirs") == "[queuectl: 7976 bytes not kept]\n" + 1024 * "y"
+    monkeypatch.undo()
     queue.ok("restore", "--yes", str(backup))
-    assert "its log is gone" in queue.fails(1, "logs", "ours")
+    assert os.listdir(queue.files.logs) == []
+    assert queue.ok("logs", "ours") == "[queuectl: 6976 bytes not kept]\n" + 1024 * "x"
