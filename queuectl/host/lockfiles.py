@@ -169,15 +169,8 @@ def is_alive(files: QueueFiles, owner: str) -> bool | None:
     if descriptor is None:
         return None
     try:
-        # A shared lock, or two processes that ask at the same time would each take the other for
-        # the owner.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    else:
-        return None if _is_of_another_user(descriptor) else False
+        locked = _is_locked(descriptor)
+        return None if locked is False and _is_of_another_user(descriptor) else locked
     finally:
         os.close(descriptor)
 
@@ -320,14 +313,22 @@ def is_held(path: str) -> bool:
     if descriptor is None:
         return False
     try:
-        # Shared, as in `is_alive`.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
+        return _is_locked(descriptor) is not False
     finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool | None:
+    """Whether another process holds the lock of an open file; None if that cannot be told."""
+    try:
+        # A shared lock, or two processes that ask at the same time would each take the other for
+        # the owner.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
 
 
 def let_go(descriptor: int) -> None:
