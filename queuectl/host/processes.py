@@ -43,6 +43,11 @@ class Process(NamedTuple):
     start_ticks: int
     """When it started, in clock ticks since boot."""
 
+    @property
+    def name(self) -> tuple[int, int]:
+        """Its PID and its start."""
+        return self.pid, self.start_ticks
+
 
 def are_visible() -> bool:
     """Whether /proc tells about the processes that this one can signal.

@@ -83,14 +83,14 @@ class Children:
         """Return what the last job left running, and take it for no part of the next one."""
         self._kept = set(processes.children())
         below = _below(os.getpid())
-        kept = [_name(one) for one in below if self._is_new(one)]
-        self._leftovers = frozenset(map(_name, below))
+        kept = [one.name for one in below if self._is_new(one)]
+        self._leftovers = frozenset(one.name for one in below)
         self._leftover_sessions = frozenset(one.session for one in below)
         return kept
 
     def _is_new(self, process: Process) -> bool:
         return (
-            _name(process) not in self._leftovers and process.session not in self._leftover_sessions
+            process.name not in self._leftovers and process.session not in self._leftover_sessions
         )
 
     def adopted(self, process: Process) -> bool:
@@ -147,7 +147,3 @@ def is_detached_pool(process: Process) -> bool:
         return False
     prefix = f"{POOL_VARIABLE}={process.pid} ".encode()
     return any(one.startswith(prefix) for one in processes.environment(process.pid))
-
-
-def _name(process: Process) -> ProcessName:
-    return process.pid, process.start_ticks

@@ -85,7 +85,7 @@ def session_leader(mark: str, pid: int | None = None) -> ProcessName | None:
 
 def living(attempt: AttemptProcesses) -> tuple[ProcessName, ...]:
     """Return the processes of an attempt that are alive."""
-    return tuple(sorted(map(_name, _find(attempt, frozenset()))))
+    return tuple(sorted(one.name for one in _find(attempt, frozenset())))
 
 
 def end(
@@ -107,7 +107,7 @@ def end(
     deadline = time.monotonic() + grace_seconds
     pause = _FIRST_PAUSE_SECONDS
     while True:
-        found = set(map(_name, _find(attempt, known)))
+        found = {one.name for one in _find(attempt, known)}
         known |= found
         left = deadline - time.monotonic()
         # Processes that must not be signalled get no grace time.
@@ -193,7 +193,7 @@ def _kill(
         # A process with much memory, or on a busy machine, takes time to die.
         wait(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-    return tuple(sorted(map(_name, _find(attempt, known))))
+    return tuple(sorted(one.name for one in _find(attempt, known)))
 
 
 def _signal_since(
@@ -238,7 +238,8 @@ def _signal_all(
             pass
         except PermissionError:
             if not processes.are_visible():
-                return set(map(_name, found)), set(map(_name, found))
+                names = {one.name for one in found}
+                return names, set(names)
     refused: set[ProcessName] = set()
     for process in found if processes.are_visible() else ():
         try:
@@ -248,8 +249,8 @@ def _signal_all(
         except ProcessLookupError:
             pass
         except PermissionError:
-            refused.add(_name(process))
-    return set(map(_name, found)), refused
+            refused.add(process.name)
+    return {one.name for one in found}, refused
 
 
 def _send(name: ProcessName, number: signal.Signals) -> None:
@@ -261,7 +262,7 @@ def _owns_group(attempt: AttemptProcesses, found: Iterable[Process]) -> bool:
     """Whether the process group that has the PID of the leader cannot be one of others."""
     if attempt.leader_ticks is None:
         return True  # the leader is our child and not reaped yet, or nothing else is known
-    return any(_name(process) == (attempt.leader, attempt.leader_ticks) for process in found)
+    return any(process.name == (attempt.leader, attempt.leader_ticks) for process in found)
 
 
 def _find(
@@ -300,7 +301,7 @@ class _Look:
         # Compare PID and start only: the parent of an orphan changes, and a process may move to
         # another group or session.
         self._names = known | attempt.names
-        self._sessions = {one.session for one in living if _name(one) in attempt.names}
+        self._sessions = {one.session for one in living if one.name in attempt.names}
         self._wanted = frozenset(map(_variable, attempt.marks))
         holders = {one.start_ticks for one in living if one.pid == attempt.leader}
         self._is_pid_reused = attempt.leader_ticks is not None and bool(
@@ -314,7 +315,7 @@ class _Look:
 
     def _belongs(self, process: Process) -> bool:
         attempt = self._attempt
-        if _name(process) in self._names:
+        if process.name in self._names:
             return True
         if process.session in self._sessions or self._is_of_leader(process):
             return True
@@ -339,10 +340,6 @@ class _Look:
             process.parent in (os.getpid(), os.getppid())
             or process.start_ticks - ticks < _SAME_ROUND_TICKS
         )
-
-
-def _name(process: Process) -> ProcessName:
-    return process.pid, process.start_ticks
 
 
 def _variable(mark: str) -> bytes:
