@@ -65,12 +65,12 @@ class CallerAnnouncer(Announcer):
         os.close(self._pipe)
 
 
-class ServiceAnnouncer(Announcer):
+class ServiceAnnouncer(CountingAnnouncer):
     """Tells a service manager, such as systemd, see sd_notify(3)."""
 
     def __init__(self, address: str, tally: Tally) -> None:
+        super().__init__(tally)
         self._address = address
-        self._tally = tally
         self._status: str | None = None
         self._next_status = float("inf")
 
@@ -91,27 +91,18 @@ class ServiceAnnouncer(Announcer):
         """Tell that the service stops."""
         self._tell("STOPPING=1")
 
-    def left(self) -> None:
-        """Count the last ones."""
-        self._tally.read()
-        super().left()
-
     def _tell(self, assignment: str) -> None:
         from queuectl.host import service_manager  # its socket: only a service manager asks for it
 
         service_manager.tell(self._address, assignment)
 
 
-class TerminalAnnouncer(Announcer):
+class TerminalAnnouncer(CountingAnnouncer):
     """Tells a person at the terminal, at the end, what the pool has done."""
 
     def __init__(self, say: Callable[[str], None], tally: Tally) -> None:
+        super().__init__(tally)
         self._say = say
-        self._tally = tally
-
-    def look(self, now: float) -> None:
-        """Only count: the workers say themselves what happens."""
-        self._tally.read()
 
     def left(self) -> None:
         """Tell how the jobs of the pool ended, and what is left."""
