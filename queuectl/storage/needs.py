@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 from itertools import chain
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Iterable, Mapping, Sequence
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.states import FINISHED_STATES
@@ -48,6 +48,27 @@ def is_met(state: str, *, any_outcome: bool) -> bool:
     return state == "completed" or (any_outcome and state in FINISHED_STATES)
 
 
+def unmet(
+    needs: Mapping[int, bool], read: Callable[[int], tuple[str, str]], *, by: int
+) -> tuple[list[tuple[int, bool]], tuple[str, ...]]:
+    """Return which of these needs are not met yet, and the ids of jobs that will never meet theirs.
+
+    `read` returns the id and the state of a job. Raises InvalidInput if the job with the seq `by`
+    needs itself.
+    """
+    left, unsatisfiable = [], []
+    for seq, any_outcome in needs.items():
+        job_id, state = read(seq)
+        if seq == by:
+            raise InvalidInput(f"{job_id} waits for itself")
+        if is_met(state, any_outcome=any_outcome):
+            continue
+        if state in FINISHED_STATES:
+            unsatisfiable.append(job_id)
+        left.append((seq, any_outcome))
+    return left, tuple(unsatisfiable)
+
+
 def add_needs(
     conn: sqlite3.Connection,
     seq: int,
@@ -61,18 +82,14 @@ def add_needs(
 
     `up_to`: see `find_seq`.
     """
-    unsatisfiable = []
+
+    def read(needed: int) -> tuple[str, str]:
+        row = conn.execute("SELECT id, state FROM jobs WHERE seq = ?", (needed,)).fetchone()
+        return row[0], row[1]
+
     needs = wanted(lambda name: find_needed(conn, name, by=seq, up_to=up_to), after, after_any)
-    for needed_seq, any_outcome in needs.items():
-        job_id, state = conn.execute(
-            "SELECT id, state FROM jobs WHERE seq = ?", (needed_seq,)
-        ).fetchone()
-        if needed_seq == seq:
-            raise InvalidInput(f"{job_id} waits for itself")
-        if is_met(state, any_outcome=any_outcome):
-            continue
-        if state in FINISHED_STATES:
-            unsatisfiable.append(job_id)
+    left, unsatisfiable = unmet(needs, read, by=seq)
+    for needed_seq, any_outcome in left:
         conn.execute(
             """
             INSERT INTO dependencies (job_seq, needs_seq, however)
@@ -81,7 +98,7 @@ def add_needs(
             {"job": seq, "needs": needed_seq, "any_outcome": int(any_outcome)},
         )
     unblock(conn, seq, now=now)
-    return tuple(unsatisfiable)
+    return unsatisfiable
 
 
 def refuse_cycles(conn: sqlite3.Connection, changed: Sequence[int]) -> None:

@@ -16,14 +16,13 @@ from typing import Any, Callable, Iterator, Mapping, Sequence, TypeVar
 
 from queuectl.core.errors import (
     DuplicateId,
-    InvalidInput,
     NoSuchJob,
     QueueBusy,
     QueueError,
     QueueLost,
     UniqueKeyHeld,
 )
-from queuectl.core.states import FINISHED_STATES, WAITING_STATES
+from queuectl.core.states import WAITING_STATES
 from queuectl.core.times import to_text
 from queuectl.host import lockfiles
 from queuectl.storage.adding import (
@@ -47,8 +46,8 @@ from queuectl.storage.needs import (
     cycle_through,
     find_needed,
     in_order,
-    is_met,
     refuse_cycles,
+    unmet,
     wanted,
 )
 from queuectl.storage.stages import Stages, StageState, read_stage
@@ -236,27 +235,29 @@ class Stage(Adding):
         is_replaced = seq in self._replacements
         if is_replaced:
             self._their_needs[seq] = after, after_any
-        unsatisfiable = []
-        up_to = self.before if abbreviated else 0
-        needs = wanted(lambda name: self._find(name, by=seq, up_to=up_to), after, after_any)
-        for needed_seq, any_outcome in needs.items():
-            job_id, state, needed_is_staged = self.conn.execute(
+        staged = set()
+
+        def read(needed: int) -> tuple[str, str]:
+            job_id, state, is_staged = self.conn.execute(
                 """
                 SELECT id, state, 1 FROM staged_jobs WHERE seq = :seq
                  UNION ALL
                 SELECT id, state, 0 FROM jobs WHERE seq = :seq
                 """,
-                {"seq": needed_seq},
+                {"seq": needed},
             ).fetchone()
-            if needed_seq == seq:
-                raise InvalidInput(f"{job_id} waits for itself")
-            if is_met(state, any_outcome=any_outcome):
-                continue
-            if state in FINISHED_STATES:
-                unsatisfiable.append(job_id)
-            if is_replaced:
-                self._moves_at_once = self._moves_at_once or bool(needed_is_staged)
-                continue
+            if is_staged:
+                staged.add(needed)
+            return job_id, state
+
+        up_to = self.before if abbreviated else 0
+        needs = wanted(lambda name: self._find(name, by=seq, up_to=up_to), after, after_any)
+        left, unsatisfiable = unmet(needs, read, by=seq)
+        if is_replaced:
+            if any(needed_seq in staged for needed_seq, _ in left):
+                self._moves_at_once = True
+            return unsatisfiable
+        for needed_seq, any_outcome in left:
             self.conn.execute(
                 """
                 INSERT INTO staged_needs (job_seq, needs_seq, however)
@@ -264,7 +265,7 @@ class Stage(Adding):
                 """,
                 {"job": seq, "needs": needed_seq, "any_outcome": int(any_outcome)},
             )
-        return tuple(unsatisfiable)
+        return unsatisfiable
 
     def _find(self, name: str, *, by: int, up_to: int) -> Sequence[int]:
         try:
