@@ -11,7 +11,7 @@ from queuectl.core.escaping import escape
 from queuectl.core.findings import Finding, Severity
 
 MOST_FINDINGS = 10
-"""So many are shown at most."""
+"""How many findings are shown at most."""
 
 _HEADING = "Attention:"
 _INDENT = 4

@@ -25,7 +25,7 @@ _OF_EACH = 200
 """How many of the last jobs of each queue count at most."""
 
 SHORTEST_BAR, LONGEST_BAR = 8, 30
-"""Between so many cells a bar is long."""
+"""The least and the greatest length of a bar, in cells."""
 
 
 class QueueProgress(NamedTuple):

@@ -8,7 +8,7 @@ from queuectl.core.cells import cut, width
 from queuectl.core.named_tuples import NamedTuple
 
 _KEPT = 8
-"""So many cells of what commands have in common are kept, at each end."""
+"""How many cells of the parts that commands have in common are kept, at each end."""
 
 
 class _Common(NamedTuple):

@@ -12,7 +12,7 @@ from queuectl.host.signals import Ended, cleaned_up
 from queuectl.storage.enqueueing import MOST_AT_ONCE
 
 _BAR_FROM = 1000
-"""So many jobs take long enough for a bar."""
+"""The least number of jobs whose storing takes long enough for a bar."""
 _STEP = 1000
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from queuectl.core.models import Job
 
 _PAGE = 500
-"""So many rows are held in memory. The first ones decide how wide the columns are."""
+"""How many rows are held in memory. The first ones decide how wide the columns are."""
 
 _GAP = "  "
 _LARGEST, _SMALLEST = 1000, 5

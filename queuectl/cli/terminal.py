@@ -17,7 +17,7 @@ from queuectl.host.signals import SignalStream, die_by
 
 _EVERY_SECONDS = 1.0
 _SHARE = 20
-"""An update that takes long is made less often, so that it takes one part in so many of a core."""
+"""An update that takes long is made less often: at most one part in this many of a core is used."""
 
 # Control sequences of ECMA-48 and xterm. Enter: alternate screen, hide the cursor.
 _ENTER = "\x1b[?1049h\x1b[?25l"

@@ -32,16 +32,16 @@ UNSERVED_AFTER = timedelta(seconds=60)
 """A queue that no worker serves is a finding when a job has waited so long: a worker that cron
 starts once a minute may come yet."""
 OVERRUN_TIMES = 3
-"""A job takes unusually long if it runs more than so many times as long as others."""
+"""A job takes unusually long if it has run more than this many times as long as others."""
 MANY_DEATHS = 5
-"""So many deaths within an hour are critical."""
+"""The number of deaths within an hour from which on they are critical."""
 DEATH_SHARE = 0.2
 """Fewer deaths are critical, too, if more than this share of the jobs that ended then died."""
 LITTLE_SPACE = 64 << 20
 LITTLE_SHARE = 0.01
 """Less free space than either of these, in bytes or as a share of the disk, is critical."""
 CLOCK_TOLERANCE = timedelta(minutes=5)
-"""A change so far in the future shows that the clock was set back."""
+"""A change that lies further in the future than this shows that the clock was set back."""
 
 _FEW, _MOST_OF_A_KIND = 3, 5
 """If more findings than the second number have the same code, only the first few are shown."""

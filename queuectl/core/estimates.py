@@ -10,16 +10,16 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 
 _RECENT = timedelta(minutes=10)
-"""Only jobs that ended so lately count, if they are enough."""
+"""Only jobs that ended within this time count, if they are enough."""
 
 _ENOUGH = 5
-"""If fewer jobs ended lately, so many of the last ones count."""
+"""How many of the last jobs count if fewer ended lately."""
 
 _FEWEST = 3
 """No estimate is made from fewer jobs."""
 
 _FIRST_ROUND = 10
-"""While many jobs run, so many have to end first: those that end first are the shortest."""
+"""How many jobs have to end first while many run: those that end first are the shortest."""
 
 _SHORTEST_SECONDS = 0.0005
 _UNITS = (("s", 1), ("min", 60), ("h", 3600))

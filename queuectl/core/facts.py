@@ -10,14 +10,14 @@ from queuectl.core.states import JobState
 
 # Thresholds of findings that also limit what is read: below them, some facts are not asked for.
 BEHIND_AFTER = timedelta(minutes=10)
-"""A queue that is served is a finding when a job has waited so long."""
+"""A queue that is served is a finding when one of its jobs has waited for longer than this."""
 OVERRUN_AFTER = timedelta(minutes=10)
 """No job that has run for a shorter time takes unusually long."""
 MANY_RETRIES = 20
-"""So many jobs that wait for a retry are a finding."""
+"""The number of jobs that wait for a retry from which on they are a finding."""
 
 TREND_MINUTES = 10
-"""The trend of a queue is that of so many minutes."""
+"""How many of the last minutes make the trend of a queue."""
 
 
 class QueueFacts(NamedTuple):

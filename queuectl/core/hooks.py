@@ -48,7 +48,7 @@ PRIORITY = 1000
 TIMEOUT = 60.0
 """How long the job of a hook may run, in seconds, unless its rule says otherwise."""
 MAX_DEPTH = 5
-"""A job to which so many hooks led, one enqueueing the next, has no hooks: it may be a loop."""
+"""A job that was enqueued by a chain of this many hooks has no hooks: it may be a loop."""
 MAX_PAYLOAD_BYTES = 20_000
 """The size of a payload that receivers of webhooks may be expected to take."""
 MOST_NAMED = 20

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Iterable, Sequence
 
 _PART = 1 << 16
-"""So many numbers are sorted at a time: as a list they take 2 MB, in an array a quarter of that."""
+"""How many numbers are sorted at a time: a list of them takes 2 MB, an array a quarter of that."""
 
 
 class Sample:

@@ -14,7 +14,7 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 """A time in the future, by more than this, was written while the clock was ahead."""
 
 MAX_INTERRUPTIONS = 10
-"""So many interrupted attempts in a row make a job dead."""
+"""The number of interrupted attempts in a row that makes a job dead."""
 
 COMPLETED = Verdict(JobState.COMPLETED)
 """What becomes of each job whose command exited with 0."""

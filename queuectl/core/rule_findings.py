@@ -12,10 +12,10 @@ from queuectl.core.naming import quoted
 from queuectl.core.states import JobState
 
 MANY_FAILURES = 3
-"""So many failures of a hook in a row are a finding."""
+"""The number of failures of a hook in a row from which on they are a finding."""
 
 _FEW = 3
-"""More late schedules than that are one finding."""
+"""If more schedules than this are late, they are one finding."""
 
 
 def late(facts: Facts) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ class Schedule(NamedTuple):
     overlap: str = "skip"
     """`skip`, `allow` or `replace`: what to do if the job of an earlier time has not ended."""
     jitter: float = 0.0
-    """Each planned time is due up to so many seconds later; 0 means at once."""
+    """How long after its planned time a job becomes due at the latest, in seconds."""
     until: datetime | None = None
     """No planned time is after this one; None means no end."""
     paused_at: datetime | None = None

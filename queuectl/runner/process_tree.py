@@ -17,7 +17,7 @@ _ROUNDS = 20
 """How often KILL is sent at most, each time to all processes that are found."""
 
 _PATIENT_ROUNDS = 4
-"""In so many rounds a process may still be about to stop: 75 ms."""
+"""For how many rounds a process may still be about to stop: 75 ms."""
 
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.1

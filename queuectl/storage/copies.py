@@ -23,7 +23,7 @@ from queuectl.storage.workers import Workers
 
 _COPIED_BYTES = 1 << 20
 _WORTH_IT = 10
-"""If more than one page in so many is unused, a copy is compacted."""
+"""If more than one page in this many is unused, a copy is compacted."""
 _PAGES_AT_ONCE = 4096
 """How many pages of 2 KiB a backup copies in one step, some 10 ms."""
 _RUNNING = "state = 'processing' AND (:worker IS NULL OR locked_by = :worker)"

@@ -208,7 +208,7 @@ class Counting(Base):
 
 
 def _last_of_some(conn: sqlite3.Connection, first: str, end: str) -> str | None:
-    """Return the last of the first periods in a range, so many as one transaction should delete."""
+    """Return the last of the first periods in a range that one transaction should delete."""
     row = conn.execute(
         """
         SELECT max(period)

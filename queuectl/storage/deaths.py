@@ -16,7 +16,7 @@ from queuectl.storage.matching import matching
 _TAIL_BYTES = 512
 _FIRST_STEP = 500
 _LARGEST_STEP = 20_000
-"""So many dead jobs are read before the clock is looked at: about 40 ms."""
+"""How many dead jobs are read before the clock is looked at again: about 40 ms."""
 
 
 class Place(NamedTuple):

@@ -26,7 +26,7 @@ _HOOK_DEPTH = "QUEUECTL_HOOK_DEPTH"
 """The variable that tells a job how many hooks led to it."""
 
 _FEW = 10
-"""So many jobs fit into one transaction, however large they are."""
+"""How many jobs fit into one transaction, however large they are."""
 
 _Item = TypeVar("_Item")
 
@@ -257,7 +257,7 @@ def split(
 def take(
     items: Iterator[_Item], most: int, most_bytes: int, size: Callable[[_Item], int]
 ) -> list[_Item]:
-    """Return the next items: at most so many, and no more after they are so large together."""
+    """Return the next items, until their number or their size together reaches its limit."""
     taken: list[_Item] = []
     total = 0
     while len(taken) < most and total < most_bytes:

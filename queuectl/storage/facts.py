@@ -44,26 +44,26 @@ from queuectl.storage.workers import Workers
 
 _HOUR = timedelta(hours=1)
 _USUAL_AGE = timedelta(days=7)
-"""How long jobs of a queue usually take is told by those that ended so lately."""
+"""Jobs that ended within this time show how long jobs of their queue usually take."""
 _USUAL_JOBS = 50
 _USUAL_ENDS = 1_000
-"""So many of the newest ends of all queues are looked at for that: 4 ms. If none of them
-is of a queue, the counters tell about how long the jobs of that queue have ever taken."""
+"""How many of the newest ends of all queues are looked at for that: 4 ms. For a queue that has none
+of them, the counters show about how long its jobs have ever taken."""
 _USUAL_SHARE = 0.95
 _FEWEST_RUNS = 5
-"""From fewer jobs nothing is said to be usual."""
+"""The least number of jobs from which a usual time is known."""
 _MOST_RUNNING = 20
-"""So many of the running jobs are compared with what is usual."""
+"""How many of the running jobs are compared with the usual time."""
 _MOST_DEATHS = 10_000
-"""So many deaths are counted at most: 2 ms."""
+"""How many deaths are counted at most: 2 ms."""
 _IN_LANE = f"(substr(queue, -{len(LANE)}) = '{LANE}')"
 """Whether the jobs of a queue are those of hooks."""
 _MOST_REASONS = 100
-"""The reasons of so many jobs are compared."""
+"""How many jobs are compared by the reasons of their deaths."""
 _MOST_LOOKED_AT = 500
-"""So many rows of jobs are looked at, where the wanted ones may be anywhere among them."""
+"""How many rows of jobs are looked at, where the wanted ones may be anywhere among them."""
 _ENOUGH_ENDED = 30
-"""Beside fewer than `MANY_DEATHS` dead jobs, so many others make them a small share."""
+"""If this many other jobs ended, fewer than `MANY_DEATHS` dead ones are a small share."""
 
 
 class _Running(NamedTuple):

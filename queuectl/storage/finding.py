@@ -15,7 +15,7 @@ _NEAR = 10_000
 """How many of the newest jobs are looked at first, without an index."""
 
 _FEW = 20
-"""If one job in so many is selected, reading all jobs takes too long."""
+"""If at most one job in this many is selected, reading all jobs takes too long."""
 
 _ENDED = "jobs_prunable", "(state = 'completed' OR state = 'cancelled')"
 _DUE = "jobs_due", "(state = 'scheduled' OR state = 'failed')"

@@ -29,7 +29,7 @@ class Pace:
 
     @contextmanager
     def timed(self, database: Database) -> Iterator[sqlite3.Connection]:
-        """Run one transaction with so many rows, and learn from its time, COMMIT included."""
+        """Run one transaction with this many rows, and learn from its time, COMMIT included."""
         with database.transaction() as conn:
             began = time.monotonic()
             yield conn

@@ -27,7 +27,7 @@ _NONE = {
     "@failed": "no job is failed or dead",
 }
 _MOST_COMPARED = 5_000
-"""The times of so many failed jobs are compared, since no index has them. It takes 20 ms. They are
+"""How many failed jobs are compared by their times, which no index has. It takes 20 ms. They are
 those with the latest retries."""
 
 _NUMBERED = "SELECT seq FROM jobs WHERE seq = :number AND seq <= :up_to"

@@ -20,7 +20,7 @@ _LATELY = timedelta(days=1)
 """A job that died within this time is among those that failed, an older one among the ended."""
 
 _MOST_COMPARED = 20_000
-"""If a label or a time selects jobs, so many of the newest are sorted: no index has their order."""
+"""How many of the newest jobs with a label or a time are sorted: no index has their order."""
 
 _PAGE = 500
 

@@ -196,7 +196,7 @@ class Queries(Base):
             return [Count(queue, JobState(state), jobs) for queue, state, jobs in rows]
 
     def labels(self, begin: str, *, most: int) -> list[str]:
-        """Return the labels that begin so, each once, in alphabetical order; at most so many."""
+        """Return the labels that begin with a text, each once, in alphabetical order."""
         with self._snapshot() as conn:
             # Steps from label to label in the index, however many jobs have each of them.
             rows = conn.execute(
@@ -283,7 +283,7 @@ class Queries(Base):
 
 
 def _before_the_last(conn: sqlite3.Connection, jobs: int) -> int:
-    """Return a seq that so many jobs come after, or all if there are no more."""
+    """Return the seq after which come that many jobs, or all if there are fewer."""
     row = conn.execute(
         "SELECT min(seq) FROM (SELECT seq FROM jobs ORDER BY seq DESC LIMIT ?)", (jobs,)
     ).fetchone()

@@ -14,7 +14,7 @@ from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import from_text
 
 _RUNS = 20
-"""So many of the newest runs of a schedule are looked at."""
+"""How many of the newest runs of a schedule are looked at."""
 
 
 def time(text: object) -> datetime | None:

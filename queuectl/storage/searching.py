@@ -16,7 +16,7 @@ from queuectl.storage.matching import matching
 from queuectl.storage.rows import SELECT_JOB, one_of, to_job
 
 _STEP = 20_000
-"""So many jobs are read before the clock is looked at: 5 ms."""
+"""How many jobs are read before the clock is looked at again: 5 ms."""
 _FEW = 2_000
 """The jobs of a state are read from its index, and sorted, if they are no more."""
 

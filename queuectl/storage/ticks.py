@@ -44,7 +44,7 @@ _TRY_AGAIN = timedelta(minutes=1)
 
 _KEPT_TICKS = 1000
 _TICKS_PER_TIDYING = 50
-"""After so many planned times the older rows of a schedule are deleted, so that it costs little."""
+"""The number of planned times after which older rows of a schedule are deleted: it costs little."""
 
 
 class Mark(NamedTuple):

@@ -29,7 +29,7 @@ class Assignment(NamedTuple):
     """Whether it exits when no job is pending, failed or running."""
 
     max_jobs: int | None = None
-    """After so many jobs it exits; None for no limit."""
+    """The number of jobs after which it exits; None for no limit."""
 
     until: float | None = None
     """The time of the monotonic clock after which it claims nothing more; None for no limit."""

@@ -32,9 +32,9 @@ from queuectl.storage.read_only import Answer, Value, ask, promised_views
 
 _TIMED_OUT = 124
 _FIRST_ROWS = 500
-"""So many rows decide how the columns of a table look."""
+"""How many rows decide how the columns of a table look."""
 _ROWS_AT_ONCE = 200
-"""So many rows of CSV are printed at once: one by one takes ten times as long."""
+"""How many rows of CSV are printed at once: one by one takes ten times as long."""
 _NARROW = 10
 """A text that takes no more cells than this stays whole in a table."""
 _GRACE_SECONDS = 1.0

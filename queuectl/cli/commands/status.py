@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_RUNNING = 60
 _MOST_QUEUES = 20
 _MINUTES = 30
-"""So many minutes of the past are shown."""
+"""How many minutes of the past are shown."""
 _TELL_TO_START = {"no-worker", "unattended"}
 """Findings whose remedy is to start workers."""
 _RULE = "=" * 50
@@ -110,7 +110,7 @@ class _Snapshots:
         self._ended = EndedJobs(storage)
 
     def take(self, *, minutes: int = _MINUTES) -> Snapshot:
-        """Return what there is to show now, and how many jobs ended in each of so many minutes."""
+        """Return what there is to show now, and how many jobs ended in each of the last minutes."""
         from queuectl.cli.progress import measure
         from queuectl.cli.status_screen import MOST_DEAD, MOST_QUEUES, DeadJob, Snapshot
 
