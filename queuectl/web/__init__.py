@@ -8,8 +8,8 @@ How to add a page (example: `pages/workers.py` with `templates/workers.html`):
 
 1.  `pages/NAME.py`: `NAME_page = Blueprint("NAME", __name__)`, and a view for GET that reads
     `guard.storage()` and returns `frame.render("NAME.html", title=…, nav="NAME.NAME", …)`. A view
-    changes nothing. Add the blueprint to `PAGES` in `pages/__init__.py`. The navigation (in
-    `frame.py`) shows a page as soon as its endpoint exists.
+    changes nothing. Add the blueprint to `PAGES` in `pages/__init__.py`, and a page for
+    everybody to the navigation in `frame.py`.
 2.  `templates/NAME.html` extends `base.html` and fills the block `main`, with one `<h1>`. Use the
     macros of `macros.html` (chips, times, job names, commands to copy, empty lists), and classes
     of `static/app.css`. The page updates itself: `app.js` asks for it again every 2 seconds and

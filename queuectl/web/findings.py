@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from datetime import datetime
 
-from flask import current_app, g, url_for
+from flask import g, url_for
 
 from queuectl.core.diagnosis import all_is_well, diagnose
 from queuectl.core.facts import Facts
@@ -59,11 +59,6 @@ def diagnosis(*, now: datetime) -> Diagnosis:
     return found
 
 
-def has(endpoint: str) -> bool:
-    """Whether there is a page, or an action, with this name."""
-    return endpoint in current_app.view_functions
-
-
 def _shown(finding: Finding) -> Shown:
     words = shlex.split(finding.remedy or "")[1:]
     link = _link(words)
@@ -76,16 +71,14 @@ def _link(words: list[str]) -> Link | None:
     if len(words) == 2 and words[0] in ("show", "retry"):
         return Link(url_for("job.job", job=words[1]), "Show the job")
     if words[:2] == ["dlq", "list"]:
-        if has("dead.dead"):
-            return Link(url_for("dead.dead"), "Look at them")
-        return Link(url_for("jobs.jobs", q="state:dead"), "Look at them")
+        return Link(url_for("dead.dead"), "Look at them")
     if words[:3] == ["list", "--state", "failed"]:
         return Link(url_for("jobs.jobs", q="state:failed"), "Look at them")
-    if len(words) == 3 and words[0] == "hook" and has("hooks.hook"):
+    if len(words) == 3 and words[0] == "hook":
         return Link(url_for("hooks.hook", name=words[2]), "Show the hook")
     if len(words) == 3 and words[0] == "schedule" and words[1] != "add":
         return Link(url_for("schedules.schedule", name=words[2]), "Show the schedule")
-    if words[:1] == ["queue"] and has("queues.queues"):
+    if words[:1] == ["queue"]:
         return Link(url_for("queues.queues"), "Show the queues")
     if words[:2] in (["worker", "list"], ["worker", "scale"]):
         return Link(url_for("workers.workers"), "Show the workers")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, current_app, render_template, request
+from flask import Flask, render_template, request
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 
@@ -102,7 +102,6 @@ def prepare(app: Flask) -> None:
         signs=SIGNS,
         may_change=may_change,
         may_see_env=may_see_env,
-        has=lambda endpoint: endpoint in current_app.view_functions,
         program=f"queuectl {__version__}",
         owner=f"{user_name()}@{host_name()}",
         zone=_zone(),
@@ -112,9 +111,7 @@ def prepare(app: Flask) -> None:
 def _frame() -> dict[str, Any]:
     """Return what surrounds a page. Raises QueueError."""
     return {
-        "pages": [
-            (name, endpoint) for name, endpoint in _PAGES if endpoint in current_app.view_functions
-        ],
+        "pages": _PAGES,
         "database": os.path.basename(serving().options.files.database),
         "counts": storage().by_state(),
         "place": _place(),
