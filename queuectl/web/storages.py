@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from queuectl.core.errors import NoQueue, QueueError
+from queuectl.core.errors import NoQueue, QueueError, QueueReplaced
 from queuectl.host.files import QueueFiles
 from queuectl.storage import Storage
 from queuectl.storage.bulk import Bulk
@@ -33,6 +33,8 @@ class Storages:
         self._of_thread = threading.local()
         # While a first connection is opened, no other may look at the file beside it.
         self._opening = threading.Lock()
+        self._file_id: str | None = None
+        """The file that the first thread has opened: all others must show the same queue."""
 
     def current(self) -> WebStorage:
         """Return the storage of this thread, which sees the queue as it is now.
@@ -67,8 +69,15 @@ class Storages:
                 )
                 is_empty = False
             except NoQueue:
+                if self._file_id is not None:
+                    raise self._replaced() from None
                 storage = WebStorage.empty(self.files)
                 is_empty = True
+            else:
+                if storage.file_id != (self._file_id or storage.file_id):
+                    storage.close()
+                    raise self._replaced()
+                self._file_id = storage.file_id
         storage.limit_cache(_CACHE_KIBIBYTES)
         if self._read_only:
             storage.forbid_writes()
@@ -81,3 +90,6 @@ class Storages:
                 self.close()
                 raise
         return storage
+
+    def _replaced(self) -> QueueReplaced:
+        return QueueReplaced(f"{self.files.database} was removed or replaced")

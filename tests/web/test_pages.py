@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -13,7 +15,7 @@ from support.hostile import EVIL, has_no_markup
 from support.queue import Queue
 from support.rows import sql
 from support.waiting import wait_until
-from support.web import Page, Server
+from support.web import Answer, Page, Server
 
 LIVE = {"X-Queuectl-Live": "1"}
 
@@ -58,8 +60,6 @@ def test_a_page_for_an_absent_queue(queue: Queue) -> None:
 
 def test_a_replaced_queue(page: Page, storage: Storage) -> None:
     """Each page says what to do; a check of health fails without a word."""
-    import os
-
     assert page.ask("/healthz", whole_path=True).status == 200
     os.rename(storage.files.database, storage.files.database + ".old")
     try:
@@ -71,6 +71,29 @@ def test_a_replaced_queue(page: Page, storage: Storage) -> None:
     assert answer.status == 503
     assert "was removed or replaced: start queuectl web again." in answer.text
     assert (health.status, health.text) == (503, "")
+
+
+def test_all_threads_show_the_same_queue(page: Page, storage: Storage) -> None:
+    """A thread that had not been asked before showed an empty queue, or the one that came after."""
+    path = storage.files.database
+    page.get("/")
+    answers: list[Answer] = []
+
+    def ask_in_a_new_thread() -> None:
+        def ask() -> None:
+            answers.append(page.ask("/"))
+            page.serving.storages.close()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+
+    os.rename(path, f"{path}.old")
+    ask_in_a_new_thread()
+    Storage.open(storage.files, create=True).close()
+    ask_in_a_new_thread()
+
+    assert [one.status for one in answers] == [503, 503]
 
 
 def test_an_upgraded_queue(page: Page, storage: Storage) -> None:
