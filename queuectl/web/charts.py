@@ -57,13 +57,14 @@ def _attempts(
     right = width - 14
     bottom = 6 + 26 * len(bars) + 8
     begin, last = bars[0].start, max(one.end for one in bars)
-    whole = max((last - begin).total_seconds(), 1.0)
+    ticks = 4
+    # At least a second between two of them, so that each says another time.
+    whole = max((last - begin).total_seconds(), ticks - 1.0)
 
     def x(instant: datetime) -> float:
         return left + (right - left) * (instant - begin).total_seconds() / whole
 
     parts = []
-    ticks = 4
     for number in range(ticks):
         instant = begin + timedelta(seconds=whole * number / (ticks - 1))
         anchor = "start" if number == 0 else "end" if number == ticks - 1 else "middle"

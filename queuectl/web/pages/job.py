@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Iterator, Sequence
 
 from flask import Blueprint, Response, abort, g, render_template, request
@@ -87,7 +87,7 @@ def job(job: str) -> str:
     why = explain(queue, found, now=now, words=words)
     said, *details = _sentences(why.message)
     names = sorted(found.own_env())
-    execution = _chosen(runs)
+    execution = _chosen(found)
     query = request.args.get("find", "")
     return render(
         "job.html",
@@ -150,24 +150,28 @@ def download(job: str) -> Response:
 def _asked_for(name: str) -> tuple[Execution, Job]:
     """Return the attempt whose output is asked for, and its job."""
     found = storage().get(name)
-    execution = _chosen(list(storage().executions(found)))
+    execution = _chosen(found)
     if execution is None:
         abort(404)
     return execution, found
 
 
-def _chosen(runs: Sequence[Execution]) -> Execution | None:
+def _chosen(found: Job) -> Execution | None:
     """Return the attempt that the address names, else the last one; None before the first.
 
     `run` is an execution id. `attempt` is a number: that of the last one, if a retry let the job
     start over, or an attempt was interrupted, so that several have it.
     """
-    run_id = request.args.get("run", type=int)
+    run = request.args.get("run", type=int)
     attempt = request.args.get("attempt", type=int)
-    chosen = [run for run in runs if run_id in (None, run.id) and attempt in (None, run.attempt)]
-    if runs and not chosen:
+    if run is None:
+        chosen = storage().last_execution(found, attempt=attempt)
+    else:
+        chosen = storage().execution(min(max(0, run), 1 << 62))
+    is_named = run is not None or attempt is not None
+    if is_named and (chosen is None or chosen.job_seq != found.seq):
         abort(404)
-    return chosen[-1] if chosen else None
+    return chosen
 
 
 def _tabs(runs: Sequence[Execution], chosen: Execution | None) -> list[Execution]:
@@ -228,7 +232,10 @@ def _hits(execution: Execution, text: str) -> list[tuple[Hit, Markup]]:
 
 def _bar(run: Execution, now: datetime) -> charts.Attempt:
     color = "run" if run.outcome is None else "ok" if run.outcome is OutcomeKind.OK else "bad"
-    return charts.Attempt(run.attempt, run.started_at, run.finished_at or now, ending(run), color)
+    end = run.finished_at or now
+    if run.seconds is not None:  # it ended a little before that was recorded
+        end = run.started_at + timedelta(seconds=run.seconds)
+    return charts.Attempt(run.attempt, run.started_at, end, ending(run), color)
 
 
 def ending(execution: Execution) -> str:
