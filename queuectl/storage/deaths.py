@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+from queuectl.core.batches import LANE
 from queuectl.core.deaths import Death
 from queuectl.core.errors import QueueUnusable
 from queuectl.core.job_query import EVERYTHING, JobQuery
@@ -66,16 +67,21 @@ class Deaths(Base):
     """The methods that read dead jobs."""
 
     def oldest_death(self) -> datetime | None:
-        """Return when the job died that has been dead for longest; None if no job is dead."""
+        """Return when the job died that has been dead for longest; None if no job is dead.
+
+        Jobs of hooks are left out.
+        """
         with self._snapshot() as conn:
             row = conn.execute(
                 """
                 SELECT finished_at
                   FROM jobs INDEXED BY jobs_died
                  WHERE state = 'dead'
+                   AND substr(queue, :length) <> :lane
                  ORDER BY finished_at
                  LIMIT 1
-                """
+                """,
+                {"length": -len(LANE), "lane": LANE},
             ).fetchone()
         try:
             return None if row is None else from_text(row[0])

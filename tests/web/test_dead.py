@@ -48,6 +48,29 @@ def test_groups(queue: Queue, shown: Callable[..., Page]) -> None:
     assert re.search(r"All groups . exit 7: no route to host-\d", words(one))
 
 
+def test_jobs_of_hooks_are_counted_apart(queue: Queue, shown: Callable[..., Page]) -> None:
+    """The page does not show them, and says where they are: its numbers did not fit each other."""
+    queue.ok("hook", "add", "say", "--on", "completed,dead", "--max-retries", "1", "--", "exit 4")
+    _die(queue, "true", "exit 3", "exit 5")
+    text = shown().get("/dead")
+
+    found = words(text)
+    assert re.search(
+        r"Dead jobs 2, the oldest since [-\d: ]+ · kept until deleted and 3 of ", found
+    )
+    assert "2 dead jobs, 2 reasons" in found
+    assert re.findall(r'<option value="([^"]+/hooks)"', text) == []
+
+
+def test_only_jobs_of_hooks_are_dead(queue: Queue, shown: Callable[..., Page]) -> None:
+    queue.ok("hook", "add", "say", "--on", "completed", "--max-retries", "1", "--", "exit 4")
+    _die(queue, "true")
+
+    found = words(shown().get("/dead"))
+
+    assert "Dead jobs and 1 of hooks No job is dead." in found
+
+
 def test_filters(queue: Queue, shown: Callable[..., Page]) -> None:
     _die(queue, "exit 3", "exit 4")
     _die(queue, "echo no network; exit 3", lane="mail")

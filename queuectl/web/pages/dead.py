@@ -6,6 +6,7 @@ from typing import Sequence
 
 from flask import Blueprint, request, url_for
 
+from queuectl.core.batches import is_lane
 from queuectl.core.deaths import DeathGroup
 from queuectl.core.errors import InvalidInput
 from queuectl.core.models import Job
@@ -73,6 +74,7 @@ def dead() -> str:
                 page = _part(chosen)
             else:
                 groups = _groups(found[:_MOST_GROUPS], asked)
+    dead, lanes = _by_queue()
     return render(
         "dead.html",
         title="Dead jobs",
@@ -88,7 +90,9 @@ def dead() -> str:
         older=_older(asked, page, chosen),
         is_first=_place() is None and not request.args.get("from", type=int),
         page=page,
-        queues=_queues(asked.queue),
+        queues=sorted({*dead, asked.queue} - {""}),
+        dead=sum(dead.values()),
+        of_hooks=sum(lanes.values()),
         within=_WITHIN,
         until=to_text(now),
         oldest=storage().oldest_death(),
@@ -133,7 +137,11 @@ def _place() -> Place | None:
     return None if not at or seq is None else Place(at, max(-1, min(seq, 1 << 62)))
 
 
-def _queues(chosen: str) -> list[str]:
-    """Return the queues that have dead jobs, and the one that was chosen."""
-    names = {one.name for one in storage().queues() if one.counts[JobState.DEAD]}
-    return sorted(names | {chosen} - {""})
+def _by_queue() -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many jobs are dead in each queue, and in each lane, which has jobs of hooks."""
+    queues: dict[str, int] = {}
+    lanes: dict[str, int] = {}
+    for one in storage().queues():
+        if one.counts[JobState.DEAD]:
+            (lanes if is_lane(one.name) else queues)[one.name] = one.counts[JobState.DEAD]
+    return queues, lanes
