@@ -47,6 +47,23 @@ def test_the_list(page: Page, storage: Storage) -> None:
     assert "Resume all" in found
 
 
+def test_many_queues(page: Page, storage: Storage) -> None:
+    """They are shown in parts, and can be searched; each took 3 KB of the page."""
+    _fill(storage, *(f"q{number:03}" for number in range(120)))
+
+    first = words(page.get("/queues"))
+    last = words(page.get("/queues?from=100"))
+    found = words(page.get("/queues?q=Q01"))
+
+    assert ("q049" in first, "q050" in first) == (True, False)
+    assert "Queues 120, by name" in first
+    assert first.endswith("1 to 50 of 120 After \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}")
+    assert ("q099" in last, "q100" in last) == (False, True)
+    assert last.endswith("101 to 120 of 120 \N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK} Before")
+    assert ("q010" in found, "q019" in found, "q020" in found) == (True, True, False)
+    assert "No queue fits “x”." in words(page.get("/queues?q=x"))
+
+
 def test_one_queue(queue: Queue, shown: Callable[..., Page]) -> None:
     queue.enqueue("true", "--queue", "mail")
     queue.enqueue("exit 1", "--queue", "mail", "--max-retries", "1")

@@ -20,6 +20,7 @@ from queuectl.web import activity, charts
 from queuectl.web.findings import diagnosis
 from queuectl.web.frame import render
 from queuectl.web.guard import storage
+from queuectl.web.parts import Part
 
 queues_page = Blueprint("queues", __name__)
 
@@ -61,15 +62,20 @@ def queues() -> str:
     facts = diagnosis(now=now).facts
     periods = activity.read(storage(), activity.RANGES[0], now=now)
     sparks = activity.sparks(periods, now=now)
-    rows = [
-        _row(status, facts, sparks.get(status.name, ()))
-        for status in sorted(storage().queues(), key=_order)
-    ]
+    found = sorted(storage().queues(), key=_order)
+    query = request.args.get("q", "").strip()
+    chosen = [one for one in found if query.casefold() in one.name.casefold()]
+    part = Part.of(len(chosen), request.args.get("from", 0, type=int))
+    shown = chosen[part.start : part.end]
     return render(
         "queues.html",
         title="Queues",
         nav="queues.queues",
-        rows=rows,
+        rows=[_row(status, facts, sparks.get(status.name, ())) for status in shown],
+        query=query,
+        there_are=len(found),
+        part=part,
+        is_any_paused=any(one.paused for one in found),
         states=_SHOWN,
         all_paused=storage().all_paused(),
     )

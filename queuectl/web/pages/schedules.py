@@ -19,10 +19,11 @@ from queuectl.core.times import utcnow
 from queuectl.web import charts
 from queuectl.web.frame import render
 from queuectl.web.guard import storage
+from queuectl.web.parts import Part
 
 schedules_page = Blueprint("schedules", __name__)
 
-_PAGE = 50
+_MOST_UNREADABLE = 50
 _STRIP = 30
 _NEXT = 5
 _TICKS = 50
@@ -59,21 +60,18 @@ def schedules() -> str:
     found = storage().schedules()
     query = request.args.get("q", "").strip()
     chosen = [one for one in found.schedules if _fits(one, query.casefold())]
-    start = min(max(0, request.args.get("from", 0, type=int)), max(0, len(chosen) - 1))
-    shown = chosen[start : start + _PAGE]
+    part = Part.of(len(chosen), request.args.get("from", 0, type=int))
+    shown = chosen[part.start : part.end]
     ticks = storage().last_ticks_of([one.name for one in shown], at_most=_STRIP)
     return render(
         "schedules.html",
         title="Schedules",
         nav="schedules.schedules",
         rows=[_row(one, ticks[one.name], now) for one in shown],
-        unreadable=found.unreadable[:_PAGE],
+        unreadable=found.unreadable[:_MOST_UNREADABLE],
         query=query,
         there_are=len(found.schedules),
-        chosen=len(chosen),
-        start=start,
-        newer=max(0, start - _PAGE) if start else None,
-        older=start + _PAGE if start + _PAGE < len(chosen) else None,
+        part=part,
     )
 
 
