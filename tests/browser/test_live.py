@@ -171,6 +171,39 @@ def test_the_server_goes_away(queue: Queue, site: Site) -> None:
     site.forgive("ERR_CONNECTION_REFUSED")
 
 
+def test_the_queue_is_replaced(queue: Queue, site: Site) -> None:
+    """The page says what the server says, stays as it is, and goes on when that is over."""
+    queue.add("echo kept", id="j1")
+    queue.close_storage()
+    page = site.open("/jobs")
+    aside = queue.database.with_name("aside.db")
+
+    queue.database.rename(aside)
+    page.locator("#banner").wait_for()
+    said = page.inner_text("#banner")
+    aside.rename(queue.database)
+
+    assert said == f"{queue.database} was removed or replaced: start queuectl web again."
+    assert page.inner_text("#live") == "no update"
+    assert "echo kept" in page.inner_text("#main")
+    page.locator("#banner").wait_for(state="detached")
+    assert page.inner_text("#live") == "live"
+    site.forgive("503")
+
+
+def test_the_job_is_deleted(queue: Queue, site: Site) -> None:
+    """Its page stays as it was; it looked as if it were up to date."""
+    queue.add("true", id="j1")
+    queue.run_as_if("completed")
+    page = site.open("/jobs/j1")
+
+    queue.ok("prune", "j1")
+    page.locator("#banner").wait_for()
+
+    assert page.inner_text("#banner") == "No such job: j1."
+    site.forgive("404")
+
+
 def test_the_output_of_a_running_job(queue: Queue, site: Site) -> None:
     """It is followed line by line; after the end of the job nothing more is asked for."""
     command = "echo first; until [ -e go ]; do sleep .05; done; echo second; printf third"

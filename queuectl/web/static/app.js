@@ -24,6 +24,7 @@
   // Updates: the page asks for itself, and is given only what has changed.
   let tag = null;
   let failures = 0;
+  let problem = ""; // what the server says instead of the page
   let paused = false;
   let announcedAt = 0;
 
@@ -91,17 +92,19 @@
     const live = find("#live");
     if (!live) return;
     const lost = failures >= FAILURES_BEFORE_BANNER;
-    live.className = `live${lost ? " off" : paused ? " paused" : ""}`;
-    find("span", live).textContent = lost ? "no answer" : paused ? "paused" : "live";
+    const wrong = problem || (lost ? "queuectl web does not answer. Trying again." : "");
+    live.className = `live${wrong ? " off" : paused ? " paused" : ""}`;
+    find("span", live).textContent = problem ? "no update" : lost ? "no answer" : paused ? "paused" : "live";
     let banner = find("#banner");
-    if (lost && !banner) {
+    if (wrong && !banner) {
       banner = document.createElement("p");
       banner.id = "banner";
       banner.className = "banner";
       banner.setAttribute("role", "status");
-      banner.textContent = "queuectl web does not answer. Trying again.";
       find("#main").before(banner);
-    } else if (!lost && banner) banner.remove();
+    }
+    if (!wrong) banner?.remove();
+    else if (banner.textContent !== wrong) banner.textContent = wrong;
   };
 
   const update = async () => {
@@ -111,13 +114,16 @@
       if (tag) headers["If-None-Match"] = tag;
       const answer = await fetch(location.href.split("#")[0], { headers, cache: "no-store" });
       if (answer.status === 401) { location.reload(); return; }
-      if (answer.status !== 304 && answer.status !== 200 && answer.status !== 404) throw new Error(answer.status);
+      const text = answer.status === 304 ? "" : await answer.text();
       failures = 0;
+      problem = "";
       if (answer.status === 200) {
-        const text = await answer.text();
         if (isBusy()) return;
         tag = answer.headers.get("ETag");
         showFresh(text);
+      } else if (answer.status !== 304) {
+        const page = new DOMParser().parseFromString(text, "text/html");
+        problem = find("main p", page)?.textContent || `queuectl web answers with an error (${answer.status}).`;
       }
     } catch {
       failures += 1;
@@ -146,6 +152,7 @@
     for (const time of all("time[datetime]:not([data-exact])")) {
       const seconds = (Date.now() - ahead - Date.parse(time.dateTime)) / 1000;
       if ("span" in time.dataset) time.textContent = span(Math.max(0, Math.floor(seconds)));
+      else if ("upcoming" in time.dataset && seconds >= 0) time.textContent = "now";
       else time.textContent = seconds < 0 ? `in ${inOneUnit(-seconds)}` : `${inOneUnit(seconds)} ago`;
     }
   };
