@@ -54,7 +54,7 @@ def test_variables(found: Hook, event_id: str) -> Mapping[str, str]:
     """Return the variables with which the command of a hook is tested. Raises UnreadableRow."""
     return {
         **os.environ,
-        **_own_variables(found),
+        **own_variables(found),
         "QUEUECTL_EVENT": "hook.test",
         "QUEUECTL_EVENT_ID": event_id,
         "QUEUECTL_HOOK": found.name,
@@ -62,7 +62,8 @@ def test_variables(found: Hook, event_id: str) -> Mapping[str, str]:
     }
 
 
-def _own_variables(found: Hook) -> Mapping[str, str]:
+def own_variables(found: Hook) -> Mapping[str, str]:
+    """Return the variables that `hook add` stored for the jobs of a hook. Raises UnreadableRow."""
     try:
         own = json.loads(found.env)
     except ValueError:

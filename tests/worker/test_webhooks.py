@@ -320,6 +320,17 @@ def test_a_test_event_is_sent_at_once(queue: Queue) -> None:
     assert "Connection refused" in queue.fails(1, "hook", "test", "ops")
 
 
+def test_a_test_has_the_variables_of_the_hook(queue: Queue) -> None:
+    """Regression: it used the proxy and the certificates of the caller, which jobs do not have."""
+    with receiving(status(200)) as proxy:
+        queue.ok(
+            "hook", "add", "ops", "--on", "dead", "--allow-http", "--url", "http://a.invalid/b",
+            "--env", f"http_proxy={proxy.url}",
+        )  # fmt: skip
+        assert queue.ok("hook", "test", "ops").splitlines()[0] == "HTTP 200 OK"
+    assert len(proxy.received) == 1
+
+
 def test_a_test_runs_the_command_of_a_hook(queue: Queue) -> None:
     queue.ok("hook", "add", "cat", "--on", "dead", 'echo "$QUEUECTL_EVENT"; cat; exit 3')
     done = queue.run("hook", "test", "cat")

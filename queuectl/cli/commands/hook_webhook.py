@@ -262,6 +262,8 @@ def hook_test(name: str) -> int:
     event_id, payload = sending.test_event(name)
     if found.url is None:
         return _test_command(found, storage.settings(), payload, event_id)
+    # A proxy, or where certificates are: as in its jobs.
+    os.environ.update(sending.own_variables(found))
     answer = sending.send_test(storage, found, payload, event_id)
     _show(answer)
     return 0 if answer.is_good else 1
