@@ -11,6 +11,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import Failure
 from queuectl.cli.job_output import follow_job, print_last_attempt
+from queuectl.cli.looking import shown_name
 from queuectl.cli.waiting import (
     COULD_NOT_WAIT,
     Ending,
@@ -58,11 +59,15 @@ def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> 
 
 
 def _failure(ending: Ending) -> str:
-    """Return how the job ended, in one line that still tells what it was in a mail from cron."""
+    """Return how the job ended, in one line that still tells what it was in a mail from cron.
+
+    On a terminal the host is known, and nobody has seen a generated id.
+    """
     job = ending.job
     number = f"; attempt {job.attempts} of {job.max_retries}" if job.attempts else ""
     name = title(job, cells=_MOST_CELLS)
-    return f"{job.id} on {processes.host_name()} {ending.why}{number}: {name}"
+    where = "" if output.on_terminal() else f" on {processes.host_name()}"
+    return f"{shown_name(job)}{where} {ending.why}{number}: {name}"
 
 
 def _follow_to_its_end(storage: Storage, job: Job, shown: str, *, quiet: bool) -> Ending:

@@ -99,6 +99,15 @@ def test_a_failure_names_the_label_and_the_attempts(served: Queue) -> None:
     assert long.err.endswith(f"attempt 1 of 1: exit 3 # {'x' * 40}…{'x' * 50}\n")
 
 
+def test_a_failure_on_a_terminal_has_the_number_of_the_job(served: Queue) -> None:
+    """It had the generated id, which lists do not show there, and the name of this machine."""
+    words = ("--wait", "--max-retries", "1", "exit 3")
+    shown = on_terminal(served, "enqueue", *words, streams="stdout stderr")
+
+    number = f"@{served.get('@last').seq}"
+    assert shown.screen == f"queuectl enqueue: {number} is dead: exit 3; attempt 1 of 1: exit 3\n"
+
+
 def test_between_attempts_a_terminal_says_when_the_next_begins(queue: Queue) -> None:
     """Regression: the outputs of three attempts followed each other without a word."""
     queue.configure(backoff_jitter="0")
