@@ -1,4 +1,4 @@
-"""The findings in `status`: what is wrong, and the command that mends it."""
+"""The findings in `status`: what is wrong, and the command that fixes it."""
 
 from __future__ import annotations
 

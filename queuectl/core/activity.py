@@ -1,4 +1,4 @@
-"""The counters of activity: which events are counted, and what they tell of durations."""
+"""The counters of activity: which events are counted, and the histograms of durations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOUNDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 8
 BUCKETS = len(BOUNDS) + 1
 
 Histogram = Tuple[int, ...]
-"""How many durations were in each bucket, and no lower one: 13 numbers, not cumulative."""
+"""How many durations fall into each bucket, and into no lower one: 13 numbers, not cumulative."""
 NO_DURATIONS: Histogram = (0,) * BUCKETS
 
 
@@ -47,7 +47,7 @@ class Tally(NamedTuple):
     run: Histogram = NO_DURATIONS
     """How long each attempt ran; one whose duration is unknown is in no bucket."""
     wait: Histogram = NO_DURATIONS
-    """How long each attempt waited; one of which that is unknown is in no bucket."""
+    """How long each attempt waited; one whose waiting time is unknown is in no bucket."""
 
     def plus(self, other: Tally) -> Tally:
         """Return the sum with a tally of the same kind; the queue and the event are kept."""
@@ -69,7 +69,7 @@ def plus(one: Histogram, other: Histogram) -> Histogram:
 
 
 def quantile(histogram: Sequence[int], share: float) -> float | None:
-    """Return about how long the shortest `share` of the durations took at most, in seconds.
+    """Estimate how long this share of the durations, the shortest ones, took at most, in seconds.
 
     For example 0.5 for the median. None if there are no durations. Within a bucket, durations are
     taken to be spread evenly on a logarithmic scale; in the first one, on a linear scale. Of the

@@ -106,7 +106,7 @@ class Cron(NamedTuple):
                 raise CannotPlan(f"cronsim repeats itself with {self.fields!r}")
 
     def preceding(self, before: datetime) -> Iterator[datetime]:
-        """Yield about the planned times before an instant, the latest first.
+        """Yield roughly the planned times before an instant, the latest first.
 
         Near a change of the clock they may differ from what `following` yields. They are good
         enough to find a time to start from.
@@ -164,7 +164,7 @@ def times_of(expression: str, zone_name: str | None, anchor: datetime) -> Times:
     module, zone = _cronsim(), zone_of(zone_name)
     try:
         module.CronSim(fields, datetime(2000, 1, 1, tzinfo=timezone.utc))
-    except Exception as error:  # noqa: BLE001 (besides its own error, whatever an odd text causes)
+    except Exception as error:  # noqa: BLE001 (an odd text may raise any other error as well)
         what = str(error) if isinstance(error, module.CronSimError) else "it cannot be read"
         raise InvalidInput(
             f"not a cron expression: {text!r}: {what[:1].lower()}{what[1:]}"
@@ -180,7 +180,7 @@ def normal(expression: str) -> str:
 
 
 def needs_cronsim(expression: str) -> bool:
-    """Whether the expression is not `every D`: only that does without a package."""
+    """Whether an expression needs the package cronsim: all do, except `every D`."""
     return not normal(expression).startswith("every ")
 
 

@@ -1,4 +1,4 @@
-"""Reading a crontab: its lines as what schedules are made of, as crontab(5) describes them."""
+"""Reading a crontab, as crontab(5) describes it: each line as the parts of a schedule."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     command: str
     """What the shell runs."""
     input: bytes | None
-    """What the command reads from stdin: what stands after the first `%`; None without one."""
+    """What the command reads from stdin: the text after the first `%`; None without one."""
     env: Mapping[str, str]
     """The variables that cron would set for it, with PATH, HOME and LOGNAME."""
     folder: str

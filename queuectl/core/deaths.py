@@ -10,7 +10,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.reasons import short_reason
 
 _LONGEST = 200
-# What differs between two failures that are the same one to people.
+# The parts in which two failures may differ that people take for the same.
 _PARTICULAR = re.compile(
     r"0x[0-9a-fA-F]+"
     r"|\b[0-9a-fA-F]{8,}\b(?:-[0-9a-fA-F]{4,})*"
@@ -62,10 +62,10 @@ class DeathGroup(NamedTuple):
 
 
 def group_key(reason: str, last_line: str | None) -> str:
-    """Return what jobs have in common that died in the same way.
+    """Return the same key for jobs that died in the same way.
 
-    That is how they ended, and the last line that they printed: numbers and quoted words in it may
-    differ. After a timeout or a signal that line says nothing.
+    It consists of how they ended, and of the last line that they printed: numbers and quoted words
+    in it may differ. After a timeout or a signal that line says nothing.
     """
     short = short_reason(reason) or "unknown"
     if not short.startswith("exit ") or last_line is None:

@@ -1,4 +1,4 @@
-"""What is wrong with a queue, in words, each with the command that mends it.
+"""The findings of a queue: what is wrong, in words, each with the command that fixes it.
 
 A finding is a matter of severity first, then of the order in which `diagnose` looks.
 """
@@ -29,8 +29,8 @@ from queuectl.core.sizes import size
 from queuectl.core.states import JobState
 
 UNSERVED_AFTER = timedelta(seconds=60)
-"""A queue that no worker serves is a finding when a job has waited so long: a worker that cron
-starts once a minute may come yet."""
+"""A queue that no worker serves is a finding when a job has waited for this long: until then, cron
+may still start a worker."""
 OVERRUN_TIMES = 3
 """A job takes unusually long if it has run more than this many times as long as others."""
 MANY_DEATHS = 5
@@ -57,13 +57,13 @@ _MORE: Mapping[str, tuple[str, str]] = {
     "schedule-failing": ("schedules had a last run that died", "queuectl schedule list"),
     "hook-failing": ("hooks fail", "queuectl hook list"),
 }
-"""For each code: what is said of the findings left out, and the command that lists them."""
+"""For each code, the words for findings that are left out, and the command that lists them."""
 
 _STOPPED = re.compile(r"stopped \((kill -CONT \d+)\)\Z")
 
 
 def diagnose(facts: Facts) -> list[Finding]:
-    """Return what is wrong, the worst first."""
+    """Return the findings, the worst first."""
     found = [finding for look in LOOKS for finding in _not_too_many(list(look(facts)))]
     return sorted(found, key=lambda finding: finding.severity is not Severity.CRITICAL)
 
@@ -204,7 +204,7 @@ def _deaths(facts: Facts) -> Iterator[Finding]:
 
 
 def _same_way(reason: Reason, jobs: int) -> str:
-    """Return why most of so many jobs failed, as the end of a sentence."""
+    """Return why most of some jobs failed, as the end of a sentence, given their number."""
     if jobs == 1:
         return f": {reason.text}"
     if reason.jobs == 1:
@@ -272,7 +272,7 @@ def _is_at_limit(queue: QueueFacts) -> bool:
 
 
 def _behind(facts: Facts) -> Iterator[Finding]:
-    """Find queues that are served, but too slowly. How far a batch is, `run` shows."""
+    """Find queues that are served, but too slowly. `run` shows how far a batch is."""
     able = [worker for worker in facts.workers if worker.problem is None]
     for queue in facts.queues:
         name = queue.status.name
@@ -385,4 +385,4 @@ LOOKS = (
     rule_findings.overlapped, rule_findings.failing_schedules, rule_findings.failing_hooks,
     _blocked, _retries, _cut_short, _clock,
 )  # fmt: skip
-"""Each finds what is wrong in one respect; in the order in which findings are shown."""
+"""The functions that look for findings, in the order in which these are shown."""

@@ -94,7 +94,7 @@ class Estimate(NamedTuple):
     per_second: float | None = None
     """How many jobs will end per second; None if nothing can be said."""
     hold: Hold | None = None
-    """Why there is no time left to tell; None if there is, or if too few jobs have ended."""
+    """Why the time left cannot be told; None if it can, or if too few jobs have ended."""
 
 
 def estimate(load: Load, *, now: datetime) -> Estimate:

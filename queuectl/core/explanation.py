@@ -41,9 +41,9 @@ class Words(NamedTuple):
     """How an explanation calls things, which depends on where people read it."""
 
     time: Callable[[datetime], str]
-    """Returns how to write an instant."""
+    """Writes an instant."""
     name: Callable[[Job | JobKey], str]
-    """Returns what to call a job."""
+    """Returns the name of a job."""
     last_line: Callable[[Output], str | None]
     """Returns the last line of an output; None if it has none."""
 

@@ -1,4 +1,4 @@
-"""What is known of a queue at one moment, as far as it tells whether something is wrong."""
+"""The facts about a queue at one moment that tell whether something is wrong."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class RunningFacts(NamedTuple):
     """A job that runs."""
 
     name: str
-    """What to call it in a command."""
+    """Its name in a command."""
     queue: str
     """The queue it is in."""
     since: datetime
     """When its attempt was claimed."""
     usual_seconds: float | None = None
-    """How long such jobs take, but for the longest twentieth; None if too few ran before."""
+    """How long such jobs take at most, the longest twentieth aside; None if too few ran before."""
 
 
 class Reason(NamedTuple):
@@ -57,7 +57,7 @@ class Reason(NamedTuple):
     jobs: int
     """How many of them failed for this reason."""
     among: int
-    """Of how many jobs the reasons were looked at."""
+    """The number of jobs whose reasons were looked at."""
 
 
 class Deaths(NamedTuple):
@@ -71,7 +71,7 @@ class Deaths(NamedTuple):
     reason: Reason
     """Why most of them died."""
     last_name: str
-    """What to call the one that died last."""
+    """The name of the job that died last."""
     last_at: datetime
     """When it died."""
 
@@ -82,7 +82,7 @@ class Stuck(NamedTuple):
     jobs: int
     """The number of these jobs, as far as they were looked for."""
     need: str
-    """What to call a job that the first of them waits for, perhaps through others."""
+    """The name of a job that the first of them waits for, perhaps through others."""
     state: JobState
     """How that job ended: DEAD or CANCELLED."""
 
@@ -105,7 +105,7 @@ class HookFacts(NamedTuple):
     last_at: datetime | None = None
     """When the last delivery was tried; None if none was."""
     last_result: str | None = None
-    """What became of it."""
+    """How that delivery ended."""
     dead_jobs: int = 0
     """How many of its jobs died within the last hour and are still dead."""
     lane: str | None = None
@@ -116,7 +116,7 @@ class Run(NamedTuple):
     """A run of a schedule: one job."""
 
     name: str
-    """What to call the job."""
+    """The name of the job."""
     state: JobState
     """Its state."""
     ended_at: datetime | None
@@ -152,7 +152,7 @@ class Disk(NamedTuple):
     folder: str
     """The folder of the queue."""
     free_bytes: int
-    """How much this user can still write."""
+    """How many bytes this user can still write."""
     total_bytes: int
     """How large it is."""
 

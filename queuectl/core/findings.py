@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     detail: str | None = None
     """What else helps to understand it; None if there is nothing."""
     remedy: str | None = None
-    """The command that mends it, or shows more of it; None if there is none."""
+    """The command that fixes it, or shows more of it; None if there is none."""
 
 
 def critical(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:

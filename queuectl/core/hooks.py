@@ -38,7 +38,7 @@ ended had died; `drained` is the end of the last job of a queue that was not wai
 another job; `missed` means that a schedule has left planned times out."""
 
 FINISHED = ("completed", "dead", "cancelled")
-"""What the word `finished` stands for."""
+"""The events that the word `finished` stands for."""
 
 OWN_EVENTS = dict(zip(OWN_HOOKS, (("completed",), ("dead",), FINISHED)))
 """The events that the hooks report which a job brings along."""
@@ -135,7 +135,7 @@ class NewHook(NamedTuple):
     url: str | None = None
     format: str = "standard"
     secret: str | None = None
-    """What signs the payload; None if nothing does, or the secret is in a file."""
+    """The secret that signs the payload; None if nothing signs it, or the secret is in a file."""
     secret_file: str | None = None
     """The file from which the secret is read each time; None if there is none."""
     header: str = "{}"
@@ -201,7 +201,7 @@ def show_events(events: Sequence[str]) -> str:
 
 
 def may_drain(before: JobState, after: JobState) -> bool:
-    """Whether a queue may have no job left that can run soon, since a job changed its state so."""
+    """Whether this change of a job may have left its queue without a job that can run soon."""
     return before in _DRAINED_FROM and after not in _DRAINED_FROM
 
 
@@ -215,9 +215,9 @@ def event_id(queue_id: str, *what: object) -> str:
 
 
 def job_data(job: Job, ended: Ended | None) -> dict[str, Any]:
-    """Return what a payload says of a job: as `show --json`, but of its variables only the names.
+    """Return the part of a payload about a job: as `show --json`, but variables without values.
 
-    `ended` is the attempt with whose end the event came.
+    `ended` is the attempt whose end is the event.
     """
     return {
         "id": job.id,
@@ -267,7 +267,7 @@ def _execution_data(job: Job, ended: Ended) -> dict[str, Any]:
 
 
 def job_variables(job: Job, ended: Ended | None) -> dict[str, str]:
-    """Return the variables that describe a job to its hooks. What is not known is empty.
+    """Return the variables that describe a job to its hooks; an unknown value is empty.
 
     They are never part of a command's text, so nothing in them can run.
     """
@@ -290,7 +290,7 @@ def job_variables(job: Job, ended: Ended | None) -> dict[str, str]:
 
 
 def payload(event: Event, *, output: str | None = None) -> bytes:
-    """Return what the job of a hook reads from its stdin: one JSON object.
+    """Return the stdin of the job of a hook: one JSON object.
 
     It has at most 20,000 bytes: the command is cut first. `output` is the end of the output of the
     job.
@@ -311,7 +311,7 @@ def _fitted(message: Mapping[str, Any], data: dict[str, Any]) -> bytes:
             break
         value = data.get(name)
         if isinstance(value, str):
-            # Of an output, the end says most.
+            # The end of an output says most.
             left = value.encode("utf-8", "replace")
             left = left[excess:] if name == "output" else left[:-excess]
             data[name] = left.decode("utf-8", "ignore")
@@ -328,8 +328,8 @@ def _encoded(message: Mapping[str, Any]) -> bytes:
 def with_another(content: bytes, event: Event) -> tuple[bytes, int]:
     """Return the payload of a digest with one more event, and how many events it has then.
 
-    It says of the first event what any payload says, and then how many of each type there were,
-    and which jobs the first ones were about.
+    It describes the first event as any payload does, and then tells how many events of each type
+    there were, and which jobs the first ones were about.
     """
     message = json.loads(content)
     data = message["data"]

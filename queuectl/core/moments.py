@@ -1,4 +1,4 @@
-"""How instants and spans look to people: local times, distances from now, and durations."""
+"""Times and durations as people read them: local times, distances from now, spans."""
 
 from __future__ import annotations
 

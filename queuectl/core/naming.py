@@ -1,4 +1,4 @@
-"""How jobs are called when people read of them, and names in commands that people may copy."""
+"""The names of jobs for people: a short number, a title, and a word of a command to copy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from queuectl.core.cells import cut_middle
 from queuectl.core.escaping import escape
 
 OWN_HOOKS = ("on-success", "on-failure", "on-finish")
-"""What the hooks are called that a job brings along."""
+"""The names of the hooks that a job brings along."""
 
 if TYPE_CHECKING:
     from queuectl.core.models import Job, JobKey
@@ -27,7 +27,7 @@ def quoted(name: str) -> str:
 
 
 def hook_title(job: Job) -> str | None:
-    """Return what the job of a hook is called: `hook ops of @17`, `on-failure of @17`."""
+    """Return the title of the job of a hook: `hook ops of @17`, `on-failure of @17`."""
     if job.hook is None:
         return None
     name = job.hook if job.hook in OWN_HOOKS else f"hook {job.hook}"
@@ -39,7 +39,7 @@ def title(job: Job, *, cells: int | None = None) -> str:
 
     The job of a hook has a title of its own: its command says less.
 
-    With `cells`, the middle is cut out of a title that takes more than so many cells.
+    The middle of a title that takes more than `cells` cells is cut out.
     """
     whole = escape(job.label or hook_title(job) or job.command)
     return whole if cells is None else cut_middle(whole, cells)

@@ -12,7 +12,7 @@ _PART = 1 << 16
 
 
 class Sample:
-    """Numbers whose quantiles are asked for; 8 bytes each."""
+    """Numbers whose quantiles are wanted; they take 8 bytes each."""
 
     __slots__ = ("_are_sorted", "numbers")
 
@@ -34,7 +34,7 @@ class Sample:
 
 
 def quantile(samples: Iterable[Sample], share: float) -> float | None:
-    """Return the smallest of all numbers for which at least this share of them is not greater.
+    """Return the smallest number that at least this share of all numbers does not exceed.
 
     With 0.5 that is the median, with 1 the maximum. None if there are no numbers.
     """
@@ -44,8 +44,8 @@ def quantile(samples: Iterable[Sample], share: float) -> float | None:
         return None
     rank = max(1, ceil(share * count))
     low, high = min(part[0] for part in parts), max(part[-1] for part in parts)
-    # Both are numbers of the sample. Each turn excludes one of them at least, mostly half of what
-    # is between them.
+    # Both are numbers of the sample. Each turn excludes at least one of them, mostly half of the
+    # numbers between them.
     while low < high:
         middle = low + (high - low) / 2
         if not low <= middle < high:

@@ -17,7 +17,7 @@ MAX_INTERRUPTIONS = 10
 """The number of interrupted attempts in a row that makes a job dead."""
 
 COMPLETED = Verdict(JobState.COMPLETED)
-"""What becomes of each job whose command exited with 0."""
+"""The verdict on each job whose command exited with 0."""
 
 _RELEASED_AT_ONCE = 2
 """After more interrupted attempts in a row a job waits, so that others come first."""

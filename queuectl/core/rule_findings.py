@@ -1,4 +1,4 @@
-"""What is wrong with schedules and hooks; a part of `core/diagnosis.py`."""
+"""The findings of schedules and hooks; a part of `core/diagnosis.py`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def disabled(facts: Facts) -> Iterator[Finding]:
 
 
 def overlapped(facts: Facts) -> Iterator[Finding]:
-    """Find schedules whose last run was in the way of the next one."""
+    """Find schedules that left out a planned time because the run before it has not ended."""
     for schedule in facts.schedules:
         if schedule.left_out is not None and schedule.unfinished is not None:
             run = schedule.unfinished.name

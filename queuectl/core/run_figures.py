@@ -10,7 +10,7 @@ from queuectl.core.models import OutcomeKind
 from queuectl.core.named_tuples import NamedTuple
 
 PARTS = 12
-"""Into how many parts the time of figures is divided."""
+"""The number of equal parts into which the time of figures is divided."""
 
 FAILED = frozenset(
     kind.value
@@ -21,7 +21,7 @@ FAILED = frozenset(
 
 
 class Grouping(str, Enum):
-    """What attempts are grouped by."""
+    """The property by which attempts are grouped."""
 
     QUEUE = "queue"
     SCHEDULE = "schedule"
@@ -50,7 +50,7 @@ class Spread(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What is known of some attempts that have ended."""
+    """The figures of some attempts that have ended."""
 
     runs: int = 0
     """The number of these attempts."""
@@ -59,21 +59,21 @@ class Figures(NamedTuple):
     failed: int = 0
     """The number of those that failed. Cancelled and interrupted ones did neither."""
     dead: int = 0
-    """After how many of them their job was dead, and still is."""
+    """The number of those after which their job was dead, and still is."""
     wait: Spread | None = None
-    """From when they could start to their start; None if that is known of none."""
+    """The time from when an attempt could start to its start; None if it is known for none."""
     run: Spread | None = None
-    """From start to end; None if that is known of none."""
+    """The time from start to end; None if it is known for none."""
     cpu_seconds: float = 0.0
     """The CPU time of all of them."""
     max_rss_bytes: int | None = None
-    """The most memory that a process of one of them had; None if that is known of none."""
+    """The most memory that a process of one of them had; None if it is known for none."""
     series: Sequence[int] = ()
     """How many of them started in each of PARTS equal parts of the time."""
 
     @property
     def ok_share(self) -> float | None:
-        """The share of those that exited with 0, of these and the failed ones."""
+        """The share of those that exited with 0 among these and the failed ones."""
         ended = self.ok + self.failed
         return self.ok / ended if ended else None
 

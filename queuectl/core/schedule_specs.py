@@ -1,4 +1,4 @@
-"""The job that a schedule makes, as JSON: what `schedule add` stores, and a tick reads."""
+"""The job that a schedule makes, as the JSON that `schedule add` stores and a tick reads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from queuectl.core.times import utcnow
 from queuectl.core.values import check_environment, check_folder_name
 
 _OF_ONE_JOB = frozenset(("id", "run_at", "unique_key", "if_dup", "after", "after_any"))
-"""What each job of a schedule gets anew, or none has."""
+"""Fields that each job of a schedule gets anew, or that none has."""
 
 
 class ScheduledJob(NamedTuple):
-    """What each job of a schedule has."""
+    """The part that all jobs of a schedule have in common."""
 
     spec: JobSpec
     """The fields of the job."""

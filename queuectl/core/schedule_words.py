@@ -1,4 +1,4 @@
-"""What is said of a schedule to people: when it makes jobs, and which ones."""
+"""Schedules in words for people: when they make jobs, and which ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def times_of(schedule: Schedule) -> cron.Times:
 def explained(schedule: Schedule) -> str:
     """Return when a schedule makes jobs, in words: `at 02:00 every day, Europe/Berlin`.
 
-    That is the expression itself where it cannot be explained.
+    If its expression cannot be explained, the expression itself is returned.
     """
     try:
         text = times_of(schedule).explain()
@@ -38,7 +38,7 @@ def job_of(schedule: Schedule) -> ScheduledJob:
 
 
 def late_by(schedule: Schedule, *, now: datetime) -> int:
-    """Return for how many seconds its next job has been due; 0 up to GRACE."""
+    """Return for how many seconds the next job has been due; 0 if that is not longer than GRACE."""
     if schedule.paused_at is not None or schedule.due_at is None:
         return 0
     late = int((now - schedule.due_at).total_seconds())
@@ -49,7 +49,7 @@ def planned_line(planned: datetime, due: datetime, zone_name: str | None, times:
                  *, now: datetime) -> str:  # fmt: skip
     """Return a planned time for people: `Sun 2026-11-29 02:00 Europe/Berlin (in 14 h)`.
 
-    With jitter, also when it is due.
+    With jitter, it also says when the job is due.
     """
     shown = planned.astimezone(times.zone)
     form = "%a %Y-%m-%d %H:%M" if shown.second == 0 else "%a %Y-%m-%d %H:%M:%S"

@@ -1,6 +1,6 @@
 """Schedules: the values of a schedule, and which of its planned times make a job.
 
-Everything here is pure: the storage passes the present, and does what a plan says.
+Everything here is pure: the storage passes the present time, and carries out the plan.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GRACE = timedelta(seconds=120)
 about one."""
 
 MOST_MISSED = 100
-"""How many missed times are counted, and made with `all`; of more the newest are taken."""
+"""How many missed times are counted, and made with `all`; if there are more, the newest ones."""
 
 MISSED = ("skip", "once", "all")
 OVERLAP = ("skip", "allow", "replace")
@@ -38,13 +38,13 @@ class Schedule(NamedTuple):
     name: str
     """Its name."""
     expression: str
-    """When: a cron expression, a name such as `@daily`, or `every 10m`."""
+    """Its planned times: a cron expression, a name such as `@daily`, or `every 10m`."""
     timezone: str | None
     """The zone of a cron expression; None is the zone of the machine."""
     spec: str
     """The job that it makes, as JSON; see `schedule_specs`."""
     anchor: datetime
-    """From when `every D` is counted."""
+    """The time from which `every D` is counted."""
     created_at: datetime
     """When it was added."""
     updated_at: datetime
@@ -90,7 +90,7 @@ class Tick(NamedTuple):
     """One row of the table `ticks`: what became of a planned time."""
 
     planned_at: datetime
-    """The planned time; of several missed ones the latest."""
+    """The planned time; the latest one if the row stands for several."""
     result: str
     """`made`, `overlapped`, `missed`, `paused` or `by-hand`."""
     times: int
@@ -119,7 +119,7 @@ class Due(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What becomes of a schedule at one moment."""
+    """What a schedule does at one moment."""
 
     made: tuple[Due, ...]
     """The planned times that make a job, the earliest first."""
@@ -134,8 +134,9 @@ class Plan(NamedTuple):
 def plan(schedule: Schedule, times: Times, *, now: datetime, grace: timedelta = GRACE) -> Plan:
     """Decide which planned times make a job now; `now` is not before the next one is due.
 
-    A time that is due since at most `grace` is on time. Of older ones the policy `skip` makes none,
-    `once` makes the newest, unless there is one on time, and `all` makes each, 100 at most.
+    A time that has been due for at most `grace` is on time. For older ones, the policy `skip` makes
+    no job, `once` makes one for the newest unless another is on time, and `all` makes one for each,
+    100 at most.
     """
     assert schedule.next_at is not None
     due, following = _due(schedule, times, schedule.next_at, now)
@@ -164,8 +165,8 @@ def _due(
 ) -> tuple[list[datetime], datetime | None]:
     """Return the planned times that are due, and the one after them.
 
-    If they are many, only the newest are returned: after a year, a schedule of each minute would
-    have half a million, which takes seconds.
+    If there are many, only the newest are returned: after a year, a schedule that is due each
+    minute has half a million, which takes seconds.
     """
     found = [first]
     for planned in times.following(first):
@@ -184,7 +185,7 @@ def _due(
 
 
 def _few_before(times: Times, now: datetime) -> datetime:
-    """Return a planned time, some of which lie between it and the present."""
+    """Return a planned time that is followed by some others before the present."""
     wanted = list(islice(times.preceding(now), MOST_MISSED + 2))
     # Going back, the simulation may differ by an hour near a change of the clock.
     return next(times.following(wanted[-1])) if wanted else now
@@ -203,7 +204,7 @@ def with_next(schedule: Schedule, times: Times, *, after: datetime) -> Schedule:
 
 
 def upcoming(schedule: Schedule, times: Times, *, most: int) -> list[datetime]:
-    """Return the next planned times of a schedule, as many as are wanted and there are."""
+    """Return the next planned times of a schedule, at most `most`."""
     if schedule.next_at is None:
         return []
     following = islice(times.following(schedule.next_at), most - 1)
@@ -230,7 +231,7 @@ def missed_text(missed: int) -> str:
 
 
 def variables(name: str, due: Due, times: Times) -> dict[str, str]:
-    """Return what a job is told about the planned time that made it."""
+    """Return the variables by which a job learns of the planned time that made it."""
     return {
         "QUEUECTL_SCHEDULE": name,
         "QUEUECTL_SCHEDULED_FOR": to_text(due.planned_at),

@@ -21,7 +21,7 @@ OWN_LABELS = frozenset(
     ("busy", "hook", "le", "outcome", "queue", "result", "schedule", "schema", "severity", "state",
      "version")
 )  # fmt: skip
-"""The labels that our series have, which therefore nobody can add to all series."""
+"""The labels of our series, which `--label` therefore cannot add."""
 
 # These series exist from the first job of a queue on. An alert on an increase would otherwise miss
 # the first failure: a series that begins with 1 has not increased.
@@ -73,7 +73,7 @@ def _registry(figures: Figures, labels: Mapping[str, str]) -> CollectorRegistry:
         def collect(self) -> Iterator[Metric]:
             return _Families(labels).of(figures)
 
-    # One of our own: the default one has series about this process, which ends at once.
+    # A registry of our own: the default one has series about this process, which ends at once.
     registry = CollectorRegistry()
     registry.register(Collected())
     return registry

@@ -1,4 +1,4 @@
-"""Which queues, schedules and hooks have series of their own, so that there are not too many."""
+"""The limit of series: which queues, schedules and hooks have series of their own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 
 def with_few_names(figures: Figures) -> Shown:
-    """Sum up what has no series of its own; the busiest queues, schedules and hooks have them.
+    """Give series to the busiest queues, schedules and hooks, and sum up the others.
 
     Each template that is given to `queuectl run` makes a batch of its own, so all batches have one
     name.
@@ -93,7 +93,7 @@ def _one_queue(name: str, queues: Sequence[QueueFigures]) -> list[QueueFigures]:
 
 
 def _one_schedule(schedules: Sequence[ScheduleFigures]) -> list[ScheduleFigures]:
-    """Return what many schedules have in common: the latest of them, and the sum of their ticks."""
+    """Return one schedule for many: the latest of them, with the sum of their ticks."""
     if not schedules:
         return []
     return [

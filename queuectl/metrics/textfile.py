@@ -13,7 +13,7 @@ from queuectl.core.errors import InvalidInput, QueueBusy, QueueUnusable
 from queuectl.host.filesystem import sync_folder, unlink_quietly
 
 SUFFIX = ".prom"
-"""What the name must end in: node_exporter ignores other files."""
+"""The end that the name must have: node_exporter ignores other files."""
 
 _MODE = 0o644
 _WAIT_SECONDS = 10.0

@@ -140,7 +140,7 @@ def read_window(
 def line_start(
     files: QueueFiles, execution: Execution, limit_bytes: int, before: int, most: int = MOST_BYTES
 ) -> int:
-    """Return where the part begins that ends at a position: at a line, about one part earlier."""
+    """Return the position, at the beginning of a line, of the part that ends at this position."""
     begin = max(0, before - most)
     with _opened(files, execution, limit_bytes) as source:
         if source is None or begin == 0:

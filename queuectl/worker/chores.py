@@ -1,4 +1,4 @@
-"""What each worker does for the queue now and then: counting, pruning, corrections, sweeping."""
+"""The chores that each worker does now and then: counting, pruning, corrections, sweeping."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Chores:
         """Count the ends of attempts, if that is due."""
         if time.monotonic() >= self._next_count:
             done = _in_portions(self._storage.count_attempts)
-            # If that failed, it is logged; so not as often.
+            # A failure is logged; so try again less often.
             self._next_count = time.monotonic() + (_COUNT_SECONDS if done else _PERIOD_SECONDS)
 
     def begin_work(self) -> None:
@@ -101,7 +101,7 @@ class Chores:
     def tidy(self) -> None:
         """Prune, correct what a wrong clock has set, finish a stage, sweep.
 
-        More to prune is due again soon.
+        If there is more to prune, the next call is due soon.
         """
         pruned = _unless_failed(lambda: prune(self._storage, now=utcnow()))
         if pruned == PRUNED_AT_ONCE:
@@ -121,7 +121,7 @@ class Chores:
 
 
 def _in_portions(chore: Callable[[], bool]) -> bool:
-    """Call a chore while it says that there may be more to do, not too often.
+    """Call a chore until it says that nothing is left to do, at most _MOST_PORTIONS times.
 
     Returns False if it failed.
     """
@@ -176,7 +176,7 @@ def correct_retries(storage: WorkerStorage, *, now: datetime) -> int:
 
 
 def correct_schedules(storage: WorkerStorage, *, now: datetime) -> int:
-    """Give schedules their next time that a clock which was ahead has put off; return how many."""
+    """Give back to schedules a next time that a wrong clock has put off; return how many."""
     moved = storage.correct_schedules(changed_after=now + retry.CLOCK_TOLERANCE, now=now)
     if moved:
         _log.warning("the clock was ahead: the next times of %d schedules were moved", moved)

@@ -14,7 +14,7 @@ from queuectl.host.files import QueueFiles
 from queuectl.runner.attempt import Command
 
 _OF_WEBHOOK = 'exec "$QUEUECTL_PYTHON" '
-"""How the command begins that sends a webhook (see core.hooks, which workers do not load)."""
+"""The beginning of the command that sends a webhook (see core.hooks; workers do not load it)."""
 
 
 class CommandBuilder:

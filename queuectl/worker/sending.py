@@ -1,4 +1,4 @@
-"""What is sent to a webhook: the request with its signature, and events that only test a hook."""
+"""Requests to webhooks, with their signature, and events that only test a hook."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARK = "QUEUECTL_EXECUTION"
 
 
 def request_for(storage: Webhooks, found: Hook, payload: bytes, event_id: str) -> webhooks.Request:
-    """Return what to send for a webhook now, signed with the secrets that are valid now."""
+    """Return the request for a webhook, signed with the secrets that are valid now."""
     now, own = utcnow(), storage.credentials(found.name)
     secret = own.secret if own.secret_file is None else secret_of_file(own.secret_file)
     secrets = [secret] if secret else []

@@ -54,7 +54,7 @@ _OPTIONAL_ROWS = (
 def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:
     """Show how many jobs are in each state, what runs, and time left.
 
-    Below "Attention:" it says what is wrong, each with the command that mends it.
+    Below "Attention:" it says what is wrong, each with the command that fixes it.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Each remedy in `status`, pasted into a shell, mends what it is about."""
+"""Each remedy in `status`, pasted into a shell, fixes what it is about."""
 
 from __future__ import annotations
 
