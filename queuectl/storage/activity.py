@@ -1,4 +1,4 @@
-"""Reading what happened: how often each event, per queue, ever since or in a range of time.
+"""Reading the counters: how often each event happened in each queue, ever or in a range of time.
 
 For commands and pages: `Storage.totals()` (ever since), `Storage.activity(since, until)` (sums of a
 range), `Storage.activity_by_minute(…)`, `…_by_hour(…)`, `…_by_day(…)` and `Storage.trends(…)`.
@@ -67,7 +67,7 @@ class Activity(Base):
     """The methods that read the counters."""
 
     def totals(self) -> list[Tally]:
-        """Return what ever happened, by queue and event, in this order. It never falls."""
+        """Return all that ever happened, ordered by queue and event. No number ever falls."""
         with self._snapshot() as conn:
             return totals(conn)
 
@@ -97,7 +97,7 @@ class Activity(Base):
     def trends(self, *, now: datetime, minutes: int = 10) -> dict[str, Trend]:
         """Return how many jobs came in and finished in the last minutes, the present one included.
 
-        By the name of the queue; a queue without any may be missing.
+        They are given by the name of the queue. A queue without any may be missing.
         """
         counts: dict[str, dict[str, int]] = {}
         begin = now - timedelta(minutes=minutes - 1)
@@ -111,7 +111,7 @@ class Activity(Base):
 
 
 def totals(conn: sqlite3.Connection) -> list[Tally]:
-    """Return what ever happened, by queue and event, in this order. It never falls."""
+    """Return all that ever happened, ordered by queue and event. No number ever falls."""
     rows = conn.execute(_SELECT + "WHERE period = ? ORDER BY queue, event", (EVER,)).fetchall()
     uncounted = (tally for _, tally in _uncounted(conn))
     return _summed((*(_tally(row[1:]) for row in rows), *uncounted))
@@ -151,9 +151,9 @@ def _whole(at: str, minutes_from: str | None, hours_from: str | None) -> str:
 
 
 def _pieces(first: str, end: str) -> list[tuple[str, str]]:
-    """Return the ranges of minutes, hours and days that the time between two minutes consists of.
+    """Return the ranges of minutes, hours and days of which the time between two minutes consists.
 
-    As few and as long ones as possible: there may be 200,000 rows of minutes in a day.
+    They are as few and as long as possible: there may be 200,000 rows of minutes in a day.
     """
     pieces = []
     for period, length, rest in ((hour, HOUR, ":00"), (day, DAY, "T00:00")):

@@ -1,4 +1,4 @@
-"""Acting on many jobs at once: in transactions of some hundred, counting what is refused."""
+"""Acting on many jobs, some hundred per transaction, and counting the jobs that are refused."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Refused(NamedTuple):
     seq: int
     """The job."""
     why: str
-    """Why nothing was done to it."""
+    """The reason."""
 
 
 class Many(NamedTuple):
-    """What became of some jobs."""
+    """The result of an action on many jobs."""
 
     done: int
     """How many were changed."""

@@ -64,7 +64,7 @@ class Ready(NamedTuple):
 
 
 class _Brought(NamedTuple):
-    """What was done before a claim about jobs and schedules that are due."""
+    """The result of the work before a claim: on jobs and schedules that are due."""
 
     any: bool = False
     """Whether anything was done, so that another job may be the next one."""
@@ -80,10 +80,10 @@ class Claiming(Base):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._cannot_tick: dict[str, CannotTick] = {}
-        """The schedules that this process cannot make jobs of, by name; others may be able to."""
+        """The schedules whose jobs this process cannot make, by name; others may be able to."""
         self._captured_id: int | None = None
-        """Where the variables are stored that the last claimed job took over; None if it took none.
-        The next one usually took over the same, and to read some KB anew takes 5 us."""
+        """The row that holds the variables which the last claimed job took over; None if it took
+        none. The next job usually has the same, and to read some KB again takes 5 us."""
         self._captured: str | None = None
         """These variables."""
         self._defaults = effective((), shared=self.files.allow_shared)

@@ -207,7 +207,7 @@ def give_up_running_jobs(
 def _after_loss(
     copy: sqlite3.Connection, seq: int, execution_id: int, error: str, now: datetime
 ) -> None:
-    """Let hooks, the schedule and dependants know of an attempt that was lost in a copy."""
+    """Tell hooks, the schedule and dependants of an attempt that was lost in a copy."""
     from queuectl.core.hooks import Ended  # every command that reads a queue loads this module
     from queuectl.storage.hooks import fire, note_result
     from queuectl.storage.schedule_ends import note_end

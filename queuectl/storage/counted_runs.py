@@ -22,9 +22,9 @@ _KEYS: Mapping[Grouping, Callable[[Period], str]] = {
 
 
 def are_counted(conn: sqlite3.Connection, by: Grouping, first_start: str) -> bool:
-    """Whether the counters have all attempts since the one that started then, in such groups.
+    """Whether the counters have all attempts since this one, in groups of this kind.
 
-    They lack what ended before the file was upgraded to schema 4.
+    Attempts that ended before the file was upgraded to schema 4 are not in the counters.
     """
     first = conn.execute(
         "SELECT min(period) FROM activity WHERE period >= ?", (HOUR_PREFIX,)
@@ -41,7 +41,7 @@ def summary(
     queues: Sequence[str],
     most: int,
 ) -> Summary:
-    """Return about the figures of the attempts that ended since the beginning of that hour.
+    """Estimate the figures of the attempts that ended since the beginning of that hour.
 
     Quantiles are estimated from histograms. The longest attempt, and the most memory, are unknown;
     without queues as groups it is also unknown how many jobs died.

@@ -30,9 +30,9 @@ BEFORE = "-"
 FIRST_MINUTE = "0"
 """All minutes come after this in the order of periods, and before all days and hours."""
 DAY_PREFIX = "d"
-"""What the period of a day begins with."""
+"""The beginning of the period of a day."""
 HOUR_PREFIX = "h"
-"""What the period of an hour begins with."""
+"""The beginning of the period of an hour."""
 
 MINUTE, HOUR, DAY = len("2026-11-28T11:43"), len("2026-11-28T11"), len("2026-11-28")
 """How much of a time as text names its minute, its hour and its day."""
@@ -117,7 +117,7 @@ def _only(bucket: int | None, times: int) -> tuple[int, ...]:
 
 
 def count_attempts_of(conn: sqlite3.Connection, jobs: Sequence[int]) -> None:
-    """Count what is still to be counted of jobs that this transaction deletes, given their seqs."""
+    """Count the uncounted attempts of jobs that this transaction deletes, given their seqs."""
     which = f"job_seq {one_of(jobs)} AND "
     for is_uncounted in IS_UNCOUNTED:
         _add(conn, ended_attempts(conn, which + is_uncounted, jobs))

@@ -1,4 +1,4 @@
-"""Reading why jobs died: the newest dead jobs, with the end of what each printed."""
+"""Reading why jobs died: the newest dead jobs, each with the end of its output."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class DeadPage(NamedTuple):
     seqs: list[int]
     """The jobs, the one that died last first."""
     next: Place | None
-    """Where older ones begin; None if there are no more."""
+    """The place at which older jobs begin; None if there are no more."""
     is_whole: bool
     """Whether the page is complete. If not, the time was over before enough jobs were found."""
 
 
 class DeathWithOutput(NamedTuple):
-    """A dead job, and the end of what its last attempt printed."""
+    """A dead job, and the end of the output of its last attempt."""
 
     death: Death
     """The job; its last line is not read yet."""
@@ -67,7 +67,7 @@ class Deaths(Base):
     """The methods that read dead jobs."""
 
     def oldest_death(self) -> datetime | None:
-        """Return when the job died that has been dead for longest; None if no job is dead.
+        """Return the time of the oldest death among the dead jobs; None if no job is dead.
 
         Jobs of hooks are left out.
         """
@@ -100,7 +100,7 @@ class Deaths(Base):
     ) -> DeadPage:
         """Return dead jobs that fit a query, the one that died last first, older than `after`.
 
-        The bounds are those of `deaths`. It stops after about so many `seconds`.
+        The bounds are those of `deaths`. It stops after about this many `seconds`.
         """
         deadline = time.monotonic() + seconds
         parts, values = matching(query)

@@ -1,4 +1,4 @@
-"""The facts from which `core/diagnosis.py` finds out whether something is wrong.
+"""The facts by which `core/diagnosis.py` decides whether something is wrong.
 
 Everything comes from kept counts, the beginnings of indexes, and lock files, so the number of jobs
 does not matter.
@@ -77,7 +77,7 @@ class _Running(NamedTuple):
 
 
 class _Dead(NamedTuple):
-    """What is known of the jobs that died within the last hour."""
+    """The jobs that died within the last hour."""
 
     deaths: Deaths | None
     of_hooks: Mapping[str, tuple[int, str]]
@@ -122,7 +122,7 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         )
 
     def latest_due(self) -> datetime | None:
-        """Return since when the most overdue schedule is due; None if none will make a job.
+        """Return when the most overdue schedule became due; None if none will make a job.
 
         It may lie in the future. Paused schedules do not count.
         """
@@ -168,7 +168,7 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         return sum(worker in dead for worker in workers)
 
     def _with_usual(self, running: Sequence[_Running], now: datetime) -> tuple[RunningFacts, ...]:
-        """Return the jobs; those that have run long with how long such jobs usually take."""
+        """Return the jobs; those that have run long have the time that such jobs usually take."""
         long = [job for job in running if now - job.since > OVERRUN_AFTER]
         usual: dict[tuple[str, str | None], float | None] = {}
         names = {job.queue for job in long if job.schedule is None}
@@ -270,14 +270,14 @@ def _longest(running: Sequence[_Running], queues: Iterable[QueueFacts]) -> list[
 
 
 def _usual(seconds: Sequence[float]) -> float | None:
-    """Return what all but the longest twentieth stay below; None if they are too few."""
+    """Return the time that 95 % of the jobs do not exceed; None if they are too few."""
     if len(seconds) < _FEWEST_RUNS:
         return None
     return sorted(seconds)[math.ceil(_USUAL_SHARE * len(seconds)) - 1]
 
 
 def _ever_usual(conn: sqlite3.Connection, queue: str) -> float | None:
-    """Return about the same as `_usual`, for all jobs of a queue that ever completed."""
+    """Estimate the same as `_usual`, for all jobs of a queue that ever completed."""
     row = conn.execute(
         f"""
         SELECT {", ".join(f"run_{number}" for number in range(BUCKETS))}
@@ -292,7 +292,7 @@ def _ever_usual(conn: sqlite3.Connection, queue: str) -> float | None:
 
 
 def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _Dead:
-    """Return what is known of the jobs that died within the last hour and are still dead."""
+    """Return the facts about jobs that died within the last hour and are still dead."""
     since = to_text(now - _HOUR)
     died, of_hooks_died = conn.execute(
         f"""
@@ -395,7 +395,7 @@ def _last_death(conn: sqlite3.Connection) -> datetime | None:
 
 
 def _retry_reason(conn: sqlite3.Connection, queues: Sequence[str]) -> Reason | None:
-    """Return why most of the jobs failed that wait for a retry, as far as they were looked at."""
+    """Return why most of the jobs that wait for a retry failed; only some of many are looked at."""
     rows = conn.execute(
         f"""
         SELECT last_error

@@ -1,4 +1,4 @@
-"""What `metrics` needs to know of queues, schedules and hooks, read in one transaction."""
+"""The figures of queues, schedules and hooks for `metrics`, read in one transaction."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class FiguresOfQueue(Base):
 
 
 class _Counters:
-    """The counters of one queue while the rows are read that they are summed up from."""
+    """The counters of one queue, while rows are added to them."""
 
     def __init__(self) -> None:
         self.enqueued = 0

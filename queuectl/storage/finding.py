@@ -56,7 +56,7 @@ def conditions(selection: Selection) -> tuple[list[str], tuple[Any, ...]]:
         found.append("schedule = ?")
         values.append(selection.schedule)
     if selection.query is not None:
-        from queuectl.storage.matching import matching  # what it imports, few processes need
+        from queuectl.storage.matching import matching  # few processes need what it imports
 
         parts, more = matching(selection.query)
         found += parts
@@ -95,7 +95,7 @@ def find_seqs(
 
 
 def _finder(selection: Selection) -> Callable[[sqlite3.Connection, Selection], list[int]]:
-    """Return the function that finds the jobs which a kept count does not tell."""
+    """Return the function that finds jobs whose number no kept count tells."""
     if selection.paused or selection.schedule is not None or selection.label is not None:
         return _by_column
     return _since if selection.query is None else _matching

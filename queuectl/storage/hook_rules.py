@@ -195,7 +195,7 @@ class HookRules(Base):
             return [to_job(row) for row in rows.fetchall()]
 
     def hook_jobs(self, name: str, *, most: int) -> list[Job]:
-        """Return the newest jobs of a hook, the last one first; at most so many."""
+        """Return the newest jobs of a hook, the last one first; at most `most`."""
         with self._snapshot() as conn:
             rows = conn.execute(
                 SELECT_JOB + "WHERE hook IS NOT NULL AND hook = ? ORDER BY seq DESC LIMIT ?",

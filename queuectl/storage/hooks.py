@@ -47,9 +47,9 @@ class _Run(NamedTuple):
     kind: str
     """The event, as a word of EVENTS."""
     name: str
-    """What the hook is called."""
+    """The name of the hook."""
     command: str
-    """What its job runs."""
+    """The command that its job runs."""
     rule: Hook | None = None
     """The rule; None for a hook of the job itself."""
 
@@ -57,7 +57,7 @@ class _Run(NamedTuple):
 def attempt_ended(
     conn: sqlite3.Connection, claim: Claim, after: Job, outcome: Outcome, *, now: datetime
 ) -> bool:
-    """Store the jobs of the hooks that report the end of an attempt; whether there are any.
+    """Store the jobs of the hooks that report the end of an attempt; return whether there are any.
 
     `after` is the job after it. If the job is that of a hook itself, the end is noted there.
     """
@@ -112,7 +112,7 @@ def fire(
 
 
 def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> bool:
-    """Store the jobs of all hooks that report planned times which were left out; whether any do."""
+    """Store the jobs of all hooks that report left out times; return whether there are any."""
     rules = _active_rules(conn)
     runs = _rule_runs(rules, "missed", missed.queue, missed.label, missed.schedule)
     if not runs:
@@ -197,7 +197,7 @@ def _rule_runs(
 
 
 def _kinds(conn: sqlite3.Connection, job: Job, before: JobState, wanted: set[str]) -> list[str]:
-    """Return the events, of those that are wanted, that the change of a job is."""
+    """Return those of the wanted events that the change of a job is."""
     kinds = [job.state.value]
     if "recovered" in wanted and _has_recovered(conn, job):
         kinds.append("recovered")
@@ -272,7 +272,7 @@ class _Storing:
         self._settings = _settings(conn)
 
     def store_all(self, runs: Sequence[_Run], events: Mapping[str, Event]) -> bool:
-        """Store the jobs of hooks that report events, given by their kinds; whether any is new."""
+        """Store the jobs of hooks that report events, given by kind; return whether any is new."""
         made = [self._store(run, events[run.kind]) for run in runs]
         self._into.count()
         return any(made)

@@ -1,4 +1,4 @@
-"""The conditions of SQL that say what a `JobQuery` says."""
+"""A `JobQuery` as conditions of SQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from queuectl.core.times import to_text
 from queuectl.storage.rows import one_of
 
 _SEARCHED = ("id", "label", "command", "last_error")
-"""The columns that words are searched for in."""
+"""The columns in which words are searched for."""
 
 
 def matching(query: JobQuery) -> tuple[list[str], list[object]]:

@@ -32,8 +32,8 @@ class OwnSettings(NamedTuple):
 def own_settings(conn: sqlite3.Connection) -> dict[str, OwnSettings]:
     """Return the rows of queues by their names; '' stands for all queues.
 
-    Another program may have written one. For a claim, a pause since any time is a pause, and only
-    a number limits a queue; so it is here.
+    Another program may have written a row. As for a claim, any value in the place of a time is a
+    pause, and only a number is a limit.
     """
     rows = conn.execute(
         """

@@ -46,7 +46,7 @@ _ENVIRONMENTS = frozenset(
         ("schedules", "spec"),
     }
 )
-"""Columns that hold variables of environments; `contents` also holds what jobs read from stdin."""
+"""Columns that hold variables of environments; `contents` also holds the stdin of jobs."""
 
 _SECRETS = frozenset(
     {
@@ -74,10 +74,10 @@ _INSTRUCTIONS_PER_LOOK = 10_000
 """How often a query looks at the clock, in instructions of SQLite: about every 0.5 ms."""
 
 _MEMORY_BYTES = 256 << 20
-"""How much memory SQLite may take for a query. What is sorted goes into files."""
+"""How much memory SQLite may take for a query. It sorts in files."""
 
 _LONGEST_VALUE_BYTES = 64 << 20
-"""How long a value may be. (Before Python 3.11 only the limit of the memory holds.)"""
+"""The maximum length of a value. (Before Python 3.11 only the limit of the memory holds.)"""
 
 
 class QueryRefused(QueueError):
@@ -85,7 +85,7 @@ class QueryRefused(QueueError):
 
 
 class Answer(NamedTuple):
-    """What a query found."""
+    """The result of a query."""
 
     columns: tuple[str, ...]
     """The names of the columns; several may have the same name."""
@@ -122,7 +122,7 @@ def ask(
     seconds: float,
     notice: Callable[[str], None] | None = None,
 ) -> Answer:
-    """Return what a query finds.
+    """Return the result of a query.
 
     All rows have been read when it returns, so that nobody who reads them slowly keeps the log of
     the queue from being emptied. Raises QueryRefused, or ReadTimeOut after so many seconds (0: no
@@ -189,7 +189,7 @@ class _Reading:
             table, column = str(first).lower(), str(second or "").lower()
             if (table, column) in hidden:
                 return sqlite3.SQLITE_IGNORE
-            # Without a column nothing is read but the number of rows, of a subquery perhaps.
+            # Without a column, only rows are counted, perhaps those of a subquery.
             return sqlite3.SQLITE_OK if table in known or not column else sqlite3.SQLITE_DENY
 
         self._connection.set_authorizer(allowed)
@@ -217,7 +217,7 @@ class _Reading:
         return Answer(columns, spool.read())
 
     def refuse_changed(self) -> None:
-        """Raise QueueBusy if what was read may be wrong, because others wrote the file."""
+        """Raise QueueBusy if the result may be wrong, because others wrote the file meanwhile."""
         if self._alone is not None and self._alone != _state(self._files):
             raise QueueBusy(f"{self._files.database} was changed while it was read (try again)")
 
@@ -326,7 +326,7 @@ def _refuse_hidden_joins(query: str) -> None:
 
 
 def _state(files: QueueFiles) -> tuple[object, ...]:
-    """Return what changes when somebody opens or writes the file."""
+    """Return values of which at least one changes when somebody opens or writes the file."""
     try:
         status = os.stat(files.database)
     except OSError:

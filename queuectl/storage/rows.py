@@ -67,7 +67,7 @@ IS_WORKER_ID = (
 
 
 def paused_since(text: str) -> datetime:
-    """Read since when a queue is paused; if another program wrote an odd time, since 1970."""
+    """Read since when a queue is paused: since 1970 if another program wrote an odd time."""
     try:
         return from_text(text)
     except QueueUnusable:
@@ -256,7 +256,8 @@ def to_job(row: Sequence[Any]) -> Job:
 def to_plain_job(row: Sequence[Any], captured: str | None) -> Job:
     """Build a job from a row of PLAIN_VALUES, without the first value.
 
-    `captured` is what a job took over whose row has not that. Raises UnreadableRow as `to_job`.
+    `captured` holds the variables that the job took over, if its row does not. Raises UnreadableRow
+    as `to_job` does.
     """
     wrong = _wrong_type(row, _PLAIN_FIELDS, JOB_TYPES, _good_plain_types)
     if wrong is not None:

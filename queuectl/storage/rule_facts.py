@@ -26,14 +26,14 @@ def time(text: object) -> datetime | None:
 
 
 def name_of(seq: int, job: str, id_made: int) -> str:
-    """Return what to call a job in a command: its number if nobody gave it an id."""
+    """Return the name of a job in a command: its number if nobody gave it an id."""
     return f"@{seq}" if id_made else job
 
 
 def hooks(
     conn: sqlite3.Connection, dead_jobs: Mapping[str, tuple[int, str]]
 ) -> tuple[HookFacts, ...]:
-    """Return the hooks, and of those of single jobs the ones with dead jobs, ordered by name."""
+    """Return the rules, and the hooks of single jobs that died, ordered by name."""
     found = []
     rest = dict(dead_jobs)
     for name, paused_at, disabled_at, reason, failures, last_at, result in conn.execute(
@@ -139,8 +139,8 @@ def _problem(
 ) -> tuple[str | None, str | None]:
     """Return why planned times cannot be computed here, and the command that changes that.
 
-    To import cronsim and the zones takes 30 ms, so that is done for schedules that are late only;
-    for the others it is enough that cronsim can be found.
+    To import cronsim and the zones takes 30 ms, so that is done only for schedules that are late.
+    For the others it is enough that cronsim can be found.
     """
     from importlib.util import find_spec  # these three only where there are schedules
 

@@ -25,13 +25,13 @@ _PAGE = 20_000
 """How many attempts are read in one transaction, so that the log can be emptied in between."""
 
 _MOST_READ = 2_000_000
-"""If there are more attempts, the counters of activity tell, as far as they can."""
+"""If there are more attempts, the figures come from the counters of activity, if these can tell."""
 
 _MOST_GROUPS = 2_000
 """If there are more groups, those with most attempts are found first, and only they are kept."""
 
 _QUEUE = "coalesce(executions.queue, jobs.queue)"
-"""The queue in which an attempt was; of older attempts only that of the job is known."""
+"""The queue of an attempt; for older attempts only the present queue of the job is known."""
 
 _KEYS = {
     Grouping.QUEUE: _QUEUE,
@@ -61,7 +61,7 @@ class _Window(NamedTuple):
 
 
 class _Tally:
-    """What is counted of the attempts of a group."""
+    """The counts of the attempts of a group."""
 
     __slots__ = ("cpu", "dead", "failed", "ok", "rss", "run", "runs", "series", "wait")
 
@@ -89,7 +89,7 @@ class RunHistory(Base):
         queues: Sequence[str] = (),
         most: int,
     ) -> Summary:
-        """Return the figures of attempts that started since then, in at most so many groups.
+        """Return the figures of attempts that started since then, in at most `most` groups.
 
         Attempts that still run are left out. The others are read once or twice, page by page:
         1,000,000 in some seconds. Memory grows by 16 bytes for each, however many groups there are.
@@ -209,8 +209,8 @@ def _first_since(conn: sqlite3.Connection, at: str, last: int) -> int:
 
 
 def _rows(conn: sqlite3.Connection, window: _Window, first: int, end: int) -> sqlite3.Cursor:
-    # The times are equal only for the attempt after which the job was dead. What another program
-    # wrote in the place of a number is made one.
+    # The times are equal only for the attempt after which the job was dead. A value that another
+    # program wrote in the place of a number becomes one.
     return conn.execute(
         f"""
         SELECT {window.key}, executions.outcome, executions.seconds + 0.0,

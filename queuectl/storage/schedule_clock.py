@@ -16,10 +16,10 @@ class ScheduleClock(Base):
     """The method that finds and moves such planned times."""
 
     def correct_schedules(self, *, changed_after: datetime, now: datetime) -> int:
-        """Give schedules a next planned time after now that were last changed in the future.
+        """Give a next planned time after now to schedules that were last changed in the future.
 
-        Otherwise a clock that was wrong for a minute could end a schedule for years. No time is
-        made twice: those that were dealt with stay in `ticks`. Returns how many were moved.
+        Otherwise a clock that was wrong for a minute could stop a schedule for years. No planned
+        time makes two jobs: `ticks` still knows the earlier ones. Returns how many were moved.
         """
         names = self._changed_after(changed_after)
         moved = 0
@@ -51,7 +51,7 @@ class ScheduleClock(Base):
 
 
 def _correct(conn: sqlite3.Connection, name: str, now: datetime) -> bool:
-    """Move the next planned time of a schedule to the first one after now; return whether it was.
+    """Move the next planned time of a schedule to the first one after now, and return whether.
 
     One that is overdue, or cannot be read or planned here, stays as it is.
     """

@@ -1,4 +1,4 @@
-"""What a schedule remembers of the ends of its jobs."""
+"""Noting at a schedule how its jobs ended."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from queuectl.storage.schedule_rows import (
 
 _REPLACED = ("expression", "timezone", "spec", "missed", "missed_within", "overlap", "jitter",
              "anchor", "until", "updated_at", "next_at", "due_at", "source")  # fmt: skip
-"""What `add --replace` changes; the pause, the history and the counts are kept."""
+"""The fields that `add --replace` changes; the pause, the history and the counts are kept."""
 
 _TICKS = """
     SELECT ticks.planned_at,
@@ -99,8 +99,8 @@ class Schedules(Base):
     def add_schedule(self, schedule: Schedule, *, replace: bool = False) -> Schedule:
         """Store a schedule; with `replace`, also in the place of one with the same name.
 
-        If that one has the same times, its next one stays as it is, so that to store it again at
-        each deployment never puts it off. Returns it as it is stored. Raises ScheduleExists.
+        If the planned times are the same, the next one stays as it is: storing a schedule at each
+        deployment must not put its jobs off. Returns the stored schedule. Raises ScheduleExists.
         """
         with self._transaction() as conn:
             stored = store(conn, schedule, replace=replace)
@@ -154,10 +154,10 @@ class Schedules(Base):
             )
 
     def resume_schedule(self, name: str, *, skip_missed: bool, now: datetime) -> None:
-        """Lift the pause of a schedule; what it missed is treated as if no worker had been there.
+        """Lift the pause of a schedule; its times count as if no worker had been there meanwhile.
 
-        With `skip_missed` nothing of it is made up for. Raises NoSuchSchedule, and what makes the
-        next planned time impossible to compute.
+        With `skip_missed` no job makes up for them. Raises NoSuchSchedule, or another QueueError if
+        the next planned time cannot be computed.
         """
         with self._transaction() as conn:
             schedule = to_schedule(_required(conn, name))

@@ -40,7 +40,8 @@ _JOBS_AT_ONCE = 200
 some 20 ms for which others wait."""
 
 _TRY_AGAIN = timedelta(minutes=1)
-"""When a schedule that could not make its job is tried again: a package may be there by then."""
+"""The time after which a schedule that could not make its job is tried again: a package may have
+been installed."""
 
 _KEPT_TICKS = 1000
 _TICKS_PER_TIDYING = 50
@@ -48,7 +49,7 @@ _TICKS_PER_TIDYING = 50
 
 
 class Mark(NamedTuple):
-    """What tells one state of the row of a schedule from another."""
+    """The values by which two states of the row of a schedule differ."""
 
     name: str
     """Its name."""
@@ -75,7 +76,7 @@ class CannotTick(NamedTuple):
 
 
 class Ticked(NamedTuple):
-    """What one transaction did about the schedules that are due."""
+    """The result of one transaction on the schedules that are due."""
 
     advanced: int
     """How many schedules it dealt with."""
@@ -180,7 +181,7 @@ def warn(ticked: Ticked) -> None:
 
 
 class _Ready(NamedTuple):
-    """All that a tick needs of a schedule, so that no error is left that could leave half of it."""
+    """All that a tick needs of a schedule. It is prepared first, so that no tick fails halfway."""
 
     times: cron.Times
     plan: Plan
@@ -188,7 +189,7 @@ class _Ready(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What was done about a schedule."""
+    """The result for one schedule."""
 
     jobs: list[str]
     """The ids of its jobs."""
