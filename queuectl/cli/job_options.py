@@ -243,6 +243,8 @@ def split_words(command: click.Command, ctx: click.Context, args: list[str]) -> 
     The options end with `--` if that was given.
     """
     ctx.allow_interspersed_args = False
+    if args and (args[0] == "-" or not args[0].startswith("-")):
+        return [], args  # no option to parse, as usual: that takes 0.5 ms
     options: list[click.Parameter] = [
         param for param in command.get_params(ctx) if isinstance(param, click.Option)
     ]
