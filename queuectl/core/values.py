@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Callable, Mapping, Sequence
 
-from queuectl.core.batches import LANE, is_batch, is_lane, lane_of, owner_of
 from queuectl.core.environment import is_about_an_event, is_captured, is_for_one_process
 from queuectl.core.errors import InvalidInput
 from queuectl.core.settings import MAX_BACKOFF, is_program_path, is_variable
@@ -81,6 +80,8 @@ def check_name(value: object, what: str) -> str:
 
 def check_queue(value: object, what: str) -> str:
     """Return the name of a queue; that of a batch begins with `@`, see `core.batches`."""
+    from queuectl.core.batches import is_batch  # most jobs name no queue
+
     if isinstance(value, str) and value[1:] and is_batch(value):
         return value[:1] + check_name(value[1:], what)
     return check_name(value, what)
@@ -88,6 +89,8 @@ def check_queue(value: object, what: str) -> str:
 
 def check_any_queue(value: object, what: str) -> str:
     """Return the name of a queue that may be there; it may be a lane, see `core.batches`."""
+    from queuectl.core.batches import LANE, is_lane, lane_of, owner_of  # as in `check_queue`
+
     if isinstance(value, str) and value != LANE and is_lane(value):
         return lane_of(check_queue(owner_of(value), what))
     return check_queue(value, what)
