@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Callable, Iterable, Iterator, Mapping, NoReturn
@@ -74,11 +73,13 @@ def end_by_sigpipe() -> NoReturn:
     Python ignores SIGPIPE from its start on, and it must stay ignored up to here. Otherwise waking
     a worker that is just leaving would kill us, after the commit and before the id is printed.
     """
-    from queuectl.host.signals import die_by  # only here
+    from signal import SIGPIPE  # only here
+
+    from queuectl.host.signals import die_by
 
     for function in _before_sigpipe:
         function()
-    die_by(signal.SIGPIPE)
+    die_by(SIGPIPE)
     raise AssertionError
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _signal as signal  # as in `cli/__init__.py`
 import fcntl
 import os
-import signal
 import threading
 import time
 from types import FrameType
