@@ -247,11 +247,25 @@ def test_json_has_the_keys_of_the_page(queue: Queue) -> None:
 
     every = keys("A schedule")
     assert list(shown) == every
-    assert list(listed) == [key for key in every if key not in ("next", "ticks")]
+    assert list(listed) == [key for key in every if key not in ("next", "problem", "ticks")]
     assert list(shown["ticks"][0]) == keys("A schedule", "Key of a tick")
     assert (listed["env"], shown["env"]) == ({"SECRET": "***"}, {"SECRET": "***"})
     assert queue.json("schedule", "show", "--show-env", "s")["env"] == {"SECRET": "x"}
     assert (listed["last_result"], listed["made"]) == ("made", 1)
+
+
+def test_json_says_why_there_are_no_next_times(queue: Queue) -> None:
+    """Prevents a bug: the list was empty, and the reason only in the text."""
+    add_schedule(queue.files, "s", now=utcnow())
+    assert queue.json("schedule", "show", "s")["problem"] is None
+    sql(queue, "UPDATE schedules SET expression = '0 2 * * *', timezone = 'Mars/Olympus'")
+    pytest.importorskip("cronsim")
+
+    shown = queue.json("schedule", "show", "s")
+    assert (shown["next"], shown["problem"]) == (
+        [],
+        "unknown time zone Mars/Olympus (names are like Europe/Berlin)",
+    )
 
 
 def test_tick_makes_what_is_due_and_prints_the_ids(queue: Queue) -> None:

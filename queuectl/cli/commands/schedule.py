@@ -117,6 +117,7 @@ def schedule_show(name: str, as_json: bool, show_env: bool) -> None:
             {
                 **schedule_json(shown, ticks[0] if ticks else None, show_env=show_env),
                 "next": [planned_json(shown, times, planned) for planned in following],
+                "problem": problem,
                 "ticks": [tick_json(tick) for tick in ticks],
             }
         )
