@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from queuectl.core.hooks import DELIVER
+
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _WORD = re.compile(r"(?:[^\s'\"\\;&|()<>]|\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\")+", re.DOTALL)
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh"))
@@ -27,8 +29,11 @@ def program_of(command: str) -> str:
     """Return the name of the program that a command runs first, without its folder.
 
     Variables, and programs that only run another one, such as `env`, `nice` and `sh -c`, are passed
-    over. A command without a program returns itself.
+    over. A command without a program returns itself. The command of a webhook's job, which calls
+    queuectl, is `webhook`.
     """
+    if command == DELIVER:
+        return "webhook"
     return _found(command, 0) or command.strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from queuectl.core.hooks import DELIVER
 from queuectl.core.programs import program_of
 
 
@@ -11,6 +12,7 @@ from queuectl.core.programs import program_of
     ("command", "program"),
     [
         ("make report", "make"),
+        (DELIVER, "webhook"),
         ("/usr/bin/python3 train.py", "python3"),
         ("./report", "report"),
         ("A=1 B='x y' make", "make"),
