@@ -157,18 +157,28 @@ def event_line(event: Event, at: str, cells: int, *, colored: bool) -> str:
 
 def _rest(event: Event, room: int) -> str:
     """Return the title of the job, and what the job said before it; each may be cut or missing."""
-    name, said = title(event.job), None if event.said is None else escape(event.said)
+    job, said = event.job, None if event.said is None else escape(event.said)
+    name = title(job)
+    # Of the title of a hook's job, the name of the hook says most.
+    short = name if job.hook is None or job.label is not None else escape(job.hook)
     least = min(_LEAST_TITLE, width(name))
     if said is not None:
         room -= width(f" {_DASH}  []")
         share = max(room // 3, _LEAST_TITLE)
-        for_name = min(width(name), max(room - width(said), share))
+        if short != name:
+            share = max(share, min(room // 2, width(short)))
+        share = max(room - width(said), share)
+        if width(name) > share:
+            name = short
+        for_name = min(width(name), share)
         if room - for_name < min(_LEAST_TITLE, width(said)):
             return f" {_DASH} {cut(said, room + 3)}" if room > 0 else ""
         return f" {_DASH} {cut(said, room - for_name)} [{cut_middle(name, for_name)}]"
     went_wrong = event.state in (JobState.DEAD, JobState.FAILED)
     before, after = (" [", "]") if went_wrong else (": ", "")
     room -= width(before + after)
+    if width(name) > room:
+        name = short
     return f"{before}{cut_middle(name, room)}{after}" if room >= least else ""
 
 

@@ -48,6 +48,24 @@ def test_each_event_is_one_line(size: tuple[int, int]) -> None:
     screens.compare("\n".join(lines), "worker-start-events", size)
 
 
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (124, " – 503 Service Unavailable: please try again later [hook photos-done of @17]"),
+        (100, " – 503 Service Unavailable: please tr… [photos-done]"),
+        (80, " – 503 Service Un… [photos-done]"),
+    ],
+)
+def test_the_name_of_a_hook_is_shown_before_the_number_of_the_job(cells: int, shown: str) -> None:
+    """Prevents: in 80 columns the title of its job was `hook … @17`, whichever hook it was."""
+    job = _job(18, "deliver")._replace(hook="photos-done", hook_of=17)
+    said = "503 Service Unavailable: please try again later"
+    event = Event(JobState.FAILED, job, "failed 1/30: exit 1, again in 2 s", said)
+
+    line = event_line(event, "07:29:05", cells, colored=False)
+    assert line.partition("in 2 s")[2] == shown
+
+
 def test_colours_add_no_width() -> None:
     """Without their codes, the lines are the same; only signs are green, and red is bold."""
     lines = [event_line(event, "07:29:05", 80, colored=True) for event in _EVENTS]
