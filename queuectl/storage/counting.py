@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 5000
 MINUTES_KEPT = timedelta(hours=48)
 HOURS_KEPT = timedelta(days=100)
 DAYS_KEPT = timedelta(days=400)
+_SILENT_YEARS = 2
+"""After so many years without any activity, the clock is not believed at once."""
 
 EVER = ""
 """The period of the row that has the sum of all times."""
@@ -188,7 +190,7 @@ class Counting(Base):
         """Delete some of the minutes, hours and days that are older than they are kept.
 
         Days are summed up in one row. Returns whether there may be more. It takes microseconds if
-        there is nothing to do.
+        there is nothing to do. A clock that is years ahead for less than a day deletes nothing.
         """
         old = (
             (FIRST_MINUTE, minute(to_text(now - MINUTES_KEPT))),
@@ -197,6 +199,8 @@ class Counting(Base):
         )
         with self._snapshot() as conn:
             if not any(_last_of_some(conn, *periods) for periods in old):
+                return False
+            if not _is_plausible(conn, now):
                 return False
         with self._transaction() as conn:
             for first, end in old:
@@ -222,6 +226,27 @@ def _last_of_some(conn: sqlite3.Connection, first: str, end: str) -> str | None:
         {"first": first, "end": end, "most": ROWS_AT_ONCE},
     ).fetchone()
     return row[0]  # type: ignore[no-any-return]
+
+
+def _is_plausible(conn: sqlite3.Connection, now: datetime) -> bool:
+    """Whether the clock may be right: there was activity in the years before now.
+
+    And in those before the last day of it: jobs may have run while the clock was wrong. After a
+    queue was not used for years, old rows are deleted from its second day on.
+    """
+    later, end = day(to_text(now)), day(to_text(now + timedelta(days=1)))
+    for _ in range(2):
+        (period,) = conn.execute(
+            "SELECT max(period) FROM activity WHERE period > :first AND period < :end",
+            {"first": DAY_PREFIX, "end": end},
+        ).fetchone()
+        year = later[len(DAY_PREFIX) : len(DAY_PREFIX) + 4]
+        if period is None or not year.isdecimal():  # what another program wrote
+            return True
+        if period < f"{DAY_PREFIX}{int(year) - _SILENT_YEARS:04d}{later[len(DAY_PREFIX) + 4 :]}":
+            return False
+        later = end = period
+    return True
 
 
 def _expire(conn: sqlite3.Connection, first: str, last: str, *, summed: bool) -> None:

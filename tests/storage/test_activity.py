@@ -396,7 +396,9 @@ def test_whoever_is_killed_while_it_counts_or_deletes_changes_nothing(tmp_path, 
     storage.close()
 
     def work(own):
-        own.count_attempts() if what == "count" else own.expire_activity(now=later(NOW, 9e8))
+        own.count_attempts() if what == "count" else own.expire_activity(
+            now=NOW + 600 * timedelta(days=1)
+        )
 
     for _ in killed_at_each_statement(storage, work):
         storage = Storage.open(files)
@@ -453,6 +455,33 @@ def test_minutes_hours_and_days_are_kept_for_some_time(storage, monkeypatch):
     ]
     assert storage.totals() == before
     assert storage.activity_miscounts() == []
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_a_clock_that_is_years_ahead_for_an_hour_deletes_nothing(storage, works):
+    """Also if jobs are enqueued meanwhile. Prevents: all minutes, hours and days were gone."""
+    days = timedelta(days=1)
+    enqueue_at(storage, timedelta(), days, 3 * days)
+    kept = "SELECT * FROM activity WHERE period LIKE '%2026%' ORDER BY period"
+    before = sql(storage, kept)
+    wrong = NOW + 1000 * days
+    if works:
+        storage.enqueue([JobSpec(command="true")], now=wrong)
+    assert expire(storage, now=wrong) == 0
+    assert (
+        sql(storage, "SELECT * FROM activity WHERE period LIKE '%2026%' ORDER BY period") == before
+    )
+
+    assert expire(storage) == 1  # the clock is right again; the minute two days ago is still kept
+
+
+def test_a_queue_that_was_not_used_for_years_expires_on_its_second_day(storage):
+    """Only then it is known that the clock is right."""
+    days = timedelta(days=1)
+    enqueue_at(storage, 1000 * days, days)
+    assert expire(storage, now=NOW - days) == 0
+    enqueue_at(storage, timedelta())
+    assert expire(storage) == 3
 
 
 def test_a_kept_total_that_is_wrong_is_found(storage):
