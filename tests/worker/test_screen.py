@@ -51,9 +51,9 @@ def test_each_event_is_one_line(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("cells", "shown"),
     [
-        (124, " – 503 Service Unavailable: please try again later [hook photos-done of @17]"),
-        (100, " – 503 Service Unavailable: please tr… [photos-done]"),
-        (80, " – 503 Service Un… [photos-done]"),
+        (124, " \u2013 503 Service Unavailable: please try again later [hook photos-done of @17]"),
+        (100, " \u2013 503 Service Unavailable: please tr… [photos-done]"),
+        (80, " \u2013 503 Service Un… [photos-done]"),
     ],
 )
 def test_the_name_of_a_hook_is_shown_before_the_number_of_the_job(cells: int, shown: str) -> None:
