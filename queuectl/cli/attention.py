@@ -35,7 +35,7 @@ def plain_lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def terminal_lines(findings: Sequence[Finding], width: int, at_most: int) -> list[_Line]:
-    """Return the same with styles, of at most so many cells, and at most so many lines.
+    """Return the same with styles, within a number of cells and a number of lines.
 
     A message takes two lines if it needs them. A remedy is never broken, so that it can be copied:
     it has a line of its own if it does not fit behind its message. The last line says how many

@@ -182,7 +182,7 @@ def _disk(facts: Facts) -> Iterator[Finding]:
     if disk is not None and disk.free_bytes < max(LITTLE_SPACE, LITTLE_SHARE * disk.total_bytes):
         yield critical(
             "disk",
-            f"Only {size(disk.free_bytes)} are free where the queue lies",
+            f"Only {size(disk.free_bytes)} are free on the disk of the queue",
             "queuectl prune",
             disk.folder,
         )

@@ -66,8 +66,8 @@ def test_the_defaults_are_those_of_the_help(queue: Queue) -> None:
                                   "./report)"),
         (("ops", "--on", "died", "x"), "--on: no event 'died' (known: completed, dead, cancelled, "
                                        "failed, recovered, drained, missed, finished)"),
-        (("on-failure", "--on", "dead", "x"), "NAME must not be on-failure: a job's own hooks are "
-                                              "called so"),
+        (("on-failure", "--on", "dead", "x"), "NAME must not be on-failure: a job's own hooks have "
+                                              "that name"),
         (("a/b", "--on", "dead", "x"), "NAME must be printable, without white space, comma or "
                                        "slash"),
         (("ops", "--on", "dead", "--queue", "a/hooks", "x"), "--queue must be printable, without "

@@ -161,7 +161,11 @@ def test_what_is_said_of_the_disk() -> None:
     """How much is free, and where."""
     assert found(disk=Disk("/srv", 41 << 20, GIB)) == [
         Finding(
-            "disk", CRITICAL, "Only 41 MiB are free where the queue lies", "/srv", "queuectl prune"
+            "disk",
+            CRITICAL,
+            "Only 41 MiB are free on the disk of the queue",
+            "/srv",
+            "queuectl prune",
         )
     ]
 

@@ -51,7 +51,7 @@ from queuectl.storage.enqueueing import hook_depth
     is_flag=True,
     help="Also cancel all jobs that wait for them (--after, --after-any), directly or not.",
 )
-@option("--reason", metavar="TEXT", help="Why; `queuectl show` prints it.")
+@option("--reason", metavar="TEXT", help="The reason, which `queuectl show` prints.")
 @verbose_option
 @quiet_option
 def cancel(

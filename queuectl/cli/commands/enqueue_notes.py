@@ -1,4 +1,4 @@
-"""What `enqueue` and `run` say to a person on a terminal: what was stored, what was not meant."""
+"""The notes of `enqueue` and `run` on a terminal: what was stored, and what may be a mistake."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _unserved(queues: set[str]) -> Iterator[str]:
 
 
 def point_out_mistakes(words: Sequence[str]) -> None:
-    """Say on a terminal what the caller may not have meant; jobs are stored as they were given."""
+    """Point out on a terminal what may be a mistake; jobs are stored as they were given."""
     _say_swallowed_options(words)
     _say_stdin_is_not_read(words)
 

@@ -77,7 +77,7 @@ def hook() -> None:
     multiple=True,
     required=True,
     shell_complete=offers.events,
-    help="What to report, one of the events above (repeatable, or A,B).",
+    help="Report this event, one of those above (repeatable, or A,B).",
 )
 @option(
     "--queue",
@@ -85,26 +85,26 @@ def hook() -> None:
     metavar="QUEUE",
     multiple=True,
     shell_complete=offers.queues,
-    help="Only of jobs in this queue (repeatable, or A,B).",
+    help="Report only jobs in this queue (repeatable, or A,B).",
 )
 @option(
     "--label",
     type=PATTERN,
     metavar="GLOB",
     shell_complete=offers.labels,
-    help="Only of jobs whose label matches, for example 'nightly*'.",
+    help="Report only jobs whose label matches, for example 'nightly*'.",
 )
 @option(
     "--schedule",
     type=PATTERN,
     metavar="GLOB",
-    help="Only of schedules whose name matches, and of their jobs.",
+    help="Report only schedules whose name matches, and their jobs.",
 )
 @option(
     "--digest",
     type=DURATION,
     metavar="DURATION",
-    help="Collect for this long, then report all at once.",
+    help="Collect events for this long, then report them all at once.",
 )
 @option(
     "--timeout",
@@ -158,8 +158,8 @@ def hook_add(
     from QUEUECTL_* variables, and as one JSON object from its stdin (see queuectl help hooks). Its
     job is in the queue QUEUE/hooks, which workers of QUEUE serve. A hook has no hooks.
 
-    With --url, a webhook, that job sends the JSON object to a URL. It is signed as Standard
-    Webhooks describes: the secret is printed below the name.
+    With --url the hook is a webhook: its job sends the JSON object to a URL, signed as Standard
+    Webhooks describes. The secret is printed below the name.
 
     \b
     Events:
@@ -215,7 +215,7 @@ def hook_add(
 def _checked_name(name: str) -> str:
     name = check_name(name, "NAME")
     if name in OWN_HOOKS:
-        raise InvalidInput(f"NAME must not be {name}: a job's own hooks are called so")
+        raise InvalidInput(f"NAME must not be {name}: a job's own hooks have that name")
     return name
 
 
@@ -294,7 +294,7 @@ def hook_remove(names: Sequence[str], quiet: bool) -> int:
 @_names_argument
 @quiet_option
 def hook_pause(names: Sequence[str], quiet: bool) -> int:
-    """Let hooks report nothing. What happens meanwhile is not reported later either.
+    """Let hooks report nothing. Events of the pause are not reported later either.
 
     To hold back the jobs of hooks, and let them run later: `queuectl queue pause QUEUE/hooks`.
 

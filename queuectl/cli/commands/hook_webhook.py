@@ -67,15 +67,15 @@ webhook_options = all_of(
         "output_bytes",
         type=SIZE,
         metavar="SIZE",
-        help="Send this much of the end of the job's output along (default: none; to "
-        "healthchecks 10000 bytes).",
+        help="Also send this much of the end of the job's output (default: none; 10000 bytes "
+        "to healthchecks.io).",
     ),
     option(
         "--header",
         "headers",
         multiple=True,
         metavar="'NAME: VALUE'",
-        help="Send this header along (repeatable).",
+        help="Also send this header (repeatable).",
     ),
     option(
         "--secret-file",
@@ -220,7 +220,7 @@ def _deliver(
 
 
 def _withdraw(storage: Storage, job: Job, why: str) -> int:
-    """Let the job of a webhook be cancelled, since it would never deliver; return the exit code.
+    """Request the cancel of a webhook's job that can never deliver; return the exit code.
 
     A job that fails after its cancel was requested is cancelled: it is neither retried nor dead.
     """
@@ -230,7 +230,7 @@ def _withdraw(storage: Storage, job: Job, why: str) -> int:
 
 
 def _show(answer: Any) -> None:
-    """Print what the receiver answered: it is kept as the output of the job."""
+    """Print the answer of the receiver, which is kept as the output of the job."""
     output.print_line(f"HTTP {answer.status} {answer.reason}".rstrip())
     for name, value in answer.headers:
         output.print_line(f"{name}: {value}")
@@ -243,14 +243,14 @@ def _show(answer: Any) -> None:
 @click.command("test", cls=QueueCommand)
 @click.argument("name", metavar="NAME", shell_complete=offers.hooks)
 def hook_test(name: str) -> int:
-    """Send a test event now, and print what the receiver answers.
+    """Send a test event now, and print the answer of the receiver.
 
     The command of a hook gets as much time as a job of it would have (`hook add --timeout`).
 
     \b
     Exit codes:
       0    delivered, or the command of the hook succeeded
-      1    not
+      1    not delivered, or the command failed
       124  the command took too long, and was ended
 
     \b

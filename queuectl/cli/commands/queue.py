@@ -96,7 +96,7 @@ def _row(found: QueueStatus) -> list[Cell]:
 
 @queue.command("pause", cls=QueueCommand)
 @_optional_queue
-@option("--reason", metavar="TEXT", help="Why; `queuectl queue list` prints it.")
+@option("--reason", metavar="TEXT", help="The reason, which `queuectl queue list` prints.")
 @quiet_option
 def queue_pause(name: str | None, reason: str | None, quiet: bool) -> None:
     """Start no more jobs of a queue, or of all queues.

@@ -144,7 +144,7 @@ def schedule_show(name: str, as_json: bool, show_env: bool) -> None:
     shell_complete=offers.schedules,
 )
 @option("-n", "--count", type=WholeNumber(1, _LARGEST_COUNT), default=_SHOWN_NEXT,
-              metavar="N", help="Print so many times (default: 5).")  # fmt: skip
+              metavar="N", help="Number of times to print (default: 5).")  # fmt: skip
 @option(
     "--tz",
     metavar="ZONE",
@@ -185,7 +185,7 @@ def _chosen(text: str, tz: str | None, now: datetime) -> Schedule:
 
 @schedule.command("run", cls=QueueCommand)
 @_name
-@option("--force", is_flag=True, help="Also while the last job has not ended.")
+@option("--force", is_flag=True, help="Make a job even if the last one has not ended.")
 @option("-w", "--wait", is_flag=True,
               help="Wait for its end; print its output and exit with its code.")  # fmt: skip
 @quiet_option
@@ -211,7 +211,7 @@ def schedule_run(name: str, force: bool, wait: bool, quiet: bool) -> None:
 
 @schedule.command("pause", cls=QueueCommand)
 @_names
-@option("--reason", metavar="TEXT", help="Why; `queuectl schedule show` prints it.")
+@option("--reason", metavar="TEXT", help="The reason, which `queuectl schedule show` prints.")
 @quiet_option
 def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> None:
     """Make no more jobs of schedules. Jobs that are there already are not affected.
@@ -234,12 +234,12 @@ def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> N
 @schedule.command("resume", cls=QueueCommand)
 @_names
 @option("--skip-missed", is_flag=True,
-              help="Make up for nothing that was planned during the pause.")  # fmt: skip
+              help="Make no jobs for times that were planned during the pause.")  # fmt: skip
 @quiet_option
 def schedule_resume(names: tuple[str, ...], skip_missed: bool, quiet: bool) -> None:
     """Make jobs of paused schedules again.
 
-    Times planned during the pause are made up for as --missed of the schedule says.
+    --missed of the schedule decides about the times that were planned during the pause.
 
     \b
     Examples:
@@ -279,7 +279,7 @@ def schedule_remove(names: tuple[str, ...], quiet: bool) -> None:
 def schedule_tick(quiet: bool) -> None:
     """Make the jobs that are due, run none of them, and print their ids.
 
-    Only for hosts where workers are started another way: workers do this by themselves.
+    Workers do this by themselves; it is for hosts on which they are started in another way.
 
     \b
     Examples:

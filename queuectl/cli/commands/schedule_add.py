@@ -84,13 +84,13 @@ def _complete(ctx: click.Context, param: Any, incomplete: str) -> list[Any]:
 @option(
     "--tz",
     metavar="ZONE",
-    help="Time zone, as Europe/Berlin (default: that of TZ, else the machine's).",
+    help="Time zone, such as Europe/Berlin (default: that of TZ, else the machine's).",
 )
 @option(
     "--jitter",
     type=DURATION,
     metavar="DURATION",
-    help="Start each job up to so much later (default: 0).",
+    help="Delay each job by up to this time (default: 0).",
 )
 @option("--until", metavar="TIME", help="Make no job after this time.")
 @option("--paused", is_flag=True, help="Make no jobs until queuectl schedule resume.")
@@ -98,7 +98,8 @@ def _complete(ctx: click.Context, param: Any, incomplete: str) -> list[Any]:
     "--missed",
     type=click.Choice(MISSED),
     default="once",
-    help="Planned times at which no worker was there: make no job, one, or all (default: once).",
+    help="Make no job, one job or all jobs for planned times at which no worker was there "
+    "(default: once).",
 )
 @option(
     "--missed-within",
@@ -110,8 +111,8 @@ def _complete(ctx: click.Context, param: Any, incomplete: str) -> list[Any]:
     "--overlap",
     type=click.Choice(OVERLAP),
     default="skip",
-    help="If the last job has not ended: leave the time out, run both, or replace the "
-    "job if it waits (default: skip).",
+    help="If the last job has not ended, leave the time out, run both jobs, or replace the "
+    "last one if it still waits (default: skip).",
 )
 @option("--replace", is_flag=True, help="Replace the schedule of this name if there is one.")
 @job_options(new=True)
@@ -129,8 +130,8 @@ def add(
 ) -> None:
     """Make a job at set times, and print the name of the schedule.
 
-    Workers make the jobs, whichever queues they serve; no other process is needed. Planned
-    times at which no worker was running are made up for as --missed says.
+    Workers make the jobs, whichever queues they serve; no other process is needed. --missed
+    decides about planned times at which no worker was running.
 
     \b
     Examples:

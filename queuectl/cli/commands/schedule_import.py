@@ -40,13 +40,13 @@ _PREVIEW = (
 @option(
     "--sync",
     is_flag=True,
-    help="Remove schedules that came from this file, and are not in it any more.",
+    help="Remove schedules that came from this file and are no longer in it.",
 )
 @option("--prefix", default="", metavar="TEXT", help="Begin all names with this.")
 @option(
     "--system-user",
     metavar="USER",
-    help="The file has a column for the user, as /etc/crontab: take the lines of this one.",
+    help="The file has a column for the user, as /etc/crontab: import the lines of this user.",
 )
 @quiet_option
 def schedule_import(

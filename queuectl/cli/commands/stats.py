@@ -40,7 +40,7 @@ _ROOM_FOR_COMMANDS = 110
     "--by",
     type=click.Choice([grouping.value for grouping in Grouping]),
     default=Grouping.QUEUE.value,
-    help="What is summed up on one line (default: queue).",
+    help="Sum up the attempts with the same value of this on one line (default: queue).",
 )
 @queue_option
 @option(
@@ -58,8 +58,8 @@ def stats(since: datetime, by: str, queues: Sequence[str], most: int, as_json: b
 
     WAIT and RUN are medians, 95% and MAX the times that 95 % and all of them did not exceed. WAIT
     is the time from when an attempt could start to its start. CPU is the time of all together, MEM
-    the most that one process had. OVER TIME shows how many started when. `queuectl help statistics`
-    explains all that.
+    the most that one process had. OVER TIME shows when they started. `queuectl help statistics`
+    explains all columns.
 
     \b
     Examples:
