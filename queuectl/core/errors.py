@@ -76,7 +76,8 @@ class NoSuchJob(QueueError):
     """No job has this name. `message` says it in other words, where there are better ones."""
 
     def __init__(self, job: str, message: str | None = None) -> None:
-        super().__init__(message or f"no such job: {job}")
+        hint = f" (a number is written @{job})" if job.isascii() and job.isdecimal() else ""
+        super().__init__(message or f"no such job: {job}{hint}")
         self.job = job
 
 

@@ -43,6 +43,15 @@ def test_every_command_takes_the_number_of_a_job(
     assert (done.code, done.err) == (0, "")
 
 
+def test_a_number_without_its_sign_has_a_hint(queue: Queue, numbers: dict[str, str]) -> None:
+    """Other tools number their jobs 1, 2, 3; here that might be an id that a person gave."""
+    for command in ("show", "logs", "wait", "cancel", "enqueue --after"):
+        name = command.split()[0]
+        rest = ["true"] if name == "enqueue" else []
+        done = queue.run(*command.split(), "1", *rest)
+        assert done.err == f"queuectl {name}: no such job: 1 (a number is written @1)\n"
+
+
 @pytest.mark.parametrize(
     ("command", "out"),
     [
