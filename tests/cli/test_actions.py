@@ -209,7 +209,7 @@ def test_a_waiting_job_is_edited(states: Queue, state: str) -> None:
     after = states.show(state)
     changed = {key for key in before if before[key] != after[key]}
 
-    assert out == f"{state} is {state}"
+    assert out == f"{state} is changed; it is {state}"
     assert changed == {"command", "priority", "updated_at"}
     assert (after["command"], after["priority"]) == ("make 'a report'", 4)
 
@@ -222,7 +222,9 @@ def test_the_help_of_edit_names_no_defaults(queue: Queue) -> None:
 
 def test_a_dead_job_is_edited_and_retried(states: Queue) -> None:
     """Regression: that was refused, so the id, the label and what waits for the job were lost."""
-    assert states.ok("edit", "dead", "echo fixed") == "dead is dead: queuectl retry dead runs it"
+    assert states.ok("edit", "dead", "echo fixed") == (
+        "dead is changed; it is dead: queuectl retry dead runs it"
+    )
     assert states.fails(1, "edit", "--delay", "1h", "dead") == (
         "queuectl edit: cannot edit when dead starts: it is dead "
         "(give the option to queuectl retry)"
@@ -356,9 +358,9 @@ def test_edit_changes_the_time_the_queue_and_variables(queue: Queue) -> None:
     queue.enqueue("true", "--id", "a", "--env", "A=1", "--env", "B=2")
 
     assert queue.ok("edit", "a", "--delay", "1h", "--queue", "q", "--env", "B=3") == (
-        "a is scheduled"
+        "a is changed; it is scheduled"
     )
-    assert queue.ok("edit", "a", "--delay", "0") == "a is pending"
+    assert queue.ok("edit", "a", "--delay", "0") == "a is changed; it is pending"
     job = queue.json("show", "a", "--show-env")
     assert (job["queue"], job["env"]["A"], job["env"]["B"]) == ("q", "1", "3")
 
@@ -393,12 +395,14 @@ def test_edit_changes_what_a_job_waits_for(chain: Queue) -> None:
     """Regression: nothing could change that. '' stands for no job; a dead one is warned of."""
     chain.run_as_if("dead")
 
-    assert chain.ok("edit", "--after", "other", "--after-any", "c,a", "d") == "d is blocked"
+    assert chain.ok("edit", "--after", "other", "--after-any", "c,a", "d") == (
+        "d is changed; it is blocked"
+    )
     assert (chain.show("d")["after"], chain.show("d")["after_any"]) == (["other"], ["c"])
-    assert chain.ok("edit", "--after", "", "--after-any", "", "d") == "d is pending"
+    assert chain.ok("edit", "--after", "", "--after-any", "", "d") == "d is changed; it is pending"
     assert (chain.show("d")["after"], chain.show("d")["after_any"]) == ([], [])
     done = chain.run("edit", "d", "--after", "a", "--after", "other")
-    assert done.out == "d is blocked\n"
+    assert done.out == "d is changed; it is blocked\n"
     assert done.err == "d waits for a, which will not complete unless retried (queuectl retry)\n"
 
 

@@ -178,7 +178,7 @@ def test_an_edit_keeps_the_pause(queue: Queue) -> None:
     queue.add("true", id="a")
     queue.ok("pause", "a")
 
-    assert queue.ok("edit", "a", "false") == "a is pending, paused"
+    assert queue.ok("edit", "a", "false") == "a is changed; it is pending, paused"
     assert _paused(queue) == ["a"]
 
 

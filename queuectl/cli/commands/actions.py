@@ -275,7 +275,7 @@ def edit(
         _warn_unsatisfiable(storage, edited)
     dead = f": queuectl retry {quoted(name)} runs it" if edited.state is JobState.DEAD else ""
     paused = "" if edited.paused_at is None else ", paused"
-    output.print_line(f"{name} is {edited.state.value}{paused}{dead}")
+    output.print_line(f"{name} is changed; it is {edited.state.value}{paused}{dead}")
 
 
 def _selected_queues(storage: Storage, selection: Selection) -> set[str]:
