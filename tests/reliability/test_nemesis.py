@@ -10,9 +10,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
+from queuectl.core.models import Job, Selection
 from queuectl.core.times import utcnow
 from support.history import (
     assert_all_counted,
@@ -75,13 +77,19 @@ class _Nemesis:
         self._stopped: list[int] = []
         self.done = 0
 
-    def strike_for(self, seconds: float) -> None:
-        """Send a random signal to a random process every 50 to 500 ms, for so long."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+    def strike_for(self, seconds: float, enough: Callable[[], bool] = lambda: True) -> None:
+        """Send a random signal to a random process every 50 to 500 ms, for so long.
+
+        It takes longer if not enough has happened by then, as on a busy machine, where no process
+        may live long enough to do anything. Signals become rarer and rarer then.
+        """
+        began = time.monotonic()
+        slowness = 1.0
+        while slowness <= 1.0 or self.done <= seconds / 2 or not enough():
             self._restart_pools()
             # This sleep sets the pace of the signals; it does not wait for anything.
-            time.sleep(self._chance.uniform(0.05, 0.5))
+            time.sleep(self._chance.uniform(0.05, 0.5) * slowness)
+            slowness = max(1.0, (time.monotonic() - began) / seconds)
             for pid in self._stopped:
                 _signal(pid, signal.SIGCONT)
             self._stopped = []
@@ -160,12 +168,10 @@ def test_signals_at_random_neither_lose_nor_repeat_a_job(queue: Queue) -> None:
     acknowledged = queue.add_many(*commands, max_retries=1000)
     nemesis = _Nemesis(queue, seed)
     try:
-        nemesis.strike_for(_SECONDS)
+        nemesis.strike_for(_SECONDS, lambda: any(event == "end" for event, *_ in entries(queue)))
     finally:
         nemesis.leave()
     print(f"{len(acknowledged)} jobs, {nemesis.done} signals")
-    assert nemesis.done > _SECONDS / 2
-    assert any(event == "end" for event, _, _ in entries(queue)), "nothing was ever done"
     queue.drain(workers=4, timeout=600)
 
     assert_nothing_lost_nothing_twice(queue, acknowledged)
@@ -203,6 +209,10 @@ def test_signals_at_random_lose_no_report_of_a_hook(queue: Queue) -> None:
     assert_sound(queue)
 
 
+def _made_by(queue: Queue, schedule: str) -> list[Job]:
+    return list(queue.storage.jobs(Selection(schedule=schedule)))
+
+
 def test_signals_at_random_make_each_planned_time_once(queue: Queue) -> None:
     """No planned time of a schedule is lost, or made twice, and each job runs to its end."""
     seed = random.randrange(1 << 32)
@@ -214,7 +224,7 @@ def test_signals_at_random_make_each_planned_time_once(queue: Queue) -> None:
         add_schedule(queue.files, name, "every 1s", now=utcnow(), job=job, **policy)
     nemesis = _Nemesis(queue, seed)
     try:
-        nemesis.strike_for(_SECONDS)
+        nemesis.strike_for(_SECONDS, lambda: len(_made_by(queue, "s")) > _SECONDS / 2)
     finally:
         nemesis.leave()
     queue.ok("schedule", "pause", "s", "t", "u")
