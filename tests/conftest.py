@@ -16,6 +16,7 @@ import pytest
 from queuectl.host import files
 from queuectl.storage import Storage
 from support.clock import Clock
+from support.new_queues import open_new
 from support.places import folder_in_memory
 from support.queue import Queue
 from support.watch import file_watch
@@ -127,6 +128,6 @@ def clock() -> Clock:
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
     """An open, empty storage."""
-    opened = Storage.open(files.find(str(tmp_path / "queue.db"), None, False), create=True)
+    opened = open_new(files.find(str(tmp_path / "queue.db"), None, False))
     yield opened
     opened.close()

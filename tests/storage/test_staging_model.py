@@ -16,7 +16,7 @@ from queuectl.core.jobfile import from_fields
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
 from queuectl.host.files import find
-from queuectl.storage import Storage
+from support.new_queues import open_new
 from support.rows import add, finish, sql
 from support.stages import stage_all
 
@@ -81,7 +81,7 @@ def some_lines(draw):
 @contextmanager
 def queue_with_history():
     with tempfile.TemporaryDirectory() as folder:
-        storage = Storage.open(find(f"{folder}/queue.db", None, False), create=True)
+        storage = open_new(find(f"{folder}/queue.db", None, False))
         try:
             storage._database.connection.execute("PRAGMA synchronous = OFF")
             add(storage, NOW, "completed", "dead", "keyed-dead", "running", "waiting")

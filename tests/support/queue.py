@@ -23,6 +23,7 @@ from queuectl.core.times import utcnow
 from queuectl.host import files
 from queuectl.storage import Storage
 from support.calls import COMMAND, Argument, Called, in_fork, in_process
+from support.new_queues import open_new
 from support.processes import alive
 from support.waiting import PATIENCE_SECONDS, wait_until
 from support.watch import file_watch
@@ -222,7 +223,7 @@ class Queue:
         Each command closes it, since an open database must not cross a fork.
         """
         if self._storage is None:
-            self._storage = Storage.open(self.files, create=True)
+            self._storage = open_new(self.files)
             _with_storage.add(self)
         return self._storage
 
@@ -235,7 +236,7 @@ class Queue:
     @contextmanager
     def opened(self) -> Iterator[Storage]:
         """Open a storage of its own for a while; no command may run in a fork meanwhile."""
-        storage = Storage.open(self.files, create=True)
+        storage = open_new(self.files)
         try:
             yield storage
         finally:
