@@ -19,7 +19,15 @@ from support.history import assert_sound
 from support.legacy import SHAPES, contents, make
 from support.queue import Queue
 from support.rows import sql
-from support.tracing import Point, needs_strace, points, recording, sample, without_queue
+from support.tracing import (
+    Point,
+    needs_strace,
+    points,
+    recording,
+    sample,
+    under_strace,
+    without_queue,
+)
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.on_disk, pytest.mark.timeout(3600)]
@@ -113,10 +121,7 @@ def _two_at_once(
     script = 'for id in first second; do "$@" enqueue --id $id true >$id 2>>said & done; wait'
     for name in (*_IDS, "said"):
         (queue.work / name).write_text("")
-    words: list[str] = []
-    if options:
-        where = [] if "-o" in options else ["-f", "-o", "/dev/null"]
-        words = ["strace", *where, *options]
+    words = under_strace(options) if options else []
     subprocess.run(
         [*words, "sh", "-c", script, "-", *program],
         env=queue.env, cwd=str(queue.work), stdin=subprocess.DEVNULL, timeout=60, check=False,

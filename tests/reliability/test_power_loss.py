@@ -19,7 +19,7 @@ from support.calls import COMMAND
 from support.power_cut import CALLS, Disk, Event, read_trace
 from support.queue import Queue
 from support.stages import STAGING
-from support.tracing import LONG, needs_strace, sample
+from support.tracing import LONG, needs_strace, sample, under_strace
 
 pytestmark = [pytest.mark.on_disk, needs_strace, pytest.mark.timeout(3600)]
 
@@ -42,14 +42,14 @@ _COMPLETED = re.compile(rb" (\w+) completed in ")
 def _traced(queue: Queue, durability: str) -> list[Event]:
     """Return the writes of some enqueues, one of them of many jobs, two pools and a prune."""
     trace = queue.folder / "trace"
-    options = ["-f", "-y", "-xx", "-s", "200000", "-o", str(trace), "-e", f"trace={CALLS}"]
+    options = ["-y", "-xx", "-s", "200000", "-o", str(trace), "-e", f"trace={CALLS}"]
     many = queue.folder / "many.jsonl"
     many.write_text("".join(json.dumps({"id": job, "command": "exit 0"}) + "\n" for job in _MANY))
     script = re.sub("^(.*)queuectl ", rf"\1{COMMAND} ", _SCRIPT, flags=re.MULTILINE).format(
         durability=durability, staging=" ".join(map(shlex.quote, STAGING)), many=many
     )
     done = subprocess.run(
-        ["strace", *options, "sh", "-c", script],
+        [*under_strace(options), "sh", "-c", script],
         env=queue.env,
         cwd=str(queue.work),
         capture_output=True,

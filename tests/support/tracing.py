@@ -206,11 +206,13 @@ def without_queue(queue: Queue) -> None:
 
 def strace(queue: Queue, options: Sequence[str], *args: str, before: Sequence[str] = ()) -> Called:
     """Run `BEFORE queuectl ARGS` under strace to its end."""
-    if "-o" not in options:
-        options = [*options, "-o", "/dev/null"]
-    if _can_filter():
-        options = [*_WITH_A_FILTER, *options]
-    return queue.run(*args, before=["strace", *options, *before])
+    return queue.run(*args, before=[*under_strace(options), *before])
+
+
+def under_strace(options: Sequence[str]) -> list[str]:
+    """Return what to put before the words of a command, so that strace follows its processes."""
+    where = [] if "-o" in options else ["-o", "/dev/null"]
+    return ["strace", *(_WITH_A_FILTER if _can_filter() else ["-f"]), *where, *options]
 
 
 class Tracer:
