@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from support.forks import in_processes
 from support.processes import kill, linux_only
 from support.queue import Queue
 from support.waiting import wait_until
@@ -21,13 +24,30 @@ _JOB = (
 )
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_job_is_stopped_exactly_while_it_is_paused(queue: Queue, seed: int) -> None:
+@pytest.mark.timeout(300)
+def test_a_job_is_stopped_exactly_while_it_is_paused(tmp_path: Path) -> None:
     """Whenever its worker, or the whole pool, dies: it runs once, and its timeout does not fire.
 
-    The timeout is shorter than the pauses together.
+    The timeout is shorter than the pauses together. Four histories take place at the same time,
+    because most of their time they wait.
     """
-    chance = random.Random(seed)
+    folders = [tmp_path / f"{seed}" for seed in range(4)]
+    for folder in folders:
+        folder.mkdir()
+
+    in_processes([partial(_history, folder) for folder in folders], timeout=240)
+
+
+def _history(folder: Path) -> None:
+    queue = Queue(folder)
+    try:
+        _pause_again_and_again(queue, random.Random(folder.name))
+    finally:
+        left = queue.close()
+    assert not left, f"left running: {left}"
+
+
+def _pause_again_and_again(queue: Queue, chance: random.Random) -> None:
     job = queue.add(_JOB, timeout=20.0)
     queue.start()
     queue.text("runs")
