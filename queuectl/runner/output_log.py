@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import os
 import re
 import stat
@@ -21,9 +20,8 @@ from queuectl.host.filesystem import (
     remove_quietly,
     unlink_quietly,
 )
+from queuectl.host.log import log as _log
 from queuectl.host.processes import FileIdentity
-
-_log = logging.getLogger(__name__)
 
 INLINE_BYTES = 4096
 """An output up to this size is kept in the attempt's row, and gets no file of its own."""

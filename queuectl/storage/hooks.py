@@ -171,9 +171,9 @@ def _active_rules(conn: sqlite3.Connection) -> list[Hook]:
 
 
 def _warn(message: str) -> None:
-    import logging  # most commands that could get here do not need it
+    from queuectl.host.log import log  # most commands that could get here do not need it
 
-    logging.getLogger(__name__).warning("%s", message)
+    log.warning("%s", message)
 
 
 def _own_runs(job: Job) -> list[_Run]:

@@ -6,7 +6,6 @@ A tick is a part of the transaction in which a worker claims a job. The primary 
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from datetime import datetime, timedelta
@@ -27,12 +26,11 @@ from queuectl.core.schedules import (
 )
 from queuectl.core.settings import Settings
 from queuectl.core.times import optional_text, to_text
+from queuectl.host.log import log as _log
 from queuectl.storage.adding import Adding
 from queuectl.storage.base import any_bytes
 from queuectl.storage.enqueueing import hook_depth, store_one
 from queuectl.storage.schedule_rows import SELECT_SCHEDULE, to_schedule
-
-_log = logging.getLogger(__name__)
 
 _SCHEDULES_AT_ONCE = 50
 _JOBS_AT_ONCE = 200

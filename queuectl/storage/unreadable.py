@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from datetime import datetime
 from typing import Mapping
@@ -13,12 +12,11 @@ from queuectl.core.models import Job
 from queuectl.core.settings import effective
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
+from queuectl.host.log import log as _log
 from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.hooks import fire, note_result
 from queuectl.storage.rows import IS_WORKER_ID, JOB_TYPES, SELECT_JOB, is_readable, to_job
 from queuectl.storage.schedule_ends import note_end
-
-_log = logging.getLogger(__name__)
 
 _KEPT = frozenset(
     ("seq", "state", "locked_by", "locked_at", "execution_id", "finished_at", "updated_at")

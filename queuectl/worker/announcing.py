@@ -5,13 +5,11 @@ The supervisor calls an announcer at each step of the pool's life.
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Callable
 
+from queuectl.host.log import log as _log
 from queuectl.worker.tally import Tally
-
-_log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 5.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from datetime import datetime, timedelta
@@ -16,9 +15,9 @@ from queuectl.core.times import utcnow
 from queuectl.host.files import is_unfinished, log_owner, logged_execution
 from queuectl.host.filesystem import unlink_quietly
 from queuectl.host.lockfiles import is_alive
+from queuectl.host.log import log as _log
 from queuectl.storage.for_workers import WorkerStorage
 
-_log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 _PERIOD_SECONDS = 60.0

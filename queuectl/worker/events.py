@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
@@ -11,14 +10,13 @@ from typing import Callable
 
 from queuectl.core.errors import QueueError, QueueLost
 from queuectl.core.models import Claim, OutcomeKind
+from queuectl.host.log import log as _log
 from queuectl.host.signals import KILL_SIGNAL, LEAVE_SIGNAL, SignalStream, suspend
 from queuectl.host.wakeup import WakeUpFifo
 from queuectl.runner.attempt import PauseState
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.assignment import Order, WorkerExit
 from queuectl.worker.reporting import Reporter
-
-_log = logging.getLogger(__name__)
 
 _MUTED_SECONDS = 0.05
 _CANCEL_LOOK_SECONDS = 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from datetime import datetime
@@ -16,6 +15,7 @@ from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import open_private, remove_quietly
+from queuectl.host.log import log as _log
 from queuectl.host.wakeup import WakeUpFifo, wake_up
 from queuectl.runner import process_tree
 from queuectl.runner.attempt import describe_unended, with_left
@@ -35,8 +35,6 @@ from queuectl.worker.recovery import Recovery
 from queuectl.worker.reporting import Reporter
 from queuectl.worker.tally import Left
 from queuectl.worker.writing import Writer
-
-_log = logging.getLogger(__name__)
 
 _LOCK_WAIT_SECONDS = 1.0
 """How long one try to get the write lock may take; the worker reads its orders between two."""

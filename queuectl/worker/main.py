@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import sys
 from typing import NoReturn
 
 from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
-from queuectl.core.escaping import escape
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles, with_tilde
+from queuectl.host.log import log as _log
 from queuectl.worker import loop, titles
 from queuectl.worker.announcing import (
     Announcer,
@@ -27,8 +25,6 @@ from queuectl.worker.reporting import Reporter
 from queuectl.worker.screen import Screen, ScreenReporter
 from queuectl.worker.supervisor import Supervisor
 from queuectl.worker.tally import Tally
-
-_log = logging.getLogger(__name__)
 
 
 def run() -> NoReturn:
@@ -117,33 +113,16 @@ def _speakers(
 
 def _begin_log(*, quiet: bool, on_screen: bool) -> None:
     """Log to stderr from now on."""
-    # A line that cannot be logged, on a full disk for example, is dropped. By default Python would
-    # print a traceback for each.
-    logging.raiseExceptions = False
-    handler = logging.StreamHandler(sys.stderr)
     if on_screen:
         # The terminal may have written ^C at the beginning of this line.
-        handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%H:%M:%S", before="\r"))
+        _log.begin("%H:%M:%S", before="\r", quiet=quiet)
     elif _is_journal(2):
-        handler.setFormatter(_OneLine("%(message)s"))  # systemd adds the time
+        _log.begin("", quiet=quiet)  # systemd adds the time
     else:
-        handler.setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])
+        _log.begin("%Y-%m-%d %H:%M:%S", quiet=quiet)
 
 
 def _is_journal(descriptor: int) -> bool:
     """Whether a descriptor leads to the journal of systemd, see systemd.exec(5)."""
     status = os.fstat(descriptor)
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-
-
-class _OneLine(logging.Formatter):
-    """Prints each message as one line, whatever names are in it; a traceback keeps its lines."""
-
-    def __init__(self, form: str, times: str | None = None, *, before: str = "") -> None:
-        super().__init__(form, times)
-        self._before = before
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is given)
-        """Return the line."""
-        return self._before + escape(super().formatMessage(record))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Iterable
 
@@ -10,9 +9,8 @@ from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles, log_owner
 from queuectl.host.filesystem import make_folder, remove_quietly
+from queuectl.host.log import log as _log
 from queuectl.runner import exit_status
-
-_log = logging.getLogger(__name__)
 
 
 def reap(files: QueueFiles, pid: int, workers: Iterable[str]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Callable
 
-_log = logging.getLogger(__name__)
+from queuectl.host.log import log as _log
 
 _FIRST_SECONDS = 1.0
 _LONGEST_SECONDS = 60.0

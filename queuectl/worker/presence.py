@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from queuectl.core.errors import QueueError
 from queuectl.host.lockfiles import ProcessLock
+from queuectl.host.log import log as _log
 from queuectl.host.wakeup import WakeUpFifo
 from queuectl.storage.for_workers import WorkerStorage
-
-_log = logging.getLogger(__name__)
 
 
 class Presence:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Callable, Sequence
 
 from queuectl.core.errors import QueueBusy, QueueError, QueueLost, UnreadableRow
@@ -11,6 +10,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import to_text, utcnow
 from queuectl.host import lockfiles, processes, wakeup
 from queuectl.host.filesystem import remove_quietly
+from queuectl.host.log import log as _log
 from queuectl.runner import adopted, exit_status, process_tree
 from queuectl.runner.attempt import Command, describe_end, end_processes, with_left
 from queuectl.runner.children import ProcessName
@@ -20,8 +20,6 @@ from queuectl.worker.commands import CommandBuilder
 from queuectl.worker.events import JobEvents, WorkerEvents
 from queuectl.worker.reporting import Reporter
 from queuectl.worker.writing import FIRST_PAUSE_SECONDS, Writer
-
-_log = logging.getLogger(__name__)
 
 _LOST_GRACE_SECONDS = 2.0
 """The time between TERM and KILL for what is left of a lost attempt: nobody waits for its end."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Mapping
 
 from queuectl.core.models import Claim, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.naming import quoted, title
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, utcnow
+from queuectl.host.log import log as _log
 from queuectl.worker.tally import Left, Tally
-
-_log = logging.getLogger(__name__)
 
 _MOST_CELLS = 200
 """A longer command is cut in its middle."""
@@ -103,7 +101,7 @@ class Reporter:
             self.tally.add(Tally.RELEASED)
 
     def _say_completed(self, claim: Claim, outcome: Outcome) -> None:
-        if not _log.isEnabledFor(logging.INFO):
+        if not _log.writes_info():
             return
         _log.info(
             "%s completed%s (%d bytes: queuectl logs %s)",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import AbstractSet
 
 from queuectl.core.errors import QueueError
 from queuectl.host import lockfiles, wakeup
 from queuectl.host.files import QueueFiles
-
-_log = logging.getLogger(__name__)
+from queuectl.host.log import log as _log
 
 
 class Scan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import select
 import signal
@@ -14,6 +13,7 @@ from queuectl.core.errors import QueueError
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import lockfiles, pool_size, signals, wakeup
 from queuectl.host.files import QueueFiles
+from queuectl.host.log import log as _log
 from queuectl.host.processes import become_subreaper, load_libc
 from queuectl.worker import orphans, restarts, stopping, titles
 from queuectl.worker.announcing import Announcer
@@ -21,8 +21,6 @@ from queuectl.worker.assignment import Assignment, Order, WorkerExit
 from queuectl.worker.plan import Plan
 from queuectl.worker.scan import Scan
 from queuectl.worker.stopping import Mode, Stop
-
-_log = logging.getLogger(__name__)
 
 _SCAN_SECONDS = 2.0
 _READY_POLL_SECONDS = 0.02

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Callable, TypeVar
 
@@ -13,10 +12,10 @@ from queuectl.core.errors import (
     QueueLost,
     QueueUnusable,
 )
+from queuectl.host.log import log as _log
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.worker.events import WorkerEvents
 
-_log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 FIRST_PAUSE_SECONDS = 0.05

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 
 import pytest
@@ -264,7 +263,7 @@ def _claimed(storage, now):
     return None if claim is None else claim.job.id
 
 
-def test_without_cronsim_a_schedule_is_left_to_others(storage, clock, monkeypatch, caplog):
+def test_without_cronsim_a_schedule_is_left_to_others(storage, clock, monkeypatch, logged):
     """It is warned of once, its row is untouched, and other jobs start as ever."""
     pytest.importorskip("cronsim")
     add_schedule(storage.files, "s", "*/10 * * * *", now=clock.now)
@@ -272,7 +271,7 @@ def test_without_cronsim_a_schedule_is_left_to_others(storage, clock, monkeypatc
     before = row_of(storage, "*")
     without = WorkerStorage.open(storage.files, write=True)
     now = clock.tick(30 * MINUTES)
-    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+    with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "cronsim", None)
         assert run_all(without, now) == [now]
         for seconds in range(5):
@@ -286,7 +285,7 @@ def test_without_cronsim_a_schedule_is_left_to_others(storage, clock, monkeypatc
     without.close()
 
     assert row_of(storage, "*") == before
-    assert [record.getMessage() for record in caplog.records] == [
+    assert logged == [
         "the schedule s makes no jobs here: cron expressions need the package cronsim (in a "
         "checkout of queuectl: pip install '.[cron]'; 'every 10m' works without)"
     ]
@@ -329,7 +328,7 @@ def test_what_could_not_be_made_is_tried_again_after_a_minute(storage, clock, mo
         ("name", b"\xff"),
     ],
 )
-def test_a_damaged_schedule_is_left_alone(storage, clock, caplog, column, value):
+def test_a_damaged_schedule_is_left_alone(storage, clock, logged, column, value):
     """Another program wrote it: others make their jobs, and no worker spins."""
     expression = "0 * * * *" if column == "timezone" else "every 10m"
     if column == "timezone":
@@ -344,15 +343,14 @@ def test_a_damaged_schedule_is_left_alone(storage, clock, caplog, column, value)
     worker = WorkerStorage.open(storage.files, write=True)
     now = clock.tick(60 * MINUTES)
 
-    with caplog.at_level(logging.WARNING):
-        jobs = run_all(worker, now)
-        run_all(worker, later(now, 1))
-        ready = worker.ready((), now=later(now, 2))
+    jobs = run_all(worker, now)
+    run_all(worker, later(now, 1))
+    ready = worker.ready((), now=later(now, 2))
 
     assert jobs == [now]
     assert ready == Ready(False, later(now, 10 * MINUTES))
-    assert [record.getMessage()[:14] for record in caplog.records] == ["the schedule s"] or (
-        column == "name" and len(caplog.records) == 1
+    assert [message[:14] for message in logged] == ["the schedule s"] or (
+        column == "name" and len(logged) == 1
     )
     worker.close()
 

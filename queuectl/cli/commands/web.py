@@ -21,6 +21,7 @@ from queuectl.cli.parameters import WholeNumber
 from queuectl.core.errors import NoQueue, QueueError
 from queuectl.core.extras import needed
 from queuectl.host import heap
+from queuectl.host.log import log
 from queuectl.host.signals import die_by
 
 if TYPE_CHECKING:
@@ -232,4 +233,6 @@ def _log_to_stderr(*, quiet: bool) -> None:
     )
     # It would say how many requests wait for a thread, whenever a browser opens several pages.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    logging.getLogger("queuectl").setLevel(logging.WARNING if quiet else logging.INFO)
+    ours = logging.getLogger("queuectl")
+    ours.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.send_to(ours.log)
