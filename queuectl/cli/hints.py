@@ -155,8 +155,13 @@ _OPTIONS_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("--cron", "--every", "--repeat", "--schedule"), "queuectl schedule add"),
         **dict.fromkeys(("--webhook", "--url", "--hook"), "queuectl hook add"),
     },
+    "run": {
+        **dict.fromkeys(("-P", "-c", "--count", "--parallel", "--workers"), "--jobs"),
+        **dict.fromkeys(("-a", "--arg-file"), ":::: FILE, after the command"),
+        "--joblog": "queuectl list --json",
+    },
 }
-"""By the name of a command: options that it cannot have, and our command that does this."""
+"""By the name of a command: options that it does not have, and what to write instead."""
 _SIMILAR = 0.7
 """How similar an option must be. (By click's 0.6, `--label` is similar to `--help`.)"""
 
