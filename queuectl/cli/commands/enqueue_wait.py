@@ -40,8 +40,11 @@ def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> 
     ctx = click.get_current_context()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    name = job_id
     try:
-        ending = _follow_to_its_end(storage, storage.get(job_id), shown, quiet=quiet)
+        job = storage.get(job_id)
+        name = shown_name(job)
+        ending = _follow_to_its_end(storage, job, shown, quiet=quiet)
     except QueueError as error:
         code = error.exit_code if isinstance(error, WaitFailure) else COULD_NOT_WAIT
         raise Failure(ctx.command_path, str(error), code) from error
@@ -49,8 +52,8 @@ def wait_attached(storage: Storage, job_id: str, shown: str, *, quiet: bool) -> 
         if not quiet:
             if sys.stderr.isatty():
                 click.echo("\r", nl=False, err=True)  # over the ^C that the terminal shows
-            word = quoted(job_id)
-            output.message(f"{job_id} goes on: queuectl wait {word}, or queuectl cancel {word}")
+            word = quoted(name)
+            output.message(f"{name} goes on: queuectl wait {word}, or queuectl cancel {word}")
         die_by(signal.SIGINT)
         raise
     if ending.code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -160,6 +161,31 @@ def test_ctrl_c_detaches_and_the_job_goes_on(served: Queue) -> None:
     assert waiting.returncode == -signal.SIGINT
     assert err == "d goes on: queuectl wait d, or queuectl cancel d\n"
     assert served.ok("wait", "d") == ""
+
+
+def test_ctrl_c_on_a_terminal_names_the_job_by_its_number(served: Queue) -> None:
+    """Regression: with the generated id, the line was too long, so it could not be copied."""
+    command = "echo up; until [ -e seen ]; do sleep 0.02; done"
+    ours, theirs = pty.openpty()
+    try:
+        waiting = served.spawn("enqueue", "-w", command, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        while b"up" not in shown:
+            shown += os.read(ours, 65536)
+        waiting.send_signal(signal.SIGINT)
+        while not re.search(rb"cancel .*\n", shown):
+            shown += os.read(ours, 65536)
+    finally:
+        os.close(ours)
+    (served.work / "seen").touch()
+    number = f"@{served.get('@last').seq}"
+
+    assert waiting.wait(30) == -signal.SIGINT
+    assert shown.decode().splitlines()[-1] == (
+        f"{number} goes on: queuectl wait {number}, or queuectl cancel {number}"
+    )
+    assert served.ok("wait", number) == ""
 
 
 def test_ctrl_c_stops_a_loop_around_it(served: Queue) -> None:
