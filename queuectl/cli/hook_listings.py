@@ -1,4 +1,4 @@
-"""How hooks and their jobs look as tables, as fields and as JSON."""
+"""Hooks and their jobs as tables, as fields and as JSON."""
 
 from __future__ import annotations
 

@@ -137,5 +137,5 @@ def masked(env: Mapping[str, str], *, show_env: bool) -> dict[str, str]:
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:
-    """Return something that is wrong as JSON shows it."""
+    """Return a finding as JSON shows it."""
     return {**finding._asdict(), "severity": finding.severity.value}

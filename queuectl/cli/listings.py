@@ -179,6 +179,6 @@ def _label(job: Job) -> str:
 
 
 def _title(job: Job) -> Cell:
-    """Return the label, which is emphasized, as is the title of a hook's job; else the command."""
+    """Return the label or the title of a hook's job, emphasized; else the command."""
     label = job.label or hook_title(job)
     return Styled(label, strong) if label else job.command

@@ -1,4 +1,4 @@
-"""How schedules, their next times and what became of the last ones look as tables and as JSON."""
+"""Schedules, with their next and their last planned times, as tables and as JSON."""
 
 from __future__ import annotations
 

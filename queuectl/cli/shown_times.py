@@ -1,4 +1,4 @@
-"""Times in texts for people: on a terminal with or as the distance from now."""
+"""Times in texts for people; on a terminal with their distance from now, or as that alone."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Snapshot(NamedTuple):
     database: str
     """The path of the database, as it is shown."""
     findings: Sequence[Finding] = ()
-    """What is wrong, the worst first."""
+    """The findings, the worst first."""
     ended: Sequence[int] = ()
     """How many jobs ended in each of the last minutes, the present one last."""
 

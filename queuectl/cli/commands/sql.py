@@ -38,7 +38,7 @@ _ROWS_AT_ONCE = 200
 _NARROW = 10
 """A text that takes no more cells than this stays whole in a table."""
 _GRACE_SECONDS = 1.0
-"""After so long beyond its time a query is ended that SQLite itself does not end."""
+"""How long after its time a query is ended if SQLite itself does not end it."""
 
 _EXAMPLES = (
     "queuectl sql 'SELECT command, sum(seconds) FROM run_list GROUP BY command'",
@@ -169,7 +169,7 @@ def _print_csv(answer: Answer) -> None:
 
 
 def _for_stdout(row: Iterable[Value]) -> list[Any]:
-    """Return values for CSV. A terminal is not driven by what they hold."""
+    """Return values for CSV. Their control characters do not reach a terminal."""
     values = [value.hex() if isinstance(value, bytes) else value for value in row]
     if not output.on_terminal():
         return values

@@ -190,7 +190,7 @@ def _bring_up_to_date() -> bool:
 
 
 def _links(options: WebOptions, keys: Keys) -> list[str]:
-    """Return the links, the one that may change most first."""
+    """Return the links, the one with most rights first."""
     start = f"{options.base}/q/{keys.path}/?token="
     tokens = [keys.view] if options.read_only else [keys.full, keys.view]
     return [start + token for token in tokens]
@@ -203,7 +203,7 @@ def _print_links(options: WebOptions, keys: Keys) -> None:
 
 
 def _tell(options: WebOptions, *, exists: bool) -> None:
-    """Say on a terminal what the links allow, and everywhere what may surprise."""
+    """Say on a terminal what the links allow, and everywhere when they do not work as usual."""
     if not exists:
         output.message(
             f"no queue at {options.files.database} yet; these links hold until this server ends"
@@ -223,7 +223,7 @@ def _open_browser(link: str) -> None:
 
 
 def _log_to_stderr(*, quiet: bool) -> None:
-    """Let the server log each action, and what goes wrong, one line each."""
+    """Let the server log each action and each failure on a line of its own."""
     import logging  # only here
 
     logging.basicConfig(
