@@ -9,36 +9,32 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-from collections import Counter
 from datetime import datetime, timedelta
 from typing import Iterable, Mapping, Sequence
 
 from queuectl.core.activity import BUCKETS, DEAD, ENQUEUED, JOB_CANCELLED, JOB_COMPLETED, quantile
-from queuectl.core.batches import LANE, serves
+from queuectl.core.batches import serves
 from queuectl.core.facts import (
     BEHIND_AFTER,
     MANY_RETRIES,
     OVERRUN_AFTER,
     TREND_MINUTES,
-    Deaths,
     Disk,
     Facts,
     QueueFacts,
-    Reason,
     RunningFacts,
     Stuck,
 )
 from queuectl.core.models import QueueStatus, Worker
 from queuectl.core.named_tuples import NamedTuple
-from queuectl.core.reasons import short_reason
 from queuectl.core.states import JobState
-from queuectl.core.times import to_text
-from queuectl.storage import rule_facts, waits
+from queuectl.storage import failure_facts, rule_facts, waits
 from queuectl.storage.activity import times_by_minute, times_in_range
 from queuectl.storage.counting import EVER
+from queuectl.storage.failure_facts import MOST_LOOKED_AT
 from queuectl.storage.progress import Progress
 from queuectl.storage.queues import Queues
-from queuectl.storage.rows import in_queues, one_of
+from queuectl.storage.rows import one_of
 from queuectl.storage.stages import Stages
 from queuectl.storage.workers import Workers
 
@@ -54,16 +50,6 @@ _FEWEST_RUNS = 5
 """The least number of jobs from which a usual time is known."""
 _MOST_RUNNING = 20
 """How many of the running jobs are compared with the usual time."""
-_MOST_DEATHS = 10_000
-"""How many deaths are counted at most: 2 ms."""
-_IN_LANE = f"(substr(queue, -{len(LANE)}) = '{LANE}')"
-"""Whether the jobs of a queue are those of hooks."""
-_MOST_REASONS = 100
-"""How many jobs are compared by the reasons of their deaths."""
-_MOST_LOOKED_AT = 500
-"""How many rows of jobs are looked at, where the wanted ones may be anywhere among them."""
-_ENOUGH_ENDED = 30
-"""If this many other jobs ended, fewer than `MANY_DEATHS` dead ones are a small share."""
 
 
 class _Running(NamedTuple):
@@ -74,14 +60,6 @@ class _Running(NamedTuple):
     since: datetime
     worker: str
     schedule: str | None
-
-
-class _Dead(NamedTuple):
-    """The jobs that died within the last hour."""
-
-    deaths: Deaths | None
-    of_hooks: Mapping[str, tuple[int, str]]
-    """How many jobs of each hook, and the queue of one of them."""
 
 
 class FactsOfQueue(Queues, Progress, Workers, Stages):
@@ -99,15 +77,17 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
         with self._snapshot() as conn:
             found = _queues(conn, statuses, queues, now)
             running, workers = _running(conn, queues)
-            dead = _dead(conn, queues, now)
+            dead = failure_facts.dead(conn, queues, now)
             facts = Facts(
                 now=now,
                 queues=found,
                 workers=tuple(worker for worker in everyone if _serves_any(worker, queues)),
                 deaths=dead.deaths,
-                last_death=_last_death(conn),
+                last_death=failure_facts.last_death(conn),
                 retries=failed,
-                retry_reason=_retry_reason(conn, queues) if failed >= MANY_RETRIES else None,
+                retry_reason=failure_facts.retry_reason(conn, queues)
+                if failed >= MANY_RETRIES
+                else None,
                 stuck=_stuck(conn, statuses),
                 hooks=() if queues else rule_facts.hooks(conn, dead.of_hooks),
                 schedules=() if queues else rule_facts.schedules(conn, now),
@@ -291,134 +271,6 @@ def _ever_usual(conn: sqlite3.Connection, queue: str) -> float | None:
     return None if row is None or sum(row) < _FEWEST_RUNS else quantile(row, _USUAL_SHARE)
 
 
-def _dead(conn: sqlite3.Connection, queues: Sequence[str], now: datetime) -> _Dead:
-    """Return the facts about jobs that died within the last hour and are still dead."""
-    since = to_text(now - _HOUR)
-    died, of_hooks_died = conn.execute(
-        f"""
-        SELECT count(*), count(CASE WHEN {_IN_LANE} THEN 1 END)
-          FROM (SELECT queue
-                  FROM jobs INDEXED BY jobs_died
-                 WHERE state = 'dead'
-                   AND finished_at >= ?
-                   AND {in_queues(queues)}
-                 LIMIT {_MOST_DEATHS})
-        """,
-        (since, *queues),
-    ).fetchone()
-    of_hooks = _dead_of_hooks(conn, queues, since) if of_hooks_died else {}
-    jobs = died - of_hooks_died
-    own = _newest_dead(conn, queues, since) if jobs else []
-    if not own:
-        return _Dead(None, of_hooks)
-    deaths = Deaths(
-        jobs=jobs,
-        ended=jobs + _others_ended(conn, queues, since),
-        reason=_most_common([row[4] for row in own]),
-        last_name=rule_facts.name_of(*own[0][:3]),
-        last_at=rule_facts.time(own[0][3]) or now,
-    )
-    return _Dead(deaths, of_hooks)
-
-
-def _dead_of_hooks(
-    conn: sqlite3.Connection, queues: Sequence[str], since: str
-) -> dict[str, tuple[int, str]]:
-    """Return how many jobs of each hook died since then, and the lane of one of them."""
-    rows = conn.execute(
-        f"""
-        SELECT coalesce(CAST(hook AS TEXT), ''), count(*), max(queue)
-          FROM (SELECT hook, queue
-                  FROM jobs INDEXED BY jobs_died
-                 WHERE state = 'dead'
-                   AND finished_at >= ?
-                   AND {_IN_LANE}
-                   AND {in_queues(queues)}
-                 LIMIT {_MOST_DEATHS})
-         GROUP BY 1
-         ORDER BY 1
-        """,
-        (since, *queues),
-    )
-    return {hook: (jobs, lane) for hook, jobs, lane in rows}
-
-
-def _newest_dead(
-    conn: sqlite3.Connection, queues: Sequence[str], since: str
-) -> list[tuple[int, str, int, str, str | None]]:
-    """Return the jobs that died last since then, newest first, but no jobs of hooks."""
-    return conn.execute(
-        f"""
-        SELECT seq, id, id_made, finished_at, last_error
-          FROM jobs INDEXED BY jobs_died
-         WHERE state = 'dead'
-           AND finished_at >= ?
-           AND NOT {_IN_LANE}
-           AND {in_queues(queues)}
-         ORDER BY finished_at DESC, seq DESC
-         LIMIT {_MOST_REASONS}
-        """,
-        (since, *queues),
-    ).fetchall()
-
-
-def _others_ended(conn: sqlite3.Connection, queues: Sequence[str], since: str) -> int:
-    """Return how many jobs completed or were cancelled since then, up to _ENOUGH_ENDED."""
-    row = conn.execute(
-        f"""
-        SELECT count(*)
-          FROM (SELECT 1
-                  FROM (SELECT queue
-                          FROM jobs INDEXED BY jobs_prunable
-                         WHERE (state = 'completed' OR state = 'cancelled')
-                           AND finished_at >= ?
-                         LIMIT {_MOST_LOOKED_AT})
-                 WHERE {in_queues(queues)}
-                 LIMIT {_ENOUGH_ENDED})
-        """,
-        (since, *queues),
-    ).fetchone()
-    return int(row[0])
-
-
-def _last_death(conn: sqlite3.Connection) -> datetime | None:
-    row = conn.execute(
-        """
-        SELECT finished_at
-          FROM jobs INDEXED BY jobs_died
-         WHERE state = 'dead'
-         ORDER BY finished_at DESC
-         LIMIT 1
-        """
-    ).fetchone()
-    return None if row is None else rule_facts.time(row[0])
-
-
-def _retry_reason(conn: sqlite3.Connection, queues: Sequence[str]) -> Reason | None:
-    """Return why most of the jobs that wait for a retry failed; only some of many are looked at."""
-    rows = conn.execute(
-        f"""
-        SELECT last_error
-          FROM (SELECT state, queue, paused_at, last_error
-                  FROM jobs INDEXED BY jobs_due
-                 WHERE state = 'scheduled' OR state = 'failed'
-                 ORDER BY run_at, seq
-                 LIMIT {_MOST_LOOKED_AT})
-         WHERE state = 'failed'
-           AND paused_at IS NULL
-           AND {in_queues(queues)}
-        """,
-        tuple(queues),
-    ).fetchall()
-    return _most_common([row[0] for row in rows]) if rows else None
-
-
-def _most_common(errors: Sequence[str | None]) -> Reason:
-    reasons = Counter(short_reason(error or "unknown") for error in errors)
-    text, jobs = reasons.most_common(1)[0]
-    return Reason(text, jobs, len(errors))
-
-
 def _stuck(conn: sqlite3.Connection, statuses: Sequence[QueueStatus]) -> Stuck | None:
     """Return jobs that can never run by themselves, as far as they are found without much reading.
 
@@ -436,14 +288,14 @@ def _stuck(conn: sqlite3.Connection, statuses: Sequence[QueueStatus]) -> Stuck |
                       FROM jobs INDEXED BY jobs_died
                      WHERE state = 'dead'
                      ORDER BY finished_at DESC
-                     LIMIT {_MOST_LOOKED_AT})
+                     LIMIT {MOST_LOOKED_AT})
              UNION
             SELECT needs.needs_seq
               FROM (SELECT seq
                       FROM jobs INDEXED BY jobs_blocked
                      WHERE state = 'blocked'
                      ORDER BY seq
-                     LIMIT {_MOST_LOOKED_AT}) AS first
+                     LIMIT {MOST_LOOKED_AT}) AS first
               JOIN dependencies AS needs ON needs.job_seq = first.seq
               JOIN jobs AS need ON need.seq = needs.needs_seq
              WHERE needs.however = 0
@@ -458,7 +310,7 @@ def _stuck(conn: sqlite3.Connection, statuses: Sequence[QueueStatus]) -> Stuck |
             SELECT dependencies.job_seq, stuck.need
               FROM stuck
               JOIN dependencies ON dependencies.needs_seq = stuck.seq
-             LIMIT {_MOST_LOOKED_AT}
+             LIMIT {MOST_LOOKED_AT}
         )
         SELECT need.seq, need.id, need.id_made, need.state, count(DISTINCT jobs.seq)
           FROM stuck
