@@ -85,9 +85,9 @@ class FactsOfQueue(Queues, Progress, Workers, Stages):
                 deaths=dead.deaths,
                 last_death=failure_facts.last_death(conn),
                 retries=failed,
-                retry_reason=failure_facts.retry_reason(conn, queues)
-                if failed >= MANY_RETRIES
-                else None,
+                retry_reason=(
+                    failure_facts.retry_reason(conn, queues) if failed >= MANY_RETRIES else None
+                ),
                 stuck=_stuck(conn, statuses),
                 hooks=() if queues else rule_facts.hooks(conn, dead.of_hooks),
                 schedules=() if queues else rule_facts.schedules(conn, now),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Sequence
 
 import click
 
@@ -124,15 +125,21 @@ def schedule_show(name: str, as_json: bool, show_env: bool) -> None:
         return
     print_fields(fields(shown, now=now))
     if shown.paused_at is None and following:
-        output.print_data("\nNext:")
-        for planned in following:
-            due = due_at(shown, planned)
-            output.print_line(f"  {planned_line(planned, due, shown.timezone, times, now=now)}")
+        _print_next(shown, times, following, now)
     if ticks:
         output.print_data("")
         print_table(TICK_COLUMNS, map(tick_row, ticks))
     if problem is not None:
         output.message(f"its next times cannot be computed here: {problem}")
+
+
+def _print_next(
+    shown: Schedule, times: cron.Times, following: Sequence[datetime], now: datetime
+) -> None:
+    output.print_data("\nNext:")
+    for planned in following:
+        line = planned_line(planned, due_at(shown, planned), shown.timezone, times, now=now)
+        output.print_line(f"  {line}")
 
 
 @schedule.command("next", cls=QueueCommand)

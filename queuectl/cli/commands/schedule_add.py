@@ -145,26 +145,9 @@ def add(
             "no command given: put it after -- (example: queuectl schedule add nightly "
             "'0 2 * * *' -- backup)"
         )
-    if len(given) < 2:
-        usage_error("give a name and a time (example: queuectl schedule add s @daily -- make)")
-    if options["missed"] == "all" and options["overlap"] != "allow":
-        usage_error("--missed all requires --overlap allow, since its jobs are made at once")
-    schedule = Schedule(
-        name=check_name(given[0], "the name"),
-        expression=cron.normal(" ".join(given[1:])),
-        timezone=zone_to_store(tz),
-        spec="",
-        anchor=now.replace(microsecond=0),
-        created_at=now,
-        updated_at=now,
-        missed=options["missed"],
-        missed_within=options["missed_within"],
-        overlap=options["overlap"],
-        jitter=options["jitter"] or 0.0,
-        until=None if until is None else _instant(until, now),
-        paused_at=now if paused else None,
-        paused_by=user_name() if paused else None,
-    )
+    schedule = _schedule(given, tz, until, options, now)
+    if paused:
+        schedule = schedule._replace(paused_at=now, paused_by=user_name())
     spec = _spec(words, options, env, now)
     times = times_of(schedule)
     schedule = with_next(schedule, times, after=now)
@@ -181,6 +164,34 @@ def add(
     if not quiet:
         output.print_line(schedule.name)
         _say_next(stored, times, now)
+
+
+def _schedule(
+    given: Sequence[str],
+    tz: str | None,
+    until: str | None,
+    options: Mapping[str, Any],
+    now: datetime,
+) -> Schedule:
+    """Return the schedule that the words before `--` and the options make, without its job."""
+    if len(given) < 2:
+        usage_error("give a name and a time (example: queuectl schedule add s @daily -- make)")
+    if options["missed"] == "all" and options["overlap"] != "allow":
+        usage_error("--missed all requires --overlap allow, since its jobs are made at once")
+    return Schedule(
+        name=check_name(given[0], "the name"),
+        expression=cron.normal(" ".join(given[1:])),
+        timezone=zone_to_store(tz),
+        spec="",
+        anchor=now.replace(microsecond=0),
+        created_at=now,
+        updated_at=now,
+        missed=options["missed"],
+        missed_within=options["missed_within"],
+        overlap=options["overlap"],
+        jitter=options["jitter"] or 0.0,
+        until=None if until is None else _instant(until, now),
+    )
 
 
 def _spec(
