@@ -16,7 +16,7 @@ from typing import (
 import click
 
 from queuectl.cli import offers
-from queuectl.cli.command import option, usage_error
+from queuectl.cli.command import all_of, option, usage_error
 from queuectl.cli.parameters import PATTERN, SINCE, States
 from queuectl.core.batches import PREFIX, is_batch
 from queuectl.core.named_tuples import NamedTuple
@@ -120,6 +120,17 @@ def state_names(given: Sequence[tuple[JobState, ...]]) -> tuple[JobState, ...]:
 def all_option(help_text: str) -> Callable[[_Function], _Function]:
     """Add `--all`, which a command that can do damage needs if nothing else chooses jobs."""
     return option("--all", "everything", is_flag=True, help=help_text)
+
+
+def choosing_options(*among: JobState, everything: str) -> Callable[[_Function], _Function]:
+    """Add what chooses the jobs that a command acts on, in the states `among`.
+
+    `everything` is the help of `--all`.
+    """
+    return all_of(
+        jobs_argument(*among), queue_option, state_option(*among), label_option,
+        all_option(everything),
+    )  # fmt: skip
 
 
 class Choice(NamedTuple):

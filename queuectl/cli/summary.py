@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
 
 from queuectl.cli import output
-from queuectl.cli.command import option
+from queuectl.cli.command import each, option
 from queuectl.cli.selection import Choice
 from queuectl.storage import Storage
+
+if TYPE_CHECKING:
+    from queuectl.core.models import JobKey
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -20,7 +23,31 @@ verbose_option = option(
 )
 
 
-class Summary:
+def act_on(
+    choice: Choice,
+    storage: Storage,
+    act: Callable[[JobKey | str], str | None],
+    *,
+    verbose: bool,
+    quiet: bool,
+    none: str,
+    on_terminal_only: bool = True,
+    keys: Iterable[JobKey | str] | None = None,
+) -> int:
+    """Do something to each chosen job, or to `keys`; return the exit code.
+
+    Prints the lines that `act` returns, or on a terminal their summary. `none` is the message if
+    options choose no job.
+    """
+    summary = _Summary(choice, verbose=verbose)
+    keys = choice.keys(storage) if keys is None else keys
+    code = each(keys, act, storage.batch, summary.add)
+    if not quiet:
+        summary.show(storage, none=none, on_terminal_only=on_terminal_only)
+    return code
+
+
+class _Summary:
     """Prints the lines of jobs as they come; on a terminal it counts those that options choose."""
 
     def __init__(self, choice: Choice, *, verbose: bool) -> None:
@@ -35,7 +62,7 @@ class Summary:
         if not self._sums_up:
             output.print_line(line)
 
-    def show(self, storage: Storage, *, none: str, on_terminal_only: bool = True) -> None:
+    def show(self, storage: Storage, *, none: str, on_terminal_only: bool) -> None:
         """Print the numbers, if the lines were not printed, or that the options choose no job."""
         if not self._counts:
             # A job may be chosen that was refused.

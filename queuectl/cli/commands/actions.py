@@ -9,7 +9,7 @@ from typing import Any, Iterable, Sequence
 import click
 
 from queuectl.cli import offers, output
-from queuectl.cli.command import QueueCommand, each, open_storage, option, quiet_option, usage_error
+from queuectl.cli.command import QueueCommand, open_storage, option, quiet_option, usage_error
 from queuectl.cli.command_line import NamedCommandLine
 from queuectl.cli.job_options import (
     JOB_SECTIONS,
@@ -19,16 +19,8 @@ from queuectl.cli.job_options import (
     warn_unsatisfiable,
 )
 from queuectl.cli.looking import shown_name
-from queuectl.cli.selection import (
-    all_option,
-    choose,
-    jobs_argument,
-    label_option,
-    queue_option,
-    state_names,
-    state_option,
-)
-from queuectl.cli.summary import Summary, verbose_option
+from queuectl.cli.selection import choose, choosing_options, state_names
+from queuectl.cli.summary import act_on, verbose_option
 from queuectl.core.errors import AmbiguousJob, NoSuchJob, QueueError, WrongState
 from queuectl.core.models import Job, JobKey, Selection
 from queuectl.core.naming import quoted
@@ -41,11 +33,7 @@ from queuectl.storage.enqueueing import hook_depth
 
 
 @click.command("cancel", cls=QueueCommand)
-@jobs_argument(*UNFINISHED_STATES)
-@queue_option
-@state_option(*UNFINISHED_STATES)
-@label_option
-@all_option("Cancel all unfinished jobs.")
+@choosing_options(*UNFINISHED_STATES, everything="Cancel all unfinished jobs.")
 @option(
     "--cascade",
     is_flag=True,
@@ -90,15 +78,16 @@ def cancel(
         ending = state is JobState.PROCESSING
         return None if quiet else f"{shown_name(job)} {'is being' if ending else 'is'} cancelled"
 
-    chosen = choice.keys(storage)
-    if cascade:
-        chosen = _with_dependants(storage, chosen)
-    summary = Summary(choice, verbose=verbose)
-    code = each(chosen, cancel_one, storage.batch, summary.add)
-    if not quiet:
-        names = " or ".join(state.value for state in state_names(states))
-        summary.show(storage, none=f"no {names or 'unfinished'} jobs")
-    return code
+    names = " or ".join(state.value for state in state_names(states))
+    return act_on(
+        choice,
+        storage,
+        cancel_one,
+        verbose=verbose,
+        quiet=quiet,
+        none=f"no {names or 'unfinished'} jobs",
+        keys=_with_dependants(storage, choice.keys(storage)) if cascade else None,
+    )
 
 
 def _with_dependants(storage: Storage, chosen: Iterable[JobKey | str]) -> list[JobKey | str]:
@@ -140,11 +129,10 @@ def retry_command(
     """
 
     @click.command("retry", cls=QueueCommand, help=text, sections=_RETRY_SECTIONS)
-    @jobs_argument(*retryable)
-    @queue_option
-    @state_option(*retryable)
-    @label_option
-    @all_option(f"Retry all {' and '.join(state.value for state in by_default)} jobs.")
+    @choosing_options(
+        *retryable,
+        everything=f"Retry all {' and '.join(state.value for state in by_default)} jobs.",
+    )
     @option(
         "--command",
         "new_command",
@@ -196,12 +184,17 @@ def retry_command(
             paused = ", paused" if is_paused else ""
             return None if quiet else f"{shown_name(job)} is {state.value}{again}{paused}"
 
-        summary = Summary(choice, verbose=verbose)
-        code = each(choice.keys(storage), retry_one, storage.batch, summary.add)
+        names = " or ".join(state.value for state in state_names(states) or among)
+        code = act_on(
+            choice,
+            storage,
+            retry_one,
+            verbose=verbose,
+            quiet=quiet,
+            none=f"no {names} jobs",
+            on_terminal_only=not says_none,
+        )
         if not quiet:
-            names = " or ".join(state.value for state in state_names(states) or among)
-            none = f"no {names} jobs"
-            summary.show(storage, none=none, on_terminal_only=not says_none)
             for job in waiting:
                 _warn_unsatisfiable(storage, storage.get(job.id))
             if sys.stderr.isatty():

@@ -6,17 +6,10 @@ from typing import Any, Sequence
 
 import click
 
-from queuectl.cli.command import QueueCommand, each, open_storage, quiet_option, usage_error
+from queuectl.cli.command import QueueCommand, open_storage, quiet_option, usage_error
 from queuectl.cli.looking import shown_name
-from queuectl.cli.selection import (
-    all_option,
-    choose,
-    jobs_argument,
-    label_option,
-    queue_option,
-    state_option,
-)
-from queuectl.cli.summary import Summary, verbose_option
+from queuectl.cli.selection import Choice, choose, choosing_options
+from queuectl.cli.summary import act_on, verbose_option
 from queuectl.core.errors import NoSuchJob, QueueError, WrongState
 from queuectl.core.models import Job, JobKey
 from queuectl.core.naming import quoted
@@ -27,22 +20,10 @@ from queuectl.storage import Storage
 
 
 @click.command("pause", cls=QueueCommand)
-@jobs_argument(*UNFINISHED_STATES)
-@queue_option
-@state_option(*UNFINISHED_STATES)
-@label_option
-@all_option("Pause all unfinished jobs.")
+@choosing_options(*UNFINISHED_STATES, everything="Pause all unfinished jobs.")
 @verbose_option
 @quiet_option
-def pause(
-    jobs: Sequence[str],
-    queues: Sequence[str],
-    states: Sequence[Any],
-    label: str | None,
-    everything: bool,
-    verbose: bool,
-    quiet: bool,
-) -> int:
+def pause(*, verbose: bool, quiet: bool, **chosen: Any) -> int:
     """Hold jobs back, running ones as well, until `queuectl resume`.
 
     A waiting job does not start. A running job is stopped (SIGSTOP) with all processes that it
@@ -55,10 +36,7 @@ def pause(
       queuectl pause @running
       queuectl pause --queue photos --state pending
     """
-    _check_given("pause", jobs, queues, states, label, everything=everything)
-    choice = choose(
-        jobs, queues, states, label=label, everything=everything, among=UNFINISHED_STATES
-    )
+    choice = _choice("pause", **chosen)
     storage = open_storage(write=True)
 
     def pause_one(key: JobKey | str) -> str | None:
@@ -70,30 +48,16 @@ def pause(
         stopping = state is JobState.PROCESSING
         return None if quiet else f"{shown_name(job)} is {'being ' if stopping else ''}paused"
 
-    summary = Summary(choice, verbose=verbose)
-    code = each(choice.keys(storage), pause_one, storage.batch, summary.add)
-    if not quiet:
-        summary.show(storage, none="no unfinished jobs")
-    return code
+    return act_on(
+        choice, storage, pause_one, verbose=verbose, quiet=quiet, none="no unfinished jobs"
+    )
 
 
 @click.command("resume", cls=QueueCommand)
-@jobs_argument(*UNFINISHED_STATES)
-@queue_option
-@state_option(*UNFINISHED_STATES)
-@label_option
-@all_option("Resume all paused jobs.")
+@choosing_options(*UNFINISHED_STATES, everything="Resume all paused jobs.")
 @verbose_option
 @quiet_option
-def resume(
-    jobs: Sequence[str],
-    queues: Sequence[str],
-    states: Sequence[Any],
-    label: str | None,
-    everything: bool,
-    verbose: bool,
-    quiet: bool,
-) -> int:
+def resume(*, verbose: bool, quiet: bool, **chosen: Any) -> int:
     """Let paused jobs go on.
 
     A running job goes on where it was stopped (SIGCONT), and so does the clock of its timeout. A
@@ -106,10 +70,7 @@ def resume(
       queuectl resume --all
       queuectl resume --queue photos
     """
-    _check_given("resume", jobs, queues, states, label, everything=everything)
-    choice = choose(
-        jobs, queues, states, label=label, everything=everything, among=UNFINISHED_STATES
-    )
+    choice = _choice("resume", **chosen)
     if choice.selection is not None:
         choice = choice._replace(selection=choice.selection._replace(paused=True))
     storage = open_storage(write=True)
@@ -120,20 +81,25 @@ def resume(
         what = "not paused" if resumed is None else "resumed"
         return None if quiet else f"{shown_name(job)} is {what}"
 
-    summary = Summary(choice, verbose=verbose)
-    code = each(choice.keys(storage), resume_one, storage.batch, summary.add)
-    if not quiet:
-        summary.show(storage, none="no paused jobs")
-    return code
+    return act_on(choice, storage, resume_one, verbose=verbose, quiet=quiet, none="no paused jobs")
 
 
-def _check_given(command: str, *chosen: object, everything: bool) -> None:
-    """End with exit code 2 if nothing says which jobs: perhaps queues are meant."""
-    if not (any(chosen) or everything):
+def _choice(
+    command: str,
+    *,
+    jobs: Sequence[str],
+    queues: Sequence[str],
+    states: Sequence[Any],
+    label: str | None,
+    everything: bool,
+) -> Choice:
+    """Return the chosen jobs; ends with exit code 2 if there is no choice: queues may be meant."""
+    if not (jobs or queues or states or label or everything):
         usage_error(
             "no jobs given (give their ids, --queue, --state or --all;"
             f" for whole queues: queuectl queue {command})"
         )
+    return choose(jobs, queues, states, label=label, everything=everything, among=UNFINISHED_STATES)
 
 
 def _found(storage: Storage, key: JobKey | str, command: str) -> Job | JobKey:
