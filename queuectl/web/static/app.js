@@ -165,7 +165,8 @@
     try {
       const headers = { "X-Queuectl-Live": "1" }; // a message is for a page that shows it
       const separator = term.dataset.output.includes("?") ? "&" : "?";
-      const answer = await fetch(`${term.dataset.output}${separator}from=${term.dataset.next}`, { headers, cache: "no-store" });
+      const address = `${term.dataset.output}${separator}from=${term.dataset.next}`;
+      const answer = await fetch(address, { headers, cache: "no-store" });
       if (answer.status !== 200) return;
       const list = find("ol", term);
       const lines = new DOMParser().parseFromString(`<ol>${await answer.text()}</ol>`, "text/html");
@@ -231,8 +232,8 @@
 
   // What only works with this script is hidden until it is here; also after each update.
   const prepare = () => {
-    all("[data-copy][hidden], [data-theme-switch][hidden], [data-keys][hidden], [data-script][hidden], [data-wrap][hidden], [data-follow][hidden]")
-      .forEach((each) => { each.hidden = false; });
+    const kinds = ["copy", "theme-switch", "keys", "script", "wrap", "follow"];
+    all(kinds.map((kind) => `[data-${kind}][hidden]`).join()).forEach((each) => { each.hidden = false; });
     const button = find("[data-theme-switch]");
     if (button) button.textContent = `Theme: ${theme()}`;
     showWrap();
