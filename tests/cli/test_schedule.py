@@ -102,6 +102,20 @@ def test_the_zone_is_stored(
     assert stored(queue).timezone == zone
 
 
+def test_a_variable_that_names_no_zone_is_pointed_out(queue: Queue) -> None:
+    """Regression: with `TZ=Mars/Foo` the schedule silently got the zone of the machine."""
+    words = ("schedule", "next", "0 2 * * *", "-n", "1")
+    unknown = on_terminal(queue, *words, streams="stderr", env={"TZ": "Mars/Foo"}, size=(100, 24))
+    a_file = on_terminal(queue, *words, streams="stderr", env={"TZ": ":/etc/localtime"})
+
+    assert (unknown.code, a_file.code) == (0, 0)
+    assert unknown.screen == (
+        "TZ=Mars/Foo does not name a time zone; "
+        "the one of the machine is used (--tz sets another)\n"
+    )
+    assert a_file.screen == ""
+
+
 EXAMPLE = "(example: queuectl schedule add nightly '0 2 * * *' -- backup)"
 
 

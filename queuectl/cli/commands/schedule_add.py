@@ -212,7 +212,14 @@ def _spec(
 def zone_to_store(given: str | None) -> str | None:
     """Return the name of the time zone to store; None is the zone of the machine."""
     if given is None:
-        return cron.zone_from_environment(os.environ.get("TZ"))
+        name = os.environ.get("TZ", "").lstrip(":")
+        zone = cron.zone_from_environment(name)
+        if zone is None and name and not name.startswith("/"):  # not the path of a file
+            output.hint(
+                f"TZ={name} does not name a time zone",
+                "the one of the machine is used (--tz sets another)",
+            )
+        return zone
     try:
         cron.zone_of(given)
     except cron.CannotPlan as error:
