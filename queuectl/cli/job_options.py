@@ -55,8 +55,17 @@ def _names(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     return (
         option("--queue", metavar="QUEUE", shell_complete=offers.queue, help=queue),
         option("--label", metavar="TEXT", shell_complete=offers.labels,
-                     help="A name to show in lists."),
+               help="A name to show in lists."),
     )  # fmt: skip
+
+
+env_option = option(
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    shell_complete=offers.variables,
+    help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
+)
 
 
 def _described(meaning: str, default: str, *, new: bool) -> str:
@@ -79,7 +88,6 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
     none = "" if new else "; '' = after none"
     jobs = offers.jobs(*UNFINISHED_STATES)
     later = "Wait at least this long before the first attempt."
-    variable = "Set a variable. NAME alone copies its present value, '*' all (repeatable)."
     content = "Store FILE, or stdin for -, and let the job read it from its stdin{}."
     content = content.format("" if new else "; '' = nothing")
     shell = described("Run the command with this shell", defaults.shell)
@@ -89,20 +97,19 @@ def _options(*, new: bool) -> Sequence[Callable[[_Function], _Function]]:
         option("--priority", type=WholeNumber(), metavar="N", help=higher_first),
         option("--max-retries", type=WholeNumber(), metavar="N", help=at_most),
         option("--retry-delay", metavar="DURATION",
-                     help=fixed.format("" if new else "; '' = as configured")),
+               help=fixed.format("" if new else "; '' = as configured")),
         option("--backoff", metavar="BASE", help=base),
         option("--timeout", metavar="DURATION", help=kill),
         option("--delay", metavar="DURATION", help=later),
         option("--at", metavar="TIME", help=not_before),
         option("--cwd", metavar="DIR", shell_complete=offers.path("dir"), help=folder),
-        option("--env", multiple=True, metavar="NAME[=VALUE]",
-                     shell_complete=offers.variables, help=variable),
+        env_option,
         option("--shell", metavar="PATH", shell_complete=offers.path(), help=shell),
         option("--input", metavar="FILE", shell_complete=offers.path(), help=content),
         option("--after", multiple=True, metavar="JOB", shell_complete=jobs,
-                     help=after.format(none)),
+               help=after.format(none)),
         option("--after-any", multiple=True, metavar="JOB", shell_complete=jobs,
-                     help=after_any.format(none)),
+               help=after_any.format(none)),
         *hook_options(no_hook),
     )  # fmt: skip
 
@@ -112,7 +119,7 @@ def hook_options(note: str = "") -> Sequence[Callable[[_Function], _Function]]:
     when = {"success": "it completes", "failure": "it is dead", "finish": "it ends in any way"}
     return [
         option(f"--on-{end}", metavar="COMMAND", shell_complete=offers.command,
-                     help=f"Run this command when {meaning}{note}.")
+               help=f"Run this command when {meaning}{note}.")
         for end, meaning in when.items()
     ]  # fmt: skip
 

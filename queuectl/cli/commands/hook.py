@@ -31,7 +31,7 @@ from queuectl.cli.commands.hook_webhook import (
     webhook_options,
 )
 from queuectl.cli.hook_listings import hook_json, print_hook, print_hooks, print_runs, run_json
-from queuectl.cli.job_options import command_text, current_folder, variables_given
+from queuectl.cli.job_options import command_text, current_folder, env_option, variables_given
 from queuectl.cli.parameters import DURATION, PATTERN, WholeNumber
 from queuectl.core.errors import HookExists, InvalidInput, QueueError
 from queuectl.core.hook_words import scope
@@ -124,13 +124,7 @@ def hook() -> None:
     shell_complete=offers.path("dir"),
     help="Run it in this folder (default: the current one).",
 )
-@option(
-    "--env",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    shell_complete=offers.variables,
-    help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
-)
+@env_option
 @webhook_options
 @option("--replace", is_flag=True, help="Change the hook that has this name already.")
 @quiet_option

@@ -25,6 +25,7 @@ from queuectl.cli.job_options import (
     check_options,
     command_text,
     current_folder,
+    env_option,
     option_fields,
     own_hook_options,
 )
@@ -132,13 +133,7 @@ _SECTIONS = {
     shell_complete=offers.path("dir"),
     help="Run the jobs in this folder (default: the current one).",
 )
-@option(
-    "--env",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    shell_complete=offers.variables,
-    help="Set a variable. NAME alone copies its present value, '*' all (repeatable).",
-)
+@env_option
 @option(
     "--shell",
     metavar="PATH",

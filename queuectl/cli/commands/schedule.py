@@ -151,7 +151,7 @@ def _print_next(
     shell_complete=offers.schedules,
 )
 @option("-n", "--count", type=WholeNumber(1, _LARGEST_COUNT), default=_SHOWN_NEXT,
-              metavar="N", help="Number of times to print (default: 5).")  # fmt: skip
+        metavar="N", help="Number of times to print (default: 5).")  # fmt: skip
 @option(
     "--tz",
     metavar="ZONE",
@@ -194,7 +194,7 @@ def _chosen(text: str, tz: str | None, now: datetime) -> Schedule:
 @_name
 @option("--force", is_flag=True, help="Make a job even if the last one has not ended.")
 @option("-w", "--wait", is_flag=True,
-              help="Wait for its end; print its output and exit with its code.")  # fmt: skip
+        help="Wait for its end; print its output and exit with its code.")  # fmt: skip
 @quiet_option
 def schedule_run(name: str, force: bool, wait: bool, quiet: bool) -> None:
     """Make the job of a schedule now, and print its id. The planned times stay as they are.
@@ -241,7 +241,7 @@ def schedule_pause(names: tuple[str, ...], reason: str | None, quiet: bool) -> N
 @schedule.command("resume", cls=QueueCommand)
 @_names
 @option("--skip-missed", is_flag=True,
-              help="Make no jobs for times that were planned during the pause.")  # fmt: skip
+        help="Make no jobs for times that were planned during the pause.")  # fmt: skip
 @quiet_option
 def schedule_resume(names: tuple[str, ...], skip_missed: bool, quiet: bool) -> None:
     """Make jobs of paused schedules again.
