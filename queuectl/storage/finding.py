@@ -122,6 +122,21 @@ def _by_column(conn: sqlite3.Connection, selection: Selection) -> list[int]:
     return [row[0] for row in rows]
 
 
+def _of_state(
+    state: JobState, where: str = "1", *, index: str | None = None, order: str = "seq"
+) -> str:
+    """Return a SELECT of the jobs in a state for which a condition holds, by the state's index."""
+    usual, condition = INDEXES[state]
+    return f"""
+        SELECT seq
+          FROM jobs INDEXED BY {index or usual}
+         WHERE {condition}
+           AND state = '{state.value}'
+           AND {where}
+         ORDER BY {order}
+        """
+
+
 def _matching(conn: sqlite3.Connection, selection: Selection) -> list[int]:
     """Return the seqs of jobs that a query selects; only jobs in its states are read."""
     parts, values = conditions(selection)
@@ -132,19 +147,7 @@ def _matching(conn: sqlite3.Connection, selection: Selection) -> list[int]:
         return [row[0] for row in conn.execute(f"SELECT seq FROM jobs WHERE {where}", values)]
     found: list[int] = []
     for state in states:
-        index, condition = INDEXES[state]
-        rows = conn.execute(
-            f"""
-            SELECT seq
-              FROM jobs INDEXED BY {index}
-             WHERE {condition}
-               AND state = '{state.value}'
-               AND {where}
-             ORDER BY seq
-            """,
-            values,
-        )
-        found.extend(row[0] for row in rows)
+        found.extend(row[0] for row in conn.execute(_of_state(state, where), values))
     return found
 
 
@@ -156,42 +159,17 @@ def _since(conn: sqlite3.Connection, selection: Selection) -> list[int]:
     since = "" if selection.since is None else to_text(selection.since)
     found: list[int] = []
     for state in selection.states or JobState:
-        index, condition = INDEXES[state]
-        if state is JobState.DEAD:
-            index = "jobs_died"
         at = "finished_at" if state in FINISHED_STATES else "updated_at"
-        rows = conn.execute(
-            f"""
-            SELECT seq
-              FROM jobs INDEXED BY {index}
-             WHERE {condition}
-               AND state = '{state.value}'
-               AND {at} >= ?
-               AND {in_queues(selection.queues)}
-             ORDER BY seq
-            """,
-            (since, *selection.queues),
-        )
+        wanted = f"{at} >= ? AND {in_queues(selection.queues)}"
+        index = "jobs_died" if state is JobState.DEAD else None
+        rows = conn.execute(_of_state(state, wanted, index=index), (since, *selection.queues))
         found.extend(row[0] for row in rows)
     return found
 
 
 def find_by_state(conn: sqlite3.Connection, states: Sequence[JobState]) -> list[int]:
     """Return the seqs of all jobs in these states, ascending."""
-    found: list[int] = []
-    for state in states:
-        index, condition = INDEXES[state]
-        rows = conn.execute(
-            f"""
-            SELECT seq
-              FROM jobs INDEXED BY {index}
-             WHERE {condition}
-               AND state = '{state.value}'
-             ORDER BY seq
-            """
-        )
-        found.extend(row[0] for row in rows)
-    return sorted(found)
+    return sorted(row[0] for state in states for row in conn.execute(_of_state(state)))
 
 
 def _near_the_end(
@@ -221,18 +199,6 @@ def _by_index(
     """Return the highest seqs, descending, from the indexes of the states that have jobs."""
     columns = []
     for state in map(JobState, counts):
-        index, condition = INDEXES[state]
-        rows = conn.execute(
-            f"""
-            SELECT seq
-              FROM jobs INDEXED BY {index}
-             WHERE {condition}
-               AND state = '{state.value}'
-               AND {in_queues(selection.queues)}
-             ORDER BY seq DESC
-             LIMIT ?
-            """,
-            (*values, wanted),
-        )
-        columns.append([row[0] for row in rows])
+        newest = _of_state(state, in_queues(selection.queues), order="seq DESC LIMIT ?")
+        columns.append([row[0] for row in conn.execute(newest, (*values, wanted))])
     return list(merge(*columns, reverse=True))[:wanted]
