@@ -1,4 +1,4 @@
-"""What all commands share: parsing, opening the queue, and errors that become exit codes."""
+"""The base of all commands: parsing, opening the queue, and errors that become exit codes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ VALUES = {
     "SHELL": "bash, zsh or fish.",
     "CRIT": "A number, for --max-wait a duration: CRITICAL beyond it; beyond WARN it is a WARNING.",
 }
-"""What some words in usage lines and options stand for."""
+"""The meanings of some words in usage lines and options."""
 _WIDEST_TERM = 26
 _HYPHEN = "\ue000"
 """Stands for a hyphen while lines are filled."""

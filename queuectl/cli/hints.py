@@ -1,4 +1,4 @@
-"""What people type who know other tools, and what it is called here: commands and options.
+"""Words that people know from other tools, and their names here: commands and options.
 
 Only loaded on the way to an error.
 """

@@ -1,4 +1,4 @@
-"""What a file or stdin gives line by line: jobs as JSON, shell commands, or arguments."""
+"""The lines of a file or of stdin: jobs as JSON, shell commands, or arguments."""
 
 from __future__ import annotations
 

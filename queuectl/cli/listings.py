@@ -1,4 +1,4 @@
-"""What the tables of `list`, `dlq list` and `worker list` show."""
+"""The tables of `list`, `dlq list` and `worker list`."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ SIZE = _Parsed("size", parse_size)
 SINCE = _Parsed("duration or time", lambda text: parse_past(text, now=utcnow()))
 """A time in the past, or how long ago it is."""
 FIND = _Parsed("text", _query)
-"""What people type to find jobs: words, and fields such as `state:dead`."""
+"""A query that finds jobs: words, and fields such as `state:dead`."""
 
 
 class _Pattern(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only

@@ -35,7 +35,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Reporting:
-    """What is printed about a job that has ended, and how far the batch has come."""
+    """The lines about a job that has ended, and about how far the batch has come."""
 
     def __init__(self, storage: Storage, queue: str, *, shown: str, quiet: bool) -> None:
         self._storage = storage

@@ -139,7 +139,7 @@ class Choice(NamedTuple):
     named: tuple[str, ...]
     """Ids, beginnings of ids, or names that begin with `@`."""
     selection: Selection | None
-    """What the options select, None if jobs are named."""
+    """The jobs that options select; None if jobs are named."""
     among: Sequence[JobState]
     """The states of the jobs that the command can act on."""
 

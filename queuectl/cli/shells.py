@@ -145,7 +145,7 @@ _BREAKING = "@=:"
 
 
 class _Completion(ShellComplete):
-    """What all shells have in common."""
+    """The part that all shells have in common."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[_Item]:
         """Return what is offered; after the first word of a job's command, what belongs to it."""
@@ -233,7 +233,7 @@ FILES = {
     "zsh": "zsh/site-functions/_queuectl",
     "fish": "fish/vendor_completions.d/queuectl.fish",
 }
-"""Where each shell looks for the script, below `share`; the wheel has them there."""
+"""The path, below `share`, at which each shell looks for the script; the wheel puts it there."""
 
 
 def script(shell: str) -> str:

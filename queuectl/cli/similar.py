@@ -12,7 +12,7 @@ _KEPT = 8
 
 
 class _Common(NamedTuple):
-    """What the commands of one program begin and end with, and what is shown for it."""
+    """The common begin and end of the commands of one program, and the short form of each."""
 
     prefix: str
     short_prefix: str

@@ -50,7 +50,7 @@ class DeadJob(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What there is to show at one moment."""
+    """All that the screen shows at one moment."""
 
     now: datetime
     """The moment."""

@@ -1,4 +1,4 @@
-"""What a command on many jobs prints: one line for each job, or on a terminal one for all."""
+"""The output of a command on many jobs: one line for each job, or on a terminal one for all."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ runs then is killed, and that attempt counts; so jobs are put back in time."""
 
 
 class Service(NamedTuple):
-    """What a unit is to run."""
+    """The service that a unit runs."""
 
     program: Sequence[str]
     """The words that call queuectl, an absolute path first."""

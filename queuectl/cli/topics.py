@@ -20,7 +20,7 @@ class Topic(NamedTuple):
     name: str
     section: str
     summary: str
-    """What it is about, in one line."""
+    """Its subject, in one line."""
 
 
 def topics() -> dict[str, Topic]:

@@ -1,4 +1,4 @@
-"""What `wait` shows on a terminal: a line of progress while it waits, and a summary at the end."""
+"""The progress of `wait` on a terminal: a line while it waits, and a summary at the end."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Source(NamedTuple):
 
     separator: str
     words: tuple[str, ...]
-    """What follows the separator: arguments, or the names of files with one argument per line."""
+    """The words after the separator: arguments, or names of files with one argument per line."""
 
     @property
     def names_files(self) -> bool:

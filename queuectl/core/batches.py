@@ -17,10 +17,10 @@ import re
 from typing import Iterable, Sequence
 
 PREFIX = "@"
-"""What the name of a batch begins with; no other queue can be named so."""
+"""The beginning of the name of a batch; no other name of a queue begins so."""
 
 LANE = "/hooks"
-"""What the name of a lane ends with; no other queue can have a slash in its name."""
+"""The end of the name of a lane; no other queue can have a slash in its name."""
 
 _NAME_LENGTH = 20
 

@@ -25,7 +25,7 @@ _NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-"""What cron calls these expressions. (cronsim knows no names.)"""
+"""The expressions for which cron has names. (cronsim knows no names.)"""
 
 _FIELDS = 5
 _LONGEST = 500

@@ -24,9 +24,9 @@ class Entry(NamedTuple):
     when: str
     """Five fields separated by single spaces, or a name such as `@daily`."""
     command: str
-    """What the shell runs."""
+    """The command for the shell."""
     input: bytes | None
-    """What the command reads from stdin: the text after the first `%`; None without one."""
+    """The stdin of the command: the text after the first `%`; None without one."""
     env: Mapping[str, str]
     """The variables that cron would set for it, with PATH, HOME and LOGNAME."""
     folder: str
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     timezone: str | None
     """The zone in which the fields are read; None means that of the machine."""
     jitter_seconds: float
-    """By how much its start may be delayed at random."""
+    """The limit of the random delay of its start."""
     comment: str | None
     """The comment directly above, if it can be the name of a schedule; else None."""
 
@@ -53,7 +53,7 @@ class Refused(NamedTuple):
 
 
 class Crontab(NamedTuple):
-    """What a crontab says."""
+    """The lines of a crontab."""
 
     entries: tuple[Entry, ...]
     """The lines that run a command."""

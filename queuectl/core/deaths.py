@@ -42,11 +42,11 @@ class DeathGroup(NamedTuple):
     """Jobs that died in the same way."""
 
     key: str
-    """What they have in common: the same for the same way to die, also tomorrow."""
+    """The same text for all jobs that died in this way, also for those that die later."""
     reason: str
     """How the last of them ended, in few words: `exit 12`."""
     line: str | None
-    """What the last of them printed last, if that tells why it died; else None."""
+    """The last line that the last of them printed, if it tells why the job died; else None."""
     jobs: tuple[Death, ...]
     """The jobs, the one that died last first."""
 

@@ -35,7 +35,7 @@ class End(NamedTuple):
 
 
 class Hold(Enum):
-    """What holds up the jobs of a queue, in the words of JSON."""
+    """The reason why the jobs of a queue are held up, in the words of JSON."""
 
     PAUSED = "paused"
     """The queue is paused, or each of the jobs that are left."""
@@ -62,11 +62,11 @@ HOLD_WORDS: Mapping[Hold, str] = {
     Hold.SCHEDULED: "for later",
     Hold.OVERDUE: "longer than usual",
 }
-"""What holds up the jobs of a queue, in words for people."""
+"""The same reasons in words for people."""
 
 
 class Load(NamedTuple):
-    """What a queue has to do, and what there is to do it."""
+    """The work of a queue, and the workers for it."""
 
     counts: Mapping[JobState, int]
     """How many of its jobs are in which state."""

@@ -49,7 +49,7 @@ class Words(NamedTuple):
 
 
 class _Queue(Protocol):
-    """What an explanation asks about a queue; a Storage has these methods."""
+    """The methods that an explanation needs; a Storage has them."""
 
     def last_execution(self, job: Job) -> Execution | None: ...
     def settings(self) -> Settings: ...

@@ -190,6 +190,6 @@ class Facts(NamedTuple):
     schedules: tuple[ScheduleFacts, ...] = ()
     """The schedules, ordered by name."""
     disk: Disk | None = None
-    """Where the queue lies; None if it is unknown."""
+    """The disk of the queue; None if it is unknown."""
     newest_change: datetime | None = None
     """About when a job was last changed; None if there are no jobs."""

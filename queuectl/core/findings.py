@@ -1,4 +1,4 @@
-"""What a finding is, and the words that findings have in common."""
+"""Findings: something that is wrong, with its severity; words that findings have in common."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
     message: str
     """One sentence for people, without the full stop."""
     detail: str | None = None
-    """What else helps to understand it; None if there is nothing."""
+    """Further facts that help to understand it; None if there are none."""
     remedy: str | None = None
     """The command that fixes it, or shows more of it; None if there is none."""
 

@@ -1,4 +1,4 @@
-"""What is said of hooks to people: which jobs they are about, and what they do."""
+"""Hooks in words for people: which jobs they are about, and what they do."""
 
 from __future__ import annotations
 

@@ -76,9 +76,9 @@ class Hook(NamedTuple):
     schedules: str
     """Only events of schedules whose name fits this pattern; empty means all, and other jobs."""
     command: str | None
-    """What its job runs; None if it is a webhook."""
+    """The command that its job runs; None if it is a webhook."""
     url: str | None
-    """Where a webhook sends its payload; None if it runs a command."""
+    """The URL to which a webhook sends its payload; None if it runs a command."""
     format: str
     """The form in which a webhook sends the payload, one of `webhooks.FORMATS`."""
     output_bytes: int
@@ -100,7 +100,7 @@ class Hook(NamedTuple):
     disabled_at: datetime | None
     """When its receiver refused it for good; None if it did not."""
     disabled_reason: str | None
-    """What the receiver said then."""
+    """The answer with which the receiver refused it; None if it did not."""
     failures: int
     """How many attempts of its jobs failed since the last one that succeeded."""
     last_delivery_at: datetime | None
@@ -173,7 +173,7 @@ class Event(NamedTuple):
     queue: str
     """The queue of the job or the schedule."""
     data: Mapping[str, Any]
-    """What the payload says of it."""
+    """The part of the payload about it."""
     variables: Mapping[str, str]
     """The variables that all its hooks get."""
 

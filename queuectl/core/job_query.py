@@ -1,4 +1,4 @@
-"""What people type to find jobs: words, and fields such as `state:dead` or `exit:12`."""
+"""Queries that find jobs: words, and fields such as `state:dead` or `exit:12`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Comparison(NamedTuple):
     operator: str
     """One of `<`, `<=`, `=`, `>=` and `>`."""
     number: int
-    """What it is compared with."""
+    """The number with which it is compared."""
 
 
 class JobQuery(NamedTuple):

@@ -49,7 +49,7 @@ class TransferredJob(NamedTuple):
     after_any: tuple[str, ...] = ()
     """Ids of the jobs that must finish first, in whichever way."""
     input: bytes | None = None
-    """What it reads from stdin; None means that stdin is empty."""
+    """Its stdin; None means that it is empty."""
 
 
 def to_line(

@@ -118,11 +118,11 @@ class Job(NamedTuple):
     paused_at: datetime | None = None
     """When it was paused; None if it is not paused."""
     input_id: int | None = None
-    """Where its stdin is stored; None means that its stdin is empty."""
+    """The row that holds its stdin; None means that its stdin is empty."""
     input_bytes: int | None = None
     """How long its stdin is, in bytes; None if nothing is stored."""
     captured_id: int | None = None
-    """Where the variables are stored that it took over; None if it took none."""
+    """The row that holds the variables which it took over; None if it took none."""
     captured: Mapping[str, str] = {}
     """The variables that it took over when it was enqueued; those given for it win over them."""
     schedule: str | None = None
@@ -167,7 +167,7 @@ class Need(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What an attempt printed, and where it is kept."""
+    """The output of an attempt, and where it is kept."""
 
     size_bytes: int = 0
     """How much it printed, in bytes, including what was not kept."""
@@ -210,7 +210,7 @@ class Outcome(NamedTuple):
     max_rss_bytes: int | None = None
     """The peak memory of the largest of these processes; None if nobody knows."""
     output: Output = Output()
-    """What it printed."""
+    """Its output."""
     leftovers: bool = False
     """Whether processes that it started were still running when it ended."""
     left_processes: tuple[LeftProcess, ...] = ()
@@ -282,7 +282,7 @@ class Claim(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What becomes of a job after an attempt: a decision, not a fact."""
+    """The decision about a job after an attempt, as opposed to the facts of the attempt."""
 
     state: JobState
     """COMPLETED, FAILED, DEAD or CANCELLED; after an interrupted attempt also PENDING."""
@@ -293,7 +293,7 @@ class Verdict(NamedTuple):
 
 
 class Recorded(Enum):
-    """What became of the record of an attempt."""
+    """The result of recording an attempt."""
 
     DONE = "done"
     """It was written."""

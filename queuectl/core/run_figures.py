@@ -82,9 +82,9 @@ class Group(NamedTuple):
     """Attempts that have something in common."""
 
     key: str | None
-    """What they have in common; None for those without a label or a schedule."""
+    """The value that they have in common; None for attempts without a label or a schedule."""
     figures: Figures
-    """What is known of them."""
+    """Their figures."""
 
 
 class Summary(NamedTuple):

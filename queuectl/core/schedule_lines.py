@@ -38,7 +38,7 @@ class Imported(NamedTuple):
 
 
 class ImportPlan(NamedTuple):
-    """What an import does."""
+    """The changes of an import."""
 
     added: tuple[Schedule, ...]
     """The schedules that are new, with the names that they get."""

@@ -93,14 +93,14 @@ def is_program_path(text: str) -> bool:
 
 
 class Key(NamedTuple):
-    """What is known of a configuration key."""
+    """A configuration key."""
 
     read: Callable[[str], Any]
     """Turns the text of a value into the value; InvalidInput if it cannot be one."""
     default: str
     """The text of the default."""
     help: str
-    """What it does, in one line."""
+    """Its meaning, in one line."""
 
 
 KEYS: dict[str, Key] = {

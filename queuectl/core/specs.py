@@ -114,7 +114,7 @@ class JobSpec(NamedTuple):
     shell: str | None = None
     """The absolute path of the shell that runs the command; None means the key shell."""
     input: bytes | None = None
-    """What it reads from stdin; None means that stdin is empty."""
+    """Its stdin; None means that it is empty."""
     on_success: str | None = None
     """The command to run once it has completed; None means none."""
     on_failure: str | None = None
@@ -203,7 +203,7 @@ _SYNONYMS = {
     **dict.fromkeys(("cmd", "cmdline", "run", "script", "exec"), "command"),
     "at": "run_at",
 }
-"""What people write for a field though the spelling is not similar: `cmd` looks more like cwd."""
+"""Other names of a field whose spelling is not similar: `cmd` looks more like cwd."""
 
 
 def suggestion(word: str, known: Sequence[str], *, also: Sequence[str] = ()) -> str:

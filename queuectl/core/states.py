@@ -57,4 +57,4 @@ CALLED: Mapping[str, tuple[JobState, ...]] = {
     **dict.fromkeys(("finished", "ended"), FINISHED_STATES),
     **dict.fromkeys(("unfinished",), UNFINISHED_STATES),
 }
-"""What people call a state, or several states, by other names than ours."""
+"""Other names by which people call a state, or several states."""

@@ -22,7 +22,7 @@ _ENDS_WORD = frozenset(" \t\n;&|()<>")
 
 
 class _Place(Enum):
-    """Where a placeholder stands in a shell text."""
+    """The place of a placeholder in a shell text."""
 
     PLAIN = "outside of quotes"
     SINGLE = "in single quotes"
@@ -50,7 +50,7 @@ class _Placeholder(NamedTuple):
     source: int | None
     """The number of the source of arguments, from 1; 0 for all of them; None for `{#}`."""
     part: str | None
-    """What is taken of the argument: a key of `_PART_OF`."""
+    """The part of the argument to take: a key of `_PART_OF`."""
     place: _Place
 
     def values(self, arguments: Sequence[str], number: int) -> list[str]:
@@ -172,7 +172,7 @@ class _Reading:
         self._comment = False
         self._here_document = False
         self._refused: str | None = None
-        """Where placeholders are not allowed any more, and since which construct."""
+        """Why placeholders are not allowed any more: the construct that has begun."""
 
     def check(self, placeholder: str) -> None:
         """Raise InvalidInput if a placeholder cannot be put in safely here."""

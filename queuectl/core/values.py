@@ -27,7 +27,7 @@ MAX_TEXT_BYTES = 1024
 PRIORITY_LIMIT = 1_000_000_000
 
 _RESERVED = "QUEUECTL_"
-"""What the names of the variables begin with that a worker sets."""
+"""The beginning of the names of variables that a worker sets."""
 
 JOB_WORDS = ("@last", "@running", "@failed")
 """Words that name jobs; the storage knows which jobs they mean."""

@@ -34,7 +34,7 @@ _MAX_LINE = 300
 """How long the line for people may be, in characters."""
 
 _PING_BYTES = 10_000
-"""How much of the output a healthchecks ping takes along; the service keeps no more."""
+"""How many bytes of the output a ping of healthchecks.io sends; the service keeps no more."""
 
 _OWN_HEADERS = frozenset(
     "webhook-id webhook-timestamp webhook-signature content-length content-type connection host "
@@ -43,7 +43,7 @@ _OWN_HEADERS = frozenset(
 
 
 class Request(NamedTuple):
-    """What to POST."""
+    """A request to POST."""
 
     url: str
     headers: Mapping[str, str]
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where a webhook goes, and in which form."""
+    """The receiver of a webhook, and the form of its messages."""
 
     url: str
     format: str

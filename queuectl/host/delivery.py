@@ -19,7 +19,7 @@ _READ_BYTES = 2048
 
 
 class Answer(NamedTuple):
-    """What a server answered."""
+    """The answer of a server."""
 
     status: int
     reason: str

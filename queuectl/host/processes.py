@@ -97,7 +97,7 @@ def describe(pid: int) -> Process | None:
 
 
 class Usage(NamedTuple):
-    """What a living process has used."""
+    """The resources that a living process has used."""
 
     cpu_seconds: float
     """Its CPU time, and that of the children that it has waited for."""

@@ -11,7 +11,7 @@ _Row = Tuple[Any, ...]
 _MEMORY_BYTES = 1 << 20
 """Beyond so much, about, rows go into the file."""
 _ROW_BYTES = 100
-"""What a row takes besides its texts, about."""
+"""About how many bytes a row takes besides its texts."""
 
 
 class Spool:

@@ -1,4 +1,4 @@
-"""Who else than this user (and root) can change what the files of a queue hold."""
+"""Users other than this one and root who can change the files of a queue."""
 
 from __future__ import annotations
 

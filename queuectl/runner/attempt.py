@@ -55,7 +55,7 @@ class Events(Protocol):
 
 
 class Command(NamedTuple):
-    """What an attempt runs, and within which limits."""
+    """The command of an attempt, with its limits."""
 
     shell_text: str
     """The command, for the shell."""

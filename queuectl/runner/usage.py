@@ -1,4 +1,4 @@
-"""What a running attempt has used so far: processes, CPU, memory and output."""
+"""The resources that a running attempt has used so far: processes, CPU, memory and output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from queuectl.runner.output_reader import open_running
 
 
 class Usage(NamedTuple):
-    """What an attempt has used at a moment; None for what cannot be known."""
+    """The resources that an attempt has used at a moment; a number that cannot be known is None."""
 
     pid: int
     """The process id of the attempt's shell."""

@@ -1,4 +1,4 @@
-"""What users do to jobs: retry, cancel and edit."""
+"""Actions of users on jobs: retry, cancel and edit."""
 
 from __future__ import annotations
 

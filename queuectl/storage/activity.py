@@ -37,7 +37,7 @@ _SELECT = f"SELECT period, queue, event, {', '.join(COLUMNS)} FROM activity "
 
 
 class Period(NamedTuple):
-    """What happened in a minute, in an hour or on a day."""
+    """The events of a minute, an hour or a day."""
 
     start: datetime
     """When it began."""

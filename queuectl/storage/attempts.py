@@ -32,7 +32,7 @@ _DONE = Recorded.DONE
 
 
 class Requests(NamedTuple):
-    """What users want of a running attempt."""
+    """The wishes of users for a running attempt."""
 
     is_cancelled: bool
     """Whether to end it, because the job is cancelled or the attempt is superseded."""

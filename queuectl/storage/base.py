@@ -1,4 +1,4 @@
-"""What every part of the storage builds on: one open queue."""
+"""The base of every part of the storage: one open queue."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ _STATE, _ATTEMPTS, _LOCKED_BY, _LOCKED_AT, _UPDATED_AT = map(
 
 
 class Ready(NamedTuple):
-    """What an idle worker finds when it looks at the queue."""
+    """The result of the look of an idle worker at the queue."""
 
     now: bool
     """Whether a claim may succeed now."""

@@ -1,4 +1,4 @@
-"""What several jobs may have in common, such as their stdin: stored once, while a job uses it."""
+"""Contents that several jobs may share, such as their stdin: stored once, while a job uses them."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ HOUR_PREFIX = "h"
 """The beginning of the period of an hour."""
 
 MINUTE, HOUR, DAY = len("2026-11-28T11:43"), len("2026-11-28T11"), len("2026-11-28")
-"""How much of a time as text names its minute, its hour and its day."""
+"""The lengths of the part of a time as text that names its minute, its hour and its day."""
 
 
 def minute(at: str) -> str:
@@ -67,7 +67,7 @@ _ADDING = "ON CONFLICT (period, queue, event) DO UPDATE SET " + ", ".join(
     f"{name} = {name} + excluded.{name}" for name in COLUMNS
 )
 SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
-"""What to select for the sums of these columns, in their order."""
+"""The expressions for the sums of these columns, in their order."""
 
 IS_UNCOUNTED = (
     "id > (SELECT up_to FROM counted_attempts)",

@@ -57,7 +57,7 @@ class Database:
         self._is_open = True
         connected.append(files.database)
         self._after_batch: dict[tuple[Callable[..., object], tuple[Any, ...]], None] | None = None
-        """What to do after the COMMIT of the batch, each once; None outside of a batch."""
+        """Calls to make after the COMMIT of the batch, each once; None outside of a batch."""
         self._identity = identity(files.database)
         self._locks_others_out = False
 

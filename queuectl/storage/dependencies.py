@@ -1,4 +1,4 @@
-"""What jobs wait for: one row per dependency, deleted when it is met."""
+"""The dependencies of jobs: one row each, deleted when it is met."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _Item = TypeVar("_Item")
 
 
 class Enqueued(NamedTuple):
-    """What became of a spec: a new job, or the unfinished job that has its unique key."""
+    """The result for a spec: a new job, or the unfinished job that has its unique key."""
 
     seq: int
     """The order of entry."""
@@ -59,7 +59,7 @@ def hook_depth(environ: Mapping[str, str]) -> int:
 
 
 class _Call:
-    """What all jobs of one call have in common."""
+    """The values that all jobs of one call have in common."""
 
     __slots__ = ("at", "captured", "hook_depth", "now", "settings")
 
@@ -134,7 +134,7 @@ class _Waiting(NamedTuple):
     position: int
     """The index of its spec in the input."""
     enqueued: Enqueued
-    """What became of the spec."""
+    """The result for the spec."""
     spec: JobSpec
 
 

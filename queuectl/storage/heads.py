@@ -55,11 +55,11 @@ _MOVE = f"""
 
 
 _Place = Tuple[float, float]
-"""Where a job is in the order of claims; the first one is the smallest."""
+"""The place of a job in the order of claims; the first one is the smallest."""
 
 
 class Found(NamedTuple):
-    """What a look at the heads of the queues found."""
+    """The result of a look at the heads of the queues."""
 
     row: tuple[Any, ...] | None
     """The columns that were asked for, of the job to claim next; None if no job can be claimed."""

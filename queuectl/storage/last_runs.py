@@ -1,4 +1,4 @@
-"""What a list shows of the last attempt of each job."""
+"""The last attempt of each job, as far as lists show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a stage: its jobs are moved into the queue, or discarded, in small steps."""
+"""The end of a stage: its jobs are moved into the queue, or discarded, in small steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a new or edited job waits for: found by its names, stored, and free of cycles."""
+"""The needs of a new or edited job: finding the jobs by name, storing them, refusing cycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of jobs that were just enqueued: when they start, and what keeps them waiting."""
+"""The outlook for jobs that were just enqueued: when they start, and the reason if they wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Predecessor(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What becomes of the jobs of one call."""
+    """The outlook for the jobs of one call."""
 
     states: Mapping[JobState, int]
     """How many of them are in each state; states without any are left out."""

@@ -1,4 +1,4 @@
-"""What a person looks for in a long list: jobs that run, that failed, that are next, that ended."""
+"""The jobs that people look for in a long list: running, failed, next, and ended ones."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def _of_queues(selection: Selection, column: str = "queue") -> tuple[str, dict[s
 
 
 class _Found(NamedTuple):
-    """What the order of a job depends on; times that are absent are empty."""
+    """The values by which a job is ordered; an absent time is empty."""
 
     seq: int
     state: str

@@ -1,4 +1,4 @@
-"""What progress is measured by: the newest ends, what runs, and how many have ended lately."""
+"""The facts by which progress is measured: the newest ends, running jobs, and recent counts."""
 
 from __future__ import annotations
 

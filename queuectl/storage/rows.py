@@ -15,12 +15,12 @@ from queuectl.core.states import JobState
 from queuectl.core.times import MAX_DURATION, from_text, optional_text, optional_time, to_text
 
 _OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in_file")
-"""Where the fields of Output are, in their order."""
+"""The columns that hold the fields of Output, in their order."""
 
 # The fields of Job and Execution have the names of their columns, except `captured`.
 _CAPTURED = "(SELECT content FROM contents WHERE contents.id = jobs.captured_id)"
 JOB_VALUES = ", ".join(_CAPTURED if name == "captured" else f"jobs.{name}" for name in Job._fields)
-"""What to select of `jobs` for `to_job`."""
+"""The expressions to select from `jobs` for `to_job`."""
 _PLAIN_FIELDS = (
     "seq", "id", "command", "queue", "label", "priority", "attempts", "max_retries", "timeout",
     "created_at", "updated_at", "cwd", "env", "id_made", "input_id", "input_bytes", "captured_id",
@@ -37,9 +37,10 @@ PLAIN_VALUES = ", ".join(
         f"CASE WHEN jobs.captured_id IS NOT ? THEN {_CAPTURED} END",
     )
 )
-"""What to select of `jobs` for `to_plain_job`, after whether the job is plain. Most jobs are, and
-each column more would take a worker 1,700 instructions per job. What a job took over is left out
-if it is stored under the id that is the parameter."""
+"""The expressions to select from `jobs` for `to_plain_job`; the first one tells whether the job is
+plain. Most jobs are, and each further column would take a worker 1,700 instructions per job. The
+variables that a job took over are left out if they are stored under the id that is the parameter.
+"""
 SELECT_JOB = f"SELECT {JOB_VALUES} FROM jobs "
 SELECT_EXECUTION = (
     f"SELECT {', '.join((*Execution._fields[:-1], *_OUTPUT_COLUMNS))} FROM executions "

@@ -27,7 +27,7 @@ def is_busy(error: Exception) -> bool:
 
 
 READING_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite's module raises. A message that quotes bytes of a damaged file may not be text."""
+"""The errors of SQLite's module. A message that quotes bytes of a damaged file may not be text."""
 
 
 def is_undecodable(error: Exception) -> bool:

@@ -21,7 +21,7 @@ class StageState(NamedTuple):
     """The stage of a bulk enqueue or import."""
 
     token: str
-    """What tells this stage from later ones."""
+    """A name that no other stage has."""
     phase: str
     """`filling`, `decided` (the jobs are part of the queue) or `discarded`."""
     first_seq: int

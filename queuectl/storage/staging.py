@@ -100,9 +100,9 @@ class Stage(Adding):
         self._is_alone = True
         """Whether no other process has added jobs meanwhile."""
         self._replacements: dict[int, tuple[Holder, Mapping[str, Any]]] = {}
-        """What unfinished jobs of the queue get when it is decided, by their seq."""
+        """New values for unfinished jobs of the queue, which they get at the decision, by seq."""
         self._their_needs: dict[int, tuple[Sequence[str], Sequence[str]]] = {}
-        """What those jobs wait for."""
+        """The needs of those jobs."""
         self._moves_at_once = False
         """Whether one of them waits for a staged job. Then all jobs are moved when it is decided,
         in the same transaction: until then the job must neither run nor wait for nothing."""

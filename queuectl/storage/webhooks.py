@@ -1,4 +1,4 @@
-"""What only webhooks have: their secrets, and what their receivers answered."""
+"""The part of hooks that only webhooks have: their secrets, and the answers of their receivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a supervisor and one of its workers tell each other: the task, later orders, and the end."""
+"""Messages between a supervisor and one of its workers: the task, later orders, and the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from queuectl.core.named_tuples import NamedTuple
 
 
 class Assignment(NamedTuple):
-    """What a supervisor wants of one worker process."""
+    """The task that a supervisor gives to one worker process."""
 
     worker: str
     """The id of the worker: ID-1, ID-2 … for the supervisor ID."""
@@ -42,7 +42,7 @@ class Assignment(NamedTuple):
 
 
 class Order(bytes, Enum):
-    """What a supervisor tells a running worker, in one byte.
+    """An order of a supervisor to a running worker, in one byte.
 
     The end of the pipe means that the supervisor is gone.
     """

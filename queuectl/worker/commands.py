@@ -1,4 +1,4 @@
-"""What a worker runs for a claim: the command with its environment and its bounds."""
+"""The command that a worker runs for a claim, with its environment and its limits."""
 
 from __future__ import annotations
 

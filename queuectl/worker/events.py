@@ -1,4 +1,4 @@
-"""What wakes a worker: signals, the orders of its supervisor, and its wake-up FIFO."""
+"""The events that wake a worker: signals, orders of its supervisor, and its wake-up FIFO."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class JobLeft(BaseException):
 
 
 class JobEvents:
-    """What a worker watches for while one job runs."""
+    """The events that a worker watches for while one job runs."""
 
     def __init__(
         self,

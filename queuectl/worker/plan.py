@@ -1,4 +1,4 @@
-"""What `worker start` asked of a pool, and how the process of the pool is told."""
+"""The plan of a pool: what `worker start` asked for, and its way to the process of the pool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from queuectl.host.files import QueueFiles
 
 
 class Plan(NamedTuple):
-    """What `worker start` asked for."""
+    """The options of `worker start`."""
 
     workers: int
     """The number of worker processes."""
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """What the process of a pool has to know at its start."""
+    """All that the process of a pool has to know at its start."""
 
     files: QueueFiles
     """The files of the queue."""
@@ -40,7 +40,7 @@ class Launch(NamedTuple):
     """The id of the supervisor."""
 
     plan: Plan
-    """What the pool is to do."""
+    """The task of the pool."""
 
     quiet: bool
     """Whether only warnings are logged."""

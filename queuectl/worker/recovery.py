@@ -1,4 +1,4 @@
-"""What becomes of a dead worker's job: adopted if it still runs, else recorded, or lost."""
+"""Recovering the job of a dead worker: it is adopted if it still runs, else recorded, or lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AdoptedJob(NamedTuple):
     """The claim, which is now held by this worker."""
 
     command: Command
-    """What the job runs."""
+    """The command of the job."""
 
     log: OutputLog
     """The open file into which it prints."""
@@ -52,7 +52,7 @@ class _UnfinishedJob(NamedTuple):
     """The claim, which is still held by the dead worker."""
 
     command: Command
-    """What the dead worker ran, or was about to run."""
+    """The attempt that the dead worker ran, or was about to run."""
 
     log: OutputLog
     """The open file into which the job prints, or would have printed."""

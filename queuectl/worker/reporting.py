@@ -1,4 +1,4 @@
-"""What a pool's log says about attempts: when they start, and how they end."""
+"""The log of a pool about attempts: when they start, and how they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pool says on a terminal about attempts: one line for each event, fitted to the width."""
+"""The lines of a pool on a terminal: one for each event of an attempt, fitted to the width."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RESET, _BOLD, _FAINT, _GREEN, _RED = "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[32m
 
 
 class Event(NamedTuple):
-    """What one line says of a job."""
+    """The line about a job."""
 
     state: JobState
     """The state that the sign and the colours stand for."""

@@ -1,4 +1,4 @@
-"""What `worker start` does before it becomes a pool: limits, the log, detaching, the lock file."""
+"""The steps of `worker start` before it becomes a pool: limits, log, detaching, lock file."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SIGNALS = (
 
 
 class Mode(Enum):
-    """What a pool does; each value but RUNNING is the order that its workers get."""
+    """The phase of a pool; each value but RUNNING is the order that its workers get."""
 
     RUNNING = None
     """Workers claim jobs, and dead workers are replaced."""
@@ -41,7 +41,7 @@ class Stop(NamedTuple):
     """Whether and how a pool stops."""
 
     mode: Mode = Mode.RUNNING
-    """What the pool does now."""
+    """The present phase of the pool."""
 
     was_signalled: bool = False
     """Whether INT, TERM or HUP came already, so that another INT or TERM kills."""
@@ -66,7 +66,7 @@ class Stop(NamedTuple):
 
     @property
     def order(self) -> Order | None:
-        """What the workers are told: all now, and each that is forked later at its start."""
+        """The order for the workers: for all now, and for later ones at their start."""
         order: Order | None = self.mode.value
         return order
 

@@ -42,7 +42,7 @@ class _Child(NamedTuple):
     """A worker process that was forked and not reaped yet."""
 
     assignment: Assignment
-    """What it was told to do."""
+    """Its task."""
 
     orders: int
     """The writing end of the pipe from which it reads orders."""

@@ -27,7 +27,7 @@ NumberedFields = Tuple[int, Mapping[str, Any]]
 
 
 class Batch(NamedTuple):
-    """What all jobs of one call have in common."""
+    """The options that all jobs of one call have in common."""
 
     defaults: Mapping[str, Any]
     """The fields that options give; a field of the job itself wins."""

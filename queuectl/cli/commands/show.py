@@ -40,7 +40,7 @@ _MEMORY = "MEMORY: peak of the largest process, which begins as a copy of the wo
 _FINE = (None, OutcomeKind.OK, OutcomeKind.CANCELLED, OutcomeKind.INTERRUPTED)
 """The outcomes that are no failure; None: it is running."""
 _MEANINGS = {"exit 126": "it cannot be executed", "exit 127": "command not found, see PATH"}
-"""What shells mean by these exit codes."""
+"""The meaning of these exit codes in shells."""
 
 
 @click.command("show", cls=QueueCommand)
