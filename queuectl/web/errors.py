@@ -48,6 +48,7 @@ def install(app: Flask) -> None:
 def _of_http(error: HTTPException) -> Response:
     code = error.code or 500
     text = {
+        400: "The form that was sent cannot be read: load the page again.",
         401: "Open the link that queuectl web printed, or paste its token here.",
         404: "It may have been deleted since.",
     }.get(code, error.description or "")

@@ -129,6 +129,14 @@ def test_an_unknown_job(page: Page) -> None:
     assert "No such job: nobody." in answer.text
 
 
+@pytest.mark.parametrize("path", ["/bulk", "/bulk/do", "/queues/pause", "/queues/limit"])
+def test_a_form_without_a_field(page: Page, path: str) -> None:
+    answer = page.post(path)
+
+    assert answer.status == 400
+    assert "<p>The form that was sent cannot be read: load the page again.</p>" in answer.text
+
+
 def test_a_page_and_its_action(page: Page, storage: Storage) -> None:
     """The action leads back to the page of its form, which says once what happened."""
     storage.enqueue([JobSpec(command="true", id="j1", label="one")], now=utcnow())
