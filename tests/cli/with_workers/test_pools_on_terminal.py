@@ -63,7 +63,7 @@ def test_stop_of_several_workers_names_the_longest_job(queue: Queue) -> None:
     shown = _shown(queue, "stop").screen
 
     assert re.fullmatch(
-        r"waiting for 3 jobs, the longest @\d \(running for \d s\); --now ends them\n",
+        r"waiting for 3 jobs, the longest @\d \(running for \d+ s\); --now ends them\n",
         shown,
     )
 
