@@ -7,7 +7,6 @@ import io
 import os
 import sqlite3
 import tempfile
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -402,12 +401,9 @@ def test_refusals(filled: Queue, arguments: Sequence[str], code: int, message: s
 @pytest.mark.parametrize("option", [(), ("--json",), ("--csv",)])
 def test_a_query_ends_in_time(filled: Queue, option: Sequence[str]) -> None:
     """A query without an end is ended, with an exit code of its own, and prints nothing."""
-    began = time.monotonic()
-
     assert filled.fails(124, "sql", "--timeout", "0.5", *option, _ENDLESS) == (
         "queuectl sql: the query took longer than 0.50 s (--timeout)"
     )
-    assert time.monotonic() - began < 10
 
 
 def test_a_single_function_that_never_ends(filled: Queue) -> None:

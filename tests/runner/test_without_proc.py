@@ -64,8 +64,7 @@ def test_a_job_does_not_outlive_its_timeout_without_proc(queue: Queue, kind: str
     """Regression: it ran to its own end. `worker start` and `doctor` tell what holds there."""
     before = _without_proc() if kind == "none" else _with_foreign_proc()
     queue.configure(kill_grace="0.3")
-    job = queue.add("sleep 30; echo end", max_retries=1, timeout=0.5)
-    began = time.monotonic()
+    job = queue.add("sleep 300; echo end", max_retries=1, timeout=0.5)
     ran = subprocess.run(
         [*before, COMMAND, "worker", "start", "--drain"],
         env=queue.env,
@@ -75,12 +74,10 @@ def test_a_job_does_not_outlive_its_timeout_without_proc(queue: Queue, kind: str
         timeout=60,
         check=True,
     )
-    took = time.monotonic() - began
     doctor = subprocess.run(
         [*before, COMMAND, "doctor"], env=queue.env, stdout=subprocess.PIPE, text=True, check=False
     )
 
     assert queue.outcomes(job) == ["timeout"]
-    assert took < 20
     assert f"warn  processes: {processes.HIDDEN}" in doctor.stdout
     assert processes.HIDDEN in ran.stderr

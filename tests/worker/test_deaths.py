@@ -227,27 +227,37 @@ def _died(queue: Queue) -> int:
     return (queue.folder / "workers.log").read_text().count(" died (")
 
 
-def test_a_worker_that_crashes_at_its_start_is_replaced_later_and_later(queue: Queue) -> None:
-    """A replacement starts at once, the next ones after 1, 2, 4 … s; a stop waits for none.
-
-    Regression: the supervisor exited only when the next replacement would have been due.
-    """
-    queue.storage  # noqa: B018 (makes the queue)
-    supervisor = queue.start()
-    worker = queue.worker()
-    # A folder takes the name of the first file that each of the next workers creates.
+def _let_next_workers_crash(queue: Queue, supervisor: str) -> None:
+    # A folder takes the name of the first file that each of them creates.
     for number in range(2, 9):
-        Path(queue.files.workers, f".{worker['supervisor']}-{number}.new").mkdir()
+        Path(queue.files.workers, f".{supervisor}-{number}.new").mkdir()
+
+
+def test_a_worker_that_crashes_at_its_start_is_replaced_later_and_later(queue: Queue) -> None:
+    """A replacement starts at once, the next ones after 1, 2, 4 … s."""
+    queue.storage  # noqa: B018 (makes the queue)
+    queue.start()
+    worker = queue.worker()
+    _let_next_workers_crash(queue, worker["supervisor"])
     began = time.monotonic()
     _kill(worker["pid"])
     wait_until(lambda: _died(queue) == 4, what="the fourth death")
-    assert time.monotonic() - began >= 1
+    assert time.monotonic() - began >= 3
 
-    asked = time.monotonic()
+
+def test_a_stop_does_not_wait_for_a_replacement(queue: Queue) -> None:
+    """Regression: the supervisor exited only when the next replacement would have been due."""
+    queue.storage  # noqa: B018 (makes the queue)
+    env = queue.hooked("from queuectl.worker import restarts\nrestarts.FIRST_DELAY_SECONDS = 300.0")
+    supervisor = queue.start(env=env)
+    worker = queue.worker()
+    _let_next_workers_crash(queue, worker["supervisor"])
+    _kill(worker["pid"])
+    wait_until(lambda: _died(queue) == 2, what="the second death")
+
     supervisor.terminate()
-    supervisor.wait(timeout=30)
-    assert time.monotonic() - asked < 3.5
-    assert _died(queue) == 4
+    supervisor.wait(timeout=60)
+    assert _died(queue) == 2
 
 
 def test_a_crash_loop_ends_when_its_cause_is_gone(queue: Queue) -> None:
@@ -330,16 +340,14 @@ def test_a_lock_file_that_cannot_be_opened_delays_no_replacement(
         os._exit(70)
 
     def pool() -> int:
-        monkeypatch.setattr("queuectl.worker.restarts.FIRST_DELAY_SECONDS", 30.0)
+        monkeypatch.setattr("queuectl.worker.restarts.FIRST_DELAY_SECONDS", 300.0)
         monkeypatch.setattr(lockfiles, "_open", lambda path: None)
         plan = Plan(1)
         opened = open_pool(queue.files, plan, unless_running=False)
         assert opened is not None
         return Supervisor(queue.files, opened[0], plan, opened[1], work).run()
 
-    began = time.monotonic()
     assert in_processes([pool]) == [0]
-    assert time.monotonic() - began < 20
 
 
 def test_a_closed_log_pipe_ends_no_worker(queue: Queue) -> None:
@@ -466,8 +474,8 @@ def test_jobs_whose_lock_files_were_removed_get_a_worker_each(queue: Queue) -> N
     other = queue.add("true")
     queue.start(workers=1)
 
-    queue.until(other, "completed", timeout=15)
-    assert queue.until(timed, "dead", timeout=15).last_error == "killed after 4 s by its timeout"
+    queue.until(other, "completed")
+    assert queue.until(timed, "dead").last_error == "killed after 4 s by its timeout"
     wait_until(lambda: endless in [worker["job"] for worker in queue.workers()])
     queue.ok("cancel", endless)
     queue.until(endless, "cancelled")

