@@ -26,17 +26,17 @@ class CommandBuilder:
         queue_id: str,
         slot: int,
         read_content: Callable[[int], bytes | None],
+        environ: Mapping[str, str],
     ) -> None:
-        """`read_content` reads what the queue has stored as the stdin of a job."""
+        """`read_content` reads what the queue has stored as the stdin of a job.
+
+        `environ` is what `inherited_environ` returned.
+        """
         self._files = files
         self._read_content = read_content
         self._queue_id = queue_id
         self._slot = slot
-        self._environ = {
-            name: value
-            for name, value in os.environ.items()
-            if not (name.startswith("QUEUECTL_") or is_for_one_process(name))
-        }
+        self._environ = environ
         self._folder = _current_folder()
         self._last_env: Mapping[str, str] = {}
         self._last_environ: Mapping[str, str] = self._environ
@@ -91,6 +91,15 @@ class CommandBuilder:
     def mark(self, execution_id: int) -> str:
         """Return the value of QUEUECTL_EXECUTION that identifies the processes of an attempt."""
         return f"{self._queue_id}/{execution_id}"
+
+
+def inherited_environ() -> dict[str, str]:
+    """Return the variables of this process that its jobs get."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.startswith("QUEUECTL_") or is_for_one_process(name))
+    }
 
 
 def _current_folder() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime
+from typing import Mapping
 
 from queuectl.core import retry
 from queuectl.core.batches import serves
@@ -48,14 +49,19 @@ _MOST_MISSES = 100
 """How often in a row a worker looks again at once for a job that it could not claim."""
 
 
-def work(files: QueueFiles, assignment: Assignment, reporter: Reporter | None = None) -> WorkerExit:
-    """Serve the queue until there is a reason to exit. Runs in a forked process of its own."""
+def work(
+    files: QueueFiles, assignment: Assignment, environ: Mapping[str, str], reporter: Reporter
+) -> WorkerExit:
+    """Serve the queue until there is a reason to exit. Runs in a forked process of its own.
+
+    `environ` is what `commands.inherited_environ` returned.
+    """
     events = WorkerEvents(assignment.orders)
     try:
         storage = WorkerStorage.open(files, write=True, wait_seconds=_LOCK_WAIT_SECONDS)
         try:
             storage.refuse_copy()
-            return _Worker(storage, assignment, events, reporter or Reporter()).run()
+            return _Worker(storage, assignment, events, environ, reporter).run()
         finally:
             storage.close()
     except (NoQueue, QueueLost, *READING_ERRORS) as error:
@@ -77,6 +83,7 @@ class _Worker:
         storage: WorkerStorage,
         assignment: Assignment,
         events: WorkerEvents,
+        environ: Mapping[str, str],
         reporter: Reporter,
     ) -> None:
         self._storage = storage
@@ -93,7 +100,7 @@ class _Worker:
         """The error of the last claim that failed, which was logged; None after a success."""
         self._writer = Writer(storage, events)
         self._commands = CommandBuilder(
-            self._files, storage.queue_id, assignment.slot, storage.find_content
+            self._files, storage.queue_id, assignment.slot, storage.find_content, environ
         )
         pid = os.getpid()
         about = {

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
+from queuectl.core.settings import effective
 from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles, with_tilde
 from queuectl.host.log import log as _log
@@ -20,6 +21,7 @@ from queuectl.worker.announcing import (
     TerminalAnnouncer,
 )
 from queuectl.worker.assignment import Assignment, WorkerExit
+from queuectl.worker.commands import inherited_environ
 from queuectl.worker.plan import Launch, Plan
 from queuectl.worker.reporting import Reporter
 from queuectl.worker.screen import Screen, ScreenReporter
@@ -64,8 +66,13 @@ def _supervise(launch: Launch) -> int:
     reporter, announcer = _speakers(launch, screen, address, tally)
     lock = lockfiles.ProcessLock.inherited(files, supervisor_id, launch.lock)
 
+    # Done once, before the forks: it would take 0.1 MB of the memory of each worker. (`effective`
+    # keeps its result.)
+    effective((), shared=files.allow_shared)
+    environ = inherited_environ()
+
     def work(files: QueueFiles, assignment: Assignment) -> WorkerExit:
-        return loop.work(files, assignment, reporter)
+        return loop.work(files, assignment, environ, reporter)
 
     code = Supervisor(files, supervisor_id, plan, lock, work, announcer).run()
     return 1 if plan.fails and tally.dead else code

@@ -14,7 +14,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import lockfiles, pool_size, signals, wakeup
 from queuectl.host.files import QueueFiles
 from queuectl.host.log import log as _log
-from queuectl.host.processes import become_subreaper, load_libc
+from queuectl.host.processes import become_subreaper
 from queuectl.worker import orphans, restarts, stopping, titles
 from queuectl.worker.announcing import Announcer
 from queuectl.worker.assignment import Assignment, Order, WorkerExit
@@ -95,14 +95,13 @@ class Supervisor:
         stream = signals.SignalStream(
             (*stopping.SIGNALS, signals.SCALE_SIGNAL, signal.SIGCHLD, signal.SIGTSTP)
         )
-        # Loaded here, so that the workers share it: each of them becomes a subreaper as well.
-        load_libc()
+        # Before the forks: each worker becomes a subreaper as well, and shares what that loads.
+        self._reaps_orphans = become_subreaper()
         # Frozen before the forks, objects are not touched by the collector, so that the memory
         # that they are in stays shared by all workers.
         gc.collect()
         gc.freeze()
         self._fill_slots()
-        self._reaps_orphans = become_subreaper()
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
         next_scan, announced = 0.0, False

@@ -10,7 +10,7 @@ from queuectl.core.errors import QueueError
 from queuectl.core.models import Claim, Outcome, Verdict
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
-from queuectl.worker.commands import CommandBuilder
+from queuectl.worker.commands import CommandBuilder, inherited_environ
 from queuectl.worker.events import WorkerEvents
 from queuectl.worker.recovery import AdoptedJob, Recovery
 from queuectl.worker.reporting import Reporter
@@ -35,7 +35,9 @@ def recovery_by(worker: str, storage: Any, lock: Any = None) -> Recovery:
         verdict = Verdict(JobState.DEAD, last_error=outcome.reason)
         storage.record(claim, outcome, verdict, now=utcnow())
 
-    commands = CommandBuilder(storage.files, storage.queue_id, 0, storage.find_content)
+    commands = CommandBuilder(
+        storage.files, storage.queue_id, 0, storage.find_content, inherited_environ()
+    )
     writer = Writer(storage, events)
     return Recovery(storage, worker, lock, commands, events, writer, record, Reporter())
 
