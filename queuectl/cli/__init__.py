@@ -21,7 +21,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
-        from queuectl.host.program import run_in_utf_8  # only here
+        from queuectl.host.program import run_in_utf_8  # only when it is needed
 
         run_in_utf_8()
     # Imported modules stay in memory. To search them for garbage again and again would cost 3 ms.
@@ -32,7 +32,7 @@ def main() -> None:
         # click imports it at once, and uses it when it prints a help. It takes 4 of the 40 ms of
         # `enqueue` to load.
         sys.modules.setdefault("inspect", _Unloaded("inspect"))
-        from queuectl.cli.app import run  # only here
+        from queuectl.cli.app import run  # only when it is needed
     gc.freeze()
     gc.enable()
     run()

@@ -185,7 +185,7 @@ def _tell(path: str, text: str) -> None:
 def _tell_unexpected(path: str, error: Exception) -> None:
     """Print an error that is a bug; the traceback only if QUEUECTL_TRACEBACK asks for it."""
     if os.environ.get("QUEUECTL_TRACEBACK"):
-        import traceback  # only here
+        import traceback  # only when it is needed
 
         with suppress(OSError):
             traceback.print_exception(type(error), error, error.__traceback__)

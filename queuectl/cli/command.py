@@ -127,7 +127,7 @@ class _Command(click.Command):
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the help."""
-        from queuectl.cli.help_layout import Formatter  # only here
+        from queuectl.cli.help_layout import Formatter  # only when it is needed
 
         formatter = Formatter(width=ctx.terminal_width, max_width=ctx.max_content_width)
         self.format_help(ctx, formatter)
@@ -186,7 +186,7 @@ class QueueCommand(_Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in their sections."""
-        from queuectl.cli import help_layout  # only here
+        from queuectl.cli import help_layout  # only when it is needed
 
         help_layout.write(self, ctx, formatter)
 

@@ -75,14 +75,14 @@ def is_template(words: Sequence[str]) -> bool:
     """Whether the words hold `:::` or one of its relatives."""
     if not any(word.startswith(":::") for word in words):
         return False
-    from queuectl.core.arguments import SEPARATORS  # only here
+    from queuectl.core.arguments import SEPARATORS  # only when it is needed
 
     return any(word in SEPARATORS for word in words)
 
 
 def template_of(words: Sequence[str]) -> tuple[tuple[str, ...], list[Source]]:
     """Return the words of a template and its sources; ends the command if they make no sense."""
-    from queuectl.core.arguments import split  # only here
+    from queuectl.core.arguments import split  # only when it is needed
 
     template, sources = split(words)
     if not template:

@@ -208,7 +208,7 @@ def option_fields(options: Mapping[str, Any], env: Sequence[str]) -> dict[str, o
 
 def _content_of(path: str) -> bytes:
     """Return what a file holds, or stdin for `-`; InvalidInput if it cannot be read."""
-    from queuectl.cli.jsonlines import open_lines  # only here
+    from queuectl.cli.jsonlines import open_lines  # only when it is needed
 
     try:
         with open_lines(None if path == "-" else path) as source:
@@ -300,7 +300,7 @@ def command_text(words: Sequence[str], *, literal: bool) -> str:
     first = words[0]
     if len(words) == 1 or not first.strip():  # a blank one is refused later: an unset $VARIABLE
         return first
-    from queuectl.core.shell_words import join, leading_assignments  # only here
+    from queuectl.core.shell_words import join, leading_assignments  # only when it is needed
 
     assignments = leading_assignments(words)
     if not literal:
@@ -313,7 +313,7 @@ def _refuse_split_value(first: str) -> None:
     params = click.get_current_context().params
     for name in ("at", "delay", "timeout", "retry_delay"):
         if params.get(name):
-            from queuectl.core.time_words import continues  # only here
+            from queuectl.core.time_words import continues  # only when it is needed
 
             if continues(first):
                 rest = "+ 1 hour" if first == "+" else first
@@ -374,6 +374,6 @@ def held_key_hint(error: UniqueKeyHeld) -> str:
     """Return what to do about a unique key that is held, to be added to the message."""
     if error.until_it_ends is None:
         return ""
-    from queuectl.core.naming import quoted  # only here
+    from queuectl.core.naming import quoted  # only when it is needed
 
     return f" (enqueue again after its end: queuectl wait {quoted(error.holder)})"

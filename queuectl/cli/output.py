@@ -73,7 +73,7 @@ def end_by_sigpipe() -> NoReturn:
     Python ignores SIGPIPE from its start on, and it must stay ignored up to here. Otherwise waking
     a worker that is just leaving would kill us, after the commit and before the id is printed.
     """
-    from signal import SIGPIPE  # only here
+    from signal import SIGPIPE  # only when it is needed
 
     from queuectl.host.signals import die_by
 

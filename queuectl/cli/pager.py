@@ -17,8 +17,8 @@ def print_page(text: str) -> None:
 
 def _through_pager(text: str) -> bool:
     """Return whether a pager was started; without one nothing was printed."""
-    import shutil  # only here
-    import subprocess  # only here
+    import shutil  # only when it is needed
+    import subprocess  # only when it is needed
 
     pager = os.environ.get("PAGER", "less" if shutil.which("less") else "")
     if pager in ("", "cat"):

@@ -53,7 +53,7 @@ class Storing:
     def _begin(self, label: str) -> None:
         self.end()
         if self._shows_bar:
-            from queuectl.cli.terminal import progress  # only here
+            from queuectl.cli.terminal import progress  # only when it is needed
 
             self._advance = self._bars.enter_context(progress(self._count, label))
 

@@ -145,7 +145,7 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
 
 
 def _size() -> tuple[int, int]:
-    import shutil  # only here
+    import shutil  # only when it is needed
 
     size = shutil.get_terminal_size()
     # A terminal that does not know its size says 0; Python before 3.11 passes that on.

@@ -39,7 +39,7 @@ def progress_of(jobs: int) -> Iterator[Show]:
     if jobs < 2 or not sys.stderr.isatty():
         yield lambda _: None
         return
-    from queuectl.cli.terminal import progress_line  # only here
+    from queuectl.cli.terminal import progress_line  # only when it is needed
 
     with progress_line() as show:
         yield show

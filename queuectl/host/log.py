@@ -56,7 +56,7 @@ class Log:
 
     def exception(self, message: str, *values: object) -> None:
         """Log what went wrong, with the traceback of the exception that is being handled."""
-        import traceback  # only here
+        import traceback  # only when it is needed
 
         self._log(ERROR, message, values, more=f"\n{traceback.format_exc().rstrip()}")
 

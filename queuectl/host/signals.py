@@ -136,7 +136,7 @@ def suspend() -> None:
 def die_by(number: int) -> None:
     """End this process by a signal with its default action, so that the parent sees that signal."""
     if number == signal.SIGQUIT:
-        import resource  # only here
+        import resource  # only when it is needed
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.signal(number, signal.SIG_DFL)

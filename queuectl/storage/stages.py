@@ -70,7 +70,7 @@ class Stages(Base):
 
     def is_stage_alive(self) -> bool:
         """Whether a process lives that has a stage, or finishes that of a dead one."""
-        from queuectl.host import lockfiles  # only here
+        from queuectl.host import lockfiles  # only when it is needed
 
         return lockfiles.is_held(self.files.stage_lock)
 

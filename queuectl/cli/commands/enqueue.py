@@ -118,7 +118,7 @@ def enqueue(
       find . -name '*.log' -print0 | queuectl enqueue -0 gzip :::: -
     """
     if wait:
-        from queuectl.cli.waiting import COULD_NOT_WAIT  # only here
+        from queuectl.cli.waiting import COULD_NOT_WAIT  # only when it is needed
 
         click.get_current_context().obj.failure_code = COULD_NOT_WAIT
     now = utcnow()
@@ -132,7 +132,7 @@ def enqueue(
         usage_error("stdin is read for the jobs already (--input needs a file)")
     defaults = check_options(option_fields(options, env), now=now)
     if reads_stdin or path is not None or templated:
-        from queuectl.cli.commands.enqueue_many import (  # only here
+        from queuectl.cli.commands.enqueue_many import (  # only when it is needed
             Batch,
             enqueue_lines,
             enqueue_template,
@@ -210,7 +210,7 @@ def _spec(
 
 
 def _enqueue_and_wait(spec: JobSpec, shown: str, *, quiet: bool, now: datetime) -> NoReturn:
-    from queuectl.cli.commands.enqueue_wait import wait_attached  # only here
+    from queuectl.cli.commands.enqueue_wait import wait_attached  # only when it is needed
 
     storage = open_storage(create=True)
     enqueued = _store(storage, spec, quiet=quiet, now=now)

@@ -56,7 +56,7 @@ def metrics(
       queuectl metrics --textfile /var/lib/node-exporter/queuectl.prom
       queuectl metrics --alerts > /etc/prometheus/rules/queuectl.yml
     """
-    from queuectl.metrics.exposition import require_package  # only here
+    from queuectl.metrics.exposition import require_package  # only when it is needed
 
     labels = _labels(given)
     if grafana or alerts:
@@ -74,7 +74,7 @@ def metrics(
 
 def _labels(given: Sequence[str]) -> dict[str, str]:
     """Return the labels to add to all series."""
-    from queuectl.metrics.exposition import OWN_LABELS  # only here
+    from queuectl.metrics.exposition import OWN_LABELS  # only when it is needed
 
     labels: dict[str, str] = {}
     for text in given:
@@ -103,21 +103,21 @@ def _refuse_others(both: bool, others: bool) -> None:
 
 
 def _print_file(name: str) -> None:
-    import queuectl.metrics  # only here
+    import queuectl.metrics  # only when it is needed
 
     folder = Path(queuectl.metrics.__file__).parent
     output.print_bytes((folder / name).read_bytes())
 
 
 def _figures(labels: Mapping[str, str], *, openmetrics: bool = False) -> bytes:
-    from queuectl.metrics import collecting, exposition  # only here
+    from queuectl.metrics import collecting, exposition  # only when it is needed
 
     figures = collecting.collect(open_storage(), now=utcnow())
     return exposition.to_text(figures, labels, openmetrics=openmetrics)
 
 
 def _replace(path: str, labels: Mapping[str, str]) -> None:
-    from queuectl.metrics import textfile  # only here
+    from queuectl.metrics import textfile  # only when it is needed
 
     with cleaned_up(), textfile.replacing(path) as descriptor:
         content = _figures(labels)

@@ -209,7 +209,7 @@ def schedule_run(name: str, force: bool, wait: bool, quiet: bool) -> None:
     except StillUnfinished as error:
         fail(f"{error} (--force runs another one beside it)", error.exit_code)
     if wait:
-        from queuectl.cli.commands.enqueue_wait import wait_attached  # only here
+        from queuectl.cli.commands.enqueue_wait import wait_attached  # only when it is needed
 
         wait_attached(open_storage(write=True), job_id, "always", quiet=quiet)
     if not quiet:

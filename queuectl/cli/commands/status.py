@@ -239,7 +239,7 @@ def _workers(
 
 def _time_left(storage: Storage, workers: Sequence[Worker], among: Sequence[str]) -> list[str]:
     """Return a line per queue that says how many jobs are left, and about how long they take."""
-    from queuectl.cli.progress import measure  # only here
+    from queuectl.cli.progress import measure  # only when it is needed
     from queuectl.core.estimates import HOLD_WORDS, about
 
     measured = measure(storage, workers, storage.running_jobs(), now=utcnow(), among=among)
@@ -272,7 +272,7 @@ def _paused(facts: Facts, *, is_told: bool) -> list[str]:
 
 
 def _json(storage: Storage, among: Sequence[str]) -> dict[str, object]:
-    from queuectl.cli.progress import measure  # only here
+    from queuectl.cli.progress import measure  # only when it is needed
 
     counts = storage.by_state(among)
     total = sum(counts.values())

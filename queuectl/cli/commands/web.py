@@ -171,7 +171,7 @@ def _refuse_remote(allowed: bool) -> None:
             "other machines could connect, and the token would travel unencrypted"
             " (use ssh -L, --listen unix:PATH, or a proxy with TLS; else --allow-remote)"
         )
-    from importlib.metadata import version  # only here
+    from importlib.metadata import version  # only when it is needed
 
     installed = version("waitress")
     if tuple(int(part) for part in installed.split(".")[:3]) < _SAFE_WAITRESS:
@@ -216,7 +216,7 @@ def _tell(options: WebOptions, *, exists: bool) -> None:
 
 
 def _open_browser(link: str) -> None:
-    import webbrowser  # only here
+    import webbrowser  # only when it is needed
 
     if not webbrowser.open(link):
         output.message("no browser could be opened")
@@ -224,7 +224,7 @@ def _open_browser(link: str) -> None:
 
 def _log_to_stderr(*, quiet: bool) -> None:
     """Let the server log each action and each failure on a line of its own."""
-    import logging  # only here
+    import logging  # only when it is needed
 
     logging.basicConfig(
         level=logging.WARNING,

@@ -284,7 +284,7 @@ def worker_scale(workers: int, pool: str | None, quiet: bool) -> None:
       queuectl worker scale 8
       queuectl worker scale 2 4bae92f0
     """
-    from queuectl.cli import scaling  # only here
+    from queuectl.cli import scaling  # only when it is needed
 
     files = queue_files()
     # This acts on what the lock files say, so nobody else may be able to write them.
@@ -361,7 +361,7 @@ def worker_unit(scope: str, count: int, queues: Sequence[str]) -> None:
     Examples:
       queuectl worker unit --count 4 > queuectl.service
     """
-    from queuectl.cli.systemd_unit import Service, unit  # only here
+    from queuectl.cli.systemd_unit import Service, unit  # only when it is needed
     from queuectl.host.processes import user_name
 
     files = queue_files()
