@@ -115,6 +115,9 @@ EXPLANATIONS: Mapping[str, Mapping[str, str]] = {
             ("edit", "update", "change", "set"), "use: queuectl schedule add --replace NAME"
         ),
     },
+    "worker": dict.fromkeys(
+        ("log", "logs"), "workers of --detach log to workers.log in the folder queue.db.d"
+    ),
     "queue": {
         **dict.fromkeys(
             ("add", "create", "new"), "its first job makes a queue: queuectl enqueue --queue NAME"

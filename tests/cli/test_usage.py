@@ -155,6 +155,11 @@ def test_a_word_of_another_tool_suggests_our_command(queue: Queue, group: str, w
             "worker start)",
         ),
         (
+            "worker logs",
+            "queuectl worker: no such command: logs (workers of --detach log to workers.log in the "
+            "folder queue.db.d)",
+        ),
+        (
             "queue add x",
             "queuectl queue: no such command: add (its first job makes a queue: queuectl enqueue "
             "--queue NAME)",
