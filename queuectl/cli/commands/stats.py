@@ -56,10 +56,10 @@ _ROOM_FOR_COMMANDS = 110
 def stats(since: datetime, by: str, queues: Sequence[str], most: int, as_json: bool) -> None:
     """Sum up attempts: how they ended, waited and ran.
 
-    WAIT and RUN are medians, 95% and MAX the times that 95 % and all of them did not exceed. WAIT
-    is the time from when an attempt could start to its start. CPU is the time of all together, MEM
-    the most that one process had. OVER TIME shows when they started. `queuectl help statistics`
-    explains all columns.
+    WAIT and RUN are medians; 95 % of the attempts took at most the time below 95%, and none took
+    longer than MAX. WAIT is the time from when an attempt could start to its start. CPU is the time
+    of all together, MEM the most that one process had. OVER TIME shows when they started.
+    `queuectl help statistics` explains all columns.
 
     \b
     Examples:
