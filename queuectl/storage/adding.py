@@ -46,7 +46,8 @@ class Holder(NamedTuple):
 def key_holder(conn: sqlite3.Connection, key: str) -> Holder | None:
     """Return the unfinished job that holds a unique key, if any."""
     row = conn.execute(
-        "SELECT seq, id, state FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
+        "SELECT seq, CAST(id AS TEXT), state "
+        "FROM jobs WHERE unique_key IS NOT NULL AND unique_key = ? AND "
         + UNFINISHED
         + " ORDER BY seq",
         (key,),

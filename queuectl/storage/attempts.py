@@ -368,15 +368,15 @@ def _end_attempt(
         cancelled = Verdict(JobState.CANCELLED, last_error=verdict.last_error)
         return _end_attempt(conn, claim, outcome, cancelled, now=now)
     _end_execution(conn, claim.execution_id, outcome, at)
-    is_needed, limit, are_rules = conn.execute(
+    is_needed, is_limited, are_rules = conn.execute(
         """
         SELECT EXISTS (SELECT 1 FROM dependencies WHERE needs_seq = :job),
-               (SELECT job_limit FROM queues WHERE name = :queue),
+               EXISTS (SELECT 1 FROM queues WHERE name = :queue AND job_limit IS NOT NULL),
                EXISTS (SELECT 1 FROM hooks)
         """,
         {"job": claim.job.seq, "queue": claim.job.queue},
     ).fetchone()
-    freed = limit is not None
+    freed = bool(is_limited)
     if finished and is_needed:
         completed = verdict.state is _COMPLETED
         freed = release_dependants(conn, claim.job.seq, completed=completed, now=now) or freed

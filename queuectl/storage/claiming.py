@@ -13,7 +13,7 @@ from queuectl.core.settings import Settings, effective
 from queuectl.core.states import JobState
 from queuectl.core.times import optional_time, to_text
 from queuectl.storage import heads
-from queuectl.storage.base import Base
+from queuectl.storage.base import Base, any_bytes
 from queuectl.storage.database import Database
 from queuectl.storage.loading import loading
 from queuectl.storage.rows import PLAIN_VALUES, SELECT_JOB, left_processes, to_job, to_plain_job
@@ -156,12 +156,15 @@ class Claiming(Base):
             except (UnreadableRow, *READING_ERRORS) as error:
                 if not isinstance(error, UnreadableRow) and not is_undecodable(error):
                     raise
-                from queuectl.storage.unreadable import set_aside  # almost never needed
+                if heads.mend(conn):
+                    continue
+                from queuectl.storage import unreadable  # almost never needed
 
-                row = heads.find(conn, queues, "jobs.seq", at).row
-                if row is None:
+                with any_bytes(conn):
+                    row = heads.find(conn, queues, "jobs.seq", at).row
+                if row is None or unreadable.can_be_read(conn, row[0]):
                     raise
-                wakes = set_aside(conn, row[0], now=now) or wakes
+                wakes = unreadable.set_aside(conn, row[0], now=now) or wakes
             else:
                 attempts = newest_attempts(conn, job.seq) if found.has_run else ()
                 settings = self._settings(conn) if has_settings else self._defaults
@@ -180,7 +183,9 @@ class Claiming(Base):
         with loading():
             from queuectl.storage import ticks  # with what it imports 1 MB, only where it is needed
 
-        ticked = ticks.tick(conn, self._settings(conn), self._cannot_tick, now=now)
+        # What cannot be read there is no reason to set a job aside.
+        with any_bytes(conn):
+            ticked = ticks.tick(conn, self._settings(conn), self._cannot_tick, now=now)
         ticks.warn(ticked)
         return _Brought(ticked.advanced > 0, ticked.is_final, wakes=ticked.wakes)
 

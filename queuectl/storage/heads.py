@@ -53,6 +53,19 @@ _MOVE = f"""
        AND head_seq IS ?
 """
 
+_MEND = f"""
+    UPDATE job_counts
+       SET (head_priority, head_seq) = (
+               {_FIRST_JOB.format(columns="head.priority, head.seq", queue="job_counts.queue")}
+           )
+     WHERE state = 'pending'
+       AND typeof(head_priority) = 'text'
+       AND NOT EXISTS (SELECT 1
+                         FROM jobs
+                        WHERE seq = head_seq
+                          AND state = 'pending')
+"""
+
 
 _Place = Tuple[float, float]
 """The place of a job in the order of claims; the first one is the smallest."""
@@ -191,6 +204,14 @@ def find(
         are_ticks_due=bool(best[3]),
         is_final=len(visited) <= _MOVED_AT_ONCE,
     )
+
+
+def mend(conn: sqlite3.Connection) -> bool:
+    """Move the kept heads that cannot be read, and whose jobs do not wait any more.
+
+    Another program wrote the priority of such a job. Returns whether there was any.
+    """
+    return conn.execute(_MEND).rowcount > 0
 
 
 def _heads_and_lanes(

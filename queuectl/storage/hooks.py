@@ -65,9 +65,10 @@ def attempt_ended(
         note_result(conn, after.hook, error=after.last_error, now=now)
         return False
     if after.state is JobState.CANCELLED:  # it was told why while it ran
-        (reason,) = conn.execute(
-            "SELECT cancel_reason FROM jobs WHERE seq = ?", (after.seq,)
-        ).fetchone()
+        with any_bytes(conn):
+            (reason,) = conn.execute(
+                "SELECT CAST(cancel_reason AS TEXT) FROM jobs WHERE seq = ?", (after.seq,)
+            ).fetchone()
         after = after._replace(cancel_reason=reason)
     ended = Ended(claim.execution_id, claim.log_owner, claim.job.locked_at, outcome)
     return fire(conn, after, JobState.PROCESSING, ended, now=now)
@@ -214,10 +215,10 @@ def _has_recovered(conn: sqlite3.Connection, job: Job) -> bool:
     if job.schedule is None or job.state is not JobState.COMPLETED:
         return False
     remembered = conn.execute(
-        "SELECT last_ended FROM schedules WHERE name = ?", (job.schedule,)
+        "SELECT last_ended IS 'dead' FROM schedules WHERE name = ?", (job.schedule,)
     ).fetchone()
     if remembered is not None:
-        return bool(remembered[0] == JobState.DEAD.value)
+        return bool(remembered[0])
     row = conn.execute(
         """
         SELECT state
@@ -305,7 +306,9 @@ class _Storing:
         """Add an event to the job that collects the events of a rule; False if there is none."""
         row = self._conn.execute(
             """
-            SELECT seq, env, (SELECT content FROM contents WHERE contents.id = jobs.input_id)
+            SELECT seq,
+                   CAST(env AS BLOB),
+                   (SELECT CAST(content AS BLOB) FROM contents WHERE contents.id = jobs.input_id)
               FROM jobs
              WHERE seq = (SELECT digest_seq FROM hooks WHERE name = :hook)
                AND hook = :hook
@@ -318,10 +321,10 @@ class _Storing:
             return False
         seq, variables, stored = row
         try:
-            content, count = hooks.with_another(bytes(stored), event)
+            content, count = hooks.with_another(stored, event)
             env = {**json.loads(variables), "QUEUECTL_EVENT_COUNT": str(count)}
-        except (TypeError, ValueError, KeyError):  # a user has given that job another input
-            return False
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+            return False  # a user has given that job another input, or another program odd values
         self._conn.execute(
             """
             UPDATE jobs

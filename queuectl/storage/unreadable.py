@@ -6,7 +6,7 @@ import sqlite3
 from datetime import datetime
 from typing import Mapping
 
-from queuectl.core.errors import QueueUnusable
+from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.escaping import storable
 from queuectl.core.models import Job
 from queuectl.core.settings import effective
@@ -17,11 +17,21 @@ from queuectl.storage.dependencies import release_dependants
 from queuectl.storage.hooks import fire, note_result
 from queuectl.storage.rows import IS_WORKER_ID, JOB_TYPES, SELECT_JOB, is_readable, to_job
 from queuectl.storage.schedule_ends import note_end
+from queuectl.storage.sqlite_errors import READING_ERRORS
 
 _KEPT = frozenset(
     ("seq", "state", "locked_by", "locked_at", "execution_id", "finished_at", "updated_at")
 )
 """Columns that are not repaired: setting the job aside gives them new values, except `seq`."""
+
+
+def can_be_read(conn: sqlite3.Connection, seq: int) -> bool:
+    """Whether a worker can read a job: then whatever cannot be read is something else."""
+    try:
+        to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
+    except (UnreadableRow, *READING_ERRORS):
+        return False
+    return True
 
 
 def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> bool:

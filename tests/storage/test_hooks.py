@@ -12,11 +12,13 @@ from queuectl.core.hooks import NewHook, parse_events
 from queuectl.core.models import Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.hook_rules import AllHooks
 from queuectl.storage.hooks import Missed, fire_missed
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, retry_at
 from support.rows import add, finish, sql
+from support.schedules import add_schedule
 
 CANCELLED = Verdict(JobState.CANCELLED, last_error="cancelled")
 
@@ -369,6 +371,40 @@ def test_a_command_that_is_not_utf8_does_not_run_with_other_characters(storage, 
     finish(storage, clock.now, "a", JobState.COMPLETED)
     assert fired(storage) == []
     assert storage.hooks() == AllHooks([], [f"hook ops: {column} is b'm\\xff'"])
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("jobs", "cancel_reason"),
+        ("queues", "job_limit"),
+        ("schedules", "last_ended"),
+        ("digests", "env"),
+        ("digests", "input"),
+    ],
+)
+def test_odd_text_elsewhere_keeps_no_result_from_being_recorded(storage, clock, table, column):
+    """Another program wrote it. Prevents a bug: the worker tried again for ever."""
+    add_schedule(storage.files, "s", now=clock.now)
+    rule(storage, clock, "recovered,dead,cancelled", digest_seconds=60.0)
+    storage.limit_queue("default", 3)
+    add(storage, clock.now, "first", "a")
+    set_column(storage, "a", schedule="s")
+    finish(storage, clock.now, "first", JobState.DEAD)
+    odd = "CAST(x'61ff' AS TEXT)"
+    worker = WorkerStorage.open(storage.files, write=True)
+    claim = worker.claim("w1", ("default",), now=clock.now)
+    if table == "digests" and column == "input":
+        sql(storage, f"UPDATE contents SET content = {odd}")
+    elif table == "digests":
+        sql(storage, f"UPDATE jobs SET {column} = {odd} WHERE hook IS NOT NULL")
+    else:
+        sql(storage, f"UPDATE {table} SET {column} = {odd}")
+
+    verdict = {"cancel_reason": CANCELLED, "last_ended": COMPLETED}.get(column, DEAD)
+    assert worker.record(claim, EXIT_1, verdict, now=clock.now) is not Recorded.SUPERSEDED
+    worker.close()
+    assert storage.get("a").state is verdict.state
 
 
 def test_rules_are_added_replaced_and_removed(storage, clock):

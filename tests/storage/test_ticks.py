@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from queuectl.core.models import Verdict
+from queuectl.core.schedules import unique_key
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage import ticks
@@ -48,6 +49,23 @@ def run_all(storage, now, outcome=OK, verdict=COMPLETED):
             return found
         found.append(claim.job.scheduled_for)
         storage.record(claim, outcome, verdict, now=now)
+
+
+@pytest.mark.parametrize("overlap", ["skip", "replace"])
+@pytest.mark.parametrize("odd", ["CAST(x'61ff' AS TEXT)", "x'61ff'"])
+def test_an_odd_job_of_a_schedule_does_no_harm_to_others(storage, clock, overlap, odd):
+    """Prevents a bug: the claim set the next good job aside, since something could not be read."""
+    schedule = add_schedule(storage.files, "s", now=clock.now, overlap=overlap)
+    due = later(schedule.next_at, 1)
+    add(storage, clock.now, "held", unique_key=unique_key("s"), run_at=later(due, 9000))
+    add(storage, clock.now, "good")
+    sql(storage, f"UPDATE jobs SET id = {odd} WHERE id = 'held'")
+    worker = WorkerStorage.open(storage.files, write=True)
+    found = [worker.claim("w1", now=due) for _ in range(2)]
+    worker.close()
+
+    assert "good" in [claim.job.id for claim in found if claim is not None]
+    assert storage.get("good").state is JobState.PROCESSING
 
 
 def test_a_claim_makes_the_job_of_a_schedule_that_is_due(storage, clock):

@@ -40,6 +40,7 @@ def _damage(storage, column, value):
     ("column", "value"),
     [
         *((name, _NOT_UTF8) for name in ("command", "label", "cwd", "last_error", "env")),
+        ("priority", _NOT_UTF8),
         *((name, _BLOB) for name in ("command", "label", "id", "created_at", "env")),
         *((name, "'x'") for name in ("priority", "attempts", "max_retries", "timeout", "id_made")),
         *((name, "'yesterday'") for name in ("created_at", "updated_at", "run_at")),
