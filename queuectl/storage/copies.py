@@ -226,7 +226,7 @@ def _after_loss(
     except (QueueUnusable, TypeError, ValueError):  # no job or attempt that others could read
         return
     if job.hook is not None:
-        note_result(copy, job.hook, error=error, now=now)
+        note_result(copy, job, now=now)
     fire(copy, job, JobState.PROCESSING, ended, now=now)
     if job.schedule is not None:
         note_end(copy, job.schedule, job.state, now)

@@ -62,7 +62,7 @@ def attempt_ended(
     `after` is the job after it. If the job is that of a hook itself, the end is noted there.
     """
     if after.hook is not None:
-        note_result(conn, after.hook, error=after.last_error, now=now)
+        note_result(conn, after, now=now)
         return False
     if after.state is JobState.CANCELLED:  # it was told why while it ran
         with any_bytes(conn):
@@ -137,18 +137,28 @@ def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> b
     return _Storing(conn, None, None, now).store_all(runs, {"missed": event})
 
 
-def note_result(conn: sqlite3.Connection, hook: str, *, error: str | None, now: datetime) -> None:
-    """Note at a rule how the last attempt of one of its jobs ended; None if it completed."""
+def note_result(conn: sqlite3.Connection, job: Job, *, now: datetime) -> None:
+    """Note at a rule how an attempt of one of its jobs ended, which is given as it is after that.
+
+    A cancelled one is no failure: a person wanted that, or the hook was paused or removed.
+    """
     conn.execute(
         """
         UPDATE hooks
-           SET failures = CASE WHEN :error IS NULL THEN 0 ELSE failures + 1 END,
+           SET failures = CASE :state WHEN 'completed' THEN 0
+                                      WHEN 'cancelled' THEN failures
+                                      ELSE failures + 1 END,
                last_delivery_at = :now,
                last_result = CASE WHEN url IS NULL THEN coalesce(:error, 'ok')
                                   ELSE coalesce(last_result, :error, 'ok') END
          WHERE name = :hook
         """,
-        {"error": error, "now": to_text(now), "hook": hook},
+        {
+            "state": job.state.value,
+            "error": job.last_error,
+            "now": to_text(now),
+            "hook": job.hook,
+        },
     )
 
 

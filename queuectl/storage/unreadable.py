@@ -69,7 +69,7 @@ def set_aside(conn: sqlite3.Connection, seq: int, *, now: datetime) -> bool:
     job = to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
     _log.warning("%s is set aside as dead: %s", job.id, why)
     if job.hook is not None:
-        note_result(conn, job.hook, error=why, now=now)
+        note_result(conn, job, now=now)
     # It is not known whether it was waiting or running; a wrong word would be neither.
     freed = fire(conn, job, JobState.PENDING, now=now) or freed
     if job.schedule is not None:

@@ -211,6 +211,18 @@ def test_the_job_of_a_hook_has_no_hooks(storage, clock):
     assert len(hook_jobs(storage)) == 2
 
 
+def test_a_cancelled_job_of_a_hook_is_no_failure(storage, clock):
+    """Prevents a bug: a hook that had been paused counted as failing after it was resumed."""
+    rule(storage, clock, "completed")
+    add(storage, clock.now, "a")
+    finish(storage, clock.now, "a", JobState.COMPLETED)
+    claim = storage.claim("w1", now=clock.tick(1))
+    storage.record(claim, EXIT_1, CANCELLED, now=clock.now)
+
+    hook = storage.hook("ops")
+    assert (hook.failures, hook.last_delivery_at, hook.last_result) == (0, clock.now, "cancelled")
+
+
 def test_a_job_behind_five_hooks_has_none(storage, clock, logged):
     """A hook that enqueues a job with a hook that enqueues a job … ends."""
     rule(storage, clock, "completed")

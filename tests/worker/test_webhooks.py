@@ -13,6 +13,8 @@ from typing import Mapping
 
 import pytest
 
+from queuectl.core.errors import DiskFailure
+from queuectl.storage import Storage
 from support.processes import alive
 from support.queue import Queue
 from support.receiver import Received, Receiver, drip, flood, hang, receiving, status
@@ -304,6 +306,24 @@ def test_the_end_of_the_output_is_sent_along_if_asked_for(queue: Queue) -> None:
         queue.drain()
     data = json.loads(receiver.received[0].body)["data"]
     assert (len(data["output"]), data["output"][-5:]) == (1024, "1000\n")
+
+
+def test_an_answer_that_cannot_be_noted_does_not_send_the_event_again(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may be full. Prevents a bug: the job failed, and each retry sent the event again."""
+
+    def fails(*_: object) -> None:
+        raise DiskFailure("the disk is full")
+
+    with receiving(status(200)) as receiver:
+        _add(queue, receiver)
+        monkeypatch.setattr(Storage, "note_answer", fails)
+        job = {"QUEUECTL_DB": str(queue.database), "QUEUECTL_JOB_ID": queue.enqueue("true")}
+        event = {"QUEUECTL_HOOK": "ops", "QUEUECTL_EVENT_ID": "evt_1"}
+        sent = queue.run("hook", "deliver", stdin='{"data": {}}', env={**job, **event})
+    assert (sent.code, len(receiver.received)) == (0, 1)
+    assert sent.err == "the answer was not noted: the disk is full\n200 OK\n"
 
 
 def test_a_test_event_is_sent_at_once(queue: Queue) -> None:

@@ -201,7 +201,7 @@ def _deliver(
         try:
             answer = delivery.post(sending.request_for(storage, found, payload, event_id))
         except delivery.NoAnswer as error:
-            storage.note_answer(found.name, str(error))
+            _note(storage, found, str(error))
             output.message(str(error))
             return 1
         _show(answer)
@@ -214,9 +214,17 @@ def _deliver(
         if is_last or not waits or time.monotonic() + (pause or 0) >= end:
             break
         time.sleep(pause or 0)
-    storage.note_answer(found.name, said)
+    _note(storage, found, said)
     output.message(said if answer.is_good else f"not delivered: {said}")
     return 0 if answer.is_good else 1
+
+
+def _note(storage: Storage, found: Hook, said: str) -> None:
+    """Note the answer at the hook, for people. If that fails, the event is not sent once more."""
+    try:
+        storage.note_answer(found.name, said)
+    except QueueError as error:
+        output.message(f"the answer was not noted: {error}")
 
 
 def _withdraw(storage: Storage, job: Job, why: str) -> int:
