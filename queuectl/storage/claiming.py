@@ -161,10 +161,11 @@ class Claiming(Base):
                 from queuectl.storage import unreadable  # almost never needed
 
                 with any_bytes(conn):
-                    row = heads.find(conn, queues, "jobs.seq", at).row
-                if row is None or unreadable.can_be_read(conn, row[0]):
+                    firsts = heads.first_jobs(conn, queues, at)
+                odd = next((seq for seq in firsts if not unreadable.can_be_read(conn, seq)), None)
+                if odd is None:
                     raise
-                wakes = unreadable.set_aside(conn, row[0], now=now) or wakes
+                wakes = unreadable.set_aside(conn, odd, now=now) or wakes
             else:
                 attempts = newest_attempts(conn, job.seq) if found.has_run else ()
                 settings = self._settings(conn) if has_settings else self._defaults

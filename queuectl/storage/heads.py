@@ -206,6 +206,13 @@ def find(
     )
 
 
+def first_jobs(conn: sqlite3.Connection, queues: Sequence[str], at: str) -> list[int]:
+    """Return the seq of the first job of each queue that `find` looks at, the best one first."""
+    named = with_lanes(queues)
+    rows = conn.execute(_in_order(len(named), "NULL"), (at, at, *map(lane_of, named), *named))
+    return [row[5] for row in rows]
+
+
 def mend(conn: sqlite3.Connection) -> bool:
     """Move the kept heads that cannot be read, and whose jobs do not wait any more.
 

@@ -77,6 +77,19 @@ def _by_seq(storage, seq):
     return next(job for job in storage.jobs(Selection()) if job.seq == seq)
 
 
+@pytest.mark.parametrize("queues", [(), ("x", "y")])
+def test_only_the_job_that_cannot_be_read_is_set_aside(storage, worker, clock, queues):
+    """Prevents a bug: the best job was set aside if the first job of another queue was odd."""
+    add(storage, clock.now, "a", queue="x")
+    add(storage, clock.now, "good", queue="y")
+    add(storage, clock.now, "best", queue="y", priority=5)
+    _damage(storage, "label", _NOT_UTF8)
+
+    claims = [worker.claim("w1", queues, now=clock.now) for _ in range(3)]
+    assert [claim and claim.job.id for claim in claims] == ["best", "good", None]
+    assert storage.get("a").last_error == "another program wrote what cannot be read: label"
+
+
 def test_a_job_that_waits_for_it_can_be_seen_to_wait(storage, worker, clock):
     """Its death counts as that of any other job."""
     add(storage, clock.now, "a")
