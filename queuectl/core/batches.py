@@ -70,9 +70,9 @@ def start_command(queues: Iterable[str]) -> str:
     batches = ",".join(sorted({name for name in queues if is_batch(name) and not is_lane(name)}))
     if not batches:
         return "queuectl worker start"
-    from queuectl.core.naming import quoted  # workers and `enqueue` do not need it
+    from queuectl.core.shell_words import quote_argument  # it loads shlex
 
-    return f"queuectl worker start --queue {quoted(batches)}"
+    return f"queuectl worker start --queue {quote_argument(batches)}"
 
 
 def series_name(words: Sequence[str], folder: str) -> str:
