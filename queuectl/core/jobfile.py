@@ -92,17 +92,7 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     A job that was running becomes pending, and its attempt does not count, since it runs elsewhere.
     If it was being cancelled, it is cancelled.
     """
-    for name in fields:
-        if name not in FIELDS:
-            raise InvalidInput(f"unknown field {name!r}{suggestion(name, FIELDS)}")
-    wanted = {name: fields[name] for name in _SPEC_FIELDS if name in fields}
-    queue = wanted.pop("queue", None)
-    checked = check_fields(wanted, now=now)
-    if queue is not None:  # it may be a lane, which is no name of a queue for users
-        checked["queue"] = check_any_queue(queue, "queue")
-    for name in ("id", "command"):
-        if name not in checked:
-            raise InvalidInput(f"there is no {name}")
+    checked = _spec_of(fields, now)
     env, captured = (
         {} if fields.get(name) is None else check_environment(fields[name], name)
         for name in ("env", "captured")
@@ -151,6 +141,22 @@ def from_fields(fields: Mapping[str, object], *, now: datetime) -> TransferredJo
     transferred = TransferredJob(job, after, after_any, content)
     _refuse_contradictions(transferred)
     return transferred
+
+
+def _spec_of(fields: Mapping[str, object], now: datetime) -> dict[str, Any]:
+    """Return the checked fields that `enqueue` takes as well; the id and the command are there."""
+    for name in fields:
+        if name not in FIELDS:
+            raise InvalidInput(f"unknown field {name!r}{suggestion(name, FIELDS)}")
+    wanted = {name: fields[name] for name in _SPEC_FIELDS if name in fields}
+    queue = wanted.pop("queue", None)
+    checked = check_fields(wanted, now=now)
+    if queue is not None:  # it may be a lane, which is no name of a queue for users
+        checked["queue"] = check_any_queue(queue, "queue")
+    for name in ("id", "command"):
+        if name not in checked:
+            raise InvalidInput(f"there is no {name}")
+    return checked
 
 
 def _refuse_contradictions(transferred: TransferredJob) -> None:

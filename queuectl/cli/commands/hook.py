@@ -196,10 +196,14 @@ def hook_add(
         storage.add_hook(new, replace=replace, now=utcnow())
     except HookExists as error:
         raise QueueError(f"{error} (--replace changes it)") from None
-    if quiet:
-        return
+    if not quiet:
+        _print_added(storage, new)
+
+
+def _print_added(storage: Storage, new: NewHook) -> None:
+    """Print the name of a hook, and the secret of a webhook."""
     output.print_line(new.name)
-    secret = storage.credentials(new.name).secret if to_url else None
+    secret = None if new.url is None else storage.credentials(new.name).secret
     if secret is not None:
         output.print_line(secret)
     if sys.stderr.isatty():

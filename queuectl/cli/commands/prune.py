@@ -68,39 +68,40 @@ def prune(
       queuectl prune --state dead --older-than 90d
       queuectl list --ids --state completed | queuectl prune -
     """
-    wanted = state_names(states)
-    unfinished = [state.value for state in wanted if state not in FINISHED_STATES]
-    if unfinished:
-        usage_error(f"only finished jobs can be deleted, not {', '.join(unfinished)}")
     if jobs and (queues or states):
         usage_error("job ids and --queue or --state cannot be used together")
     if dry_run and vacuum:
         usage_error("--dry-run and --vacuum cannot be used together")
+    chosen = Selection(queues=queue_names(queues), states=_finished(states) or _BY_DEFAULT)
     storage = open_storage(write=not dry_run)
-    code = 0
+    count, code = 0, 0
     if jobs:
         count, code = delete_named(
             storage, named_jobs(jobs), FINISHED_STATES, older_than or 0.0, dry_run=dry_run
         )
-    else:
-        if older_than is None:
-            older_than = _retention(storage, quiet=quiet)
-        count = 0
-        if older_than is not None:
-            count = storage.prune(
-                states=wanted or _BY_DEFAULT,
-                before=utcnow() - timedelta(seconds=older_than),
-                queues=queue_names(queues),
-                dry_run=dry_run,
-            )
+    elif older_than is None:
+        older_than = _retention(storage, quiet=quiet)
+    if not jobs and older_than is not None:
+        before = utcnow() - timedelta(seconds=older_than)
+        count = storage.prune(
+            states=chosen.states, before=before, queues=chosen.queues, dry_run=dry_run
+        )
     if vacuum:
         storage.vacuum()
     if not quiet:
         output.print_line(f"{count} {'would be ' if dry_run else ''}deleted")
         if not (count or jobs or older_than is None):
-            chosen = Selection(queues=queue_names(queues), states=wanted or _BY_DEFAULT)
             _explain_none(storage, chosen, older_than)
     return code
+
+
+def _finished(states: Sequence[Any]) -> tuple[JobState, ...]:
+    """Return the states that `--state` named, which must be those of finished jobs."""
+    wanted = state_names(states)
+    unfinished = [state.value for state in wanted if state not in FINISHED_STATES]
+    if unfinished:
+        usage_error(f"only finished jobs can be deleted, not {', '.join(unfinished)}")
+    return wanted
 
 
 def _explain_none(storage: Storage, chosen: Selection, older_than: float) -> None:
