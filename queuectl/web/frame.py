@@ -93,6 +93,7 @@ def prepare(app: Flask) -> None:
         span_or_dash=lambda seconds: "-" if seconds is None else moments.span(seconds),
         capitalize_first=lambda text: text[:1].upper() + text[1:],
         thousands=lambda count: f"{count:,}",
+        counted=counted,
         reason=short_reason,
         number=number,
     )
@@ -159,6 +160,11 @@ def job_when(job: Job, now: datetime) -> tuple[datetime, str]:
     if job.finished_at is not None:
         return job.finished_at, moments.distance(job.finished_at, now=now)
     return job.updated_at, moments.lasting(job.updated_at, now=now)
+
+
+def counted(count: int, word: str) -> str:
+    """Return `1 job`, `1,204 jobs`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _zone() -> str:

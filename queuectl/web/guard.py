@@ -264,7 +264,7 @@ def home() -> str:
 
 
 def _tag() -> str:
-    """Return what the page depends on besides the queue, with the generation: its ETag."""
+    """Return the ETag of a page: the generation of the queue, and what else the page depends on."""
     seen = f"{request.full_path}\n{g.role.value}"
     return f'W/"{g.generation}-{hashlib.sha256(seen.encode()).hexdigest()[:16]}"'
 

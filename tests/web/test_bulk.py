@@ -115,6 +115,7 @@ def test_jobs_of_the_list(page: Page, storage: Storage) -> None:
     text = _confirm(page, {**fields, "q": '"run 2"'})
 
     assert "Cancel 1 job?" in words(text)
+    assert "<title>Cancel 1 job · queuectl</title>" in text
     assert '1 : all unfinished jobs that fit “"run 2"”, as of' in words(text)
     _do(page, text, reason="wrong <input>")
     assert _states(storage, 3) == "pcp"

@@ -15,7 +15,7 @@ from queuectl.storage.bulk import Many
 from queuectl.web import changes
 from queuectl.web.acting import done, reason, where_from
 from queuectl.web.chosen import Chosen
-from queuectl.web.frame import render
+from queuectl.web.frame import counted, render
 from queuectl.web.guard import may_see_env, serving, storage
 from queuectl.web.storages import WebStorage
 from queuectl.web.tasks import Task
@@ -100,7 +100,7 @@ def _confirm(verb: str, chosen: Chosen, groups: Sequence[DeathGroup], problem: s
     word, happens = VERBS[verb]
     return render(
         "confirm.html",
-        title=f"{word} {len(seqs):,} jobs",
+        title=f"{word} {counted(len(seqs), 'job')}",
         nav="dead.dead" if chosen.page == "dead" else "jobs.jobs",
         verb=verb,
         word=word,

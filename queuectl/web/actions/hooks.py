@@ -8,6 +8,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.web import hook_tests
 from queuectl.web.acting import done, refused
+from queuectl.web.frame import counted
 from queuectl.web.guard import serving, storage
 from queuectl.web.pages.hooks import LAST
 
@@ -42,8 +43,8 @@ def retry(name: str) -> Response:
     with queue.batch():
         for job in jobs:
             queue.retry(job, now=utcnow(), states=(JobState.DEAD,))
-    some = f"{len(jobs)} jobs" if len(jobs) != 1 else "1 job"
-    return done("retry hook", [name, *(job.id for job in jobs)], f"Retried {some} of {name}.")
+    said = f"Retried {counted(len(jobs), 'job')} of {name}."
+    return done("retry hook", [name, *(job.id for job in jobs)], said)
 
 
 @hook_actions.post("/hooks/<name>/resume")

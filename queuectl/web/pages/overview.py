@@ -30,7 +30,7 @@ from queuectl.core.times import utcnow
 from queuectl.web import activity, charts, dying
 from queuectl.web.chosen import group_name
 from queuectl.web.findings import diagnosis
-from queuectl.web.frame import render
+from queuectl.web.frame import counted, render
 from queuectl.web.guard import serving, storage
 
 overview_page = Blueprint("overview", __name__)
@@ -117,7 +117,7 @@ def overview() -> str:
     problems = len(known.findings)
     return render(
         "overview.html",
-        title=f"{problems} problem{'s' if problems > 1 else ''}" if problems else "queuectl",
+        title=counted(problems, "problem") if problems else "queuectl",
         nav="overview.overview",
         known=known,
         findings=known.findings[:_MOST_FINDINGS],
