@@ -5,7 +5,7 @@ from __future__ import annotations
 from queuectl.storage.attempts import Attempts
 from queuectl.storage.contents import Contents
 from queuectl.storage.counting import Counting
-from queuectl.storage.queries import Queries
+from queuectl.storage.job_counts import JobCounts
 from queuectl.storage.retention import Retention
 from queuectl.storage.retries import Retries
 from queuectl.storage.schedule_clock import ScheduleClock
@@ -14,7 +14,7 @@ from queuectl.storage.workers import Workers
 
 
 class WorkerStorage(
-    Attempts, Workers, Queries, Retention, Retries, ScheduleClock, Contents, Stages, Counting
+    Attempts, Workers, JobCounts, Retention, Retries, ScheduleClock, Contents, Stages, Counting
 ):
     """One open queue of one worker, with the methods that a worker needs."""
 

@@ -12,7 +12,7 @@ from queuectl.core.errors import AmbiguousJob, NoSuchJob, ReadTimeOut, UniqueKey
 from queuectl.core.models import Selection, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
-from queuectl.storage.queries import Count
+from queuectl.storage.job_counts import Count
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, OK, retry_at
 from support.rows import add, add_generated, finish, sql
