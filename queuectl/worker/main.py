@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from queuectl import POOL_VARIABLE
 from queuectl.core.errors import QueueError
@@ -24,9 +24,11 @@ from queuectl.worker.assignment import Assignment, WorkerExit
 from queuectl.worker.commands import inherited_environ
 from queuectl.worker.plan import Launch, Plan
 from queuectl.worker.reporting import Reporter
-from queuectl.worker.screen import Screen, ScreenReporter
 from queuectl.worker.supervisor import Supervisor
 from queuectl.worker.tally import Tally
+
+if TYPE_CHECKING:
+    from queuectl.worker.screen import Screen
 
 
 def run() -> NoReturn:
@@ -82,6 +84,8 @@ def _screen(launch: Launch) -> Screen | None:
     """Return the terminal that the pool speaks on; None if it writes a log, or says little."""
     if launch.quiet or not os.isatty(2):
         return None
+    from queuectl.worker.screen import Screen  # 0.04 MB of each worker
+
     return Screen(colored=launch.colored is not False)
 
 
@@ -111,7 +115,11 @@ def _speakers(
         if launch.plan.fails:
             return Reporter(tally), CountingAnnouncer(tally)
         return Reporter(), Announcer()
-    reporter = Reporter(tally) if screen is None else ScreenReporter(screen, tally)
+    reporter = Reporter(tally)
+    if screen is not None:
+        from queuectl.worker.screen import ScreenReporter  # as above
+
+        reporter = ScreenReporter(screen, tally)
     if is_service:
         return reporter, ServiceAnnouncer(notify_address, tally)
     assert screen is not None
