@@ -203,7 +203,8 @@ def swallowed_options(command: click.Command, words: Sequence[str]) -> Sequence[
     """
     options = {name: param for param in command.params for name in param.opts}
     for start in range(1, len(words)):
-        if _are_options(words[start:], options):
+        # Only then copy the words: there may be as many as a command line can hold.
+        if words[start].startswith("--") and _are_options(words[start:], options):
             return words[start:]
     return ()
 
