@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from support.calls import COMMAND
 from support.history import (
     assert_all_counted,
     assert_nothing_lost_nothing_twice,
@@ -16,13 +15,12 @@ from support.history import (
     keeping_a_ledger,
 )
 from support.hooked import assert_each_event_is_reported, report_all
-from support.processes import status_field
 from support.queue import Queue
 from support.stages import STAGING, assert_no_stage
 from support.tracing import (
-    Point,
     Tracer,
     enqueue_points,
+    kill_once,
     needs_strace,
     points,
     recording,
@@ -111,15 +109,6 @@ def _start_afresh(queue: Queue, *, hides: bool = False) -> list[str]:
     return queue.add_many(*[command] * 2, max_retries=20)
 
 
-def _until_all_have_left(queue: Queue) -> None:
-    try:
-        wait_until(lambda: not queue.pids(), what="all processes of the queue to end")
-    except pytest.fail.Exception:
-        for pid in queue.pids():  # printed with the failure
-            print(pid, *(status_field(pid, of) for of in ("Name", "State", "PPid", "TracerPid")))
-        raise
-
-
 @pytest.mark.parametrize("counts", [False, True])
 def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, counts: bool) -> None:
     """Whichever process is killed, at whatever step: both jobs run to their end, once at a time.
@@ -139,7 +128,7 @@ def test_a_pool_killed_anywhere_loses_nothing(queue: Queue, counts: bool) -> Non
     assert len(every) > 50
     for point in sample(every, 8):
         acknowledged = _start_afresh(queue)
-        _killed_pool(queue, point)
+        kill_once(queue, point, *pool)
         queue.drain(workers=1)
         assert_nothing_lost_nothing_twice(queue, acknowledged)
         assert_all_counted(queue)
@@ -162,7 +151,7 @@ def test_a_pool_killed_anywhere_reports_each_result_once(queue: Queue) -> None:
     assert len(every) > 50
     for point in sample(every, 8):
         acknowledged = _start_afresh(queue)
-        _killed_pool(queue, point)
+        kill_once(queue, point, *pool)
         queue.drain(workers=1)
         assert_nothing_lost_nothing_twice(queue, acknowledged)
         assert_each_event_is_reported(queue)
@@ -190,19 +179,6 @@ def test_a_cancel_killed_anywhere_is_reported_with_what_it_did(queue: Queue) -> 
     queue.drain(workers=1)
     assert_each_event_is_reported(queue)
     assert_sound(queue)
-
-
-def _killed_pool(queue: Queue, point: Point) -> None:
-    log = queue.folder / "kills"
-    log.unlink(missing_ok=True)
-    pool = [COMMAND, "worker", "start", "--drain", "--count", "1"]
-    tracer = Tracer(queue, [*point.inject(_KILL), *pool], log)
-    try:
-        wait_until(lambda: tracer.has_killed or tracer.is_over, what=f"a kill at {point}")
-    finally:
-        # One kill is enough: the replacement would come to the same point.
-        tracer.detach()
-    _until_all_have_left(queue)
 
 
 @pytest.mark.parametrize("hides", [False, True])

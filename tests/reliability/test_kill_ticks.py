@@ -11,7 +11,15 @@ from support.history import assert_sound, keeping_a_ledger
 from support.queue import Queue
 from support.rows import sql
 from support.schedules import add_schedule
-from support.tracing import needs_strace, points, recording, sample, strace, without_queue
+from support.tracing import (
+    kill_once,
+    needs_strace,
+    points,
+    recording,
+    sample,
+    strace,
+    without_queue,
+)
 
 pytestmark = [pytest.mark.on_disk, needs_strace, pytest.mark.timeout(3600)]
 
@@ -32,10 +40,10 @@ def test_a_tick_killed_anywhere_makes_each_time_once(queue: Queue, command: str)
     assert len(every) > 20
     for point in sample(every, 10):
         _start_afresh(queue)
-        killed = strace(queue, point.inject("signal=SIGKILL"), *command.split())
+        kill_once(queue, point, *command.split())
         queue.drain(workers=1)
 
-        assert sql(queue, _ENDS) == [("all", 3, 3), ("once", 1, 1)], (point, killed)
+        assert sql(queue, _ENDS) == [("all", 3, 3), ("once", 1, 1)], point
         assert sql(queue, _TICKS) == [
             ("all", "made", 3),
             ("once", "made", 1),

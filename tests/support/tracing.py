@@ -13,7 +13,8 @@ from typing import Iterable, Iterator, NamedTuple, Sequence, TypeVar
 
 import pytest
 
-from support.calls import Called
+from support.calls import COMMAND, Called
+from support.processes import status_field
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -259,3 +260,23 @@ class Tracer:
         # By SIGKILL, because at other signals strace ends the command that it started.
         self._process.kill()
         self._process.wait()
+
+
+def kill_once(queue: Queue, point: Point, *args: str) -> None:
+    """Run `queuectl ARGS` until one of its processes is killed at the point; wait for the others.
+
+    A replacement would come to the same point, and be killed again and again.
+    """
+    log = queue.folder / "kills"
+    log.unlink(missing_ok=True)
+    tracer = Tracer(queue, [*point.inject("signal=SIGKILL"), COMMAND, *args], log)
+    try:
+        wait_until(lambda: tracer.has_killed or tracer.is_over, what=f"a kill at {point}")
+    finally:
+        tracer.detach()
+    try:
+        wait_until(lambda: not queue.pids(), what="all processes of the queue to end")
+    except pytest.fail.Exception:
+        for pid in queue.pids():  # printed with the failure
+            print(pid, *(status_field(pid, of) for of in ("Name", "State", "PPid", "TracerPid")))
+        raise
