@@ -28,7 +28,13 @@ Argument = Union[str, bytes]
 for _names in SECTIONS.values():
     for _place in _names.values():
         import_module("queuectl.cli.commands." + _place.partition(":")[0])
-for _name in ("queuectl.storage.full", "queuectl.worker.start", "tabulate"):
+for _name in (
+    "queuectl.cli.help_layout",
+    "queuectl.core.time_words",
+    "queuectl.storage.full",
+    "queuectl.worker.start",
+    "tabulate",
+):
     import_module(_name)
 
 

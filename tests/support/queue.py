@@ -326,12 +326,14 @@ class Queue:
         """Return the processes that were started for this queue, jobs included (Linux only)."""
         mark = f"TEST_QUEUE={self.folder}".encode()
         found = []
-        for path in Path("/proc").glob("[0-9]*"):
+        for name in filter(str.isdecimal, os.listdir("/proc")):
             try:
-                if mark in (path / "environ").read_bytes().split(b"\0") and alive(int(path.name)):
-                    found.append(int(path.name))
+                with open(f"/proc/{name}/environ", "rb") as stream:
+                    environment = stream.read()
             except OSError:
                 continue
+            if mark in environment.split(b"\0") and alive(int(name)):
+                found.append(int(name))
         return found
 
     def close(self) -> list[int]:
