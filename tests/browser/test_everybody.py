@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Iterable
+
 import pytest
 
 from queuectl.core.specs import JobSpec
@@ -9,6 +11,9 @@ from queuectl.core.times import utcnow
 from support.queue import Queue
 from support.showcase import Showcase
 from support.site import DESKTOP, PHONE, Site, details, page_paths
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 _HOSTILE = "<img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>{{7*7}}"
 
@@ -48,17 +53,51 @@ _TOO_WIDE = """() => {
 """Returns what makes a page wider than the window."""
 
 
+def _too_wide(page: Page, site: Site, paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return the pages that are wider than the window, perhaps with all their menus open."""
+    wide = {}
+    for path in paths:
+        page.goto(site.url(path))
+        page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide[path] = page.evaluate(_TOO_WIDE)[:4]
+    return wide
+
+
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_no_page_is_wider_than_the_screen(site: Site, job: str, size: dict[str, int]) -> None:
     """Nothing has to be moved sideways, however long names are; no text becomes a script."""
     page = site.open(viewport=size)
     page.on("dialog", lambda dialog: site.problems.append(f"dialog: {dialog.message}"))
-    wide = {}
-    for path in [*details(site, job), "/jobs/z", f"/jobs/{'y' * 60}"]:
-        page.goto(site.url(path))
-        if page.evaluate("document.documentElement.scrollWidth") > size["width"]:
-            wide[path] = page.evaluate(_TOO_WIDE)[:4]
-    assert wide == {}
+    paths = [*details(site, job), "/jobs/z", f"/jobs/{'y' * 60}"]
+
+    assert _too_wide(page, site, paths) == {}
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_an_empty_queue_is_not_wider_than_the_screen(site: Site, size: dict[str, int]) -> None:
+    """Empty lists show commands, some of which are long."""
+    page = site.open(viewport=size)
+
+    assert _too_wide(page, site, [f"/{path}" for path in page_paths(page)]) == {}
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_long_names_fit_the_screen(queue: Queue, site: Site, size: dict[str, int]) -> None:
+    """Names without a space: of queues, labels, hooks and schedules, also in opened menus."""
+    name = "q" * 120
+    queue.add("echo " + "y" * 300, queue=name, label="l" * 200, max_retries=1)
+    queue.run_as_if("dead")
+    queue.add("echo " + "y" * 300, queue=name, label="l" * 200)
+    queue.ok("hook", "add", "-q", "h" * 60, "--on", "dead", "--queue", name, "--", "z" * 400)
+    queue.ok("schedule", "add", "-q", "s" * 60, "every 1h", "--queue", name, "--", "z" * 400)
+    queue.ok("queue", "pause", name, "--reason", "r" * 200)
+    queue.ok("queue", "resume", name)
+    page = site.open(viewport=size)
+    paths = [*(f"/{path}" for path in page_paths(page)), "/jobs/@1", "/jobs/@2", "/jobs/@2/edit"]
+    paths += [f"/queues/{name}", f"/hooks/{'h' * 60}", f"/schedules/{'s' * 60}"]
+
+    assert _too_wide(page, site, paths) == {}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "phone"])
