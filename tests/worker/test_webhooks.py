@@ -371,6 +371,16 @@ def test_a_test_of_a_command_ends_after_the_timeout_of_the_hook(queue: Queue) ->
     assert not alive(child)
 
 
+def test_a_test_in_a_folder_that_is_gone_says_so(queue: Queue) -> None:
+    folder = queue.work / "gone"
+    folder.mkdir()
+    queue.ok("hook", "add", "ops", "--on", "dead", "--cwd", str(folder), "true")
+    folder.rmdir()
+    assert queue.fails(1, "hook", "test", "ops") == (
+        f"queuectl hook test: the command cannot be started: {folder}: No such file or directory"
+    )
+
+
 def test_a_test_runs_the_command_by_the_shell_of_its_jobs(queue: Queue) -> None:
     queue.configure(shell="/bin/bash")
     queue.ok("hook", "add", "shell", "--on", "dead", 'test "$BASH" = /bin/bash')

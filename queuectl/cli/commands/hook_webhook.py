@@ -286,6 +286,9 @@ def _test_command(found: Hook, settings: Settings, payload: bytes, event_id: str
         ended = subprocess.run(
             command, input=payload, env=variables, cwd=found.cwd, timeout=limit, check=False
         )
+    except OSError as error:
+        where = os.fsdecode(error.filename or "")
+        raise QueueError(f"the command cannot be started: {where}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         # Only the shell has been killed. It shares our process group, so that Ctrl+C reaches all
         # that it started; the mark in the environment tells those processes from others.
