@@ -108,10 +108,11 @@ def _queues(storage: Storage, begin: str) -> Iterable[_Offer]:
 
 
 def _pools(storage: Storage, _begin: str) -> Iterable[_Offer]:
+    from queuectl.core.counts import counted  # only for completion
+
     supervisors = [worker.supervisor for worker in storage.living_workers()]
     for pool in dict.fromkeys(supervisors):
-        size = supervisors.count(pool)
-        yield pool, f"pool of {size} worker{'' if size == 1 else 's'}"
+        yield pool, f"pool of {counted(supervisors.count(pool), 'worker')}"
 
 
 def _workers(storage: Storage, begin: str) -> Iterable[_Offer]:

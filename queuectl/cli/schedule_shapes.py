@@ -11,6 +11,7 @@ from queuectl.cli.output import on_terminal
 from queuectl.cli.shown_times import relative_time
 from queuectl.cli.tables import Cell, Column, Styled, state_cell
 from queuectl.core import cron, moments
+from queuectl.core.counts import counted
 from queuectl.core.schedule_words import explained, job_of, late_by
 from queuectl.core.schedules import Schedule, Tick, due_at, local_text
 from queuectl.core.states import JobState
@@ -119,7 +120,7 @@ def fields(schedule: Schedule, *, now: datetime) -> Sequence[tuple[str, object]]
         ("Timeout", None if spec.timeout is None else _timeout(spec.timeout)),
         ("Attempts", None if spec.max_retries is None else f"at most {spec.max_retries}"),
         ("Folder", spec.cwd),
-        ("Made", f"{schedule.made} jobs" if schedule.made != 1 else "1 job"),
+        ("Made", counted(schedule.made, "job")),
         ("Left out", _left_out(schedule)),
         ("Added", moments.local_with_distance(schedule.created_at, now=now)),
     ]

@@ -11,6 +11,7 @@ from queuectl.cli.progress import LONGEST_BAR, SHORTEST_BAR, QueueProgress, bar_
 from queuectl.core import naming
 from queuectl.core.cells import cut, cut_middle, pad
 from queuectl.core.cells import width as cells
+from queuectl.core.counts import counted
 from queuectl.core.escaping import escape
 from queuectl.core.estimates import HOLD_WORDS, about, rate
 from queuectl.core.findings import Finding
@@ -321,7 +322,7 @@ def _workers(snapshot: Snapshot) -> str:
     said = [f"{many} {word}" for many, word in ((busy, "busy"), (idle, "idle")) if many]
     problems = [escape(worker.problem) for worker in workers if worker.problem is not None]
     said += [f"{problems.count(problem)} {problem}" for problem in dict.fromkeys(problems)]
-    return f"{len(workers)} worker{'s' if len(workers) > 1 else ''}: {', '.join(said)}"
+    return f"{counted(len(workers), 'worker')}: {', '.join(said)}"
 
 
 def _rendered(line: _Line, width: int) -> str:

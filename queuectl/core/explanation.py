@@ -8,6 +8,7 @@ from typing import Callable, Collection, Iterable, Mapping, Protocol, Sequence
 from queuectl.core import retry
 from queuectl.core.batches import owner_of, serves, start_command
 from queuectl.core.cells import cut_middle
+from queuectl.core.counts import and_more
 from queuectl.core.models import (
     Execution,
     Job,
@@ -186,8 +187,8 @@ class _Explaining:
         named = [
             f"{self._words.name(need.job)}, which is {_standing(need.job)}" for need in needs[:3]
         ]
-        more = f" and {len(needs) - 3} more" if len(needs) > 3 else ""
-        return Explanation("blocked", f"is blocked by {'; by '.join(named)}{more}")
+        listed = "; by ".join(named) + and_more(len(needs) - 3)
+        return Explanation("blocked", f"is blocked by {listed}")
 
     def _pending(self, job: Job) -> Explanation:
         reason, message = self._why_pending(job)
@@ -289,5 +290,5 @@ def _busy(busy: int, workers: int) -> str:
 
 def _listed(ids: list[str]) -> str:
     shown = ids[:5]
-    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-    return (" and ".join(shown) if len(shown) < 3 else ", ".join(shown)) + more
+    listed = " and ".join(shown) if len(shown) < 3 else ", ".join(shown)
+    return listed + and_more(len(ids) - 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from queuectl.core.counts import counted
 from queuectl.core.named_tuples import NamedTuple
 
 
@@ -43,4 +44,4 @@ def warning(code: str, message: str, remedy: str | None, detail: str | None = No
 
 def jobs_with(count: int, *, one: str = "", many: str = "") -> str:
     """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
-    return f"{count:,} job {one}".rstrip() if count == 1 else f"{count:,} jobs {many}".rstrip()
+    return f"{counted(count, 'job')} {one if count == 1 else many}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Iterator
 
+from queuectl.core.counts import and_more
 from queuectl.core.facts import Facts, HookFacts
 from queuectl.core.findings import Finding, critical, jobs_with, warning
 from queuectl.core.moments import distance, lasted, local
@@ -55,7 +56,7 @@ def broken(facts: Facts) -> Iterator[Finding]:
     ]
     for problem in dict.fromkeys(schedule.problem for schedule in found):
         same = [schedule for schedule in found if schedule.problem == problem]
-        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        more = and_more(len(same) - 1)
         s, make = ("s", "make") if more else ("", "makes")
         message = f"The schedule{s} {same[0].name}{more} {make} no jobs: {problem}"
         yield critical("schedule-broken", message, same[0].remedy)

@@ -10,6 +10,7 @@ from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, line_of, option, queue_files
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.batches import is_lane, owner_of
+from queuectl.core.counts import and_more
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.facts import Facts
 from queuectl.core.models import Selection
@@ -243,7 +244,7 @@ def _judge(
             problems.append(_problem(figure, bound or 0))
     if held_up:
         worst = max(worst, _WARNING)
-        others = f" and {len(held_up) - 1} more" if len(held_up) > 1 else ""
+        others = and_more(len(held_up) - 1)
         problems.append(f"worker {held_up[0].id}: {held_up[0].problem}{others}")
     if to_come:
         worst = max(worst, _WARNING)
@@ -251,7 +252,7 @@ def _judge(
     disabled = [hook.name for hook in facts.hooks if hook.disabled_at is not None]
     if disabled:
         worst = max(worst, _WARNING)
-        others = f" and {len(disabled) - 1} more" if len(disabled) > 1 else ""
+        others = and_more(len(disabled) - 1)
         problems.append(f"the hook {disabled[0]} is disabled{others}")
     if problems:
         return worst, "; ".join(problems)

@@ -14,6 +14,7 @@ from queuectl.cli import output
 from queuectl.cli.colors import bad, faint, strong
 from queuectl.cli.command import QueueCommand, json_option, open_storage, queue_files
 from queuectl.core.cells import wrap
+from queuectl.core.counts import and_more, counted
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.models import Selection
@@ -90,7 +91,7 @@ def _print(results: Sequence[Checked]) -> None:
 
 def _summary(levels: Sequence[str]) -> str:
     bad = [
-        f"{levels.count(level)} {word}{'' if levels.count(level) == 1 else 's'}"
+        counted(levels.count(level), word)
         for level, word in ((FAIL, "problem"), (WARN, "warning"))
         if level in levels
     ]
@@ -327,7 +328,7 @@ def _retries(storage: Storage) -> Checked:
         return Checked(
             "retries",
             WARN,
-            f"the clock was ahead when {wrong:,} job{'' if wrong == 1 else 's'} failed: the next "
+            f"the clock was ahead when {counted(wrong, 'job')} failed: the next "
             f"attempt{' is' if wrong == 1 else 's are'} far off "
             "(a running worker corrects this, or queuectl retry --state failed)",
         )
@@ -339,8 +340,7 @@ def _schedules(storage: Storage) -> Checked:
     count, problems = storage.schedule_problems()
     if problems:
         name, problem = problems[0]
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        return Checked("schedules", FAIL, f"{name}{more}: {problem}")
+        return Checked("schedules", FAIL, f"{name}{and_more(len(problems) - 1)}: {problem}")
     return Checked("schedules", OK, f"all {count:,} can be planned" if count else "there are none")
 
 
@@ -397,8 +397,7 @@ def _permissions(files: QueueFiles) -> Checked:
     problems.append(_problem_with_key(Path(files.web_key)))
     found = list(dict.fromkeys(problem for problem in problems if problem is not None))
     if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        return Checked("owner and mode", FAIL, found[0] + more)
+        return Checked("owner and mode", FAIL, found[0] + and_more(len(found) - 1))
     whom = "your team" if files.allow_shared else "only you"
     return Checked("owner and mode", OK, f"{whom} can read and write the {1 + len(inside)} files")
 

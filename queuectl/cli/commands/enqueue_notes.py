@@ -14,6 +14,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.command import open_part, queue_files
 from queuectl.core.arguments import SEPARATORS
+from queuectl.core.counts import counted
 from queuectl.core.errors import QueueError
 from queuectl.core.moments import local_with_distance
 from queuectl.core.naming import quoted
@@ -114,7 +115,7 @@ class Notes:
         least, most = min(self._attempts), max(self._attempts)
         if least != most:
             return f"{least} to {most} attempts"
-        return f"up to {most} attempt{'' if most == 1 else 's'}"
+        return f"up to {counted(most, 'attempt')}"
 
     def _starts(self, outlook: Outlook, now: datetime) -> Iterator[str]:
         scheduled = outlook.states.get(JobState.SCHEDULED, 0)

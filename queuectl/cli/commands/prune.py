@@ -20,6 +20,7 @@ from queuectl.cli.selection import (
     state_names,
     state_option,
 )
+from queuectl.core.counts import counted
 from queuectl.core.errors import QueueError, WrongState
 from queuectl.core.models import Selection
 from queuectl.core.states import FINISHED_STATES, JobState
@@ -115,7 +116,7 @@ def _explain_none(storage: Storage, chosen: Selection, older_than: float) -> Non
     elif older_than:
         age = format_duration(older_than)
         output.hint(
-            f"{kept} {names} job{'' if kept == 1 else 's'} ended less than {age} ago",
+            f"{counted(kept, f'{names} job')} ended less than {age} ago",
             "--older-than 0 deletes jobs of any age",
         )
     else:

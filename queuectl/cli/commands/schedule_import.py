@@ -13,6 +13,7 @@ from queuectl.cli.command import QueueCommand, fail, open_part, option, quiet_op
 from queuectl.cli.jsonlines import numbered_fields, open_lines
 from queuectl.cli.tables import Column, print_table
 from queuectl.core import schedule_lines
+from queuectl.core.counts import counted
 from queuectl.core.crontab import Crontab, parse
 from queuectl.core.errors import InvalidInput, NoQueue, QueueError
 from queuectl.core.escaping import escape_json
@@ -142,8 +143,7 @@ def _of_crontab(crontab: Crontab, place: str, prefix: str, now: datetime) -> lis
     if refused:
         for line, text, why in sorted(refused):
             output.message(f"line {line}: {why}: {text.strip()}")
-        count = "1 line" if len(refused) == 1 else f"{len(refused)} lines"
-        fail(f"nothing was stored, because of {count}", 1)
+        fail(f"nothing was stored, because of {counted(len(refused), 'line')}", 1)
     return wanted
 
 

@@ -14,6 +14,7 @@ from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.looking import Looking, looking_options, shown_name
 from queuectl.cli.shown_times import local_time
 from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
+from queuectl.core.counts import and_more
 from queuectl.core.models import Execution, Job, Need, OutcomeKind, signal_name
 from queuectl.core.moments import local, span
 from queuectl.core.naming import hook_title, number, quoted
@@ -247,8 +248,7 @@ def _hook(job: Job) -> str:
 
 def _listed(names: Sequence[str]) -> str | None:
     """Return the first few of some names, and how many more there are."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return (", ".join(names[:_MOST_LISTED]) + more) or None
+    return (", ".join(names[:_MOST_LISTED]) + and_more(len(names) - _MOST_LISTED)) or None
 
 
 def _paused(job: Job) -> str | None:

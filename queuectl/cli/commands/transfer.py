@@ -18,6 +18,7 @@ from queuectl.cli.command import (
 )
 from queuectl.cli.jsonlines import Spool, numbered_fields, open_lines
 from queuectl.cli.selection import queue_names, queue_option, state_names, state_option
+from queuectl.core.counts import counted
 from queuectl.core.errors import DuplicateId, InvalidInput, QueueError
 from queuectl.core.escaping import escape_json
 from queuectl.core.jobfile import TransferredJob, from_fields, to_line
@@ -63,7 +64,7 @@ def export(path: str | None, queues: Sequence[str], states: Sequence[Any], mask_
             for line in lines:
                 target.write(line + "\n")
                 written += 1
-    output.hint(f"{written} job{'' if written == 1 else 's'} written to {path}")
+    output.hint(f"{counted(written, 'job')} written to {path}")
     _warn_of_jobs_to_come(storage)
 
 
@@ -71,7 +72,7 @@ def _warn_of_jobs_to_come(storage: Storage) -> None:
     left_out = storage.jobs_to_come()
     if left_out:
         output.message(
-            f"left out {left_out} job{'' if left_out == 1 else 's'} whose enqueue was cut short "
+            f"left out {counted(left_out, 'job')} whose enqueue was cut short "
             "(queuectl worker start makes them visible)"
         )
 
@@ -158,8 +159,7 @@ def restore(path: str, yes: bool, quiet: bool) -> None:
     if not yes:
         try:
             lost = restoring.unfinished_jobs(files)
-            plural = "" if lost == 1 else "s"
-            consequence = f"this deletes {lost} unfinished job{plural} of the queue"
+            consequence = f"this deletes {counted(lost, 'unfinished job')} of the queue"
         except QueueError as error:
             consequence = f"this deletes the queue, which cannot be read: {error}"
         if lost != 0:
@@ -170,4 +170,4 @@ def restore(path: str, yes: bool, quiet: bool) -> None:
             )
     jobs = restoring.restore(files, path, at_most_lost=lost, now=utcnow())
     if not quiet:
-        output.print_line(f"restored {jobs} job{'' if jobs == 1 else 's'} from {path}")
+        output.print_line(f"restored {counted(jobs, 'job')} from {path}")

@@ -47,6 +47,7 @@ from queuectl.cli.waiting import (
     wait_for_jobs,
 )
 from queuectl.core.batches import is_lane
+from queuectl.core.counts import and_more
 from queuectl.core.errors import InvalidInput, QueueError, ReadTimeOut
 from queuectl.core.models import Job, Selection
 from queuectl.core.states import FINISHED_STATES, UNFINISHED_STATES, JobState
@@ -221,8 +222,8 @@ def _end(ctx: click.Context, endings: Sequence[Ending], *, single: bool) -> None
     if single:
         _fail(ctx, f"{shown_name(bad[0].job)} {bad[0].why}", bad[0].code)
     listed = ", ".join(f"{shown_name(ending.job)} {ending.why}" for ending in bad[:3])
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    _fail(ctx, f"{len(bad)} of {len(endings)} did not complete: {listed}{more}", 1)
+    listed += and_more(len(bad) - 3)
+    _fail(ctx, f"{len(bad)} of {len(endings)} did not complete: {listed}", 1)
 
 
 def _wait_for_all(
