@@ -75,7 +75,7 @@ class Target:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(process.pid, signal.SIGCONT)
 
-    def _order(self, *, leave_jobs: bool) -> signal.Signals:
+    def _order(self, *, leave_jobs: bool) -> int:
         # To a supervisor, LEAVE_SIGNAL means that its workers leave their jobs alone.
         is_worker = self._process.supervisor is not None
         return LEAVE_SIGNAL if is_worker or leave_jobs else STOP_SIGNAL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _signal as signal  # as in `host/signals.py`
 import gc
 import os
 import select
-import signal
 import time
 from typing import Callable, NoReturn
 
@@ -209,9 +209,7 @@ class Supervisor:
         self._children[pid] = _Child(assignment, writer, time.monotonic())
         signals.restore(mask)
 
-    def _become_worker(
-        self, assignment: Assignment, writer: int, mask: set[signal.Signals]
-    ) -> NoReturn:
+    def _become_worker(self, assignment: Assignment, writer: int, mask: set[int]) -> NoReturn:
         """Be the worker, in the forked child."""
         status: int = WorkerExit.FAILED
         try:

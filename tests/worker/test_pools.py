@@ -247,7 +247,7 @@ def test_a_stop_during_the_start_of_the_pool_is_obeyed(
 ) -> None:
     """The signal comes while the interpreter starts: the pool exits with 0 and leaves no file."""
     queue.enqueue("true")
-    hook = queue.hooked(f"os.kill(os.getpid(), {number.value})")
+    hook = queue.hooked(f"os.kill(os.getpid(), {int(number)})")
     done = queue.run("worker", "start", "-q", env=hook)
 
     assert (done.code, "Traceback" in done.err) == (0, False)
