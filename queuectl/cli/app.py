@@ -177,7 +177,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _tell(path: str, text: str) -> None:
-    """Print an error, unless a shell asks for completions: it would appear amid what is typed."""
+    """Print an error, unless a shell asks for completions: it would appear in the typed line."""
     if _COMPLETION_VARIABLE not in os.environ:
         output.error(path, text)
 

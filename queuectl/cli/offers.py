@@ -153,7 +153,7 @@ def schedules(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:
             return _items(((one.name, explained(one)) for one in found), incomplete)
         finally:
             storage.close()
-    except Exception:  # noqa: BLE001 (a message would appear amid what the user types)
+    except Exception:  # noqa: BLE001 (a message would appear in the line that the user types)
         return []
 
 
@@ -173,7 +173,7 @@ def _from_queue(found: Callable[[Storage, str], Iterable[_Offer]]) -> Completion
                 return _items(found(storage, incomplete), incomplete)
             finally:
                 storage.close()
-        except Exception:  # noqa: BLE001 (a message would appear amid what the user types)
+        except Exception:  # noqa: BLE001 (a message would appear in the line that the user types)
             return []
 
     return complete

@@ -21,7 +21,7 @@ class _Common(NamedTuple):
 
 
 class Similar:
-    """Some commands that are shown below each other, in a column of so many cells."""
+    """Some commands that are shown below each other, in a column of limited width."""
 
     def __init__(self, commands: Sequence[str], cells: int) -> None:
         groups: dict[str, set[str]] = {}

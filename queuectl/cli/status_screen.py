@@ -74,7 +74,7 @@ class Snapshot(NamedTuple):
 
 
 def screen(snapshot: Snapshot, width: int, height: int | None = None) -> list[str]:
-    """Return styled lines of at most so many cells, and at most `height` of them.
+    """Return styled lines of at most `width` cells, and at most `height` of them.
 
     In a low window, running jobs are left out before anything else.
     """

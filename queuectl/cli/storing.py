@@ -38,7 +38,7 @@ class Storing:
             self._advance(_STEP)
 
     def moved(self, jobs: int) -> None:
-        """Call this when the jobs are part of the queue, and when so many more are visible."""
+        """Call this when the jobs are part of the queue, and when more of them are visible."""
         if self._has_two_bars and not self.is_certain:
             self._begin("enqueueing")
         self.is_certain = True
@@ -60,7 +60,7 @@ class Storing:
 
 @contextmanager
 def storing(count: int, *, hint: str | None = None) -> Iterator[Storing]:
-    """Show on a terminal how far the storing of so many jobs is.
+    """Show on a terminal how far the storing of some jobs is.
 
     If a signal ends it, say whether they are stored. All of them are, or none. `hint` is what to do
     if they are.

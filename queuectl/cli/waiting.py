@@ -94,9 +94,9 @@ def wait_for_all(
     """Wait until no job of these queues is unfinished, or until the deadline.
 
     None named means all but lanes: nobody waits for hooks. Returns how many are unfinished then;
-    `report` is told so many times a second. Reads the counts that the database keeps, so the number
-    of jobs makes no difference. Raises WaitFailure if a job can never finish by itself, or if the
-    caller runs inside a job of these queues.
+    `report` is told that number at each look. Reads the counts that the database keeps, so the
+    number of jobs makes no difference. Raises WaitFailure if a job can never finish by itself, or
+    if the caller runs inside a job of these queues.
     """
     own = own_job(storage)
     if own is not None and waits_for(queues, own.queue):

@@ -24,14 +24,14 @@ def _cells(char: str) -> int:
 
 
 def cut(text: str, cells: int) -> str:
-    """Return a text that takes at most so many cells; the end of a longer one is left out."""
+    """Return a text that takes at most `cells`; the end of a longer one is left out."""
     if width(text) <= cells:
         return text
     return _beginning(text, cells - 1) + _ELLIPSIS if cells > 0 else ""
 
 
 def cut_middle(text: str, cells: int) -> str:
-    """Return a text that takes at most so many cells; the middle of a longer one is left out."""
+    """Return a text that takes at most `cells`; the middle of a longer one is left out."""
     if width(text) <= cells:
         return text
     if cells < 1:
@@ -41,7 +41,7 @@ def cut_middle(text: str, cells: int) -> str:
 
 
 def pad(text: str, cells: int) -> str:
-    """Return a text with as many spaces after it as so many cells need."""
+    """Return a text with spaces after it, so that it fills `cells`."""
     return text + " " * (cells - width(text))
 
 

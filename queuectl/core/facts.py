@@ -66,7 +66,7 @@ class Deaths(NamedTuple):
     jobs: int
     """The number of these jobs."""
     ended: int
-    """How many jobs have ended within that hour, in whichever way. Counting stops when it is clear
+    """How many jobs have ended within that hour, in any way. Counting stops when it is clear
     that the dead ones are few among them."""
     reason: Reason
     """Why most of them died."""

@@ -47,7 +47,7 @@ class TransferredJob(NamedTuple):
     after: tuple[str, ...] = ()
     """Ids of the jobs that must complete first."""
     after_any: tuple[str, ...] = ()
-    """Ids of the jobs that must finish first, in whichever way."""
+    """Ids of the jobs that must finish first, in any way."""
     input: bytes | None = None
     """Its stdin; None means that it is empty."""
 

@@ -134,7 +134,7 @@ class Job(NamedTuple):
     on_failure: str | None = None
     """The command to run once the job is dead; None if there is none."""
     on_finish: str | None = None
-    """The command to run once the job has finished, in whichever way; None if there is none."""
+    """The command to run once the job has finished, in any way; None if there is none."""
     hook: str | None = None
     """The hook whose job this is, or `on-success` and the like; None if it is no hook's job."""
     hook_of: int | None = None

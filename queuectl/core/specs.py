@@ -104,7 +104,7 @@ class JobSpec(NamedTuple):
     after: tuple[str, ...] = ()
     """Jobs that must complete first."""
     after_any: tuple[str, ...] = ()
-    """Jobs that must finish first, in whichever way."""
+    """Jobs that must finish first, in any way."""
     label: str | None = None
     """A note for people; None means none."""
     retry_delay: float | None = None
@@ -120,7 +120,7 @@ class JobSpec(NamedTuple):
     on_failure: str | None = None
     """The command to run once it is dead; None means none."""
     on_finish: str | None = None
-    """The command to run once it has finished, in whichever way; None means none."""
+    """The command to run once it has finished, in any way; None means none."""
 
     @classmethod
     def from_fields(

@@ -34,7 +34,7 @@ JOB_WORDS = ("@last", "@running", "@failed")
 
 
 def check_text(text: str, what: str, limit_bytes: int) -> str:
-    """Return a text that can be stored: UTF-8 without NUL bytes, of at most so many bytes."""
+    """Return a text that can be stored: UTF-8 without NUL bytes, of at most `limit_bytes`."""
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:

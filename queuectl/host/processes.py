@@ -126,7 +126,7 @@ def _pids(since: int | None) -> Iterator[int]:
 
 
 def last_pid() -> int | None:
-    """Return the PID that was given last, to whichever process; None if that is not told.
+    """Return the last PID that the kernel gave to any process; None if it does not tell.
 
     If it stays the same, no process was started in the meantime.
     """

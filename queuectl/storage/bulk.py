@@ -43,8 +43,8 @@ class Many(NamedTuple):
 class Bulk(Retention, Actions):
     """The methods that act on many jobs. At most AT_ONCE are to be given to each call.
 
-    With `unchanged_since`, jobs are left alone that changed after that time: whoever chose them has
-    not seen that.
+    With `unchanged_since`, jobs that changed after that time are left alone: the user who chose
+    them has not seen the change.
     """
 
     def seqs_of(

@@ -23,7 +23,7 @@ MINUTES_KEPT = timedelta(hours=48)
 HOURS_KEPT = timedelta(days=100)
 DAYS_KEPT = timedelta(days=400)
 _SILENT_YEARS = 2
-"""After so many years without any activity, the clock is not believed at once."""
+"""The number of years without any activity after which the clock is not believed at once."""
 
 EVER = ""
 """The period of the row that has the sum of all times."""

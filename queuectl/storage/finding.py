@@ -67,7 +67,7 @@ def conditions(selection: Selection) -> tuple[list[str], tuple[Any, ...]]:
 def find_seqs(
     conn: sqlite3.Connection, selection: Selection, newest: int | None
 ) -> Sequence[int] | None:
-    """Return the seqs of the selected jobs, ascending; with `newest`, of so many of the last ones.
+    """Return the seqs of the selected jobs, ascending; with `newest`, only those of the last ones.
 
     Returns None if it is better to read all jobs.
     """

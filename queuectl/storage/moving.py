@@ -48,7 +48,7 @@ class Mover:
         """The last seq of the first wave that was moved; None when all of that wave are moved."""
 
     def move(self, conn: sqlite3.Connection, most: int) -> int:
-        """Move the next jobs, at most so many; return how many. 0 means that there are no more.
+        """Move the next jobs, `most` at most; return how many. 0 means that there are no more.
 
         Each job arrives with its dependencies, and after the jobs that it waits for.
         """

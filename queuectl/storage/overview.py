@@ -61,7 +61,7 @@ class Overview(Base):
 
 
 def parts(groups: Groups, at_most: int) -> list[int]:
-    """Return how many jobs of each group are shown if only so many can be.
+    """Return how many jobs of each group are shown if there is room for a limited number.
 
     The largest group gives way first. Half of the place is for running jobs, a quarter for those
     that failed, if there are so many.

@@ -125,7 +125,7 @@ def ask(
     """Return the result of a query.
 
     All rows have been read when it returns, so that nobody who reads them slowly keeps the log of
-    the queue from being emptied. Raises QueryRefused, or ReadTimeOut after so many seconds (0: no
+    the queue from being emptied. Raises QueryRefused, or ReadTimeOut after `seconds` (0: no
     limit). A queue that does not exist raises NoQueue, except at the default place, where it counts
     as an empty one. `notice` is called with a line for the user if the file was upgraded.
     """

@@ -52,8 +52,8 @@ class Searching(Base):
     ) -> JobPage:
         """Return the newest jobs that fit, older than `before`, or the next ones after `after`.
 
-        It takes no longer than so many seconds, about, whatever the number of jobs: then the page
-        says how far it came. Without `with_hooks`, jobs of hooks are left out.
+        It takes about `seconds` at most, however many jobs there are: then the page says how far it
+        came. Without `with_hooks`, jobs of hooks are left out.
         """
         deadline = time.monotonic() + seconds
         parts, values = matching(query)

@@ -77,7 +77,7 @@ class Stages(Base):
     def finish_dead_stage(self, *, now: datetime, seconds: float = float("inf")) -> bool:
         """Finish what a dead process staged: make its jobs visible, or discard them if undecided.
 
-        Stops after so many seconds. Returns whether there was anything to do. Returns False if the
+        Stops after `seconds`. Returns whether there was anything to do. Returns False if the
         process lives, or if another process is doing this.
         """
         if self.stage() is None:

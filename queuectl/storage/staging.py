@@ -110,7 +110,7 @@ class Stage(Adding):
     @classmethod
     @contextmanager
     def opened(cls, storage: Stages, *, count: int, now: datetime) -> Iterator[Stage]:
-        """Begin a stage for so many jobs (0: unknown); discard it if an exception is raised.
+        """Begin a stage for `count` jobs (0: unknown); discard it if an exception is raised.
 
         Waits for the stage of another process. Raises QueueBusy if that one does not get on.
         """

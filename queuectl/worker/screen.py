@@ -144,7 +144,7 @@ class ScreenReporter(Reporter):
 
 
 def event_line(event: Event, at: str, cells: int, *, colored: bool) -> str:
-    """Return the line of an event, in at most so many cells (if `what` leaves room).
+    """Return the line of an event, cut to the width of the terminal (if `what` leaves room).
 
     `07:29:05 ✗ @17 dead: exit 1 - clip 037.mkv: Invalid data found [ffmpeg … 'clip 037.mp4']`
     """
