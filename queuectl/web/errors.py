@@ -19,6 +19,7 @@ from queuectl.core.errors import (
     QueueUnusable,
     QueueUpgraded,
     ReadTimeOut,
+    UnreadableRow,
 )
 from queuectl.storage.schedules import NoSuchSchedule
 from queuectl.web import acting, frame
@@ -57,6 +58,8 @@ def _of_http(error: HTTPException) -> Response:
 
 def _of_queue(error: QueueError) -> Response:
     """Answer an error of the storage: a refused action leads back to its page with a message."""
+    if isinstance(error, UnreadableRow):
+        return _page(500, _sentence(str(error)), "Another program wrote what cannot be read")
     if isinstance(error, (QueueLost, QueueUnusable)):
         return _page(503, _sentence(_about_lost(error)))
     if request.method == "POST":
@@ -85,8 +88,8 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _page(code: int, text: str) -> Response:
-    title = _TITLES.get(code, "The request was refused")
+def _page(code: int, text: str, title: str | None = None) -> Response:
+    title = title or _TITLES.get(code, "The request was refused")
     if request.script_root == "" or code == 421:
         # Nobody has proved to know the secret path, so nothing of a page may tell it.
         body = "" if request.path == "/healthz" and code == 503 else f"{title}\n"

@@ -113,6 +113,11 @@ def test_a_hook_that_cannot_be_read(page: Page, storage: Storage) -> None:
     listed = words(page.get("/hooks"))
     assert "hook a: timeout is 'x' It reports nothing. Remove it, or add it again" in listed
     assert "b notify not run yet" in listed
+    answer = page.ask("/hooks/a")
+    assert (answer.status, words(answer.text).partition("> ")[2]) == (
+        500,
+        "Another program wrote what cannot be read Hook a: timeout is 'x'. To the overview",
+    )
 
 
 def test_a_hundred_hooks(page: Page, storage: Storage) -> None:
