@@ -12,6 +12,11 @@ from support.queue import Queue
 from support.showcase import Showcase
 from support.site import DESKTOP, PHONE, Site, details, page_paths
 
+_TABLET = {"width": 768, "height": 1024}
+_SIZES = pytest.mark.parametrize(
+    "size", [PHONE, _TABLET, DESKTOP], ids=["phone", "tablet", "desktop"]
+)
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -64,7 +69,7 @@ def _too_wide(page: Page, site: Site, paths: Iterable[str]) -> dict[str, list[st
     return wide
 
 
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@_SIZES
 def test_no_page_is_wider_than_the_screen(site: Site, job: str, size: dict[str, int]) -> None:
     """Nothing has to be moved sideways, however long names are; no text becomes a script."""
     page = site.open(viewport=size)
@@ -74,7 +79,7 @@ def test_no_page_is_wider_than_the_screen(site: Site, job: str, size: dict[str, 
     assert _too_wide(page, site, paths) == {}
 
 
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@_SIZES
 def test_an_empty_queue_is_not_wider_than_the_screen(site: Site, size: dict[str, int]) -> None:
     """Empty lists show commands, some of which are long."""
     page = site.open(viewport=size)
@@ -82,7 +87,7 @@ def test_an_empty_queue_is_not_wider_than_the_screen(site: Site, size: dict[str,
     assert _too_wide(page, site, [f"/{path}" for path in page_paths(page)]) == {}
 
 
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@_SIZES
 def test_long_names_fit_the_screen(queue: Queue, site: Site, size: dict[str, int]) -> None:
     """Names without a space: of queues, labels, hooks and schedules, also in opened menus."""
     name = "q" * 120
