@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Any, Callable, Iterable, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence, TypeVar
 
 import click
 
@@ -35,10 +35,13 @@ from queuectl.core.naming import number, quoted
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.host import places
-from queuectl.host.files import with_tilde
+from queuectl.host.files import QueueFiles, with_tilde
 from queuectl.host.pool_size import MOST_WORKERS
 from queuectl.host.program import words_for_services
 from queuectl.storage import Storage
+
+if TYPE_CHECKING:
+    from queuectl.worker.plan import Plan
 
 _TIME_RAN_OUT = 124
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -155,20 +158,8 @@ def worker_start(
     plan = Plan(count, queue_names(queues), drain, max_jobs, max_runtime, fails)
     places.refuse_network(files)
     refuse_low_limits(files, plan)
-    # Created or upgraded now, so that what is wrong with the queue is reported here; closed again
-    # before any fork.
-    storage = open_storage(create=True)
-    given_up = storage.name_copy(now=utcnow())
-    if given_up is not None and not quiet:
-        lost = f" (jobs that run there count as lost here: {given_up})" if given_up else ""
-        output.message(f"{files.database} was a copy, and is a queue of its own from now on{lost}")
-    own = None if detach or max_jobs is not None or max_runtime is not None else own_job(storage)
-    storage.close()
-    if own is not None and own.state is JobState.PROCESSING and serves(plan.queues, own.queue):
-        raise QueueError(
-            f"job {own.id} of this queue would wait for ever for workers that it runs itself"
-            " (use --detach)"
-        )
+    ends = detach or max_jobs is not None or max_runtime is not None
+    _prepare(files, None if ends else plan, quiet=quiet)
     supervisor_id = start_pool(
         files,
         plan,
@@ -183,6 +174,27 @@ def worker_start(
         plural = "s run" if count > 1 else " runs"
         output.hint(f"{count} worker{plural} in the background (to stop: queuectl worker stop)")
         output.hint(f"log: {with_tilde(os.path.abspath(log_file or files.detached_log))}")
+
+
+def _prepare(files: QueueFiles, endless: Plan | None, *, quiet: bool) -> None:
+    """Create or upgrade the queue before a pool starts, so that its problems are reported here.
+
+    Refuses a pool without an end (`endless`) that a job of its own queues would wait for.
+    """
+    storage = open_storage(create=True)
+    given_up = storage.name_copy(now=utcnow())
+    if given_up is not None and not quiet:
+        lost = f" (jobs that run there count as lost here: {given_up})" if given_up else ""
+        output.message(f"{files.database} was a copy, and is a queue of its own from now on{lost}")
+    own = None if endless is None else own_job(storage)
+    storage.close()  # before any fork
+    if endless is None or own is None or own.state is not JobState.PROCESSING:
+        return
+    if serves(endless.queues, own.queue):
+        raise QueueError(
+            f"job {own.id} of this queue would wait for ever for workers that it runs itself"
+            " (use --detach)"
+        )
 
 
 @worker.command("stop", cls=QueueCommand)
@@ -240,17 +252,7 @@ def worker_stop(
         )
     targets = stopping.targets(files, workers, chosen)
     if not targets:
-        # An error, for example because there is no queue, comes first.
-        hidden = stopping.hidden_workers(open_storage(write=True))
-        if hidden:
-            raise QueueError(
-                f"{', '.join(f'{one.id} (pid {one.pid})' for one in hidden)} cannot be found: the "
-                "lock file was removed (try again in a second; a worker makes it again)"
-            )
-        if not quiet:
-            others = chosen and stopping.targets(files, (), ())
-            only = f"no worker was started with --queue {', '.join(chosen)}"
-            output.print_line(only if others else "no worker is running")
+        _tell_of_no_workers(files, chosen, quiet=quiet)
         return
     own = None if leave_jobs else own_worker(files)
     others = stopping.without_own(files, targets, own, now=now)
@@ -267,6 +269,21 @@ def worker_stop(
     for target in targets:
         if target not in others:
             output.print_line(f"stopping {target.id}; this job is not waited for")
+
+
+def _tell_of_no_workers(files: QueueFiles, chosen: Sequence[str], *, quiet: bool) -> None:
+    """Say that there is no worker to stop; raise QueueError if one only cannot be found."""
+    # An error, for example because there is no queue, comes first.
+    hidden = stopping.hidden_workers(open_storage(write=True))
+    if hidden:
+        raise QueueError(
+            f"{', '.join(f'{one.id} (pid {one.pid})' for one in hidden)} cannot be found: the "
+            "lock file was removed (try again in a second; a worker makes it again)"
+        )
+    if not quiet:
+        others = chosen and stopping.targets(files, (), ())
+        only = f"no worker was started with --queue {', '.join(chosen)}"
+        output.print_line(only if others else "no worker is running")
 
 
 @worker.command("scale", cls=QueueCommand)
