@@ -150,6 +150,7 @@ _FOREIGN_OPTIONS: Mapping[str, str] = {
     **dict.fromkeys(("--silent", "--no-output"), "--quiet"),
     **dict.fromkeys(("--number", "--limit"), "-n"),
     **dict.fromkeys(("-k", "--keep"), "--keep-order"),
+    **dict.fromkeys(("--port", "--host", "--bind", "--address", "-p"), "--listen"),
     "--older": "--older-than",
     "--burst": "--drain",
 }
@@ -163,6 +164,9 @@ _OPTIONS_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("-a", "--arg-file"), ":::: FILE, after the command"),
         "--joblog": "queuectl list --json",
     },
+    "pause": {"--all": "queuectl queue pause"},
+    "resume": {"--all": "queuectl queue resume"},
+    "stop": {"--all": "queuectl worker stop"},
 }
 """By the name of a command: options that it does not have, and what to write instead."""
 _SIMILAR = 0.7

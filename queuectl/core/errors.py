@@ -76,7 +76,11 @@ class NoSuchJob(QueueError):
     """No job has this name. `message` says it in other words, where there are better ones."""
 
     def __init__(self, job: str, message: str | None = None) -> None:
-        hint = f" (a number is written @{job})" if job.isascii() and job.isdecimal() else ""
+        hint = ""
+        if job.isascii() and job.isdecimal():
+            hint = f" (a number is written @{job})"
+        elif job in ("last", "running", "failed"):
+            hint = f" (did you mean @{job}?)"
         super().__init__(message or f"no such job: {job}{hint}")
         self.job = job
 

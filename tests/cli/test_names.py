@@ -52,6 +52,14 @@ def test_a_number_without_its_sign_has_a_hint(queue: Queue, numbers: dict[str, s
         assert done.err == f"queuectl {name}: no such job: 1 (a number is written @1)\n"
 
 
+def test_a_word_without_its_sign_has_a_hint(queue: Queue) -> None:
+    """It might be an id that a person gave."""
+    queue.enqueue("true")
+    assert queue.fails(1, "logs", "last") == (
+        "queuectl logs: no such job: last (did you mean @last?)"
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "out"),
     [

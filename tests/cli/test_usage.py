@@ -184,6 +184,8 @@ def test_a_word_of_another_tool_suggests_our_command(queue: Queue, group: str, w
         ("enqueue --max_retries 4 x", "queuectl enqueue: no such option: --max_retries (did …"),
         ("enqueue -j 4 x", "queuectl enqueue: no such option: -j (queuectl enqueue --help lists …"),
         ("run -k echo", "queuectl run: no such option: -k (did you mean --keep-order?)"),
+        ("queue pause --all", "queuectl queue pause: no such option: --all (use: queuectl queue …"),
+        ("web --port 80", "queuectl web: no such option: --port (did you mean --listen?)"),
         ("run -P 4 echo", "queuectl run: no such option: -P (use: --jobs)"),
         ("run -a x echo", "queuectl run: no such option: -a (use: :::: FILE, after the command)"),
         ("urgent @3", "queuectl: no such command: urgent (use: queuectl edit --priority)"),
