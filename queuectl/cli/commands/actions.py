@@ -195,12 +195,7 @@ def retry_command(
             on_terminal_only=not says_none,
         )
         if not quiet:
-            for job in waiting:
-                _warn_unsatisfiable(storage, storage.get(job.id))
-            if sys.stderr.isatty():
-                from queuectl.cli.waiting import warn_unserved  # only on a terminal
-
-                warn_unserved(storage, retried)
+            _warn_of_waits(storage, waiting, retried)
         return code
 
     return command
@@ -269,6 +264,16 @@ def edit(
     dead = f": queuectl retry {quoted(name)} runs it" if edited.state is JobState.DEAD else ""
     paused = "" if edited.paused_at is None else ", paused"
     output.print_line(f"{name} is changed; it is {edited.state.value}{paused}{dead}")
+
+
+def _warn_of_waits(storage: Storage, blocked: Iterable[JobKey | Job], retried: set[str]) -> None:
+    """Warn of what keeps retried jobs waiting: other jobs, or a queue that nobody serves."""
+    for job in blocked:
+        _warn_unsatisfiable(storage, storage.get(job.id))
+    if sys.stderr.isatty():
+        from queuectl.cli.waiting import warn_unserved  # only on a terminal
+
+        warn_unserved(storage, retried)
 
 
 def _selected_queues(storage: Storage, selection: Selection) -> set[str]:

@@ -40,7 +40,7 @@ _ROOM_FOR_COMMANDS = 110
     "--by",
     type=click.Choice([grouping.value for grouping in Grouping]),
     default=Grouping.QUEUE.value,
-    help="Sum up the attempts with the same value of this on one line (default: queue).",
+    help="Sum up the attempts by this, one line for each (default: queue).",
 )
 @queue_option
 @option(
