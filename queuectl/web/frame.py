@@ -6,11 +6,12 @@ import os
 import time
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, render_template, request
-from jinja2 import StrictUndefined
+from jinja2 import DictLoader, StrictUndefined
 from markupsafe import Markup
 
 from queuectl import __version__
@@ -28,6 +29,7 @@ from queuectl.web import messages
 from queuectl.web.guard import may_change, may_see_env, serving, storage
 from queuectl.web.static_files import static
 
+_FOLDER = Path(__file__).parent / "templates"
 _PAGES = (
     ("Overview", "overview.overview"),
     ("Jobs", "jobs.jobs"),
@@ -83,6 +85,10 @@ def prepare(app: Flask) -> None:
         "lstrip_blocks": True,
         "finalize": _finalized,
     }
+    # Read now, so that an upgrade of queuectl does not mix its templates with our code.
+    app.jinja_env.loader = DictLoader(
+        {path.name: path.read_text("utf-8") for path in sorted(_FOLDER.glob("*.html"))}
+    )
     app.jinja_env.filters.update(
         ago=lambda instant: moments.distance(instant, now=utcnow()),
         size=size,

@@ -89,8 +89,16 @@ class Page:
 class Server:
     """A running `queuectl web`."""
 
-    def __init__(self, queue: Queue, *options: str, listen: str = "127.0.0.1:0") -> None:
-        self.process: subprocess.Popen[str] = queue.spawn("web", "--listen", listen, *options)
+    def __init__(
+        self,
+        queue: Queue,
+        *options: str,
+        listen: str = "127.0.0.1:0",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.process: subprocess.Popen[str] = queue.spawn(
+            "web", "--listen", listen, *options, env=env
+        )
         assert self.process.stdout is not None
         self.link = self.process.stdout.readline().strip()
         """The first link that it printed."""

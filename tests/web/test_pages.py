@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+import queuectl
 from queuectl.core.specs import JobSpec
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
@@ -120,6 +123,24 @@ def test_a_damaged_queue(page: Page, storage: Storage) -> None:
     assert [one.status for one in answers] == [503, 503, 404]
     assert [one.text.count("<h1>") for one in answers] == [1, 1, 1]
     assert [one.headers.get("Set-Cookie") for one in answers] == [None, None, None]
+
+
+def test_an_upgrade_of_the_program(queue: Queue, tmp_path: Path) -> None:
+    """A running server shows its pages as before: it has read its templates at its start.
+
+    They were read when a page was first asked for, and failed with the code of an older release.
+    """
+    queue.enqueue("true")
+    package = Path(queuectl.__file__).parent
+    copy = tmp_path / "site" / "queuectl"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    server = Server(queue, env={"PYTHONPATH": str(copy.parent)})
+    for part in ("templates", "static"):
+        shutil.rmtree(copy / "web" / part)
+
+    for path in ("", "jobs", "jobs/@1", "queues"):
+        answer = server.ask(f"{server.root}/{path}", headers=server.bearer)
+        assert (path, answer.status) == (path, 200)
 
 
 def test_an_unknown_job(page: Page) -> None:
