@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from queuectl import __version__
 from queuectl.core import moments
+from queuectl.core.counts import counted
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job
 from queuectl.core.named_tuples import NamedTuple
@@ -166,11 +167,6 @@ def job_when(job: Job, now: datetime) -> tuple[datetime, str]:
     if job.finished_at is not None:
         return job.finished_at, moments.distance(job.finished_at, now=now)
     return job.updated_at, moments.lasting(job.updated_at, now=now)
-
-
-def counted(count: int, word: str) -> str:
-    """Return `1 job`, `1,204 jobs`."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _zone() -> str:

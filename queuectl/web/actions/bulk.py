@@ -6,6 +6,7 @@ from typing import Any, Mapping, Sequence
 
 from flask import Blueprint, Response, abort, redirect, request, url_for
 
+from queuectl.core.counts import counted
 from queuectl.core.deaths import DeathGroup
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.states import JobState
@@ -15,7 +16,7 @@ from queuectl.storage.bulk import Many
 from queuectl.web import changes
 from queuectl.web.acting import done, reason, where_from
 from queuectl.web.chosen import Chosen
-from queuectl.web.frame import counted, render
+from queuectl.web.frame import render
 from queuectl.web.guard import may_see_env, serving, storage
 from queuectl.web.storages import WebStorage
 from queuectl.web.tasks import Task

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from queuectl.core.counts import counted
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.web import hook_tests
 from queuectl.web.acting import done, refused
-from queuectl.web.frame import counted
 from queuectl.web.guard import serving, storage
 from queuectl.web.pages.hooks import LAST
 

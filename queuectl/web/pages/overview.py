@@ -19,6 +19,7 @@ from queuectl.core.activity import (
     quantile,
 )
 from queuectl.core.batches import is_lane, serves
+from queuectl.core.counts import counted
 from queuectl.core.facts import Facts, QueueFacts
 from queuectl.core.models import Job, Selection
 from queuectl.core.named_tuples import NamedTuple
@@ -30,7 +31,7 @@ from queuectl.core.times import utcnow
 from queuectl.web import activity, charts, dying
 from queuectl.web.chosen import group_name
 from queuectl.web.findings import diagnosis
-from queuectl.web.frame import counted, render
+from queuectl.web.frame import render
 from queuectl.web.guard import serving, storage
 
 overview_page = Blueprint("overview", __name__)
