@@ -71,7 +71,12 @@ def line_of(error: click.ClickException) -> str:
         return f"no such option: {error.option_name}{of_option(error)}"
     # click prints each choice on its own line, after a tab.
     text = message.replace("\n\t", " ").strip().rstrip(".")
-    return text[:1].lower() + text[1:]
+    hint = ""
+    if isinstance(error, click.UsageError) and "unexpected extra argument (" in text:
+        from queuectl.cli.hints import of_extra_argument  # only on the way to an error
+
+        hint = of_extra_argument(error, text)
+    return f"{text[:1].lower()}{text[1:]}{hint}"
 
 
 def knowing_short_options(parser: Any) -> Any:

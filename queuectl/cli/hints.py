@@ -5,11 +5,13 @@ Only loaded on the way to an error.
 
 from __future__ import annotations
 
+import re
 from typing import Mapping
 
 import click
 
 from queuectl.core.settings import KEYS
+from queuectl.core.states import JobState
 
 FOREIGN_COMMANDS: Mapping[str, Mapping[str, str]] = {
     "queuectl": {
@@ -169,8 +171,27 @@ _OPTIONS_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "stop": {"--all": "queuectl worker stop"},
 }
 """By the name of a command: options that it does not have, and what to write instead."""
+_ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "queuectl worker start": {"[0-9]+": "did you mean --count {}?"},
+    "queuectl list": {
+        "@.*": "use: queuectl show {}",
+        "|".join(state.value for state in JobState): "did you mean --state {}?",
+    },
+    "queuectl web": {"[0-9]+": "did you mean --listen 127.0.0.1:{}?"},
+}
+"""By the path of a command: patterns of an argument that it does not take, and what to write."""
 _SIMILAR = 0.7
 """How similar an option must be. (By click's 0.6, `--label` is similar to `--help`.)"""
+
+
+def of_extra_argument(error: click.UsageError, text: str) -> str:
+    """Return what to write instead of the argument that a message of click names, if known."""
+    word = text.rpartition("(")[2].rstrip(")")
+    path = error.ctx.command_path if error.ctx is not None else ""
+    for pattern, hint in _ARGUMENTS.get(path, {}).items():
+        if re.fullmatch(pattern, word):
+            return f" ({hint.format(word)})"
+    return ""
 
 
 def of_option(error: click.NoSuchOption) -> str:

@@ -239,6 +239,18 @@ def test_a_key_may_be_written_as_in_json(queue: Queue) -> None:
     [
         ("statu", "queuectl: no such command: statu (did you mean status?)"),
         ("status extra", "queuectl status: got unexpected extra argument (extra)"),
+        (
+            "worker start 4",
+            "queuectl worker start: got unexpected extra argument (4) (did you mean --count 4?)",
+        ),
+        (
+            "list dead",
+            "queuectl list: got unexpected extra argument (dead) (did you mean --state dead?)",
+        ),
+        (
+            "list @3",
+            "queuectl list: got unexpected extra argument (@3) (use: queuectl show @3)",
+        ),
         ("show", "queuectl show: no job given (give its id)"),
         ("dlq retry --queue", "queuectl dlq retry: option '--queue' requires an argument"),
     ],
