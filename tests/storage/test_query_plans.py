@@ -66,10 +66,13 @@ def fill(path, finished, future):
         conn.execute("COMMIT")
 
 
-def closed(storage):
-    """Close a storage; return the path of its file."""
+@contextmanager
+def file_of(storage):
+    """Close a storage; return the path of its file, which is removed afterwards: it is large."""
     storage.close()
-    return Path(storage.files.database)
+    path = Path(storage.files.database)
+    yield path
+    path.unlink()
 
 
 @contextmanager
@@ -92,7 +95,8 @@ def opened(folder, finished, future):
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory):
-    return closed(opened(tmp_path_factory.mktemp("small"), 20, 20))
+    with file_of(opened(tmp_path_factory.mktemp("small"), 20, 20)) as path:
+        yield path
 
 
 @pytest.fixture
@@ -104,7 +108,8 @@ def small(small_file, tmp_path):
 
 @pytest.fixture(scope="module")
 def large_file(tmp_path_factory):
-    return closed(opened(tmp_path_factory.mktemp("large"), ROWS, 100_000))
+    with file_of(opened(tmp_path_factory.mktemp("large"), ROWS, 100_000)) as path:
+        yield path
 
 
 @pytest.fixture
@@ -525,6 +530,7 @@ def mixed(tmp_path_factory):
     storage._database.connection.execute("PRAGMA query_only = ON")
     yield storage
     storage.close()
+    Path(storage.files.database).unlink()
 
 
 @pytest.mark.parametrize(
@@ -714,7 +720,7 @@ def test_jobs_of_hooks_are_found_by_indexes(large):
 
 
 def after_a_history(folder, hours, attempts):
-    """Make a queue in which jobs of ten queues ended in each of so many hours; return its file."""
+    """Return a queue in which jobs of ten queues ended in each of so many hours until now."""
     storage = open_new(find(str(folder / "queue.db"), None, False))
     fill(storage.files.database, attempts, 0)
     with closing(sqlite3.connect(storage.files.database, isolation_level=None)) as conn:
@@ -743,16 +749,16 @@ def after_a_history(folder, hours, attempts):
         conn.execute("COMMIT")
     while storage.expire_activity(now=NOW):
         pass
-    return closed(storage)
+    return storage
 
 
 @pytest.fixture(scope="module")
 def short_and_long(tmp_path_factory):
     """The files of queues with a history of 50 days and of a year."""
-    return [
-        after_a_history(tmp_path_factory.mktemp("history"), hours, attempts)
-        for hours, attempts in ((24 * 50, 20), (24 * 365, 20_000))
-    ]
+    short = after_a_history(tmp_path_factory.mktemp("history"), 24 * 50, 20)
+    long = after_a_history(tmp_path_factory.mktemp("history"), 24 * 365, 20_000)
+    with file_of(short) as one, file_of(long) as other:
+        yield one, other
 
 
 def count_one(storage):
