@@ -157,7 +157,9 @@ def find(path: str | None, environment_path: str | None, allow_shared: bool) -> 
     """
     given = path or environment_path
     expanded = os.path.expanduser(given or DEFAULT_DATABASE)
-    if expanded.startswith("~"):
+    # With an empty HOME, `~` would be the root folder.
+    is_homeless = not given and os.environ.get("HOME") == ""
+    if expanded.startswith("~") or is_homeless:
         raise QueueUnusable(
             f"cannot find the home folder in {given or DEFAULT_DATABASE} (set HOME)"
         )

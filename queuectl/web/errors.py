@@ -32,7 +32,7 @@ _TITLES = {
     404: "There is no such page",
     405: "This address cannot be called in this way",
     413: "The request is too long",
-    421: "Misdirected request",
+    421: "Misdirected request (for another name or port: queuectl web --allowed-host NAME:PORT)",
     500: "Something went wrong in queuectl",
     503: "The queue cannot be used at the moment",
 }

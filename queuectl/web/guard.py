@@ -45,7 +45,6 @@ class Misdirected(HTTPException):
     """The request was meant for another host: the header Host names none of ours."""
 
     code = 421
-    description = "This server does not go by that name."
 
 
 class Serving:

@@ -121,7 +121,11 @@ def test_another_host_name_is_refused_first(page: Page, host: str) -> None:
     """DNS rebinding gives our address to a name of others; not even static files are served."""
     for path in ("/", "/static/x/app.css", "/nothing"):
         answer = page.ask(path, host=host)
-        assert (answer.status, answer.text) == (421, "Misdirected request\n")
+        assert answer.status == 421
+        assert answer.text == (
+            "Misdirected request (for another name or port: "
+            "queuectl web --allowed-host NAME:PORT)\n"
+        )
     assert page.ask("/healthz", host=host, whole_path=True).status == 421
 
 

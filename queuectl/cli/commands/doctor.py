@@ -359,9 +359,10 @@ def _path(storage: Storage) -> Checked:
     """Compare the PATH of this shell with that of the workers."""
     own = os.environ.get("PATH", "")
     captured = {"PATH", "*"} & set(storage.settings().capture_env)
-    different = [
-        worker.id for worker in storage.living_workers() if _path_of(worker.pid) not in (own, None)
-    ]
+    living = storage.living_workers()
+    if not living:
+        return Checked("PATH", OK, "there are no workers to compare with")
+    different = [worker.id for worker in living if _path_of(worker.pid) not in (own, None)]
     if not different:
         return Checked("PATH", OK, "the workers and this shell use the same PATH")
     if captured:

@@ -48,7 +48,7 @@ _OPTIONAL_ROWS = (
 
 
 @click.command("status", cls=QueueCommand)
-@option("--watch", is_flag=True, help="On a terminal, update the display once a second.")
+@option("--watch", is_flag=True, help="On a terminal, show it anew each second, until Ctrl+C.")
 @queue_option
 @json_option
 def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:
