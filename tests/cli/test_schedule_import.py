@@ -160,6 +160,20 @@ def test_a_given_name_that_is_taken_is_refused_unless_replaced(queue: Queue) -> 
     assert _schedules(queue)["night"]["expression"] == "@weekly"
 
 
+def test_a_system_crontab_is_recognised(queue: Queue) -> None:
+    """Its sixth column would become the program of each job."""
+    note = (
+        "root is a user, not a program: for a file with a column for the user, as /etc/crontab, "
+        "use --system-user root"
+    )
+
+    done = _import(queue, "17 * * * * root cd / && run-parts /etc/cron.hourly\n", "-n")
+    assert done.err.splitlines() == ["1 added; nothing was stored", note]
+    done = _import(queue, "17 * * * * root cd / && run-parts /etc/cron.hourly\n", "--system-user",
+                   "root")  # fmt: skip
+    assert done.err.splitlines() == ["1 added"]
+
+
 def test_the_lines_of_one_user_are_taken_from_a_system_crontab(queue: Queue) -> None:
     text = "17 * * * * root run-parts /etc/cron.hourly\n@daily nobody true\n"
     done = _import(queue, text, "--system-user", "root", "--prefix", "sys-")

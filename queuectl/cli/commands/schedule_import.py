@@ -173,12 +173,37 @@ def _summarize(plan: ImportPlan, crontab: Crontab | None, *, dry_run: bool) -> N
     )
     said = ", ".join(f"{count} {what}" for count, what in counts if count) or "no schedules found"
     output.message(f"{said}; nothing was stored" if dry_run else said)
+    user = _user_instead_of_program(crontab) if crontab is not None else None
+    if user is not None:
+        output.message(
+            f"{user} is a user, not a program: for a file with a column for the user, as "
+            f"/etc/crontab, use --system-user {user}"
+        )
     if dry_run or crontab is None:
         return
     if plan.added:
         output.hint("now take these lines out, so that they do not run twice: crontab -e")
     for address in crontab.mailed_to:
         output.hint(f"cron mailed the output to {address}; a hook can mail (queuectl help hooks)")
+
+
+def _user_instead_of_program(crontab: Crontab) -> str | None:
+    """Return the first word of the first command if every command begins with a user's name.
+
+    None if one does not, or if there is a program of that name.
+    """
+    import pwd  # only when it is needed
+    import shutil
+
+    words = [entry.command.split()[0] for entry in crontab.entries]
+    for word in words:
+        try:
+            pwd.getpwnam(word)
+        except KeyError:
+            return None
+        if shutil.which(word) is not None:
+            return None
+    return words[0] if words else None
 
 
 @click.command("export", cls=QueueCommand)
