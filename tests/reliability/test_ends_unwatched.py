@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.storage.write_lock import WriteLock
-from support.adoption import NOTED, ledger, orphan, until_adopted
+from support.adoption import NOTED, ledger, orphan, until_adopted, until_noted
 from support.held import HELD
 from support.processes import alive, kill, linux_only
 from support.queue import Queue
@@ -24,9 +24,10 @@ def test_a_job_that_ends_before_its_adoption(queue: Queue, command: str) -> None
     """The supervisor is stopped while worker and job end; then it reports the exit status."""
     job = queue.add(command, max_retries=1)
     supervisor = queue.start()
-    running = queue.pid("running")
+    running, worker = queue.pid("running"), queue.worker()
+    until_noted(queue, worker["id"])
     os.kill(supervisor.pid, signal.SIGSTOP)
-    kill(queue.worker()["pid"])
+    kill(worker["pid"])
     queue.let_go()
     wait_until(lambda: not alive(running))
     os.kill(supervisor.pid, signal.SIGCONT)

@@ -30,6 +30,16 @@ def until_adopted(queue: Queue, job: str, dead: str) -> str:
     return wait_until(adopter, what=f"the adoption of the job of {dead}")
 
 
+def until_noted(queue: Queue, worker: str) -> None:
+    """Wait until a worker has noted its job completely: the job runs a little before that."""
+
+    def has_noted() -> bool:
+        seen = lockfiles.job_process(queue.files, worker)
+        return seen is not None and seen.start_ticks is not None
+
+    wait_until(has_noted, what="the worker to note its job")
+
+
 def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool = True) -> str:
     """Start a pool and kill its worker while a job runs; return the id of that worker.
 
@@ -40,13 +50,7 @@ def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool 
     supervisor = queue.start(before=before)
     running = queue.pid("running")
     worker = queue.worker()
-
-    def has_noted() -> bool:
-        seen = lockfiles.job_process(queue.files, worker["id"])
-        return seen is not None and seen.start_ticks is not None
-
-    # The job runs a little before its worker has noted it completely.
-    wait_until(has_noted, what="the worker to note its job")
+    until_noted(queue, worker["id"])
     if dies == "all":
         kill(supervisor.pid, worker["pid"])
         supervisor.wait()
