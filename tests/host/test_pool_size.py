@@ -50,13 +50,16 @@ def test_only_ones_own_size_is_withdrawn(queue_files):
     assert pool_size.take(queue_files, POOL) is None
 
 
-def test_something_else_in_its_place_is_removed(queue_files):
+def test_something_else_in_its_place_is_removed(queue_files, tmp_path):
     """Otherwise no later size could be written. No error ends the supervisor."""
     path = queue_files.pool_size(POOL)
     os.mkdir(path)
     assert pool_size.take(queue_files, POOL) is None
-    os.symlink("/etc/passwd", path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("5\n")
+    os.symlink(elsewhere, path)
     assert pool_size.take(queue_files, POOL) is None
+    assert elsewhere.read_text() == "5\n"
     os.mkdir(path)
     pool_size.forget(queue_files, POOL)
     assert os.listdir(queue_files.workers) == []

@@ -241,7 +241,9 @@ def _put_fifo(path: Path) -> None:
 
 def _put_link(path: Path) -> None:
     path.unlink()
-    path.symlink_to("/etc/passwd")
+    elsewhere = path.parent.parent / "elsewhere"
+    elsewhere.touch()
+    path.symlink_to(elsewhere)
 
 
 def _put_file_for_folder(path: Path) -> None:
