@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 
 import pytest
 
 from queuectl.core.models import Outcome, OutcomeKind, Output, Recorded, Verdict
 from queuectl.core.specs import JobSpec
 from queuectl.core.states import JobState
+from queuectl.storage.for_workers import WorkerStorage
 from support.clock import later
 from support.outcomes import COMPLETED, DEAD, EXIT_1, INTERRUPTED, LOST, OK, retry_at
 from support.rows import add, finish, sql
@@ -255,3 +257,23 @@ def test_execution_ids_are_never_used_again(storage, clock):
 
     assert second.execution_id > first.execution_id
     assert second.job.seq > first.job.seq
+
+
+def test_a_worker_keeps_nothing_of_the_jobs_that_it_has_done(storage, clock):
+    """Regression: Python kept 2,000 freed tuples of two lengths each, and did not use them again.
+
+    They took 0.7 MB of each worker. A block of memory is about an object.
+    """
+    storage.enqueue([JobSpec(command="true") for _ in range(601)], now=clock.now)
+    worker = WorkerStorage.open(storage.files, write=True)
+    claim = worker.claim("w1", now=clock.now)
+    blocks = 0
+    for number in range(600):
+        if number == 200:
+            blocks = sys.getallocatedblocks()
+        _, claim = worker.record_and_claim(claim, OK, COMPLETED, "w1", now=clock.now)
+
+    assert claim is not None
+    kept = sys.getallocatedblocks() - blocks
+    worker.close()
+    assert kept < 400, "one per job, or more"
