@@ -65,11 +65,18 @@ def test_the_tables_of_the_page_are_made_from_the_figures(report: Path, tmp_path
     """Every figure is in its table; tables that were not measured stay, and all other text."""
     page = tmp_path / "README.md"
     page.write_text(_PAGE.read_text("utf-8"), "utf-8")
+    measured = json.loads(report.read_text())
+    figures: list[dict[str, Any]] = measured["figures"]
+    for figure in figures:
+        if figure["name"] == "loss-ours-jobs":  # how many ran at the kill depends on the machine
+            assert figure["median"].startswith("not ended 0 of ")
+            figure["median"] = "not ended 0 of 9; begun twice 2 one after the other, 0 at the same"
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps(measured))
     script = str(_FOLDER / "page.py")
-    subprocess.run([sys.executable, script, str(report), str(page)], check=True, timeout=30)
+    subprocess.run([sys.executable, script, str(known), str(page)], check=True, timeout=30)
 
     before, after = _tables(_PAGE), _tables(page)
-    figures: list[dict[str, Any]] = json.loads(report.read_text())["figures"]
     shown = [line.split(" | ")[0][2:] for name in ("limits", "ours", "output", "history", "beside")
              for line in after[name].splitlines()[3:] if line.startswith("| ")]  # fmt: skip
     assert shown == [f["title"].replace("|", r"\|") for f in figures if f["group"] != "losses"]
