@@ -6,7 +6,6 @@ import _signal as signal  # as in `host/signals.py`
 import gc
 import os
 import select
-import sys
 import time
 from typing import Callable, NoReturn
 
@@ -98,7 +97,10 @@ class Supervisor:
         )
         # Before the forks: each worker becomes a subreaper as well, and shares what that loads.
         self._reaps_orphans = become_subreaper()
-        _keep_memory_shared()
+        # Frozen before the forks, objects are not touched by the collector, so that the memory
+        # that they are in stays shared by all workers.
+        gc.collect()
+        gc.freeze()
         self._fill_slots()
         poll = select.poll()
         poll.register(stream.fileno(), select.POLLIN)
@@ -376,28 +378,6 @@ class Supervisor:
         known = workers | self._restarts.recovered() | self._left_behind | {self._id}
         for dead in self._scan.dead_workers(known):
             self._recover(dead)
-
-
-def _keep_memory_shared() -> None:
-    """Do before the forks what else each worker would do: write into the memory of our objects.
-
-    A page of memory is shared by all workers until one of them writes into it.
-    """
-    # Frozen objects are not touched by the collector.
-    gc.collect()
-    gc.freeze()
-    # Each entry of the cache of attributes holds a reference to a name. A worker that replaces
-    # entries would write into the pages of all those names. (From Python 3.12 on, names have no
-    # count of references.)
-    if sys.version_info < (3, 12):
-        sys._clear_type_cache()
-    # At the first look for an attribute, a class is written into. Both together keep 0.09 MB
-    # shared.
-    for name, module in list(sys.modules.items()):
-        if name.startswith("queuectl."):
-            for one in vars(module).values():
-                if isinstance(one, type) and one.__module__ == name:
-                    hasattr(one, "_")
 
 
 def _tell(child: _Child, order: Order) -> None:
