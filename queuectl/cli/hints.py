@@ -157,20 +157,20 @@ _FOREIGN_OPTIONS: Mapping[str, str] = {
     "--burst": "--drain",
 }
 _OPTIONS_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
-    "enqueue": {
+    "queuectl enqueue": {
         **dict.fromkeys(("--cron", "--every", "--repeat", "--schedule"), "queuectl schedule add"),
         **dict.fromkeys(("--webhook", "--url", "--hook"), "queuectl hook add"),
     },
-    "run": {
+    "queuectl run": {
         **dict.fromkeys(("-P", "-c", "--count", "--parallel", "--workers"), "--jobs"),
         **dict.fromkeys(("-a", "--arg-file"), ":::: FILE, after the command"),
         "--joblog": "queuectl list --json",
     },
-    "pause": {"--all": "queuectl queue pause"},
-    "resume": {"--all": "queuectl queue resume"},
-    "stop": {"--all": "queuectl worker stop"},
+    "queuectl queue pause": {"--all": "queuectl queue pause"},
+    "queuectl queue resume": {"--all": "queuectl queue resume"},
+    "queuectl worker stop": {"--all": "queuectl worker stop"},
 }
-"""By the name of a command: options that it does not have, and what to write instead."""
+"""By the path of a command: options that it does not have, and what to write instead."""
 _ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "queuectl worker start": {"[0-9]+": "did you mean --count {}?"},
     "queuectl list": {
@@ -199,7 +199,7 @@ def of_option(error: click.NoSuchOption) -> str:
     if error.ctx is None:
         return ""
     wanted = error.option_name.partition("=")[0]
-    elsewhere = _OPTIONS_ELSEWHERE.get(error.ctx.command.name or "", {}).get(wanted)
+    elsewhere = _OPTIONS_ELSEWHERE.get(error.ctx.command_path, {}).get(wanted)
     if elsewhere is not None:
         return f" (use: {elsewhere})"
     known = [

@@ -185,6 +185,17 @@ def test_a_word_of_another_tool_suggests_our_command(queue: Queue, group: str, w
         ("enqueue -j 4 x", "queuectl enqueue: no such option: -j (queuectl enqueue --help lists …"),
         ("run -k echo", "queuectl run: no such option: -k (did you mean --keep-order?)"),
         ("queue pause --all", "queuectl queue pause: no such option: --all (use: queuectl queue …"),
+        (
+            "schedule pause --all",
+            "queuectl schedule pause: no such option: --all (queuectl schedule pause --help lists "
+            "them)",
+        ),
+        (
+            "hook resume --all",
+            "queuectl hook resume: no such option: --all (queuectl hook resume --help lists them)",
+        ),
+        ("schedule run -P s", "queuectl schedule run: no such option: -P (queuectl schedule run …"),
+        ("worker stop --all", "queuectl worker stop: no such option: --all (use: queuectl work…"),
         ("web --port 80", "queuectl web: no such option: --port (did you mean --listen?)"),
         ("run -P 4 echo", "queuectl run: no such option: -P (use: --jobs)"),
         ("run -a x echo", "queuectl run: no such option: -a (use: :::: FILE, after the command)"),
