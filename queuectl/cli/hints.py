@@ -174,7 +174,7 @@ _OPTIONS_ELSEWHERE: Mapping[str, Mapping[str, str]] = {
 _ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "queuectl worker start": {"[0-9]+": "did you mean --count {}?"},
     "queuectl list": {
-        "@.*": "use: queuectl show {}",
+        "@[0-9a-z]+": "use: queuectl show {}",
         "|".join(state.value for state in JobState): "did you mean --state {}?",
     },
     "queuectl web": {"[0-9]+": "did you mean --listen 127.0.0.1:{}?"},

@@ -262,6 +262,7 @@ def test_a_key_may_be_written_as_in_json(queue: Queue) -> None:
             "list @3",
             "queuectl list: got unexpected extra argument (@3) (use: queuectl show @3)",
         ),
+        ("list @;ls", "queuectl list: got unexpected extra argument (@;ls)"),
         ("show", "queuectl show: no job given (give its id)"),
         ("dlq retry --queue", "queuectl dlq retry: option '--queue' requires an argument"),
     ],
