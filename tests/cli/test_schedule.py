@@ -116,6 +116,14 @@ def test_a_variable_that_names_no_zone_is_pointed_out(queue: Queue) -> None:
     assert a_file.screen == ""
 
 
+def test_a_fixed_distance_needs_no_zone_of_the_variable(queue: Queue) -> None:
+    """Regression: a zone that `every 10m` does not use was pointed out as well."""
+    words = ("schedule", "next", "every 10m", "-n", "1")
+    shown = on_terminal(queue, *words, streams="stderr", env={"TZ": "Mars/Foo"})
+
+    assert (shown.code, shown.screen) == (0, "")
+
+
 EXAMPLE = "(example: queuectl schedule add nightly '0 2 * * *' -- backup)"
 
 

@@ -185,8 +185,8 @@ def _chosen(text: str, tz: str | None, now: datetime) -> Schedule:
         if tz is not None:
             usage_error(f"--tz cannot be used with a schedule, which has its own zone: {text}")
         return open_part(Schedules).schedule(text)
-    zone, anchor = zone_to_store(tz), now.replace(microsecond=0)
-    draft = Schedule("", cron.normal(text), zone, "", anchor, now, now)
+    expression, anchor = cron.normal(text), now.replace(microsecond=0)
+    draft = Schedule("", expression, zone_to_store(tz, expression), "", anchor, now, now)
     return with_next(draft, times_of(draft), after=now)
 
 

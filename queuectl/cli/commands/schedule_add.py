@@ -178,10 +178,11 @@ def _schedule(
         usage_error("give a name and a time (example: queuectl schedule add s @daily -- make)")
     if options["missed"] == "all" and options["overlap"] != "allow":
         usage_error("--missed all requires --overlap allow, since its jobs are made at once")
+    expression = cron.normal(" ".join(given[1:]))
     return Schedule(
         name=check_name(given[0], "the name"),
-        expression=cron.normal(" ".join(given[1:])),
-        timezone=zone_to_store(tz),
+        expression=expression,
+        timezone=zone_to_store(tz, expression),
         spec="",
         anchor=now.replace(microsecond=0),
         created_at=now,
@@ -209,12 +210,13 @@ def _spec(
     return JobSpec.from_fields(given, now=now, defaults=defaults)
 
 
-def zone_to_store(given: str | None) -> str | None:
+def zone_to_store(given: str | None, expression: str) -> str | None:
     """Return the name of the time zone to store; None is the zone of the machine."""
     if given is None:
         name = os.environ.get("TZ", "").lstrip(":")
         zone = cron.zone_from_environment(name)
-        if zone is None and name and not name.startswith("/"):  # not the path of a file
+        is_path = name.startswith("/")
+        if zone is None and name and not is_path and cron.needs_cronsim(expression):
             output.hint(
                 f"TZ={name} does not name a time zone",
                 "the one of the machine is used (--tz sets another)",
