@@ -56,9 +56,15 @@ class Log:
 
     def exception(self, message: str, *values: object) -> None:
         """Log what went wrong, with the traceback of the exception that is being handled."""
-        import traceback  # only when it is needed
+        error = sys.exc_info()[1]
+        try:
+            import traceback  # only when it is needed
 
-        self._log(ERROR, message, values, more=f"\n{traceback.format_exc().rstrip()}")
+            more = f"\n{traceback.format_exc().rstrip()}"
+        except (ImportError, OSError):  # no file can be opened, which may be what went wrong
+            self._log(ERROR, f"{message}: %s: %s", (*values, type(error).__name__, error))
+        else:
+            self._log(ERROR, message, values, more=more)
 
     def _log(self, level: int, message: str, values: tuple[object, ...], *, more: str = "") -> None:
         text = message % values if values else message

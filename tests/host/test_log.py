@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 
@@ -55,6 +56,21 @@ def test_a_traceback_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["worker w-1 crashed", "Traceback (most recent call last):"]
     assert lines[-2:] == ["ZeroDivisionError: so", "long"]
+
+
+def test_a_crash_is_logged_if_no_file_can_be_opened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a bug: without a free descriptor, `traceback` was not found, and nothing written."""
+    log = Log()
+    monkeypatch.setitem(sys.modules, "traceback", None)
+    try:
+        raise OSError(errno.EMFILE, "Too many open files", "a\nb")
+    except OSError:
+        log.exception("worker %s crashed", "w-1")
+
+    line = "worker w-1 crashed: OSError: [Errno 24] Too many open files: 'a\\\\nb'\n"
+    assert capsys.readouterr().err == line
 
 
 class _Full(io.StringIO):
