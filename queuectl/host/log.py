@@ -67,17 +67,19 @@ class Log:
             self._log(ERROR, message, values, more=more)
 
     def _log(self, level: int, message: str, values: tuple[object, ...], *, more: str = "") -> None:
-        text = message % values if values else message
+        if self._write is None and level < self._least:
+            return
+        text = escape(message % values if values else message) + more
         if self._write is not None:
-            self._write(level, text + more)
-        elif level >= self._least:
-            when = time.strftime(self._times) + " " if self._times else ""
-            try:
-                sys.stderr.write(f"{self._before}{when}{escape(text)}{more}\n")
-                sys.stderr.flush()
-            except (OSError, ValueError, AttributeError):
-                # On a full disk, or without stderr, a line is lost; it must not end the process.
-                pass
+            self._write(level, text)
+            return
+        when = time.strftime(self._times) + " " if self._times else ""
+        try:
+            sys.stderr.write(f"{self._before}{when}{text}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):
+            # On a full disk, or without stderr, a line is lost; it must not end the process.
+            pass
 
 
 log = Log()

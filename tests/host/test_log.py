@@ -90,14 +90,17 @@ def test_a_line_that_cannot_be_written_is_lost(
     Log().error("lost")
 
 
-def test_another_program_part_can_take_the_messages() -> None:
-    """It gets all of them, with their levels: the server of `queuectl web` has a log of its own."""
+def test_another_part_of_the_program_can_take_the_messages() -> None:
+    """It gets all of them, with their levels: the server of `queuectl web` has a log of its own.
+
+    Regression: control characters in a name reached that log as they were.
+    """
     log = Log()
     taken: list[tuple[int, str]] = []
     log.send_to(lambda level, message: taken.append((level, message)))
 
     log.info("%s", 1)
-    log.warning("%s", 2)
+    log.warning("%s", "a\nb")
     log.error("%s", 3)
 
-    assert taken == [(INFO, "1"), (WARNING, "2"), (ERROR, "3")]
+    assert taken == [(INFO, "1"), (WARNING, "a\\nb"), (ERROR, "3")]
