@@ -60,10 +60,7 @@ _MEND = f"""
            )
      WHERE state = 'pending'
        AND typeof(head_priority) = 'text'
-       AND NOT EXISTS (SELECT 1
-                         FROM jobs
-                        WHERE seq = head_seq
-                          AND state = 'pending')
+       AND head_seq <> ({_FIRST_JOB.format(columns="head.seq", queue="job_counts.queue")})
 """
 
 
@@ -214,9 +211,11 @@ def first_jobs(conn: sqlite3.Connection, queues: Sequence[str], at: str) -> list
 
 
 def mend(conn: sqlite3.Connection) -> bool:
-    """Move the kept heads that cannot be read, and whose jobs do not wait any more.
+    """Move the kept heads that cannot be read and that are not the first job of their queue.
 
-    Another program wrote the priority of such a job. Returns whether there was any.
+    Another program wrote the priority of such a job, which is paused or no longer pending. Returns
+    whether there was any. A head stays where all pending jobs are paused: without one, no trigger
+    would give the queue a head again.
     """
     return conn.execute(_MEND).rowcount > 0
 

@@ -90,6 +90,33 @@ def test_only_the_job_that_cannot_be_read_is_set_aside(storage, worker, clock, q
     assert storage.get("a").last_error == "another program wrote what cannot be read: label"
 
 
+def test_a_paused_job_that_cannot_be_read_stops_no_other_job(storage, worker, clock):
+    """Prevents a bug: its queue kept a head that no claim could read."""
+    add(storage, clock.now, "a", "b", queue="x")
+    add(storage, clock.now, "c", queue="y")
+    storage.pause(storage.get("a"), now=clock.now, clock=0.0)
+    _damage(storage, "priority", _NOT_UTF8)
+    sql(storage, f"UPDATE job_counts SET head_priority = {_NOT_UTF8} WHERE queue = 'x'")
+
+    claims = [worker.claim("w1", now=clock.now) for _ in range(3)]
+    assert [claim and claim.job.id for claim in claims] == ["b", "c", None]
+
+
+def test_a_queue_whose_jobs_are_paused_keeps_its_head(storage, worker, clock):
+    """Prevents a bug: after `resume` its jobs came after those of all other queues."""
+    for queue, odd, *others in (("x", "a", "b", "c"), ("y", "odd", "d", "e")):
+        add(storage, clock.now, odd, *others, queue=queue)
+        sql(storage, f"UPDATE jobs SET priority = {_NOT_UTF8} WHERE id = ?", odd)
+        sql(storage, "DELETE FROM jobs WHERE id = ?", odd)
+    for job in ("b", "c"):
+        storage.pause(storage.get(job), now=clock.now, clock=0.0)
+
+    first = worker.claim("w1", now=clock.now)
+    storage.resume(storage.get("b"), now=clock.now, clock=0.0)
+    then = [worker.claim("w1", now=clock.now) for _ in range(2)]
+    assert [claim.job.id for claim in (first, *then)] == ["d", "b", "e"]
+
+
 def test_a_job_that_waits_for_it_can_be_seen_to_wait(storage, worker, clock):
     """Its death counts as that of any other job."""
     add(storage, clock.now, "a")
