@@ -156,13 +156,12 @@ def find(path: str | None, environment_path: str | None, allow_shared: bool) -> 
     Symbolic links are resolved, so that one database never gets two folders.
     """
     given = path or environment_path
-    expanded = os.path.expanduser(given or DEFAULT_DATABASE)
+    named = given or DEFAULT_DATABASE
+    expanded = os.path.expanduser(named)
     # With an empty HOME, `~` would be the root folder.
-    is_homeless = not given and os.environ.get("HOME") == ""
+    is_homeless = named.startswith("~/") and os.environ.get("HOME") == ""
     if expanded.startswith("~") or is_homeless:
-        raise QueueUnusable(
-            f"cannot find the home folder in {given or DEFAULT_DATABASE} (set HOME)"
-        )
+        raise QueueUnusable(f"cannot find the home folder in {named} (set HOME)")
     if "\0" in expanded:
         raise InvalidInput("the path of the database holds a NUL byte")
     absolute = expanded if expanded.startswith("/") else os.path.join(os.getcwd(), expanded)

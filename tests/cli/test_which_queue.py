@@ -180,12 +180,14 @@ def test_a_path_that_cannot_be_a_queue_is_refused(queue: Queue, path: str, messa
         assert_refused(queue.run("--db", path, *words.split()), command, message, code=1)
 
 
-def test_an_empty_home_is_refused(queue: Queue) -> None:
+@pytest.mark.parametrize("path", ["", "~/q.db"])
+def test_an_empty_home_is_refused(queue: Queue, path: str) -> None:
     """Prevents a bug: the queue was put below the root folder."""
-    message = "cannot find the home folder in ~/.local/state/queuectl/queue.db (set HOME)"
+    shown = path or "~/.local/state/queuectl/queue.db"
+    message = f"cannot find the home folder in {shown} (set HOME)"
 
     for words in ("status", "enqueue true"):
-        done = queue.run(*words.split(), env={"HOME": "", "QUEUECTL_DB": ""})
+        done = queue.run(*words.split(), env={"HOME": "", "QUEUECTL_DB": path})
         assert_refused(done, f"queuectl {words.split()[0]}", message, code=1)
 
 
