@@ -468,9 +468,7 @@ def test_a_clock_that_is_years_ahead_for_an_hour_deletes_nothing(storage, works)
     if works:
         storage.enqueue([JobSpec(command="true")], now=wrong)
     assert expire(storage, now=wrong) == 0
-    assert (
-        sql(storage, "SELECT * FROM activity WHERE period LIKE '%2026%' ORDER BY period") == before
-    )
+    assert sql(storage, kept) == before
 
     assert expire(storage) == 1  # the clock is right again; the minute two days ago is still kept
 
