@@ -93,7 +93,7 @@ def find_named(conn: sqlite3.Connection, name: str, up_to: int) -> int:
 
 
 def find_needed(conn: sqlite3.Connection, name: str, *, by: int, up_to: int) -> list[int]:
-    """Return the jobs that a name means among those which the job with the seq `by` waits for.
+    """Return the jobs by this name for which the job with the seq `by` is to wait.
 
     A group stands for its unfinished jobs. If there are none, the name means a single job.
     """

@@ -33,7 +33,7 @@ def name_of(seq: int, job: str, id_made: int) -> str:
 def hooks(
     conn: sqlite3.Connection, dead_jobs: Mapping[str, tuple[int, str]]
 ) -> tuple[HookFacts, ...]:
-    """Return the rules, and the hooks of single jobs that died, ordered by name."""
+    """Return the rules, then the hooks of single jobs whose own jobs are dead, by name."""
     found = []
     rest = dict(dead_jobs)
     for name, paused_at, disabled_at, reason, failures, last_at, result in conn.execute(
