@@ -65,11 +65,11 @@ def test_a_crash_is_logged_if_no_file_can_be_opened(
     log = Log()
     monkeypatch.setitem(sys.modules, "traceback", None)
     try:
-        raise OSError(errno.EMFILE, "Too many open files", "a\nb")
+        raise OSError(errno.EMFILE, "Too many open files", "a.log")
     except OSError:
         log.exception("worker %s crashed", "w-1")
 
-    line = "worker w-1 crashed: OSError: [Errno 24] Too many open files: 'a\\\\nb'\n"
+    line = "worker w-1 crashed: OSError: [Errno 24] Too many open files: 'a.log'\n"
     assert capsys.readouterr().err == line
 
 
