@@ -106,7 +106,8 @@ def test_attempts_before_a_retry(queue: Queue, shown: Callable[..., Page]) -> No
         assert raw.strip() in page.get(f"/jobs/{job}?run={run}")
         assert raw.strip() in page.get(f"/jobs/{job}/output?run={run}")
     assert page.get(f"/jobs/{job}/output.txt?attempt=1") == printed[1]
-    assert page.ask(f"/jobs/{job}?run=999").status == 404
+    for unknown in ("run=999", "attempt=9", f"run={10**30}", f"attempt={10**30}", "attempt=-1"):
+        assert (unknown, page.ask(f"/jobs/{job}?{unknown}").status) == (unknown, 404)
 
 
 def test_tabs_of_attempts(page: Page, storage: Storage) -> None:

@@ -162,16 +162,21 @@ def _chosen(found: Job) -> Execution | None:
     `run` is an execution id. `attempt` is a number: that of the last one, if a retry let the job
     start over, or an attempt was interrupted, so that several have it.
     """
-    run = request.args.get("run", type=int)
-    attempt = request.args.get("attempt", type=int)
+    run = request.args.get("run", type=_number)
+    attempt = request.args.get("attempt", type=_number)
     if run is None:
         chosen = storage().last_execution(found, attempt=attempt)
     else:
-        chosen = storage().execution(min(max(0, run), 1 << 62))
+        chosen = storage().execution(run)
     is_named = run is not None or attempt is not None
     if is_named and (chosen is None or chosen.job_seq != found.seq):
         abort(404)
     return chosen
+
+
+def _number(text: str) -> int:
+    """Return a number within what SQLite can compare; no attempt has one of the bounds."""
+    return min(max(0, int(text)), 1 << 62)
 
 
 def _tabs(runs: Sequence[Execution], chosen: Execution | None) -> list[Execution]:
