@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Callable
+from typing import Any, Callable
 
+from queuectl.core.models import Execution, Job, Verdict
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
+from queuectl.web.storages import WebStorage
 from support import rows
+from support.outcomes import OK
 from support.queue import Queue
 from support.waiting import wait_until
 from support.web import Page, Server, words
@@ -124,6 +127,25 @@ def test_tabs_of_attempts(page: Page, storage: Storage) -> None:
     ]
 
     assert seen == [[first, *last], [second, *last], last]
+
+
+def test_an_attempt_that_ends_while_its_page_is_made(
+    page: Page, storage: Storage, monkeypatch: Any
+) -> None:
+    """It had a second tab: the attempts are read before the one whose output is shown."""
+    rows.add(storage, utcnow(), "j1")
+    claim = storage.claim("w1", now=utcnow())
+    assert claim is not None
+    read = WebStorage.executions
+
+    def read_before_the_end(own: WebStorage, job: Job) -> list[Execution]:
+        runs = list(read(own, job))
+        storage.record(claim, OK, Verdict(JobState.COMPLETED), now=utcnow())
+        return runs
+
+    monkeypatch.setattr(WebStorage, "executions", read_before_the_end)
+
+    assert 'aria-label="Attempt"' not in page.get("/jobs/j1")
 
 
 def test_find_in_the_output(queue: Queue, shown: Callable[..., Page]) -> None:

@@ -182,7 +182,10 @@ def _number(text: str) -> int:
 def _tabs(runs: Sequence[Execution], chosen: Execution | None) -> list[Execution]:
     """Return the last attempts, and in front of them the one that is shown, if it is older."""
     last = list(runs[-_MOST_TABS:])
-    return last if chosen is None or chosen in last else [chosen, *last]
+    # By id: it may have ended since the others were read.
+    if chosen is None or chosen.id in [run.id for run in last]:
+        return last
+    return [chosen, *last]
 
 
 def _shown(execution: Execution, start: int | None = None) -> Shown:
