@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from support.processes import kill
 from support.queue import Queue
-from support.site import Site
+from support.site import Site, main_text
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -201,6 +201,23 @@ def test_the_job_is_deleted(queue: Queue, site: Site) -> None:
     page.locator("#banner").wait_for()
 
     assert page.inner_text("#banner") == "No such job: j1."
+    site.forgive("404")
+
+
+def test_a_job_that_is_not_there_yet(queue: Queue, site: Site) -> None:
+    """The page says so once, without a banner as well, and shows the job when there is one."""
+    page = site.open("/jobs/j1")
+    said = main_text(page)
+
+    for _ in range(2):  # the page has dealt with the first answer when it asks again
+        with page.expect_response(lambda got: "x-queuectl-live" in got.request.headers) as got:
+            pass
+        assert got.value.status == 404
+    assert page.locator("#banner").count() == 0
+    assert page.inner_text("#live") == "live"
+    assert main_text(page) == said
+    queue.add("echo hello", id="j1")
+    page.get_by_text("echo hello").first.wait_for()
     site.forgive("404")
 
 

@@ -124,6 +124,7 @@
       } else if (answer.status !== 304) {
         const page = new DOMParser().parseFromString(text, "text/html");
         problem = find("main p", page)?.textContent || `queuectl web answers with an error (${answer.status}).`;
+        if (problem === find("main p")?.textContent) problem = ""; // this page is the one that says it
       }
     } catch {
       failures += 1;
