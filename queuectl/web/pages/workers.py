@@ -17,6 +17,6 @@ def workers() -> str:
     """Show the pools with their workers."""
     living = storage().living_workers()
     running = storage().jobs_by_seq([one.seq for one in storage().running_jobs()])
-    jobs = {job.locked_by: job for job in running}
+    jobs = {job.id: job for job in running}
     pools = [list(pool) for _, pool in groupby(living, key=lambda worker: worker.supervisor)]
     return render("workers.html", title="Workers", nav="workers.workers", pools=pools, jobs=jobs)
