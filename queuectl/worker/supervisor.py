@@ -228,7 +228,7 @@ class Supervisor:
             signals.restore(mask)
             titles.set_title(f"queuectl worker {assignment.worker}")
             status = self._worker_main(self._files, assignment)
-        except BaseException:  # noqa: BLE001 (the outermost loop of a process)
+        except BaseException:  # the outermost loop of a process
             _log.exception("worker %s crashed", assignment.worker)
         finally:
             # Not sys.exit: a worker must not run the exit handlers of the supervisor.
