@@ -31,17 +31,21 @@ def test_a_job_is_stopped_exactly_while_it_is_paused(tmp_path: Path) -> None:
     The timeout is shorter than the pauses together. Four histories take place at the same time,
     because most of their time they wait.
     """
-    folders = [tmp_path / f"{seed}" for seed in range(4)]
-    for folder in folders:
+    queues = []
+    for seed in range(4):
+        folder = tmp_path / f"{seed}"
         folder.mkdir()
-
-    in_processes([partial(_history, folder) for folder in folders], timeout=240)
-
-
-def _history(folder: Path) -> None:
-    queue = Queue(folder)
+        queues.append(Queue(folder))
     try:
-        _pause_again_and_again(queue, random.Random(folder.name))
+        in_processes([partial(_history, queue) for queue in queues], timeout=240)
+    finally:
+        for queue in queues:
+            queue.close()  # a history that hangs is killed, and cannot do it
+
+
+def _history(queue: Queue) -> None:
+    try:
+        _pause_again_and_again(queue, random.Random(queue.folder.name))
     finally:
         left = queue.close()
     assert not left, f"left running: {left}"
