@@ -308,13 +308,14 @@ def newest_attempts(
     conn: sqlite3.Connection, job_seq: int, at_most: int = NEWEST_ATTEMPTS
 ) -> Sequence[tuple[int, str, str | None]]:
     """Return the last attempts of a job, newest first: execution id, worker, processes left."""
-    return conn.execute(
-        """
-        SELECT id, worker, left_processes
-          FROM executions
-         WHERE job_seq = :job
-         ORDER BY id DESC
-         LIMIT :at_most
-        """,
-        {"job": job_seq, "at_most": at_most},
-    ).fetchall()
+    with any_bytes(conn):  # odd text in an earlier attempt must not keep the job from running
+        return conn.execute(
+            """
+            SELECT id, worker, left_processes
+              FROM executions
+             WHERE job_seq = :job
+             ORDER BY id DESC
+             LIMIT :at_most
+            """,
+            {"job": job_seq, "at_most": at_most},
+        ).fetchall()

@@ -325,7 +325,7 @@ def left_processes(text: str | None) -> tuple[LeftProcess, ...]:
     """Read the processes that an attempt left running; none if that cannot be read."""
     try:
         return tuple(LeftProcess(*one) for one in json.loads(text or "[]"))
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return ()
 
 

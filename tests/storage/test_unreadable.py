@@ -14,7 +14,7 @@ from queuectl.host import wakeup
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.outlook import Outlooks
 from support.clock import noon
-from support.outcomes import COMPLETED, OK
+from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
 from support.rows import add, sql
 from support.schedules import add_schedule
 
@@ -115,6 +115,18 @@ def test_a_queue_whose_jobs_are_paused_keeps_its_head(storage, worker, clock):
     storage.resume(storage.get("b"), now=clock.now, clock=0.0)
     then = [worker.claim("w1", now=clock.now) for _ in range(2)]
     assert [claim.job.id for claim in (first, *then)] == ["d", "b", "e"]
+
+
+@pytest.mark.parametrize("column", ["worker", "left_processes"])
+@pytest.mark.parametrize("value", [_NOT_UTF8, _BLOB, f"'{'[' * 100_000}'"])
+def test_an_odd_earlier_attempt_keeps_no_job_from_running(storage, worker, clock, column, value):
+    """Prevents a bug: each worker failed at each claim."""
+    add(storage, clock.now, "a")
+    worker.record(worker.claim("w1", now=clock.now), EXIT_1, retry_at(clock.now), now=clock.now)
+    sql(storage, f"UPDATE executions SET {column} = {value}")
+
+    claim = worker.claim("w1", now=clock.now)
+    assert (claim.job.id, claim.job.attempts, claim.left_processes) == ("a", 2, ())
 
 
 def test_a_job_that_waits_for_it_can_be_seen_to_wait(storage, worker, clock):
