@@ -22,7 +22,7 @@ _KEYS: Mapping[Grouping, Callable[[Period], str]] = {
 
 
 def are_counted(conn: sqlite3.Connection, by: Grouping, first_start: str) -> bool:
-    """Whether the counters have all attempts since this one, in groups of this kind.
+    """Whether the counters have all attempts since the one that started then, in such groups.
 
     Attempts that ended before the file was upgraded to schema 4 are not in the counters.
     """

@@ -113,7 +113,7 @@ def fire(
 
 
 def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> bool:
-    """Store the jobs of all hooks that report left out times; return whether there are any."""
+    """Store the jobs of the hooks that report times left out; return whether there are any."""
     rules = _active_rules(conn)
     runs = _rule_runs(rules, "missed", missed.queue, missed.label, missed.schedule)
     if not runs:

@@ -51,7 +51,7 @@ class ScheduleClock(Base):
 
 
 def _correct(conn: sqlite3.Connection, name: str, now: datetime) -> bool:
-    """Move the next planned time of a schedule to the first one after now, and return whether.
+    """Move the next planned time of a schedule to the first one after now; return whether it was.
 
     One that is overdue, or cannot be read or planned here, stays as it is.
     """
