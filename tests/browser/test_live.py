@@ -171,6 +171,26 @@ def test_the_server_goes_away(queue: Queue, site: Site) -> None:
     site.forgive("ERR_CONNECTION_REFUSED")
 
 
+def test_the_server_goes_away_after_an_error(queue: Queue, site: Site) -> None:
+    """The page said for ever what the server had answered last."""
+    queue.add("true", id="j1")
+    queue.run_as_if("completed")
+    updates = Updates(queue, site)
+    page = updates.open("/jobs/j1")
+
+    queue.ok("prune", "j1")
+    updates.ask()
+    said = [page.inner_text("#banner")]
+    site.server.process.terminate()
+    site.server.process.wait()
+    updates.ask()
+    said.append(page.inner_text("#banner"))
+
+    assert said == ["No such job: j1.", "queuectl web does not answer. Trying again."]
+    assert page.inner_text("#live") == "no answer"
+    site.forgive("404|ERR_CONNECTION_REFUSED")
+
+
 def test_the_queue_is_replaced(queue: Queue, site: Site) -> None:
     """The page says what the server says, stays as it is, and goes on when that is over."""
     queue.add("echo kept", id="j1")

@@ -92,9 +92,9 @@
     const live = find("#live");
     if (!live) return;
     const lost = failures >= FAILURES_BEFORE_BANNER;
-    const wrong = problem || (lost ? "queuectl web does not answer. Trying again." : "");
+    const wrong = lost ? "queuectl web does not answer. Trying again." : problem;
     live.className = `live${wrong ? " off" : paused ? " paused" : ""}`;
-    find("span", live).textContent = problem ? "no update" : lost ? "no answer" : paused ? "paused" : "live";
+    find("span", live).textContent = lost ? "no answer" : problem ? "no update" : paused ? "paused" : "live";
     let banner = find("#banner");
     if (wrong && !banner) {
       banner = document.createElement("p");
