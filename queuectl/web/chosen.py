@@ -144,7 +144,7 @@ class Chosen(NamedTuple):
     def of_form(cls, form: MultiDict[str, str], verb: str) -> Chosen:
         """Read a form. Raises InvalidInput."""
         try:
-            ticked = tuple(dict.fromkeys(map(int, form.getlist("job"))))
+            ticked = tuple(dict.fromkeys(array("q", map(int, form.getlist("job")))))
             until = parse_utc(form["until"])
         except (ValueError, KeyError, OverflowError):
             raise InvalidInput("the form cannot be read: load the page again") from None

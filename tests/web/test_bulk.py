@@ -201,6 +201,7 @@ def test_more_than_one_transaction(page: Page, storage: Storage) -> None:
     [({}, "no job is selected"), ({"all": "1", "q": "nothing"}, "no job fits any more"),
      ({"all": "1", "q": "state:pending"}, "cannot retry jobs that are pending"),
      ({"job": "x"}, "the form cannot be read"),
+     ({"job": str(10**30)}, "the form cannot be read"),
      ({"job": [str(n) for n in range(501)]}, "at most 500"),
      ({"until": "x", "job": "1"}, "the form cannot be read"),
      ({"all": "1", "exit": "x", "page": "dead"}, "not a number")],
