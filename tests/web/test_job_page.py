@@ -129,6 +129,20 @@ def test_tabs_of_attempts(page: Page, storage: Storage) -> None:
     assert seen == [[first, *last], [second, *last], last]
 
 
+def test_an_open_page_gets_the_tab_of_a_new_attempt(page: Page, storage: Storage) -> None:
+    """An update leaves the panel alone whose `data-keep` is the same, as that of six tabs was."""
+    rows.add(storage, utcnow(), "j1", max_retries=1)
+    kept = []
+
+    for _ in range(8):
+        rows.finish(storage, utcnow(), "j1", JobState.DEAD)
+        first = next(iter(storage.executions(storage.get("j1"))))
+        kept += re.findall(r'data-keep="([^"]+)"', page.get(f"/jobs/j1?run={first.id}"))
+        storage.retry(storage.get("j1"), now=utcnow())
+
+    assert len(set(kept)) == 8
+
+
 def test_an_attempt_that_ends_while_its_page_is_made(
     page: Page, storage: Storage, monkeypatch: Any
 ) -> None:
