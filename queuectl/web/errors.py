@@ -112,5 +112,12 @@ def _rendered(code: int, title: str, text: str) -> str:
         return frame.render_bare("login.html", title=title, text=text)
     if "storage" in g and code != 503:
         with suppress(QueueError):
-            return frame.render("error.html", title=title, nav="", text=text, layout="base.html")
+            return frame.render(
+                "error.html",
+                title=title,
+                nav="",
+                text=text,
+                layout="base.html",
+                live=request.method != "POST",  # the address of an action is no page
+            )
     return frame.render_bare("error.html", title=title, text=text, layout="bare.html")

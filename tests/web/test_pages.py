@@ -152,10 +152,13 @@ def test_an_unknown_job(page: Page) -> None:
 
 @pytest.mark.parametrize("path", ["/bulk", "/bulk/do", "/queues/pause", "/queues/limit"])
 def test_a_form_without_a_field(page: Page, path: str) -> None:
+    """The page does not update itself: its address answers no GET, so it would show an error."""
     answer = page.post(path)
 
     assert answer.status == 400
     assert "<p>The form that was sent cannot be read: load the page again.</p>" in answer.text
+    assert "data-live" not in answer.text
+    assert "data-live" in page.ask("/jobs/nobody").text
 
 
 def test_a_page_and_its_action(page: Page, storage: Storage) -> None:
