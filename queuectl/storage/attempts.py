@@ -178,6 +178,8 @@ class Attempts(Claiming):
             if not attempts or attempts[0][0] != running:
                 raise UnreadableRow(f"job {job.id}: its running attempt {running} is missing")
             (own, owner, _), *earlier = attempts
+            if not _is_worker_id(owner):  # files have its name
+                raise UnreadableRow(f"job {job.id}: its attempt {own} has the worker {owner!r:.60}")
             numbers = tuple(number for number, _, _ in earlier)
             return Claim(job, own, self._settings(conn), owner, numbers)
 
@@ -415,6 +417,10 @@ def _after(job: Job, outcome: Outcome, verdict: Verdict, now: datetime) -> Job:
         signal=outcome.signal,
         last_error=verdict.last_error,
     )
+
+
+def _is_worker_id(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.replace("-", "").isalnum()
 
 
 def _still_holds(conn: sqlite3.Connection, claim: Claim) -> bool:

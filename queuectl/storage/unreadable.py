@@ -96,14 +96,15 @@ def _unreadable(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
 
 
 def _of_nobody(conn: sqlite3.Connection, seq: int) -> dict[str, object]:
-    """Return the columns of a running job that do not name a worker or an attempt."""
+    """Return the columns of a running job that do not name a worker, or an attempt of a worker."""
     row = conn.execute(
         f"""
         SELECT {IS_WORKER_ID.format("locked_by")},
                EXISTS (SELECT 1
                          FROM executions
                         WHERE id = jobs.execution_id
-                          AND job_seq = jobs.seq)
+                          AND job_seq = jobs.seq
+                          AND {IS_WORKER_ID.format("worker")})
           FROM jobs
          WHERE seq = ?
            AND state = 'processing'

@@ -141,18 +141,29 @@ def test_a_job_that_waits_for_it_can_be_seen_to_wait(storage, worker, clock):
     assert storage.miscounts() == []
 
 
-def test_a_running_job_is_set_aside_with_its_attempt(storage, worker, clock):
+@pytest.mark.parametrize(
+    ("damage", "unreadable"),
+    [
+        (f"jobs SET cwd = {_NOT_UTF8}", "cwd"),
+        (f"executions SET worker = {_NOT_UTF8}", "execution_id"),
+        (f"executions SET worker = {_BLOB}", "execution_id"),
+        ("executions SET worker = '../x-1'", "execution_id"),
+    ],
+)
+def test_a_running_job_is_set_aside_with_its_attempt(storage, worker, clock, damage, unreadable):
     """A worker that died cannot be recovered otherwise."""
     add(storage, clock.now, "a")
-    claim = worker.claim("w1", now=clock.now)
-    _damage(storage, "cwd", _NOT_UTF8)
+    claim = worker.claim("w-1", now=clock.now)
+    sql(storage, f"UPDATE {damage}")
     with pytest.raises(UnreadableRow):
-        worker.held_by("w1")
+        worker.held_by("w-1")
 
-    assert worker.set_aside_held_by("w1", now=clock.now) == [claim.execution_id]
-    assert storage.get("a").state.value == "dead"
-    assert storage.last_execution(storage.get("a")).outcome.value == "lost"
-    assert worker.held_by("w1") is None
+    assert worker.set_aside_held_by("w-1", now=clock.now) == [claim.execution_id]
+    job = storage.get("a")
+    assert job.state.value == "dead"
+    assert job.last_error == f"another program wrote what cannot be read: {unreadable}"
+    assert sql(storage, "SELECT outcome FROM executions") == [("lost",)]
+    assert worker.held_by("w-1") is None
 
 
 def test_a_schedule_recovers_from_a_job_that_was_set_aside(storage, worker, clock):
