@@ -21,7 +21,9 @@ def number(job: Job | JobKey) -> str:
 
 def quoted(name: str) -> str:
     """Return the name of a job or queue, or the like, as one word of a shell command."""
-    from queuectl.core.shell_words import quote_argument  # only when it is needed: it loads shlex
+    if name.isascii() and name.replace("-", "").isalnum():
+        return name
+    from queuectl.core.shell_words import quote_argument  # it loads shlex: not in each worker
 
     return quote_argument(name)
 

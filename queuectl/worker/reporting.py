@@ -108,7 +108,7 @@ class Reporter:
             _name(claim),
             f" in {format_duration(outcome.seconds)}" if outcome.seconds is not None else "",
             outcome.output.size_bytes,
-            claim.job.id,
+            quoted(claim.job.id),
         )
 
     # Neither a failed attempt nor a dead job is a warning: both are recorded, and with -q, cron
@@ -129,7 +129,7 @@ class Reporter:
         job = claim.job
         if outcome is not None:
             reason = f"{_reason(outcome)}; attempt {job.attempts} of {job.max_retries}"
-        _log.info("%s is dead: %s (queuectl dlq retry %s)", _name(claim), reason, job.id)
+        _log.info("%s is dead: %s (queuectl dlq retry %s)", _name(claim), reason, quoted(job.id))
 
     def _say_released(self, claim: Claim, verdict: Verdict) -> None:
         if verdict.run_at is None:

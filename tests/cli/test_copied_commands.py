@@ -15,8 +15,8 @@ WORD = "'a;b$(c)'"
 
 def test_a_name_becomes_one_word() -> None:
     """A plain name stays as it is."""
-    assert [quoted(name) for name in ("mail", "mail/hooks", "@17", ODD)] == [
-        "mail", "mail/hooks", "@17", WORD,
+    assert [quoted(name) for name in ("a-1", "mail/hooks", "@17", ODD, "é", "")] == [
+        "a-1", "mail/hooks", "@17", WORD, "'é'", "''",
     ]  # fmt: skip
     assert start_command([f"@{ODD}", "@a.1"]) == "queuectl worker start --queue '@a.1,@a;b$(c)'"
 

@@ -118,6 +118,16 @@ def test_the_log_has_a_line_per_event(queue: Queue) -> None:
     assert "secret" not in log.read_text()
 
 
+def test_the_commands_of_the_log_can_be_copied(queue: Queue) -> None:
+    """The id of a job may hold what a shell acts on."""
+    queue.add("true", id="a;b")
+    queue.add("exit 3", id="c&d", max_retries=1)
+    logged = queue.drain()
+
+    assert "queuectl logs 'a;b')" in logged
+    assert "(queuectl dlq retry 'c&d')" in logged
+
+
 def test_the_key_log_commands_names_labels_and_commands_in_the_log(queue: Queue) -> None:
     """A long command is cut in its middle."""
     queue.configure(log_commands="on")
