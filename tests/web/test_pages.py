@@ -161,6 +161,17 @@ def test_a_form_without_a_field(page: Page, path: str) -> None:
     assert "data-live" in page.ask("/jobs/nobody").text
 
 
+def test_a_page_that_does_not_update_itself_is_not_called_live(
+    page: Page, storage: Storage
+) -> None:
+    storage.enqueue([JobSpec(command="true", id="j1")], now=utcnow())
+
+    shown = [page.get(path) for path in ("/jobs/j1", "/jobs/j1/edit")]
+
+    assert ["data-live" in text for text in shown] == [True, False]
+    assert ["<span>live</span>" in text for text in shown] == [True, False]
+
+
 def test_a_page_and_its_action(page: Page, storage: Storage) -> None:
     """The action leads back to the page of its form, which says once what happened."""
     storage.enqueue([JobSpec(command="true", id="j1", label="one")], now=utcnow())
