@@ -17,7 +17,7 @@ MOST_WORKERS = 1000
 def write(files: QueueFiles, supervisor: str, workers: int) -> FileIdentity:
     """Tell a supervisor its new size; it looks when it gets SCALE_SIGNAL. Raises QueueUnusable.
 
-    Returns the file that says so. A later call replaces it.
+    Returns the identity of the file that holds it. A later call replaces the file.
     """
     path = files.pool_size(supervisor)
     unfinished = f"{path}.{os.getpid()}"

@@ -229,10 +229,11 @@ def _last_of_some(conn: sqlite3.Connection, first: str, end: str) -> str | None:
 
 
 def _is_plausible(conn: sqlite3.Connection, now: datetime) -> bool:
-    """Whether the clock may be right: there was activity in the years before now.
+    """Whether the clock may be right: there was activity within the last years.
 
-    And in those before the last day of it: jobs may have run while the clock was wrong. After a
-    queue was not used for years, old rows are deleted from its second day on.
+    There must also have been some in the years before the last day with activity, since jobs may
+    have run while the clock was wrong. If a queue was not used for years, its old rows are deleted
+    from its second day on.
     """
     later, end = day(to_text(now)), day(to_text(now + timedelta(days=1)))
     for _ in range(2):

@@ -78,7 +78,7 @@ class Found(NamedTuple):
     are_due: bool
     """Whether jobs are due that are not pending yet; unknown, and False, without a row."""
     are_ticks_due: bool
-    """Whether schedules are due to make a job; False, because it is unknown, without a row."""
+    """Whether schedules are due to make a job; unknown, and False, without a row."""
     is_final: bool
     """False if so many heads were moved that the rest is left to another transaction: another job
     may come first."""
