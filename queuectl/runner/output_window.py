@@ -140,7 +140,10 @@ def read_window(
 def line_start(
     files: QueueFiles, execution: Execution, limit_bytes: int, before: int, most: int = MOST_BYTES
 ) -> int:
-    """Return the position, at the beginning of a line, of the part that ends at this position."""
+    """Return where the part of an output begins that ends at the position `before`.
+
+    The part has at most `most` bytes. It begins with a line, unless a line is longer than that.
+    """
     begin = max(0, before - most)
     with _opened(files, execution, limit_bytes) as source:
         if source is None or begin == 0:

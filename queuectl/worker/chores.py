@@ -175,7 +175,7 @@ def correct_retries(storage: WorkerStorage, *, now: datetime) -> int:
 
 
 def correct_schedules(storage: WorkerStorage, *, now: datetime) -> int:
-    """Give back to schedules a next time that a wrong clock has put off; return how many."""
+    """Correct the next times of schedules that a wrong clock has put off; return how many."""
     moved = storage.correct_schedules(changed_after=now + retry.CLOCK_TOLERANCE, now=now)
     if moved:
         _log.warning("the clock was ahead: the next times of %d schedules were moved", moved)

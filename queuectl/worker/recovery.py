@@ -52,7 +52,7 @@ class _UnfinishedJob(NamedTuple):
     """The claim, which is still held by the dead worker."""
 
     command: Command
-    """The attempt that the dead worker ran, or was about to run."""
+    """The command that the dead worker ran, or was about to run."""
 
     log: OutputLog
     """The open file into which the job prints, or would have printed."""

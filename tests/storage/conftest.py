@@ -1,4 +1,4 @@
-"""What the tests of the storage share."""
+"""Fixtures for the tests of the storage."""
 
 from __future__ import annotations
 
