@@ -205,12 +205,12 @@ def copied_variables(environ: Mapping[str, str]) -> dict[str, str]:
     caller must not keep a job out of the queue.
     """
     copied = {}
-    for name in sorted(environ):
+    for name, value in sorted(environ.items()):
         if is_for_one_process(name):
             continue
         with suppress(InvalidInput):
-            _check_any_variable(name, environ[name], "env")
-            copied[name] = environ[name]
+            _check_any_variable(name, value, "env")
+            copied[name] = value
     return copied
 
 
