@@ -96,7 +96,7 @@ def test_every_key_is_on_the_page_and_no_other(documents: dict[str, Any]) -> Non
 def test_every_key_of_hooks_and_schedules_is_on_the_page(documents: dict[str, Any]) -> None:
     """Scripts rely on these names, too."""
     hook, schedule = keys("A hook"), keys("A schedule")
-    only_shown = ["next", "ticks"]
+    only_shown = ["next", "problem", "ticks"]
     assert {tuple(found) for found in documents["hook list"]} == {tuple(hook)}
     assert list(documents["hook show"]) == [*hook, "jobs"]
     runs = documents["hook show"]["jobs"]
