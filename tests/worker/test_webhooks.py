@@ -354,7 +354,16 @@ def test_a_test_has_the_variables_of_the_hook(queue: Queue) -> None:
 def test_a_test_runs_the_command_of_a_hook(queue: Queue) -> None:
     queue.ok("hook", "add", "cat", "--on", "dead", 'echo "$QUEUECTL_EVENT"; cat; exit 3')
     done = queue.run("hook", "test", "cat")
-    assert done.code == 1
+    event, payload = done.out.splitlines()
+    assert (event, json.loads(payload)["type"]) == ("hook.test", "hook.test")
+    assert (done.code, done.err) == (1, "exit 3\n")
+
+
+def test_a_test_says_that_the_command_of_a_hook_succeeded(queue: Queue) -> None:
+    """A command that prints nothing would leave its user in doubt."""
+    queue.ok("hook", "add", "quiet", "--on", "dead", "true")
+    done = queue.run("hook", "test", "quiet")
+    assert (done.code, done.out, done.err) == (0, "", "exit 0\n")
 
 
 def test_a_test_of_a_command_ends_after_the_timeout_of_the_hook(queue: Queue) -> None:

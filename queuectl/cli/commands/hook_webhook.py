@@ -296,7 +296,9 @@ def _test_command(found: Hook, settings: Settings, payload: bytes, event_id: str
         process_tree.end(attempt, settings.kill_grace, time.sleep)
         given = format_duration(found.timeout)
         fail(f"the command was killed after {given} (hook add --timeout)", _TOOK_TOO_LONG)
-    return 0 if ended.returncode == 0 else 1
+    code = ended.returncode
+    output.message(f"killed by signal {-code}" if code < 0 else f"exit {code}")
+    return 0 if code == 0 else 1
 
 
 @click.command("rotate", cls=QueueCommand)
