@@ -95,7 +95,7 @@ class WorkerEvents:
             if descriptor == self._orders:
                 self._read_orders()
             elif descriptor == self._signals.fileno():
-                self._read_signals()
+                self.read_signals()
             elif self._fifo is not None:
                 self._fifo.drain()
                 self.woken = True
@@ -113,7 +113,8 @@ class WorkerEvents:
             self.leaves_job = True
         self.leaving = WorkerExit.DONE
 
-    def _read_signals(self) -> None:
+    def read_signals(self) -> None:
+        """Follow the signals that have arrived."""
         for number in self._signals.read():
             if number == signal.SIGTERM and self.leaving is None:
                 self.leaving = WorkerExit.REPLACE_ME

@@ -392,6 +392,8 @@ class _Worker:
             # A job that could not be started has never waited for events. Read them here, or a
             # series of such jobs would not notice a stop.
             self._events.wait(0)
+        # A signal that came before the job ended counts, even if this process has not run since.
+        self._events.read_signals()
         # Chores come before the next claim: a queue that is never empty must not put them off.
         if not claim_next or self._chores.are_due() or not self._wants_more():
             return self._storage.record(claim, outcome, verdict, now=utcnow()), None
