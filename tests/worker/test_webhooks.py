@@ -18,6 +18,7 @@ from queuectl.storage import Storage
 from support.processes import alive
 from support.queue import Queue
 from support.receiver import Received, Receiver, drip, flood, hang, receiving, status
+from support.terminal import on_terminal
 from support.waiting import wait_until
 
 
@@ -356,14 +357,18 @@ def test_a_test_runs_the_command_of_a_hook(queue: Queue) -> None:
     done = queue.run("hook", "test", "cat")
     event, payload = done.out.splitlines()
     assert (event, json.loads(payload)["type"]) == ("hook.test", "hook.test")
-    assert (done.code, done.err) == (1, "exit 3\n")
+    assert (done.code, done.err) == (1, "")
 
 
-def test_a_test_says_that_the_command_of_a_hook_succeeded(queue: Queue) -> None:
+@pytest.mark.parametrize(("command", "said"), [("true", "exit 0"), ("exit 3", "exit 3"),
+                                               ("kill -9 $$", "killed by signal 9")])  # fmt: skip
+def test_a_terminal_says_how_the_command_of_a_hook_ended(
+    queue: Queue, command: str, said: str
+) -> None:
     """A command that prints nothing would leave its user in doubt."""
-    queue.ok("hook", "add", "quiet", "--on", "dead", "true")
-    done = queue.run("hook", "test", "quiet")
-    assert (done.code, done.out, done.err) == (0, "", "exit 0\n")
+    queue.ok("hook", "add", "quiet", "--on", "dead", command)
+    done = on_terminal(queue, "hook", "test", "quiet", streams="stderr")
+    assert done.screen.strip() == said
 
 
 def test_a_test_of_a_command_ends_after_the_timeout_of_the_hook(queue: Queue) -> None:

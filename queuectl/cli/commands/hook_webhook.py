@@ -297,7 +297,7 @@ def _test_command(found: Hook, settings: Settings, payload: bytes, event_id: str
         given = format_duration(found.timeout)
         fail(f"the command was killed after {given} (hook add --timeout)", _TOOK_TOO_LONG)
     code = ended.returncode
-    output.message(f"killed by signal {-code}" if code < 0 else f"exit {code}")
+    output.hint(f"killed by signal {-code}" if code < 0 else f"exit {code}")
     return 0 if code == 0 else 1
 
 
