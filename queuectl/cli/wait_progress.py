@@ -93,7 +93,7 @@ class WaitForAll:
         self._bad = storage.bad_ends_by_state(queues)
 
     def tally(self, left: int) -> Tally:
-        """Return how jobs have ended since then, given how many are left."""
+        """Return how many jobs have ended in each way since the wait began; `left` are unfinished."""
         bad = self._storage.bad_ends_by_state(self._queues)
         dead, cancelled = (
             max(0, bad[state] - self._bad[state]) for state in (JobState.DEAD, JobState.CANCELLED)

@@ -372,7 +372,7 @@ def test_a_terminal_says_how_the_command_of_a_hook_ended(
 
 
 def test_a_test_of_a_command_ends_after_the_timeout_of_the_hook(queue: Queue) -> None:
-    """With all that the command has started, and with a line that says why."""
+    """The command and all that it started are ended, and one line says why."""
     queue.configure(kill_grace="0.1")
     command = "sleep 60 & echo $! > child; wait"
     queue.ok("hook", "add", "slow", "--on", "dead", "--timeout", "500ms", command, cwd=queue.work)
