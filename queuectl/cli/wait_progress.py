@@ -93,7 +93,7 @@ class WaitForAll:
         self._bad = storage.bad_ends_by_state(queues)
 
     def tally(self, left: int) -> Tally:
-        """Return how many jobs ended in each way since this counter began; `left` have not ended."""
+        """Return how many jobs ended in each way since this counter began; `left` did not."""
         bad = self._storage.bad_ends_by_state(self._queues)
         dead, cancelled = (
             max(0, bad[state] - self._bad[state]) for state in (JobState.DEAD, JobState.CANCELLED)

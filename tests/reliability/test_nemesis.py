@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Callable
 
 import pytest
@@ -24,7 +23,7 @@ from support.history import (
     keeping_a_ledger,
 )
 from support.hooked import assert_each_event_is_reported, report_all
-from support.processes import linux_only
+from support.processes import linux_only, words_of
 from support.queue import Queue
 from support.schedules import add_schedule, assert_each_time_is_accounted_for
 from support.stages import STAGING, assert_no_stage
@@ -51,10 +50,7 @@ def _own_processes(queue: Queue, *commands: bytes) -> list[int]:
     """
     found = []
     for pid in queue.pids():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
+        words = words_of(pid)
         if (b"worker" in words and b"start" in words) or set(commands) & set(words):
             found.append(pid)
     return found

@@ -29,6 +29,14 @@ def alive(pid: int) -> bool:
     return True
 
 
+def words_of(pid: int) -> list[bytes]:
+    """Return the words of the command line of a process; none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def status_field(pid: int, name: str) -> str:
     """Return a field of /proc/PID/status."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.core.states import JobState
-from support.processes import alive, kill, linux_only, status_field
+from support.processes import alive, kill, linux_only, status_field, words_of
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -41,15 +41,7 @@ def _is_stopped(pid: int) -> bool:
 
 def _running(queue: Queue, word: str) -> list[int]:
     """Return the processes of the queue that have this word in their command line."""
-    found = []
-    for pid in queue.pids():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if word.encode() in words:
-            found.append(pid)
-    return found
+    return [pid for pid in queue.pids() if word.encode() in words_of(pid)]
 
 
 def _until_stopped(*pids: int) -> None:

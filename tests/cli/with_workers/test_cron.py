@@ -19,7 +19,7 @@ import pytest
 from queuectl.host import lockfiles
 from queuectl.storage.write_lock import WriteLock
 from support.calls import COMMAND
-from support.processes import alive
+from support.processes import alive, words_of
 from support.queue import Queue
 from support.states import every_state
 from support.waiting import wait_until
@@ -219,15 +219,7 @@ def test_detached_workers_survive_the_terminal_that_started_them(detached: Queue
 
 def _sleepers(queue: Queue) -> list[int]:
     """Return the processes `sleep 60`, which the hang-up leaves for a moment."""
-    found = []
-    for pid in queue.pids():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[:2] == [b"sleep", b"60"] and alive(pid):
-            found.append(pid)
-    return found
+    return [pid for pid in queue.pids() if words_of(pid)[:2] == [b"sleep", b"60"] and alive(pid)]
 
 
 @pytest.fixture
