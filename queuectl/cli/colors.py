@@ -1,9 +1,9 @@
 """How states and messages are styled: which signs and colours they have, and when.
 
-Only these styles are used: red, always bold; green for a sign; bold; and faint. Yellow and cyan
-cannot be read on white (contrast 1.7 and 2.0 in xterm), and bright black is invisible on the dark
-Solarized theme (1.0). No text depends on a colour: each state is a word, too, with a sign beside it
-on a terminal.
+Only these styles are used: red, always bold; green for a sign or a bar; bold; and faint. Yellow and
+cyan cannot be read on white (contrast 1.7 and 2.0 in xterm), and bright black is invisible on the
+dark Solarized theme (1.0). No text depends on a colour: each state is a word, too, with a sign
+beside it on a terminal.
 
 Text is styled here whether or not colours are wanted: click drops the codes where they are not.
 """
@@ -17,7 +17,7 @@ from queuectl.core.states import SIGNS, JobState
 
 
 def good(text: str) -> str:
-    """Style something that went well. Only for signs: green is too light to read on white."""
+    """Style something that went well. Not for words: green is too light to read on white."""
     return click.style(text, fg="green")
 
 

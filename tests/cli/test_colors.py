@@ -45,11 +45,12 @@ def test_signs_differ() -> None:
     [
         "list", "dlq list", "status", "queue list", "show dead", "why dead", "logs dead", "doctor",
         "check", "worker list", "config list", "help states", "enqueue true", "retry --state dead",
-        "cancel --all", "prune --older-than 0", "run true", "wait --timeout 0 pending",
+        "cancel --all", "prune --older-than 0", "run -j 2 sleep ::: 0 2",
+        "wait --timeout 0 pending",
     ],
 )  # fmt: skip
 def test_only_legible_styles_are_printed(queue: Queue, words: str) -> None:
-    """Never yellow, cyan or bright black; red is bold, and green is for signs alone."""
+    """Never yellow, cyan or bright black; red is bold, and green is for signs and bars alone."""
     every_state(queue)
 
     screen = on_terminal(
@@ -58,7 +59,16 @@ def test_only_legible_styles_are_printed(queue: Queue, words: str) -> None:
 
     assert _codes(screen) <= _LEGIBLE
     assert "\x1b[31m\x1b[1m" in screen or 31 not in _codes(screen)
-    assert set(re.findall("\x1b\\[32m([^\x1b]{2,})", screen)) == set()
+    assert set(re.findall("\x1b\\[32m█*([^\x1b█]{2,})", screen)) == set()
+
+
+def test_the_bar_of_a_run_is_green_as_far_as_it_is_done(queue: Queue) -> None:
+    """It is a shape, so it needs no contrast: the part that is left has another one."""
+    words = "run -j 2 sleep ::: 0 2".split()
+
+    screen = on_terminal(queue, *words, streams="stdout stderr", env={"TERM": "xterm"}).screen
+
+    assert re.search("\x1b\\[32m█+\x1b\\[0m\x1b\\[2m░+\x1b", screen)
 
 
 def test_colours_are_in_one_place() -> None:
