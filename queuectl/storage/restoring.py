@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from typing import Iterator
 
 from queuectl.core.errors import QueueError, QueueUnusable
 from queuectl.core.states import UNFINISHED_STATES
@@ -37,6 +38,17 @@ def unfinished_jobs(files: QueueFiles) -> int:
     with closing(_Counted.open(files, upgrade=False)) as storage:
         visible = sum(storage.by_state()[state] for state in UNFINISHED_STATES)
         return visible + storage.jobs_to_come()
+
+
+def check(files: QueueFiles, source: str) -> None:
+    """Raise what `restore` would raise as things are now, without changing anything."""
+    places.refuse_shared(files)
+    places.refuse_network(files)
+    _refuse_running(files)
+    with _named_errors(source):
+        found = _find_source(files, source)
+        with closing(connect(found.database, "ro")) as original:
+            _refuse_no_queue(original, source)
 
 
 def restore(files: QueueFiles, source: str, *, at_most_lost: int | None, now: datetime) -> int:
@@ -94,13 +106,8 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int,
     replaced, see `schema.origin_of`.
     """
     replaced = _origin(files)
-    found = find(source, None, allow_shared=True)
-    try:
-        if not found.exists():
-            raise QueueUnusable(f"cannot read {source}: there is no such file")
-        if os.path.exists(files.database) and os.path.samefile(found.database, files.database):
-            raise QueueUnusable(f"{source} is the queue itself")
-        refuse_foreign_wal(found)
+    with _named_errors(source):
+        found = _find_source(files, source)
         unlink_quietly(new)
         os.close(make(new))
         with closing(connect(found.database, "ro")) as original:
@@ -112,10 +119,6 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int,
                 origin = schema.origin_of(copy)
                 is_another = None not in (origin, replaced) and origin != replaced
                 jobs = _make_own(copy, file_id(new), now, keeps_outputs=not is_another)
-    except sqlite3.Error as error:
-        raise translated(error, source) from error
-    except OSError as error:
-        raise QueueUnusable(f"cannot copy {source}: {error.strerror}") from None
     descriptor = open_to_read(new)
     try:
         os.fsync(descriptor)
@@ -124,17 +127,39 @@ def _copy(files: QueueFiles, source: str, new: str, now: datetime) -> tuple[int,
     return jobs, is_another
 
 
-def _refuse_no_queue(copy: sqlite3.Connection, source: str) -> None:
-    (application,) = copy.execute("PRAGMA application_id").fetchone()
-    (version,) = copy.execute("PRAGMA user_version").fetchone()
+@contextmanager
+def _named_errors(source: str) -> Iterator[None]:
+    """Turn the errors of SQLite and the system into a QueueError that names `source`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translated(error, source) from error
+    except OSError as error:
+        raise QueueUnusable(f"cannot copy {source}: {error.strerror}") from None
+
+
+def _find_source(files: QueueFiles, source: str) -> QueueFiles:
+    """Return the files of the queue in `source`. Raises QueueError if there can be none."""
+    found = find(source, None, allow_shared=True)
+    if not found.exists():
+        raise QueueUnusable(f"cannot read {source}: there is no such file")
+    if os.path.exists(files.database) and os.path.samefile(found.database, files.database):
+        raise QueueUnusable(f"{source} is the queue itself")
+    refuse_foreign_wal(found)
+    return found
+
+
+def _refuse_no_queue(conn: sqlite3.Connection, source: str) -> None:
+    (application,) = conn.execute("PRAGMA application_id").fetchone()
+    (version,) = conn.execute("PRAGMA user_version").fetchone()
     if application != schema.APPLICATION_ID or not version:
         raise QueueUnusable(f"{source} is not a queue")
     if version > schema.VERSION:
         raise QueueUnusable(f"{source} was made by a newer queuectl (install that one)")
-    (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = conn.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise QueueUnusable(f"{source} is damaged: {found}")
-    foreign = schema.foreign_code(copy)
+    foreign = schema.foreign_code(conn)
     if foreign is not None:
         raise QueueUnusable(f"{source} is damaged or not a queue: another program made {foreign}")
 

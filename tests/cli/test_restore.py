@@ -150,13 +150,13 @@ def test_a_place_without_a_queue_gets_one(queue: Queue, backup: Path) -> None:
 
 
 def test_it_is_refused_while_workers_run(queue: Queue, backup: Path) -> None:
-    """They would go on with the old file."""
+    """They would go on with the old file. Nobody is asked to confirm what is refused."""
     about = {"pid": os.getpid(), "start_ticks": processes.start_ticks(os.getpid()), "queues": []}
     lock = ProcessLock.take(queue.files, "abcd1234", about)
-    line = queue.fails(1, "restore", "--yes", str(backup))
+    lines = {queue.fails(1, "restore", *options, str(backup)) for options in ((), ("--yes",))}
     lock.remove()
 
-    assert line == ("queuectl restore: workers are running: abcd1234 (queuectl worker stop)")
+    assert lines == {"queuectl restore: workers are running: abcd1234 (queuectl worker stop)"}
     assert ids(queue) == ["kept", "later"]
 
 
@@ -189,7 +189,10 @@ def test_it_is_refused_while_a_job_runs_on(queue: Queue, backup: Path) -> None:
     ],
 )
 def test_what_is_no_backup_is_refused(queue: Queue, backup: Path, name: str, says: str) -> None:
-    """One line, and the queue stays as it was."""
+    """One line, and the queue stays as it was.
+
+    Prevents: without --yes, the unfinished jobs were asked about first.
+    """
     path = queue.folder / name
     with by_hand():
         content = backup.read_bytes()
@@ -209,9 +212,10 @@ def test_what_is_no_backup_is_refused(queue: Queue, backup: Path, name: str, say
                 else "CREATE TRIGGER loop AFTER UPDATE ON jobs BEGIN SELECT 1; END"
             )
 
-    line = queue.fails(1, "restore", "--yes", f"{queue.folder}/{name}")
     expected = "queuectl restore: " + says.replace("{}", str(queue.folder))
-    assert line.startswith(expected)
+    for options in ((), ("--yes",)):
+        line = queue.fails(1, "restore", *options, f"{queue.folder}/{name}")
+        assert line.startswith(expected)
     assert ids(queue) == ["kept", "later"]
     assert not os.path.exists(f"{queue.files.folder}/restored.unfinished")
 

@@ -163,6 +163,7 @@ def restore(path: str, yes: bool, quiet: bool) -> None:
         except QueueError as error:
             consequence = f"this deletes the queue, which cannot be read: {error}"
         if lost != 0:
+            restoring.check(files, path)  # a question about a file that is refused is in vain
             confirm(
                 consequence,
                 f"{consequence[:1].upper()}{consequence[1:]}. Go on?",
