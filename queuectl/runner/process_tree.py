@@ -142,14 +142,14 @@ def stop(
         known |= started
         stoppable = found - refused
         is_patient = number < _PATIENT_ROUNDS
-        if not started and all(_stands(pid, is_patient=is_patient) for pid, _ in stoppable):
-            # A stopped process gets no lock, so only those that have one now are of interest.
-            needed = may_not_stop()
-            going_on = [name for name in stoppable if name[0] in needed]
-            if not going_on:
-                return True
-            for name in going_on:
-                _send(name, signal.SIGCONT)
+        is_quiet = not started and all(_stands(pid, is_patient=is_patient) for pid, _ in stoppable)
+        # Look now, not before: a process that runs may get a lock, a stopped one gets none.
+        needed = may_not_stop()
+        going_on = [name for name in stoppable | started if name[0] in needed]
+        if is_quiet and not going_on:
+            return True
+        for name in going_on:
+            _send(name, signal.SIGCONT)
         wait(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
     return False
