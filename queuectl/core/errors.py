@@ -101,6 +101,14 @@ class HookExists(QueueError):
         self.name = name
 
 
+class SecretChanged(QueueError):
+    """A hook was rotated, replaced or removed since its secret was read."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the hook {name} was changed meanwhile (queuectl hook show {name})")
+        self.name = name
+
+
 class JobDeleted(QueueError):
     """The job was there when it was looked up, and has been deleted since."""
 

@@ -99,11 +99,11 @@ class HookRules(Base):
     def add_hook(self, new: NewHook, *, replace: bool = False, now: datetime) -> bool:
         """Add a hook; return whether it replaced another one, which only `replace` allows.
 
-        The jobs that are there already stay as they are. A webhook that is replaced by another
-        keeps its secret if none is given, so that its receiver need not change. Raises HookExists.
+        The jobs that are there already stay as they are. Nothing is signed with a secret of the
+        replaced hook any more. Raises HookExists.
         """
         columns, parameters = ", ".join(_GIVEN), ", ".join(f":{name}" for name in _GIVEN)
-        changes = ", ".join(f"{name} = :{name}" for name in _GIVEN if name != "secret")
+        changes = ", ".join(f"{name} = :{name}" for name in _GIVEN)
         values = {
             **new._asdict(),
             "events": ",".join(new.events),
@@ -127,8 +127,8 @@ class HookRules(Base):
                 f"""
                 UPDATE hooks
                    SET {changes},
-                       secret = CASE WHEN :url IS NULL OR :secret_file IS NOT NULL THEN NULL
-                                     ELSE coalesce(:secret, secret) END,
+                       old_secret = NULL,
+                       old_secret_until = NULL,
                        disabled_at = NULL,
                        disabled_reason = NULL,
                        failures = 0,

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Mapping
 
-from queuectl.core.errors import NoSuchHook, UnreadableRow
+from queuectl.core.errors import NoSuchHook, SecretChanged, UnreadableRow
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.times import optional_time, to_text
 from queuectl.storage.base import Base
@@ -57,12 +57,14 @@ class Webhooks(Base):
             raise UnreadableRow(f"hook {name}: its secrets or headers cannot be read")
         return Credentials(secret, secret_file, old_secret, optional_time(until), headers)
 
-    def rotate_secret(self, name: str, secret: str, *, keep_until: datetime) -> None:
+    def rotate_secret(self, name: str, secret: str, *, present: str, keep_until: datetime) -> None:
         """Give a webhook another secret; the present one signs too until `keep_until`.
 
-        Raises NoSuchHook.
+        Raises SecretChanged, and changes nothing, if `present` is not its secret any more.
         """
-        values = {"secret": secret, "until": to_text(keep_until), "name": name}
+        values = {
+            "secret": secret, "present": present, "until": to_text(keep_until), "name": name
+        }  # fmt: skip
         with self._transaction() as conn:
             changed = conn.execute(
                 """
@@ -71,11 +73,12 @@ class Webhooks(Base):
                        old_secret_until = :until,
                        secret = :secret
                  WHERE name = :name
+                   AND secret = :present
                 """,
                 values,
             ).rowcount
             if not changed:
-                raise NoSuchHook(name)
+                raise SecretChanged(name)
 
     def note_answer(self, name: str, answer: str) -> None:
         """Note what the receiver of a webhook answered, unless the hook was removed meanwhile."""

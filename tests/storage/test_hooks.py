@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable
+from queuectl.core.errors import HookExists, NoSuchHook, QueueUnusable, SecretChanged
 from queuectl.core.hooks import NewHook, parse_events
 from queuectl.core.models import Job, Outcome, OutcomeKind, Recorded, Verdict
 from queuectl.core.specs import JobSpec
@@ -433,6 +433,17 @@ def test_rules_are_added_replaced_and_removed(storage, clock):
     for act in (storage.hook, storage.remove_hook, storage.resume_hook):
         with pytest.raises(NoSuchHook):
             act("ops")
+
+
+def test_two_rotations_at_one_instant_keep_the_secret_that_the_receiver_knows(storage, clock):
+    """Prevents a bug: the second kept the secret of the first, which the receiver did not know."""
+    rule(storage, clock, "dead", command=None, url="https://x.example/", secret="known")
+    until = later(clock.now, 60)
+    storage.rotate_secret("ops", "first", present="known", keep_until=until)
+    with pytest.raises(SecretChanged):
+        storage.rotate_secret("ops", "second", present="known", keep_until=until)
+    own = storage.credentials("ops")
+    assert (own.secret, own.old_secret, own.old_secret_until) == ("first", "known", until)
 
 
 def test_a_parent_is_kept_until_its_hooks_have_run(storage, clock):

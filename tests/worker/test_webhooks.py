@@ -240,6 +240,22 @@ def test_both_secrets_sign_for_a_while_after_a_rotation(queue: Queue) -> None:
     assert _is_signed(second, newest) == [True]
 
 
+def test_a_replaced_webhook_does_not_sign_with_secrets_of_the_old_one(queue: Queue) -> None:
+    """Prevents a bug: --no-secret kept the old secret, and a rotated one signed for a day."""
+    with receiving() as receiver:
+        _add(queue, receiver)
+        queue.ok("hook", "rotate", "-q", "ops")
+        secret = _add(queue, receiver, "--replace")
+        _die(queue)
+        queue.drain()
+        assert _add(queue, receiver, "--replace", "--no-secret") == ""
+        _die(queue)
+        queue.drain()
+    signed, unsigned = receiver.received
+    assert _is_signed(signed, secret) == [True]
+    assert "webhook-signature" not in unsigned.headers
+
+
 def test_a_secret_in_a_file_is_read_at_each_delivery(queue: Queue) -> None:
     secrets = [f"whsec_{base64.b64encode(bytes([n]) * 32).decode()}" for n in (1, 2)]
     file = queue.work / "secret"

@@ -323,9 +323,9 @@ def hook_rotate(name: str, keep_old: float, quiet: bool) -> None:
       queuectl hook rotate --keep-old 0 ops    # others know the old secret
     """
     storage = open_storage(write=True)
-    stored_secret(storage, storage.hook(name))
-    secret = _new_secret()
-    storage.rotate_secret(name, secret, keep_until=utcnow() + timedelta(seconds=keep_old))
+    present, secret = stored_secret(storage, storage.hook(name)), _new_secret()
+    keep_until = utcnow() + timedelta(seconds=keep_old)
+    storage.rotate_secret(name, secret, present=present, keep_until=keep_until)
     output.print_line(secret)
     if not quiet and keep_old:
         output.hint("events have both signatures until the old secret ends")
