@@ -132,9 +132,9 @@ def _hooks(storage: Storage, _begin: str) -> Iterable[_Offer]:
 
 
 def _events(_storage: Storage, _begin: str) -> Iterable[_Offer]:
-    from queuectl.core.hooks import EVENTS
+    from queuectl.core.hooks import EVENT_WORDS
 
-    return ((event, "") for event in (*EVENTS, "finished"))
+    return ((event, "") for event in EVENT_WORDS)
 
 
 def schedules(ctx: click.Context, _param: Any, incomplete: str) -> list[Any]:

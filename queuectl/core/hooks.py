@@ -40,6 +40,9 @@ another job; `missed` means that a schedule has left planned times out."""
 FINISHED = ("completed", "dead", "cancelled")
 """The events that the word `finished` stands for."""
 
+EVENT_WORDS = (*EVENTS, "finished")
+"""The words that name events."""
+
 OWN_EVENTS = dict(zip(OWN_HOOKS, (("completed",), ("dead",), FINISHED)))
 """The events that the hooks report which a job brings along."""
 
@@ -187,9 +190,9 @@ def parse_events(text: str) -> tuple[str, ...]:
     if "finished" in words:
         words = words - {"finished"} | set(FINISHED)
     for word in sorted(words - set(EVENTS)):
-        raise InvalidInput(f"no event {word!r} (known: {', '.join((*EVENTS, 'finished'))})")
+        raise InvalidInput(f"no event {word!r} (known: {', '.join(EVENT_WORDS)})")
     if not words:
-        raise InvalidInput(f"no event is named (known: {', '.join((*EVENTS, 'finished'))})")
+        raise InvalidInput(f"no event is named (known: {', '.join(EVENT_WORDS)})")
     return tuple(event for event in EVENTS if event in words)
 
 

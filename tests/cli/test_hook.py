@@ -61,7 +61,8 @@ def test_the_defaults_are_those_of_the_help(queue: Queue) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("ops", "notify"), "Missing option '--on'"),
+        (("ops", "notify"), "missing option '--on'. Choose from: completed, dead, cancelled, "
+                            "failed, recovered, drained, missed, finished\n"),
         (("ops", "--on", "dead"), "no command given (example: queuectl hook add ops --on dead "
                                   "./report)"),
         (("ops", "--on", "died", "x"), "--on: no event 'died' (known: completed, dead, cancelled, "

@@ -35,7 +35,7 @@ from queuectl.cli.job_options import command_text, current_folder, env_option, v
 from queuectl.cli.parameters import DURATION, PATTERN, WholeNumber
 from queuectl.core.errors import HookExists, InvalidInput, QueueError
 from queuectl.core.hook_words import scope
-from queuectl.core.hooks import TIMEOUT, NewHook, parse_events, show_events
+from queuectl.core.hooks import EVENT_WORDS, TIMEOUT, NewHook, parse_events, show_events
 from queuectl.core.naming import OWN_HOOKS
 from queuectl.core.times import format_duration, utcnow
 from queuectl.core.values import captured_variables, check_cwd, check_name, check_queue
@@ -56,6 +56,16 @@ _names_argument = click.argument(
 )
 
 
+class _Event(click.ParamType):  # type: ignore[type-arg]  # generic in newer click only
+    """The value of --on. If it is missing, click names the events, as for a choice."""
+
+    name = "event"
+
+    def get_missing_message(self, param: click.Parameter, ctx: Any = None) -> str:
+        """Return the end of the error; older versions of click pass no context."""
+        return f"Choose from: {', '.join(EVENT_WORDS)}"
+
+
 @click.group("hook", cls=QueueGroup)
 def hook() -> None:
     """Run commands when jobs end, fail or recover."""
@@ -73,6 +83,7 @@ def hook() -> None:
 @option(
     "--on",
     "events",
+    type=_Event(),
     metavar="EVENT",
     multiple=True,
     required=True,
