@@ -8,12 +8,13 @@ from typing import Any, Sequence
 from queuectl.cli.colors import bad, strong
 from queuectl.cli.json_shapes import masked
 from queuectl.cli.output import on_terminal
-from queuectl.cli.shown_times import relative_time
+from queuectl.cli.shown_times import own_retries, relative_time
 from queuectl.cli.tables import Cell, Column, Styled, state_cell
 from queuectl.core import cron, moments
 from queuectl.core.counts import counted
 from queuectl.core.schedule_words import explained, job_of, late_by
 from queuectl.core.schedules import Schedule, Tick, due_at, local_text
+from queuectl.core.sizes import size
 from queuectl.core.states import JobState
 from queuectl.core.times import format_duration, optional_text, to_text
 
@@ -117,9 +118,15 @@ def fields(schedule: Schedule, *, now: datetime) -> Sequence[tuple[str, object]]
         ("Label", spec.label),
         ("Queue", spec.queue),
         ("Priority", spec.priority or None),
-        ("Timeout", None if spec.timeout is None else _timeout(spec.timeout)),
         ("Attempts", None if spec.max_retries is None else f"at most {spec.max_retries}"),
+        ("Retries", own_retries(spec.retry_delay, spec.backoff)),
+        ("Timeout", None if spec.timeout is None else _timeout(spec.timeout)),
         ("Folder", spec.cwd),
+        ("Shell", spec.shell),
+        ("Input", None if spec.input is None else size(len(spec.input))),
+        ("On success", spec.on_success),
+        ("On failure", spec.on_failure),
+        ("On finish", spec.on_finish),
         ("Made", counted(schedule.made, "job")),
         ("Left out", _left_out(schedule)),
         ("Added", moments.local_with_distance(schedule.created_at, now=now)),
@@ -174,9 +181,16 @@ def schedule_json(schedule: Schedule, last: Tick | None, *, show_env: bool) -> d
         "label": spec.label,
         "priority": spec.priority,
         "max_retries": spec.max_retries,
+        "retry_delay": spec.retry_delay,
+        "backoff": spec.backoff,
         "timeout": spec.timeout,
         "cwd": spec.cwd,
         "env": masked(spec.env, show_env=show_env),
+        "shell": spec.shell,
+        "input_bytes": None if spec.input is None else len(spec.input),
+        "on_success": spec.on_success,
+        "on_failure": spec.on_failure,
+        "on_finish": spec.on_finish,
         "missed": schedule.missed,
         "missed_within": schedule.missed_within,
         "overlap": schedule.overlap,

@@ -276,6 +276,21 @@ def test_json_has_the_keys_of_the_page(queue: Queue) -> None:
     assert (listed["last_result"], listed["made"]) == ("made", 1)
 
 
+def test_json_has_what_was_set_for_the_jobs(queue: Queue) -> None:
+    """Prevents: the shell, the input, the retries and the hooks were left out."""
+    (queue.work / "data").write_bytes(5 * b"x")
+    queue.ok("schedule", "add", "s", "every 1h", "--shell", "/bin/bash", "--input", "data",
+             "--retry-delay", "10", "--on-success", "good", "--on-failure", "bad",
+             "--on-finish", "end", "--", "true")  # fmt: skip
+    queue.ok("schedule", "add", "t", "every 1h", "--backoff", "3", "--", "true")
+
+    names = ("retry_delay", "backoff", "shell", "input_bytes",
+             "on_success", "on_failure", "on_finish")  # fmt: skip
+    one, other = queue.json("schedule", "list")
+    assert [one[name] for name in names] == [10, None, "/bin/bash", 5, "good", "bad", "end"]
+    assert [other[name] for name in names] == [None, 3, None, None, None, None, None]
+
+
 def test_json_says_why_there_are_no_next_times(queue: Queue) -> None:
     """Prevents a bug: the list was empty, and the reason only in the text."""
     add_schedule(queue.files, "s", now=utcnow())
@@ -461,9 +476,10 @@ def test_what_show_prints(queue: Queue) -> None:
     """Nothing is left out of a schedule that has everything."""
     schedule = new_schedule(
         "s", "every 1h", now=_NOW, job={"command": "make", "label": "l", "priority": 3,
-        "timeout": 60.0, "max_retries": 2, "cwd": "/x"}, until=_NOW + timedelta(days=9), jitter=5.0,
-        missed_within=3600.0, paused_at=_NOW, paused_by="ann", pause_reason="why", made=2,
-        overlapped=3, missed_count=4,
+        "timeout": 60.0, "max_retries": 2, "retry_delay": 10.0, "cwd": "/x", "shell": "/bin/bash",
+        "input": b"data\n", "on_success": "good", "on_failure": "bad", "on_finish": "end"},
+        until=_NOW + timedelta(days=9), jitter=5.0, missed_within=3600.0,
+        paused_at=_NOW, paused_by="ann", pause_reason="why", made=2, overlapped=3, missed_count=4,
     )  # fmt: skip
 
     assert dict(fields(schedule, now=_NOW + MINUTE)) == {
@@ -480,9 +496,15 @@ def test_what_show_prints(queue: Queue) -> None:
         "Label": "l",
         "Queue": "default",
         "Priority": 3,
-        "Timeout": "1m per attempt",
         "Attempts": "at most 2",
+        "Retries": "10 s after each failure",
+        "Timeout": "1m per attempt",
         "Folder": "/x",
+        "Shell": "/bin/bash",
+        "Input": "5 B",
+        "On success": "good",
+        "On failure": "bad",
+        "On finish": "end",
         "Made": "2 jobs",
         "Left out": "4 missed, 3 overlapped",
         "Added": "2026-03-02 12:00:00 (1 min ago)",

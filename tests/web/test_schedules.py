@@ -64,8 +64,10 @@ def test_the_list(queue: Queue, shown: Callable[..., Page]) -> None:
 
 def test_one_schedule(queue: Queue, shown: Callable[..., Page]) -> None:
     """The next five times, the last ones with their jobs, and what it was added with."""
+    (queue.work / "data").write_bytes(5 * b"x")
     queue.ok("schedule", "add", "nightly", "every 2h", "--label", "l", "--timeout", "1h",
-             "--env", "TOKEN=geheim", "--", "echo", "hello")  # fmt: skip
+             "--env", "TOKEN=geheim", "--shell", "/bin/bash", "--input", "data",
+             "--on-failure", "notify", "--", "echo", "hello")  # fmt: skip
     job = queue.ok("schedule", "run", "nightly").strip()
     queue.drain()
     text = shown().get("/schedules/nightly")
@@ -77,6 +79,7 @@ def test_one_schedule(queue: Queue, shown: Callable[..., Page]) -> None:
     assert re.search(rf"by hand completed in [\w. ]+ {job} ", found)
     assert f"/jobs/{job}" in text
     assert len(re.findall(r"<li>\w{3} \d{4}-\d\d-\d\d [^<]*</li>", text)) == 5
+    assert " Shell /bin/bash Input 5 B On failure notify Variables " in found
     assert re.search(r" Variables TOKEN\b.* values are hidden Made 1 job ", found)
     assert "geheim" not in text
     assert "How long the last job ran" in text

@@ -12,7 +12,7 @@ from queuectl.cli.colors import bad, faint
 from queuectl.cli.command import QueueCommand, json_option, open_storage, option
 from queuectl.cli.json_shapes import execution_json, job_json, masked
 from queuectl.cli.looking import Looking, looking_options, shown_name
-from queuectl.cli.shown_times import local_time
+from queuectl.cli.shown_times import local_time, own_retries
 from queuectl.cli.tables import Cell, Column, Styled, print_fields, print_table
 from queuectl.core.counts import and_more
 from queuectl.core.models import Execution, Job, Need, OutcomeKind, signal_name
@@ -155,18 +155,9 @@ def _identity(job: Job) -> list[_Field]:
         ("Priority", job.priority),
         ("Attempts", counted),
         ("Interrupted", _uncounted(job.interruptions)),
-        ("Retries", _retries(job)),
+        ("Retries", own_retries(job.retry_delay, job.backoff)),
         ("Timeout", f"{format_duration(job.timeout)} per attempt" if job.timeout else "none"),
     ]
-
-
-def _retries(job: Job) -> str | None:
-    """Return when a job is retried, if it does not follow the configuration in this."""
-    if job.retry_delay is not None:
-        return f"{format_duration(job.retry_delay)} after each failure"
-    if job.backoff is not None:
-        return f"{job.backoff:g}**n seconds after failure n"
-    return None
 
 
 def _times(job: Job) -> list[_Field]:
