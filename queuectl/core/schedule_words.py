@@ -49,13 +49,23 @@ def planned_line(planned: datetime, due: datetime, zone_name: str | None, times:
                  *, now: datetime) -> str:  # fmt: skip
     """Return a planned time for people: `Sun 2026-11-29 02:00 Europe/Berlin (in 14 h)`.
 
-    With jitter, it also says when the job is due.
+    With jitter, it also says when the job is due. In an hour that the clock shows twice, the
+    abbreviation of the zone tells which one it is: `02:30 CEST Europe/Berlin`.
     """
     shown = planned.astimezone(times.zone)
     form = "%a %Y-%m-%d %H:%M" if shown.second == 0 else "%a %Y-%m-%d %H:%M:%S"
-    zone = zone_name or f"{shown:%Z}"
-    later = f", due {due.astimezone(times.zone):%H:%M:%S}" if due != planned else ""
-    return f"{shown:{form}} {zone}{later} ({distance(due, now=now)})"
+    zone = f"{_which(shown)} {zone_name}" if zone_name else f" {shown:%Z}"
+    later = ""
+    if due != planned:
+        due_shown = due.astimezone(times.zone)
+        later = f", due {due_shown:%H:%M:%S}{_which(due_shown)}"
+    return f"{shown:{form}}{zone}{later} ({distance(due, now=now)})"
+
+
+def _which(shown: datetime) -> str:
+    """Return the abbreviation of the zone, after a blank, if the clock shows this time twice."""
+    is_doubled = shown.replace(fold=0).utcoffset() != shown.replace(fold=1).utcoffset()
+    return f" {shown:%Z}" if is_doubled else ""
 
 
 def distance(instant: datetime, *, now: datetime) -> str:
