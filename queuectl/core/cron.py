@@ -184,6 +184,12 @@ def needs_cronsim(expression: str) -> bool:
     return not normal(expression).startswith("every ")
 
 
+def hint_of_name(word: str) -> str:
+    """Return ` (did you mean @daily?)` for `daily`, and nothing for a word that is no such name."""
+    name = f"@{word.lower()}"
+    return f" (did you mean {name}?)" if name in _NAMED else ""
+
+
 def _every(text: str) -> float | None:
     """Return the seconds of `every D`; None if it is another expression."""
     if not text.startswith("every "):
@@ -207,7 +213,8 @@ def _refuse_foreign(text: str, fields: str) -> None:
         raise InvalidInput(f"unknown name {text} (known: {' '.join(_NAMED)})")
     count = len(fields.split())
     if len(fields) > _LONGEST or count == 1 or not fields:
-        raise InvalidInput(f"not a cron expression: {text[:40]!r} {EXAMPLES}")
+        hint = hint_of_name(text) or f" {EXAMPLES}"
+        raise InvalidInput(f"not a cron expression: {text[:40]!r}{hint}")
     if count != _FIELDS:
         raise InvalidInput(
             f"a cron expression has 5 fields, not {count}: {text[:40]!r} (minute, hour, day of the "

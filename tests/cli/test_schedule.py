@@ -248,6 +248,20 @@ def test_the_next_times_of_a_schedule(queue: Queue) -> None:
     )
 
 
+def test_a_name_without_its_sign(queue: Queue) -> None:
+    """Prevents: nothing said that `@daily` was meant. A schedule may have that name."""
+    add_schedule(queue.files, "s", now=utcnow())
+    meant = "(did you mean @daily?)"
+    assert queue.fails(1, "schedule", "next", "daily") == (
+        f"queuectl schedule next: no such schedule: daily {meant}"
+    )
+    assert queue.fails(2, "schedule", "add", "s", "Daily", "--", "true") == (
+        f"queuectl schedule add: not a cron expression: 'Daily' {meant}"
+    )
+    add_schedule(queue.files, "daily", now=utcnow())
+    assert "UTC (in " in queue.ok("schedule", "next", "daily")
+
+
 def test_an_expression_that_never_comes(queue: Queue) -> None:
     """It is refused when it is added, and has no next time."""
     pytest.importorskip("cronsim")

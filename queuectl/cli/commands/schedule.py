@@ -41,7 +41,7 @@ from queuectl.core.schedules import Schedule, due_at, upcoming, with_next
 from queuectl.core.times import utcnow
 from queuectl.core.values import check_reason
 from queuectl.host.processes import user_name
-from queuectl.storage.schedules import Schedules, StillUnfinished
+from queuectl.storage.schedules import NoSuchSchedule, Schedules, StillUnfinished
 
 _SHOWN_NEXT = 5
 _SHOWN_TICKS = 10
@@ -184,7 +184,10 @@ def _chosen(text: str, tz: str | None, now: datetime) -> Schedule:
     if not (text.startswith("@") or " " in text.strip()):
         if tz is not None:
             usage_error(f"--tz cannot be used with a schedule, which has its own zone: {text}")
-        return open_part(Schedules).schedule(text)
+        try:
+            return open_part(Schedules).schedule(text)
+        except NoSuchSchedule as error:
+            fail(f"{error}{cron.hint_of_name(text)}", error.exit_code)
     expression, anchor = cron.normal(text), now.replace(microsecond=0)
     draft = Schedule("", expression, zone_to_store(tz, expression), "", anchor, now, now)
     return with_next(draft, times_of(draft), after=now)
