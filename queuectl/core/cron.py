@@ -32,6 +32,7 @@ _LONGEST = 500
 _SHORTEST_SECONDS = 1.0
 _LOCALTIME = "/etc/localtime"
 _UTC_NAMES = ("UTC", "Etc/UTC", "Z")
+_ANY_ZONE = "Europe/Berlin"
 _MOST_STEPS = 1000
 """How many results cronsim may give that are not after the wanted instant. There are as many as
 fit into the hour that a clock shows twice, 60 at most, unless it is wrong."""
@@ -233,19 +234,20 @@ def zone_of(name: str | None) -> tzinfo:
         return _machine_zone()
     found = _named_zone(name)
     if found is None:
-        raise CannotPlan(f"unknown time zone {name} (names are like Europe/Berlin)")
+        raise CannotPlan(f"unknown time zone {name} (names are like {_ANY_ZONE})")
     return found
 
 
 def zone_from_environment(value: str | None) -> str | None:
-    """Return the name of the zone that the variable TZ names; None if it names none."""
+    """Return the name of the zone that the variable TZ names; None if it names none.
+
+    CannotPlan if that cannot be known, because no data about zones is there.
+    """
     name = (value or "").lstrip(":")
     if name in _UTC_NAMES:
         return "UTC"
-    try:
-        return name if name and _named_zone(name) is not None else None
-    except CannotPlan:
-        return None
+    is_name = name and not name.startswith("/")
+    return name if is_name and _named_zone(name) is not None else None
 
 
 def _zone_to_show(name: str | None) -> tzinfo:
@@ -257,10 +259,20 @@ def _zone_to_show(name: str | None) -> tzinfo:
 
 @lru_cache(maxsize=64)
 def _named_zone(name: str) -> tzinfo | None:
+    """Return the zone of this name; None if there is none. CannotPlan if there is no zone at all.
+
+    Small containers have no data about time zones.
+    """
     zone_info = _zone_info()
     try:
         zone: tzinfo = zone_info(name)
     except Exception:  # noqa: BLE001 (a name such as `..` or one with a NUL has its own errors)
+        if name == _ANY_ZONE:
+            raise CannotPlan(
+                "there is no data about time zones (install tzdata, or in a checkout of queuectl: "
+                "pip install '.[cron]'; --tz UTC works without)"
+            ) from None
+        _named_zone(_ANY_ZONE)
         return None
     return zone
 

@@ -17,6 +17,7 @@ from queuectl.storage.schedules import ScheduleExists
 from support import screens
 from support.forks import in_processes
 from support.json_page import keys
+from support.missing import run_without
 from support.queue import Queue
 from support.rows import sql
 from support.schedules import add_schedule, new_schedule, opened
@@ -122,6 +123,32 @@ def test_a_fixed_distance_needs_no_zone_of_the_variable(queue: Queue) -> None:
     shown = on_terminal(queue, *words, streams="stderr", env={"TZ": "Mars/Foo"})
 
     assert (shown.code, shown.screen) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("modules", "says"),
+    [
+        (("zoneinfo", "backports"), "time zones need the package backports.zoneinfo ("),
+        (("tzdata",), "there is no data about time zones (install tzdata, or "),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--tz", "Europe/Berlin")])
+def test_without_data_no_zone_is_said_to_be_unknown(
+    queue: Queue, modules: tuple[str, ...], says: str, options: tuple[str, ...]
+) -> None:
+    """Prevents: `TZ=Europe/Berlin does not name a time zone`, where no data could be loaded.
+
+    The schedule silently got another zone. A fixed distance needs none.
+    """
+    pytest.importorskip("cronsim")
+    env = {"TZ": "Europe/Berlin", "PYTHONTZPATH": ""}
+    words = ("schedule", "next", "0 2 * * *", *options)
+    code, out, err = run_without(queue, modules, *words, env=env)
+    assert (code, out) == (2 if options else 1, "")
+    assert err.startswith(f"queuectl schedule next: {'--tz: ' if options else ''}{says}")
+
+    code, out, err = run_without(queue, modules, "schedule", "next", "every 10m", env=env)
+    assert (code, len(out.splitlines()), err) == (0, 5, "")
 
 
 EXAMPLE = "(example: queuectl schedule add nightly '0 2 * * *' -- backup)"

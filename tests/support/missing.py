@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from support.queue import Queue
 
 
-def run_without(queue: Queue, modules: Sequence[str], *words: str) -> tuple[int, str, str]:
+def run_without(
+    queue: Queue, modules: Sequence[str], *words: str, env: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
     """Run `queuectl WORDS` in a process in which none of these modules can be imported.
 
     Returns its exit code, its stdout and its stderr.
@@ -20,7 +22,7 @@ def run_without(queue: Queue, modules: Sequence[str], *words: str) -> tuple[int,
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
-        env=queue.env,
+        env={**queue.env, **(env or {})},
         cwd=str(queue.work),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -211,12 +211,20 @@ def _spec(
 
 
 def zone_to_store(given: str | None, expression: str) -> str | None:
-    """Return the name of the time zone to store; None is the zone of the machine."""
+    """Return the name of the time zone to store; None is the zone of the machine.
+
+    InvalidInput if `given` is none. CannotPlan if TZ is needed and no data about zones is there.
+    """
     if given is None:
         name = os.environ.get("TZ", "").lstrip(":")
-        zone = cron.zone_from_environment(name)
-        is_path = name.startswith("/")
-        if zone is None and name and not is_path and cron.needs_cronsim(expression):
+        is_needed = cron.needs_cronsim(expression)
+        try:
+            zone = cron.zone_from_environment(name)
+        except cron.CannotPlan:
+            if is_needed:
+                raise
+            return None
+        if zone is None and name and not name.startswith("/") and is_needed:
             output.hint(
                 f"TZ={name} does not name a time zone",
                 "the one of the machine is used (--tz sets another)",
