@@ -241,7 +241,7 @@ class TestOnATerminal:
         lines = shown.screen.splitlines()
 
         assert [len(line) <= 90 for line in lines] == [True, True]
-        assert re.fullmatch(r"@1 +a +◦ pending +0/3 +for \d s +echo x+…x+", lines[1])
+        assert re.fullmatch(r"@1 +a +◦ pending +0/3 +for \d+ \w+ +echo x+…x+", lines[1])
         assert command in queue.ok("list")
 
     def test_times_are_relative(self, queue: Queue) -> None:
