@@ -6,7 +6,6 @@ import json
 import os
 import sqlite3
 import stat
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from queuectl.core.times import utcnow
 from queuectl.host import processes
 from queuectl.host.lockfiles import JobProcess, ProcessLock
 from queuectl.storage import restoring
+from support.processes import linux_only, waits_for_lock
 from support.queue import Queue
 from support.terminal import on_terminal
+from support.waiting import wait_until
 from support.watch.file_watch import by_hand
 
 
@@ -246,18 +247,17 @@ def test_a_job_that_is_enqueued_meanwhile_is_not_lost_silently(
     assert ids(queue) == ["kept", "later", "meanwhile"]
 
 
+@linux_only
 def test_a_command_that_waited_writes_nothing_into_the_old_file(queue: Queue, backup: Path) -> None:
     """Prevents: `enqueue` printed an id, and the job was in a file that had no name any more."""
     with queue.opened() as storage:
         with storage._transaction():  # others wait for the lock
             waiting = queue.spawn("enqueue", "--id", "late", "true")
-            deadline = time.monotonic() + 1
-            while time.monotonic() < deadline and waiting.poll() is None:
-                time.sleep(0.01)
+            wait_until(lambda: waits_for_lock(waiting.pid), what="the command to wait")
             os.replace(backup, queue.database)
             for path in (queue.files.wal, queue.files.shm):
                 os.unlink(path)
-    out, err = waiting.communicate(timeout=30)
+    out, err = waiting.communicate(timeout=60)
 
     assert (waiting.returncode, out) == (1, "")
     assert err == f"queuectl enqueue: {queue.database} was removed or replaced\n"

@@ -12,7 +12,7 @@ import pytest
 from queuectl.storage.write_lock import WriteLock
 from support.adoption import NOTED, ledger, orphan, until_adopted, until_noted
 from support.held import HELD
-from support.processes import alive, kill, linux_only
+from support.processes import alive, kill, linux_only, waits_for_lock
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -86,11 +86,6 @@ def test_leftover_processes_of_an_adopted_job_are_not_killed(queue: Queue) -> No
     os.kill(child, signal.SIGKILL)
 
 
-def _is_waiting_for_a_lock(pid: int) -> bool:
-    lines = Path("/proc/locks").read_text().splitlines()
-    return any("->" in line and str(pid) in line.split() for line in lines)
-
-
 @pytest.mark.parametrize(("size", "limit"), [(100, "1MiB"), (20_000, "1MiB"), (200_000, "65536")])
 def test_the_output_is_kept_if_the_worker_dies_before_it_records(
     queue: Queue, size: int, limit: str
@@ -105,7 +100,7 @@ def test_the_output_is_kept_if_the_worker_dies_before_it_records(
     try:
         queue.let_go()
         wait_until(lambda: not alive(leader), what="the end of the job")
-        wait_until(lambda: _is_waiting_for_a_lock(worker["pid"]), what="the record")
+        wait_until(lambda: waits_for_lock(worker["pid"]), what="the record")
         kill(worker["pid"])
     finally:
         lock.close()

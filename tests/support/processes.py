@@ -37,6 +37,12 @@ def words_of(pid: int) -> list[bytes]:
         return []
 
 
+def waits_for_lock(pid: int) -> bool:
+    """Whether a process waits within the kernel for a lock that another one holds (Linux only)."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and str(pid) in line.split() for line in lines)
+
+
 def status_field(pid: int, name: str) -> str:
     """Return a field of /proc/PID/status."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
-import re
 import signal
 import sqlite3
 import subprocess
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Iterator, Sequence
 
 import pytest
@@ -20,7 +18,7 @@ from queuectl.host import wakeup
 from queuectl.storage.write_lock import WriteLock
 from support.calls import COMMAND
 from support.held import HELD
-from support.processes import alive, linux_only
+from support.processes import alive, linux_only, waits_for_lock
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -49,11 +47,6 @@ def lock(queue: Queue) -> Iterator[WriteLock]:
     made.close()
 
 
-def _waits_for_a_lock(pid: int) -> bool:
-    waiters = re.findall(r"-> FLOCK +ADVISORY +WRITE +(\d+) ", Path("/proc/locks").read_text())
-    return str(pid) in waiters
-
-
 def _worker(queue: Queue) -> int:
     return int(queue.worker()["pid"])
 
@@ -76,7 +69,7 @@ def test_a_signal_during_a_record_loses_no_result(
     worker, running = _worker(queue), queue.pid("running")
     lock.acquire(30)
     queue.let_go()
-    wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
+    wait_until(lambda: not alive(running) and waits_for_lock(worker), what="the record")
     _send(queue, supervisor, signals)
     lock.release()
 
@@ -99,7 +92,7 @@ def test_the_log_names_a_cancel_that_came_at_the_end_of_the_job(
         queue.let_go()
     else:
         supervisor.send_signal(_QUIT)
-    wait_until(lambda: not alive(running) and _waits_for_a_lock(worker), what="the record")
+    wait_until(lambda: not alive(running) and waits_for_lock(worker), what="the record")
     with closing(sqlite3.connect(str(queue.database))) as connection:
         connection.execute("UPDATE jobs SET cancel_requested = 1")
         connection.commit()
@@ -130,7 +123,7 @@ def test_a_signal_during_a_claim_loses_no_job(
         connection.execute("UPDATE jobs SET state = 'pending'")
         connection.commit()
     wakeup.wake_up(queue.files)
-    wait_until(lambda: _waits_for_a_lock(worker), what="the claim")
+    wait_until(lambda: waits_for_lock(worker), what="the claim")
     _send(queue, supervisor, signals)
     lock.release()
 
