@@ -43,7 +43,7 @@ def on_terminal(
     """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal.
 
     `size` is its columns and lines; without it the terminal does not know its size. `program` is
-    what is run with ARGS in the place of queuectl.
+    what is run with ARGS in the place of queuectl, and `typed` what waits for it to be read.
     """
     ours, theirs = pty.openpty()
     if size is not None:
@@ -53,6 +53,8 @@ def on_terminal(
     chosen.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     chosen.update(dict.fromkeys(streams.split(), theirs))
     try:
+        # Before the program starts, so that what is typed stands before all that it prints.
+        os.write(ours, typed.encode())
         with subprocess.Popen(
             [*program, *args],
             env={**queue.env, **(env or {})},
@@ -61,8 +63,6 @@ def on_terminal(
             **{**chosen, **kwargs},
         ) as process:
             os.close(theirs)
-            if typed:
-                os.write(ours, typed.encode())
             screen = b"".join(_until_closed(ours))
             out, err = process.communicate(timeout=60)
     finally:
