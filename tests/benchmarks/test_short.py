@@ -74,7 +74,7 @@ def test_the_tables_of_the_page_are_made_from_the_figures(report: Path, tmp_path
     known = tmp_path / "known.json"
     known.write_text(json.dumps(measured))
     script = str(_FOLDER / "page.py")
-    subprocess.run([sys.executable, script, str(known), str(page)], check=True, timeout=30)
+    subprocess.run([sys.executable, script, str(known), str(page)], check=True, timeout=300)
 
     before, after = _tables(_PAGE), _tables(page)
     shown = [line.split(" | ")[0][2:] for name in ("limits", "ours", "output", "history", "beside")
@@ -93,7 +93,7 @@ def test_the_commands_of_the_page_are_accepted() -> None:
     for first, second in calls:
         words = shlex.split(f"{first} {second}")[1:]
         check = "import run, sys; run._parser().parse_args(sys.argv[1:])"
-        subprocess.run([sys.executable, "-c", check, *words], check=True, cwd=_FOLDER, timeout=30)
+        subprocess.run([sys.executable, "-c", check, *words], check=True, cwd=_FOLDER, timeout=300)
         if "--only" in words:
             groups = words[words.index("--only") + 1 :]
             groups = groups[: next((n for n, w in enumerate(groups) if w[:2] == "--"), None)]

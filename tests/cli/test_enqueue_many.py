@@ -239,7 +239,7 @@ def test_a_slow_producer_does_not_hold_up_other_writers(queue: Queue) -> None:
     process.stdin.write(_lines({"id": "slow-1"}))
     process.stdin.flush()
     wait_until(lambda: not _unread(process.stdin), what="the first line to be read")
-    queue.ok("enqueue", "--id", "quick", "true", timeout=20)
+    queue.ok("enqueue", "--id", "quick", "true")
     out, _ = process.communicate(_lines({"id": "slow-2"}), timeout=60)
 
     assert out.split() == ["slow-1", "slow-2"]

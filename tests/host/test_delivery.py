@@ -12,9 +12,10 @@ import pytest
 from queuectl.core.webhooks import Request
 from queuectl.host import delivery
 from support.receiver import close_in_the_middle, flood, hang, receiving, status
+from support.waiting import PATIENCE_SECONDS
 
 
-def _post(url: str, timeout: float = 5.0) -> delivery.Answer:
+def _post(url: str, timeout: float = PATIENCE_SECONDS) -> delivery.Answer:
     return delivery.post(Request(url, {"X-One": "1"}, b"the event"), timeout=timeout)
 
 

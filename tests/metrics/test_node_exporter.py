@@ -18,7 +18,7 @@ pytest.importorskip("prometheus_client", reason="needs the extra metrics")
 
 from queuectl.metrics import exposition
 from support.queue import Queue
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 ALERTS = Path(exposition.__file__).with_name("alerts.yml")
 
@@ -58,7 +58,7 @@ def _node_exporter(folder: Path, log: Path) -> Iterator[str]:
 
 def _read(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""

@@ -22,7 +22,7 @@ pytest.importorskip("prometheus_client", reason="needs the extra metrics")
 
 from queuectl.metrics import exposition
 from support.queue import Queue
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 ALERTS = Path(exposition.__file__).with_name("alerts.yml")
 
@@ -117,7 +117,7 @@ class _Prometheus:
 
     def _get(self, path: str) -> Any:
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)["data"]
 
 

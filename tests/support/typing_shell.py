@@ -13,7 +13,8 @@ import time
 from contextlib import suppress
 from typing import Mapping
 
-_PATIENCE_SECONDS = 20
+from support.waiting import PATIENCE_SECONDS
+
 _READY = "READY>"
 _SHOW_LINE = "\x0f"  # Ctrl+O, which each shell is told to answer with the line as it is
 _LINE = re.compile(r"LINE\[(.*?)\]LINE", re.DOTALL)
@@ -90,7 +91,7 @@ class TypingShell:
 
     def _until(self, text: str) -> str:
         read = ""
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while text not in read:
             left = end - time.monotonic()
             assert left > 0, f"no {text!r} in {read!r}"

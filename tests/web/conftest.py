@@ -10,8 +10,16 @@ pytest.importorskip("flask")
 pytest.importorskip("waitress")
 
 from queuectl.storage import Storage
+from queuectl.web.actions import bulk
 from support.queue import Queue
+from support.waiting import PATIENCE_SECONDS
 from support.web import Page
+
+
+@pytest.fixture(autouse=True)
+def ends_before_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An action on many jobs leads back at once, also on a slow machine."""
+    monkeypatch.setattr(bulk, "_PATIENCE_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
