@@ -14,6 +14,7 @@ import pytest
 
 from support.queue import Queue
 from support.site import Site
+from support.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,6 +32,7 @@ def browser() -> Iterator[Browser]:
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=program,
+            timeout=4000 * PATIENCE_SECONDS,
             args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * 127.0.0.1"],
         )
         yield started

@@ -12,7 +12,7 @@ from support.site import Site, main_text
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from playwright.sync_api import Page, Request, Response
 
 
 class Updates:
@@ -26,13 +26,16 @@ class Updates:
         self._site = site
         self.page = site.context().new_page()
         self.page.clock.install()
+        self.page.on("request", self._asked)
         self.page.on("response", self._answered)
-        self.page.goto(site.server.link)
         self.count = 0
+        self._unanswered: set[Request] = set()
+        self.page.goto(site.server.link)
 
     def open(self, path: str) -> Page:
         self.page.goto(self._site.url(path))
         self.count = 0
+        self._unanswered.clear()
         return self.page
 
     def until(self, number: int) -> None:
@@ -53,9 +56,28 @@ class Updates:
             self.page.clock.run_for(2000)
             self.page.wait_for_timeout(100)
 
+    def forget(self) -> None:
+        """Count anew, once all that the page has asked for so far is answered."""
+        wait_until(self._all_answered, what="the answers")
+        self.count = 0
+
+    def _all_answered(self) -> bool:
+        self.page.wait_for_timeout(50)
+        return not self._unanswered
+
+    def _asked(self, request: Request) -> None:
+        if _is_live(request):
+            self._unanswered.add(request)
+
     def _answered(self, got: Response) -> None:
-        if "x-queuectl-live" in got.request.headers and got.status == 200:
+        self._unanswered.discard(got.request)
+        if _is_live(got.request) and got.status == 200:
             self.count += 1
+
+
+def _is_live(request: Request) -> bool:
+    """Whether the page asked for news of itself."""
+    return "x-queuectl-live" in request.headers
 
 
 def test_a_link_logs_in(site: Site) -> None:
@@ -85,20 +107,27 @@ def test_without_the_link(site: Site) -> None:
 
 
 def test_the_verdict_follows_at_once(queue: Queue, site: Site) -> None:
-    """A worker that is killed writes nothing, and is missed within three seconds all the same."""
+    """A worker that is killed writes nothing, and is missed within three seconds all the same: the
+    page asks every two seconds, and the second answer tells it at the latest.
+
+    A busy machine may hold the server or the page back, so one quick round of five is enough.
+    """
     queue.add_many("sleep 1000", "sleep 1000")  # one of them waits
     page = site.open()
-    took = []
-    while not took or (took[-1] > 3.0 and len(took) < 3):  # others may use this machine
+    asked_at: list[float] = []
+    page.on("request", lambda one: _is_live(one) and asked_at.append(time.monotonic()))
+    answers: list[int] = []
+    while not answers or (answers[-1] > 2 and len(answers) < 5):
         queue.start()
         page.get_by_text("All is well").wait_for()
-        killed_at = time.monotonic()
         kill(*(pid for pid in queue.pids() if pid != site.server.process.pid))
+        before = len(asked_at)
         page.get_by_text("No worker is running").first.wait_for()
-        took.append(time.monotonic() - killed_at)
+        answers.append(len(asked_at) - before)
         assert "problem" in page.title()
         assert "icon-bad" in (page.get_attribute("link[rel=icon]", "href") or "")
-    assert min(took) <= 3.0
+    assert min(answers) <= 2
+    assert min(later - at for at, later in zip(asked_at, asked_at[1:])) <= 2.5
 
 
 def test_typing_goes_on(queue: Queue, site: Site) -> None:
@@ -148,7 +177,7 @@ def test_what_is_open_stays_open(queue: Queue, site: Site) -> None:
     assert page.locator("details.figures").get_attribute("open") is not None
     page.keyboard.press("?")
     page.locator("dialog[open]").wait_for()
-    updates.count = 0
+    updates.forget()
     updates.ask()
     assert updates.count == 0
     page.keyboard.press("Escape")
@@ -184,6 +213,7 @@ def test_the_server_goes_away_after_an_error(queue: Queue, site: Site) -> None:
     site.server.process.terminate()
     site.server.process.wait()
     updates.ask()
+    page.locator("#banner", has_text="does not answer").wait_for()
     said.append(page.inner_text("#banner"))
 
     assert said == ["No such job: j1.", "queuectl web does not answer. Trying again."]
@@ -200,12 +230,13 @@ def test_the_queue_is_replaced(queue: Queue, site: Site) -> None:
 
     queue.database.rename(aside)
     page.locator("#banner").wait_for()
-    said = page.inner_text("#banner")
-    aside.rename(queue.database)
-
-    assert said == f"{queue.database} was removed or replaced: start queuectl web again."
+    assert page.inner_text("#banner") == (
+        f"{queue.database} was removed or replaced: start queuectl web again."
+    )
     assert page.inner_text("#live") == "no update"
     assert "echo kept" in page.inner_text("#main")
+    aside.rename(queue.database)
+
     page.locator("#banner").wait_for(state="detached")
     assert page.inner_text("#live") == "live"
     site.forgive("503")
@@ -230,7 +261,7 @@ def test_a_job_that_is_not_there_yet(queue: Queue, site: Site) -> None:
     said = main_text(page)
 
     for _ in range(2):  # the page has dealt with the first answer when it asks again
-        with page.expect_response(lambda got: "x-queuectl-live" in got.request.headers) as got:
+        with page.expect_response(lambda got: _is_live(got.request)) as got:
             pass
         assert got.value.status == 404
     assert page.locator("#banner").count() == 0
@@ -263,6 +294,21 @@ def test_the_output_of_a_running_job(queue: Queue, site: Site) -> None:
     assert [url for url in asked if "/output" in url] == []
 
 
+_COUNT_COMPARED = """() => {
+  const morph = Idiomorph.morph;
+  window.compared = 0;
+  Idiomorph.morph = (old, fresh, options) => {
+    const callbacks = { ...options.callbacks };
+    callbacks.beforeNodeMorphed = (...nodes) => {
+      compared += 1;
+      return options.callbacks.beforeNodeMorphed(...nodes);
+    };
+    return morph(old, fresh, { ...options, callbacks });
+  };
+}"""
+"""Counts which parts of the page an update compares."""
+
+
 def test_a_long_output_costs_an_update_nothing(queue: Queue, site: Site) -> None:
     """Each update compared all lines with each other: the browser stood still for a minute."""
     queue.add("seq 11000", id="j1")
@@ -271,11 +317,10 @@ def test_a_long_output_costs_an_update_nothing(queue: Queue, site: Site) -> None
     page = updates.open("/jobs/j1")
     assert page.locator(".term li").count() > 10000
 
-    started_at = time.monotonic()
+    page.evaluate(_COUNT_COMPARED)
     updates.until(2)
-    page.evaluate("1")
 
-    assert time.monotonic() - started_at < 30
+    assert 0 < page.evaluate("compared") < 1000
 
 
 def test_find_in_the_output(queue: Queue, site: Site) -> None:

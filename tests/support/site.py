@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.queue import Queue
+from support.waiting import PATIENCE_SECONDS
 from support.web import Server
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Site:
     def __init__(self, queue: Queue, browser: Browser, *options: str) -> None:
         self.queue = queue
         self.browser = browser
-        self.server = Server(queue, *options)
+        self.server = Server(queue, *options, env={"PYTHONPATH": str(_patient(queue))})
         self.origin = f"http://{self.server.netloc}"
         self.problems: list[str] = []
         self._contexts: list[BrowserContext] = []
@@ -38,7 +40,7 @@ class Site:
         """Return a new profile of the browser, which is not logged in."""
         options.setdefault("viewport", DESKTOP)
         context = self.browser.new_context(**options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(1000 * PATIENCE_SECONDS)
         context.on("console", self._heard)
         context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
         context.on("request", self._asked)
@@ -69,6 +71,16 @@ class Site:
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((f"{self.origin}/", "data:", "blob:")):
             self.problems.append(f"request: {request.url}")
+
+
+def _patient(queue: Queue) -> Path:
+    """Return a folder for PYTHONPATH: actions on many jobs lead back at once, however slow."""
+    folder = queue.folder / "patient"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        f"from queuectl.web.actions import bulk\nbulk._PATIENCE_SECONDS = {PATIENCE_SECONDS}\n"
+    )
+    return folder
 
 
 def main_text(page: Page) -> str:
