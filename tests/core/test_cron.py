@@ -112,7 +112,8 @@ def test_an_expression_is_explained_in_english(expression: str, text: str) -> No
     ("expression", "message"),
     [
         ("", f"not a cron expression: '' {cron.EXAMPLES}"),
-        ("hourly", f"not a cron expression: 'hourly' {cron.EXAMPLES}"),
+        ("hourly", "not a cron expression: 'hourly' (did you mean @hourly?)"),
+        ("noon", f"not a cron expression: 'noon' {cron.EXAMPLES}"),
         (
             "0 2 * *",
             "a cron expression has 5 fields, not 4: '0 2 * *' (minute, hour, day of the month, "
