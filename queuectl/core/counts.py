@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 job` or `1,204 jobs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, one: str = "", many: str = "") -> str:
+    """Return `1 job` or `1,204 jobs`; also with what follows: `1 job waits` or `2 jobs wait`."""
+    text, rest = (noun, one) if number == 1 else (f"{noun}s", many)
+    return f"{number:,} {text} {rest}" if rest else f"{number:,} {text}"
 
 
 def and_more(number: int) -> str:

@@ -11,6 +11,7 @@ from typing import Iterable, Iterator, Mapping, Sequence
 
 from queuectl.core import rule_findings
 from queuectl.core.batches import is_batch, owner_of, serves, start_command
+from queuectl.core.counts import and_more, counted
 from queuectl.core.estimates import about
 from queuectl.core.facts import (
     BEHIND_AFTER,
@@ -22,7 +23,7 @@ from queuectl.core.facts import (
     Reason,
     RunningFacts,
 )
-from queuectl.core.findings import Finding, Severity, critical, jobs_with, warning
+from queuectl.core.findings import Finding, Severity, critical, warning
 from queuectl.core.moments import distance, lasted, lasting, span
 from queuectl.core.naming import quoted
 from queuectl.core.sizes import size
@@ -81,8 +82,7 @@ def _not_too_many(found: list[Finding]) -> list[Finding]:
 def all_is_well(facts: Facts) -> str:
     """Return why it can be said that all is well: how many workers live, the longest wait …"""
     waits = [queue.ready_since for queue in facts.queues if queue.ready_since is not None]
-    workers = len(facts.workers)
-    said = [f"{workers} worker{' is' if workers == 1 else 's are'} running"]
+    said = [f"{counted(len(facts.workers), 'worker', 'is', 'are')} running"]
     if waits:
         said.append(f"nothing has waited longer than {lasted(min(waits), now=facts.now)}")
     else:
@@ -138,11 +138,7 @@ def _not_served(facts: Facts) -> Iterator[Finding]:
 def _unattended(facts: Facts) -> Iterator[Finding]:
     count = facts.unattended
     if count and not facts.workers:
-        lost = (
-            "1 running job has lost its worker"
-            if count == 1
-            else f"{count:,} running jobs have lost their workers"
-        )
+        lost = counted(count, "running job", "has lost its worker", "have lost their workers")
         yield critical(
             "unattended",
             lost,
@@ -166,11 +162,11 @@ def _held_up(facts: Facts) -> Iterator[Finding]:
     )
     first, problem = held_up[0], held_up[0].problem or ""
     stopped = _STOPPED.match(problem)
-    more = f", and {len(held_up) - 1} more" if len(held_up) > 1 else ""
+    more = and_more(len(held_up) - 1)
     yield Finding(
         "held-up",
         Severity.CRITICAL if is_critical else Severity.WARNING,
-        f"Worker {first.id} lives but runs no jobs{more}: "
+        f"Worker {first.id} lives but runs no jobs{',' if more else ''}{more}: "
         + ("it is stopped" if stopped else problem),
         None,
         stopped[1] if stopped else "queuectl worker list",
@@ -197,7 +193,8 @@ def _deaths(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "deaths",
         Severity.CRITICAL if is_critical else Severity.WARNING,
-        f"{jobs_with(deaths.jobs)} died in the last hour{_same_way(deaths.reason, deaths.jobs)}",
+        f"{counted(deaths.jobs, 'job')} died in the last hour"
+        + _same_way(deaths.reason, deaths.jobs),
         last,
         "queuectl dlq list --since 1h",
     )
@@ -241,7 +238,7 @@ def _pause(what: str, queue: QueueFacts, now: datetime) -> str:
 
 
 def _wait(queues: Sequence[QueueFacts]) -> str:
-    return jobs_with(sum(queue.ready for queue in queues), one="waits", many="wait")
+    return counted(sum(queue.ready for queue in queues), "job", "waits", "wait")
 
 
 def _limited(facts: Facts) -> Iterator[Finding]:
@@ -342,7 +339,7 @@ def _blocked(facts: Facts) -> Iterator[Finding]:
     if stuck is not None:
         yield warning(
             "blocked",
-            f"{jobs_with(stuck.jobs, one='waits', many='wait')} for {stuck.need}, which is "
+            f"{counted(stuck.jobs, 'job', 'waits', 'wait')} for {stuck.need}, which is "
             f"{stuck.state.value}",
             f"queuectl retry {quoted(stuck.need)}",
         )
@@ -365,7 +362,7 @@ def _retries(facts: Facts) -> Iterator[Finding]:
 
 def _cut_short(facts: Facts) -> Iterator[Finding]:
     if facts.jobs_to_come:
-        hidden = jobs_with(facts.jobs_to_come, one="is", many="are")
+        hidden = counted(facts.jobs_to_come, "job", "is", "are")
         yield warning(
             "cut-short",
             f"An enqueue was cut short: {hidden} stored, but not visible yet",

@@ -8,7 +8,7 @@ from typing import Callable, Collection, Iterable, Mapping, Protocol, Sequence
 from queuectl.core import retry
 from queuectl.core.batches import owner_of, serves, start_command
 from queuectl.core.cells import cut_middle
-from queuectl.core.counts import and_more
+from queuectl.core.counts import and_more, counted
 from queuectl.core.models import (
     Execution,
     Job,
@@ -222,7 +222,7 @@ class _Explaining:
             )
         serving = able
         ahead = self._queue.ahead_of(job)
-        jobs = f"{ahead:,} job{' is' if ahead == 1 else 's are'} ahead of it in {job.queue}"
+        jobs = f"{counted(ahead, 'job', 'is', 'are')} ahead of it in {job.queue}"
         if not ahead:
             jobs = f"it is the next in {job.queue}"
         doing = _busy(sum(worker.job is not None for worker in serving), len(serving))

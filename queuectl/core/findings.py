@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from queuectl.core.counts import counted
 from queuectl.core.named_tuples import NamedTuple
 
 
@@ -40,8 +39,3 @@ def critical(code: str, message: str, remedy: str | None, detail: str | None = N
 def warning(code: str, message: str, remedy: str | None, detail: str | None = None) -> Finding:
     """Return a finding that is a warning."""
     return Finding(code, Severity.WARNING, message, detail, remedy)
-
-
-def jobs_with(count: int, *, one: str = "", many: str = "") -> str:
-    """Return `1 job` or `1,204 jobs`, with the verb that goes with the number."""
-    return f"{counted(count, 'job')} {one if count == 1 else many}".rstrip()

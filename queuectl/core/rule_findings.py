@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Iterator
 
-from queuectl.core.counts import and_more
+from queuectl.core.counts import and_more, counted
 from queuectl.core.facts import Facts, HookFacts
-from queuectl.core.findings import Finding, critical, jobs_with, warning
+from queuectl.core.findings import Finding, critical, warning
 from queuectl.core.moments import distance, lasted, local
 from queuectl.core.naming import quoted
 from queuectl.core.states import JobState
@@ -121,5 +121,5 @@ def _failing_hook(hook: HookFacts, now: datetime) -> Iterator[Finding]:
         message = f"The hook {hook.name} has failed {hook.failures:,} times in a row{when}{result}"
         yield warning("hook-failing", message, remedy)
     elif hook.dead_jobs:
-        jobs = jobs_with(hook.dead_jobs)
+        jobs = counted(hook.dead_jobs, "job")
         yield warning("hook-failing", f"{jobs} of {named} died in the last hour", remedy)

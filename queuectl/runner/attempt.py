@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import AbstractSet, Callable, Mapping, Protocol, Sequence
 
+from queuectl.core.counts import and_more
 from queuectl.core.models import LeftProcess, Outcome, OutcomeKind, signal_name
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import DEFAULT_SHELL
@@ -148,8 +149,7 @@ def describe_unended(names: Sequence[ProcessName]) -> str:
     pid = names[0][0]
     owner = processes.user(pid)
     user = "" if owner is None else f" of user {owner}"
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"process {pid}{user}{more} cannot be ended"
+    return f"process {pid}{user}{and_more(len(names) - 1)} cannot be ended"
 
 
 def describe_end(

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Mapping, Sequence
 
+from queuectl.core.counts import counted
 from queuectl.core.errors import JobDeleted, QueueError, UniqueKeyHeld, WrongState
 from queuectl.core.models import Job, JobKey
 from queuectl.core.specs import RETRY_FIELDS
@@ -218,7 +219,7 @@ def _refuse_edit(job: Job, changes: Mapping[str, Any], verb: str) -> None:
     if job.state not in WAITING_STATES:
         raise WrongState(job.id, job.state.value, verb)
     if changes.get("max_retries", job.attempts + 1) <= job.attempts:
-        had = f"{job.attempts} attempt{'s' if job.attempts > 1 else ''}"
+        had = counted(job.attempts, "attempt")
         raise QueueError(f"cannot {verb} {job.id}: it has had {had} already (allow more)")
 
 

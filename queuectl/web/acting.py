@@ -7,6 +7,7 @@ from typing import Sequence, cast
 
 from flask import Response, g, redirect, request
 
+from queuectl.core.counts import and_more
 from queuectl.core.escaping import escape
 from queuectl.core.values import check_reason
 from queuectl.host.processes import user_name
@@ -14,6 +15,9 @@ from queuectl.web import messages
 from queuectl.web.guard import home
 
 _log = logging.getLogger(__name__)
+
+_MOST_LOGGED = 20
+"""How many names of what an action changed one line of the log has."""
 
 
 def by() -> str:
@@ -52,7 +56,7 @@ def where_from() -> str:
 
 
 def _end(action: str, names: Sequence[str], text: str, target: str, *, is_good: bool) -> Response:
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    shown = ", ".join(names[:_MOST_LOGGED]) + and_more(len(names) - _MOST_LOGGED)
     _log.info(
         "%s %s %s%s: %s", g.role.value, request.remote_addr or "-", action,
         escape(f" {shown}" if shown else ""), escape(text),

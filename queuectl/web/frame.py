@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from queuectl import __version__
 from queuectl.core import moments
-from queuectl.core.counts import counted
+from queuectl.core.counts import and_more, counted
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job
 from queuectl.core.named_tuples import NamedTuple
@@ -101,6 +101,7 @@ def prepare(app: Flask) -> None:
         capitalize_first=lambda text: text[:1].upper() + text[1:],
         thousands=lambda count: f"{count:,}",
         counted=counted,
+        and_more=and_more,
         reason=short_reason,
         number=number,
     )

@@ -8,6 +8,7 @@ import threading
 from datetime import datetime
 from typing import Callable, Sequence
 
+from queuectl.core.counts import counted
 from queuectl.core.errors import QueueError
 from queuectl.core.escaping import escape
 from queuectl.core.times import utcnow
@@ -60,10 +61,8 @@ class Task:
         """Return what has become of the jobs so far: `11 of 11 jobs run again; 0 refused`."""
         total = self.total or 0
         became = {"cancel": "cancelled", "delete": "deleted"}.get(self.verb)
-        one = total == 1
-        what = f"{'is' if one else 'are'} {became}" if became else f"run{'s' if one else ''} again"
-        jobs = "job" if one else "jobs"
-        return f"{self.done:,} of {total:,} {jobs} {what}; {self.refused:,} refused"
+        verbs = (f"is {became}", f"are {became}") if became else ("runs again", "run again")
+        return f"{self.done:,} of {counted(total, 'job', *verbs)}; {self.refused:,} refused"
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end for so many seconds; return whether it has ended."""

@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING, NoReturn
 
 from queuectl import POOL_VARIABLE
+from queuectl.core.counts import counted
 from queuectl.core.errors import QueueError
 from queuectl.core.settings import effective
 from queuectl.host import lockfiles, processes
@@ -100,8 +101,7 @@ def _greet(screen: Screen, launch: Launch) -> None:
 
 
 def _workers(plan: Plan) -> str:
-    plural = "" if plan.workers == 1 else "s"
-    return f"{plan.workers} worker{plural} on {', '.join(plan.queues) or 'all queues'}"
+    return f"{counted(plan.workers, 'worker')} on {', '.join(plan.queues) or 'all queues'}"
 
 
 def _speakers(

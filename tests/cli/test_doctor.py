@@ -343,7 +343,7 @@ def test_a_schedule_that_can_be_planned(queue):
     queue.enqueue("true")
     add_schedule(queue, "every 10m", None)
 
-    assert message(queue, "schedules") == "all 1 can be planned"
+    assert message(queue, "schedules") == "1 schedule can be planned"
 
 
 def test_a_schedule_in_an_unknown_zone_fails(queue):
@@ -366,7 +366,7 @@ def test_a_hook_that_cannot_be_read_fails(queue):
     """Another program wrote it, and it reports nothing."""
     for name in ("a", "b", "c"):
         queue.ok("hook", "add", name, "--on", "dead", "true")
-    assert message(queue, "hooks") == "all 3 can be read"
+    assert message(queue, "hooks") == "3 hooks can be read"
     sql(queue, "UPDATE hooks SET timeout = 'x' WHERE name > 'a'")
     assert message(queue, "hooks", code=1) == (
         "hook b: timeout is 'x' (and 1 more) (queuectl hook remove, or add --replace)"

@@ -10,6 +10,9 @@ def test_counted() -> None:
     assert [counted(number, "job") for number in (0, 1, 2, 1204)] == [
         "0 jobs", "1 job", "2 jobs", "1,204 jobs",
     ]  # fmt: skip
+    assert [counted(number, "job", "waits", "wait") for number in (0, 1, 1204)] == [
+        "0 jobs wait", "1 job waits", "1,204 jobs wait",
+    ]  # fmt: skip
 
 
 def test_and_more() -> None:

@@ -6,10 +6,13 @@ import html
 import re
 from typing import Any, Callable
 
+import pytest
+
 from queuectl.core.models import Execution, Job, Verdict
 from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage import Storage
+from queuectl.web.pages import job as job_page
 from queuectl.web.storages import WebStorage
 from support import rows
 from support.outcomes import OK
@@ -162,7 +165,10 @@ def test_an_attempt_that_ends_while_its_page_is_made(
     assert 'aria-label="Attempt"' not in page.get("/jobs/j1")
 
 
-def test_find_in_the_output(queue: Queue, shown: Callable[..., Page]) -> None:
+def test_find_in_the_output(
+    queue: Queue, shown: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page says how many lines were found, and where it stops."""
     job = queue.enqueue("seq 1 30000; echo '<i>Needle</i>'")
     queue.drain()
     page = shown()
@@ -171,6 +177,8 @@ def test_find_in_the_output(queue: Queue, shown: Callable[..., Page]) -> None:
     assert "1 line with “needle” 30,001 <i>Needle</i>" in found
     assert "0 lines with “haystack”" in words(page.get(f"/jobs/{job}?find=haystack"))
     assert "200 or more lines" in words(page.get(f"/jobs/{job}?find=1"))
+    monkeypatch.setattr(job_page, "_MOST_HITS", 7)
+    assert "7 or more lines" in words(page.get(f"/jobs/{job}?find=1"))
 
 
 def test_the_raw_output(queue: Queue, shown: Callable[..., Page]) -> None:

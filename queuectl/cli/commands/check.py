@@ -10,7 +10,7 @@ from queuectl.cli import output
 from queuectl.cli.command import Failure, QueueCommand, line_of, option, queue_files
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.batches import is_lane, owner_of
-from queuectl.core.counts import and_more
+from queuectl.core.counts import and_more, counted
 from queuectl.core.errors import InvalidInput, QueueError
 from queuectl.core.facts import Facts
 from queuectl.core.models import Selection
@@ -148,13 +148,14 @@ def _open(ctx: click.Context) -> Storage:
 class _Figure(NamedTuple):
     """A value that was measured, and the option that limits it.
 
-    `problem` is what to say when the value is beyond a limit, with {s} for the plural.
+    `problem` is what to say when the value is beyond a limit. The value is a number of what `noun`
+    names, or seconds without one.
     """
 
     option: str
     value: float
     problem: str
-    in_seconds: bool = False
+    noun: str | None = None
     is_minimum: bool = False
 
     @property
@@ -173,23 +174,24 @@ def _measure(storage: Storage, queues: tuple[str, ...], facts: Facts) -> list[_F
     )
     waited = max(0.0, (facts.now - oldest).total_seconds())
     return [
-        _Figure("max_dlq", count(JobState.DEAD), "{value} dead job{s} (limit {limit})"),
-        _Figure("max_pending", count(JobState.PENDING), "{value} pending job{s} (limit {limit})"),
+        _Figure("max_dlq", count(JobState.DEAD), "{value} (limit {limit})", "dead job"),
+        _Figure("max_pending", count(JobState.PENDING), "{value} (limit {limit})", "pending job"),
         _Figure(
             "max_failed",
             count(JobState.FAILED),
-            "{value} job{s} waiting for a retry (limit {limit})",
+            "{value} waiting for a retry (limit {limit})",
+            "job",
         ),
         _Figure(
             "max_wait",
             round(waited, 3),
             "a job has waited for {value} (limit {limit})",
-            in_seconds=True,
         ),
         _Figure(
             "min_workers",
             sum(worker.problem is None for worker in facts.workers),
-            "{value} worker{s} (at least {limit})",
+            "{value} (at least {limit})",
+            "worker",
             is_minimum=True,
         ),
     ]
@@ -208,7 +210,6 @@ def _measure_if_asked(
                 "max_late",
                 round(late, 3),
                 "a schedule is {value} late (limit {limit})",
-                in_seconds=True,
             )
         )
     if limits.get("max_hooks_dead") is not None:
@@ -219,8 +220,8 @@ def _measure_if_asked(
             and is_lane(count.queue)
             and (not queues or owner_of(count.queue) in queues)
         )
-        message = "{value} dead job{s} of hooks (limit {limit})"
-        figures.append(_Figure("max_hooks_dead", dead, message))
+        message = "{value} of hooks (limit {limit})"
+        figures.append(_Figure("max_hooks_dead", dead, message, "dead job"))
     return figures
 
 
@@ -256,16 +257,17 @@ def _judge(
         problems.append(f"the hook {disabled[0]} is disabled{others}")
     if problems:
         return worst, "; ".join(problems)
-    value = {figure.label: figure.value for figure in figures}
-    workers = f"{_separated(value['workers'])} worker{'' if value['workers'] == 1 else 's'}"
-    counts = f"{_separated(value['pending'])} pending, {_separated(value['dlq'])} dead"
-    return _OK, f"{counts}, {workers}"
+    value = {figure.label: int(figure.value) for figure in figures}
+    counts = f"{value['pending']:,} pending, {value['dlq']:,} dead"
+    return _OK, f"{counts}, {counted(value['workers'], 'worker')}"
 
 
 def _problem(figure: _Figure, bound: float) -> str:
-    show = format_duration if figure.in_seconds else _separated
-    plural = "" if figure.value == 1 else "s"
-    return figure.problem.format(value=show(figure.value), limit=show(bound), s=plural)
+    if figure.noun is None:
+        value, limit = format_duration(figure.value), format_duration(bound)
+    else:
+        value, limit = counted(int(figure.value), figure.noun), f"{int(bound):,}"
+    return figure.problem.format(value=value, limit=limit)
 
 
 def _level(figure: _Figure, limit: Limits) -> int:
@@ -283,13 +285,8 @@ def _perfdata(figure: _Figure, limit: Limits | None) -> str:
         # A range "N:" alerts below N, "N" above it.
         end = ":" if figure.is_minimum else ""
         bounds = ["" if bound is None else f"{_plain(bound)}{end}" for bound in limit]
-    unit = "s" if figure.in_seconds else ""
+    unit = "s" if figure.noun is None else ""
     return f"{figure.label}={_plain(figure.value)}{unit};{bounds[0]};{bounds[1]};0"
-
-
-def _separated(value: float) -> str:
-    """Write a number for people: `1,234`."""
-    return f"{int(value):,}"
 
 
 def _plain(value: float) -> str:

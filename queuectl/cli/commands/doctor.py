@@ -299,7 +299,7 @@ def _workers(storage: Storage) -> Checked:
     return Checked(
         "workers",
         WARN,
-        f"{len(orphans):,} running job{' has' if len(orphans) == 1 else 's have'} lost the worker: "
+        f"{counted(len(orphans), 'running job', 'has', 'have')} lost the worker: "
         f"{', '.join(orphans[:3])} (queuectl worker start recovers)",
     )
 
@@ -325,11 +325,11 @@ def _retries(storage: Storage) -> Checked:
         for found in storage.retries_after(now + CLOCK_TOLERANCE)
     )
     if wrong:
+        attempts = "attempt is" if wrong == 1 else "attempts are"
         return Checked(
             "retries",
             WARN,
-            f"the clock was ahead when {counted(wrong, 'job')} failed: the next "
-            f"attempt{' is' if wrong == 1 else 's are'} far off "
+            f"the clock was ahead when {counted(wrong, 'job')} failed: the next {attempts} far off "
             "(a running worker corrects this, or queuectl retry --state failed)",
         )
     return Checked("retries", OK, "no retry was put off by a clock that was ahead")
@@ -341,7 +341,8 @@ def _schedules(storage: Storage) -> Checked:
     if problems:
         name, problem = problems[0]
         return Checked("schedules", FAIL, f"{name}{and_more(len(problems) - 1)}: {problem}")
-    return Checked("schedules", OK, f"all {count:,} can be planned" if count else "there are none")
+    planned = f"{counted(count, 'schedule')} can be planned" if count else "there are none"
+    return Checked("schedules", OK, planned)
 
 
 def _hooks(storage: Storage) -> Checked:
@@ -352,7 +353,8 @@ def _hooks(storage: Storage) -> Checked:
         return Checked(
             "hooks", FAIL, f"{unreadable[0]}{more} (queuectl hook remove, or add --replace)"
         )
-    return Checked("hooks", OK, f"all {len(found):,} can be read" if found else "there are none")
+    readable = f"{counted(len(found), 'hook')} can be read" if found else "there are none"
+    return Checked("hooks", OK, readable)
 
 
 def _path(storage: Storage) -> Checked:

@@ -89,6 +89,7 @@ def job(job: str) -> str:
     names = sorted(found.own_env())
     execution = _chosen(found)
     query = request.args.get("find", "")
+    needs = queue.needs(found)
     return render(
         "job.html",
         title=f"{found.state.value} · {title(found, cells=_TITLE_CELLS)}",
@@ -102,15 +103,18 @@ def job(job: str) -> str:
         output=None if execution is None else _shown(execution),
         query=query,
         hits=_hits(execution, query) if execution is not None and query else None,
+        most_hits=_MOST_HITS,
         runs=runs[-_MOST_ATTEMPTS:][::-1],
         more_runs=max(0, len(runs) - _MOST_ATTEMPTS),
         chart=charts.attempts([_bar(run, now) for run in runs]),
         used=_used(found, runs),
-        needs=queue.needs(found),
+        needs=needs[:_MOST_NAMES],
+        more_needs=len(needs) - _MOST_NAMES,
         dependants=queue.dependants(found)[:_MOST_NAMES],
         hooks=queue.hook_jobs_of(found),
         parent=_parent(found),
-        names=names,
+        names=names[:_MOST_NAMES],
+        more_names=len(names) - _MOST_NAMES,
         taken_over=len(found.env) - len(names),
         env=_values(found),
         retryable=found.state in RETRYABLE_STATES,

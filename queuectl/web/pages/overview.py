@@ -20,7 +20,7 @@ from queuectl.core.activity import (
 )
 from queuectl.core.batches import is_lane, serves
 from queuectl.core.counts import counted
-from queuectl.core.facts import Facts, QueueFacts
+from queuectl.core.facts import BEHIND_AFTER, Facts, QueueFacts
 from queuectl.core.models import Job, Selection
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.naming import number
@@ -116,6 +116,7 @@ def overview() -> str:
     running = queue.running_jobs()
     groups = dying.groups(queue, since=now - _DAY, most=_MOST_DEATHS)
     problems = len(known.findings)
+    oldest = min((one.ready_since for one in facts.queues if one.ready_since), default=None)
     return render(
         "overview.html",
         title=counted(problems, "problem") if problems else "queuectl",
@@ -126,7 +127,8 @@ def overview() -> str:
         is_new=not any(counts.values()),
         workers=len(facts.workers),
         longest=running[0].since if running else None,
-        oldest=min((one.ready_since for one in facts.queues if one.ready_since), default=None),
+        oldest=oldest,
+        is_behind=oldest is not None and now - oldest >= BEHIND_AFTER,
         growth=sum(one.growth for one in queue.trends(now=now).values()) / _TREND_MINUTES,
         next_retry=_next_retry(counts, now),
         day=_day(day),

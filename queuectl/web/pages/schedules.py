@@ -27,6 +27,7 @@ _MOST_UNREADABLE = 50
 _STRIP = 30
 _NEXT = 5
 _TICKS = 50
+_MOST_NAMES = 20
 _GOOD = (JobState.COMPLETED.value,)
 _BAD = (JobState.DEAD.value, JobState.FAILED.value)
 
@@ -72,6 +73,7 @@ def schedules() -> str:
         query=query,
         there_are=len(found.schedules),
         part=part,
+        bars=_STRIP,
     )
 
 
@@ -122,7 +124,8 @@ def schedule(name: str) -> str:
         when_text=explained(found),
         quoted=quote(found.name),
         spec=job.spec,
-        names=names,
+        names=names[:_MOST_NAMES],
+        more_names=len(names) - _MOST_NAMES,
         taken_over=len(job.captured),
         problem=problem,
         following=[] if found.paused_at else following,
