@@ -61,6 +61,10 @@ class QueueUpgraded(QueueChanged):
 class QueueReplaced(QueueChanged):
     """The database was removed, or replaced by another file."""
 
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} was removed or replaced")
+        self.path = path
+
 
 class ReadTimeOut(QueueError):
     """A read lasted longer than its caller allows."""

@@ -99,7 +99,7 @@ class Database:
         try:
             database._do_without_shared_memory(allowed=short_lived)
             if database._identity != before:  # we may be connected to either file
-                raise QueueReplaced(f"{files.database} was removed or replaced")
+                raise QueueReplaced(files.database)
             if not database._is_current():
                 if not upgrade:
                     raise QueueUnusable(f"{files.database} has yet to be upgraded")
@@ -159,7 +159,7 @@ class Database:
     def refuse_replaced(self) -> None:
         """Raise QueueReplaced if the file was removed, or replaced by another."""
         if self.is_replaced():
-            raise QueueReplaced(f"{self.files.database} was removed or replaced")
+            raise QueueReplaced(self.files.database)
 
     def refuse_waiting(self) -> None:
         """Raise DiskFailure if nothing may wait with this connection: it locks others out."""

@@ -95,7 +95,7 @@ class Workers(Base):
         It must have come here after `worker start`, which gives a copy an id of its own.
         """
         if self.file_id and self.meta().get("file") != self.file_id:
-            raise QueueReplaced(f"{self.files.database} was removed or replaced")
+            raise QueueReplaced(self.files.database)
 
     def meta(self) -> dict[str, str]:
         """Return facts about the file: `queue_id`, `file`, `min_writer`, `last_worker_at`."""

@@ -70,13 +70,13 @@ class Storages:
                 is_empty = False
             except NoQueue:
                 if self._file_id is not None:
-                    raise self._replaced() from None
+                    raise QueueReplaced(self.files.database) from None
                 storage = WebStorage.empty(self.files)
                 is_empty = True
             else:
                 if storage.file_id != (self._file_id or storage.file_id):
                     storage.close()
-                    raise self._replaced()
+                    raise QueueReplaced(self.files.database)
                 self._file_id = storage.file_id
         storage.limit_cache(_CACHE_KIBIBYTES)
         if self._read_only:
@@ -90,6 +90,3 @@ class Storages:
                 self.close()
                 raise
         return storage
-
-    def _replaced(self) -> QueueReplaced:
-        return QueueReplaced(f"{self.files.database} was removed or replaced")

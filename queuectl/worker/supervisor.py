@@ -9,7 +9,7 @@ import select
 import time
 from typing import Callable, NoReturn
 
-from queuectl.core.errors import QueueError
+from queuectl.core.errors import QueueError, QueueReplaced
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.host import lockfiles, pool_size, signals, wakeup
 from queuectl.host.files import QueueFiles
@@ -27,7 +27,7 @@ _READY_POLL_SECONDS = 0.02
 
 _LOST_QUEUES = {
     WorkerExit.QUEUE_UPGRADED: "the queue was upgraded: start the workers again",
-    WorkerExit.QUEUE_REPLACED: "{path} was removed or replaced: start the workers again",
+    WorkerExit.QUEUE_REPLACED: f"{QueueReplaced('{path}')}: start the workers again",
     WorkerExit.QUEUE_DAMAGED: (
         "{path} is damaged: the workers leave (queuectl doctor says more, queuectl restore puts a "
         "backup in its place)"
