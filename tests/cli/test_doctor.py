@@ -76,7 +76,7 @@ def test_problems_are_counted_on_a_terminal(queue):
     """Warnings and failures, which are bold, each with the right number of the noun."""
     queue.enqueue("true")
     queue.database.chmod(0o644)
-    sql(queue, "UPDATE jobs SET updated_at = '2099' || substr(updated_at, 5)")
+    sql(queue, "UPDATE jobs SET updated_at = '2099-01-31T12:00:00.000000Z'")
     shown = on_terminal(queue, "doctor", size=(80, 24))
 
     assert shown.code == 1

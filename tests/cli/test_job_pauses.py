@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_lists_show_which_jobs_are_paused(queue: Queue) -> None:
     """In a pipe the state is one word."""
     queue.add("true", id="a")
     queue.add("false", id="b")
-    queue.add("make", id="c", run_at=utcnow().replace(year=2099))
+    queue.add("make", id="c", run_at=utcnow() + timedelta(days=1))
     queue.storage.claim("w1", now=utcnow())
     queue.ok("pause", "a", "c")
 
