@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Sequence
 
 from queuectl.core.batches import serves
-from queuectl.core.errors import QueueReplaced, QueueUnusable
+from queuectl.core.errors import QueueDamaged, QueueReplaced, QueueUnusable
 from queuectl.core.models import Worker
 from queuectl.core.times import from_text, optional_time, to_text
 from queuectl.host import lockfiles, processes
@@ -86,8 +86,14 @@ class Workers(Base):
 
     @property
     def queue_id(self) -> str:
-        """Return the id of this queue, which no other queue on any machine has."""
-        return self.meta()["queue_id"]
+        """Return the id of this queue, which no other queue on any machine has.
+
+        Raises QueueDamaged if it is missing, or cannot be given to a process.
+        """
+        found: object = self.meta().get("queue_id")
+        if not isinstance(found, str) or "\0" in found:
+            raise QueueDamaged(f"{self.files.database} is damaged: it has no id (meta.queue_id)")
+        return found
 
     def refuse_copy(self) -> None:
         """Raise QueueReplaced if the file is a copy that has the id of another queue.

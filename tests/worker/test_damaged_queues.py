@@ -75,6 +75,22 @@ def test_a_wrong_count_ends_the_pool(queue: Queue) -> None:
     assert _drain(queue, code=1) == [_DAMAGED.format(queue.database)]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM meta WHERE key = 'queue_id'",
+        "UPDATE meta SET value = CAST(x'610062' AS TEXT) WHERE key = 'queue_id'",
+    ],
+)
+def test_a_queue_without_an_id_ends_the_pool_and_no_job(queue: Queue, change: str) -> None:
+    """Prevents a bug: each worker crashed and was replaced for ever, or each job was dead."""
+    job = queue.add("true", max_retries=1)
+    sql(queue, change)
+
+    assert _drain(queue, code=1) == [_DAMAGED.format(queue.database)]
+    assert queue.state(job) == "pending"
+
+
 def test_a_drain_does_not_wait_for_a_running_job_of_nobody(queue: Queue) -> None:
     """Another program wrote that a job runs, and by whom."""
     job = queue.add("true")
