@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from datetime import datetime
 from typing import Mapping
@@ -44,6 +45,9 @@ _IDLE_SECONDS = 1.0
 
 _COUNT_SECONDS = 2.0
 """How often the supervisor is told how many jobs are left, if it wants to know."""
+
+_TERMINATED = 128 + signal.SIGTERM
+"""The exit code of many programs that handle TERM."""
 
 _MOST_MISSES = 100
 """How often in a row a worker looks again at once for a job that it could not claim."""
@@ -363,6 +367,8 @@ class _Worker:
         returns that claim, or None.
         """
         following = None
+        if self._is_of_shutdown(outcome):
+            outcome = outcome._replace(kind=OutcomeKind.INTERRUPTED, reason=None)
         verdict = self._decide(claim, outcome)
         if outcome.kind is OutcomeKind.INTERRUPTED:
             recorded = self._writer.until_written(
@@ -376,6 +382,18 @@ class _Worker:
             self._reporter.ended(claim, outcome, verdict, recorded)
         self._output_log.clear()
         return following
+
+    def _is_of_shutdown(self, outcome: Outcome) -> bool:
+        """Whether a job was ended by a TERM that its workers have got, too.
+
+        So it is when the machine shuts down. To count that would make jobs dead that did not fail.
+        """
+        is_terminated = (
+            outcome.kind is OutcomeKind.SIGNAL and outcome.signal == signal.SIGTERM
+        ) or (outcome.kind is OutcomeKind.EXIT and outcome.exit_code == _TERMINATED)
+        if is_terminated:
+            self._events.read_signals()  # ours may have come first
+        return is_terminated and self._events.leaving is not None
 
     def _decide(self, claim: Claim, outcome: Outcome) -> Verdict:
         if outcome.kind is OutcomeKind.OK:

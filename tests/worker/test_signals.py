@@ -176,6 +176,27 @@ def test_a_worker_that_gets_term_finishes_its_job_and_is_replaced(queue: Queue) 
     assert supervisor.poll() is None
 
 
+@pytest.mark.parametrize("trap", ["", "trap 'exit 143' TERM; "])
+def test_a_job_that_gets_term_with_its_workers_is_put_back(queue: Queue, trap: str) -> None:
+    """Prevents a bug: a shutdown of the machine sends TERM to all, and a job was dead."""
+    job = queue.add(f"{trap}echo $$ > running; while :; do sleep 0.02; done", max_retries=1)
+    supervisor = queue.start()
+    shell = queue.pid("running")
+    for pid in (supervisor.pid, queue.worker()["pid"], shell):
+        os.kill(pid, signal.SIGTERM)
+
+    assert supervisor.wait(timeout=30) == 0
+    assert (queue.state(job), queue.get(job).attempts) == ("pending", 0)
+    assert queue.outcomes(job) == ["interrupted"]
+
+
+def test_a_job_that_gets_term_alone_fails(queue: Queue) -> None:
+    """Its workers are not stopping, so somebody meant this job."""
+    job = queue.add("kill $$; sleep 300", max_retries=1)
+    queue.drain()
+    assert (queue.state(job), queue.outcomes(job)) == ("dead", ["signal"])
+
+
 def test_worker_stop_waits_for_running_jobs(queue: Queue) -> None:
     """It returns when all workers are gone. The job was finished, and no other was started."""
     job, supervisor = _running(queue)
@@ -295,18 +316,25 @@ def test_a_job_that_kills_its_pool_each_time_ends(queue: Queue) -> None:
 
     Prevents a bug: it came back for ever, uncounted, and no job behind it ever ran.
     """
-    queue.configure(backoff_base="1", kill_grace="1")
+    queue.configure(backoff_base="1000", kill_grace="1")
     bad = queue.add(
         "kill -QUIT $(sed -n 's/^PPid:[^0-9]*//p' /proc/$PPID/status); sleep 60", max_retries=2
     )
     good = queue.add("true")
     sql(queue.storage, "UPDATE jobs SET interruptions = 8 WHERE id = ?", bad)
-    for expected, behind in (("failed", "pending"), ("dead", "completed")):
+
+    def end_pool() -> None:
         assert queue.start("--drain").wait(timeout=30) == -signal.SIGQUIT
-        assert (queue.state(bad), queue.state(good)) == (expected, behind)
         assert queue.get(bad).attempts == 0
         assert "interrupted" in queue.ok("why", bad)
 
+    end_pool()
+    assert (queue.state(bad), queue.state(good)) == ("failed", "pending")
+    assert queue.start("--max-jobs", "1").wait(timeout=30) == 0
+    assert (queue.state(bad), queue.state(good)) == ("failed", "completed")
+    sql(queue.storage, "UPDATE jobs SET run_at = created_at WHERE id = ?", bad)
+    end_pool()
+    assert queue.state(bad) == "dead"
     assert queue.get(bad).last_error == "interrupted 10 times"
     assert "10 times (not counted)" in queue.ok("show", bad)
     assert queue.run("wait", bad).code == 137
