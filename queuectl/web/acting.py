@@ -39,10 +39,21 @@ def done(action: str, names: Sequence[str], message: str, *, to: str | None = No
     return _end(action, names, message, to or where_from(), is_good=True)
 
 
-def refused(message: str) -> Response:
-    """End an action that changed nothing, because the queue did not allow it."""
+def refused(message: str, code: int = 409) -> Response:
+    """End an action that changed nothing, because the queue did not allow it.
+
+    In a browser, the page of the form says why. A script gets this status, and the message.
+    """
     action = (request.endpoint or "").rpartition(".")[2]
+    if is_script():
+        _log_action(action, [], message)
+        return Response(f"{escape(message)}\n", code, content_type="text/plain; charset=utf-8")
     return _end(action, [], message, where_from(), is_good=False)
+
+
+def is_script() -> bool:
+    """Whether a script calls, with the token in a header: it reads no pages."""
+    return bool(g.get("with_bearer"))
 
 
 def where_from() -> str:
@@ -56,11 +67,15 @@ def where_from() -> str:
 
 
 def _end(action: str, names: Sequence[str], text: str, target: str, *, is_good: bool) -> Response:
+    _log_action(action, names, text)
+    response = cast(Response, redirect(target, 303))
+    messages.leave(response, text, is_good=is_good)
+    return response
+
+
+def _log_action(action: str, names: Sequence[str], text: str) -> None:
     shown = ", ".join(names[:_MOST_LOGGED]) + and_more(len(names) - _MOST_LOGGED)
     _log.info(
         "%s %s %s%s: %s", g.role.value, request.remote_addr or "-", action,
         escape(f" {shown}" if shown else ""), escape(text),
     )  # fmt: skip
-    response = cast(Response, redirect(target, 303))
-    messages.leave(response, text, is_good=is_good)
-    return response

@@ -9,6 +9,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from queuectl.core.errors import (
+    InvalidInput,
     JobDeleted,
     NoSuchHook,
     NoSuchJob,
@@ -62,13 +63,16 @@ def _of_queue(error: QueueError) -> Response:
         return _page(500, _sentence(str(error)), "Another program wrote what cannot be read")
     if isinstance(error, (QueueLost, QueueUnusable)):
         return _page(503, _sentence(_about_lost(error)))
-    if request.method == "POST":
-        return acting.refused(str(error))
+    code = 409
     if isinstance(error, (NoSuchJob, JobDeleted, NoSuchHook, NoSuchSchedule)):
-        return _page(404, _sentence(str(error)))
-    if isinstance(error, (QueueBusy, ReadTimeOut)):
-        return _page(503, _sentence(str(error)))
-    return _page(409, _sentence(str(error)))
+        code = 404
+    elif isinstance(error, (QueueBusy, ReadTimeOut)):
+        code = 503
+    elif isinstance(error, InvalidInput):
+        code = 400
+    if request.method == "POST":
+        return acting.refused(str(error), code)
+    return _page(code, _sentence(str(error)))
 
 
 def _about_lost(error: QueueError) -> str:
@@ -94,6 +98,8 @@ def _page(code: int, text: str, title: str | None = None) -> Response:
         # Nobody has proved to know the secret path, so nothing of a page may tell it.
         body = "" if request.path == "/healthz" and code == 503 else f"{title}\n"
         response = Response(body, code, content_type="text/plain; charset=utf-8")
+    elif request.method == "POST" and acting.is_script():
+        response = Response(f"{text or title}\n", code, content_type="text/plain; charset=utf-8")
     else:
         page = _rendered(code, title, text)
         response = Response(page, code, content_type="text/html; charset=utf-8")

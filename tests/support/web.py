@@ -74,6 +74,11 @@ class Page:
         )
         return Answer(got.status_code, dict(got.headers), got.get_data(as_text=True))
 
+    def session(self) -> dict[str, str]:
+        """Log a browser in; return its cookies."""
+        link = self.ask(f"/?token={self.ring.current().full}", token=None)
+        return dict([link.headers["Set-Cookie"].partition(";")[0].split("=", 1)])
+
     def get(self, path: str, **kwargs: Any) -> str:
         """Return a page, which must be there."""
         answer = self.ask(path, **kwargs)
@@ -81,8 +86,10 @@ class Page:
         return answer.text
 
     def post(self, path: str, **kwargs: Any) -> Answer:
-        """Send a form of our own page."""
+        """Send a form of our own page; with a `token`, as a script, else as a browser."""
         kwargs.setdefault("headers", SAME_ORIGIN)
+        if "token" not in kwargs:
+            kwargs.update(token=None, cookies=self.session())
         return self.ask(path, "POST", **kwargs)
 
 

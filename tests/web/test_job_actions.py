@@ -25,8 +25,7 @@ def _job(storage: Storage, **fields: object) -> None:
 
 def _message(page: Page, path: str, **fields: str) -> tuple[str, str]:
     """Do something with a session; return where that leads and the message there."""
-    link = page.ask(f"/?token={page.ring.current().full}", token=None)
-    cookies = dict([link.headers["Set-Cookie"].partition(";")[0].split("=", 1)])
+    cookies = page.session()
     done = page.post(path, token=None, cookies=cookies, fields=fields)
     assert done.status == 303, done
     name, value = done.headers["Set-Cookie"].partition(";")[0].split("=", 1)

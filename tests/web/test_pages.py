@@ -176,8 +176,7 @@ def test_a_page_and_its_action(page: Page, storage: Storage) -> None:
     """The action leads back to the page of its form, which says once what happened."""
     storage.enqueue([JobSpec(command="true", id="j1", label="one")], now=utcnow())
     storage.cancel(storage.get("j1"), now=utcnow())
-    link = page.ask(f"/?token={page.ring.current().full}", token=None)
-    cookies = dict([link.headers["Set-Cookie"].partition(";")[0].split("=", 1)])
+    cookies = page.session()
 
     done = page.post("/jobs/j1/retry", token=None, cookies=cookies, fields={"back": "/jobs?q=a"})
     assert (done.status, done.headers["Location"]) == (303, f"{page.root}/jobs?q=a")
@@ -188,12 +187,51 @@ def test_a_page_and_its_action(page: Page, storage: Storage) -> None:
     assert f"{name}=;" in shown.headers["Set-Cookie"]
 
 
-def test_an_action_that_is_refused_says_why(page: Page, storage: Storage) -> None:
+def test_an_action_that_is_refused_leads_a_browser_back(page: Page, storage: Storage) -> None:
+    """The page of the form says why."""
+    storage.enqueue([JobSpec(command="true", id="j1")], now=utcnow())
+    cookies = page.session()
+
+    done = page.post("/jobs/j1/retry", token=None, cookies=cookies, fields={"back": "/jobs/j1"})
+    assert (done.status, done.headers["Location"]) == (303, f"{page.root}/jobs/j1")
+    name, value = done.headers["Set-Cookie"].partition(";")[0].split("=", 1)
+    shown = page.ask("/jobs/j1", token=None, cookies={**cookies, name: value})
+    assert "cannot retry j1: it is pending" in shown.text
+
+
+_LATER = {"until": "2099-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "line"),
+    [
+        ("/jobs/j1/retry", {}, 409, "cannot retry j1: it is pending"),
+        ("/jobs/j1/delete", {}, 409, "cannot delete @1: it is pending"),
+        ("/jobs/nothing/retry", {}, 404, "no such job: nothing"),
+        ("/hooks/nothing/pause", {}, 404, "no such hook: nothing"),
+        ("/schedules/nothing/run", {}, 404, "no such schedule: nothing"),
+        ("/queues/pause", {"queue": "a b"}, 400,
+         "queue must be printable, without white space, comma or slash"),
+        ("/jobs/j1/edit", {"do": "save"}, 409, "nothing is changed"),
+        ("/jobs/j1/edit", {"do": "explode"}, 400,
+         "The form that was sent cannot be read: load the page again."),
+        ("/bulk", {"do": "cancel", **_LATER}, 409, "no job is selected"),
+        ("/bulk/do", {"do": "change", "job": "1", **_LATER}, 400,
+         "nothing is changed: fill in at least one field"),
+        ("/bulk/do", {"do": "retry", "job": "1", **_LATER}, 409,
+         "0 of 1 job runs again; 1 refused"),
+    ],
+)  # fmt: skip
+def test_an_action_that_is_refused_fails_for_a_script(
+    page: Page, storage: Storage, path: str, fields: dict[str, str], status: int, line: str
+) -> None:
+    """Prevents: the answer was 303 as if all was well, so that `curl -f` exited with 0."""
     storage.enqueue([JobSpec(command="true", id="j1")], now=utcnow())
 
-    done = page.post("/jobs/j1/retry", fields={"back": "/jobs/j1"})
+    done = page.post(path, token="full", fields={**fields, "back": "/jobs/j1"})
 
-    assert (done.status, done.headers["Location"]) == (303, f"{page.root}/jobs/j1")
+    assert (done.status, done.text) == (status, f"{line}\n")
+    assert done.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 def test_an_action_never_leads_elsewhere(page: Page, storage: Storage) -> None:

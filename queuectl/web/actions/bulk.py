@@ -14,7 +14,7 @@ from queuectl.core.times import utcnow
 from queuectl.storage.actions import RETRYABLE_STATES
 from queuectl.storage.bulk import Many
 from queuectl.web import changes
-from queuectl.web.acting import done, reason, where_from
+from queuectl.web.acting import done, is_script, reason, refused, where_from
 from queuectl.web.chosen import Chosen
 from queuectl.web.frame import render
 from queuectl.web.guard import may_see_env, serving, storage
@@ -73,6 +73,8 @@ def do() -> Response | str:
         if verb == "delete":
             _check_typed(len(chosen.seqs(storage(), groups)))
     except InvalidInput as error:
+        if is_script():
+            raise
         return _confirm(verb, chosen, groups, str(error))
     task = Task(verb, chosen.words(groups), where_from())
     states = (JobState.DEAD,) if chosen.page == "dead" else RETRYABLE_STATES
@@ -91,6 +93,8 @@ def do() -> Response | str:
     serving().tasks.start(task, lambda of_thread: chosen.seqs(of_thread, groups), act)
     if task.wait(_PATIENCE_SECONDS) and task.is_clean:
         return done(f"bulk.{verb}", [], f"{task.said()}.", to=task.back)
+    if is_script() and task.ended_at is not None:
+        return refused(task.problem or task.said())
     return redirect(url_for("tasks.task", name=task.name), 303)  # type: ignore[return-value]
 
 

@@ -24,7 +24,7 @@ def test(name: str) -> Response:
     said = f": {tested.said}" if tested.said else ""
     if tested.is_good:
         return done("test hook", [name], f"The test of {name} succeeded{said}")
-    return refused(f"the test of {name} failed{said}")
+    return refused(f"the test of {name} failed{said}", 502)
 
 
 @hook_actions.post("/hooks/<name>/pause")

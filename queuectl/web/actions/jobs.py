@@ -10,7 +10,7 @@ from queuectl.core.states import JobState
 from queuectl.core.times import utcnow
 from queuectl.storage.actions import RETRYABLE_STATES
 from queuectl.web import changes
-from queuectl.web.acting import done, reason
+from queuectl.web.acting import done, is_script, reason
 from queuectl.web.guard import may_see_env, storage
 from queuectl.web.pages.edit import edit_form
 
@@ -62,7 +62,10 @@ def edit(job: str) -> Response | tuple[str, int]:
             storage().edit(found, made, now=now)
         else:
             storage().retry(found, made, now=now, states=RETRYABLE_STATES)
-    except QueueError as error:  # what was typed must not be lost
+    except QueueError as error:
+        if is_script():
+            raise
+        # What was typed must not be lost.
         return edit_form(found, request.form, str(error)), 409
     said = "is changed."
     if action == "retry":
