@@ -16,6 +16,7 @@ import pytest
 from queuectl.host import files
 from queuectl.storage import Storage
 from support.clock import Clock
+from support.job_clock import JobClock
 from support.new_queues import open_new
 from support.places import folder_in_memory
 from support.queue import Queue
@@ -118,6 +119,12 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     yield made
     left = made.close()
     assert not left, f"left running: {left}"
+
+
+@pytest.fixture
+def job_clock(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> JobClock:
+    """The clock by which the time of the queue's jobs counts."""
+    return JobClock(queue, monkeypatch)
 
 
 @pytest.fixture

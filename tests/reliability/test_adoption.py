@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from queuectl.host import processes
 from support.adoption import NOTED, ledger, orphan, until_adopted
 from support.held import HELD, UNTIL_GO
+from support.job_clock import JobClock
 from support.processes import alive, kill, linux_only
 from support.queue import Queue
 from support.waiting import wait_until
@@ -145,51 +145,58 @@ def test_a_lost_last_attempt_ends_in_the_dlq(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("dies", ["worker", "all"])
-def test_an_adopted_job_keeps_its_timeout(queue: Queue, dies: str) -> None:
+def test_an_adopted_job_keeps_its_timeout(queue: Queue, job_clock: JobClock, dies: str) -> None:
     """The time counts from the start of the job, and all its processes are killed."""
     queue.configure(kill_grace="0.2")
-    job = queue.add(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=2.5, max_retries=1)
+    job = queue.add(f"(setsid sleep 300 & echo $! > child); {HELD}", timeout=3600, max_retries=1)
     began = time.monotonic()
-    orphan(queue, job, dies)
+    queue.start()
+    queue.pid("running")
+    job_clock.advance(2400)
+    orphan(queue, job, dies, started=queue.processes[-1])
+    job_clock.advance(1200)
     ended = queue.until(job, "dead")
 
     (attempt,) = queue.attempts(job)
     assert queue.outcomes(job) == ["timeout"]
-    assert ended.last_error == "killed after 2.50 s by its timeout"
+    assert ended.last_error == "killed after 1h by its timeout"
     assert attempt.seconds is not None
-    assert 2.4 <= attempt.seconds <= time.monotonic() - began + 1
+    assert 3600 <= attempt.seconds <= 3600 + time.monotonic() - began
     assert not alive(queue.pid("running"))
     assert not alive(queue.pid("child"))
 
 
-def test_the_grace_time_does_not_start_again_at_each_adoption(queue: Queue) -> None:
+def test_the_grace_time_does_not_start_again_at_each_adoption(
+    queue: Queue, job_clock: JobClock
+) -> None:
     """Regression: if a worker died during the grace time, its job got the whole time again."""
-    queue.configure(kill_grace="4")
-    job = queue.add(f"trap 'echo > told' TERM; {HELD}", timeout=1.0, max_retries=1)
+    # However long an adoption takes, the time before it was under a worker.
+    queue.hooked("from queuectl.runner import adopted\nadopted._ADOPTION_SECONDS = 3600.0")
+    queue.configure(kill_grace="600")
+    job = queue.add(f"trap 'echo > told' TERM; {HELD}", timeout=60, max_retries=1)
     queue.start()
     queue.pid("running")
-    began = time.monotonic()
+    job_clock.advance(60)
     wait_until((queue.work / "told").exists, what="the TERM")
-    wait_until(lambda: time.monotonic() - began > 3.5)
-    killed_after = time.monotonic() - began
+    job_clock.advance(600)
     kill(queue.worker()["pid"])
     queue.until(job, "dead")
 
     (attempt,) = queue.attempts(job)
     assert queue.outcomes(job) == ["timeout"]
     assert attempt.seconds is not None
-    assert 4.9 <= attempt.seconds < killed_after + 4
+    assert 660 <= attempt.seconds < 660 + 600
 
 
-def test_a_timeout_that_passed_while_no_pool_ran_is_enforced(queue: Queue) -> None:
+def test_a_timeout_that_passed_while_no_pool_ran_is_enforced(
+    queue: Queue, job_clock: JobClock
+) -> None:
     """The next start kills the job at once."""
     queue.configure(kill_grace="0.2")
-    job = queue.add(HELD, timeout=1.5, max_retries=1)
+    job = queue.add(HELD, timeout=3600, max_retries=1)
     orphan(queue, job, "all", restart=False)
     running = queue.pid("running")
-    ticks = processes.start_ticks(running)
-    assert ticks is not None
-    wait_until(lambda: processes.age_seconds(ticks) > 2)
+    job_clock.advance(3600)
     assert alive(running)
     queue.drain(workers=1)
 

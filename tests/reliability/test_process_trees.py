@@ -18,6 +18,8 @@ from queuectl.core.models import LeftProcess
 from queuectl.host import processes
 from queuectl.runner import process_tree
 from queuectl.storage.rows import left_processes
+from support.held import UNTIL_GO
+from support.job_clock import JobClock
 from support.processes import alive, linux_only, status_field
 from support.queue import Queue
 from support.tracing import LONG
@@ -94,41 +96,45 @@ echo $$ > ready
 """
 
 
-def _do_nothing(queue: Queue, names: list[str]) -> None:
+def _do_nothing(queue: Queue, clock: JobClock, names: list[str]) -> None:
     """The job ends by itself."""
 
 
-def _cancel(queue: Queue, names: list[str]) -> None:
+def _let_time_pass(queue: Queue, clock: JobClock, names: list[str]) -> None:
+    clock.advance(_TIMEOUT)
+
+
+def _cancel(queue: Queue, clock: JobClock, names: list[str]) -> None:
     queue.ok("cancel", *map(_id, names))
 
 
-def _stop(queue: Queue, names: list[str]) -> None:
+def _stop(queue: Queue, clock: JobClock, names: list[str]) -> None:
     queue.ok("worker", "stop", "--now")
 
 
-def _kill_workers(queue: Queue, names: list[str]) -> None:
+def _kill_workers(queue: Queue, clock: JobClock, names: list[str]) -> None:
     for worker in queue.storage.workers():
         os.kill(worker.pid, signal.SIGKILL)
 
 
-def _kill_pool(queue: Queue, names: list[str]) -> None:
+def _kill_pool(queue: Queue, clock: JobClock, names: list[str]) -> None:
     (supervisor,) = queue.processes
     supervisor.kill()
     supervisor.wait()
-    _kill_workers(queue, names)
+    _kill_workers(queue, clock, names)
     queue.start(workers=2)
 
 
 class _Way(NamedTuple):
     then: str
     """What the job does once its tree is complete."""
-    end: Callable[[Queue, list[str]], None]
+    end: Callable[[Queue, JobClock, list[str]], None]
     state: str
     outcomes: list[str]
 
 
 _WAYS = {
-    "timeout": _Way("sleep 300", _do_nothing, "dead", ["timeout"]),
+    "timeout": _Way("sleep 300", _let_time_pass, "dead", ["timeout"]),
     "cancel": _Way("sleep 300", _cancel, "cancelled", ["cancelled"]),
     "stop": _Way("sleep 300", _stop, "pending", ["interrupted"]),
     "worker killed": _Way("sleep 300", _kill_workers, "dead", ["lost"]),
@@ -136,8 +142,7 @@ _WAYS = {
     "retry": _Way("exit 1", _do_nothing, "completed", ["exit", "ok"]),
     "leftovers": _Way("exit 0", _do_nothing, "completed", ["ok"]),
 }
-# Enough time for the trees to be complete, even on a busy machine.
-_TIMEOUTS = {"timeout": 10.0}
+_TIMEOUT = 3600.0
 _KEYS = {"leftovers": {"leftovers": "kill"}}
 
 
@@ -153,7 +158,7 @@ def _chosen(way: str) -> list[str]:
 
 
 @pytest.mark.parametrize("way", list(_WAYS))
-def test_no_process_of_a_job_is_left(queue: Queue, way: str) -> None:
+def test_no_process_of_a_job_is_left(queue: Queue, job_clock: JobClock, way: str) -> None:
     """Each kind of tree is tried with each way in which a job can end."""
     then, end, state, outcomes = _WAYS[way]
     names = _chosen(way)
@@ -165,11 +170,11 @@ def test_no_process_of_a_job_is_left(queue: Queue, way: str) -> None:
         (queue.work / name).mkdir()
         tree = _TREES[name]
         text = _JOB.format(name=name, start=tree.start, count=tree.count, then=then)
-        queue.add(text, id=_id(name), max_retries=len(outcomes), timeout=_TIMEOUTS.get(way, 0.0))
+        queue.add(text, id=_id(name), max_retries=len(outcomes), timeout=_TIMEOUT)
     queue.start(workers=len(names))
     for name in names:
         wait_until((queue.work / name / "ready").exists, what=f"the tree {name}")
-    end(queue, names)
+    end(queue, job_clock, names)
     for name in names:
         queue.until(_id(name), state)
 
@@ -214,7 +219,7 @@ def test_a_process_that_got_the_pid_of_an_ended_leader_is_left_alone() -> None:
     )
     try:
         process_tree.end(attempt, 0.1, time.sleep)
-        assert straggler.wait(10) == -signal.SIGKILL
+        assert straggler.wait(30) == -signal.SIGKILL
         assert stranger.poll() is None
     finally:
         straggler.stdout.close()
@@ -237,15 +242,18 @@ while True:
 
 @pytest.mark.parametrize("keeps_mark", [True, False])
 def test_a_process_that_forks_and_exits_all_the_time_is_ended(
-    queue: Queue, keeps_mark: bool
+    queue: Queue, job_clock: JobClock, keeps_mark: bool
 ) -> None:
     """Regression: each time when a look at all processes came to its PID, it was gone already."""
     (queue.work / "comet.py").write_text(_COMET)
     queue.configure(kill_grace="0.3")
     hides = "" if keeps_mark else "env -i "
     command = f"{hides}{sys.executable} -S -E comet.py & until [ -e beat ]; do sleep 0.02; done"
-    job = queue.add(f"{command}; sleep 300", max_retries=1, timeout=2.0)
-    queue.drain(workers=1)
+    job = queue.add(f"{command}; touch begun; sleep 300", max_retries=1, timeout=_TIMEOUT)
+    pool = queue.start("--drain")
+    wait_until((queue.work / "begun").exists, what="the process")
+    job_clock.advance(_TIMEOUT)
+    assert pool.wait(60) == 0
 
     assert queue.outcomes(job) == ["timeout"]
     (queue.work / "beat").unlink()
@@ -256,19 +264,23 @@ def test_a_process_that_forks_and_exits_all_the_time_is_ended(
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 @pytest.mark.skipif(os.geteuid() != 0, reason="a job cannot become another user")
 @pytest.mark.parametrize("way", ["timeout", "retry", "cancel"])
-def test_no_attempt_starts_beside_a_process_that_cannot_be_ended(queue: Queue, way: str) -> None:
+def test_no_attempt_starts_beside_a_process_that_cannot_be_ended(
+    queue: Queue, job_clock: JobClock, way: str
+) -> None:
     """Regression: the attempt was recorded as ended, and the next one ran beside it."""
     queue.configure(kill_grace="0.3", backoff_base="100", backoff_max="100")
     become = "setpriv --reuid 12345 --clear-groups sh -c 'exec sleep 300' & echo $! >> pids; "
-    then = {"timeout": "sleep 300", "retry": "exit 1", "cancel": "echo > begun; sleep 300"}[way]
-    timeout = 1.0 if way == "timeout" else 0.0
-    job = queue.add(become + "sleep 0.3; " + then, id="j", max_retries=2, timeout=timeout)
+    become += "until grep -q '^Uid:.12345' /proc/$!/status; do sleep 0.02; done; echo > begun; "
+    then = {"timeout": "sleep 300", "retry": "exit 1", "cancel": "sleep 300"}[way]
+    job = queue.add(become + then, id="j", max_retries=2, timeout=_TIMEOUT)
     queue.start(before=["setpriv", "--bounding-set=-kill"])
+    queue.text("begun")
     if way == "cancel":
-        queue.text("begun")
         queue.ok("cancel", job)
         queue.until(job, "cancelled")
     else:
+        if way == "timeout":
+            job_clock.advance(_TIMEOUT)
         queue.until(job, "failed")
     said = queue.run("show", job).out
     queue.ok("retry", job)
@@ -334,10 +346,18 @@ def test_a_kept_process_is_not_part_of_the_next_job(queue: Queue) -> None:
 def test_a_job_that_hides_and_kills_its_worker_at_once_is_adopted(queue: Queue) -> None:
     """Regression: its worker had not noted the process yet, so a second attempt ran beside it."""
     queue.configure(backoff_base="1", backoff_max="0.1")
-    (queue.work / "run.sh").write_text("echo begin >> ledger; sleep 1; echo end >> ledger\n")
+    (queue.work / "run.sh").write_text(f"echo begin >> ledger; {UNTIL_GO}; echo end >> ledger\n")
     hides = "exec env -i sh run.sh >/dev/null 2>&1"
-    job = queue.add(f"[ $QUEUECTL_ATTEMPT = 2 ] || kill -9 $PPID; {hides}", max_retries=2)
-    queue.drain(workers=1)
+    first = "[ $QUEUECTL_ATTEMPT = 2 ] || { echo $PPID > killed; kill -9 $PPID; }"
+    job = queue.add(f"{first}; {hides}", max_retries=2)
+    pool = queue.start("--drain")
+    killed = queue.pid("killed")
+    wait_until(
+        lambda: [one for one in queue.workers() if one["job"] == job and one["pid"] != killed],
+        what="the adoption",
+    )
+    queue.let_go()
+    assert pool.wait(60) == 0
 
     assert queue.outcomes(job) == ["ok"]
     assert (queue.work / "ledger").read_text().split() == ["begin", "end"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from queuectl.host import lockfiles
 from support.held import HELD
 from support.processes import alive, kill
@@ -40,14 +42,24 @@ def until_noted(queue: Queue, worker: str) -> None:
     wait_until(has_noted, what="the worker to note its job")
 
 
-def orphan(queue: Queue, job: str, dies: str, shell: str = "", *, restart: bool = True) -> str:
+def orphan(
+    queue: Queue,
+    job: str,
+    dies: str,
+    shell: str = "",
+    *,
+    restart: bool = True,
+    started: subprocess.Popen[str] | None = None,
+) -> str:
     """Start a pool and kill its worker while a job runs; return the id of that worker.
+
+    With `started`, that pool is used and none started.
 
     If `dies` is "all" its supervisor is killed as well, and another pool started. Unless that is
     prevented by `restart`, the job has been adopted when this returns.
     """
     before = in_shell(shell) if shell else []
-    supervisor = queue.start(before=before)
+    supervisor = started or queue.start(before=before)
     running = queue.pid("running")
     worker = queue.worker()
     until_noted(queue, worker["id"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.host.processes import is_suspended
 from support.waiting import wait_until
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -49,6 +50,13 @@ def status_field(pid: int, name: str) -> str:
         if line.startswith(name + ":"):
             return line.partition(":")[2].strip()
     raise KeyError(name)
+
+
+def suspend(*pids: int) -> None:
+    """Stop processes by SIGSTOP, and wait until they stand: a busy machine takes its time."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(map(is_suspended, pids)), what="the processes to stop")
 
 
 def kill(*pids: int) -> None:

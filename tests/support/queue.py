@@ -164,13 +164,19 @@ class Queue:
         return process
 
     def start(self, *args: str, workers: int = 1, **kwargs: Any) -> subprocess.Popen[str]:
-        """Run `worker start --count WORKERS ARGS`; return once these workers are there."""
+        """Run `worker start --count WORKERS ARGS`; return once these workers are there.
+
+        A pool that a job ends at once may be gone before its workers are seen.
+        """
         known = {worker["id"] for worker in self.workers()}
         with (self.folder / "workers.log").open("a") as log:
             kwargs.setdefault("stderr", log)
             process = self.spawn("worker", "start", "--count", str(workers), *args, **kwargs)
         wait_until(
-            lambda: len({worker["id"] for worker in self.workers()} - known) >= workers,
+            lambda: (
+                len({worker["id"] for worker in self.workers()} - known) >= workers
+                or process.poll() is not None
+            ),
             what="the workers",
         )
         return process
@@ -182,13 +188,12 @@ class Queue:
         return done.err
 
     def hooked(self, code: str) -> dict[str, str]:
-        """Return the environment of a pool whose processes run `code` first."""
+        """Return the environment of a pool whose processes run `code` first, after earlier ones."""
         folder = self.folder / "hooked"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(
-            "import os\nif '_QUEUECTL_POOL' in os.environ:\n"
-            + textwrap.indent(textwrap.dedent(code), "    ")
-        )
+        folder.mkdir(exist_ok=True)
+        with (folder / "sitecustomize.py").open("a") as hook:
+            hook.write("import os\nif '_QUEUECTL_POOL' in os.environ:\n")
+            hook.write(textwrap.indent(textwrap.dedent(code), "    ") + "\n")
         return {"PYTHONPATH": str(folder)}
 
     def workers(self) -> list[dict[str, Any]]:

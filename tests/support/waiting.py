@@ -7,7 +7,7 @@ from typing import Callable, TypeVar
 
 import pytest
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """How long tests wait for events. It is long because other work may share the machine."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from queuectl.core.states import JobState
+from support.job_clock import JobClock
 from support.processes import alive, kill, linux_only, status_field, words_of
 from support.queue import Queue
 from support.waiting import wait_until
@@ -32,11 +33,14 @@ def _tree(queue: Queue) -> list[int]:
 
 def _is_stopped(pid: int) -> bool:
     """Whether a process is stopped, or a shell waits for a child that was stopped at its start."""
-    state = status_field(pid, "State")[0]
-    if state == "D":
-        time.sleep(0.1)
-        return status_field(pid, "State")[0] == "D"
-    return state == "T"
+    try:
+        state = status_field(pid, "State")[0]
+        if state == "D":
+            time.sleep(0.1)
+            return status_field(pid, "State")[0] == "D"
+        return state == "T"
+    except OSError:  # it has ended
+        return False
 
 
 def _running(queue: Queue, word: str) -> list[int]:
@@ -74,25 +78,29 @@ def test_all_processes_of_a_paused_job_stop_and_go_on(queue: Queue) -> None:
     assert queue.outcomes(job) == ["ok"]
 
 
-def test_the_clock_of_the_timeout_stands_still(queue: Queue) -> None:
+def test_the_clock_of_the_timeout_stands_still(queue: Queue, job_clock: JobClock) -> None:
     """The job has the rest of its time afterwards, and no more than that."""
-    job = queue.add("echo $$ > leader; sleep 300", timeout=4.0, max_retries=1)
+    job = queue.add("echo $$ > leader; sleep 300", timeout=600, max_retries=1)
     queue.start()
     leader = queue.pid("leader")
+    job_clock.advance(300)
     queue.ok("pause", job)
     _until_stopped(leader)
-    time.sleep(5)  # longer than the timeout
+    job_clock.advance(3600)
+    time.sleep(1)  # time in which a timeout would be noticed
     assert queue.state(job) == "processing"
 
     queue.ok("resume", job)
+    _until_running(leader)
+    job_clock.advance(300)
     queue.until(job, "dead")
     assert queue.outcomes(job) == ["timeout"]
-    assert queue.attempts(job)[0].seconds > 8.5
+    assert queue.attempts(job)[0].seconds >= 4200
 
 
-def test_a_paused_job_survives_its_worker(queue: Queue) -> None:
+def test_a_paused_job_survives_its_worker(queue: Queue, job_clock: JobClock) -> None:
     """The replacement keeps it stopped, and knows how long it was paused."""
-    job = queue.add("echo $$ > leader; until [ -e go ]; do sleep 0.02; done", timeout=3.0)
+    job = queue.add("echo $$ > leader; until [ -e go ]; do sleep 0.02; done", timeout=600)
     queue.start()
     leader = queue.pid("leader")
     queue.ok("pause", job)
@@ -100,11 +108,13 @@ def test_a_paused_job_survives_its_worker(queue: Queue) -> None:
     dead = queue.worker()
     kill(dead["pid"])
     wait_until(lambda: queue.get(job).locked_by != dead["id"], what="the adoption")
-    time.sleep(4)  # longer than the timeout
+    job_clock.advance(3600)
+    time.sleep(1)  # time in which a timeout would be noticed
 
     assert _is_stopped(leader)
     queue.ok("resume", job)
     _until_running(leader)
+    time.sleep(0.5)  # as above
     queue.let_go()
     queue.until(job, "completed")
     assert queue.outcomes(job) == ["ok"]
@@ -196,8 +206,8 @@ def test_a_stop_says_that_it_waits_for_a_paused_job(queue: Queue) -> None:
         "waiting for a, which is paused (queuectl resume a lets it go on,"
         " queuectl worker stop --now puts it back)",
     )
-    log = (queue.folder / "workers.log").read_text()
-    assert "a is paused; this worker exits after it" in log
+    log = queue.folder / "workers.log"
+    wait_until(lambda: "a is paused; this worker exits after it" in log.read_text())
     queue.let_go()
     queue.ok("resume", job)
     queue.until(job, "completed")
@@ -252,16 +262,20 @@ def test_a_tree_that_forks_all_the_time_is_stopped(queue: Queue, times: int) -> 
     wait_until(lambda: beats.exists() and beats.stat().st_size > 100)
     queue.ok("pause", job)
 
-    def is_still() -> bool:
-        before = beats.stat().st_size
-        time.sleep(0.5)
-        return beats.stat().st_size == before
+    def looked() -> tuple[list[int], int]:
+        return sorted(_running(queue, "runner.py")), beats.stat().st_size
 
-    wait_until(is_still, what="the processes to stop")
-    time.sleep(1.5)
-    assert is_still()
+    def stopped() -> tuple[list[int], int] | None:
+        # One that runs has another PID at the next look, or has been missed in one of them.
+        before = looked()
+        stand = len(before[0]) >= 2 and all(map(_is_stopped, before[0]))
+        return before if stand and looked() == before else None
+
+    still = wait_until(stopped, what="the processes to stop")
+    time.sleep(1.5)  # time in which one that was missed would go on
+    assert looked() == still
     queue.ok("resume", job)
-    wait_until(lambda: not is_still(), what="the processes to go on")
+    wait_until(lambda: beats.stat().st_size > still[1], what="the processes to go on")
     queue.let_go()
     queue.until(job, "completed")
     # They look for `go` after each fork, so a slow one may outlive the job.
@@ -290,7 +304,7 @@ def test_a_process_that_holds_the_write_lock_runs_on_until_it_gives_it_up(queue:
         "import fcntl, os, time; lock = open(os.environ['LOCK'], 'a'); "
         "fcntl.flock(lock, fcntl.LOCK_EX); open('held', 'w').write('%d\\n' % os.getpid())\n"
         "while not os.path.exists('give-up'): time.sleep(0.01)\n"
-        "fcntl.flock(lock, fcntl.LOCK_UN)\n"
+        "fcntl.flock(lock, fcntl.LOCK_UN); open('given-up', 'w').close()\n"
         "while True: time.sleep(0.01)"
     )
     (queue.work / "hold.py").write_text(hold)
@@ -307,6 +321,7 @@ def test_a_process_that_holds_the_write_lock_runs_on_until_it_gives_it_up(queue:
     # Again and again it is stopped, seen to hold the lock, and continued.
     wait_until(lambda: not _is_stopped(holder))
     (queue.work / "give-up").touch()
+    wait_until((queue.work / "given-up").exists, what="the lock to be given up")
     _until_stopped(holder)
     time.sleep(1.5)
     assert _is_stopped(holder)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from queuectl.host.pools import living_pools
 from queuectl.storage.write_lock import WriteLock
 from support.calls import COMMAND
 from support.held import HELD, UNTIL_GO
+from support.job_clock import JobClock
 from support.legacy import make
-from support.processes import linux_only
+from support.processes import linux_only, suspend
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -72,10 +74,14 @@ def test_a_worker_exits_after_max_jobs(queue: Queue) -> None:
 
 def test_after_max_runtime_no_job_is_claimed(queue: Queue) -> None:
     """The running job is finished, the next one is not started, and the exit code is 0."""
-    running, waiting = queue.add("sleep 2.5"), queue.add("true")
-    done = queue.run("worker", "start", "--max-runtime", "2s")
+    running, waiting = queue.add(HELD), queue.add("true")
+    pool = queue.start("--max-runtime", "5s")
+    queue.pid("running")
+    ends = time.monotonic() + 5
+    wait_until(lambda: time.monotonic() > ends, what="the end of the runtime")
+    queue.let_go()
 
-    assert done.code == 0
+    assert pool.wait(30) == 0
     assert [queue.state(job) for job in (running, waiting)] == ["completed", "pending"]
 
 
@@ -83,7 +89,9 @@ def test_unless_running_called_20_times_starts_one_pool(queue: Queue) -> None:
     """Of several that start at the same time one goes on; the others exit with 0 and no output."""
     queue.add("true")
     pools = [queue.spawn("worker", "start", "--unless-running", "-q") for _ in range(20)]
-    wait_until(lambda: sum(pool.poll() is None for pool in pools) == 1, what="one pool")
+    wait_until(
+        lambda: sum(pool.poll() is None for pool in pools) == 1, timeout=100, what="one pool"
+    )
     wait_until(lambda: len(queue.workers()) == 1)
 
     (kept,) = [pool for pool in pools if pool.poll() is None]
@@ -317,7 +325,7 @@ def test_a_stop_does_not_wait_for_a_queue_that_stays_busy(queue: Queue) -> None:
     pool = queue.start("-q", workers=2)
     wait_until(lambda: queue.counts() == {"processing": 2}, what="both jobs to run")
     lock = WriteLock(queue.files.write_lock)
-    lock.acquire(10)
+    lock.acquire(30)
     queue.let_go()
     pool.send_signal(signal.SIGTERM)
 
@@ -356,7 +364,7 @@ def test_detach_waits_until_the_workers_are_listed(queue: Queue) -> None:
     """Regression: while the queue was busy, it returned before `worker list` showed them."""
     queue.add("true")
     lock = WriteLock(queue.files.write_lock)
-    lock.acquire(10)
+    lock.acquire(30)
     starting = queue.spawn("worker", "start", "--detach", "-q")
     wait_until(lambda: len(lockfiles.owners(queue.files)) == 2, what="the worker's lock")
     with pytest.raises(subprocess.TimeoutExpired):
@@ -381,10 +389,11 @@ def test_the_fifo_of_a_dead_worker_is_removed(queue: Queue) -> None:
 
 def test_an_unusual_umask_does_no_harm(queue: Queue) -> None:
     """Regression: with umask 777 no worker could open its own FIFO, so each died and left it."""
+    job = queue.add("true")
     words = ["sh", "-c", 'umask 777; exec "$0" worker start', COMMAND]
     pool = subprocess.Popen(words, env=queue.env, stderr=subprocess.DEVNULL)
     queue.processes.append(pool)
-    wait_until(queue.workers, what="the worker")
+    queue.until(job, "completed")  # the worker has made all its files by then
     there = [path for path in Path(queue.files.folder).rglob("*") if not path.is_dir()]
 
     assert {path.suffix for path in there} >= {".lock", ".bell", ".log"}
@@ -422,7 +431,9 @@ def test_worker_stop_signals_no_other_process_with_the_same_pid(queue: Queue) ->
 
 @linux_only
 @pytest.mark.parametrize("way", ["retry", "leftovers", "timeout"])
-def test_a_pool_that_a_job_detached_is_not_part_of_the_job(queue: Queue, way: str) -> None:
+def test_a_pool_that_a_job_detached_is_not_part_of_the_job(
+    queue: Queue, job_clock: JobClock, way: str
+) -> None:
     """Regression: a retry of the job ended the pool, and the jobs of the other queue."""
     other = queue.folder / "other.db"
     start = f"{COMMAND} --db {other} worker start --detach"
@@ -435,12 +446,13 @@ def test_a_pool_that_a_job_detached_is_not_part_of_the_job(queue: Queue, way: st
     if way == "leftovers":
         queue.configure(leftovers="kill")
     queue.ok("--db", str(other), "enqueue", "--id", "long", f"echo > begun; {UNTIL_GO}; env")
-    first = f"{start}; until [ -s begun ]; do sleep 0.05; done"
-    timeout = 5.0 if way == "timeout" else 0.0
-    queue.add(
-        f"[ $QUEUECTL_ATTEMPT = 2 ] || {{ {first}; }}; {then}", max_retries=2, timeout=timeout
-    )
-    queue.drain(workers=1)
+    first = f"{start}; until [ -s begun ]; do sleep 0.05; done; touch complete"
+    queue.add(f"[ $QUEUECTL_ATTEMPT = 2 ] || {{ {first}; }}; {then}", max_retries=2, timeout=3600)
+    pool = queue.start("--drain")
+    wait_until((queue.work / "complete").exists, what="the other pool")
+    if way == "timeout":
+        job_clock.advance(3600)
+    assert pool.wait(60) == 0
     queue.let_go()
     try:
         queue.ok("--db", str(other), "wait", "long")
@@ -455,8 +467,7 @@ def test_unless_running_starts_a_pool_beside_one_that_is_suspended(queue: Queue)
     """A pool that somebody stopped by Ctrl+Z serves nothing, as `check` and `doctor` say, too."""
     pool = queue.start()
     worker = queue.worker()["pid"]
-    for pid in (worker, pool.pid):
-        os.kill(pid, signal.SIGSTOP)
+    suspend(worker, pool.pid)
     try:
         job = queue.add("true")
         queue.ok("worker", "start", "--unless-running", "--drain", "-q")
@@ -472,7 +483,7 @@ def test_unless_running_starts_a_pool_beside_one_that_is_suspended(queue: Queue)
 def test_a_pool_whose_supervisor_alone_is_suspended_serves_its_queues(queue: Queue) -> None:
     """Its workers go on."""
     pool = queue.start()
-    os.kill(pool.pid, signal.SIGSTOP)
+    suspend(pool.pid)
     try:
         assert queue.ok("worker", "start", "--unless-running") == ""
     finally:
