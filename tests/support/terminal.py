@@ -11,6 +11,7 @@ import subprocess
 import termios
 from typing import (
     Any,
+    Callable,
     Iterator,
     Mapping,
     NamedTuple,
@@ -38,12 +39,14 @@ def on_terminal(
     env: Mapping[str, str] | None = None,
     size: tuple[int, int] | None = None,
     program: Sequence[str] = (COMMAND,),
+    seen: Callable[[str], object] = str,
     **kwargs: Any,
 ) -> Terminal:
     """Run `queuectl ARGS` with some of its streams, `stdin stdout stderr`, on a terminal.
 
     `size` is its columns and lines; without it the terminal does not know its size. `program` is
-    what is run with ARGS in the place of queuectl, and `typed` what waits for it to be read.
+    what is run with ARGS in the place of queuectl, and `typed` what waits for it to be read. `seen`
+    is called with the screen so far whenever something was added to it.
     """
     ours, theirs = pty.openpty()
     if size is not None:
@@ -63,7 +66,10 @@ def on_terminal(
             **{**chosen, **kwargs},
         ) as process:
             os.close(theirs)
-            screen = b"".join(_until_closed(ours))
+            screen = b""
+            for chunk in _until_closed(ours):
+                screen += chunk
+                seen(screen.decode(errors="replace"))
             out, err = process.communicate(timeout=60)
     finally:
         os.close(ours)

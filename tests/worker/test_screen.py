@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from typing import Sequence
 
 import pytest
 
@@ -11,6 +12,7 @@ from queuectl.core.models import Job
 from queuectl.core.states import JobState
 from queuectl.worker.screen import Event, event_line
 from support import screens
+from support.held import UNTIL_GO
 from support.queue import Queue
 from support.terminal import on_terminal
 
@@ -83,27 +85,49 @@ def test_a_narrow_terminal_gets_whole_lines_as_well(cells: int) -> None:
     assert screens.widest("\n".join(lines)) <= max(cells, len("07:29:05 s @1234567 "))
 
 
-def _shown(queue: Queue, *args: str, code: int = 0, **env: str) -> str:
-    """Return what a pool shows on its terminal, with the same times in each run."""
+_START_IS_SHOWN = """
+from queuectl.worker import screen
+started = screen.ScreenReporter.started
+def started_now(reporter, claim):
+    screen._START_SECONDS = 0.0 if claim.job.seq == {} else 3600.0
+    started(reporter, claim)
+screen.ScreenReporter.started = started_now
+"""
+"""Of which job the start is shown, instead of each that runs for a second on a busy machine."""
+
+
+def _shown(queue: Queue, *args: str, code: int = 0, go: Sequence[str] = (), **env: str) -> str:
+    """Return what a pool shows on its terminal, with the same times in each run.
+
+    Jobs that wait may go on once all of `go` was shown.
+    """
+
+    def seen(screen: str) -> None:
+        if go and all(text in screen for text in go):
+            queue.let_go()
+
     words = ("worker", "start", "--drain", *args)
     around = {"TERM": "xterm", "HOME": str(queue.folder), **env}
-    done = on_terminal(queue, *words, streams="stderr", size=(80, 24), env=around)
+    done = on_terminal(queue, *words, streams="stderr", size=(80, 24), env=around, seen=seen)
     assert (done.code, done.out) == (code, "")
-    return re.sub(r"\d\d:\d\d:\d\d", "07:29:05", screens.stable(done.screen.replace("\r", "")))
+    shown = re.sub(r"again in \d+(\.\d\d)? s", "again in 0.25 s", done.screen.replace("\r", ""))
+    return re.sub(r"\d\d:\d\d:\d\d", "07:29:05", screens.stable(shown))
 
 
 def test_what_a_pool_shows(queue: Queue) -> None:
     """First what was started, then each end with the reason, at last a summary.
 
-    A job that ends within a second has one line. No line holds an id.
+    A job that ends soon has one line. No line holds an id.
     """
+    queue.env.update(queue.hooked(_START_IS_SHOWN.format(4)))
     queue.configure(backoff_base="1", backoff_jitter="0")
     queue.add("echo ok")
     queue.add(f"echo '{_INVALID}' >&2; exit 1", max_retries=1)
     queue.add("test $QUEUECTL_ATTEMPT = 2 || { echo not yet; exit 7; }", label="flaky")
-    queue.add("sleep 2.5", priority=-1)
+    queue.add(UNTIL_GO, priority=-1, label="sleep 2.5")
+    shown = _shown(queue, "--color", "never", go=["started: sleep 2.5"])
 
-    screens.compare(_shown(queue, "--color", "never"), "worker-start-80x24")
+    screens.compare(shown, "worker-start-80x24")
 
 
 def test_what_a_pool_shows_in_colour(queue: Queue) -> None:
@@ -141,22 +165,27 @@ _INTERRUPT = "kill -INT $(ps -o ppid= $PPID)"
 
 def test_after_a_stop_the_summary_says_what_is_left(queue: Queue) -> None:
     """Jobs that were not started are pending, and a failed one is to be retried."""
-    queue.add(f"{_INTERRUPT}; sleep 1.5; exit 3", label="first")
+    queue.env.update(queue.hooked(_START_IS_SHOWN.format(1)))
+    queue.add(f"{_INTERRUPT}; {UNTIL_GO}; exit 3", label="first")
     queue.add_many("true", "true")
+    shown = _shown(queue, "--color", "never", go=["stopping after", "started: first"])
 
-    assert _shown(queue, "--color", "never").splitlines()[2:] == [
+    *begin, end, summary = shown.splitlines()[2:]
+    assert sorted(begin) == [
         "07:29:05 stopping after the running jobs (a second signal puts them back)",
         "07:29:05 ▸ @1 started: first",
-        "07:29:05 ↻ @1 failed 1/3: exit 3, again in 2 s [first]",
-        "07:29:05 1 to be retried, 2 pending",
     ]
+    assert end == "07:29:05 ↻ @1 failed 1/3: exit 3, again in 0.25 s [first]"
+    assert summary == "07:29:05 1 to be retried, 2 pending"
 
 
 def test_a_job_that_was_put_back_is_in_the_summary(queue: Queue) -> None:
     """The second Ctrl+C kills the job; the signal itself ends the pool, after the summary."""
-    queue.add(f"{_INTERRUPT}; sleep 0.1; {_INTERRUPT}; sleep 30", label="first")
+    queue.env.update(queue.hooked(_START_IS_SHOWN.format(0)))
+    queue.add(f"{_INTERRUPT}; {UNTIL_GO}; {_INTERRUPT}; sleep 60", label="first")
+    shown = _shown(queue, "--color", "never", code=-signal.SIGINT, go=["stopping after"])
 
-    assert _shown(queue, "--color", "never", code=-signal.SIGINT).splitlines()[2:] == [
+    assert shown.splitlines()[2:] == [
         "07:29:05 stopping after the running jobs (a second signal puts them back)",
         "07:29:05 killing the running jobs; they are put back",
         "07:29:05 ◦ @1 put back: first",

@@ -7,6 +7,7 @@ from typing import Iterator
 
 import pytest
 
+from support.held import UNTIL_GO
 from support.queue import Queue
 from support.terminal import Terminal, on_terminal
 
@@ -19,9 +20,14 @@ def detached(queue: Queue) -> Iterator[Queue]:
 
 
 def _shown(queue: Queue, *args: str, streams: str = "stderr") -> Terminal:
-    done = on_terminal(
-        queue, "worker", *args, streams=streams, size=(80, 24), env={"HOME": str(queue.folder)}
-    )
+    """Run `worker ARGS` on a terminal; once it waits for jobs, these may go on."""
+
+    def seen(screen: str) -> None:
+        if screen.startswith("waiting for"):
+            queue.let_go()
+
+    env = {"HOME": str(queue.folder)}
+    done = on_terminal(queue, "worker", *args, streams=streams, size=(80, 24), env=env, seen=seen)
     assert done.code == 0, done
     return done
 
@@ -45,18 +51,18 @@ def test_detach_says_what_runs_where_it_logs_and_how_to_stop_it(detached: Queue)
 
 def test_stop_says_which_job_it_waits_for(queue: Queue) -> None:
     """The number and the time of the job, and how to end it now."""
-    job = queue.add("sleep 1.5")
+    job = queue.add(UNTIL_GO)
     queue.start()
     queue.until(job, "processing")
     done = _shown(queue, "stop")
 
-    assert re.fullmatch(r"waiting for @1 \(running for \d s\); --now ends it\n", done.screen)
+    assert re.fullmatch(r"waiting for @1 \(running for \d+ s\); --now ends it\n", done.screen)
     assert done.out.startswith("stopped ")
 
 
 def test_stop_of_several_workers_names_the_longest_job(queue: Queue) -> None:
     """One line, however many jobs run."""
-    jobs = queue.add_many("sleep 2", "sleep 2", "sleep 2")
+    jobs = queue.add_many(*[UNTIL_GO] * 3)
     queue.start(workers=3)
     for job in jobs:
         queue.until(job, "processing")
@@ -76,5 +82,5 @@ def test_stop_says_nothing_more_without_need(queue: Queue) -> None:
     for option in ("-q", "--now"):
         job = queue.add("sleep 1.2")
         queue.start()
-        queue.until(job, "processing")
+        queue.until(job, "processing", "completed")
         assert _shown(queue, "stop", option).screen == ""
