@@ -59,7 +59,7 @@ def test_a_leftover_process_is_not_taken_for_the_job(queue: Queue, noted: str) -
     job = queue.add(
         f"setsid sleep 300 & echo $! > daemon; {noted}echo run >> ledger; kill -9 $PPID; exit 3",
         max_retries=1,
-        timeout=2.0,
+        timeout=40.0,
     )
     queue.start()
     queue.until(job, "dead")
@@ -96,7 +96,7 @@ def test_the_output_is_kept_if_the_worker_dies_before_it_records(
     queue.start()
     leader, worker = queue.pid("running"), queue.worker()
     lock = WriteLock(queue.files.write_lock)
-    lock.acquire(10)
+    lock.acquire(30)
     try:
         queue.let_go()
         wait_until(lambda: not alive(leader), what="the end of the job")
@@ -154,7 +154,7 @@ def test_a_job_of_another_container_is_left_to_that(queue: Queue) -> None:
         pytest.skip("no process namespace can be made here")
     job = queue.add(NOTED + "exit 3", max_retries=1)
     orphan(queue, job, "all", restart=False)
-    pool = queue.start("--max-runtime", "2", before=apart)
+    pool = queue.spawn("worker", "start", "--max-runtime", "2", before=apart)
     assert pool.wait(30) == 0
     assert queue.outcomes(job) == [None]
     queue.let_go()

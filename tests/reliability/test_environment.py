@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple, Sequence
 import pytest
 
 from support.calls import COMMAND
+from support.held import UNTIL_GO
 from support.processes import linux_only
 from support.queue import Queue
 from support.small_disk import on_small_disk
@@ -484,12 +485,13 @@ def test_a_file_system_without_inodes_is_named(queue: Queue, args: Sequence[str]
 def test_a_batch_on_a_disk_that_gets_full_goes_on_later(queue: Queue) -> None:
     """Regression: `run` stood still without a word. Each job runs once all the same."""
     with on_small_disk(queue, "4m") as disk:
-        words = ["echo {} >> ran; sleep 0.1", ":::", *map(str, range(40))]
+        words = [f"echo {{}} >> ran; {UNTIL_GO}", ":::", *map(str, range(40))]
         process = queue.spawn("run", "-j", "2", *words)
         queue.text("ran")
         with suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
             while filling.write(bytes(4096)):
                 pass
+        queue.let_go()
         assert process.stderr is not None
         said = process.stderr.readline()
         (disk / "filling").unlink()

@@ -77,10 +77,7 @@ def _kill_and_resume(queue: Queue, words: Sequence[str], completed: Callable[[],
         until = len(_lines(queue, "ended")) + randomly.randint(100, 300)
         process = _start(queue, words)
         wait_until(partial(_has, queue, until), timeout=120, what="some jobs")
-        for _ in range(3):  # a process that is killed may have just started another one
-            for pid in queue.pids():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not _kill_all(queue), what="the end of all processes")
         process.wait(60)
         began = Counter(_lines(queue, "began"))
         runs_of_completed.append({argument: began[argument] for argument in completed()})
@@ -92,6 +89,15 @@ def _kill_and_resume(queue: Queue, words: Sequence[str], completed: Callable[[],
         assert {argument: began[argument] for argument in runs} == runs
     assert set(_lines(queue, "ended")) == set(_ARGUMENTS)
     return sum(began.values()) - _JOBS
+
+
+def _kill_all(queue: Queue) -> list[int]:
+    """Kill all processes; return them, since each may have just started another one."""
+    pids = queue.pids()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pids
 
 
 def _start(queue: Queue, words: Sequence[str]) -> subprocess.Popen[bytes]:

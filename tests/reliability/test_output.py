@@ -144,6 +144,7 @@ def test_a_job_that_never_pauses_is_limited_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object, most: int
 ) -> None:
     """It may exceed its limit a little, so that it need not wait at every look."""
+    monkeypatch.setattr(output_log, "_LONGEST_EXCESS_SECONDS", 3600.0)
     monkeypatch.setattr(output_log, name, value)
     log = OutputLog(str(tmp_path / "worker.log"))
     log.begin(1 << 16)

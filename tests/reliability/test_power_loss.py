@@ -54,7 +54,7 @@ def _traced(queue: Queue, durability: str) -> list[Event]:
         cwd=str(queue.work),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

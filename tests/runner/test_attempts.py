@@ -319,7 +319,7 @@ def test_processes_that_a_command_leaves_running_are_kept_or_killed(
     """A job is over when its command ends. Nothing waits for leftover processes."""
     queue.configure(leftovers=leftovers, kill_grace="0.5")
     job = queue.add("sleep 300 & echo $! > child; echo started")
-    queue.drain(workers=1, timeout=30)
+    queue.drain(workers=1, timeout=100)
 
     child = queue.pid("child")
     attempt = queue.attempts(job)[0]
@@ -328,7 +328,7 @@ def test_processes_that_a_command_leaves_running_are_kept_or_killed(
         assert queue.state(job) == "completed"
         assert (alive(child), attempt.leftovers, said) == (stays, stays, stays)
         assert attempt.seconds is not None
-        assert attempt.seconds < 30
+        assert attempt.seconds < 100
         assert _output(queue, job) == "started\n"
     finally:
         if alive(child):

@@ -39,7 +39,7 @@ def test_the_group_of_the_job_is_ended(
     left = process_tree.end(attempt, 0.2, time.sleep)
 
     assert left == ()
-    assert leader.wait(10) < 0
+    assert leader.wait(30) < 0
     leader.stdout.close()
     monkeypatch.undo()
     wait_until(lambda: not alive(child), what="the end of the other process, which was killed")

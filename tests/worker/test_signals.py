@@ -16,8 +16,11 @@ from support.queue import Queue
 from support.rows import sql
 from support.waiting import wait_until
 
-# A job that runs until the test lets it go, and writes down each signal that it gets.
-_HELD = 'for s in INT TERM HUP QUIT; do trap "echo $s >> signalled" $s; done; ' + HELD
+# A job that runs until the test lets it go, or until TERM, and notes each signal that it gets.
+_HELD = (
+    'for s in INT HUP QUIT; do trap "echo $s >> signalled" $s; done; '
+    'trap "echo TERM >> signalled; exit 9" TERM; ' + HELD
+)
 
 
 def _running(queue: Queue, *args: str, **kwargs: Any) -> tuple[str, Any]:
@@ -64,7 +67,6 @@ def test_the_second_signal_puts_running_jobs_back(
     queue: Queue, first: Any, second: signal.Signals
 ) -> None:
     """A second one, or one QUIT, kills the jobs, uncounted; the pool then ends by that signal."""
-    queue.configure(kill_grace="0.3")
     job, supervisor = _running(queue)
     if first is not None:
         os.killpg(supervisor.pid, first)
@@ -151,7 +153,7 @@ def test_workers_that_a_script_started_in_the_background_can_be_killed(queue: Qu
         ignored = int(status_field(supervisor, "SigIgn"), 16)
         assert ignored & 1 << signal.SIGQUIT - 1
 
-        assert queue.run("worker", "stop", "--now", "--timeout", "20").code == 0
+        assert queue.run("worker", "stop", "--now", "--timeout", "50").code == 0
         assert (queue.state(job), queue.get(job).attempts) == ("pending", 0)
     finally:
         script.wait(timeout=30)
@@ -249,7 +251,7 @@ def test_worker_stop_works_where_signals_are_ignored(queue: Queue) -> None:
     queue.processes.append(pool)
     wait_until(queue.workers, what="the worker")
 
-    assert queue.ok("worker", "stop", "--timeout", "20").startswith("stopped ")
+    assert queue.ok("worker", "stop", "--timeout", "50").startswith("stopped ")
     assert pool.wait(timeout=30) == 0
 
 

@@ -160,8 +160,10 @@ def test_a_receiver_that_does_not_end_its_answer_is_given_up(queue: Queue, reply
         _add(queue, receiver, "--timeout", "3s")
         _die(queue)
         queue.drain()
-    assert len(receiver.received) == 2
-    assert [one["outcome"] for one in queue.show("@2")["executions"]] == ["timeout", "ok"]
+    *given_up, last = [one["outcome"] for one in queue.show("@2")["executions"]]
+    # A busy machine may need the whole time for an attempt.
+    assert (set(given_up), last) == ({"timeout"}, "ok")
+    assert len(receiver.received) >= 2
 
 
 def test_of_a_long_answer_only_the_beginning_is_kept(queue: Queue) -> None:
@@ -391,12 +393,12 @@ def test_a_test_of_a_command_ends_after_the_timeout_of_the_hook(queue: Queue) ->
     """The command and all that it started are ended, and one line says why."""
     queue.configure(kill_grace="0.1")
     command = "sleep 60 & echo $! > child; wait"
-    queue.ok("hook", "add", "slow", "--on", "dead", "--timeout", "500ms", command, cwd=queue.work)
+    queue.ok("hook", "add", "slow", "--on", "dead", "--timeout", "4s", command, cwd=queue.work)
     ended = queue.run("hook", "test", "slow")
     child = int((queue.work / "child").read_text())
     assert (ended.code, ended.err) == (
         124,
-        "queuectl hook test: the command was killed after 0.50 s (hook add --timeout)\n",
+        "queuectl hook test: the command was killed after 4 s (hook add --timeout)\n",
     )
     assert not alive(child)
 

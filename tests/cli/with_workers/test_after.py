@@ -21,8 +21,8 @@ def ended(queue: Queue) -> Queue:
 
 def test_a_job_runs_after_all_that_it_waits_for(queue: Queue) -> None:
     """It is blocked until the last of them has completed, with any number of workers."""
-    for name, pause in (("a", "0.3"), ("b", "0")):
-        queue.enqueue(f"sleep {pause}; echo {name} >> order", "--id", name)
+    queue.enqueue("until [ -e order ]; do sleep 0.02; done; echo a >> order", "--id", "a")
+    queue.enqueue("echo b >> order", "--id", "b")
     queue.enqueue("echo c >> order", "--id", "c", "--after", "a,b", "--priority", "9")
     assert queue.state("c") == "blocked"
     queue.drain(workers=3)

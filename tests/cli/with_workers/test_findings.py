@@ -214,7 +214,7 @@ def test_a_late_schedule(queue: Queue, has_worker: bool) -> None:
     remedy = "queuectl schedule tick" if has_worker else "queuectl worker start"
     assert " late: " in _finding(queue, "schedule-late")["message"]
     _mends(queue, "schedule-late", remedy)
-    assert queue.counts()["processing"] == 1
+    wait_until(lambda: queue.counts().get("processing") == 1, what="a running job")
 
 
 def test_a_broken_schedule(queue: Queue) -> None:

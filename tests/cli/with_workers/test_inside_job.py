@@ -26,7 +26,7 @@ def test_worker_stop_does_not_wait_for_the_worker_of_the_job(queue: Queue, comma
     and came back to stop the next workers.
     """
     queue.ok("queue", "limit", "default", "1")
-    job = queue.add(f"{command}; echo ended with $?", timeout=20.0, max_retries=1)
+    job = queue.add(f"{command}; echo ended with $?", timeout=50.0, max_retries=1)
     pool = queue.start("--queue", "default", workers=1)
 
     assert pool.wait(timeout=30) == 0
@@ -40,7 +40,7 @@ def test_worker_stop_does_not_wait_for_the_worker_of_the_job(queue: Queue, comma
 def test_worker_stop_waits_for_the_other_workers(queue: Queue) -> None:
     """The last job of the day may switch the machine off."""
     other = queue.add("sleep 1; touch other-ended")
-    job = queue.add("sleep 0.3; queuectl worker stop; ls other-ended", timeout=20.0)
+    job = queue.add("sleep 0.3; queuectl worker stop; ls other-ended", timeout=50.0)
     pool = queue.start(workers=2)
 
     assert pool.wait(timeout=30) == 0
@@ -52,7 +52,7 @@ def test_worker_stop_now_kills_the_other_jobs_only(queue: Queue) -> None:
     """They are put back; the job that called it ends by itself."""
     queue.configure(kill_grace="1")
     other = queue.add("sleep 60")
-    job = queue.add("sleep 0.3; queuectl worker stop --now", timeout=20.0)
+    job = queue.add("sleep 0.3; queuectl worker stop --now", timeout=50.0)
     pool = queue.start(workers=2)
 
     assert pool.wait(timeout=30) == 0
@@ -85,7 +85,7 @@ def test_a_process_that_a_job_left_running_waits(queue: Queue) -> None:
 )
 def test_what_would_never_end_is_refused(queue: Queue, command: str, said: str) -> None:
     """Prevents a bug: the job waited for itself until its timeout killed it."""
-    queue.add(command, id="j", timeout=20.0, max_retries=1)
+    queue.add(command, id="j", timeout=50.0, max_retries=1)
     queue.start()
 
     assert queue.until("j", "dead").exit_code == 1
@@ -94,7 +94,7 @@ def test_what_would_never_end_is_refused(queue: Queue, command: str, said: str) 
 
 def test_a_job_may_start_workers_that_leave_by_themselves(queue: Queue) -> None:
     """With --max-jobs they wait for nothing that the job itself would have to do."""
-    queue.add("queuectl worker start -q --max-jobs 1", id="j", timeout=20.0)
+    queue.add("queuectl worker start -q --max-jobs 1", id="j", timeout=50.0)
     queue.add("true", id="k")
     queue.start("--max-jobs", "1")
 

@@ -117,6 +117,8 @@ for place in range(limit):
         continue
 else:
     open("exceeded", "a").write(queue + "\\n")
+while not os.path.exists("go"):
+    time.sleep(0.01)
 time.sleep(0.03)
 """
 
@@ -144,20 +146,26 @@ def test_limits_hold_while_workers_are_killed(queue: Queue) -> None:
     queue.start(workers=8)
     chance = random.Random(7)
     killed: list[int] = []
-    for turn in range(4):
+
+    def busy() -> list[int]:
+        # A worker that was killed just now may still be listed.
+        listed = [w["pid"] for w in queue.workers() if w["job"] is not None]
+        return [pid for pid in listed if pid not in killed]
+
+    wait_until(lambda: len(busy()) == 4, what="as many jobs as may run")
+    for turn in range(5):
+        found = busy()
+        if found:
+            killed.append(chance.choice(found))
+            os.kill(killed[-1], signal.SIGKILL)
+        queue.let_go()
         wait_until(
             lambda turn=turn: queue.counts().get("completed", 0) > 4 * turn, what="some progress"
         )
-        workers = queue.workers()
-        # A worker that was killed just now may still be listed.
-        busy = [w["pid"] for w in workers if w["job"] is not None and w["pid"] not in killed]
-        if busy:
-            killed.append(chance.choice(busy))
-            os.kill(killed[-1], signal.SIGKILL)
     wait_until(lambda: queue.counts() == {"completed": 40}, what="all to complete")
 
     assert not (queue.work / "exceeded").exists()
-    places = {path.name for path in queue.work.iterdir()} - {"job.py"}
+    places = {path.name for path in queue.work.iterdir()} - {"job.py", "go"}
     assert places <= {"one-0", "three-0", "three-1", "three-2"}
     assert {"one-0", "three-0"} <= places
     assert killed != []

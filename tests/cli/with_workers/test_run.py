@@ -389,12 +389,14 @@ def test_a_job_can_run_a_batch(queue: Queue) -> None:
     assert queue.state(job) == "completed"
 
 
+@pytest.mark.timeout(600)
 def test_many_jobs_that_end_in_another_order_are_all_reported(queue: Queue) -> None:
     """Thousands of jobs, of which each tenth fails; no failure is lost or told twice."""
     arguments = "".join(f"{number}\n" for number in range(2500))
     done = _run(
         queue, "-j", "4", "--output", "none",
         "test {#} != 1 || sleep 1; case {} in *7) exit 1; esac", "::::", "-", stdin=arguments,
+        timeout=500,
     )  # fmt: skip
     failed = [line for line in done.err.splitlines() if " dead: exit 1: " in line]
 

@@ -87,12 +87,13 @@ def test_a_running_holder_is_not_replaced(queue: Queue, words: tuple[str, ...], 
 
 def test_a_holder_that_is_being_cancelled_stands_for_no_other_job(queue: Queue) -> None:
     """Regression: its id was printed with exit 0, though it would never do anything."""
+    queue.configure(kill_grace="300")
     queue.add("trap '' TERM; echo $$ > leader; sleep 60", id="holder", unique_key="k")
     queue.start()
     leader = queue.pid("leader")
     queue.ok("cancel", "holder")
     line = queue.fails(1, "enqueue", "--unique", "k", "new")
-    os.killpg(leader, signal.SIGKILL)  # the worker would do it after the grace time of 10 s
+    os.killpg(leader, signal.SIGKILL)  # the worker would do it after the grace time
 
     assert line == (
         f"queuectl enqueue: unique key k is held by job holder, which is being cancelled {_HINT}"

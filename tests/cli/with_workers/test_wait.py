@@ -341,12 +341,15 @@ def test_all_exits_with_1_if_a_job_did_not_complete(queue: Queue) -> None:
     """One line says how many; jobs that were dead before do not count."""
     queue.enqueue("exit 1", "--id", "old")
     queue.run_as_if("dead")
-    queue.enqueue("sleep 0.3; exit 1", "--id", "a", "--max-retries", "1")
+    queue.enqueue("exit 1", "--id", "a", "--max-retries", "1")
+    waiting = queue.spawn("wait", "--all", stderr=subprocess.PIPE)
+    assert waiting.stderr is not None
+    assert "no worker is running" in waiting.stderr.readline()
     queue.start()
-    done = queue.run("wait", "--all")
+    out, err = waiting.communicate(timeout=60)
 
-    assert (done.code, done.out) == (1, "")
-    assert done.err == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
+    assert (waiting.returncode, out) == (1, "")
+    assert err == "queuectl wait: 1 did not complete (queuectl dlq list)\n"
     assert queue.ok("wait", "--all") == ""
 
 
