@@ -60,8 +60,12 @@ def _open_locked(unfinished: str, path: str) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(unfinished, flags, 0o600)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise QueueUnusable(f"{unfinished} is not a plain file (remove it)")
+            # Others who can write there could choose the file that we overwrite, or keep theirs.
+            if status.st_nlink > 1 or status.st_uid != os.geteuid():
+                raise QueueUnusable(f"{unfinished} was made by somebody else (remove it)")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, unfinished):
                 return descriptor

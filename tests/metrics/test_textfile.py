@@ -139,7 +139,7 @@ def test_a_reader_never_sees_a_part(target: Path) -> None:
     assert sorted(seen) == contents
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "foreign", "fifo", "folder"])
 def test_nothing_else_is_written_through(target: Path, tmp_path: Path, kind: str) -> None:
     """Others may be able to write in that folder, and could put something in our way."""
     victim = tmp_path / "victim"
@@ -147,6 +147,13 @@ def test_nothing_else_is_written_through(target: Path, tmp_path: Path, kind: str
     unfinished = Path(f"{target}.unfinished")
     if kind == "link":
         unfinished.symlink_to(victim)
+    elif kind == "hard link":
+        os.link(victim, unfinished)
+    elif kind == "foreign":
+        if os.geteuid() != 0:
+            pytest.skip("only root can make a file of somebody else")
+        unfinished.touch(0o666)
+        os.chown(unfinished, 65534, -1)
     elif kind == "fifo":
         os.mkfifo(unfinished)
     else:
