@@ -362,13 +362,14 @@ def each(
     act: Callable[[_Item], str | None],
     batch: Callable[[], ContextManager[None]] = nullcontext,
     report: Callable[[str], None] = output.print_line,
+    refuse: Callable[[str, str], None] = output.error,
 ) -> int:
     """Do something to each of several jobs; report what `act` returns, unless it is None.
 
     Prints an error for each job that is refused. Returns the exit code: 1 if one was refused. The
     error of a single job is raised instead. When the queue is busy, the remaining jobs are not
     tried. `batch` is a context in which some hundred jobs are done, for a limited time; only after
-    that is anything reported.
+    that is anything reported, or an error given to `refuse`, with the path of the command.
     """
     code = 0
     remaining = iter(items)
@@ -389,7 +390,7 @@ def each(
                     break
         for result in results:
             if isinstance(result, QueueError):
-                output.error(click.get_current_context().command_path, str(result))
+                refuse(click.get_current_context().command_path, str(result))
                 code = 1
             elif result is not None:
                 report(result)

@@ -8,6 +8,9 @@ import sys
 from queuectl.cli import output
 from queuectl.core.cells import cut
 
+BAR_FROM = 1000
+"""The least number of jobs that take long enough for a progress bar."""
+
 # ECMA-48: back to the first column, erase the line.
 _ERASE = "\r\x1b[K"
 

@@ -8,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Callable, Iterator
 
 from queuectl.cli import output
+from queuectl.cli.status_line import BAR_FROM
 from queuectl.host.signals import Ended, cleaned_up
 from queuectl.storage.enqueueing import MOST_AT_ONCE
 
-_BAR_FROM = 1000
-"""The least number of jobs whose storing takes long enough for a bar."""
 _STEP = 1000
 
 
@@ -27,7 +26,7 @@ class Storing:
         self._advance: Callable[[int], None] | None = None
         self._added = 0
         on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._shows_bar = on_terminal and count >= _BAR_FROM
+        self._shows_bar = on_terminal and count >= BAR_FROM
         self._has_two_bars = count > MOST_AT_ONCE
         self._begin("preparing" if self._has_two_bars else "enqueueing")
 
@@ -55,7 +54,7 @@ class Storing:
         if self._shows_bar:
             from queuectl.cli.terminal import progress  # only when it is needed
 
-            self._advance = self._bars.enter_context(progress(self._count, label))
+            self._advance = self._bars.enter_context(progress(self._count, label)).advance
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable, TypeVar
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence, TypeVar
 
 from queuectl.cli import output
 from queuectl.cli.command import each, option
 from queuectl.cli.selection import Choice
+from queuectl.cli.status_line import BAR_FROM
 from queuectl.storage import Storage
 
 if TYPE_CHECKING:
@@ -30,21 +32,57 @@ def act_on(
     *,
     verbose: bool,
     quiet: bool,
+    doing: str,
     none: str,
     on_terminal_only: bool = True,
-    keys: Iterable[JobKey | str] | None = None,
+    keys: Sequence[JobKey | str] | None = None,
 ) -> int:
     """Do something to each chosen job, or to `keys`; return the exit code.
 
-    Prints the lines that `act` returns, or on a terminal their summary. `none` is the message if
+    Prints the lines that `act` returns, or on a terminal their summary. For many jobs, a bar there
+    tells how far it is, and what the command is `doing`: `cancelling`. `none` is the message if
     options choose no job.
     """
     summary = _Summary(choice, verbose=verbose)
-    keys = choice.keys(storage) if keys is None else keys
-    code = each(keys, act, storage.batch, summary.add)
+    chosen = choice.keys(storage) if keys is None else keys
+    if quiet or not summary.may_have_bar or (count := _count(choice, storage, keys)) < BAR_FROM:
+        code = each(chosen, act, storage.batch, summary.add)
+    else:
+        code = _with_bar(doing, count, chosen, act, storage, summary)
     if not quiet:
         summary.show(storage, none=none, on_terminal_only=on_terminal_only)
     return code
+
+
+def _count(choice: Choice, storage: Storage, keys: Sequence[JobKey | str] | None) -> int:
+    if keys is not None:
+        return len(keys)
+    return 0 if choice.selection is None else storage.count(choice.selection)
+
+
+def _with_bar(
+    doing: str,
+    count: int,
+    keys: Iterable[JobKey | str],
+    act: Callable[[JobKey | str], str | None],
+    storage: Storage,
+    summary: _Summary,
+) -> int:
+    """Do something to each of many jobs, with a bar on stderr; return the exit code."""
+    from queuectl.cli.terminal import progress  # only when it is needed
+
+    with progress(count, doing) as bar:
+
+        def report(line: str) -> None:
+            summary.add(line)
+            bar.advance(1)
+
+        def refuse(command: str, error: str) -> None:
+            bar.clear()
+            output.error(command, error)
+            bar.advance(1)
+
+        return each(keys, act, storage.batch, report, refuse)
 
 
 class _Summary:
@@ -54,6 +92,11 @@ class _Summary:
         self._choice = choice
         self._sums_up = choice.selection is not None and not verbose and output.on_terminal()
         self._counts: dict[str, int] = {}
+
+    @property
+    def may_have_bar(self) -> bool:
+        """Whether somebody watches, and no line of a job would be printed into the bar."""
+        return sys.stderr.isatty() and (self._sums_up or not output.on_terminal())
 
     def add(self, line: str) -> None:
         """Take in the line of one job: `JOB is STATE`."""

@@ -82,16 +82,37 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
     raise AssertionError
 
 
-@contextmanager
-def progress_line() -> Iterator[Callable[[Callable[[int], str]], None]]:
-    """Keep a line on stderr up to date, and erase it at the end.
+class ProgressLine:
+    """A line on stderr that is kept up to date."""
 
-    Yields a function to call as often as there may be news. It is given what returns the line for
-    a width, and calls that twice a second, or less often if it takes long. The cursor stays
-    visible, so that even a killed process leaves a good terminal.
+    def __init__(self) -> None:
+        self._line = StatusLine()
+        self._next_at = 0.0
+
+    def show(self, text: Callable[[int], str]) -> None:
+        """Show what `text` returns for a width; call this as often as there may be news.
+
+        That is done twice a second, or less often if it takes long.
+        """
+        began = time.monotonic()
+        if began < self._next_at:
+            return
+        self._line.show_styled(text(self._line.width))
+        ended = time.monotonic()
+        self._next_at = ended + max(_LINE_EVERY_SECONDS, _SHARE * (ended - began))
+
+    def clear(self) -> None:
+        """Erase the line, so that something else can be printed in its place."""
+        self._line.clear()
+
+
+@contextmanager
+def progress_line() -> Iterator[ProgressLine]:
+    """Yield a line on stderr, and erase it at the end.
+
+    The cursor stays visible, so that even a killed process leaves a good terminal.
     """
-    line = StatusLine()
-    next_at = 0.0
+    line = ProgressLine()
 
     def leave(number: int, frame: FrameType | None) -> None:
         with suppress(OSError):
@@ -102,46 +123,49 @@ def progress_line() -> Iterator[Callable[[Callable[[int], str]], None]]:
         else:
             die_by(number)
 
-    def show(text: Callable[[int], str]) -> None:
-        nonlocal next_at
-        began = time.monotonic()
-        if began < next_at:
-            return
-        line.show_styled(text(line.width))
-        ended = time.monotonic()
-        next_at = ended + max(_LINE_EVERY_SECONDS, _SHARE * (ended - began))
-
     before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, leave)
     try:
-        yield show
+        yield line
     finally:
         line.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+class ProgressBar:
+    """A progress bar on stderr."""
+
+    def __init__(self, line: ProgressLine, length: int, label: str) -> None:
+        self._line = line
+        self._length = length
+        self._label = label
+        self._done = 0
+
+    def advance(self, more: int) -> None:
+        """Call this when so many more are done."""
+        self._done += more
+        self._line.show(self._text)
+
+    def clear(self) -> None:
+        """Erase it until it advances, so that something else can be printed in its place."""
+        self._line.clear()
+
+    def _text(self, width: int) -> str:
+        from queuectl.cli.progress import bar
+
+        counted = f"{self._done} of {self._length}"
+        room = width - len(self._label) - len(counted) - 4
+        return f"{self._label}  {bar(self._done, 0, self._length, room)}  {counted}"
+
+
 @contextmanager
-def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar on stderr. Yields a function that is told how many more are done."""
-    from queuectl.cli.progress import bar
-
-    done = 0
-
-    def line(width: int) -> str:
-        counted = f"{done} of {length}"
-        return f"{label}  {bar(done, 0, length, width - len(label) - len(counted) - 4)}  {counted}"
-
-    with progress_line() as show:
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            show(line)
-
-        yield advance
+def progress(length: int, label: str) -> Iterator[ProgressBar]:
+    """Draw a progress bar on stderr, and erase it at the end."""
+    with progress_line() as line:
+        yield ProgressBar(line, length, label)
 
 
 def _size() -> tuple[int, int]:

@@ -41,8 +41,8 @@ def progress_of(jobs: int) -> Iterator[Show]:
         return
     from queuectl.cli.terminal import progress_line  # only when it is needed
 
-    with progress_line() as show:
-        yield show
+    with progress_line() as line:
+        yield line.show
 
 
 def sum_up(jobs: int, tally: Callable[[], Tally]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import click
 import pytest
 
 from support.queue import Queue
@@ -60,6 +61,30 @@ def test_named_jobs_have_their_lines(states: Queue) -> None:
     assert _shown(states, "cancel", "pending", "scheduled") == (
         "pending is cancelled\nscheduled is cancelled\n"
     )
+
+
+def test_many_jobs_show_how_far_it_is(queue: Queue) -> None:
+    """Prevents: the terminal was silent for ten seconds. The bar is erased before an error."""
+    queue.ok("enqueue", "-q", "--lines", "-", stdin="true\n" * 1200)
+    held = queue.enqueue("true", "--unique", "k")
+
+    def shown(*args: str, streams: str = "stdout stderr") -> str:
+        env = {"TERM": "xterm"}
+        return click.unstyle(on_terminal(queue, *args, streams=streams, env=env).screen)
+
+    for verb, doing, done in (
+        ("pause", "pausing", "1201 paused"),
+        ("resume", "resuming", "1201 resumed"),
+        ("cancel", "cancelling", "1201 cancelled"),
+    ):
+        screen = shown(verb, "--all")
+        assert re.search(rf"{doing}  [█░]+  [1-9]\d* of 1201", screen), screen
+        assert screen.endswith(f"\r{done} (-v prints one line per job)\n")
+    queue.enqueue("true", "--unique", "k")
+    refused = shown("retry", "--state", "cancelled", streams="stderr")
+    assert re.search(r"retrying  [█░]+  \d+ of 1201", refused)
+    assert f"\rqueuectl retry: cannot retry {held}: " in refused
+    assert "█" not in shown("cancel", "--all", "-v") + shown("retry", "--all", "-q")
 
 
 def test_quiet_prints_nothing(states: Queue) -> None:

@@ -85,6 +85,7 @@ def cancel(
         cancel_one,
         verbose=verbose,
         quiet=quiet,
+        doing="cancelling",
         none=f"no {names or 'unfinished'} jobs",
         keys=_with_dependants(storage, choice.keys(storage)) if cascade else None,
     )
@@ -191,6 +192,7 @@ def retry_command(
             retry_one,
             verbose=verbose,
             quiet=quiet,
+            doing="retrying",
             none=f"no {names} jobs",
             on_terminal_only=not says_none,
         )

@@ -49,7 +49,13 @@ def pause(*, verbose: bool, quiet: bool, **chosen: Any) -> int:
         return None if quiet else f"{shown_name(job)} is {'being ' if stopping else ''}paused"
 
     return act_on(
-        choice, storage, pause_one, verbose=verbose, quiet=quiet, none="no unfinished jobs"
+        choice,
+        storage,
+        pause_one,
+        verbose=verbose,
+        quiet=quiet,
+        doing="pausing",
+        none="no unfinished jobs",
     )
 
 
@@ -81,7 +87,15 @@ def resume(*, verbose: bool, quiet: bool, **chosen: Any) -> int:
         what = "not paused" if resumed is None else "resumed"
         return None if quiet else f"{shown_name(job)} is {what}"
 
-    return act_on(choice, storage, resume_one, verbose=verbose, quiet=quiet, none="no paused jobs")
+    return act_on(
+        choice,
+        storage,
+        resume_one,
+        verbose=verbose,
+        quiet=quiet,
+        doing="resuming",
+        none="no paused jobs",
+    )
 
 
 def _choice(
