@@ -78,7 +78,9 @@ def _patient(queue: Queue) -> Path:
     folder = queue.folder / "patient"
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(
-        f"from queuectl.web.actions import bulk\nbulk._PATIENCE_SECONDS = {PATIENCE_SECONDS}\n"
+        "import sys\n"
+        "import queuectl.web.actions.bulk\n"
+        f"sys.modules['queuectl.web.actions.bulk']._PATIENCE_SECONDS = {PATIENCE_SECONDS}\n"
     )
     return folder
 
