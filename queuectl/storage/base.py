@@ -105,6 +105,11 @@ class Base:
         return self._database.files
 
     @property
+    def in_memory(self) -> bool:
+        """Whether this queue stands for a file that did not exist, or was not complete yet."""
+        return self._database.in_memory
+
+    @property
     def file_id(self) -> str:
         """Device and inode of the database: a moved file keeps them, and no copy has them."""
         return self._database.file_id

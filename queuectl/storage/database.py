@@ -60,6 +60,7 @@ class Database:
         """Calls to make after the COMMIT of the batch, each once; None outside of a batch."""
         self._identity = identity(files.database)
         self._locks_others_out = False
+        self.in_memory = False
 
     @classmethod
     def open(
@@ -133,6 +134,7 @@ class Database:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         schema.migrate(connection, 0)
         database = cls(files, connection, 0.0)
+        database.in_memory = True
         database.lock = _NoLock(files.write_lock)
         return database
 

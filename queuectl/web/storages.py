@@ -43,12 +43,12 @@ class Storages:
         QueueUpgraded, or QueueUnusable.
         """
         storage: WebStorage | None = getattr(self._of_thread, "storage", None)
-        if storage is not None and self._of_thread.stands_for_none and self.files.exists():
+        if storage is not None and storage.in_memory and self.files.exists():
             self.close()
             storage = None
         if storage is None:
             storage = self._open()
-        elif not self._of_thread.stands_for_none:
+        elif not storage.in_memory:
             storage.refuse_changed()
         return storage
 
@@ -67,12 +67,10 @@ class Storages:
                 storage = WebStorage.open(
                     self.files, write=not self._read_only, upgrade=False, wait_seconds=_WAIT_SECONDS
                 )
-                is_empty = False
             except NoQueue:
                 if self._file_id is not None:
                     raise QueueReplaced(self.files.database) from None
                 storage = WebStorage.empty(self.files)
-                is_empty = True
             else:
                 if storage.file_id != (self._file_id or storage.file_id):
                     storage.close()
@@ -81,8 +79,8 @@ class Storages:
         storage.limit_cache(_CACHE_KIBIBYTES)
         if self._read_only:
             storage.forbid_writes()
-        self._of_thread.storage, self._of_thread.stands_for_none = storage, is_empty
-        if not is_empty:
+        self._of_thread.storage = storage
+        if not storage.in_memory:
             try:
                 # Also refuses a connection that locks others out because the disk is full.
                 storage.refuse_changed()

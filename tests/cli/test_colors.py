@@ -10,10 +10,12 @@ import pytest
 import queuectl
 from queuectl.cli import colors
 from queuectl.core.states import SIGNS, JobState
+from support.held import UNTIL_GO
 from support.queue import Queue
 from support.screens import widest
 from support.states import every_state
-from support.terminal import on_terminal
+from support.terminal import Watch, on_terminal
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 _LEGIBLE = {0, 1, 2, 31, 32}
 """Reset, bold, faint, red, green. Contrast on white in xterm: yellow 1.7, cyan 2.0; bright black on
@@ -64,11 +66,14 @@ def test_only_legible_styles_are_printed(queue: Queue, words: str) -> None:
 
 def test_the_bar_of_a_run_is_green_as_far_as_it_is_done(queue: Queue) -> None:
     """It is a shape, so it needs no contrast: the part that is left has another one."""
-    words = "run -j 2 sleep ::: 0 2".split()
-
-    screen = on_terminal(queue, *words, streams="stdout stderr", env={"TERM": "xterm"}).screen
-
-    assert re.search("\x1b\\[32m█+\x1b\\[0m\x1b\\[2m░+\x1b", screen)
+    bar = re.compile("\x1b\\[32m█+\x1b\\[0m\x1b\\[2m░+\x1b")
+    running = Watch(queue, args=["run", "-j", "2", "sh", "-c", ":::", "true", UNTIL_GO])
+    try:
+        wait_until(lambda: bar.search(running.screen), what="the bar")
+        queue.let_go()
+        assert running.process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        running.close()
 
 
 def test_colours_are_in_one_place() -> None:

@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
 import signal
-import struct
-import subprocess
-import termios
-from typing import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Iterator, Sequence
 
 import click
 import pytest
 
+from queuectl.cli import terminal
 from queuectl.host.processes import is_suspended
-from support.calls import COMMAND
 from support.processes import linux_only
 from support.queue import Queue
-from support.terminal import on_terminal
+from support.terminal import HOME, Watch, on_terminal
 from support.waiting import wait_until
+from support.watch.file_watch import by_hand
 
-_ENTER, _LEAVE, _HOME = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l", "\x1b[H"
-
-
-class Watch:
-    """A running command, by default `status --watch`, on a terminal of its own."""
-
-    def __init__(
-        self,
-        queue: Queue,
-        env: Mapping[str, str] | None = None,
-        args: Sequence[str] = ("status", "--watch"),
-        start_new_session: bool = True,
-    ) -> None:
-        self._ours, theirs = pty.openpty()
-        os.set_blocking(self._ours, False)
-        self.process = subprocess.Popen(
-            [COMMAND, *args],
-            env={**queue.env, "TERM": "xterm", **(env or {})}, cwd=str(queue.work),
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=start_new_session,
-            preexec_fn=None if start_new_session else os.setpgrp,  # noqa: PLW1509 (one thread)
-        )  # fmt: skip
-        os.close(theirs)
-        self._screen = b""
-
-    def resize(self, columns: int, lines: int) -> None:
-        """Give the window another size; the kernel tells the process."""
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.process.send_signal(signal.SIGWINCH)
-
-    @property
-    def screen(self) -> str:
-        """Everything that was written to the terminal so far."""
-        while True:
-            try:
-                chunk = os.read(self._ours, 65536)
-            except OSError:  # nothing more by now, or closed
-                chunk = b""
-            if not chunk:
-                return self._screen.decode(errors="replace")
-            self._screen += chunk
-
-    def pictures(self) -> list[str]:
-        return self.screen.split(_HOME)[1:]
-
-    def until(self, pattern: str) -> None:
-        """Wait until the last picture, without its styles, matches a pattern."""
-        wait_until(lambda: re.search(pattern, self.picture()), what=pattern)
-
-    def picture(self) -> str:
-        """Return the last picture without its styles."""
-        return re.sub(r"\x1b\[[0-9;]*[mK]", "", "".join(self.pictures()[-1:]))
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
 @pytest.fixture
@@ -95,7 +35,7 @@ def test_each_picture_overwrites_the_last_one(queue: Queue, watch: Watch) -> Non
     queue.enqueue("true")
     watch.until(r"default .*0 of 2\b")
 
-    assert watch.screen.startswith(_ENTER + _HOME)
+    assert watch.screen.startswith(_ENTER + HOME)
     assert watch.screen.count(_ENTER) == 1
     assert len(watch.pictures()) > 1
     # The screen is never erased before it is written again, so nothing flickers.
@@ -139,6 +79,22 @@ def _bar(watch: Watch) -> int:
 def test_the_default_queue_is_shown_once_it_is_there(queue: Queue) -> None:
     """The display may be started before the first job is enqueued."""
     env = {"QUEUECTL_DB": ""}
+    watch = Watch(queue, env)
+    try:
+        watch.until("no jobs yet")
+        queue.ok("enqueue", "-q", "true", env=env)
+        watch.until("0 of 1")
+    finally:
+        watch.close()
+
+
+def test_a_default_queue_that_is_just_being_made_is_shown(queue: Queue) -> None:
+    """Prevents a bug: if the file had no tables yet, the display never showed any job."""
+    env = {"QUEUECTL_DB": ""}
+    place = Path(queue.home, ".local/state/queuectl/queue.db")
+    place.parent.mkdir(parents=True, mode=0o700)
+    with by_hand():
+        place.touch(mode=0o600)
     watch = Watch(queue, env)
     try:
         watch.until("no jobs yet")
@@ -246,6 +202,38 @@ def test_a_large_batch_shows_progress_on_a_terminal(queue: Queue) -> None:
     assert (len(shown.out.split()), len(piped.out.split())) == (2000, 2000)
     queued = "2000 jobs queued in default (@4001 to @6000); timeout 5m each; up to 3 attempts\n"
     assert (piped.err, dumb.screen) == ("", queued)
+
+
+class _BusyMachine:
+    """The clocks of a process that gets hardly any CPU time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return self.now / 1000
+
+
+def test_progress_goes_on_if_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a bug: a line that took 10 s to make stayed as it was for 200 s."""
+    clock = _BusyMachine()
+    monkeypatch.setattr(terminal, "time", clock)
+    drawn = []
+
+    def text(_width: int) -> str:
+        drawn.append(clock.now)
+        clock.now += 10
+        return ""
+
+    with terminal.progress_line() as show:
+        for _ in range(3):
+            show(text)
+            clock.now += 1
+
+    assert drawn == [0, 11, 22]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

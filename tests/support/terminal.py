@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import pty
+import re
+import signal
 import struct
 import subprocess
 import termios
@@ -20,6 +22,12 @@ from typing import (
 
 from support.calls import COMMAND
 from support.queue import Queue
+from support.waiting import wait_until
+
+HOME = "\x1b[H"
+"""Each picture of a display begins with it: the cursor goes to the top left."""
+_BELOW = "\x1b[J"
+"""Each picture ends with it: everything below is erased."""
 
 
 class Terminal(NamedTuple):
@@ -89,3 +97,61 @@ def _until_closed(descriptor: int) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
+
+
+class Watch:
+    """A running command, by default `status --watch`, on a terminal of its own."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        env: Mapping[str, str] | None = None,
+        args: Sequence[str] = ("status", "--watch"),
+        start_new_session: bool = True,
+    ) -> None:
+        self._ours, theirs = pty.openpty()
+        os.set_blocking(self._ours, False)
+        self.process = subprocess.Popen(
+            [COMMAND, *args],
+            env={**queue.env, "TERM": "xterm", **(env or {})}, cwd=str(queue.work),
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=start_new_session,
+            preexec_fn=None if start_new_session else os.setpgrp,  # noqa: PLW1509 (one thread)
+        )  # fmt: skip
+        os.close(theirs)
+        self._screen = b""
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the window another size; the kernel tells the process."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)
+
+    @property
+    def screen(self) -> str:
+        """Everything that was written to the terminal so far."""
+        while True:
+            try:
+                chunk = os.read(self._ours, 65536)
+            except OSError:  # nothing more by now, or closed
+                chunk = b""
+            if not chunk:
+                return self._screen.decode(errors="replace")
+            self._screen += chunk
+
+    def pictures(self) -> list[str]:
+        """Return what was drawn, one after the other, as far as it is complete."""
+        return [one for one in self.screen.split(HOME)[1:] if _BELOW in one]
+
+    def until(self, pattern: str) -> None:
+        """Wait until the last picture, without its styles, matches a pattern."""
+        wait_until(lambda: re.search(pattern, self.picture()), what=pattern)
+
+    def picture(self) -> str:
+        """Return the last picture without its styles."""
+        return re.sub(r"\x1b\[[0-9;]*[mK]", "", "".join(self.pictures()[-1:]))
+
+    def close(self) -> None:
+        """End the command."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)

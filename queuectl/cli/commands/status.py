@@ -106,7 +106,6 @@ class _Snapshots:
         from queuectl.cli.progress import EndedJobs  # only on a terminal
 
         self._storage = storage
-        self._is_absent = not storage.files.exists()
         self._ended = EndedJobs(storage)
 
     def take(self, *, minutes: int = _MINUTES) -> Snapshot:
@@ -140,7 +139,7 @@ class _Snapshots:
 
     def _follow_the_file(self) -> None:
         """Open the queue at the default place once it is there; refuse one that was replaced."""
-        if not self._is_absent:
+        if not self._storage.in_memory:
             self._storage.refuse_replaced()
         elif self._storage.files.exists():
             self._open(open_storage())
