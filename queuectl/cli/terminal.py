@@ -17,7 +17,10 @@ from queuectl.host.signals import SignalStream, die_by
 
 _EVERY_SECONDS = 1.0
 _SHARE = 20
-"""An update that takes long is made less often: at most one part in this many of a core is used."""
+"""An update that takes long is made less often: at most one part in this many of a core is used.
+
+What counts is CPU time: on a busy machine a display must not stand still for minutes.
+"""
 
 # Control sequences of ECMA-48 and xterm. Enter: alternate screen, hide the cursor.
 _ENTER = "\x1b[?1049h\x1b[?25l"
@@ -62,13 +65,13 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
     try:
         out.write(_ENTER)
         while True:
-            began = time.monotonic()
+            began = time.process_time()
             width, height = _size()
             # In the last column of a line, erasing the rest of the line would erase what is there.
             shown = map(output.for_terminal, lines(max(1, width - 1), max(1, height)))
             out.write(_HOME + (_LINE_END + _NEXT_LINE).join(shown) + _LINE_END + _BELOW)
             out.flush()
-            pause = max(_EVERY_SECONDS, _SHARE * (time.monotonic() - began))
+            pause = max(_EVERY_SECONDS, _SHARE * (time.process_time() - began))
             select.select([stream], [], [], pause)
             stream.read()
     except _Left:
@@ -94,12 +97,12 @@ class ProgressLine:
 
         That is done twice a second, or less often if it takes long.
         """
-        began = time.monotonic()
-        if began < self._next_at:
+        if time.monotonic() < self._next_at:
             return
+        began = time.process_time()
         self._line.show_styled(text(self._line.width))
-        ended = time.monotonic()
-        self._next_at = ended + max(_LINE_EVERY_SECONDS, _SHARE * (ended - began))
+        pause = max(_LINE_EVERY_SECONDS, _SHARE * (time.process_time() - began))
+        self._next_at = time.monotonic() + pause
 
     def clear(self) -> None:
         """Erase the line, so that something else can be printed in its place."""

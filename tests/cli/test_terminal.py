@@ -228,9 +228,9 @@ def test_progress_goes_on_if_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch
         clock.now += 10
         return ""
 
-    with terminal.progress_line() as show:
+    with terminal.progress_line() as line:
         for _ in range(3):
-            show(text)
+            line.show(text)
             clock.now += 1
 
     assert drawn == [0, 11, 22]
