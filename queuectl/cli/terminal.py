@@ -6,10 +6,11 @@ import os
 import select
 import signal
 import sys
+import termios
 import time
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Callable, Iterator, NoReturn
+from typing import Any, Callable, Iterator
 
 from queuectl.cli import output
 from queuectl.cli.status_line import StatusLine
@@ -30,19 +31,78 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Cursor to the top left; erase the rest of a line; begin the next; erase everything below.
 _HOME, _LINE_END, _NEXT_LINE, _BELOW = "\x1b[H", "\x1b[K", "\r\n", "\x1b[J"
 _LINE_EVERY_SECONDS = 0.5
+# The places in what `termios.tcgetattr` returns.
+_LOCAL_FLAGS, _CHARACTERS = 3, 6
 
 
 class _Left(BaseException):
     """A signal asked the display to end."""
 
 
-def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
-    """Show what `lines` returns for a width and a height, until a signal ends the process.
+class _Keys:
+    """The keys that somebody presses: while they are taken, they come at once, without an echo.
 
-    It is updated once a second, and when the window gets another size. Each update is written over
-    the last one in a single write, so nothing flickers. Ctrl+Z leaves the display meanwhile.
+    They are taken only in the foreground: the kernel stops a process in the background that reads
+    from its terminal, or changes the mode of it.
     """
-    ended_by = signal.SIGINT
+
+    def __init__(self) -> None:
+        self._mode: list[Any] | None = None
+        """The mode of the terminal before; None while the keys are not taken."""
+        self._is_open = sys.stdin.isatty()
+
+    def take(self) -> list[int]:
+        """Take the keys, if they are not taken; return the descriptors to wait for.
+
+        To be called again and again: a shell gives the terminal its own mode when it stops us.
+        """
+        if not self._is_open or not _is_in_foreground():
+            return []
+        try:
+            mode = termios.tcgetattr(0)
+        except termios.error:  # the terminal is gone
+            return []
+        if mode[_LOCAL_FLAGS] & termios.ICANON:
+            self._mode = mode
+            flags = mode[_LOCAL_FLAGS] & ~(termios.ICANON | termios.ECHO)
+            # As long as it waits for lines, VMIN and VTIME hold other settings on some systems.
+            characters = [*mode[_CHARACTERS]]
+            characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+            own = [*mode[:_LOCAL_FLAGS], flags, *mode[_LOCAL_FLAGS + 1 : _CHARACTERS], characters]
+            termios.tcsetattr(0, termios.TCSANOW, own)
+        return [0]
+
+    def read(self) -> bytes:
+        """Return what was typed."""
+        typed = os.read(0, 1024)
+        self._is_open = bool(typed)
+        return typed
+
+    def give_back(self) -> None:
+        """Give the terminal its mode again."""
+        mode, self._mode = self._mode, None
+        if mode is not None and _is_in_foreground():
+            with suppress(termios.error):  # the terminal is gone
+                termios.tcsetattr(0, termios.TCSANOW, mode)
+
+
+def _is_in_foreground() -> bool:
+    """Whether we may change stdin, a terminal: also if it is not the one that controls us."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return True
+
+
+def watch_lines(lines: Callable[[int, int], list[str]]) -> None:
+    """Show what `lines` returns for a width and a height, until somebody presses q.
+
+    A signal also ends it, and the process. It is updated once a second, and when the window gets
+    another size. Each update is written over the last one in a single write, so nothing flickers.
+    Ctrl+Z leaves the display meanwhile.
+    """
+    ended_by: signal.Signals | None = None
+    keys = _Keys()
 
     def leave(number: int, _frame: object) -> None:
         nonlocal ended_by
@@ -50,6 +110,7 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
         raise _Left
 
     def suspend(number: int, _frame: object) -> None:
+        keys.give_back()
         os.write(out.fileno(), _LEAVE.encode("ascii"))
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)  # returns when we are continued
@@ -72,17 +133,21 @@ def watch_lines(lines: Callable[[int, int], list[str]]) -> NoReturn:
             out.write(_HOME + (_LINE_END + _NEXT_LINE).join(shown) + _LINE_END + _BELOW)
             out.flush()
             pause = max(_EVERY_SECONDS, _SHARE * (time.process_time() - began))
-            select.select([stream], [], [], pause)
+            waiting: list[SignalStream | int] = [stream, *keys.take()]
+            ready = select.select(waiting, [], [], pause)[0]
             stream.read()
+            if 0 in ready and b"q" in keys.read().lower():
+                break
     except _Left:
         pass
     finally:
         for number in _ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt this
+        keys.give_back()
         out.write(_LEAVE)
         out.flush()
-    die_by(ended_by)
-    raise AssertionError
+    if ended_by is not None:
+        die_by(ended_by)
 
 
 class ProgressLine:

@@ -133,13 +133,28 @@ def test_colours_can_be_turned_off(queue: Queue, color: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_terminal_is_restored(watch: Watch, number: int) -> None:
     """Cursor and screen are restored, and the signal itself ends the command."""
-    watch.until("default")
+    wait_until(lambda: not watch.is_canonical(), what="the keys")
     watch.process.send_signal(number)
     watch.process.wait(30)
 
     assert watch.process.returncode == -number
     assert watch.screen.endswith(_LEAVE)
     assert watch.screen.count(_LEAVE) == 1
+    assert watch.is_canonical()
+
+
+def test_the_key_q_ends_the_display(watch: Watch) -> None:
+    """As in less and top, without an Enter. Other keys do nothing, and are not echoed."""
+    wait_until(lambda: not watch.is_canonical(), what="the keys")
+    watch.press("xyz\n")
+    pictures = len(watch.pictures())
+    wait_until(lambda: len(watch.pictures()) > pictures, what="a picture after the keys")
+    watch.press("q")
+
+    assert watch.process.wait(30) == 0
+    assert watch.screen.endswith(_LEAVE)
+    assert "xyz" not in watch.screen
+    assert watch.is_canonical()
 
 
 @linux_only
@@ -153,10 +168,12 @@ def test_a_suspended_display_gives_the_screen_back(queue: Queue) -> None:
         watch.process.send_signal(signal.SIGTSTP)
         wait_until(lambda: is_suspended(watch.process.pid), what="the stop")
         assert watch.screen.endswith(_LEAVE)
+        assert watch.is_canonical()
         pictures = len(watch.pictures())
         watch.process.send_signal(signal.SIGCONT)
         wait_until(lambda: len(watch.pictures()) > pictures, what="the display")
         assert watch.screen.count(_ENTER) == 2
+        wait_until(lambda: not watch.is_canonical(), what="the keys")
     finally:
         watch.close()
 

@@ -125,6 +125,15 @@ class Watch:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.process.send_signal(signal.SIGWINCH)
 
+    def press(self, keys: str) -> None:
+        """Type something."""
+        os.write(self._ours, keys.encode())
+
+    def is_canonical(self) -> bool:
+        """Whether the terminal passes on whole lines, and echoes them, as shells expect it."""
+        flags = int(termios.tcgetattr(self._ours)[3])
+        return flags & (termios.ICANON | termios.ECHO) == termios.ICANON | termios.ECHO
+
     @property
     def screen(self) -> str:
         """Everything that was written to the terminal so far."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Mapping, NoReturn, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import click
 
@@ -48,7 +48,7 @@ _OPTIONAL_ROWS = (
 
 
 @click.command("status", cls=QueueCommand)
-@option("--watch", is_flag=True, help="On a terminal, show it anew each second, until Ctrl+C.")
+@option("--watch", is_flag=True, help="On a terminal, show it anew each second, until q or Ctrl+C.")
 @queue_option
 @json_option
 def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:
@@ -77,7 +77,7 @@ def status(watch: bool, queues: Sequence[str], as_json: bool) -> None:
             output.print_line(line)
 
 
-def _watch(storage: Storage, among: Sequence[str]) -> NoReturn:
+def _watch(storage: Storage, among: Sequence[str]) -> None:
     from queuectl.cli.status_screen import screen  # only on a terminal
     from queuectl.cli.terminal import watch_lines
 
