@@ -12,7 +12,7 @@ import os
 import sqlite3
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Callable, Iterator, Union
 
@@ -175,6 +175,11 @@ class _Reading:
             )
         }
         known |= {"sqlite_master", "sqlite_schema"} | _FUNCTION_TABLES
+        for name in _FUNCTION_TABLES:
+            # SQLite makes such a table at its first use, and then asks the authorizer whether the
+            # schema may be changed.
+            with suppress(sqlite3.OperationalError):  # most builds lack some of them
+                self._connection.execute(f"SELECT 1 FROM {name} LIMIT 0")
 
         def allowed(
             action: int, first: str | None, second: str | None, _where: object, _inner: object
@@ -228,6 +233,12 @@ class _Reading:
             return ReadTimeOut("the time ran out")
         if text in ("not authorized", "authorization denied") or "prohibited" in text:
             return QueryRefused(f"{text} (a query can only read tables and views)")
+        if isinstance(error, UnicodeEncodeError):
+            return QueryRefused("the query is not valid UTF-8")
+        if "number of bindings" in text:
+            return QueryRefused(
+                "a query has no parameters: write the values in place of ? and :name"
+            )
         if "one statement at a time" in text:
             return QueryRefused("give one statement at a time")
         # SQLITE_CORRUPT and SQLITE_NOTADB have no class of their own.

@@ -307,6 +307,14 @@ def test_columns_of_views_can_be_joined_by_name(filled: Queue) -> None:
     assert _rows(filled, query) == [("a", 1), ("b", 0)]
 
 
+def test_json_can_be_taken_apart(filled: Queue) -> None:
+    """Tables that are functions can be read, though they have no definition in the file."""
+    query = "SELECT number, value FROM job_list, json_each('[1, 2]') ORDER BY number, value"
+
+    assert _rows(filled, query) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert _rows(filled, "SELECT atom FROM json_tree('[\"x\"]') WHERE atom > ''") == [("x",)]
+
+
 # What it refuses
 
 _ONLY_READS = "(a query can only read tables and views)"
@@ -382,6 +390,9 @@ def test_nothing_but_reading(filled: Queue, query: str) -> None:
          "NATURAL JOIN is not allowed (use: JOIN … ON)"),
         (["SELECT 1 FROM jobs JOIN jobs AS o USING (env)"], 1,
          "USING (env) is not allowed (use: JOIN … ON)"),
+        (["SELECT ?"], 1, "a query has no parameters: write the values in place of ? and :name"),
+        (["SELECT :job"], 1, "a query has no parameters: write the values in place of ? and :name"),
+        (["SELECT '\udcff'"], 1, "the query is not valid UTF-8"),
         ([""], 2, "the query is empty"),
         (["-- nothing"], 2, "the query is empty"),
         (["--json", "--csv", "SELECT 1"], 2, "--json and --csv cannot be used together"),
