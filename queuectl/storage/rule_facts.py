@@ -122,9 +122,8 @@ def problems(conn: sqlite3.Connection) -> tuple[int, list[tuple[str, str]]]:
         try:
             schedule = to_schedule(row)
             read_job(schedule.spec)
-            problem, _ = _problem(
-                schedule.expression, schedule.timezone, schedule.anchor, is_late=True
-            )
+            missing = _obstacle(schedule.expression, schedule.timezone, schedule.anchor)
+            problem = None if missing is None else str(missing)
         except QueueError as error:
             problem = str(error)
             if problem.startswith(f"schedule {name}: "):
@@ -142,22 +141,32 @@ def _problem(
     To import cronsim and the zones takes 30 ms, so that is done only for schedules that are late.
     For the others it is enough that cronsim can be found.
     """
-    from importlib.util import find_spec  # these three only where there are schedules
+    from importlib.util import find_spec  # these two only where there are schedules
 
-    from queuectl.core.cron import needs_cronsim, times_of
     from queuectl.core.extras import MissingPackage
 
-    if not needs_cronsim(expression):
-        return None, None
     if not is_late and find_spec("cronsim") is not None:
         return None, None
+    obstacle = _obstacle(expression, zone, anchor)
+    if obstacle is None:
+        return None, None
+    text = str(obstacle).partition(" (")[0]
+    if isinstance(obstacle, MissingPackage):
+        where = "install it in a checkout of queuectl"
+        return f"{text}; {where}", f"pip install '.[{obstacle.extra}]'"
+    return text, None
+
+
+def _obstacle(expression: str, zone: str | None, anchor: datetime) -> QueueError | None:
+    """Return the error that keeps planned times from being computed here; None if there is none."""
+    from queuectl.core.cron import needs_cronsim, times_of  # only where there are schedules
+
     try:
-        times_of(expression, zone, anchor)
-    except MissingPackage as error:
-        return str(error).partition(" (")[0], f"pip install '.[{error.extra}]'"
+        if needs_cronsim(expression):
+            times_of(expression, zone, anchor)
     except QueueError as error:
-        return str(error).partition(" (")[0], None
-    return None, None
+        return error
+    return None
 
 
 def _runs(conn: sqlite3.Connection, schedule: str) -> list[Run]:

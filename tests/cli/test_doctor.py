@@ -352,7 +352,9 @@ def test_a_schedule_in_an_unknown_zone_fails(queue):
     queue.enqueue("true")
     add_schedule(queue, "0 2 * * *", "Mars/Olympus")
 
-    assert message(queue, "schedules", code=1) == "nightly: unknown time zone Mars/Olympus"
+    assert message(queue, "schedules", code=1) == (
+        "nightly: unknown time zone Mars/Olympus (names are like Europe/Berlin)"
+    )
 
 
 def test_a_schedule_that_cannot_be_read_fails(queue):

@@ -38,6 +38,20 @@ def test_a_missing_package_is_named(
     assert run_without(queue, (module,), *words) == (1, "", f"queuectl {command}: {message}\n")
 
 
+def test_status_and_doctor_say_what_a_schedule_lacks(queue: Queue) -> None:
+    """It was added where the package is there, and makes no jobs here."""
+    pytest.importorskip("cronsim")
+    queue.ok("schedule", "add", "nightly", "0 2 * * *", "--", "true")
+
+    _, shown, _ = run_without(queue, ("cronsim",), "status")
+    assert (
+        "  ! The schedule nightly makes no jobs: cron expressions need the package cronsim; "
+        "install it in a checkout of queuectl (pip install '.[cron]')\n"
+    ) in shown
+    code, checked, _ = run_without(queue, ("cronsim",), "doctor")
+    assert (code, f"fail  schedules: nightly: {_CRON}\n" in checked) == (1, True)
+
+
 def test_the_others_need_none(queue: Queue) -> None:
     """Everything else works with click and tabulate alone, schedules `every 10m` included."""
     extras = ("prometheus_client", "flask", "waitress", "jinja2", "werkzeug", "cronsim")
