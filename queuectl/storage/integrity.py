@@ -58,7 +58,7 @@ class Integrity(Base):
         return [
             Miscount(queue, JobState(state), kept.get((queue, state), 0),
                      counted.get((queue, state), 0))
-            for queue, state in sorted(kept.keys() | counted.keys())
+            for queue, state in sorted(kept.keys() | counted.keys(), key=str)
             if kept.get((queue, state)) != counted.get((queue, state))
         ]  # fmt: skip
 
@@ -91,7 +91,7 @@ class Integrity(Base):
                  ORDER BY queue
                 """
             )
-            return [row[0] for row in rows]
+            return [str(row[0]) for row in rows]
 
     def activity_miscounts(self) -> list[str]:
         """Return the counters of activity whose total is not the sum of their days."""

@@ -40,7 +40,7 @@ _KEYS = {
     Grouping.COMMAND: "jobs.command",
     Grouping.LABEL: "jobs.label",
     Grouping.OUTCOME: "executions.outcome",
-    Grouping.HOUR: "substr(executions.started_at, 1, 13) || ':00:00.000000Z'",
+    Grouping.HOUR: "strftime('%Y-%m-%dT%H:00:00.000000Z', executions.started_at)",
     Grouping.DAY: "date(executions.started_at, 'localtime')",
 }
 
@@ -99,7 +99,8 @@ class RunHistory(Base):
             window = _window(conn, by, since=since, now=now, queues=queues)
             if window.bounds[-1] - window.bounds[0] > _MOST_READ:
                 started = conn.execute(
-                    "SELECT min(started_at) FROM executions WHERE id = ?", (window.bounds[0],)
+                    "SELECT CAST(min(started_at) AS TEXT) FROM executions WHERE id = ?",
+                    (window.bounds[0],),
                 ).fetchone()[0]
                 if are_counted(conn, by, started or to_text(since)):
                     return counted_summary(conn, by, since=since, now=now, queues=queues, most=most)
@@ -199,9 +200,10 @@ def _first_since(conn: sqlite3.Connection, at: str, last: int) -> int:
     while low < high:
         middle = (low + high) // 2
         row = conn.execute(
-            "SELECT id, started_at FROM executions WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+            "SELECT id, started_at >= ? FROM executions WHERE id >= ? ORDER BY id LIMIT 1",
+            (at, middle),
         ).fetchone()
-        if row is None or row[1] >= at:
+        if row is None or row[1]:
             high = middle
         else:
             low = row[0] + 1

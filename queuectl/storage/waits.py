@@ -121,7 +121,7 @@ def _pending(conn: sqlite3.Connection, queues: Sequence[str]) -> list[tuple[str,
              WHERE priority IS NOT NULL
              LIMIT {_MOST_PRIORITIES}
         )
-        SELECT steps.queue,
+        SELECT CAST(steps.queue AS TEXT),
                (SELECT jobs FROM waiting WHERE waiting.queue = steps.queue),
                min((SELECT min(updated_at)
                       FROM (SELECT updated_at
@@ -148,7 +148,7 @@ def _due(
     """Return queue, number and oldest time of the jobs whose time has come."""
     rows = conn.execute(
         f"""
-        SELECT queue, count(*), min(run_at)
+        SELECT CAST(queue AS TEXT), count(*), min(run_at)
           FROM (SELECT queue, run_at
                   FROM jobs INDEXED BY jobs_due
                  WHERE (state = 'scheduled' OR state = 'failed')

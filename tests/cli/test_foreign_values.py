@@ -78,6 +78,23 @@ def test_text_in_any_column_is_escaped(queue: Queue, column: str) -> None:
         assert "\nsecond line" not in printed, words
 
 
+@pytest.mark.parametrize("value", [b"\x00\xff", b"q", "garbage", "2x"])
+@pytest.mark.parametrize("column", ["jobs.queue", "executions.started_at", "executions.queue"])
+def test_bytes_or_garbage_do_not_stop_what_looks_at_everything(
+    queue: Queue, column: str, value: bytes | str
+) -> None:
+    """Prevents: these commands ended with a TypeError or a ValueError."""
+    every_state(queue)
+    queue.enqueue("true", "--queue", "other")
+    table, name = column.split(".")
+    with closing(sqlite3.connect(queue.database)) as conn:
+        conn.execute(f"UPDATE {table} SET {name} = ?", (value,))
+        conn.commit()
+
+    for words in ("status", "check", "doctor", "metrics", "stats", "stats --by hour"):
+        assert "unexpected error" not in queue.run(*words.split()).err, words
+
+
 def test_tables_fields_and_lines_escape_what_they_print(capsys: pytest.CaptureFixture[str]) -> None:
     """Each value, of any type; a state may have its colour."""
     columns = [tables.Column("A"), tables.Column("B")]
