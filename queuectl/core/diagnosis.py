@@ -179,7 +179,7 @@ def _disk(facts: Facts) -> Iterator[Finding]:
         yield critical(
             "disk",
             f"Only {size(disk.free_bytes)} are free on the disk of the queue",
-            "queuectl prune",
+            "queuectl prune --older-than 1d",  # workers have deleted what is older than `retention`
             disk.folder,
         )
 
@@ -351,8 +351,9 @@ def _retries(facts: Facts) -> Iterator[Finding]:
     reason = facts.retry_reason
     same = ""
     if reason is not None and reason.jobs > 1:
-        among = f" the next {reason.among:,}" if reason.among < facts.retries else " them"
-        same = f", {reason.jobs:,} of{among} after {reason.text}"
+        among = f"the next {reason.among:,}" if reason.among < facts.retries else "them"
+        many = "all" if reason.jobs == facts.retries else f"{reason.jobs:,}"
+        same = f", {many} of {among} after {reason.text}"
     yield warning(
         "retries",
         f"{facts.retries:,} jobs have failed and wait for another attempt{same}",
@@ -373,7 +374,8 @@ def _cut_short(facts: Facts) -> Iterator[Finding]:
 def _clock(facts: Facts) -> Iterator[Finding]:
     if facts.newest_change is not None and facts.newest_change - facts.now > CLOCK_TOLERANCE:
         ahead = span(int((facts.newest_change - facts.now).total_seconds()))
-        yield warning("clock", f"The clock was set back: a job was changed {ahead} from now", None)
+        change = f"the last change of a job lies {ahead} in the future"
+        yield warning("clock", f"The clock was set back: {change}", None)
 
 
 LOOKS = (

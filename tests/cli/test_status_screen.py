@@ -157,8 +157,8 @@ def _wrong() -> Snapshot:
             Finding("paused", Severity.WARNING,
                     "The queue x was paused 2 h ago by ada: 1 job waits", None,
                     "queuectl queue resume x"),
-            Finding("clock", Severity.WARNING, "The clock was set back: a job was changed 12 min "
-                    "from now"),
+            Finding("clock", Severity.WARNING, "The clock was set back: the last change of a job "
+                    "lies 12 min in the future"),
         ],
         ended=[*range(9), 0, 0, 30, *range(18)],
     )  # fmt: skip

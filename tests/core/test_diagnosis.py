@@ -165,7 +165,7 @@ def test_what_is_said_of_the_disk() -> None:
             CRITICAL,
             "Only 41 MiB are free on the disk of the queue",
             "/srv",
-            "queuectl prune",
+            "queuectl prune --older-than 1d",
         )
     ]
 
@@ -460,6 +460,8 @@ def test_jobs_that_can_never_run() -> None:
     [
         (19, (19, 19), None),
         (20, (1, 20), "20 jobs have failed and wait for another attempt"),
+        (22, (22, 22),
+         "22 jobs have failed and wait for another attempt, all of them after exit 75"),
         (64, (60, 64),
          "64 jobs have failed and wait for another attempt, 60 of them after exit 75"),
         (6400, (900, 1000), "6,400 jobs have failed and wait for another attempt, 900 of the next "
@@ -489,6 +491,12 @@ def test_an_enqueue_that_was_cut_short() -> None:
 def test_the_clock_was_set_back(seconds: float, expected: list[str]) -> None:
     """By more than five minutes."""
     assert codes(newest_change=NOW + timedelta(seconds=seconds)) == expected
+
+
+def test_what_is_said_of_the_clock() -> None:
+    """How far in the future the last change is; no command helps."""
+    message = "The clock was set back: the last change of a job lies 2 h 00 min in the future"
+    assert said(newest_change=NOW + timedelta(hours=2)) == [("clock", WARNING, message, None)]
 
 
 def test_the_order_of_findings() -> None:
