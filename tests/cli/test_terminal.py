@@ -15,7 +15,7 @@ from queuectl.host.processes import is_suspended
 from support.processes import linux_only
 from support.queue import Queue
 from support.terminal import HOME, Watch, on_terminal
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 from support.watch.file_watch import by_hand
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -111,7 +111,7 @@ def test_a_queue_that_is_removed_ends_the_display(queue: Queue) -> None:
     try:
         watch.until("0 of 1")
         queue.database.unlink()
-        assert watch.process.wait(30) == 1
+        assert watch.process.wait(PATIENCE_SECONDS) == 1
         assert watch.screen.endswith("was removed or replaced\r\n")
         assert _LEAVE in watch.screen
     finally:
@@ -135,7 +135,7 @@ def test_the_terminal_is_restored(watch: Watch, number: int) -> None:
     """Cursor and screen are restored, and the signal itself ends the command."""
     wait_until(lambda: not watch.is_canonical(), what="the keys")
     watch.process.send_signal(number)
-    watch.process.wait(30)
+    watch.process.wait(PATIENCE_SECONDS)
 
     assert watch.process.returncode == -number
     assert watch.screen.endswith(_LEAVE)
@@ -267,7 +267,7 @@ def test_an_interrupted_wait_leaves_a_good_terminal(
     try:
         wait_until(lambda: "0 of 2  no worker" in waiting.screen, what="the line")
         waiting.process.send_signal(number)
-        assert waiting.process.wait(30) == -number
+        assert waiting.process.wait(PATIENCE_SECONDS) == -number
         assert waiting.screen.endswith("\r\x1b[K")
         assert "\x1b[?25l" not in waiting.screen
     finally:

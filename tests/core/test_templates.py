@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from queuectl.core.errors import InvalidInput
 from queuectl.core.templates import Template
+from support.waiting import PATIENCE_SECONDS
 
 
 def run(shell, text, **kwargs):
@@ -19,7 +20,7 @@ def run(shell, text, **kwargs):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         **kwargs,
     )
 

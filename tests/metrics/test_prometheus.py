@@ -98,6 +98,11 @@ class _Prometheus:
             for result in answer["result"]
         }
 
+    def until(self, expression: str, expected: dict[str, float]) -> None:
+        """Wait until an expression has these values; it has none after a target was too slow."""
+        what = f"{expression} to be {expected}"
+        wait_until(lambda: self.query(expression) == expected, what=what)
+
     def rules(self) -> list[tuple[str, str]]:
         """Return the alerts, each with what evaluating it led to: `ok`, or an error."""
         groups = self._get("rules")["groups"]
@@ -151,25 +156,24 @@ def test_the_textfile_is_read(queue: Queue) -> None:
             "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
         }
         with _prometheus(queue.folder / "prometheus", target) as server:
-            found = server.query('queuectl_jobs{state=~"pending|dead"}')
-            assert found == {
-                "owner=ada,queue=default,state=dead": 1.0,
-                "owner=ada,queue=default,state=pending": 0.0,
-                "owner=ada,queue=mail,state=dead": 0.0,
-                "owner=ada,queue=mail,state=pending": 1.0,
-            }
+            server.until(
+                'queuectl_jobs{state=~"pending|dead"}',
+                {
+                    "owner=ada,queue=default,state=dead": 1.0,
+                    "owner=ada,queue=default,state=pending": 0.0,
+                    "owner=ada,queue=mail,state=dead": 0.0,
+                    "owner=ada,queue=mail,state=pending": 1.0,
+                },
+            )
             wait_until(lambda: {health for _, health in server.rules()} == {"ok"}, what="all rules")
             assert len(server.rules()) == 8
 
             queue.drain()
             queue.ok(*write)
 
-            wait_until(
-                lambda: (
-                    server.query('queuectl_jobs{queue="mail",state="pending"}')
-                    == {"owner=ada,queue=mail,state=pending": 0.0}
-                ),
-                what="the new figures",
+            server.until(
+                'queuectl_jobs{queue="mail",state="pending"}',
+                {"owner=ada,queue=mail,state=pending": 0.0},
             )
 
 
@@ -195,7 +199,5 @@ def test_the_page_is_read(queue: Queue) -> None:
     }
 
     with _prometheus(queue.folder / "prometheus", target) as server:
-        assert server.query('queuectl_jobs{state="pending"}') == {
-            "queue=default,state=pending": 1.0
-        }
-        assert server.query("up") == {"": 1.0}
+        server.until('queuectl_jobs{state="pending"}', {"queue=default,state=pending": 1.0})
+        server.until("up", {"": 1.0})

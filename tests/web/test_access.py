@@ -17,6 +17,7 @@ from queuectl.storage import Storage
 from queuectl.web.access import HEADERS, is_from_our_pages
 from support.queue import Queue
 from support.states import everything
+from support.waiting import PATIENCE_SECONDS
 from support.web import HOST, SAME_ORIGIN, Answer, Page, Server
 
 ORIGIN = f"http://{HOST}"
@@ -364,7 +365,7 @@ class TestServer:
         assert server.ask("/healthz").status == 200
         assert everything(queue) == before
         server.process.terminate()
-        assert server.process.wait(30) == -15
+        assert server.process.wait(PATIENCE_SECONDS) == -15
 
     def test_what_is_refused(self, queue: Queue) -> None:
         """Also the answers of waitress itself have the headers."""
@@ -400,7 +401,7 @@ class TestServer:
         server.ask(f"{server.root}/?token={server.token}")
         server.ask(f"{server.root}/jobs/j1/retry", "POST", {**server.bearer, **SAME_ORIGIN})
         server.process.terminate()
-        log = server.process.communicate(timeout=30)[1]
+        log = server.process.communicate(timeout=PATIENCE_SECONDS)[1]
 
         assert re.fullmatch(
             r"[\d-]+ [\d:,]+ full 127\.0\.0\.1 retry j1: "
@@ -441,5 +442,5 @@ class TestServer:
             assert path.exists()
         server = Server(queue, listen=f"unix:{path}")
         server.process.terminate()
-        server.process.wait(30)
+        server.process.wait(PATIENCE_SECONDS)
         assert not path.exists()

@@ -16,7 +16,7 @@ from queuectl.storage import Storage
 from queuectl.storage.bulk import Many
 from queuectl.web.tasks import Task, Tasks
 from support.rows import statements
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 from support.web import Page, dead_jobs, words
 
 
@@ -237,14 +237,14 @@ def test_progress(page: Page, storage: Storage) -> None:
     def act(_storage: Storage, seqs: Any) -> Many:
         if seqs[0] == 0:
             return Many(len(seqs), [])
-        assert goes_on.wait(30)
+        assert goes_on.wait(PATIENCE_SECONDS)
         raise ValueError("x")
 
     tasks.start(task, lambda _: range(1000), act)
     wait_until(lambda: task.done == 500)
     text = page.get(f"/bulk/{task.name}")
     goes_on.set()
-    assert task.wait(30)
+    assert task.wait(PATIENCE_SECONDS)
     ended = page.get(f"/bulk/{task.name}")
 
     assert "Cancelling… <b>some</b> 500 of 1,000 jobs are cancelled; 0 refused , 50 %." in words(

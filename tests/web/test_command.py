@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.queue import Queue
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 from support.web import Server
 
 
@@ -96,7 +96,7 @@ def test_it_ends_by_the_signal(queue: Queue, number: signal.Signals) -> None:
 
     server.process.send_signal(number)
 
-    assert server.process.wait(30) == -number
+    assert server.process.wait(PATIENCE_SECONDS) == -number
     assert server.process.communicate()[1] == ""
 
 
@@ -106,7 +106,7 @@ def test_a_quiet_server_prints_nothing(queue: Queue) -> None:
     address = str(queue.home / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
-        manager.settimeout(30)
+        manager.settimeout(PATIENCE_SECONDS)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -118,7 +118,7 @@ def test_a_quiet_server_prints_nothing(queue: Queue) -> None:
         client.sendall(f"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
         assert client.recv(100).startswith(b"HTTP/1.0 200")
     process.terminate()
-    assert process.communicate(timeout=30) == ("", "")
+    assert process.communicate(timeout=PATIENCE_SECONDS) == ("", "")
 
 
 def test_a_running_request_is_finished(queue: Queue) -> None:
@@ -134,7 +134,7 @@ def test_a_running_request_is_finished(queue: Queue) -> None:
 
     assert answer.startswith(b"HTTP/1.0 200")
     assert answer.rstrip().endswith(b"</html>")
-    assert server.process.wait(30) == -signal.SIGTERM
+    assert server.process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
 
 
 def test_the_key_is_made_once(queue: Queue) -> None:

@@ -18,6 +18,7 @@ from support.hostile import EVIL, has_no_markup
 from support.queue import Queue
 from support.receiver import receiving, status
 from support.rows import sql
+from support.waiting import PATIENCE_SECONDS
 from support.web import SAME_ORIGIN, Page, Server, words
 
 
@@ -141,7 +142,7 @@ class TestSendATest:
         path = f"{server.root}/hooks/{name}/test"
         answer = server.ask(path, "POST", {**server.bearer, **SAME_ORIGIN})
         server.process.terminate()
-        log = server.process.communicate(timeout=30)[1]
+        log = server.process.communicate(timeout=PATIENCE_SECONDS)[1]
         said = str(log.strip().partition("127.0.0.1 ")[2])
         assert answer.status == (502 if "failed" in said else 303)
         return said
