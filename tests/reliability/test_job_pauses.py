@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from queuectl.host import processes
 from support.forks import in_processes
-from support.processes import kill, linux_only
+from support.job_clock import JobClock
+from support.processes import kill, linux_only, words_of
 from support.queue import Queue
 from support.waiting import wait_until
 
@@ -28,8 +30,8 @@ _JOB = (
 def test_a_job_is_stopped_exactly_while_it_is_paused(tmp_path: Path) -> None:
     """Whenever its worker, or the whole pool, dies: it runs once, and its timeout does not fire.
 
-    The timeout is shorter than the pauses together. Four histories take place at the same time,
-    because most of their time they wait.
+    The timeout is shorter than the pauses together, by the clock of the jobs. Four histories take
+    place at the same time, because most of their time they wait.
     """
     queues = []
     for seed in range(4):
@@ -52,25 +54,24 @@ def _history(queue: Queue) -> None:
 
 
 def _pause_again_and_again(queue: Queue, chance: random.Random) -> None:
-    job = queue.add(_JOB, timeout=20.0)
-    queue.start()
-    queue.text("runs")
-    paused_seconds = 0.0
-    for _ in range(6):
-        queue.ok("pause", job)
-        _die(queue, chance)
-        _until(queue, beating=False)
-        began = time.monotonic()
-        time.sleep(chance.uniform(2, 4))
-        assert not _is_beating(queue)
-        paused_seconds += time.monotonic() - began
-        queue.ok("resume", job)
-        _die(queue, chance)
-        _until(queue, beating=True)
-    queue.let_go()
-    queue.until(job, "completed")
+    with pytest.MonkeyPatch.context() as patch:
+        clock = JobClock(queue, patch)
+        job = queue.add(_JOB, timeout=600)
+        queue.start()
+        queue.text("runs")
+        for _ in range(6):
+            queue.ok("pause", job)
+            _die(queue, chance)
+            still = wait_until(partial(_seen_stopped, queue), what="all processes to stop")
+            clock.advance(150)
+            time.sleep(chance.uniform(2, 4))
+            assert _seen(queue) == still
+            queue.ok("resume", job)
+            _die(queue, chance)
+            wait_until(lambda still=still: _seen(queue) != still, what="the job to go on")
+        queue.let_go()
+        queue.until(job, "completed")
 
-    assert paused_seconds > 12
     assert queue.outcomes(job) == ["ok"]
     runs = queue.text("runs").split()
     assert (len(runs), runs[1]) == (2, "done")
@@ -92,17 +93,19 @@ def _die(queue: Queue, chance: random.Random) -> None:
         kill(*pids)
 
 
-def _is_beating(queue: Queue) -> bool:
-    """Whether any process of the job does something within a third of a second."""
-    before = _beats(queue)
-    time.sleep(0.35)
-    return _beats(queue) != before
-
-
-def _beats(queue: Queue) -> list[int]:
+def _seen(queue: Queue) -> tuple[list[int], list[int]]:
+    """Return the processes of the job, and how often each of its two loops has beaten."""
+    pids = sorted(pid for pid in queue.pids() if b"worker" not in words_of(pid))
     files = [queue.work / f"beats-{name}" for name in ("near", "far")]
-    return [path.stat().st_size if path.exists() else 0 for path in files]
+    return pids, [path.stat().st_size if path.exists() else 0 for path in files]
 
 
-def _until(queue: Queue, *, beating: bool) -> None:
-    wait_until(lambda: _is_beating(queue) is beating, what=f"beating: {beating}")
+def _seen_stopped(queue: Queue) -> tuple[list[int], list[int]] | None:
+    """Return what is seen if all processes of the job are stopped, at two looks."""
+    seen = _seen(queue)
+    return seen if all(map(_is_stopped, seen[0])) and _seen(queue) == seen else None
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, or a shell waits for a child that was stopped at its start."""
+    return processes.is_suspended(pid) or processes.is_uninterruptible(pid)

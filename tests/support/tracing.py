@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Iterable, Iterator, NamedTuple, Sequence, TypeVar
 
 import pytest
 
+import queuectl
 from support.calls import COMMAND, Called
 from support.processes import status_field
 from support.queue import Queue
@@ -157,7 +159,12 @@ def sample(points: Sequence[_Item], about: int) -> Sequence[_Item]:
 
 
 def recording(prefix: Path) -> list[str]:
-    """Return strace's options that record what `points` reads, one file per process."""
+    """Return strace's options that record what `points` reads, one file per process.
+
+    Before that, all modules are compiled: otherwise only the recorded run would write the compiled
+    ones, and a point would not be the same in the next run.
+    """
+    compileall.compile_dir(str(Path(queuectl.__file__).parent), quiet=2)
     # With a question mark it is no error if this machine lacks a call (fork on ARM).
     calls = ",".join("?" + call for call in (*_ON_FILES, *_ON_PROCESSES))
     return ["-ff", "-y", "-qq", "-o", str(prefix), "-e", f"trace={calls}"]

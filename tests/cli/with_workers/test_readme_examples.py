@@ -79,10 +79,13 @@ def test_a_line_of_the_cheat_sheet_works(queue: Queue, line: str) -> None:
     queue.enqueue("exit 12", "--max-retries", "1")
     queue.start()
     queue.until("@1", "dead")
-    queue.until(queue.enqueue("sleep 4"), "processing")
+    # The job must end by itself if the line waits for it; to be followed, it must still run.
+    seconds = 20 if "--follow" in line else 4 if re.search("--wait|worker stop", line) else 60
+    job = queue.enqueue(f"until [ -e pasted ]; do sleep 0.02; done; sleep {seconds}")
+    queue.until(job, "processing")
     queue.enqueue("echo second")
 
-    done = paste(queue, line, PATH=stubs(queue))
+    done = paste(queue, f"touch pasted\n{line}", PATH=stubs(queue))
     queue.ok("worker", "stop", "--now", "-q")  # the line may have started some
 
     assert done.returncode == 0, done.stderr
