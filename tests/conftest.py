@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from queuectl.host import files
 from queuectl.storage import Storage
@@ -37,6 +38,12 @@ for _number, _handler in (
 # The local time of the tests, and of everything that they start, is the same everywhere.
 os.environ["TZ"] = "UTC"
 time.tzset()
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 _LONGEST_FIRST = ("reliability", "benchmarks", "worker", "runner", "with_workers")
 """Directories whose tests take seconds, the longest first."""
