@@ -8,7 +8,7 @@ from typing import Container, Iterable, Sequence
 from queuectl.core.models import Job, JobKey, Need
 from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, in_queues, one_of, to_job
+from queuectl.storage.rows import SELECT_JOB, in_queues, known_state, one_of, shown_job
 
 
 class Explaining(Base):
@@ -33,7 +33,7 @@ class Explaining(Base):
                     (job.seq,),
                 )
             }
-        return [Need(to_job(row), row[0] in any_outcome) for row in rows]
+        return [Need(shown_job(row), row[0] in any_outcome) for row in rows]
 
     def dependants(self, job: Job) -> list[JobKey]:
         """Return the keys of the jobs that wait for this one, in the order of entry."""
@@ -127,7 +127,7 @@ class Explaining(Base):
                 + f"AND {in_queues(queues)} ORDER BY seq",
                 tuple(queues),
             )
-            jobs = map(to_job, rows)
+            jobs = map(shown_job, rows)
             return next((job for job in jobs if among is None or job.seq in among), None)
 
     def ahead_of(self, job: Job) -> int:
@@ -153,7 +153,7 @@ class Explaining(Base):
                 SELECT_JOB + "WHERE state = 'processing' AND queue = ? ORDER BY seq",
                 (queue,),
             )
-            return list(map(to_job, rows))
+            return list(map(shown_job, rows))
 
     def states_of(self, seqs: Sequence[int]) -> dict[int, JobState]:
         """Return the present states of jobs by their seq; deleted jobs are left out."""
@@ -165,7 +165,7 @@ class Explaining(Base):
                     f"SELECT seq, state FROM jobs WHERE seq {one_of(chunk)} ORDER BY seq",
                     tuple(chunk),
                 )
-                found.update((seq, JobState(state)) for seq, state in rows)
+                found.update((seq, known_state(state) or JobState.DEAD) for seq, state in rows)
         return found
 
     def version(self) -> int:

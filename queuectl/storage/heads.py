@@ -64,7 +64,7 @@ _MEND = f"""
 """
 
 
-_Place = Tuple[float, float]
+Place = Tuple[float, float]
 """The place of a job in the order of claims; the first one is the smallest."""
 
 
@@ -165,7 +165,7 @@ def find(
     Raises QueueDamaged if no job is pending, though some are counted.
     """
     best: tuple[Any, ...] | None = None
-    place: _Place | None = None
+    place: Place | None = None
     visited: list[tuple[int, int]] = []
     chosen = 0
     given = (at, at, *parameters)
@@ -179,10 +179,10 @@ def find(
             best = row
         else:
             # Asked for here: usually there is one queue, and nothing to compare.
-            place = place or _place(_priority(conn, best[5]), best[5])
-            if place <= _place(row[0], row[1]) or len(visited) > _MOVED_AT_ONCE:
+            place = place or place_of(_priority(conn, best[5]), best[5])
+            if place <= place_of(row[0], row[1]) or len(visited) > _MOVED_AT_ONCE:
                 break
-            other = _place(_priority(conn, row[5]), row[5])
+            other = place_of(_priority(conn, row[5]), row[5])
             if other < place:
                 best, place, chosen = row, other, len(visited)
         visited.append(row[:2])
@@ -237,7 +237,7 @@ def _priority(conn: sqlite3.Connection, seq: int) -> float:
     return priority  # type: ignore[no-any-return]
 
 
-def _place(priority: object, seq: object) -> _Place:
+def place_of(priority: object, seq: object) -> Place:
     """Return where a job is in the order of claims, as SQLite sorts by priority DESC, seq.
 
     SQLite puts text, which another program may have written, before all numbers.

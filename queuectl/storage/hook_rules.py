@@ -14,7 +14,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.settings import MAX_RETRIES_LIMIT
 from queuectl.core.times import MAX_DURATION, from_text, optional_time, to_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, to_job
+from queuectl.storage.rows import SELECT_JOB, shown_job
 
 _COLUMNS = (
     "name", "events", "queues", "labels", "schedules", "command", "url", "format", "output_bytes",
@@ -192,7 +192,7 @@ class HookRules(Base):
             rows = conn.execute(
                 SELECT_JOB + "WHERE hook_of IS NOT NULL AND hook_of = ? ORDER BY seq", (job.seq,)
             )
-            return [to_job(row) for row in rows.fetchall()]
+            return [shown_job(row) for row in rows.fetchall()]
 
     def hook_jobs(self, name: str, *, most: int) -> list[Job]:
         """Return the newest jobs of a hook, the last one first; at most `most`."""
@@ -201,7 +201,7 @@ class HookRules(Base):
                 SELECT_JOB + "WHERE hook IS NOT NULL AND hook = ? ORDER BY seq DESC LIMIT ?",
                 (name, most),
             )
-            return [to_job(row) for row in rows.fetchall()]
+            return [shown_job(row) for row in rows.fetchall()]
 
     def _change(self, name: str, statement: str, values: dict[str, str]) -> None:
         with self._transaction() as conn:

@@ -8,7 +8,7 @@ from typing import Iterable, Iterator
 from queuectl.core.models import Job, LastRun
 from queuectl.core.times import from_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import one_of
+from queuectl.storage.rows import legible_value, one_of
 
 _PAGE = 500
 
@@ -42,6 +42,10 @@ class LastRuns(Base):
                 seqs,
             ).fetchall()
         return {
-            seq: LastRun(from_text(started_at), seconds, None if runs else output_bytes)
+            seq: LastRun(
+                from_text(legible_value("started_at", started_at)),
+                legible_value("seconds", seconds),
+                None if runs else legible_value("output_bytes", output_bytes),
+            )
             for seq, started_at, seconds, output_bytes, runs in rows
         }

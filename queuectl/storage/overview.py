@@ -14,7 +14,8 @@ from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base
 from queuectl.storage.finding import find_seqs
-from queuectl.storage.rows import SELECT_JOB, one_of, to_job
+from queuectl.storage.heads import Place, place_of
+from queuectl.storage.rows import SELECT_JOB, one_of, shown_job
 
 _LATELY = timedelta(days=1)
 """A job that died within this time is among those that failed, an older one among the ended."""
@@ -57,7 +58,7 @@ class Overview(Base):
                 return []
             rows = conn.execute(f"{SELECT_JOB} WHERE seq {one_of(chosen)}", chosen).fetchall()
         by_seq = {row[0]: row for row in rows}
-        return [to_job(by_seq[seq]) for seq in chosen]
+        return [shown_job(by_seq[seq]) for seq in chosen]
 
 
 def parts(groups: Groups, at_most: int) -> list[int]:
@@ -117,7 +118,8 @@ def _states_with_jobs(conn: sqlite3.Connection, selection: Selection) -> set[Job
         """,
         values,
     )
-    return {JobState(row[0]) for row in rows} & set(selection.states or JobState)
+    with_jobs = {row[0] for row in rows}
+    return {state for state in selection.states or JobState if state in with_jobs}
 
 
 _RUNNING = """
@@ -172,12 +174,12 @@ def _ended(
         index, condition = "jobs_died", "state = 'dead'"
     return conn.execute(
         f"""
-        SELECT finished_at, seq
+        SELECT CAST(finished_at AS TEXT), seq
           FROM jobs INDEXED BY {index}
          WHERE {condition}
            AND state = '{state.value}'
                {only}
-         ORDER BY finished_at DESC, seq DESC
+         ORDER BY jobs.finished_at DESC, seq DESC
          LIMIT :at_most
         """,
         {**values, "at_most": at_most},
@@ -189,7 +191,7 @@ def _next_pending(conn: sqlite3.Connection, selection: Selection, at_most: int) 
 
     The first N jobs of all queues are in the N queues with the best heads, so no other is read.
     """
-    found: list[tuple[bool, int, int]] = []
+    found: list[tuple[bool, Place, int]] = []
     for is_paused in (False, True):
         if len(found) >= at_most:
             break
@@ -206,7 +208,7 @@ def _next_pending(conn: sqlite3.Connection, selection: Selection, at_most: int) 
                 """,
                 {"queue": queue, "at_most": at_most},
             )
-            found.extend((is_paused, -priority, seq) for priority, seq in rows)
+            found.extend((is_paused, place_of(priority, seq), seq) for priority, seq in rows)
     return [seq for *_, seq in sorted(found)[:at_most]]
 
 
@@ -257,8 +259,12 @@ def _among_found(conn: sqlite3.Connection, selection: Selection, *, now: datetim
         page = seqs[start : start + _PAGE]
         rows = conn.execute(
             f"""
-            SELECT seq, state, -priority, coalesce(run_at, ''), coalesce(locked_at, ''),
-                   coalesce(finished_at, '')
+            SELECT seq,
+                   state,
+                   -priority,
+                   coalesce(CAST(run_at AS TEXT), ''),
+                   coalesce(CAST(locked_at AS TEXT), ''),
+                   coalesce(CAST(finished_at AS TEXT), '')
               FROM jobs
              WHERE seq {one_of(page)}
              ORDER BY seq

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from datetime import datetime
-from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Sequence
+from typing import AbstractSet, Mapping, Sequence
 
-from queuectl.core.errors import QueueUnusable, UnreadableRow
+from queuectl.core.errors import QueueUnusable
 from queuectl.core.estimates import End
 from queuectl.core.models import Job
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base
-from queuectl.storage.rows import SELECT_JOB, in_queues, one_of, to_job
+from queuectl.storage.rows import SELECT_JOB, in_queues, one_of, shown_job
 
 _MOST_READ = 5_000
 """How many of the newest ends are looked at. They come from indexes: about 5 ms."""
@@ -121,10 +121,7 @@ class Progress(Base):
         return running
 
     def jobs_by_seq(self, seqs: Sequence[int]) -> list[Job]:
-        """Return the jobs with these seqs, in the given order; deleted ones are left out.
-
-        So are jobs that cannot be read, because another program wrote their rows.
-        """
+        """Return the jobs with these seqs, in the given order; deleted ones are left out."""
         jobs: dict[int, Job] = {}
         with self._snapshot() as conn:
             for start in range(0, len(seqs), _AT_ONCE):
@@ -133,7 +130,7 @@ class Progress(Base):
                     f"{SELECT_JOB} WHERE seq {one_of(some)} ORDER BY seq",
                     tuple(some),
                 )
-                jobs.update((job.seq, job) for job in _readable(rows))
+                jobs.update((job.seq, job) for job in map(shown_job, rows))
         return [jobs[seq] for seq in seqs if seq in jobs]
 
     def died_last(self, at_most: int, queues: Sequence[str] = ()) -> list[Job]:
@@ -152,7 +149,7 @@ class Progress(Base):
                 """,
                 (*queues, at_most),
             ).fetchall()
-        return list(_readable(rows))
+        return list(map(shown_job, rows))
 
     def oldest_unfinished_at(self, queue: str) -> datetime | None:
         """Return when the oldest job that is still to do was enqueued; None if there is none.
@@ -167,12 +164,12 @@ class Progress(Base):
                 text
                 for (text,) in conn.execute(
                     """
-                    SELECT min(created_at)
+                    SELECT CAST(min(created_at) AS TEXT)
                       FROM jobs INDEXED BY jobs_processing
                      WHERE state = 'processing'
                        AND queue = :queue
                      UNION ALL
-                    SELECT min(created_at)
+                    SELECT CAST(min(created_at) AS TEXT)
                       FROM (SELECT created_at
                               FROM job_counts AS counted
                              CROSS JOIN jobs INDEXED BY jobs_blocked
@@ -183,7 +180,7 @@ class Progress(Base):
                              ORDER BY jobs.seq
                              LIMIT 1)
                      UNION ALL
-                    SELECT min(created_at)
+                    SELECT CAST(min(created_at) AS TEXT)
                       FROM (SELECT created_at
                               FROM job_counts AS counted
                              CROSS JOIN jobs INDEXED BY jobs_due
@@ -254,12 +251,6 @@ class Progress(Base):
         return int(row[0])
 
 
-def _readable(rows: Iterable[Sequence[Any]]) -> Iterator[Job]:
-    for row in rows:
-        with suppress(UnreadableRow):
-            yield to_job(row)
-
-
 def _busy_seconds(conn: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, float]:
     """Return how long the attempts of these jobs lasted; without those that have none."""
     seconds: dict[int, float] = {}
@@ -288,7 +279,7 @@ def _oldest_pending(conn: sqlite3.Connection, queue: str) -> list[str]:
     for _ in range(_MOST_PRIORITIES):
         row = conn.execute(
             f"""
-            SELECT priority, created_at
+            SELECT priority, CAST(created_at AS TEXT)
               FROM jobs INDEXED BY jobs_pending
              WHERE state = 'pending'
                AND queue = :queue

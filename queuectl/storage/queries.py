@@ -9,7 +9,7 @@ from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.storage.finding import conditions, find_seqs
 from queuectl.storage.ids import find_seq
 from queuectl.storage.job_counts import JobCounts
-from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, one_of, to_execution, to_job
+from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, one_of, shown_job, to_execution
 
 _PAGE = 500
 
@@ -25,7 +25,7 @@ class Queries(JobCounts):
         """
         with self._snapshot() as conn:
             seq = find_seq(conn, job)
-            return to_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
+            return shown_job(conn.execute(SELECT_JOB + "WHERE seq = ?", (seq,)).fetchone())
 
     def newest(self) -> Job | None:
         """Return the job that was enqueued last; None if there are no jobs."""
@@ -50,7 +50,7 @@ class Queries(JobCounts):
                     + "WHERE seq = (SELECT job_seq FROM executions ORDER BY id DESC LIMIT 1)"
                 ).fetchone()
             )
-        return None if row is None else to_job(row)
+        return None if row is None else shown_job(row)
 
     def executions(self, job: Job) -> Iterator[Execution]:
         """Yield the attempts of a job, oldest first, read page by page as `jobs` reads jobs."""
@@ -102,7 +102,7 @@ class Queries(JobCounts):
         They are read page by page, so that neither memory nor the WAL grows with their number.
         Jobs that do not fit the selection any more when their page is read are left out.
         """
-        return map(to_job, self._rows(SELECT_JOB, selection, newest))
+        return map(shown_job, self._rows(SELECT_JOB, selection, newest))
 
     def keys(self, selection: Selection) -> Iterator[JobKey]:
         """Yield the keys of jobs in the order of entry, read page by page as `jobs` reads jobs."""

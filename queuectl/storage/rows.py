@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Callable, FrozenSet, Mapping, Sequence, Sized, Tuple
+from typing import Any, Callable, Collection, FrozenSet, Mapping, Sequence, Sized, Tuple
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.models import Execution, Job, LeftProcess, OutcomeKind, Output
 from queuectl.core.settings import MAX_BACKOFF, MAX_RETRIES_LIMIT
-from queuectl.core.states import JobState
+from queuectl.core.states import FINISHED_STATES, JobState
 from queuectl.core.times import MAX_DURATION, from_text, optional_text, optional_time, to_text
 
 _OUTPUT_COLUMNS = ("output_bytes", "output_truncated", "output_tail", "output_in_file")
@@ -67,12 +68,24 @@ IS_WORKER_ID = (
 """An SQL condition: whether a column holds the id of a worker, ID-1, ID-2 …"""
 
 
+NEVER = "1970-01-01T00:00:00.000000Z"
+"""What stands for a time that another program wrote, and that cannot be read."""
+
+
+def known_state(value: object) -> JobState | None:
+    """Return a state; None for one that another program made up."""
+    try:
+        return JobState(value)
+    except ValueError:
+        return None
+
+
 def paused_since(text: str) -> datetime:
     """Read since when a queue is paused: since 1970 if another program wrote an odd time."""
     try:
         return from_text(text)
     except QueueUnusable:
-        return from_text("1970-01-01T00:00:00.000000Z")
+        return from_text(NEVER)
 
 
 @lru_cache(maxsize=4)
@@ -90,10 +103,27 @@ def _merged(captured: str, own: str) -> Mapping[str, str]:
     return {**_environment(captured), **_environment(own)}
 
 
+def _duration(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 <= seconds <= MAX_DURATION:
+        raise ValueError(f"{seconds} s cannot have been measured")
+    return seconds
+
+
 def _flag(value: int) -> bool:
     if value not in (0, 1):
         raise ValueError(f"{value} is neither 0 nor 1")
     return bool(value)
+
+
+def names_files(name: object) -> bool:
+    """Whether files can have the name of a worker, which another program may have written."""
+    return isinstance(name, str) and "/" not in name and "\0" not in name
+
+
+def _worker(name: str | None) -> str | None:
+    if name is not None and not names_files(name):
+        raise ValueError(f"{name} is not the id of a worker")
+    return name
 
 
 _MOST_GOOD_TYPES = 256
@@ -135,6 +165,15 @@ _EXECUTION_TYPES: Mapping[str, _Types] = {
     "output_tail": frozenset([bytes, str]),
 }
 _EXECUTION_COLUMNS = (*Execution._fields[:-1], *_OUTPUT_COLUMNS)
+_STANDING_FOR: Mapping[str, object] = {
+    **dict.fromkeys(("job_seq", "attempt", "leftovers"), 0),
+    **dict.fromkeys(("output_bytes", "output_truncated", "output_in_file"), 0),
+    "worker": "unknown",
+    "started_at": NEVER,
+    "outcome": OutcomeKind.LOST.value,
+    "output_tail": b"",
+}
+"""What stands for a value of an attempt that cannot be read, if it is not None."""
 
 
 _LIMITS: Mapping[str, tuple[float, float]] = {
@@ -180,6 +219,27 @@ def _out_of_range(job: Job) -> str | None:
     return None
 
 
+_PROCESSING = JobState.PROCESSING
+_WAITING_FOR_TIME = (JobState.SCHEDULED, JobState.FAILED)
+_ONLY_IN: Mapping[str, Collection[str]] = {
+    "locked_by": (JobState.PROCESSING,),
+    "locked_at": (JobState.PROCESSING,),
+    "finished_at": FINISHED_STATES,
+}
+"""The columns that hold something in some states, and nothing in all others."""
+
+
+def out_of_place(values: Mapping[str, object]) -> list[str]:
+    """Return the columns of a job that must hold something in its state and do not, or must not."""
+    state = values["state"]
+    names = [
+        name for name, states in _ONLY_IN.items() if (state in states) != (values[name] is not None)
+    ]
+    if state in _WAITING_FOR_TIME and values["run_at"] is None:
+        names.append("run_at")
+    return names
+
+
 _Readers = Sequence[Tuple[int, Callable[[Any], Any]]]
 
 
@@ -191,6 +251,7 @@ def _readers(fields: Sequence[str], **read: Callable[[Any], Any]) -> _Readers:
 _JOB_READERS = _readers(
     Job._fields,
     state=JobState,
+    locked_by=_worker,
     run_at=optional_time,
     created_at=from_text,
     updated_at=from_text,
@@ -213,6 +274,9 @@ _PLAIN_VALUES: Sequence[Any] = [
 ]
 _EXECUTION_READERS = _readers(
     Execution._fields,
+    worker=_worker,
+    seconds=_duration,
+    cpu_seconds=_duration,
     started_at=from_text,
     finished_at=optional_time,
     outcome=lambda text: None if text is None else OutcomeKind(text),
@@ -252,7 +316,29 @@ def to_job(row: Sequence[Any]) -> Job:
     wrong = _wrong_type(row, Job._fields, JOB_TYPES, _good_job_types)
     if wrong is not None:
         raise UnreadableRow(f"job {row[1]}: {wrong}")
-    return _to_job(list(row), _JOB_READERS)
+    job = _to_job(list(row), _JOB_READERS)
+    if (
+        (job.state is _PROCESSING) is (job.locked_by is not None) is (job.locked_at is not None)
+        and (job.state in FINISHED_STATES) == (job.finished_at is not None)
+        and (job.run_at is not None or job.state not in _WAITING_FOR_TIME)
+    ):
+        return job
+    odd = ", ".join(out_of_place(job._asdict()))
+    raise UnreadableRow(f"job {job.id}: {odd} cannot be so while it is {job.state.value}")
+
+
+def shown_job(row: Sequence[Any]) -> Job:
+    """Build a job for people from a row of SELECT_JOB.
+
+    If another program wrote values that cannot be read, others stand for them, and `last_error`
+    names them.
+    """
+    try:
+        return to_job(row)
+    except UnreadableRow:
+        from queuectl.storage.unreadable import legible  # almost never needed
+
+        return legible(row)
 
 
 def to_plain_job(row: Sequence[Any], captured: str | None) -> Job:
@@ -300,16 +386,28 @@ def _to_job(values: list[Any], readers: _Readers) -> Job:
 def to_execution(row: Sequence[Any]) -> Execution:
     """Build an attempt from a row of SELECT_EXECUTION.
 
-    Raises UnreadableRow, naming the attempt, if another program wrote a value that cannot be read.
+    If another program wrote values that cannot be read, others stand for them: no outcome that can
+    be read means that the attempt was lost, and no start that it was in 1970.
     """
-    wrong = _wrong_type(row, _EXECUTION_COLUMNS, _EXECUTION_TYPES, _good_execution_types)
-    if wrong is not None:
-        raise UnreadableRow(f"attempt {row[0]}: {wrong}")
-    try:
-        values = list(row)
-        _read(values, _EXECUTION_READERS)
-    except (QueueUnusable, ValueError) as error:
-        raise UnreadableRow(f"attempt {row[0]}: {error}") from None
+    if _wrong_type(row, _EXECUTION_COLUMNS, _EXECUTION_TYPES, _good_execution_types) is None:
+        with suppress(QueueUnusable, ValueError):
+            return _to_execution(row)
+    return _to_execution([*map(legible_value, _EXECUTION_COLUMNS, row)])
+
+
+def legible_value(name: str, value: Any) -> Any:
+    """Return the value of a column of an attempt, or what stands for it if it cannot be read."""
+    if type(value) in _EXECUTION_TYPES[name]:
+        reader = dict(_EXECUTION_READERS).get(_EXECUTION_COLUMNS.index(name), bool)
+        with suppress(QueueUnusable, ValueError):
+            reader(value)
+            return value
+    return _STANDING_FOR.get(name)
+
+
+def _to_execution(row: Sequence[Any]) -> Execution:
+    values = list(row)
+    _read(values, _EXECUTION_READERS)
     *values, size_bytes, truncated, tail, in_file = values
     kept = tail.encode("utf-8", "replace") if isinstance(tail, str) else bytes(tail)
     output = Output(size_bytes, bool(truncated), kept, bool(in_file))

@@ -13,7 +13,7 @@ from queuectl.core.states import JobState
 from queuectl.storage.base import Base
 from queuectl.storage.finding import INDEXES
 from queuectl.storage.matching import matching
-from queuectl.storage.rows import SELECT_JOB, one_of, to_job
+from queuectl.storage.rows import SELECT_JOB, one_of, shown_job
 
 _STEP = 20_000
 """How many jobs are read before the clock is looked at again: 5 ms."""
@@ -177,4 +177,4 @@ def _few_states(conn: sqlite3.Connection, query: JobQuery) -> list[JobState] | N
 
 def _read(conn: sqlite3.Connection, seqs: Sequence[int]) -> list[Job]:
     rows = conn.execute(f"{SELECT_JOB} WHERE seq {one_of(seqs)} ORDER BY seq DESC", tuple(seqs))
-    return [to_job(row) for row in rows.fetchall()]
+    return [shown_job(row) for row in rows.fetchall()]

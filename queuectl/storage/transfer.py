@@ -31,8 +31,10 @@ class Transfer(Queries, Explaining, Contents, Stages):
             try:
                 while job.state is JobState.BLOCKED and not needs:
                     # It was unblocked since its page was read, so read it again.
-                    job = self.get(job.id)
+                    before, job = job, self.get(job.id)
                     needs = self.needs(job)
+                    if job == before:  # another program deleted what it waits for
+                        break
             except NoSuchJob:
                 continue
             found = self._input_of(job)

@@ -9,12 +9,13 @@ import pytest
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.hooks import NewHook
-from queuectl.core.models import JobKey, Selection
+from queuectl.core.models import JobKey, OutcomeKind, Selection
 from queuectl.host import wakeup
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.outlook import Outlooks
 from support.clock import noon
-from support.outcomes import COMPLETED, EXIT_1, OK, retry_at
+from support.odd_values import damage
+from support.outcomes import COMPLETED, EXIT_1, OK, WITH_TAIL, retry_at
 from support.rows import add, sql
 from support.schedules import add_schedule
 
@@ -250,16 +251,35 @@ def test_a_time_that_cannot_be_read_keeps_no_worker_busy(storage, worker, clock,
 
 
 @pytest.mark.parametrize(
-    ("column", "value"),
-    [("started_at", "'x'"), ("worker", _BLOB), ("seconds", "'long'")],
+    ("column", "value", "shown"),
+    [
+        ("attempt", "'x'", 0),
+        ("started_at", "'x'", EVER),
+        ("worker", _BLOB, "unknown"),
+        ("worker", "'../x-1'", "unknown"),
+        ("seconds", "'long'", None),
+        ("seconds", "-1", None),
+        ("seconds", "9e999", None),
+        ("pid", "'x'", None),
+        ("outcome", _BLOB, OutcomeKind.LOST),
+        ("output_tail", "7", b""),
+    ],
 )
-def test_an_attempt_that_cannot_be_read_is_an_error_in_one_line(storage, clock, column, value):
-    """It names the attempt."""
+def test_an_attempt_is_shown_as_far_as_it_can_be_read(storage, clock, column, value, shown):
+    """Prevents a bug: nothing of its job was shown, only an error."""
     add(storage, clock.now, "a")
-    storage.claim("w1", now=clock.now)
-    sql(storage, f"UPDATE executions SET {column} = {value}")
-    with pytest.raises(UnreadableRow, match=r"^attempt 1: "):
-        storage.last_execution(JobKey(1, "a"))
+    storage.record(storage.claim("w1", now=clock.now), WITH_TAIL, COMPLETED, now=clock.now)
+    (good,) = storage.executions(JobKey(1, "a"))
+    damage(storage, "executions", column, value)
+
+    (odd,) = storage.executions(JobKey(1, "a"))
+    if column == "output_tail":
+        assert odd == good._replace(output=good.output._replace(tail=shown))
+    else:
+        assert odd == good._replace(**{column: shown})
+    assert storage.last_execution(JobKey(1, "a")) == odd
+    ((_, last),) = storage.with_last_runs(storage.jobs(Selection()))
+    assert (last.started_at, last.seconds, last.output_bytes) == (odd.started_at, odd.seconds, 5)
 
 
 def test_an_odd_worker_is_left_out(storage, clock):

@@ -20,6 +20,9 @@ INTERRUPTED = Outcome(OutcomeKind.INTERRUPTED, signal=15, reason="stopped")
 WITH_LOG = Outcome(OutcomeKind.OK, exit_code=0, output=Output(5, False, b"hello", in_file=True))
 
 
+WITH_TAIL = Outcome(OutcomeKind.OK, exit_code=0, output=Output(5, False, b"hello", in_file=False))
+
+
 COMPLETED = Verdict(JobState.COMPLETED)
 
 
