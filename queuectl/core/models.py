@@ -300,7 +300,7 @@ class Recorded(Enum):
     CANCELLED = "cancelled"
     """It was written, and the job is cancelled."""
     SUPERSEDED = "superseded"
-    """Nothing was changed: the claim was no longer valid."""
+    """The verdict was not written: the claim was no longer valid, or the row of the job is odd."""
 
 
 class Worker(NamedTuple):

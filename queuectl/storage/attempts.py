@@ -50,7 +50,8 @@ class Attempts(Claiming):
     ) -> Recorded:
         """Write the end of an attempt, processing -> completed, failed, dead or cancelled.
 
-        Returns SUPERSEDED, and changes nothing, if this attempt was given up meanwhile.
+        Returns SUPERSEDED, and changes nothing, if this attempt was given up meanwhile. A job whose
+        row breaks a constraint is set aside as dead, and SUPERSEDED returned as well.
         """
         with self._transaction(finishing=True) as conn:
             recorded, freed = _end_attempt(conn, claim, outcome, verdict, now=now)
@@ -228,7 +229,7 @@ class Attempts(Claiming):
                 """
                 SELECT jobs.cancel_requested,
                        jobs.paused_at IS NOT NULL,
-                       coalesce(executions.paused_seconds, 0)
+                       coalesce(executions.paused_seconds, 0) + 0.0
                   FROM jobs
                   LEFT JOIN executions ON executions.id = jobs.execution_id
                  WHERE jobs.seq = :job
@@ -264,6 +265,17 @@ def _set_aside_running(
     return [execution_id for _, execution_id in running]
 
 
+def _set_aside_ended(
+    conn: sqlite3.Connection, claim: Claim, outcome: Outcome, *, now: datetime
+) -> tuple[Recorded, bool]:
+    """Write the end of an attempt whose job's row breaks a constraint; return as `_end_attempt`."""
+    from queuectl.storage.unreadable import set_aside  # almost never needed
+
+    freed = set_aside(conn, claim.job.seq, now=now)
+    _end_execution(conn, claim.execution_id, outcome, to_text(now))
+    return Recorded.SUPERSEDED, freed
+
+
 def _put_back(
     conn: sqlite3.Connection, claim: Claim, outcome: Outcome, *, now: datetime
 ) -> Recorded:
@@ -280,30 +292,34 @@ def _undo_claim(
 ) -> bool:
     """Make a claimed job pending again without counting its attempt; add to its interruptions.
 
-    Returns False, and changes nothing, if the claim was superseded or a cancel was asked for.
+    Returns False, and changes nothing, if the claim was superseded or a cancel was asked for, or if
+    the row breaks a constraint.
     """
-    changed = conn.execute(
-        """
-        UPDATE jobs
-           SET state = 'pending',
-               attempts = attempts - 1,
-               interruptions = interruptions + :interruptions,
-               execution_id = NULL,
-               locked_by = NULL,
-               locked_at = NULL,
-               updated_at = :now
-         WHERE seq = :job
-           AND state = 'processing'
-           AND execution_id = :execution
-           AND cancel_requested = 0
-        """,
-        {
-            "interruptions": interruptions,
-            "now": to_text(now),
-            "job": claim.job.seq,
-            "execution": claim.execution_id,
-        },
-    ).rowcount
+    try:
+        changed = conn.execute(
+            """
+            UPDATE jobs
+               SET state = 'pending',
+                   attempts = attempts - 1,
+                   interruptions = interruptions + :interruptions,
+                   execution_id = NULL,
+                   locked_by = NULL,
+                   locked_at = NULL,
+                   updated_at = :now
+             WHERE seq = :job
+               AND state = 'processing'
+               AND execution_id = :execution
+               AND cancel_requested = 0
+            """,
+            {
+                "interruptions": interruptions,
+                "now": to_text(now),
+                "job": claim.job.seq,
+                "execution": claim.execution_id,
+            },
+        ).rowcount
+    except sqlite3.IntegrityError:  # as in `_end_attempt`, which is called next
+        return False
     return changed == 1
 
 
@@ -340,30 +356,33 @@ def _end_attempt(
         "uncounted": int(is_uncounted),
         "ended_by_itself": int(outcome.kind in _ENDED_BY_ITSELF),
     }
-    changed = conn.execute(
-        """
-        UPDATE jobs
-           SET state = :state,
-               attempts = attempts - :uncounted,
-               interruptions = CASE WHEN :ended_by_itself THEN 0
-                                    ELSE interruptions + :uncounted END,
-               run_at = coalesce(nullif(:run_at, ''), run_at),
-               updated_at = :now,
-               finished_at = :finished_at,
-               paused_at = CASE WHEN :finished_at IS NULL THEN paused_at END,
-               locked_by = NULL,
-               locked_at = NULL,
-               execution_id = NULL,
-               exit_code = :exit_code,
-               signal = nullif(:signal, 0),
-               last_error = nullif(:last_error, '')
-         WHERE seq = :job
-           AND state = 'processing'
-           AND execution_id = :execution
-           AND (cancel_requested = 0 OR :is_final = 1)
-        """,
-        parameters,
-    ).rowcount
+    try:
+        changed = conn.execute(
+            """
+            UPDATE jobs
+               SET state = :state,
+                   attempts = attempts - :uncounted,
+                   interruptions = CASE WHEN :ended_by_itself THEN 0
+                                        ELSE interruptions + :uncounted END,
+                   run_at = coalesce(nullif(:run_at, ''), run_at),
+                   updated_at = :now,
+                   finished_at = :finished_at,
+                   paused_at = CASE WHEN :finished_at IS NULL THEN paused_at END,
+                   locked_by = NULL,
+                   locked_at = NULL,
+                   execution_id = NULL,
+                   exit_code = :exit_code,
+                   signal = nullif(:signal, 0),
+                   last_error = nullif(:last_error, '')
+             WHERE seq = :job
+               AND state = 'processing'
+               AND execution_id = :execution
+               AND (cancel_requested = 0 OR :is_final = 1)
+            """,
+            parameters,
+        ).rowcount
+    except sqlite3.IntegrityError:  # another program wrote into the row
+        return _set_aside_ended(conn, claim, outcome, now=now)
     if not changed:
         if is_final or not _still_holds(conn, claim):
             return Recorded.SUPERSEDED, False

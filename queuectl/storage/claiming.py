@@ -178,7 +178,7 @@ class Claiming(Base):
     ) -> _Brought:
         """Make due jobs claimable, else let due schedules make theirs."""
         # Which due job is the best one is known only when all of them are pending.
-        promoted = promote(conn, at) if found.are_due or found.row is None else 0
+        promoted = _promote(conn, at, now=now) if found.are_due or found.row is None else 0
         if promoted:
             return _Brought(any=True, is_final=promoted < _PROMOTED_AT_ONCE)
         if not (found.are_ticks_due or _are_ticks_due(conn, at)):
@@ -284,6 +284,19 @@ def _claimed(job: Job, worker: str, now: datetime) -> Job:
     values[_STATE], values[_ATTEMPTS] = _PROCESSING, job.attempts + 1
     values[_LOCKED_BY], values[_LOCKED_AT], values[_UPDATED_AT] = worker, now, now
     return Job._make(values)
+
+
+def _promote(conn: sqlite3.Connection, at: str, *, now: datetime) -> int:
+    """Make due jobs claimable, and set those aside that cannot be; return how many there were."""
+    try:
+        return promote(conn, at)
+    except sqlite3.IntegrityError:
+        from queuectl.storage.unreadable import set_aside_due  # almost never needed
+
+        odd = set_aside_due(conn, at, most=_PROMOTED_AT_ONCE, now=now)
+        if not odd:
+            raise
+        return odd
 
 
 def promote(conn: sqlite3.Connection, at: str) -> int:

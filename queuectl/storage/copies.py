@@ -109,7 +109,9 @@ class Copies(Workers):
         if not own or self.meta().get("file") == own:
             return None
         with self._transaction() as conn:
-            known = conn.execute("SELECT value FROM meta WHERE key = 'file'").fetchone()
+            known = conn.execute(
+                "SELECT CAST(value AS TEXT) FROM meta WHERE key = 'file'"
+            ).fetchone()
             schema.set_meta(conn, "file", own)
             # A file without the note comes from an older queuectl.
             if known is None or known[0] == own:

@@ -321,7 +321,7 @@ class Database:
             row = self.connection.execute(
                 "SELECT value FROM meta WHERE key = 'min_writer'"
             ).fetchone()
-            if row and int(row[0]) <= schema.VERSION:
+            if row and str(row[0]).isdecimal() and int(row[0]) <= schema.VERSION:
                 return
         raise QueueUpgraded("the queue was upgraded: start the workers again")
 

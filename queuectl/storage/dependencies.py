@@ -21,6 +21,7 @@ def release_dependants(
         SELECT job_seq
           FROM dependencies
          WHERE needs_seq = :needs
+           AND typeof(job_seq) = 'integer'
            AND (however = 1 OR :completed = 1)
          ORDER BY job_seq
         """,
@@ -37,17 +38,25 @@ def release_dependants(
 
 
 def unblock(conn: sqlite3.Connection, job_seq: int, *, now: datetime) -> bool:
-    """Move a blocked job without dependencies to scheduled or pending; return whether it did."""
-    return bool(
-        conn.execute(
-            """
-            UPDATE jobs
-               SET state = CASE WHEN run_at > :now THEN 'scheduled' ELSE 'pending' END,
-                   updated_at = :now
-             WHERE seq = :job
-               AND state = 'blocked'
-               AND NOT EXISTS (SELECT 1 FROM dependencies WHERE job_seq = :job)
-            """,
-            {"now": to_text(now), "job": job_seq},
-        ).rowcount
-    )
+    """Move a blocked job without dependencies to scheduled or pending; return whether it did.
+
+    It is set aside if its row breaks a constraint. Then, that another job became claimable counts.
+    """
+    try:
+        return bool(
+            conn.execute(
+                """
+                UPDATE jobs
+                   SET state = CASE WHEN run_at > :now THEN 'scheduled' ELSE 'pending' END,
+                       updated_at = :now
+                 WHERE seq = :job
+                   AND state = 'blocked'
+                   AND NOT EXISTS (SELECT 1 FROM dependencies WHERE job_seq = :job)
+                """,
+                {"now": to_text(now), "job": job_seq},
+            ).rowcount
+        )
+    except sqlite3.IntegrityError:
+        from queuectl.storage.unreadable import set_aside  # almost never needed
+
+        return set_aside(conn, job_seq, now=now)

@@ -140,11 +140,12 @@ def fire_missed(conn: sqlite3.Connection, missed: Missed, *, now: datetime) -> b
 def note_result(conn: sqlite3.Connection, job: Job, *, now: datetime) -> None:
     """Note at a rule how an attempt of one of its jobs ended, which is given as it is after that.
 
-    A cancelled one is no failure: a person wanted that, or the hook was paused or removed.
+    A cancelled one is no failure: a person wanted that, or the hook was paused or removed. A row
+    that breaks a constraint, because another program wrote it, is left as it is.
     """
     conn.execute(
         """
-        UPDATE hooks
+        UPDATE OR IGNORE hooks
            SET failures = CASE :state WHEN 'completed' THEN 0
                                       WHEN 'cancelled' THEN failures
                                       ELSE failures + 1 END,
@@ -260,8 +261,9 @@ def _is_drained(conn: sqlite3.Connection, queue: str) -> bool:
 
 
 def _queue_id(conn: sqlite3.Connection) -> str:
-    (queue_id,) = conn.execute("SELECT value FROM meta WHERE key = 'queue_id'").fetchone()
-    return str(queue_id)
+    with any_bytes(conn):
+        row = conn.execute("SELECT value FROM meta WHERE key = 'queue_id'").fetchone()
+    return "" if row is None else str(row[0])
 
 
 def _settings(conn: sqlite3.Connection) -> Settings:
@@ -303,7 +305,7 @@ class _Storing:
         if self._add_to_digest(rule, event):
             return False
         seq = self._insert(run, event, hooks.first_of_digest(event))
-        conn.execute("UPDATE hooks SET digest_seq = ? WHERE name = ?", (seq, rule.name))
+        conn.execute("UPDATE OR IGNORE hooks SET digest_seq = ? WHERE name = ?", (seq, rule.name))
         return True
 
     def _output(self, rule: Hook | None) -> str | None:

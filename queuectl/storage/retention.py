@@ -12,7 +12,7 @@ from queuectl.core.models import Job, JobKey
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.host.filesystem import unlink_quietly
-from queuectl.storage.base import UNFINISHED, Base
+from queuectl.storage.base import UNFINISHED, Base, any_bytes
 from queuectl.storage.counting import count_attempts_of
 from queuectl.storage.rows import one_of
 from queuectl.storage.sqlite_errors import disk_full, is_about_full_disk
@@ -83,7 +83,7 @@ class Retention(Base):
         Those are the registered workers, and the workers that started a job which is running now:
         an adopted job goes on writing to the log of the worker that started it.
         """
-        with self._snapshot() as conn:
+        with self._snapshot() as conn, any_bytes(conn):
             rows = conn.execute(
                 """
                 SELECT id

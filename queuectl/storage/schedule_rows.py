@@ -48,16 +48,20 @@ def to_schedule(row: Sequence[Any]) -> Schedule:
             if not isinstance(values[name], str) and (name in _TEXTS or values[name] is not None):
                 raise ValueError(f"{name} is {values[name]!r:.60}")
         for name in _NUMBERS:
-            if type(values[name]) is not int:
+            if type(values[name]) is not int or values[name] < 0:
                 raise ValueError(f"{name} is {values[name]!r:.60}")
         for name, least in (("jitter", 0.0), ("missed_within", None)):
             _check_seconds(name, values[name], least)
         for name, words in (("missed", MISSED), ("overlap", OVERLAP)):
             if values[name] not in words:
                 raise ValueError(f"{name} is {values[name]!r:.60}")
+        if values["missed"] == "all" and values["overlap"] != "allow":
+            raise ValueError("its jobs may not overlap, so it cannot make up for all times")
         for name in _TIMES:
             read = from_text if name in _REQUIRED else optional_time
             values[name] = read(values[name])
+        if (values["next_at"] is None) != (values["due_at"] is None):
+            raise ValueError("next_at or due_at is missing")
     except (QueueUnusable, ValueError, TypeError) as error:
         raise UnreadableRow(f"schedule {row[0]}: {error}") from None
     return Schedule(**values)

@@ -65,7 +65,12 @@ def origin_of(conn: sqlite3.Connection) -> str | None:
     """
     known: dict[str, str] = dict(
         conn.execute(
-            "SELECT key, value FROM meta WHERE key IN ('origin', 'queue_id', 'file') ORDER BY key"
+            """
+            SELECT key, CAST(value AS TEXT)
+              FROM meta
+             WHERE key IN ('origin', 'queue_id', 'file')
+             ORDER BY key
+            """
         )
     )
     if "origin" in known:

@@ -10,6 +10,7 @@ from queuectl.core.errors import (
     DiskFailure,
     QueueBusy,
     QueueDamaged,
+    QueueError,
     QueueUnusable,
     ReadTimeOut,
     UnreadableRow,
@@ -26,8 +27,9 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
-READING_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""The errors of SQLite's module. A message that quotes bytes of a damaged file may not be text."""
+READING_ERRORS = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""The errors of SQLite's module. A message that quotes bytes of a damaged file may not be text, and
+a number that was computed from one in the file may be too large for SQLite."""
 
 
 def is_undecodable(error: Exception) -> bool:
@@ -48,10 +50,11 @@ def is_about_full_disk(error: Exception) -> bool:
 def translated(error: Exception, path: str) -> Exception:
     """Return the error to raise instead of SQLite's; one that shows a bug is returned as it is."""
     text = str(error)
+    odd = _about_odd_value(error, path)
+    if odd is not None:
+        return odd
     if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
         return error
-    if is_undecodable(error):
-        return UnreadableRow(f"{path} holds text that is not UTF-8")
     if text == "interrupted":
         return ReadTimeOut("the time for reading ran out")
     if is_busy(error):
@@ -76,6 +79,18 @@ def translated(error: Exception, path: str) -> Exception:
     if "not a database" in text or "malformed" in text or "no such table" in text:
         return QueueDamaged(f"{path} is damaged or not a queue: {text}")
     return QueueUnusable(f"{path} cannot be used: {text}")
+
+
+def _about_odd_value(error: Exception, path: str) -> QueueError | None:
+    """Return the error for a value that another program wrote; None if there is none."""
+    if isinstance(error, OverflowError):
+        return UnreadableRow(f"{path} holds a number that is too large")
+    if is_undecodable(error):
+        return UnreadableRow(f"{path} holds text that is not UTF-8")
+    if str(error).startswith("CHECK constraint failed"):
+        # What we write keeps to the rules, unless it is counted on from what another program wrote.
+        return QueueDamaged(f"{path} is damaged: {error}")
+    return None
 
 
 def _is_disk_full(path: str) -> bool:

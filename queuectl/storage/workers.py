@@ -14,6 +14,7 @@ from queuectl.host import lockfiles, processes
 from queuectl.host.files import QueueFiles
 from queuectl.storage import schema
 from queuectl.storage.base import Base, any_bytes
+from queuectl.storage.rows import names_files
 
 
 class Workers(Base):
@@ -82,7 +83,7 @@ class Workers(Base):
                  ORDER BY locked_by
                 """
             )
-            return [row[0] for row in rows]
+            return [row[0] for row in rows if names_files(row[0])]
 
     @property
     def queue_id(self) -> str:
@@ -105,8 +106,9 @@ class Workers(Base):
 
     def meta(self) -> dict[str, str]:
         """Return facts about the file: `queue_id`, `file`, `min_writer`, `last_worker_at`."""
+        query = "SELECT CAST(key AS TEXT), CAST(value AS TEXT) FROM meta ORDER BY key"
         with self._snapshot() as conn, any_bytes(conn):
-            return dict(conn.execute("SELECT key, value FROM meta ORDER BY key"))
+            return dict(conn.execute(query))
 
     def is_worker_alive(self, worker_id: str) -> bool | None:
         """Return whether a worker is alive, as its lock file proves; None if that is unknown."""
@@ -141,6 +143,8 @@ def _to_worker(row: Sequence[Any]) -> Worker | None:
         numbers = (pid, 0 if ticks is None else ticks)
         texts = (worker_id, supervisor, boot_id or "", host, job or "", *served)
         if set(map(type, numbers)) != {int} or set(map(type, texts)) != {str}:
+            return None
+        if not names_files(worker_id):
             return None
         return Worker(
             id=worker_id,
