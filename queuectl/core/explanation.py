@@ -9,6 +9,7 @@ from queuectl.core import retry
 from queuectl.core.batches import owner_of, serves, start_command
 from queuectl.core.cells import cut_middle
 from queuectl.core.counts import and_more, counted
+from queuectl.core.errors import QueueUnusable
 from queuectl.core.models import (
     Execution,
     Job,
@@ -25,7 +26,7 @@ from queuectl.core.naming import quoted
 from queuectl.core.reasons import short_reason
 from queuectl.core.settings import Settings
 from queuectl.core.states import FINISHED_STATES, JobState
-from queuectl.core.times import from_text
+from queuectl.core.times import optional_time
 
 _LAST_LINE_CELLS = 60
 _CLOCK_WAS_AHEAD = "; the clock was ahead when it {} ({})"
@@ -197,14 +198,21 @@ class _Explaining:
             message += f"; it was interrupted {times}"
         return Explanation(reason, message)
 
+    def _last_worker_at(self) -> datetime | None:
+        """Return when the last worker was seen; None if there was none, or nobody knows."""
+        try:
+            return optional_time(self._queue.meta().get("last_worker_at"))
+        except QueueUnusable:  # another program wrote it
+            return None
+
     def _why_pending(self, job: Job) -> Explanation:
         held_back = self._held_back(job)
         if held_back is not None:
             return held_back
         workers = self._queue.living_workers()
         if not workers:
-            seen = self._queue.meta().get("last_worker_at")
-            last = f", the last one was seen at {self._words.time(from_text(seen))}" if seen else ""
+            seen = self._last_worker_at()
+            last = "" if seen is None else f", the last one was seen at {self._words.time(seen)}"
             return Explanation(
                 "no-worker", f"waits: no worker is running{last} ({start_command([job.queue])})"
             )

@@ -27,13 +27,16 @@ from queuectl.storage.counting import (
     HOUR_PREFIX,
     IS_UNCOUNTED,
     SUMS,
+    beginning,
     day,
     ended_attempts,
     hour,
     minute,
 )
+from queuectl.storage.rows import NEVER
 
-_SELECT = f"SELECT period, queue, event, {', '.join(COLUMNS)} FROM activity "
+_NUMBERS = ", ".join(f"{name} + 0" for name in COLUMNS)
+_SELECT = f"SELECT period, CAST(queue AS TEXT), CAST(event AS TEXT), {_NUMBERS} FROM activity "
 
 
 class Period(NamedTuple):
@@ -173,7 +176,7 @@ def _next(at: str, length: int, rest: str) -> str:
     if start == at:
         return at
     step = timedelta(hours=1) if length == HOUR else timedelta(days=1)
-    return minute(to_text(_start(start) + step))
+    return minute(to_text(from_text(start + NEVER[len(start) :]) + step))
 
 
 def by_minute(conn: sqlite3.Connection, since: datetime, until: datetime) -> list[Period]:
@@ -207,7 +210,7 @@ def times_in_range(
         (queue, event): times
         for queue, event, times in conn.execute(
             """
-            SELECT queue, event, sum(times)
+            SELECT CAST(queue AS TEXT), CAST(event AS TEXT), CAST(total(times) AS INTEGER)
               FROM activity
              WHERE period >= :first
                AND period < :end
@@ -236,7 +239,7 @@ def times_by_minute(
         (period, queue, event): times
         for period, queue, event, times in conn.execute(
             """
-            SELECT period, queue, event, times
+            SELECT period, CAST(queue AS TEXT), CAST(event AS TEXT), CAST(times AS INTEGER)
               FROM activity
              WHERE period >= :first
                AND period < :end
@@ -249,8 +252,12 @@ def times_by_minute(
         if first <= at < end:
             key = (at, tally.queue, tally.event)
             found[key] = found.get(key, 0) + tally.times
-    starts = {at: _start(at) for at, _, _ in found}
-    return {(starts[at], queue, event): times for (at, queue, event), times in found.items()}
+    starts = {at: beginning(at) for at, _, _ in found}
+    return {
+        (start, queue, event): times
+        for (at, queue, event), times in found.items()
+        if (start := starts[at]) is not None
+    }
 
 
 def _by_period(
@@ -267,7 +274,10 @@ def _by_period(
         if first <= period < end:
             key = (period, tally.queue, tally.event)
             found[key] = found[key].plus(tally) if key in found else tally
-    return [Period(_start(key[0]), found[key]) for key in sorted(found)]
+    starts = {period: beginning(period) for period, _, _ in found}
+    return [
+        Period(start, found[key]) for key in sorted(found) if (start := starts[key[0]]) is not None
+    ]
 
 
 def _uncounted(conn: sqlite3.Connection) -> Iterator[tuple[str, Tally]]:
@@ -279,7 +289,7 @@ def _sums(conn: sqlite3.Connection, first: str, end: str) -> list[Tally]:
     """Return the sums of the periods from one to before another, which must be of one kind."""
     rows = conn.execute(
         f"""
-        SELECT queue, event, {SUMS}
+        SELECT CAST(queue AS TEXT), CAST(event AS TEXT), {SUMS}
           FROM activity
          WHERE period >= :first
            AND period < :end
@@ -303,9 +313,3 @@ def _summed(tallies: Iterable[Tally]) -> list[Tally]:
         key = (tally.queue, tally.event)
         found[key] = found[key].plus(tally) if key in found else tally
     return [found[key] for key in sorted(found)]
-
-
-def _start(period: str) -> datetime:
-    """Return when a minute, an hour or a day began."""
-    at = period.lstrip(HOUR_PREFIX + DAY_PREFIX)
-    return from_text(at + "2000-01-01T00:00:00.000000Z"[len(at) :])

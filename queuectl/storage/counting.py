@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any, Iterator, Sequence
 
 from queuectl.core.activity import BOUNDS, BUCKETS, Tally
-from queuectl.core.times import to_text
+from queuectl.core.errors import QueueUnusable
+from queuectl.core.times import from_text, to_text
 from queuectl.storage.base import Base, any_bytes
-from queuectl.storage.rows import one_of
+from queuectl.storage.rows import NEVER, one_of
 
 ROWS_AT_ONCE = 5000
 """How many rows one transaction counts or deletes at most: some 10 ms for which others wait."""
@@ -36,6 +37,8 @@ DAY_PREFIX = "d"
 HOUR_PREFIX = "h"
 """The beginning of the period of an hour."""
 
+_UNKNOWN = NEVER[: len("1970-01-01T00:00")]
+"""The minute in which an attempt counts if the time of its end cannot be read."""
 MINUTE, HOUR, DAY = len("2026-11-28T11:43"), len("2026-11-28T11"), len("2026-11-28")
 """The lengths of the part of a time as text that names its minute, its hour and its day."""
 
@@ -66,7 +69,10 @@ _INTO = f"INSERT INTO activity (period, queue, event, {', '.join(COLUMNS)})"
 _ADDING = "ON CONFLICT (period, queue, event) DO UPDATE SET " + ", ".join(
     f"{name} = {name} + excluded.{name}" for name in COLUMNS
 )
-SUMS = ", ".join(f"sum({name})" for name in COLUMNS)
+SUMS = ", ".join(
+    f"total({name})" if name.endswith("_seconds") else f"CAST(total({name}) AS INTEGER)"
+    for name in COLUMNS
+)
 """The expressions for the sums of these columns, in their order."""
 
 IS_UNCOUNTED = (
@@ -85,7 +91,7 @@ def _bucket(seconds: str) -> str:
 _ATTEMPTS = f"""
     SELECT substr(CAST(finished_at AS TEXT), 1, {MINUTE}),
            CAST(coalesce(queue, (SELECT queue FROM jobs WHERE jobs.seq = job_seq), '') AS TEXT),
-           outcome,
+           CAST(outcome AS TEXT),
            {_bucket("seconds")},
            {_bucket("waited_seconds")},
            count(*),
@@ -100,6 +106,15 @@ _ATTEMPTS = f"""
 """
 
 
+def beginning(period: str) -> datetime | None:
+    """Return when a minute, an hour or a day began; None if another program made it up."""
+    at = period.lstrip(HOUR_PREFIX + DAY_PREFIX)
+    try:
+        return from_text(at + NEVER[len(at) :])
+    except QueueUnusable:
+        return None
+
+
 def ended_attempts(
     conn: sqlite3.Connection, which: str, values: Sequence[Any] = ()
 ) -> Iterator[tuple[str, Tally]]:
@@ -109,8 +124,9 @@ def ended_attempts(
     """
     with any_bytes(conn):
         rows = conn.execute(_ATTEMPTS.format(which=which), values).fetchall()
-    for period, queue, event, run, wait, times, *seconds in rows:
+    for at, queue, event, run, wait, times, *seconds in rows:
         histograms = _only(run, times), _only(wait, times)
+        period = _UNKNOWN if at is None or beginning(at) is None else at
         yield period, Tally._make((queue, event, times, *seconds, *histograms))
 
 

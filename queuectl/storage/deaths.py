@@ -157,7 +157,12 @@ class Deaths(Base):
             rows = conn.execute(
                 f"""
                 WITH chosen AS (
-                    SELECT seq, id, label, command, last_error, finished_at
+                    SELECT seq,
+                           CAST(id AS TEXT),
+                           CAST(label AS TEXT),
+                           CAST(command AS TEXT),
+                           CAST(last_error AS TEXT),
+                           finished_at
                       FROM jobs INDEXED BY jobs_died
                      WHERE state = 'dead'
                        AND finished_at >= ?
@@ -168,7 +173,7 @@ class Deaths(Base):
                      LIMIT ?
                 )
                 SELECT chosen.*, substr(last.output_tail, -{_TAIL_BYTES}),
-                       coalesce(last.output_bytes, 0)
+                       CAST(coalesce(last.output_bytes, 0) AS INTEGER)
                   FROM chosen
                   LEFT JOIN executions AS last
                     ON last.id = (SELECT max(id) FROM executions WHERE job_seq = chosen.seq)

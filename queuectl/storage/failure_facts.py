@@ -95,7 +95,7 @@ def _newest_dead(
     """Return the jobs that died last since then, newest first, but no jobs of hooks."""
     return conn.execute(
         f"""
-        SELECT seq, id, id_made, finished_at, last_error
+        SELECT seq, id, id_made, finished_at, CAST(last_error AS TEXT)
           FROM jobs INDEXED BY jobs_died
          WHERE state = 'dead'
            AND finished_at >= ?
@@ -145,7 +145,7 @@ def retry_reason(conn: sqlite3.Connection, queues: Sequence[str]) -> Reason | No
     """Return why most of the jobs that wait for a retry failed; only some of many are looked at."""
     rows = conn.execute(
         f"""
-        SELECT last_error
+        SELECT CAST(last_error AS TEXT)
           FROM (SELECT state, queue, paused_at, last_error
                   FROM jobs INDEXED BY jobs_due
                  WHERE state = 'scheduled' OR state = 'failed'

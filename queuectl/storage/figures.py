@@ -21,6 +21,7 @@ from queuectl.core.states import JobState
 from queuectl.storage import waits
 from queuectl.storage.activity import totals
 from queuectl.storage.base import Base
+from queuectl.storage.job_counts import kept_counts
 from queuectl.storage.queues import OwnSettings, own_settings
 from queuectl.storage.rule_facts import time
 
@@ -80,15 +81,8 @@ def _queues(
     conn: sqlite3.Connection, settings: dict[str, OwnSettings], now: datetime
 ) -> list[QueueFigures]:
     jobs: dict[str, dict[str, int]] = defaultdict(dict)
-    for queue, state, number in conn.execute(
-        """
-        SELECT CAST(queue AS TEXT), state, jobs
-          FROM job_counts
-         WHERE jobs > 0
-         ORDER BY queue, state
-        """
-    ):
-        jobs[queue][state] = number
+    for queue, state, number, _ in kept_counts(conn):
+        jobs[queue][state.value] = number
     waited = {
         wait.queue: max(0.0, (now - wait.since).total_seconds())
         for wait in waits.find(conn, (), now)

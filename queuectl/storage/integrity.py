@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import datetime
 
 from queuectl.core.named_tuples import NamedTuple
-from queuectl.core.states import JobState
 from queuectl.core.times import optional_time
 from queuectl.storage import schema
 from queuectl.storage.base import Base
@@ -18,7 +17,7 @@ class Miscount(NamedTuple):
 
     queue: str
     """The queue that was counted."""
-    state: JobState
+    state: str
     """The state that was counted."""
     kept: int
     """The count that triggers keep."""
@@ -51,16 +50,24 @@ class Integrity(Base):
     def miscounts(self) -> list[Miscount]:
         """Return the kept counts that differ from a recount, by queue and state."""
         with self._snapshot() as conn:
-            kept = self._pairs(conn, "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 "
-                                     "ORDER BY queue, state")  # fmt: skip
+            rows = conn.execute(
+                """
+                SELECT CAST(queue AS TEXT), CAST(state AS TEXT), CAST(jobs AS INTEGER) AS number
+                  FROM job_counts
+                 WHERE number <> 0
+                 ORDER BY queue, state
+                """
+            )
+            kept = {(queue, state): jobs for queue, state, jobs in rows}
             # GROUP BY would sort all jobs in memory: 400 MB for 7,000,000.
-            counted = Counter(conn.execute("SELECT queue, state FROM jobs"))
+            counted = Counter(
+                conn.execute("SELECT CAST(queue AS TEXT), CAST(state AS TEXT) FROM jobs")
+            )
         return [
-            Miscount(queue, JobState(state), kept.get((queue, state), 0),
-                     counted.get((queue, state), 0))
-            for queue, state in sorted(kept.keys() | counted.keys(), key=str)
+            Miscount(queue, state, kept.get((queue, state), 0), counted.get((queue, state), 0))
+            for queue, state in sorted(kept.keys() | counted.keys())
             if kept.get((queue, state)) != counted.get((queue, state))
-        ]  # fmt: skip
+        ]
 
     def wrong_heads(self) -> list[str]:
         """Return the queues whose kept head comes after a claimable job, or is missing.
@@ -70,7 +77,7 @@ class Integrity(Base):
         with self._snapshot() as conn:
             rows = conn.execute(
                 """
-                SELECT queue
+                SELECT CAST(queue AS TEXT)
                   FROM job_counts
                  WHERE state = 'pending'
                    AND (paused <> (SELECT count(*)
@@ -124,7 +131,3 @@ class Integrity(Base):
     def sqlite_version() -> tuple[int, ...]:
         """Return the version of the SQLite library in use."""
         return sqlite3.sqlite_version_info
-
-    @staticmethod
-    def _pairs(conn: sqlite3.Connection, query: str) -> dict[tuple[str, str], int]:
-        return {(queue, state): jobs for queue, state, jobs in conn.execute(query)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import sqlite3
+from typing import Iterator, Sequence
 
 from queuectl.core.batches import is_batch, is_lane, serves, waits_for
 from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
-from queuectl.storage.base import Base
+from queuectl.storage.base import Base, any_bytes
+from queuectl.storage.rows import known_state
 
 
 class Count(NamedTuple):
@@ -21,16 +23,34 @@ class Count(NamedTuple):
     """The number of jobs."""
 
 
+def kept_counts(conn: sqlite3.Connection) -> Iterator[tuple[str, JobState, int, int]]:
+    """Yield queue, state, jobs and paused jobs of each kept count, except zeros.
+
+    A count that another program made up is left out.
+    """
+    for queue, state, jobs, paused in conn.execute(
+        """
+        SELECT CAST(queue AS TEXT),
+               state,
+               CAST(jobs AS INTEGER) AS number,
+               CAST(paused AS INTEGER)
+          FROM job_counts
+         WHERE number > 0
+         ORDER BY queue, state
+        """
+    ):
+        known = known_state(state)
+        if known is not None:
+            yield queue, known, jobs, paused
+
+
 class JobCounts(Base):
     """The methods that read the counts. They are all that a worker needs to know of many jobs."""
 
     def counts(self) -> list[Count]:
         """Return the kept counts of all queues and states, except zeros."""
-        with self._snapshot() as conn:
-            rows = conn.execute(
-                "SELECT queue, state, jobs FROM job_counts WHERE jobs > 0 ORDER BY queue, state"
-            )
-            return [Count(queue, JobState(state), jobs) for queue, state, jobs in rows]
+        with self._snapshot() as conn, any_bytes(conn):
+            return [Count(queue, state, jobs) for queue, state, jobs, _ in kept_counts(conn)]
 
     def by_state(self, queues: Sequence[str] = ()) -> dict[JobState, int]:
         """Return the number of jobs of these queues (of all, if none is named) in each state."""
@@ -54,7 +74,13 @@ class JobCounts(Base):
         ended = {JobState.DEAD: 0, JobState.CANCELLED: 0}
         with self._snapshot() as conn:
             for state, queue, jobs in conn.execute(
-                "SELECT state, queue, jobs FROM bad_ends ORDER BY state, queue"
+                """
+                SELECT state, CAST(queue AS TEXT), CAST(jobs AS INTEGER)
+                  FROM bad_ends
+                 WHERE state = 'dead'
+                    OR state = 'cancelled'
+                 ORDER BY state, queue
+                """
             ):
                 if waits_for(queues, queue):
                     ended[JobState(state)] += jobs
@@ -68,11 +94,12 @@ class JobCounts(Base):
         them, and `run` would wait a day for a webhook whose receiver is down.
         """
         totals = {JobState.PENDING: 0, JobState.FAILED: 0, JobState.PROCESSING: 0}
-        with self._snapshot() as conn:
+        with self._snapshot() as conn, any_bytes(conn):
             rows = conn.execute(
                 """
-                SELECT counted.queue, counted.state,
-                       CASE counted.state WHEN 'processing' THEN counted.jobs
+                SELECT CAST(counted.queue AS TEXT),
+                       counted.state,
+                       CASE counted.state WHEN 'processing' THEN CAST(counted.jobs AS INTEGER)
                                           ELSE counted.jobs - counted.paused END AS waited_for
                   FROM job_counts AS counted
                   LEFT JOIN queues ON queues.name = counted.queue

@@ -9,7 +9,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import from_text, optional_time
 from queuectl.storage.base import Base
-from queuectl.storage.rows import paused_since
+from queuectl.storage.rows import known_state, paused_since
 
 _SHOWN_NEEDS = 4
 
@@ -87,7 +87,7 @@ class Outlooks(Base):
         scheduled = [(first, last) for state, _, first, last in rows if state == "scheduled"]
         earliest, latest = map(optional_time, scheduled[0] if scheduled else (None, None))
         return Outlook(
-            {JobState(state): count for state, count, _, _ in rows},
+            {state: count for name, count, _, _ in rows if (state := known_state(name))},
             earliest,
             latest,
             tuple(seq for (seq,) in needs),

@@ -10,6 +10,7 @@ from queuectl.core.named_tuples import NamedTuple
 from queuectl.core.states import JobState
 from queuectl.core.times import to_text
 from queuectl.storage.base import Base
+from queuectl.storage.job_counts import kept_counts
 from queuectl.storage.rows import paused_since
 
 _ALL = ""
@@ -109,17 +110,10 @@ class Queues(Base):
             settings = own_settings(conn)
             counts: dict[str, dict[JobState, int]] = {}
             paused: dict[str, dict[JobState, int]] = {}
-            for queue, state, jobs, paused_jobs in conn.execute(
-                """
-                SELECT CAST(queue AS TEXT), state, jobs, paused
-                  FROM job_counts
-                 WHERE jobs > 0
-                 ORDER BY queue, state
-                """
-            ):
-                counts.setdefault(queue, {})[JobState(state)] = jobs
+            for queue, state, jobs, paused_jobs in kept_counts(conn):
+                counts.setdefault(queue, {})[state] = jobs
                 if paused_jobs:
-                    paused.setdefault(queue, {})[JobState(state)] = paused_jobs
+                    paused.setdefault(queue, {})[state] = paused_jobs
         switch = settings.pop(_ALL, None)
         found = []
         for name in sorted(settings.keys() | counts.keys()):

@@ -27,19 +27,23 @@ _PAGE = 20_000
 _MOST_READ = 2_000_000
 """If there are more attempts, the figures come from the counters of activity, if these can tell."""
 
+_LARGEST_ID = (1 << 63) - 1
+"""SQLite has no larger numbers."""
+
 _MOST_GROUPS = 2_000
 """If there are more groups, those with most attempts are found first, and only they are kept."""
 
 _QUEUE = "coalesce(executions.queue, jobs.queue)"
 """The queue of an attempt; for older attempts only the present queue of the job is known."""
 
+# Another program may have written bytes.
 _KEYS = {
-    Grouping.QUEUE: _QUEUE,
-    Grouping.SCHEDULE: "jobs.schedule",
-    Grouping.PROGRAM: "program_of(jobs.command)",
-    Grouping.COMMAND: "jobs.command",
-    Grouping.LABEL: "jobs.label",
-    Grouping.OUTCOME: "executions.outcome",
+    Grouping.QUEUE: f"CAST({_QUEUE} AS TEXT)",
+    Grouping.SCHEDULE: "CAST(jobs.schedule AS TEXT)",
+    Grouping.PROGRAM: "program_of(CAST(jobs.command AS TEXT))",
+    Grouping.COMMAND: "CAST(jobs.command AS TEXT)",
+    Grouping.LABEL: "CAST(jobs.label AS TEXT)",
+    Grouping.OUTCOME: "CAST(executions.outcome AS TEXT)",
     Grouping.HOUR: "strftime('%Y-%m-%dT%H:00:00.000000Z', executions.started_at)",
     Grouping.DAY: "date(executions.started_at, 'localtime')",
 }
@@ -131,10 +135,14 @@ class RunHistory(Base):
         """
         tallies: _Tallies = {} if kept is None else {key: _Tally() for key in kept}
         for part in range(PARTS):
-            for first in range(window.bounds[part], window.bounds[part + 1], _PAGE):
-                end = min(first + _PAGE, window.bounds[part + 1])
+            first, last = window.bounds[part], window.bounds[part + 1]
+            while first < last:
                 with self._snapshot() as conn:
+                    # Many ids may be missing, if another program wrote a large one.
+                    first = _next_id(conn, first, last)
+                    end = min(first + _PAGE, last)
                     _add(_rows(conn, window, first, end), part, tallies, kept, others)
+                first = end
                 if kept is None and len(tallies) > _MOST_GROUPS:
                     return tallies
         return tallies
@@ -184,6 +192,7 @@ def _window(
 ) -> _Window:
     part = (now - since) / PARTS
     last = conn.execute("SELECT max(id) FROM executions").fetchone()[0] or 0
+    last = min(last, _LARGEST_ID - 1)
     bounds = [_first_since(conn, to_text(since + number * part), last) for number in range(PARTS)]
     conditions = "executions.outcome IS NOT NULL AND executions.started_at >= ?"
     if queues:
@@ -208,6 +217,12 @@ def _first_since(conn: sqlite3.Connection, at: str, last: int) -> int:
         else:
             low = row[0] + 1
     return low
+
+
+def _next_id(conn: sqlite3.Connection, first: int, last: int) -> int:
+    """Return the first id of an attempt that is not below `first`; `last` if none is below that."""
+    row = conn.execute("SELECT min(id) FROM executions WHERE id >= ?", (first,)).fetchone()
+    return last if row[0] is None else min(last, row[0])
 
 
 def _rows(conn: sqlite3.Connection, window: _Window, first: int, end: int) -> sqlite3.Cursor:

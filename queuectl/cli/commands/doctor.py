@@ -209,7 +209,7 @@ def _counts(storage: Storage) -> Checked:
             "counts",
             FAIL,
             f"{len(wrong):,} of the kept counts are wrong: {first.kept:,} jobs instead of "
-            f"{first.counted:,} are {first.state.value} in {first.queue}",
+            f"{first.counted:,} are {first.state} in {first.queue}",
         )
     heads = storage.wrong_heads()
     if heads:
