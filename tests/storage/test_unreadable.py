@@ -9,13 +9,13 @@ import pytest
 
 from queuectl.core.errors import QueueUnusable, UnreadableRow
 from queuectl.core.hooks import NewHook
-from queuectl.core.models import JobKey, OutcomeKind, Selection
+from queuectl.core.models import JobKey, OutcomeKind, Recorded, Selection
 from queuectl.host import wakeup
 from queuectl.storage.for_workers import WorkerStorage
 from queuectl.storage.outlook import Outlooks
 from support.clock import noon
 from support.odd_values import damage
-from support.outcomes import COMPLETED, EXIT_1, OK, WITH_TAIL, retry_at
+from support.outcomes import COMPLETED, EXIT_1, INTERRUPTED, OK, WITH_TAIL, retry_at
 from support.rows import add, sql
 from support.schedules import add_schedule
 
@@ -165,6 +165,59 @@ def test_a_running_job_is_set_aside_with_its_attempt(storage, worker, clock, dam
     assert job.last_error == f"another program wrote what cannot be read: {unreadable}"
     assert sql(storage, "SELECT outcome FROM executions") == [("lost",)]
     assert worker.held_by("w-1") is None
+
+
+@pytest.mark.parametrize("ends", ["record", "release", "unclaim"])
+def test_the_row_of_a_running_job_breaks_a_constraint(storage, worker, clock, ends):
+    """It is set aside, and its worker goes on.
+
+    Prevents a bug: the pool left, because it could not record the end of the attempt.
+    """
+    add(storage, clock.now, "a", "b")
+    claim = worker.claim("w-1", now=clock.now)
+    damage(storage, "jobs", "cancel_requested", "'x'", "id = 'a'")
+    if ends == "record":
+        recorded = worker.record(claim, OK, COMPLETED, now=clock.now)
+    elif ends == "release":
+        recorded = worker.release(claim, INTERRUPTED, now=clock.now)
+    else:
+        recorded = worker.unclaim(claim, now=clock.now)
+
+    job = storage.get("a")
+    assert (recorded, job.state.value) == (Recorded.SUPERSEDED, "dead")
+    assert job.last_error == "another program wrote what cannot be read: cancel_requested"
+    assert worker.claim("w-1", now=clock.now).job.id == "b"
+
+
+@pytest.mark.parametrize("column", ["finished_at", "execution_id", "locked_by"])
+def test_a_due_job_that_cannot_become_pending_is_set_aside(storage, worker, clock, column):
+    """Prevents a bug: no due job became pending any more, and workers left."""
+    add(storage, clock.now, "a", "b", run_at=clock.tick(60))
+    damage(storage, "jobs", column, "7", "id = 'a'")
+    now = clock.tick(61)
+
+    assert worker.claim("w-1", now=now).job.id == "b"
+    assert storage.get("a").state.value == "dead"
+
+
+def test_a_dependant_that_cannot_become_pending_is_set_aside(storage, worker, clock):
+    """Prevents a bug: the job that it waited for could not be recorded."""
+    add(storage, clock.now, "a")
+    add(storage, clock.now, "b", "c", after=("a",))
+    damage(storage, "jobs", "finished_at", "'x'", "id = 'b'")
+    claim = worker.claim("w-1", now=clock.now)
+
+    assert worker.record(claim, OK, COMPLETED, now=clock.now) is Recorded.DONE
+    assert [storage.get(name).state.value for name in "abc"] == ["completed", "dead", "pending"]
+
+
+def test_a_blocked_job_that_waits_for_nothing_is_exported(storage, clock):
+    """Prevents a bug: the export read it again without end."""
+    add(storage, clock.now, "a")
+    add(storage, clock.now, "b", after=("a",))
+    damage(storage, "dependencies", "job_seq", "'x'")
+
+    assert [one.job.id for one in storage.export(Selection())] == ["a", "b"]
 
 
 def test_a_schedule_recovers_from_a_job_that_was_set_aside(storage, worker, clock):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from queuectl.core.hooks import NewHook
 from queuectl.core.models import Worker
@@ -24,6 +24,8 @@ ODD_VALUES = (
     "'2026-01-31T12:00:00.000000Z'",
 )  # fmt: skip
 """Values as SQL."""
+FEW_ODD_VALUES = ("x'61ff62'", "'x'", "NULL")
+"""Some of them, for tests that take long."""
 
 _SOON = noon(900)
 
@@ -119,7 +121,7 @@ def tables(storage: Storage) -> list[str]:
     return sorted(row[0] for row in sql(storage, query))
 
 
-def add_odd_rows(storage: Storage, table: str) -> int:
+def add_odd_rows(storage: Storage, table: str, values: Sequence[str] = ODD_VALUES) -> int:
     """Copy rows of a table, one copy for each column and odd value; return how many there are.
 
     Of jobs, a pending one and one in another state are copied; of other tables, any row. No
@@ -133,7 +135,7 @@ def add_odd_rows(storage: Storage, table: str) -> int:
         conn.execute("BEGIN")
         (before,) = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
         for column in names:
-            for value in ODD_VALUES:
+            for value in values:
                 state = states[number % len(states)]
                 chosen = (f"id = '{state}'", "id = 'pending'") if table == "jobs" else ("1",)
                 for condition in chosen:
@@ -141,12 +143,12 @@ def add_odd_rows(storage: Storage, table: str) -> int:
                     keys = {name: key.format(number) for name, key in KEYS[table].items()}
                     if column in ("seq", "id") and value == ODD_VALUES[4]:
                         continue  # then SQLite has no number left for the next row
-                    values = {**{name: name for name in names}, **keys, column: value}
+                    written = {**{name: name for name in names}, **keys, column: value}
                     with suppress(sqlite3.IntegrityError):  # it cannot be the number of a row
                         conn.execute(
                             f"""
-                            INSERT OR IGNORE INTO {table} ({", ".join(values)})
-                            SELECT {", ".join(values.values())}
+                            INSERT OR IGNORE INTO {table} ({", ".join(written)})
+                            SELECT {", ".join(written.values())}
                               FROM {table}
                              WHERE {condition}
                              LIMIT 1
