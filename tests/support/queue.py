@@ -350,7 +350,7 @@ class Queue:
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGQUIT)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE_SECONDS
         for process in self.processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
