@@ -5,11 +5,19 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Iterator, Mapping, Sequence
 
+from queuectl.core.errors import UnreadableRow
 from queuectl.core.models import Execution, Job, JobKey, Selection
 from queuectl.storage.finding import conditions, find_seqs
 from queuectl.storage.ids import find_seq
 from queuectl.storage.job_counts import JobCounts
-from queuectl.storage.rows import SELECT_EXECUTION, SELECT_JOB, one_of, shown_job, to_execution
+from queuectl.storage.rows import (
+    SELECT_EXECUTION,
+    SELECT_JOB,
+    one_of,
+    shown_job,
+    to_execution,
+    to_job,
+)
 
 _PAGE = 500
 
@@ -103,6 +111,20 @@ class Queries(JobCounts):
         Jobs that do not fit the selection any more when their page is read are left out.
         """
         return map(shown_job, self._rows(SELECT_JOB, selection, newest))
+
+    def unreadable_jobs(self) -> tuple[int, list[str]]:
+        """Return how many jobs there are, and why those cannot be read that another program wrote.
+
+        All others see values that stand for what cannot be read.
+        """
+        jobs, problems = 0, []
+        for row in self._rows(SELECT_JOB, Selection(), None):
+            jobs += 1
+            try:
+                to_job(row)
+            except UnreadableRow as error:
+                problems.append(str(error))
+        return jobs, problems
 
     def keys(self, selection: Selection) -> Iterator[JobKey]:
         """Yield the keys of jobs in the order of entry, read page by page as `jobs` reads jobs."""

@@ -364,6 +364,14 @@ def test_a_schedule_that_cannot_be_read_fails(queue):
     assert message(queue, "schedules", code=1) == "nightly: expression is b'every 10m'"
 
 
+def test_jobs_that_cannot_be_read_fail(queue):
+    """Lists show other values in the place of what another program wrote."""
+    for name in ("a", "b", "c"):
+        queue.enqueue("true", "--id", name)
+    sql(queue, "UPDATE jobs SET label = x'6162' WHERE id > 'a'")
+    assert message(queue, "jobs", code=1) == "job b: label is b'ab' (and 1 more)"
+
+
 def test_a_hook_that_cannot_be_read_fails(queue):
     """Another program wrote it, and it reports nothing."""
     for name in ("a", "b", "c"):

@@ -255,7 +255,10 @@ def _unused(storage: Storage) -> Checked:
 
 
 def _jobs(storage: Storage) -> Checked:
-    read = sum(1 for _ in storage.jobs(Selection()))
+    read, problems = storage.unreadable_jobs()
+    if problems:
+        more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+        return Checked("jobs", FAIL, f"{problems[0]}{more}")
     return Checked("jobs", OK, f"all {read:,} jobs can be read" if read else "there are none")
 
 

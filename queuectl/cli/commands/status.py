@@ -12,7 +12,6 @@ from queuectl.cli.command import QueueCommand, json_option, open_storage, option
 from queuectl.cli.json_shapes import finding_json, progress_json, running_json, worker_json
 from queuectl.cli.selection import queue_names, queue_option
 from queuectl.core.diagnosis import diagnose
-from queuectl.core.errors import UnreadableRow
 from queuectl.core.escaping import escape
 from queuectl.core.models import Job, Worker
 from queuectl.core.moments import local
@@ -148,10 +147,7 @@ class _Snapshots:
 def _last_line(storage: Storage, job: Job) -> str | None:
     from queuectl.runner.output_reader import last_line  # only on a terminal
 
-    try:
-        last = storage.last_execution(job)
-    except UnreadableRow:
-        return None
+    last = storage.last_execution(job)
     return None if last is None else last_line(last.output)
 
 
