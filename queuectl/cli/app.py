@@ -170,6 +170,9 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:
         _tell(called.path, str(error))
         code = called.failure_code
+    except UnicodeEncodeError as error:  # a name that no job, hook or schedule can have
+        _tell(called.path, f"not valid UTF-8: {error.object}")
+        code = 2
     except Exception as error:  # noqa: BLE001 (a user gets one line, whatever happens)
         _tell_unexpected(called.path, error)
         code = called.failure_code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from queuectl.core.naming import number, title
 from support.queue import Queue
 
@@ -22,3 +24,19 @@ def test_title(queue: Queue) -> None:
     assert title(named) == "nightly build"
     assert title(unnamed) == r"echo one\necho\x1b[2J two"
     assert title(unnamed, cells=10) == "echo…J two"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("schedule", "show"),
+        ("schedule", "remove"),
+        ("hook", "show"),
+        ("hook", "pause"),
+        ("list", "--find"),
+    ],
+)
+def test_a_name_that_is_not_utf_8_is_wrong_input(queue: Queue, words: tuple[str, ...]) -> None:
+    """Prevents a bug: it was called an unexpected error."""
+    queue.enqueue("true")
+    assert "not valid UTF-8" in queue.fails(2, *words, "\udcff")
