@@ -221,20 +221,11 @@ class TestOffers:
         assert _complete(queue, "show ") == (0, "\n", "")
         assert (contents(queue.database), tree(queue.folder)) == before
 
-    @pytest.mark.parametrize(
-        "damage",
-        [
-            "ALTER TABLE jobs RENAME COLUMN unique_key TO x",
-            "UPDATE jobs SET created_at = 'nonsense'",
-        ],
-    )
-    def test_a_damaged_queue_prints_nothing(self, queue: Queue, damage: str) -> None:
+    def test_a_damaged_queue_prints_nothing(self, queue: Queue) -> None:
         """Regression: the error appeared on the terminal, amid what the user typed."""
         every_state(queue)
         with closing(sqlite3.connect(str(queue.database))) as conn:
-            conn.execute("PRAGMA ignore_check_constraints = ON")
-            conn.execute(damage)
-            conn.commit()
+            conn.execute("ALTER TABLE jobs RENAME COLUMN unique_key TO x")
 
         assert _complete(queue, "show ") == (0, "\n", "")
 
