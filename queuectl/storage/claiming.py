@@ -287,7 +287,7 @@ def _claimed(job: Job, worker: str, now: datetime) -> Job:
 
 
 def _promote(conn: sqlite3.Connection, at: str, *, now: datetime) -> int:
-    """Make due jobs claimable, and set those aside that cannot be; return how many there were."""
+    """Make due jobs claimable, or set them aside if they cannot be; return how many were due."""
     try:
         return promote(conn, at)
     except sqlite3.IntegrityError:

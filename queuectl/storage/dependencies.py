@@ -40,7 +40,8 @@ def release_dependants(
 def unblock(conn: sqlite3.Connection, job_seq: int, *, now: datetime) -> bool:
     """Move a blocked job without dependencies to scheduled or pending; return whether it did.
 
-    It is set aside if its row breaks a constraint. Then, that another job became claimable counts.
+    A job whose row breaks a constraint is set aside instead, which may let jobs go on that waited
+    for it: the function then returns whether one of them can be claimed.
     """
     try:
         return bool(

@@ -113,9 +113,9 @@ class Queries(JobCounts):
         return map(shown_job, self._rows(SELECT_JOB, selection, newest))
 
     def unreadable_jobs(self) -> tuple[int, list[str]]:
-        """Return how many jobs there are, and why those cannot be read that another program wrote.
+        """Return the number of jobs, and for each unreadable one a sentence that says why.
 
-        All others see values that stand for what cannot be read.
+        All other methods return such jobs with stand-ins for what another program wrote into them.
         """
         jobs, problems = 0, []
         for row in self._rows(SELECT_JOB, Selection(), None):

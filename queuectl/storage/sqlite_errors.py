@@ -88,7 +88,7 @@ def _about_odd_value(error: Exception, path: str) -> QueueError | None:
     if is_undecodable(error):
         return UnreadableRow(f"{path} holds text that is not UTF-8")
     if str(error).startswith("CHECK constraint failed"):
-        # What we write keeps to the rules, unless it is counted on from what another program wrote.
+        # Our own values keep to the rules, except a sum whose summand another program wrote.
         return QueueDamaged(f"{path} is damaged: {error}")
     return None
 

@@ -17,7 +17,7 @@ from queuectl.web.guard import home
 _log = logging.getLogger(__name__)
 
 _MOST_LOGGED = 20
-"""How many names of what an action changed one line of the log has."""
+"""The largest number of names in one line of the log, of jobs or hooks that an action changed."""
 
 
 def by() -> str:

@@ -386,7 +386,7 @@ class _Worker:
     def _is_of_shutdown(self, outcome: Outcome) -> bool:
         """Whether a job was ended by a TERM that its workers have got, too.
 
-        So it is when the machine shuts down. To count that would make jobs dead that did not fail.
+        A shutdown of the machine does that. The attempt must not count: the job did not fail.
         """
         is_terminated = (
             outcome.kind is OutcomeKind.SIGNAL and outcome.signal == signal.SIGTERM
