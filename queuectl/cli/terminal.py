@@ -87,7 +87,10 @@ class _Keys:
 
 
 def _is_in_foreground() -> bool:
-    """Whether we may change stdin, a terminal: also if it is not the one that controls us."""
+    """Whether we may change the mode of the terminal that is stdin: in the background we may not.
+
+    If stdin is not our controlling terminal, nobody else decides about it, and we may.
+    """
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:

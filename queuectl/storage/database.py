@@ -25,19 +25,15 @@ from queuectl.host.filesystem import own_mode
 from queuectl.storage import schema
 from queuectl.storage.connecting import as_text, connect, connected, identity, refuse_foreign_wal
 from queuectl.storage.sqlite_errors import READING_ERRORS, disk_full, is_busy, translated
+from queuectl.storage.wal import PAGE_BYTES, checkpoint_pages, log_bytes
 from queuectl.storage.write_lock import WriteLock
 
 WAIT_SECONDS = 30.0
 """How long a command waits for the write lock before it gives up (exit 75)."""
-_PAGE_BYTES = 2048
-"""A commit writes whole pages, and it changes little of each: SQLite's 4096 write more."""
-_CHECKPOINT_PAGES = 4000
-"""SQLite's 1000 make one commit in 110 wait for the whole file to be synced: 2 % of a drain."""
 _INSTRUCTIONS_PER_LOOK = 10_000
 """How often a read with a deadline looks at the clock, in instructions of SQLite: every 0.5 ms.
 
 More than a page of jobs takes would not do: Python 3.8 counts each query anew."""
-_FEWEST_CHECKPOINT_PAGES = 100
 _SMALLEST_BYTES = 512
 """A file that SQLite wrote is not smaller, unless it is empty."""
 
@@ -179,7 +175,7 @@ class Database:
         except OSError:
             return
         free = place.f_bavail * place.f_frsize
-        if free < needed_bytes + 2 * _checkpoint_pages(path) * _PAGE_BYTES:
+        if free < needed_bytes + log_bytes(path):
             raise disk_full(path)
 
     def set_durability(self, *, waits_for_disk: bool) -> None:
@@ -434,7 +430,7 @@ class Database:
 
     def _switch_to_wal(self) -> None:
         # This has an effect on a new file only.
-        self.connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        self.connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         # The switch ignores busy_timeout, so make it under the write lock and try again.
         deadline = time.monotonic() + self.wait_seconds
         while True:
@@ -450,10 +446,10 @@ class Database:
             return
 
     def _configure(self) -> None:
-        pages = _checkpoint_pages(self.files.database)
+        pages = checkpoint_pages(self.files.database)
         # FULL: with NORMAL a power cut can take back an enqueue that was acknowledged.
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF",
-                       f"journal_size_limit = {2 * pages * _PAGE_BYTES}", "temp_store = MEMORY",
+                       f"journal_size_limit = {2 * pages * PAGE_BYTES}", "temp_store = MEMORY",
                        f"wal_autocheckpoint = {pages}"):  # fmt: skip
             self.connection.execute(f"PRAGMA {pragma}")
         if sys.platform == "darwin":
@@ -467,28 +463,6 @@ class _NoLock(WriteLock):
 
     def acquire(self, wait_seconds: float) -> None:
         """Do nothing: there is nobody to wait for."""
-
-
-def _checkpoint_pages(path: str) -> int:
-    """Return after how many pages the write-ahead log is moved into the database.
-
-    On a small disk the log may take a twentieth: else it alone fills one of 8 MB.
-    """
-    try:
-        place = os.statvfs(path)
-    except OSError:
-        return _CHECKPOINT_PAGES
-    share = place.f_blocks * place.f_frsize // 20 // _PAGE_BYTES
-    return min(_CHECKPOINT_PAGES, max(_FEWEST_CHECKPOINT_PAGES, share))
-
-
-def largest_file(path: str) -> int:
-    """Return how large one of the files of a queue may be soon, in bytes: its database or log."""
-    try:
-        size = os.stat(path).st_size
-    except OSError:  # it will be made
-        size = 0
-    return size + 2 * _checkpoint_pages(path) * _PAGE_BYTES
 
 
 def _pragma(conn: sqlite3.Connection, name: str) -> int:

@@ -44,7 +44,7 @@ def can_be_read(conn: sqlite3.Connection, seq: int) -> bool:
 
 
 def set_aside_due(conn: sqlite3.Connection, at: str, *, most: int, now: datetime) -> int:
-    """Make due jobs dead that cannot become pending, because their rows break a constraint.
+    """Make those due jobs dead whose rows break a constraint, so that they cannot become pending.
 
     At most `most` due jobs are looked at. Returns how many were set aside.
     """

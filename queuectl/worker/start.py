@@ -15,7 +15,8 @@ from queuectl.host.files import QueueFiles
 from queuectl.host.filesystem import own_mode, without_umask
 from queuectl.host.pools import are_served, none_starts
 from queuectl.host.program import called_as
-from queuectl.storage.database import WAIT_SECONDS, largest_file
+from queuectl.storage.database import WAIT_SECONDS
+from queuectl.storage.wal import largest_file
 from queuectl.storage.write_lock import WriteLock
 from queuectl.worker.plan import Launch, Plan
 

@@ -276,7 +276,7 @@ def test_the_next_times_of_a_schedule(queue: Queue) -> None:
 
 
 def test_a_name_without_its_sign(queue: Queue) -> None:
-    """Prevents: nothing said that `@daily` was meant. A schedule may have that name."""
+    """A schedule may be called `daily`; if none is, the error asks whether `@daily` was meant."""
     add_schedule(queue.files, "s", now=utcnow())
     meant = "(did you mean @daily?)"
     assert queue.fails(1, "schedule", "next", "daily") == (

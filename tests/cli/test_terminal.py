@@ -76,25 +76,18 @@ def _bar(watch: Watch) -> int:
     return "".join(watch.pictures()[-1:]).count("░")
 
 
-def test_the_default_queue_is_shown_once_it_is_there(queue: Queue) -> None:
-    """The display may be started before the first job is enqueued."""
-    env = {"QUEUECTL_DB": ""}
-    watch = Watch(queue, env)
-    try:
-        watch.until("no jobs yet")
-        queue.ok("enqueue", "-q", "true", env=env)
-        watch.until("0 of 1")
-    finally:
-        watch.close()
+@pytest.mark.parametrize("is_being_made", [False, True])
+def test_the_default_queue_is_shown_once_it_is_there(queue: Queue, is_being_made: bool) -> None:
+    """The display may be started before the first job is enqueued.
 
-
-def test_a_default_queue_that_is_just_being_made_is_shown(queue: Queue) -> None:
-    """Prevents a bug: if the file had no tables yet, the display never showed any job."""
+    Prevents a bug: if the file was there without tables, the display never showed any job.
+    """
     env = {"QUEUECTL_DB": ""}
     place = Path(queue.home, ".local/state/queuectl/queue.db")
-    place.parent.mkdir(parents=True, mode=0o700)
-    with by_hand():
-        place.touch(mode=0o600)
+    if is_being_made:
+        place.parent.mkdir(parents=True, mode=0o700)
+        with by_hand():
+            place.touch(mode=0o600)
     watch = Watch(queue, env)
     try:
         watch.until("no jobs yet")

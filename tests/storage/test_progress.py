@@ -94,7 +94,7 @@ def test_running_jobs(storage, clock):
 
 
 def test_a_running_job_whose_time_cannot_be_read(storage, clock):
-    """Nobody can tell how long it has run, but it is shown among the jobs."""
+    """It is left out where that time is needed, and shown among the jobs."""
     add(storage, clock.now, "a", "b")
     for worker in ("w1", "w2"):
         storage.claim(worker, now=clock.now)

@@ -212,7 +212,7 @@ def test_a_dependant_that_cannot_become_pending_is_set_aside(storage, worker, cl
 
 
 def test_a_blocked_job_that_waits_for_nothing_is_exported(storage, clock):
-    """Prevents a bug: the export read it again without end."""
+    """Prevents a bug: the export read this job again and again, and never ended."""
     add(storage, clock.now, "a")
     add(storage, clock.now, "b", after=("a",))
     damage(storage, "dependencies", "job_seq", "'x'")
